@@ -20,7 +20,7 @@ import numpy as np
 SIDE = 2.75
 #: Distance of the `eyes` crop's centre below the middle between the pupils, in IPD.
 CENTRE_BELOW = 0.42
-#: Shrinking by less than this factor does not alias visibly and is done in one step, so that an exact crop stays exact. [ours]
+#: The fine grid may be coarser than the image by this factor, which does not alias visibly and keeps exact factors exact. [ours]
 _NEARLY_ONE = 1.01
 _BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
 
@@ -126,7 +126,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "ref
     if border not in _BORDERS:
         raise ValueError(f"Expected `border` to be one of {', '.join(_BORDERS)}, but got {border!r}.")
     scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
-    finer = 1 if scale * _NEARLY_ONE >= 1 else math.ceil(1 / scale)
+    finer = max(1, math.ceil(1 / (scale * _NEARLY_ONE)))
     fine = finer * np.asarray(matrix, dtype=np.float64)
     fine[:, 2] += fine[:, :2] @ np.array([0.5, 0.5]) - 0.5  # OpenCV: the first pixel's centre is (0, 0)
     crop = cv2.warpAffine(image, fine, (finer * size, finer * size), flags=cv2.INTER_LINEAR, borderMode=_BORDERS[border])
