@@ -96,7 +96,8 @@ def _route(words: list[str]) -> int:
 
 def _overview() -> str:
     """Text of `auformer --help`."""
-    lines = ["usage: auformer COMMAND [options]", "", "Facial action units with AUFormer (ECCV 2024). Each command explains itself: auformer COMMAND --help", ""]
+    about = "Facial action units with AUFormer (ECCV 2024). Each command explains itself: auformer COMMAND --help"
+    lines = ["usage: auformer COMMAND [options]", "", about, ""]
     for title, table in (("commands", {word: text for word, (_, text) in COMMANDS.items()}), ("training (LightningCLI)", TRAINING)):
         lines += [f"{title}:", *(f"  {word:<10} {text}" for word, text in table.items()), ""]
     return "\n".join([*lines, "options:", "  --version  the version", "  --help     this text", ""])
