@@ -1,0 +1,182 @@
+"""What happens in front of the camera: correlated AUs with their intensities, and the scenes of two labs [ours].
+
+Lab A stands for a set like BP4D (expressive, frontal light, dark wall, occurrence from level A on), lab B for one like DISFA (sparser, warm side light,
+more pose, blur, noise and JPEG, occurrence from level B on). Rates, shared causes and pose spreads are in `assets/labs.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from auformer.synthetic.canvas import Array
+from auformer.synthetic.muscles import AU_NAMES
+
+LABS = ("A", "B")
+NUM_AUS = len(AU_NAMES)
+_I = {name: i for i, name in enumerate(AU_NAMES)}
+LOADING_CAP = 0.85  # share of an AU's variance that the shared causes may take together
+SPEECH_RATE = 0.10  # share of pictures in which the subject talks, which no AU label shows
+BLINK_RATE = 0.06
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return json.loads(files("auformer").joinpath("assets/labs.json").read_text(encoding="utf-8"))
+
+
+def lab_table(lab: str) -> dict[str, Any]:
+    """A lab's `au_set`, occurrence `level`, latent `rates` by AU and `pose` spread in radians.
+
+    Raises:
+        ValueError: there is no such lab.
+    """
+    if lab not in LABS:
+        raise ValueError(f"Expected `lab` to be one of {', '.join(LABS)}, but got {lab!r}")
+    return _table()["labs"][lab]
+
+
+@cache
+def _loadings() -> tuple[Array, Array]:
+    """Loadings of the shared causes `(F, 17)` and what is left to each AU alone `(17,)`."""
+    loadings = np.array([[cause.get(name, 0.0) for name in AU_NAMES] for cause in _table()["factors"]])
+    loadings /= np.maximum(1, np.sqrt((loadings**2).sum(0) / LOADING_CAP))
+    return loadings, np.sqrt(1 - (loadings**2).sum(0))
+
+
+@cache
+def _cutoffs(lab: str) -> Array:
+    return np.array([NormalDist().inv_cdf(1 - lab_table(lab)["rates"][name]) for name in AU_NAMES])
+
+
+def sample_aus(rng: np.random.Generator, lab: str = "A", strength: float = 1.0) -> tuple[Array, Array]:
+    """Which AUs act, and how strongly: a Gaussian copula with one factor per cause.
+
+    Args:
+        rng: source of the draw.
+        lab: whose rates.
+        strength: factor on the intensities of active AUs.
+
+    Returns:
+        occurrence `(17,)` bool, and intensity `(17, 2)` float32 in [0, 1], columns image-left and image-right. An AU that does not occur may show a
+        trace of at most 0.08.
+    """
+    loadings, own = _loadings()
+    z = rng.standard_normal(len(loadings)) @ loadings + own * rng.standard_normal(NUM_AUS) - _cutoffs(lab)
+    on = z > 0
+    pressed, parted, jaw = _I["AU24"], _I["AU25"], _I["AU26"]
+    if on[pressed] and (on[parted] or on[jaw]):  # pressed lips are not parted
+        if z[pressed] > z[parted]:
+            on[parted] = on[jaw] = False
+        else:
+            on[pressed] = False
+    if on[jaw] and not on[parted] and rng.random() < 0.9:
+        on[parted] = not on[pressed]
+    level = np.clip((0.18 + 0.82 * rng.beta(1.25, 1.9, NUM_AUS)) * strength, 0, 1)
+    trace = np.where(rng.random(NUM_AUS) < 0.15, rng.uniform(0, 0.08, NUM_AUS), 0)
+    a = np.where(on, level, trace)
+    if on[pressed]:
+        a[parted] = a[jaw] = 0
+    one_sided = (rng.random(NUM_AUS) < 0.06) * rng.choice([-0.5, 0.5], NUM_AUS)
+    lean = np.clip(rng.normal(0, 0.10, NUM_AUS) + one_sided, -0.6, 0.6)
+    sides = np.stack([a * (1 - np.maximum(lean, 0)), a * (1 + np.minimum(lean, 0))], 1)
+    return on, sides.astype(np.float32)
+
+
+def facs_level(intensity: Array) -> Array:
+    """FACS level 0-5 of intensities `(..., 2)` per side in [0, 1]: `floor(5 max(left, right) + 0.5)`.
+
+    >>> facs_level(np.array([[0.09, 0.0], [0.1, 0.0], [0.3, 1.0]])).tolist()
+    [0, 1, 5]
+    """
+    # Rounded to 1e-6, so that 0.1 in single precision is still level A.
+    return np.floor(np.round(5 * np.asarray(intensity, float).max(-1), 6) + 0.5).astype(int)
+
+
+def sample_scene(
+    rng: np.random.Generator, lab: str = "A", *, pose_scale: float = 1.0, jitter: bool = True, roll: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Head pose, crop, light, camera, gaze, blink and speech of one picture, and its background.
+
+    Args:
+        rng: source of the draw.
+        lab: whose light and camera.
+        pose_scale: factor on the spread of yaw, pitch and roll.
+        jitter: move the crop a little, as an aligner does.
+        roll: let the head roll within the crop.
+
+    Returns:
+        the scene for `Renderer.render`, and the settings for `Renderer.background`.
+    """
+    light, camera, background = _lab_a(rng) if lab_table(lab) is lab_table("A") else _lab_b(rng)
+    yaw, pitch, tilt = (float(np.clip(rng.normal(0, sd * pose_scale), -0.45, 0.45)) for sd in lab_table(lab)["pose"])
+    moved = rng.normal(0, 0.05), rng.normal(0, 0.05), float(np.exp(rng.normal(0, 0.045)))
+    blink = float(np.clip(rng.uniform(0.3, 1.1), 0, 1)) if rng.random() < BLINK_RATE else 0.0
+    gaze = float(np.clip(rng.normal(0, 0.3), -0.9, 0.9)), float(np.clip(rng.normal(0.05, 0.25), -0.8, 0.8))
+    scene = {
+        "pose": (yaw, pitch, tilt if roll else 0.0),
+        "jitter": moved if jitter else (0.0, 0.0, 1.0),
+        "light": light,
+        "camera": camera,
+        "gaze": gaze,
+        "blink": blink,
+        "speech": _sample_speech(rng),
+    }
+    return scene, background
+
+
+def _sample_speech(rng: np.random.Generator) -> dict[str, float]:
+    """Lips apart, jaw and pucker of a talking mouth; mostly none. Real photographs taught us that talk must not look like effort."""
+    talks = rng.random() < SPEECH_RATE
+    lips, jaw, pucker = rng.uniform(0.05, 0.45), rng.uniform(0, 0.30), rng.uniform(0, 0.9)
+    return {"open": float(lips), "jaw": float(jaw), "pucker": float(pucker)} if talks else {"open": 0.0, "jaw": 0.0, "pucker": 0.0}
+
+
+def _lab_a(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    n = rng.normal
+    light = {
+        "dir": (n(0.25, 0.25), n(-0.45, 0.12), 0.85),
+        "key": n(0.98, 0.07),
+        "amb": n(0.30, 0.04),
+        "color": (1.0, 0.97, 0.93),
+        "amb_color": (0.97, 1.0, 1.05),
+        "fill": 0.12,
+    }
+    camera = {
+        "gain": (1.02, 1.0, 0.97),
+        "exposure": float(np.exp(n(0.05, 0.10))),
+        "contrast": n(1.02, 0.04),
+        "saturation": n(1.0, 0.06),
+        "vignette": 0.10,
+        "blur": abs(n(0.25, 0.2)),
+        "noise": abs(n(0.008, 0.003)),
+    }
+    return light, camera, {"level": rng.uniform(0.03, 0.12), "tint": (0.9, 1.0, 1.1), "busy": 0.25}
+
+
+def _lab_b(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    n, side = rng.normal, rng.choice([-1, 1])
+    light = {
+        "dir": (side * abs(n(0.75, 0.25)), n(-0.25, 0.2), 0.60),
+        "key": n(0.80, 0.10),
+        "amb": n(0.34, 0.06),
+        "color": (1.0, 0.90, 0.76),
+        "amb_color": (0.90, 0.98, 1.10),
+        "fill": 0.2,
+    }
+    camera = {
+        "gain": (1.08, 0.98, 0.86),
+        "exposure": float(np.exp(n(-0.10, 0.18))),
+        "contrast": n(0.90, 0.05),
+        "saturation": n(0.82, 0.08),
+        "vignette": 0.45,
+        "blur": abs(n(0.75, 0.25)),
+        "noise": abs(n(0.016, 0.005)),
+        "jpeg": int(rng.integers(45, 85)),
+    }
+    return light, camera, {"level": rng.uniform(0.10, 0.45), "tint": (1.1, 1.0, 0.82), "busy": 1.3}
