@@ -1,0 +1,196 @@
+"""The two tables that everything else reads or writes: the manifest of faces and the predictions file.
+
+Both are CSV or Parquet, one row per frame and face, with the key `dataset, subject, sequence, frame, face`. A manifest's labels are in
+columns `AU12` (1, 0, -1 or empty), `AU12_left`, `AU12_right`, `AU12_intensity`; a predictions file has `AU12_true`, `AU12_prob`,
+`AU12_active` and never a plain `AU12`, so that one cannot be taken for the other. Beside `NAME.csv` lies `NAME.json` with where the
+table comes from; it is optional for readers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from auformer.data.checks import fail, image_column, label_column, range_column
+from auformer.data.columns import KEY, MANIFEST_KINDS, PREDICTION_KINDS, aus_with
+from auformer.data.table_checks import au_kinds, check_clips, check_sides, keyed
+from auformer.data.table_file import faces_path, read_side, read_table, side_path, write_side, write_table
+from auformer.errors import ManifestError
+
+__all__ = [
+    "KEY",
+    "au_columns",
+    "faces_path",
+    "predicted_aus",
+    "read_manifest",
+    "read_predictions",
+    "side_path",
+    "validate_manifest",
+    "validate_predictions",
+    "write_faces",
+    "write_manifest",
+    "write_predictions",
+]
+
+
+def au_columns(frame: pd.DataFrame) -> list[str]:
+    """Action units that a manifest has labels for, by number.
+
+    >>> au_columns(pd.DataFrame(columns=["AU12", "frame", "AU4", "AU12_left"]))
+    ['AU4', 'AU12']
+    """
+    return aus_with(frame.columns, "")
+
+
+def predicted_aus(frame: pd.DataFrame) -> list[str]:
+    """Action units that a predictions file has probabilities for, by number."""
+    return aus_with(frame.columns, "prob")
+
+
+def read_manifest(path: str | Path) -> pd.DataFrame:
+    """Read and check a manifest.
+
+    Args:
+        path: CSV or Parquet file.
+
+    Returns:
+        The table as `validate_manifest` gives it. `attrs` holds `path` (text), `au_names` (list) and `side` (the side file's content,
+        empty where there is none).
+
+    Raises:
+        ManifestError: The file is missing or is no manifest; the message says where and what to do.
+    """
+    frame = validate_manifest(read_table(path), str(path))
+    frame.attrs.update(path=str(path), au_names=au_columns(frame), side=read_side(path))
+    return frame
+
+
+def validate_manifest(frame: pd.DataFrame, where: str = "manifest") -> pd.DataFrame:
+    """Check a manifest and bring its columns into the types of the contract.
+
+    Args:
+        frame: Table with at least `dataset, subject, sequence, frame`. Columns without a meaning in the contract pass through.
+        where: What messages call it, its path as a rule.
+
+    Returns:
+        A copy with a fresh index: keys as text, `frame` and `face` as int64 (`face` 0 where absent), `status` (`ok` where absent),
+        labels per AU and per side as int8 (-1 where empty), intensities as float64 in [0, 5].
+
+    Raises:
+        ManifestError: A column is missing or its values break the contract, a key occurs twice, a path leaves the folder, sides or
+            clips contradict themselves, or the table is a predictions file.
+    """
+    kinds = au_kinds(frame, where)
+    if any(kind in PREDICTION_KINDS for _, kind in kinds.values()):
+        raise ManifestError(f"{where}: expected a manifest, but got a predictions file (`AU.._prob`); `auformer score` reads those")
+    frame = keyed(frame, where, "a manifest")
+    if "image" in frame.columns:
+        frame["image"] = image_column(frame["image"], (frame["status"] == "ok").to_numpy(bool), where)
+    for name, (_, kind) in kinds.items():
+        if kind == "intensity":
+            frame[name] = range_column(frame[name], where, 0.0, 5.0)
+        else:
+            frame[name] = label_column(frame[name], where)
+    check_sides(frame, kinds, where)
+    check_clips(frame, where)
+    return frame
+
+
+def write_manifest(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) -> None:
+    """Check a manifest and write it with its side file; an existing one is replaced.
+
+    Args:
+        frame: As `validate_manifest` takes it.
+        path: CSV or Parquet file.
+        side: Data set, crop recipe and size, detector, label rates and so on, in plain JSON values; `format_version` is added.
+
+    Raises:
+        ManifestError: The table breaks the contract; nothing is written.
+    """
+    checked = validate_manifest(frame, str(path))
+    write_side(side, path)
+    write_table(checked, path)
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read and check a predictions file.
+
+    Args:
+        path: CSV or Parquet file.
+
+    Returns:
+        The table as `validate_predictions` gives it, with `attrs` as of `read_manifest`.
+
+    Raises:
+        ManifestError: The file is missing or is no predictions file; the message says where and what to do.
+    """
+    frame = validate_predictions(read_table(path), str(path))
+    frame.attrs.update(path=str(path), au_names=predicted_aus(frame), side=read_side(path))
+    return frame
+
+
+def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.DataFrame:
+    """Check a predictions file and bring its columns into the types of the contract.
+
+    Args:
+        frame: Table with at least `dataset, subject, sequence, frame` and one `AU.._prob`.
+        where: What messages call it, its path as a rule.
+
+    Returns:
+        A copy with a fresh index: keys and `status` as `validate_manifest` gives them, `AU.._true` as int8 (-1 where not known),
+        `AU.._prob` as float64 (nan only where `status` is not `ok`), `AU.._active` as nullable Int8.
+
+    Raises:
+        ManifestError: A column is missing or its values break the contract, a key occurs twice, or the table is a manifest.
+    """
+    kinds = au_kinds(frame, where)
+    if not any(kind == "prob" for _, kind in kinds.values()):
+        if any(kind == "" for _, kind in kinds.values()):
+            raise ManifestError(f"{where}: expected a predictions file, but got a manifest; `auformer evaluate` makes predictions of it")
+        raise ManifestError(f"{where}: missing column `AU.._prob`; a predictions file has one per action unit")
+    plain = [name for name, (_, kind) in kinds.items() if kind in MANIFEST_KINDS]
+    if plain:
+        raise ManifestError(f"{where}: column `{plain[0]}` of a manifest in a predictions file; the truth is called `AU.._true`")
+    frame = keyed(frame, where, "a predictions file")
+    ok = (frame["status"] == "ok").to_numpy(bool)
+    for name, (_, kind) in kinds.items():
+        if kind == "prob":
+            frame[name] = range_column(frame[name], where, 0.0, 1.0)
+            fail(where, ok & frame[name].isna().to_numpy(bool), f"`{name}` is empty in a row whose `status` is `ok`", "predict again")
+        elif kind == "true":
+            frame[name] = label_column(frame[name], where)
+        else:
+            frame[name] = label_column(frame[name], where, allowed=(0, 1)).astype("Int8").mask(frame[name].isna())
+    return frame
+
+
+def write_predictions(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) -> None:
+    """Check a predictions file and write it with its side file; an existing one is replaced.
+
+    Args:
+        frame: As `validate_predictions` takes it.
+        path: CSV or Parquet file.
+        side: Adapter file and its SHA-256, AUs, thresholds, crop recipe and so on, in plain JSON values; `format_version` is added.
+
+    Raises:
+        ManifestError: The table breaks the contract; nothing is written.
+    """
+    checked = validate_predictions(frame, str(path))
+    write_side(side, path)
+    write_table(checked, path)
+
+
+def write_faces(frame: pd.DataFrame, manifest: str | Path) -> None:
+    """Write `NAME.faces.parquet` of a manifest: box, points and score per key.
+
+    Args:
+        frame: The key, box `x, y, w, h`, `score`, and points in any columns.
+        manifest: Path of the manifest that the faces belong to.
+
+    Raises:
+        ManifestError: A column of the key is missing, or a key occurs twice.
+    """
+    path = faces_path(manifest)
+    write_table(keyed(frame, str(path), "a file of faces").drop(columns="status"), path)
