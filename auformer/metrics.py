@@ -1,0 +1,185 @@
+"""Scores of occurrence predictions, from counts and from ranks, on plain arrays.
+
+The field's score is F1 per action unit at a threshold of 0.5, from true and false positives and negatives summed over a whole test fold
+(never averaged over batches), then the mean over folds, then the mean over AUs. What is undefined is nan, never 0 or 1 in silence, and
+every mean says how many values it rests on.
+
+Labels are 1, 0, and -1 or nan where an AU is not annotated; those entries count nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+THRESHOLD = 0.5
+
+
+class Mean(NamedTuple):
+    """A mean and what it rests on.
+
+    Attributes:
+        value: Mean over the values that are not nan; nan where there is none.
+        num: How many those are.
+    """
+
+    value: float
+    num: int
+
+
+def confusion_counts(target: Any, prob: Any, threshold: Any = THRESHOLD) -> np.ndarray:
+    """Count true and false positives and negatives per AU.
+
+    Args:
+        target: Labels ``(n, N)``: 1, 0, and -1 or nan where not annotated.
+        prob: Probabilities ``(n, N)`` in [0, 1]; anything where not annotated.
+        threshold: An AU is predicted where its probability is at least this; one number, or one per AU ``(N,)``.
+
+    Returns:
+        Counts ``(4, N)``, int64, in the order TP, FP, FN, TN. Counts of parts of a test fold may be added.
+
+    Raises:
+        ValueError: If shapes differ, a label is none of the above, or a probability of an annotated entry is outside [0, 1] or nan.
+
+    Example:
+        >>> confusion_counts([[1], [1], [0], [-1]], [[0.5], [0.2], [0.1], [0.9]])[:, 0].tolist()
+        [1, 0, 1, 1]
+    """
+    target, prob = _checked(target, prob)
+    active = prob >= np.asarray(threshold)
+    present, absent = target == 1, target == 0
+    cells = (present & active, absent & active, present & ~active, absent & ~active)
+    return np.stack([cell.sum(0, dtype=np.int64) for cell in cells])
+
+
+def f1_from_counts(counts: Any) -> np.ndarray:
+    """F1 ``2 TP / (2 TP + FP + FN)`` from counts ``(4, ...)`` to ``(...)``; nan where there is no positive (TP + FN = 0).
+
+    Example:
+        >>> f1_from_counts([[2, 0, 0], [1, 0, 5], [1, 3, 0], [6, 7, 5]]).round(4).tolist()
+        [0.6667, 0.0, nan]
+    """
+    tp, fp, fn, _ = _cells(counts)
+    return _ratio(2 * tp, np.where(tp + fn > 0, 2 * tp + fp + fn, 0))
+
+
+def accuracy_from_counts(counts: Any) -> np.ndarray:
+    """Share of annotated rows that are predicted right, from counts ``(4, ...)`` to ``(...)``; nan where none is annotated."""
+    tp, fp, fn, tn = _cells(counts)
+    return _ratio(tp + tn, tp + fp + fn + tn)
+
+
+def always_positive_f1(counts: Any) -> np.ndarray:
+    """F1 of a detector that always says yes, the floor of the score, from counts ``(4, ...)``; nan where there is no positive.
+
+    Example:
+        >>> always_positive_f1([[10], [0], [10], [60]]).tolist()  # 20 of 80 rows are positive: 2 * 20 / (20 + 80)
+        [0.4]
+    """
+    tp, fp, fn, tn = _cells(counts)
+    return f1_from_counts(np.stack([tp + fn, fp + tn, np.zeros_like(tp), np.zeros_like(tp)]))
+
+
+def positives(counts: Any) -> np.ndarray:
+    """Annotated rows in which each AU is present, from counts ``(4, ...)`` to ``(...)``."""
+    tp, _, fn, _ = _cells(counts)
+    return tp + fn
+
+
+def auroc(target: Any, prob: Any) -> np.ndarray:
+    """Area under the ROC curve per AU ``(N,)``; nan without both positives and negatives. Arguments as of :func:`confusion_counts`."""
+    return _per_au(target, prob, roc_auc_score, needs_negatives=True)
+
+
+def average_precision(target: Any, prob: Any) -> np.ndarray:
+    """Average precision per AU ``(N,)``; nan without positives. Arguments as of :func:`confusion_counts`."""
+    return _per_au(target, prob, average_precision_score, needs_negatives=False)
+
+
+def mean_over_aus(values: Any) -> Mean:
+    """Mean over the AUs whose value is defined, with their number.
+
+    Args:
+        values: One score per AU ``(N,)``, nan where undefined.
+
+    Example:
+        >>> mean_over_aus([0.5, float("nan"), 0.7])
+        Mean(value=0.6, num=2)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    defined = values[~np.isnan(values)]
+    return Mean(float(defined.mean()) if defined.size else float("nan"), int(defined.size))
+
+
+def mean_f1(counts: Any) -> Mean:
+    """Mean F1 over the AUs that have positives, with their number, from counts ``(4, N)``.
+
+    Example:
+        >>> mean_f1([[2, 0], [1, 5], [1, 0], [6, 5]])
+        Mean(value=0.6666666666666666, num=1)
+    """
+    return mean_over_aus(f1_from_counts(counts))
+
+
+def mean_over_folds(values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of a score per AU over the folds in which it is defined.
+
+    Args:
+        values: One score per fold and AU ``(folds, N)``, nan where undefined.
+
+    Returns:
+        Means ``(N,)``, nan where no fold defines the score, and the number of folds that each rests on ``(N,)``, int64.
+
+    Example:
+        >>> mean, folds = mean_over_folds([[0.5, float("nan")], [0.7, 0.2], [0.6, 0.4]])
+        >>> mean.round(4).tolist(), folds.tolist()
+        ([0.6, 0.3], [3, 2])
+    """
+    values = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(values)
+    folds = defined.sum(0, dtype=np.int64)
+    return _ratio(np.where(defined, values, 0).sum(0), folds), folds
+
+
+def _checked(target: Any, prob: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as int8 ``(n, N)`` with -1 for not annotated, and probabilities as float64 ``(n, N)``."""
+    target, prob = np.asarray(target), np.asarray(prob, dtype=np.float64)
+    if target.ndim != 2 or target.shape != prob.shape:
+        raise ValueError(f"Expected `target` and `prob` to have one shape (n, N), but got {target.shape} and {prob.shape}.")
+    unknown = np.isnan(target) | (target == -1) if target.dtype.kind == "f" else target == -1
+    wrong = ~(unknown | (target == 0) | (target == 1))
+    if wrong.any():
+        raise ValueError(f"Expected `target` to hold 1, 0 or -1 (not annotated), but got {target[wrong][0]}.")
+    outside = ~unknown & ~((prob >= 0) & (prob <= 1))
+    if outside.any():
+        row, au = np.argwhere(outside)[0]
+        raise ValueError(f"Expected `prob` to be in [0, 1] where `target` is annotated, but got {prob[row, au]} in row {row}, column {au}.")
+    return np.where(unknown, -1, target).astype(np.int8), prob
+
+
+def _cells(counts: Any) -> np.ndarray:
+    """Counts as an array ``(4, ...)``."""
+    counts = np.asarray(counts)
+    if counts.ndim == 0 or counts.shape[0] != 4:
+        raise ValueError(f"Expected `counts` to have shape (4, ...): TP, FP, FN, TN, but got {counts.shape}.")
+    return counts
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Quotient as float64, nan where the denominator is 0."""
+    filled = np.where(denominator == 0, 1, denominator)
+    return np.where(denominator == 0, np.nan, numerator / filled)
+
+
+def _per_au(target: Any, prob: Any, score: Any, *, needs_negatives: bool) -> np.ndarray:
+    """Apply a scikit-learn score to the annotated rows of each AU."""
+    target, prob = _checked(target, prob)
+    values = np.full(target.shape[1], np.nan)
+    for au in range(target.shape[1]):
+        known = target[:, au] >= 0
+        truth = target[known, au]
+        if (truth == 1).any() and not (needs_negatives and truth.all()):
+            values[au] = score(truth, prob[known, au])
+    return values
