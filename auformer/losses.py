@@ -188,7 +188,7 @@ class MDWALoss(nn.Module):
         if not (0 <= dice_weight < math.inf and 0 <= expert_weight < math.inf):
             raise ValueError(f"Expected `dice_weight` and `expert_weight` to be at least 0, but got {dice_weight} and {expert_weight}.")
         _check_shape_of_curve(margin, gamma_low, gamma_high)
-        self.curve = {"margin": margin, "gamma_low": gamma_low, "gamma_high": gamma_high}
+        self.curve: dict[str, Any] = {"margin": margin, "gamma_low": gamma_low, "gamma_high": gamma_high}
         self.dice_weight, self.expert_weight = dice_weight, expert_weight
         self.register_buffer("weight", weight, persistent=False)  # an argument of the run, so no entry of its checkpoints
 
