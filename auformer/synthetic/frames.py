@@ -1,0 +1,117 @@
+"""What is to be rendered for one subject, frame by frame, before a pixel is drawn [ours].
+
+Every frame draws from random streams of its own, keyed by (seed, identity, frame), so a frame is the same whatever the number of frames, of
+workers or the order of work, and labels can be sampled without rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from auformer.synthetic.sampling import LABS, lab_table, sample_aus, sample_scene
+
+#: Lab k takes the faces from k * LAB_IDENTITIES on, so that no face stands before the cameras of two labs.
+LAB_IDENTITIES = 100_000
+MUSCLES, SCENE, CLIP = 1, 2, 3  # keys of the random streams of a frame, or of a clip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture to be made.
+
+    Args:
+        sequence: name of the recording; `stills` for unconnected pictures.
+        number: frame number within it.
+        intensity: (17, 2) muscle intensities in [0, 1], columns picture left and picture right.
+        scene: arguments of the renderer: pose, jitter of the crop, light, camera, gaze, blink, speech.
+        background: arguments of `Renderer.background`.
+        background_seed: seed of the background's random numbers.
+        seed: seed of the camera noise.
+        present: (17, 2) labels that hold for the whole clip, or None where the lab's threshold decides.
+        clip: the manifest's clip columns, empty for stills.
+    """
+
+    sequence: str
+    number: int
+    intensity: np.ndarray
+    scene: dict[str, Any]
+    background: dict[str, Any]
+    background_seed: int
+    seed: int
+    present: np.ndarray | None = None
+    clip: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How far pose and crop vary from picture to picture.
+
+    Args:
+        pose_scale: factor on the spread of the head pose, 0 for frontal faces.
+        jitter: whether the crop's centre and side vary around the `eyes` recipe.
+        roll: whether the head rolls.
+    """
+
+    pose_scale: float = 1.0
+    jitter: bool = True
+    roll: bool = True
+
+    def sample(self, rng: np.random.Generator, lab: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A lab's scene and background."""
+        return sample_scene(rng, lab, pose_scale=self.pose_scale, jitter=self.jitter, roll=self.roll)
+
+
+def identity_number(lab: str, number: int) -> int:
+    """The face of a lab's subject: another one in each lab, the same under every seed.
+
+    >>> identity_number("A", 12), identity_number("B", 12)
+    (12, 100012)
+
+    Raises:
+        ValueError: unknown lab, or `number` outside 0 to 99,999.
+    """
+    lab_table(lab)  # raises for an unknown lab
+    if not 0 <= number < LAB_IDENTITIES:
+        raise ValueError(f"Expected a subject's number to be in 0 to {LAB_IDENTITIES - 1}, but got {number}")
+    return LABS.index(lab) * LAB_IDENTITIES + number
+
+
+def subject_name(lab: str, number: int) -> str:
+    """The manifest's name of a subject.
+
+    >>> subject_name("A", 12)
+    'A00012'
+    """
+    return f"{lab}{number:05d}"
+
+
+def stream(seed: int, identity: int, key: int, index: int) -> np.random.Generator:
+    """The random stream of one frame or clip."""
+    return np.random.default_rng([8112, seed, identity, key, index])
+
+
+def sample_intensity(lab: str, number: int, frame: int, seed: int) -> np.ndarray:
+    """Muscle intensities `(17, 2)` in [0, 1] of one still, columns picture left and picture right; no rendering needed."""
+    return sample_aus(stream(seed, identity_number(lab, number), MUSCLES, frame), lab)[1]
+
+
+def plan_stills(lab: str, number: int, frames: int, *, seed: int = 0, options: SceneOptions | None = None) -> Iterator[Frame]:
+    """Unconnected pictures of one subject.
+
+    Args:
+        lab: one of `LABS`.
+        number: the subject's number in the lab.
+        frames: how many.
+        seed: of expressions and scenes; the face does not depend on it.
+        options: how far pose and crop vary; None for the lab's own habits.
+    """
+    identity = identity_number(lab, number)
+    for frame in range(frames):
+        rng = stream(seed, identity, SCENE, frame)
+        scene, background = (options or SceneOptions()).sample(rng, lab)
+        seeds = rng.integers(2**31, size=2)
+        yield Frame("stills", frame, sample_intensity(lab, number, frame, seed), scene, background, int(seeds[0]), int(seeds[1]))

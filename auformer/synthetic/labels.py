@@ -1,0 +1,105 @@
+"""What a lab's coders write down about a rendered face whose muscles are known exactly: levels, occurrence, sides, expected rates [ours].
+
+An intensity `a` in [0, 1] is a FACS level divided by five, so that 1 is level E. Coders see whole levels: `floor(5 a + 0.5)`. A lab counts
+an action unit (AU) as present from a level of its own: 1 in lab A, as BP4D's coders do (A or stronger), 2 in lab B, as the literature does
+with DISFA. The renderer's columns are halves of the picture; `_left` and `_right` in tables are the person's own sides, as FACS means them,
+and the half on the picture's left is the person's right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from auformer.synthetic.muscles import AU_NAMES
+from auformer.synthetic.sampling import facs_level, lab_table, sample_aus
+
+#: Column of the renderer's intensities for each of the person's sides: picture left is the person's right.
+SIDE_COLUMN = {"left": 1, "right": 0}
+RATE_DRAWS = 20_000  # the Monte-Carlo error of a rate is then at most .0036 [ours]
+
+
+def five_point(intensity: np.ndarray) -> np.ndarray:
+    """An intensity in [0, 1] on the manifest's scale of 0 to 5, float32."""
+    return (np.asarray(intensity, np.float32) * np.float32(5)).astype(np.float32)
+
+
+def occurrence(intensity: np.ndarray, lab: str) -> np.ndarray:
+    """Whether the lab's coders would count an intensity as present.
+
+    Args:
+        intensity: any shape, in [0, 1].
+        lab: one of `LABS`; its lowest level that counts is in `lab_table`.
+
+    Returns:
+        int8 of the same shape, 1 or 0.
+
+    >>> occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "A").tolist(), occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "B").tolist()
+    ([0, 1, 1, 1], [0, 0, 0, 1])
+    """
+    return (facs_level(np.asarray(intensity)[..., None]) >= lab_table(lab)["level"]).astype(np.int8)
+
+
+def label_columns(intensity: np.ndarray, au_names: Sequence[str], lab: str, present: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The manifest's label columns.
+
+    Args:
+        intensity: (n, 17, 2), columns picture left and picture right, in [0, 1].
+        au_names: the AUs to write, each one that the renderer knows.
+        lab: whose threshold decides.
+        present: (n, 17, 2) labels 0 or 1 that replace the threshold, as for clips, whose label is the clip's.
+
+    Returns:
+        `AU12`, `AU12_left`, `AU12_right` (int8, 0 or 1) and `AU12_intensity` (float32, 0 to 5) per AU, each (n,).
+    """
+    sides = occurrence(intensity, lab) if present is None else present.astype(np.int8)
+    columns: dict[str, np.ndarray] = {name: sides[:, AU_NAMES.index(name)].max(axis=1) for name in au_names}
+    for name in au_names:
+        index = AU_NAMES.index(name)
+        for side, column in SIDE_COLUMN.items():
+            columns[f"{name}_{side}"] = sides[:, index, column]
+        columns[f"{name}_intensity"] = five_point(intensity[:, index].max(axis=1))
+    return columns
+
+
+def truth_columns(intensity: np.ndarray) -> dict[str, np.ndarray]:
+    """Exact intensity of all 17 AUs per side of the person, in [0, 1], float32: `AU12_left`, `AU12_right`, ..., each (n,)."""
+    return {
+        f"{name}_{side}": np.asarray(intensity[:, index, column], np.float32)
+        for index, name in enumerate(AU_NAMES)
+        for side, column in SIDE_COLUMN.items()
+    }
+
+
+@lru_cache(maxsize=4)
+def expected_rates(lab: str, draws: int = RATE_DRAWS) -> dict[str, float]:
+    """How often each AU is present after the lab's threshold, by seeded Monte-Carlo of the sampler.
+
+    Args:
+        lab: one of `LABS`.
+        draws: number of faces.
+
+    Returns:
+        Rate in [0, 1] for every AU that the renderer knows.
+    """
+    rng = np.random.default_rng([1717, draws])
+    total = np.zeros(len(AU_NAMES))
+    for _ in range(draws):
+        total += occurrence(sample_aus(rng, lab)[1].max(axis=1), lab)
+    return {name: float(rate) for name, rate in zip(AU_NAMES, np.round(total / draws, 4), strict=True)}
+
+
+def rendered_aus(au_names: Iterable[str]) -> tuple[str, ...]:
+    """`au_names` as a tuple, if the renderer can make every one of them.
+
+    Raises:
+        ValueError: some of them are not rendered.
+    """
+    names = tuple(au_names)
+    missing = [name for name in names if name not in AU_NAMES]
+    if missing or not names:
+        got = ", ".join(missing) if missing else "none"
+        raise ValueError(f"Expected `au_names` to be among the {len(AU_NAMES)} rendered ones ({', '.join(AU_NAMES)}), but got {got}")
+    return names
