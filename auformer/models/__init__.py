@@ -1,0 +1,22 @@
+"""Networks in plain torch: the frozen ViT, AUFormer on it, its rivals, and the files they are kept in."""
+
+from __future__ import annotations
+
+from auformer.models.adapter_file import load_adapter, read_adapter_header, save_adapter
+from auformer.models.auformer import AUFormer
+from auformer.models.backbone import create_backbone
+from auformer.models.detector import load_detector
+from auformer.models.network import AUNetwork
+from auformer.models.rivals import FullFineTuning, LinearProbe
+
+__all__ = [
+    "AUFormer",
+    "AUNetwork",
+    "FullFineTuning",
+    "LinearProbe",
+    "create_backbone",
+    "load_adapter",
+    "load_detector",
+    "read_adapter_header",
+    "save_adapter",
+]

@@ -1,0 +1,173 @@
+"""Adapter files: the only reader and writer (architecture: the file contracts).
+
+A `.safetensors` file with every tensor outside the frozen backbone in float32, and in its header one JSON string (`adapter_header`).
+Nothing in such a file is ever executed. Names, shapes and types are compared with the network before any tensor is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from auformer.errors import CheckpointError
+from auformer.models.adapter_header import describe, parse_header
+from auformer.models.network import AUNetwork, check_tensors
+
+_DTYPES = {"F32": torch.float32, "BOOL": torch.bool, "I64": torch.int64}  # all that this package writes
+_FREE = ("img_size", "average_heads")  # arguments that may differ between a file and the network it is loaded onto
+
+
+def save_adapter(
+    path: str | Path,
+    network: AUNetwork,
+    *,
+    thresholds: Mapping[str, float] | None = None,
+    crop_recipe: str | None = None,
+    training_data: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an adapter file, atomically; a file of that name is replaced.
+
+    Args:
+        path: Where to, usually `adapter.safetensors`.
+        network: The network. Floating-point tensors are kept in float32 whatever its type is.
+        thresholds: Probability from which an action unit counts as active, per name; the network's own by default.
+        crop_recipe: Crop recipe of the training images; the network's own by default.
+        training_data: What it was trained on, plain JSON types.
+        extra: Anything else worth keeping, plain JSON types.
+    """
+    path = Path(path)
+    header = describe(network, thresholds=thresholds, crop_recipe=crop_recipe, training_data=training_data, extra=extra)
+    text = json.dumps(header, allow_nan=False, ensure_ascii=False)
+    tensors = {name: _as_stored(tensor) for name, tensor in network.adapter_state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata={"auformer": text})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _as_stored(tensor: Tensor) -> Tensor:
+    """A copy as it lies in the file."""
+    return tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open a safetensors file, memory-mapped; the library checks offsets and length against its header."""
+    if not path.is_file():
+        raise CheckpointError(f"Expected an adapter file, but {path} does not exist")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is not a complete safetensors file: {error}") from error
+
+
+def read_adapter_header(path: str | Path) -> dict[str, Any]:
+    """Header of an adapter file as a dict, without reading any tensor.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CheckpointError: Not an adapter file, damaged, or of a newer format.
+    """
+    with _open(Path(path)) as file:
+        return parse_header((file.metadata() or {}).get("auformer"), str(path))
+
+
+def check_file(path: Path, network: AUNetwork) -> None:
+    """Compare names, shapes and types of a file's tensors with a network, which may be on the meta device; reads no tensor.
+
+    Raises:
+        CheckpointError: Says what differs.
+    """
+    with _open(path) as file:
+        found: dict[str, tuple[tuple[int, ...], torch.dtype | None]] = {}
+        for name in file.keys():  # noqa: SIM118 (not a mapping)
+            part = file.get_slice(name)
+            found[name] = (tuple(part.get_shape()), _DTYPES.get(part.get_dtype()))
+    wanted = {
+        name: (tuple(tensor.shape), torch.float32 if tensor.is_floating_point() else tensor.dtype)
+        for name, tensor in network.adapter_state_dict().items()
+    }
+    check_tensors(wanted, found, f"{path} does not fit {type(network).__name__}")
+
+
+def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> None:
+    """Compare a header with a network: action units, arguments, backbone, frozen weights, normalisation.
+
+    Raises:
+        CheckpointError: Says what differs.
+    """
+    own = describe(network)
+    if header["au_names"] != own["au_names"]:
+        raise CheckpointError(
+            f"{where} is for the action units {', '.join(header['au_names'])}, and this network for {', '.join(own['au_names'])}"
+        )
+    if header["backbone"].get("name") != own["backbone"]["name"]:
+        raise CheckpointError(
+            f"{where} is for the backbone {header['backbone'].get('name')}, and this network has {own['backbone']['name']}"
+        )
+    if header["network"] != own["network"]:
+        raise CheckpointError(f"{where} holds a {header['network']}, and this network is a {own['network']}")
+    skip = {"backbone", "au_names", *_FREE}
+    for name in sorted((header["arguments"].keys() | own["arguments"].keys()) - skip):
+        if header["arguments"].get(name) != own["arguments"].get(name):
+            raise CheckpointError(
+                f"{where} was made with {name}={header['arguments'].get(name)!r}, and this network with {name}={own['arguments'].get(name)!r}"
+            )
+    if not network.frozen:
+        return
+    if header["mean"] != own["mean"] or header["std"] != own["std"]:
+        raise CheckpointError(
+            f"{where} expects images normalised by {header['mean']} and {header['std']}, not {own['mean']} and {own['std']}"
+        )
+    if header["backbone"]["fingerprint"] != own["backbone"]["fingerprint"]:
+        raise CheckpointError(
+            f"{where} belongs to other frozen weights of {own['backbone']['name']}: fingerprint {header['backbone']['fingerprint'][:12]}..., and "
+            f"this network's is {own['backbone']['fingerprint'][:12]}.... Two ways out: build the network with the weights it was trained on "
+            f"(tag {header['backbone'].get('tag') or 'unknown'!r}, `pretrained=True`), or pass their file (`checkpoint_path=`, or "
+            f"`backbone_checkpoint=` of load_detector)"
+        )
+
+
+def load_adapter(path: str | Path, network: AUNetwork) -> None:
+    """Load an adapter file onto a built network, with its thresholds, crop recipe and header; nothing is changed unless everything fits.
+
+    Args:
+        path: The file.
+        network: A network of the same class, action units, arguments and frozen weights, of any floating-point type. The image size may differ.
+
+    Raises:
+        CheckpointError: The file is damaged or belongs to something else; says what differs.
+    """
+    path = Path(path)
+    header = read_adapter_header(path)
+    check_header(header, network, str(path))
+    check_file(path, network)
+    own = network.adapter_state_dict()
+    with _open(path) as file:
+        state = {name: file.get_tensor(name).to(own[name].dtype) for name in own}
+    network.load_adapter_state_dict(state)
+    adopt_header(header, network)
+
+
+def adopt_header(header: Mapping[str, Any], network: AUNetwork) -> None:
+    """Take over what a header says beside the tensors: thresholds, crop recipe, and the header itself as `metadata`."""
+    network.thresholds = {au: float(header["thresholds"][au]) for au in network.au_names}
+    recipe = header.get("crop_recipe")
+    network.crop_recipe = recipe if isinstance(recipe, str) else None
+    network.metadata = dict(header)

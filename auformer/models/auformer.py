@@ -1,0 +1,187 @@
+"""AUFormer: a frozen ViT with a group of experts beside every sub-layer (Yuan et al., ECCV 2024; method.md 2 and 3 [P][F])."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from auformer.models.backbone import sub_layers
+from auformer.models.expert_io import expert_weights, load_expert_weights
+from auformer.models.heads import ExpertHeads, MLPHead
+from auformer.models.moke import MAX_DILATION, Carried, ExpertGroup
+from auformer.models.network import AUNetwork
+
+
+class AUFormer(AUNetwork):
+    """Frozen ViT, `2L` expert groups, a main head and one head per expert.
+
+    Groups are numbered `g = 2 * block + (0 beside attention, 1 beside MLP)`. A fresh model equals the plain ViT.
+
+    Args:
+        backbone: Name of a timm ViT, see `create_backbone`.
+        au_names: Action units, or the name of a set; one expert each per group.
+        pretrained: Load the backbone's weights through timm.
+        checkpoint_path: Load them from a local file instead.
+        img_size: Image size in pixels, an int or `(H, W)`; the backbone's own by default.
+        expert_width: Bottleneck channels `R` of one expert.
+        dilations: Dilations of the multi-receptive-field branch; `()` leaves it out.
+        window: Odd side of the context operator's neighbourhood; 0 leaves it out.
+        pool: `avg` (mean of the patch tokens [ours]) or `token` (the class token).
+        expert_heads: Build the expert heads (a training signal).
+        average_heads: Predict the mean of both heads' probabilities instead of the main head's.
+
+    Raises:
+        ValueError: An argument is out of its range, or the backbone cannot carry experts.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        au_names: str | Sequence[str],
+        *,
+        pretrained: bool = False,
+        checkpoint_path: str | Path | None = None,
+        img_size: int | Sequence[int] | None = None,
+        expert_width: int = 8,
+        dilations: Sequence[int] = (1, 3, 5),
+        window: int = 3,
+        pool: str = "avg",
+        expert_heads: bool = True,
+        average_heads: bool = False,
+    ) -> None:
+        dilations = tuple(dilations)
+        _check(expert_width, dilations, window)
+        if average_heads and not expert_heads:
+            raise ValueError("Expected `expert_heads` to be True where `average_heads` is, but got False")
+        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        num_aus, dim = len(self.au_names), self.embed_dim
+        self.groups = nn.ModuleList(
+            [ExpertGroup(num_aus, dim, expert_width, dilations=dilations, window=window) for _ in range(2 * len(self.backbone.blocks))]
+        )
+        self.head = MLPHead(dim, num_aus)
+        self.expert_heads = ExpertHeads(num_aus, dim) if expert_heads else None
+        self.average_heads = average_heads
+        self.arguments |= {
+            "expert_width": expert_width,
+            "dilations": list(dilations),
+            "window": window,
+            "expert_heads": expert_heads,
+            "average_heads": average_heads,
+        }
+        self._experts_enabled = True
+        self.train()
+
+    def tokens(self, images: Tensor, visit: Callable[[Carried], None] | None = None) -> tuple[Tensor, Carried | None]:
+        """The block loop of method.md 3.
+
+        Args:
+            images: `(B, 3, H, W)` float in [0, 1].
+            visit: Called with what each group hands on, in the order of the groups.
+
+        Returns:
+            Tokens before the final norm `(B, P+T, D)`, and what the last group handed on (None with experts disabled).
+        """
+        x, carried, prefix = self.embed(images), None, self.backbone.num_prefix_tokens
+        for index, block in enumerate(self.backbone.blocks):
+            for side, (norm, body, tail) in enumerate(sub_layers(block)):
+                y = norm(x)
+                out = body(y)
+                for module in tail:
+                    out = module(out)
+                x = x + out
+                if self._experts_enabled:
+                    k, carried = self.groups[2 * index + side](y[:, prefix:], carried, self.grid_size)
+                    x = torch.cat([x[:, :prefix], x[:, prefix:] + k], 1) if prefix else x + k
+                    if visit is not None:
+                        visit(carried)
+        return x, carried
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` to tokens after timm's `norm` `(B, P+T, D)`, as `backbone.forward_features` gives them."""
+        return self.backbone.norm(self.tokens(images)[0])
+
+    def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images `(B, 3, H, W)` float in [0, 1] to `(logits, expert logits)`, each `(B, N)`.
+
+        The expert logits are None without expert heads and while experts are disabled.
+        """
+        x, carried = self.tokens(images)
+        logits = self.head(self.pool_tokens(x))
+        if self.expert_heads is None or carried is None:
+            return logits, None
+        return logits, self.expert_heads(carried.g, *carried.group.up.stacked())
+
+    def predict_probs(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` to probabilities `(B, N)`: the main head's, or the mean of both heads' with `average_heads`."""
+        logits, expert_logits = self.forward_all(images)
+        if not self.average_heads or expert_logits is None:
+            return logits.sigmoid()
+        return (logits.sigmoid() + expert_logits.sigmoid()) / 2
+
+    @contextmanager
+    def disable_experts(self) -> Iterator[None]:
+        """Inside, the network is the bare ViT below the main head, to the bit; afterwards it is what it was before."""
+        before = self._experts_enabled
+        self._experts_enabled = False
+        try:
+            yield
+        finally:
+            self._experts_enabled = before
+
+    @torch.no_grad()
+    def expert_maps(self, images: Tensor) -> Tensor:
+        """The model's own evidence map per action unit: the norm over `D` of each expert's output, summed over the `2L` groups.
+
+        `|U g + b|^2 = g'(U'U)g + 2 (U'b)'g + b'b`, so nothing of shape `(B, N, T, D)` is built.
+
+        Args:
+            images: `(B, 3, H, W)` float in [0, 1].
+
+        Returns:
+            `(B, N, h, w)` on the patch grid, 0 or more; zeros while experts are disabled.
+        """
+        maps: list[Tensor] = []
+
+        def visit(carried: Carried) -> None:
+            up, bias = carried.group.up.stacked()  # (N, D, R), (N, D)
+            g = carried.g.unflatten(2, (up.shape[0], up.shape[2]))  # (B, T, N, R)
+            gram = torch.einsum("ndr,nds->nrs", up, up)
+            cross = torch.einsum("ndr,nd->nr", up, bias)
+            square = (torch.einsum("btnr,nrs->btns", g, gram) * g).sum(-1) + 2 * (g * cross).sum(-1) + bias.square().sum(-1)
+            maps.append(square.clamp_min(0).sqrt())
+
+        x, _ = self.tokens(images, visit)
+        shape = (x.shape[0], len(self.au_names), *self.grid_size)
+        return sum(maps).transpose(1, 2).reshape(shape) if maps else x.new_zeros(shape)
+
+    def expert_weights(self, g: int, au_name: str) -> dict[str, Tensor]:
+        """One expert's weights, see `auformer.models.expert_io.expert_weights`."""
+        return expert_weights(self._group(g), self._index(au_name))
+
+    def load_expert_weights(self, g: int, au_name: str, weights: dict[str, Tensor]) -> None:
+        """Put one expert's weights in place, see `auformer.models.expert_io.load_expert_weights`."""
+        load_expert_weights(self._group(g), self._index(au_name), weights)
+
+    def _group(self, g: int) -> ExpertGroup:
+        if not isinstance(g, int) or not 0 <= g < len(self.groups):
+            raise ValueError(f"Expected `g` to be a group from 0 to {len(self.groups) - 1}, but got {g!r}")
+        return self.groups[g]
+
+    def _index(self, au_name: str) -> int:
+        if au_name not in self.au_names:
+            raise ValueError(f"Expected `au_name` to be one of {', '.join(self.au_names)}, but got {au_name!r}")
+        return self.au_names.index(au_name)
+
+
+def _check(expert_width: int, dilations: tuple[int, ...], window: int) -> None:
+    """Ranges of the expert group's arguments."""
+    if type(expert_width) is not int or expert_width < 1:
+        raise ValueError(f"Expected `expert_width` to be 1 or more, but got {expert_width!r}")
+    if not all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations) or len(set(dilations)) != len(dilations):
+        raise ValueError(f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}")
+    if type(window) is not int or window not in (0, *range(1, 2 * MAX_DILATION, 2)):
+        raise ValueError(f"Expected `window` to be 0 or an odd number below {2 * MAX_DILATION}, but got {window!r}")

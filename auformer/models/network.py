@@ -1,0 +1,205 @@
+"""What every network of the package is: a ViT, a head on its pooled features, and a list of action units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from auformer.aus import parse_au_names
+from auformer.errors import CheckpointError
+from auformer.models.backbone import create_backbone, fingerprint
+
+
+class AUNetwork(nn.Module):
+    """Base of AUFormer and of its rivals. A subclass sets `head` and calls `_finish`.
+
+    Args:
+        backbone: Name of a timm ViT, see `create_backbone`.
+        au_names: Action units, or the name of a set, see `auformer.aus.parse_au_names`.
+        pretrained: Load the backbone's weights through timm.
+        checkpoint_path: Load them from a local file instead.
+        img_size: Image size in pixels, an int or `(H, W)`.
+        pool: `avg` (mean of the patch tokens) or `token` (the class token).
+
+    Attributes:
+        backbone: The timm model.
+        au_names: Canonical names of the action units, in the order of the logits.
+        image_size: `(H, W)` in pixels.
+        arguments: Plain constructor arguments that build the same network again, without where the weights came from.
+        thresholds: Probability from which an action unit counts as active, per name.
+        crop_recipe: Name of the crop recipe of the training images, or None where it is unknown.
+        metadata: Header of the adapter file that the network was loaded from, `{}` otherwise.
+        fingerprint: Fingerprint of the backbone's weights, taken when it was built.
+    """
+
+    frozen = True
+    head: nn.Module
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        au_names: str | Sequence[str],
+        *,
+        pretrained: bool = False,
+        checkpoint_path: str | Path | None = None,
+        img_size: int | Sequence[int] | None = None,
+        pool: str = "avg",
+    ) -> None:
+        super().__init__()
+        self.au_names = parse_au_names(au_names)
+        if pool not in ("avg", "token"):
+            raise ValueError(f"Expected `pool` to be 'avg' or 'token', but got {pool!r}")
+        self.backbone = create_backbone(backbone, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size)
+        if pool == "token" and not self.backbone.has_class_token:
+            raise ValueError(f"Expected `pool` to be 'avg' for {backbone}, which has no class token, but got 'token'")
+        self.pool = pool
+        self.backbone_name = backbone
+        self.fingerprint = fingerprint(self.backbone)
+        self.image_size: tuple[int, int] = tuple(self.backbone.patch_embed.img_size)
+        self.grid_size: tuple[int, int] = tuple(self.backbone.patch_embed.grid_size)
+        for name in ("mean", "std"):  # normalisation belongs to the weight tag
+            values = torch.tensor(self.backbone.pretrained_cfg[name]).view(3, 1, 1)
+            self.register_buffer(f"pixel_{name}", values, persistent=False)
+        self.thresholds = dict.fromkeys(self.au_names, 0.5)
+        self.crop_recipe: str | None = None
+        self.metadata: dict[str, Any] = {}
+        self.arguments: dict[str, Any] = {
+            "backbone": backbone,
+            "au_names": list(self.au_names),
+            "img_size": list(self.image_size),
+            "pool": pool,
+        }
+
+    @property
+    def embed_dim(self) -> int:
+        """Width `D` of the ViT."""
+        return self.backbone.embed_dim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the parameters, in which the network computes."""
+        return self.pixel_mean.dtype
+
+    @property
+    def has_feature_statistics(self) -> bool:
+        """Whether the head's standardisation has been measured."""
+        return bool(self.head.standardise.measured)
+
+    def train(self, mode: bool = True) -> AUNetwork:
+        """Set training mode; a frozen backbone stays in eval mode (no dropout, no stochastic depth, fixed BatchNorm)."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` in [0, 1] to the tokens before block 1 `(B, P+T, D)`, normalised by the backbone's own mean and std.
+
+        Raises:
+            ValueError: The images have another shape than the network was built for.
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
+            wanted = f"(B, 3, {self.image_size[0]}, {self.image_size[1]})"
+            raise ValueError(
+                f"Expected `images` to be of shape {wanted}, the size this network was built for, but got {tuple(images.shape)}"
+            )
+        vit = self.backbone
+        x = (images.to(self.dtype) - self.pixel_mean) / self.pixel_std
+        return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
+
+    def plain_tokens(self, images: Tensor) -> Tensor:
+        """Tokens of the plain ViT before its final norm `(B, P+T, D)`."""
+        return self.backbone.blocks(self.embed(images))
+
+    def pool_tokens(self, x: Tensor) -> Tensor:
+        """Tokens before the final norm `(B, P+T, D)` to pooled, normed features `(B, D)`.
+
+        Exactly one of timm's `norm` (before pooling) and `fc_norm` (after it) is a real norm, the other an identity, so both are called.
+        """
+        x = self.backbone.norm(x)
+        x = x[:, 0] if self.pool == "token" else x[:, self.backbone.num_prefix_tokens :].mean(1)
+        return self.backbone.fc_norm(x)
+
+    def pooled_features(self, images: Tensor) -> Tensor:
+        """Pooled, normed features of the plain ViT `(B, D)`, before standardisation."""
+        return self.pool_tokens(self.plain_tokens(images))
+
+    def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Fix the head's standardisation.
+
+        Args:
+            mean: Mean of `pooled_features` over training images `(D,)`.
+            std: Their standard deviation `(D,)`.
+        """
+        self.head.standardise.set_statistics(mean, std)
+
+    def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images `(B, 3, H, W)` float in [0, 1] to `(logits (B, N), expert logits (B, N) or None)`."""
+        return self.head(self.pooled_features(images)), None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` float in [0, 1] to logits `(B, N)`."""
+        return self.forward_all(images)[0]
+
+    def predict_probs(self, images: Tensor) -> Tensor:
+        """Images `(B, 3, H, W)` to probabilities `(B, N)`, as this network predicts them."""
+        return self.forward(images).sigmoid()
+
+    def num_parameters(self) -> tuple[int, int]:
+        """Number of parameters: `(trainable, total)`."""
+        sizes = [(parameter.requires_grad, parameter.numel()) for parameter in self.parameters()]
+        return sum(size for trainable, size in sizes if trainable), sum(size for _, size in sizes)
+
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """Every tensor outside a frozen backbone (everything, if the backbone is trained), detached, by name."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not (self.frozen and name.startswith("backbone."))}
+
+    def load_adapter_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Load what `adapter_state_dict` gives; nothing is changed unless everything fits.
+
+        Raises:
+            CheckpointError: A key is missing or not expected, or a tensor has another shape or type.
+        """
+        own = self.adapter_state_dict()
+        wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items()}
+        found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
+        check_tensors(wanted, found, f"The checkpoint does not fit {type(self).__name__}")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+
+Form = tuple[tuple[int, ...], "torch.dtype | None"]  # shape and type of a tensor
+
+
+def check_tensors(wanted: Mapping[str, Form], found: Mapping[str, Form], what: str) -> None:
+    """Compare the tensors of a checkpoint with those of a network, by name, shape and type.
+
+    Args:
+        wanted: Shape and type per name, of the network.
+        found: The same of the checkpoint; a type that no network here has is None.
+        what: Beginning of the message.
+
+    Raises:
+        CheckpointError: A name is missing or not expected, or a tensor has another shape or type.
+    """
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or extra:
+        raise CheckpointError(f"{what}: missing keys {_first(missing)}; unexpected keys {_first(extra)}")
+    for name, (shape, dtype) in wanted.items():
+        if found[name] != (shape, dtype):
+            other, kind = found[name]
+            raise CheckpointError(
+                f"{what}: expected `{name}` to be {dtype} of shape {shape}, but got {kind or 'another type'} of shape {other}"
+            )
+
+
+def _first(names: list[str]) -> str:
+    """Names for a message, the first five of them."""
+    return f"{', '.join(names[:5])} and {len(names) - 5} more" if len(names) > 5 else ", ".join(names) or "none"
