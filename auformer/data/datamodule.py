@@ -1,0 +1,199 @@
+"""Manifests and a fold -> loaders, action units and their weights."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from auformer.aus import parse_au_names
+from auformer.data.dataset import AUDataset
+from auformer.data.joining import join_manifests
+from auformer.data.manifest import au_columns
+from auformer.data.parts import count_labels, cut_fold, cut_validation, trainable_aus, usable_rows, with_label_noise
+from auformer.data.samplers import OrderedSampler, ShuffledSampler, even_batch_size
+from auformer.data.splits import check_disjoint, nested_subset
+from auformer.data.transforms import build_augmentation, image_shape
+from auformer.losses import au_weights
+
+STATISTICS_IMAGES = 2048  # enough for means and standard deviations of features to within a few per cent [ours]
+
+
+class AUDataModule(pl.LightningDataModule):
+    """Training, validation and test rows of manifests.
+
+    The manifests are read and checked on construction, so that a fault shows before anything is built on them. No person is in two
+    parts. Order and augmentation of training rows are functions of (seed, epoch, row): workers, ranks and resuming change nothing.
+    Batches are dictionaries as of `AUDataset`.
+
+    Args:
+        train: Manifest or manifests to train on.
+        val: Manifest or manifests to validate on; without it, a part of the training subjects is held out.
+        test: Manifest or manifests to test on.
+        au_names: Action units: a set's name (`bp4d`), names with commas, or a list; without it, all that the manifests have (those of
+            `train` where there is one), by number.
+        val_fraction: Fraction of the training subjects that becomes the validation part where `val` is not given; 0: none.
+        fold: Part to test on: the rows whose column `fold` has this name; the other rows of `train` are trained on.
+        subset: Train on a random subset of the training rows: a number of rows, or a fraction. Smaller ones of one seed lie in larger
+            ones. Validation and test parts stay whole.
+        image_size: Side, or height and width, in pixels.
+        batch_size: Rows per batch and process.
+        num_workers: Processes that load images; 0: none but this one.
+        augment: `default` or `none`.
+        label_noise: Probability of flipping a training label, for studies of wrong annotations. Validation and test labels stay.
+        leave_out_missing: Leave out action units that are active in no training row, instead of refusing them.
+        seed: Of the held-out subjects, the subset, the order, the augmentation and the label noise.
+
+    Attributes:
+        au_names (list[str]): Action units, in the order of the labels.
+        au_weights (list[float]): Their weights from the training rows of the run (1 each without training rows).
+        parts (dict[str, pandas.DataFrame]): Rows of `train`, `val` and `test`, as far as there are any.
+
+    Raises:
+        ManifestError: A manifest is not as it should be, a part is empty, a person is in two parts, or an AU is never active.
+        ValueError: An argument is out of range, or arguments contradict each other.
+    """
+
+    def __init__(
+        self,
+        train: str | list[str] | None = None,
+        val: str | list[str] | None = None,
+        test: str | list[str] | None = None,
+        *,
+        au_names: str | list[str] | None = None,
+        val_fraction: float = 0.2,
+        fold: str | None = None,
+        subset: int | float | None = None,
+        image_size: int | list[int] = 112,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        augment: str = "default",
+        label_noise: float = 0.0,
+        leave_out_missing: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or num_workers < 0 or seed < 0:
+            got = f"{batch_size}, {num_workers}, {seed}"
+            raise ValueError(f"Expected `batch_size` >= 1, `num_workers` >= 0 and `seed` >= 0, but got {got}")
+        self.image_size = image_shape(image_size)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.augmentation = build_augmentation(self.image_size, augment)
+        self.parts = _read_parts(train, val, test, fold=fold, val_fraction=val_fraction, seed=seed)
+        rows = self.parts.get("train")
+        wanted = _wanted_aus(self.parts, au_names)
+        if rows is None:
+            self.au_names, self.au_weights = wanted, [1.0] * len(wanted)
+            return
+        if subset is not None:
+            rows = nested_subset(rows, subset, seed)
+        rows = with_label_noise(rows, wanted, label_noise, seed)
+        self.au_names = trainable_aus(rows, wanted, leave_out_missing=leave_out_missing)
+        self.au_weights = [float(weight) for weight in au_weights(*count_labels(rows, self.au_names), au_names=self.au_names)]
+        self.parts["train"] = rows
+
+    def _dataset(self, part: str) -> AUDataset:
+        """The rows of a part as they are, without augmentation."""
+        if part not in self.parts:
+            raise ValueError(f"Expected a `{part}` part, but the data module has {', '.join(self.parts)}; name a manifest for it")
+        return AUDataset(self.parts[part], None, self.au_names, self.image_size, seed=self.seed)
+
+    @cached_property
+    def train_dataset(self) -> AUDataset:
+        """Training rows, with augmentation."""
+        dataset = self._dataset("train")
+        dataset.transform = self.augmentation
+        return dataset
+
+    @cached_property
+    def val_dataset(self) -> AUDataset:
+        """Validation rows."""
+        return self._dataset("val")
+
+    @cached_property
+    def test_dataset(self) -> AUDataset:
+        """Test rows."""
+        return self._dataset("test")
+
+    def train_dataloader(self) -> DataLoader:
+        """Training rows in an order of their own in each epoch."""
+        rank, num_ranks = self._ranks()
+        sampler = ShuffledSampler(self.train_dataset, seed=self.seed, rank=rank, num_ranks=num_ranks)
+        return self._loader(self.train_dataset, sampler, self.batch_size)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Validation rows in their order, every row once over all processes; an empty list where there is no such part."""
+        return self._ordered_loader(self.val_dataset) if "val" in self.parts else []
+
+    def test_dataloader(self) -> DataLoader:
+        """Test rows in their order, every row once over all processes."""
+        return self._ordered_loader(self.test_dataset)
+
+    def statistics_dataloader(self) -> DataLoader:
+        """Up to 2,048 training images, the same in the same order on every process, without augmentation."""
+        rows = self.parts["train"] if "train" in self.parts else self._dataset("train")
+        chosen = nested_subset(rows, min(STATISTICS_IMAGES, len(rows)), self.seed)
+        dataset = AUDataset(chosen, None, self.au_names, self.image_size)
+        return self._loader(dataset, OrderedSampler(dataset), self.batch_size)
+
+    def _ordered_loader(self, dataset: AUDataset) -> DataLoader:
+        """A loader over this process's share of the rows."""
+        rank, num_ranks = self._ranks()
+        sampler = OrderedSampler(dataset, rank=rank, num_ranks=num_ranks)
+        return self._loader(dataset, sampler, even_batch_size(len(dataset), num_ranks, self.batch_size))
+
+    def _ranks(self) -> tuple[int, int]:
+        """Number of this process and how many there are."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _loader(self, dataset: AUDataset, sampler: OrderedSampler | ShuffledSampler, batch_size: int) -> DataLoader:
+        """A loader that takes nothing from the global random state."""
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+def _read_parts(
+    train: str | list[str] | None,
+    val: str | list[str] | None,
+    test: str | list[str] | None,
+    *,
+    fold: str | None,
+    val_fraction: float,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """The usable rows of each part; no person is in two."""
+    if train is None and val is None and test is None:
+        raise ValueError("Expected `train`, `val` or `test` to name a manifest, but got none")
+    if fold is not None and (train is None or test is not None):
+        raise ValueError("Expected `fold` together with `train` and without `test`: it cuts the test part out of the training manifests")
+    named = {"train": train, "val": val, "test": test}
+    parts = {part: join_manifests(paths) for part, paths in named.items() if paths is not None}
+    if fold is not None:
+        parts["train"], parts["test"] = cut_fold(parts["train"], fold)
+    parts = {part: usable_rows(rows, part) for part, rows in parts.items()}
+    if "train" in parts and val is None:
+        parts["train"], held_out = cut_validation(parts["train"], val_fraction, seed)
+        parts.update({} if held_out is None else {"val": held_out})
+    check_disjoint(parts)
+    return parts
+
+
+def _wanted_aus(parts: dict[str, pd.DataFrame], au_names: str | list[str] | None) -> list[str]:
+    """Action units asked for, or all that the training rows (else the others) have columns for."""
+    if au_names is not None:
+        return list(parse_au_names(au_names))
+    sources = [parts["train"]] if "train" in parts else list(parts.values())
+    found = sorted({au for rows in sources for au in au_columns(rows)}, key=lambda au: int(au[2:]))
+    if not found:
+        raise ValueError("Expected the manifests to have label columns such as `AU12`, but they have none; name `au_names` or add labels")
+    return found

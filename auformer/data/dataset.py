@@ -1,0 +1,108 @@
+"""A row of a manifest -> image, labels, index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+from auformer.data.checks import require_columns, row_name
+from auformer.data.columns import SIDES
+from auformer.data.images import read_image
+from auformer.data.transforms import image_shape, resize, to_float
+from auformer.errors import ManifestError
+
+Transform = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, bool]]
+MANIFEST, ROW = "@manifest", "@row"  # columns of joined manifests: the file a row is from, and its number there
+
+
+class AUDataset(Dataset):
+    """Faces of a manifest with their labels.
+
+    Args:
+        frame: Rows whose `status` is `ok`, as `read_manifest` or `join_manifests` gives them. AUs without a column are not annotated.
+        root: Folder of the manifest; None for joined manifests, whose rows know theirs.
+        au_names: Action units, in the order of the labels.
+        image_size: Side, or height and width `(H, W)`, in pixels.
+        transform: Training augmentation `(image, rng) -> (image, flipped)` on uint8 `(H, W, 3)`; None: only the resize.
+        seed: Of the augmentation, whose draws are a function of (seed, epoch, row).
+
+    Items are dictionaries: `image` float32 `(3, H, W)` in [0, 1], `label` int64 `(N,)` of 1, 0, -1, `index` the row's place in `frame`,
+    and, where the frame has labels per side, `sides` int64 `(N, 2)`, the person's left and right as they appear in the image: a flip
+    swaps them. An item is asked for by its row, or by `(row, epoch)`.
+
+    Raises:
+        ManifestError: There is no column `image`, or a row is not `ok`.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        root: str | os.PathLike[str] | None,
+        au_names: Sequence[str],
+        image_size: int | Sequence[int],
+        transform: Transform | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        where = str(frame.attrs.get("path", "manifest" if root is None else root))
+        require_columns(frame, ["image"], where, "a data set of images")
+        if "status" in frame.columns and bool((frame["status"] != "ok").any()):
+            raise ManifestError(f"{where}: expected rows whose `status` is `ok`, but got others; leave them out, they have no image")
+        self.au_names = tuple(au_names)
+        self.image_size = image_shape(image_size)
+        self.transform = transform
+        self.seed = seed
+        self.labels = _labels(frame, self.au_names)
+        named = [f"{au}_{side}" for au in self.au_names for side in SIDES]
+        self.sides = _labels(frame, named).reshape(len(frame), -1, 2) if set(named) & set(frame.columns) else None
+        self.sources, self.codes, self.rows = _origins(frame, where)
+        self.images = frame["image"].tolist()
+        self.root = None if root is None else os.fspath(root)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def source(self, row: int) -> str:
+        """The manifest that a row is from."""
+        return self.sources[self.codes[row]]
+
+    def path(self, row: int) -> str:
+        """Where the image of a row lies."""
+        root = self.root if self.root is not None else os.path.dirname(self.source(row))
+        return os.path.join(root, self.images[row])
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        row, epoch = index if isinstance(index, tuple) else (index, 0)
+        try:
+            image = read_image(self.path(row))
+        except ValueError as error:
+            raise ManifestError(f"{self.source(row)}, {row_name(int(self.rows[row]))}: {error}") from error
+        image, flipped = resize(image, self.image_size), False
+        if self.transform is not None:
+            image, flipped = self.transform(image, np.random.default_rng([self.seed, epoch, row]))
+        item = {"image": torch.from_numpy(to_float(image)), "label": torch.from_numpy(self.labels[row].astype(np.int64)), "index": row}
+        if self.sides is not None:
+            sides = self.sides[row].astype(np.int64)
+            item["sides"] = torch.from_numpy(sides[:, ::-1].copy() if flipped else sides)
+        return item
+
+
+def _origins(frame: pd.DataFrame, where: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Manifests that rows are from, which one each row is from, and its number there (the index of an unjoined manifest)."""
+    if MANIFEST in frame.columns:
+        manifests = pd.Categorical(frame[MANIFEST])
+        return manifests.categories.tolist(), np.asarray(manifests.codes), frame[ROW].to_numpy()
+    numbered = pd.api.types.is_integer_dtype(frame.index.dtype)
+    return [where], np.zeros(len(frame), np.int8), frame.index.to_numpy() if numbered else np.arange(len(frame))
+
+
+def _labels(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Label columns as int8 `(rows, columns)`, -1 where there is none."""
+    columns = [frame[name].to_numpy(np.int8) if name in frame.columns else np.full(len(frame), -1, np.int8) for name in names]
+    return np.stack(columns, axis=1)
