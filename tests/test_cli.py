@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import auformer
-from auformer import cli, errors
+from auformer import aus, cli, errors
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -173,7 +173,7 @@ def test_what_a_user_meets_is_one_line(kind: str, stand_in: Callable, capsys: py
 
 
 def test_a_value_error_of_our_own_code_is_one_line(stand_in: Callable, capsys: pytest.CaptureFixture[str]) -> None:
-    stand_in(lambda args: auformer.aus.parse_au_names("AU12,smile"))  # type: ignore[attr-defined]
+    stand_in(lambda args: aus.parse_au_names("AU12,smile"))  # type: ignore[return-value, arg-type]
     assert cli.main(["try"]) == 1
     said = capsys.readouterr().err
     assert said == "auformer: error: Expected `name` to be an action unit such as 'AU12', 'AU01' or 12, but got 'smile'\n"
