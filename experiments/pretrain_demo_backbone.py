@@ -1,0 +1,231 @@
+"""Pre-train the demo backbone on dense face geometry, without AU labels.
+
+    python experiments/pretrain_data.py --out runs/pretrain
+    python experiments/pretrain_demo_backbone.py runs/pretrain --images 800000 --processes 2
+
+One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4 px; the loss of each channel is
+divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of one thread each share the batch and average gradients, which is
+faster on a CPU than one process with as many threads. A killed run continues from its last checkpoint. Writes `demo_backbone.safetensors` (float16) and
+`pretrain.jsonl` (held-out losses) beside the data; copy the first to `auformer/assets/` and its results to `experiments/results/`.
+Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 on Linux: page faults otherwise cost a third of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from auformer.models.demo_vit import DEMO_BACKBONE
+
+# Weights of the channels [ours]: lids, lips and movement decide about AUs; furrows are the hardest to see.
+WEIGHTS = {
+    "face": 0.3, "hair": 0.3, "brow": 1.5, "eye": 1.5, "iris": 0.7, "upper_lip": 2.0, "lower_lip": 2.0, "opening": 1.0, "teeth": 0.5,
+    "template_x": 0.5, "template_y": 0.5, "move_x": 3.0, "move_y": 3.0, "bulge": 2.5, "furrow": 3.0,
+}  # fmt: skip
+MIRRORED = ("template_x", "move_x")  # channels whose sign changes when the picture is flipped
+HELD_OUT = 3000  # images of the last identities
+GRID, CELL = 7, 4  # tokens per side, target cells per token and side
+CHECKPOINT_STEPS, EVALUATE_STEPS = 500, 1000
+SEED = 0
+
+
+class DenseModel(nn.Module):
+    """The demo ViT with one linear decoder: images `(B, 3, 112, 112)` -> targets `(B, 28, 28, C)`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.vit = timm.create_model(DEMO_BACKBONE)
+        for block in self.vit.blocks:  # the backward of torch's CPU flash attention takes 41 % of a step at 49 tokens
+            block.attn.fused_attn = False
+        self.channels = channels
+        self.decoder = nn.Linear(self.vit.embed_dim, CELL * CELL * channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predict the standardised targets."""
+        z = self.decoder(self.vit.forward_features(images)).view(-1, GRID, GRID, CELL, CELL, self.channels)
+        return z.permute(0, 1, 3, 2, 4, 5).reshape(-1, GRID * CELL, GRID * CELL, self.channels)
+
+
+class Data:
+    """Memory-mapped images and targets, standardisation, and the loss of a constant prediction."""
+
+    def __init__(self, folder: Path) -> None:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        self.channels: list[str] = meta["channels"]
+        n, size, cells, c = meta["images"], meta["size"], meta["cells"], len(self.channels)
+        self.images = np.memmap(folder / "images.u8", np.uint8, "r", shape=(n, size, size, 3))
+        self.targets = np.memmap(folder / "targets.f16", np.float16, "r", shape=(n, cells, cells, c))
+        self.num_training = n - HELD_OUT
+        self.held_out = np.arange(self.num_training, n)[::6]
+        sample = torch.from_numpy(np.ascontiguousarray(self.targets[: self.num_training : max(1, n // 1500)])).float().reshape(-1, c)
+        self.mean, self.std = sample.mean(0), sample.std(0)
+        self.constant = huber((sample - self.mean) / self.std).mean(0)
+        weights = torch.tensor([WEIGHTS[name] for name in self.channels])
+        self.weights = weights / weights.sum()
+        self.sign = torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in self.channels])
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of sorted rows; augmented when `rng` is given."""
+        x = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float().div_(255).sub_(0.45).div_(0.25)
+        t = torch.from_numpy(self.targets[rows]).float()
+        if rng is not None:
+            x, t = self._augment(x, t, rng)
+        return x.contiguous(memory_format=torch.channels_last), t
+
+    def _augment(self, x: Tensor, t: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Flip, gain, offset, colour cast; a quarter blurred, a quarter noisy, an eighth grey."""
+
+        def normal(sd: float, *shape: int) -> Tensor:
+            return torch.from_numpy(rng.normal(0, sd, shape)).float()
+
+        n = len(x)
+        if rng.random() < 0.5:
+            x, t = x.flip(3), t.flip(2) * self.sign
+        x = x * normal(0.2, n, 1, 1, 1).exp() + normal(0.15, n, 1, 1, 1) + normal(0.08, n, 3, 1, 1)
+        order, k = torch.from_numpy(rng.permutation(n)), n // 4
+        x[order[:k]] = F.avg_pool2d(x[order[:k]], 3, 1, 1)
+        x[order[k : 2 * k]] += torch.from_numpy(rng.standard_normal((k, *x.shape[1:]), np.float32)) * 0.08
+        grey = order[2 * k : 2 * k + k // 2]
+        x[grey] = x[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        return x, t
+
+    def losses(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Loss per channel `(C,)`; 1 is a constant prediction."""
+        return huber(prediction.float() - (target - self.mean) / self.std).mean((0, 1, 2)) / self.constant
+
+
+def huber(error: Tensor) -> Tensor:
+    """Smooth L1 with its knee at 1."""
+    return F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
+
+
+@torch.no_grad()
+def evaluate(net: DenseModel, data: Data) -> Tensor:
+    """Held-out loss per channel `(C,)`."""
+    net.eval()
+    parts = []
+    for i in range(0, len(data.held_out), 100):
+        x, t = data.batch(data.held_out[i : i + 100])
+        parts.append(data.losses(net(x), t))
+    net.train()
+    return torch.stack(parts).mean(0)
+
+
+def average(tensors: list[Tensor], world: int) -> None:
+    """Replace the tensors by their mean over processes."""
+    if world == 1:
+        return
+    flat = torch.cat([t.reshape(-1) for t in tensors])
+    dist.all_reduce(flat)
+    for t, mean in zip(tensors, (flat / world).split([t.numel() for t in tensors]), strict=True):
+        t.copy_(mean.view_as(t))
+
+
+def save(net: DenseModel, optimiser: torch.optim.Optimizer, step: int, seconds: float, folder: Path) -> None:
+    """Write checkpoint and weights, each under a temporary name first."""
+    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds}
+    torch.save(state, folder / "pretrain.tmp")
+    os.replace(folder / "pretrain.tmp", folder / "pretrain.ckpt")
+    weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.vit.state_dict().items()}
+    save_file(weights, folder / "weights.tmp")
+    os.replace(folder / "weights.tmp", folder / "demo_backbone.safetensors")
+
+
+def train(rank: int, options: argparse.Namespace) -> None:
+    """One process of the training."""
+    if options.processes > 1 and hasattr(os, "sched_setaffinity"):  # a scheduler may leave both on one core for long
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[(rank * options.threads + i) % len(cores)] for i in range(options.threads)})
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(SEED)
+    world, data = options.processes, Data(options.data)
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{options.port}", rank=rank, world_size=world)
+    net = DenseModel(len(data.channels)).to(memory_format=torch.channels_last)
+    matrices, vectors = ([p for p in net.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
+    optimiser = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}], lr=options.lr, betas=(0.9, 0.98), fused=True
+    )
+    share = options.batch // world
+    steps, first, before, start = options.images // options.batch, 0, 0.0, time.time()
+    if (options.data / "pretrain.ckpt").exists():
+        state = torch.load(options.data / "pretrain.ckpt", weights_only=True)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        first, before = state["step"], state["seconds"]
+    statistics = [b for b in net.buffers() if b.is_floating_point()]
+    for step in range(first, steps):
+        rng = np.random.default_rng([SEED, step, rank])
+        rows = rows_of(step, options.batch, data.num_training)[rank * share : (rank + 1) * share]
+        for group in optimiser.param_groups:
+            group["lr"] = options.lr * min(1, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
+        images, target = data.batch(np.sort(rows), rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            prediction = net(images)
+        loss = (data.losses(prediction, target) * data.weights).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        average([p.grad for p in net.parameters()], world)
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        done = step + 1
+        if done % CHECKPOINT_STEPS and done != steps:
+            continue
+        with torch.no_grad():
+            average(statistics, world)
+        if rank == 0:
+            seconds = before + time.time() - start
+            save(net, optimiser, done, seconds, options.data)
+            if done % EVALUATE_STEPS == 0 or done == steps:
+                report(evaluate(net, data), data, done * options.batch, seconds, options.data)
+
+
+def rows_of(step: int, batch: int, count: int) -> np.ndarray:
+    """The rows of one step: passes over the set, each in an order of its own."""
+    per_pass = count // batch
+    order = np.random.default_rng([SEED, 7, step // per_pass]).permutation(count)
+    at = step % per_pass * batch
+    return order[at : at + batch]
+
+
+def report(losses: Tensor, data: Data, images: int, seconds: float, folder: Path) -> None:
+    """Print and append one line of held-out losses."""
+    line = {"images": images, "seconds": round(seconds), "held_out": round((losses * data.weights).sum().item(), 4)}
+    line |= {name: round(v, 3) for name, v in zip(data.channels, losses.tolist(), strict=True)}
+    with (folder / "pretrain.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+    print(json.dumps(line), flush=True)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder written by pretrain_data.py")
+    parser.add_argument("--images", type=int, default=800_000, help="training images to see, over all passes")
+    parser.add_argument("--batch", type=int, default=64, help="over all processes")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="per process")
+    parser.add_argument("--port", type=int, default=29600)
+    options = parser.parse_args(args)
+    if options.processes > 1:
+        torch.multiprocessing.spawn(train, args=(options,), nprocs=options.processes)
+    else:
+        train(0, options)
+
+
+if __name__ == "__main__":
+    main()
