@@ -14,8 +14,10 @@ import numpy as np
 
 from auformer.synthetic.sampling import LABS, lab_table, sample_aus, sample_scene
 
-#: Lab k takes the faces from k * LAB_IDENTITIES on, so that no face stands before the cameras of two labs.
+#: Each lab has faces of its own, so that none stands before the cameras of two labs; those from 100,000 to 199,999 are kept for the
+#: pre-training of the demo backbone (experiments/pretrain_data.py), which no data set may show.
 LAB_IDENTITIES = 100_000
+FIRST_IDENTITY = {"A": 0, "B": 200_000}
 MUSCLES, SCENE, CLIP = 1, 2, 3  # keys of the random streams of a frame, or of a clip
 
 
@@ -69,7 +71,7 @@ def identity_number(lab: str, number: int) -> int:
     """The face of a lab's subject: another one in each lab, the same under every seed.
 
     >>> identity_number("A", 12), identity_number("B", 12)
-    (12, 100012)
+    (12, 200012)
 
     Raises:
         ValueError: unknown lab, or `number` outside 0 to 99,999.
@@ -77,7 +79,7 @@ def identity_number(lab: str, number: int) -> int:
     lab_table(lab)  # raises for an unknown lab
     if not 0 <= number < LAB_IDENTITIES:
         raise ValueError(f"Expected a subject's number to be in 0 to {LAB_IDENTITIES - 1}, but got {number}")
-    return LABS.index(lab) * LAB_IDENTITIES + number
+    return FIRST_IDENTITY[lab] + number
 
 
 def subject_name(lab: str, number: int) -> str:
