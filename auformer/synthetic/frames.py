@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from auformer.synthetic.sampling import LABS, lab_table, sample_aus, sample_scene
+from auformer.synthetic.sampling import lab_table, sample_aus, sample_scene
 
 #: Each lab has faces of its own, so that none stands before the cameras of two labs; those from 100,000 to 199,999 are kept for the
 #: pre-training of the demo backbone (experiments/pretrain_data.py), which no data set may show.
