@@ -1,7 +1,14 @@
-"""Faces in images: `detect` finds them with five points each, `align` cuts them out by a named crop recipe."""
+"""Faces in images: `detect` finds them with five points each, `align` cuts them out by a named crop recipe.
+
+The names below are read when they are first used, so that `auformer.faces.align` alone (which the renderer needs) loads no detector.
+"""
 
 from __future__ import annotations
 
 from auformer.faces.align import CROP_RECIPES, CropRecipe, align, crop_geometry, crop_matrix, warp
+from auformer.faces.detect import BACKENDS, detect, require_faces
+from auformer.faces.face import Face
 
-__all__ = ["CROP_RECIPES", "CropRecipe", "align", "crop_geometry", "crop_matrix", "warp"]
+__all__ = [
+    "BACKENDS", "CROP_RECIPES", "CropRecipe", "Face", "align", "crop_geometry", "crop_matrix", "detect", "require_faces", "warp",
+]
