@@ -1,0 +1,165 @@
+"""One builder of HTML pages for every command: a single file that opens from disk without network, by day and by night, on a phone too.
+
+The page holds no script. Its content security policy forbids everything but its own styles and the pictures inside it, so nothing that
+ends up in a page (file names, AU lists of strangers) can load or run anything. Blocks are made by the functions below, which escape
+what they are given; `build_report` puts them together.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from importlib import resources
+from typing import NamedTuple
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp", b"\xff\xd8\xff": "image/jpeg"}
+RESPONSIBLE_USE = (
+    "An action unit is a visible movement of facial muscles. It does not tell what someone feels or means: this is no lie detector.",
+    "The values are probabilities that a movement occurs, not its intensity.",
+    "Finding action units is biometric processing: ask the people shown for consent, and expect errors to differ between groups of people.",
+)
+RENDERED_ONLY = "These networks have seen rendered faces only. How well they do on photographs of people has not been measured."
+
+
+class Section(NamedTuple):
+    """One part of a page.
+
+    Args:
+        heading: plain text.
+        blocks: HTML of `paragraph`, `table`, `figure`, `notice` or `code`.
+        wide: let the section take the page's whole width where there is room; the others stand in two columns.
+    """
+
+    heading: str
+    blocks: Sequence[str]
+    wide: bool = False
+
+
+def paragraph(text: str) -> str:
+    """Return a paragraph of plain text.
+
+    >>> paragraph("F1 < 1")
+    '<p>F1 &lt; 1</p>'
+    """
+    return f"<p>{html.escape(text)}</p>"
+
+
+def notice(heading: str, points: Sequence[str]) -> str:
+    """Return a framed box with a heading and a list of plain sentences, for what a reader must not miss."""
+    items = "".join(f"<li>{html.escape(point)}</li>" for point in points)
+    return f'<aside class="notice"><h3>{html.escape(heading)}</h3><ul>{items}</ul></aside>'
+
+
+def responsible_use(*, rendered_only: bool) -> str:
+    """Return the box about what the numbers are and are not, the same on every page.
+
+    Args:
+        rendered_only: say that the network has seen rendered faces only.
+    """
+    return notice(
+        "What these numbers are, and what they are not", ((RENDERED_ONLY, *RESPONSIBLE_USE) if rendered_only else RESPONSIBLE_USE)
+    )
+
+
+def code(text: str, label: str) -> str:
+    """Return preformatted text, such as a configuration, in a box of its own that scrolls; ``label`` names it to screen readers."""
+    return f'<pre tabindex="0" role="region" aria-label="{html.escape(label)}"><code>{html.escape(text)}</code></pre>'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, notes: Sequence[str] = ()) -> str:
+    """Return a table whose first column names the rows; wider than the screen, it scrolls inside its own frame.
+
+    Args:
+        header: K column names.
+        rows: texts, K per row; the first is the row's name.
+        caption: one line above the table, also its name for screen readers.
+        notes: lines below it, such as what a mark means.
+
+    Raises:
+        ValueError: if a row has another length than the header.
+    """
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"Expected `rows` to have {len(header)} cells each, as the header, but got {len(row)} in {list(row)}")
+    head = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for name in header)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>' + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    below = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
+    name = html.escape(caption)
+    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
+    return f"{frame}<table><caption>{name}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{below}"
+
+
+def figure(light: bytes, dark: bytes | None = None, *, alt: str, caption: str = "") -> str:
+    """Return a picture, embedded.
+
+    Args:
+        light: a PNG, WebP or JPEG file.
+        dark: the same picture for readers whose system is set to dark.
+        alt: what the picture shows, for those who cannot see it.
+        caption: plain text below it.
+
+    Raises:
+        ValueError: for bytes that are no such file, or an empty ``alt``.
+    """
+    if not alt:
+        raise ValueError("Expected `alt` to say what the picture shows, but got an empty text")
+    night = f'<source srcset="{_data_uri(dark)}" media="(prefers-color-scheme: dark)">' if dark is not None else ""
+    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><picture>{night}<img src="{_data_uri(light)}" alt="{html.escape(alt)}"></picture>{below}</figure>'
+
+
+def _data_uri(image: bytes) -> str:
+    """Return an image file as a data URI."""
+    for signature, kind in SIGNATURES.items():
+        if image.startswith(signature):
+            return f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}"
+    raise ValueError(f"Expected `image` to be a PNG, WebP or JPEG file, but it starts with {image[:4]!r}")
+
+
+def build_report(title: str, sections: Sequence[Section], *, lead: str = "", footer: str = "") -> str:
+    """Return a complete HTML page.
+
+    Args:
+        title: plain text, the page's name and heading.
+        sections: in order; the page lists their headings where there are more than three.
+        lead: one or two plain sentences under the title.
+        footer: plain text at the end, such as version and date.
+
+    Raises:
+        ValueError: without sections.
+    """
+    if not sections:
+        raise ValueError("Expected `sections` to hold at least one section, but got none")
+    style = resources.files("auformer").joinpath("assets", "report.css").read_text(encoding="utf-8")
+    parts = []
+    for number, section in enumerate(sections, 1):
+        heading, kind = html.escape(section.heading), ' class="wide"' if section.wide else ""
+        opening = f'<section id="s{number}"{kind} aria-labelledby="h{number}"><h2 id="h{number}">{heading}</h2>'
+        parts.append(opening + "".join(section.blocks) + "</section>")
+    links = "".join(f'<li><a href="#s{number}">{html.escape(section.heading)}</a></li>' for number, section in enumerate(sections, 1))
+    contents = f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if len(sections) > 3 else ""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>{html.escape(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header><h1>{html.escape(title)}</h1>{paragraph(lead) if lead else ""}{contents}</header>
+<main>
+{"".join(part + chr(10) for part in parts)}</main>
+<footer>{paragraph(footer) if footer else ""}</footer>
+</body>
+</html>
+"""
