@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,20 @@ from auformer.synthetic.labels import rendered_aus
 from auformer.synthetic.sampling import lab_table
 from auformer.synthetic.subject import SubjectJob
 
-#: Raised whenever the same parameters make other pictures or labels, so that old and new ones are never mixed in one folder.
-RENDERER_VERSION = 1
+#: Modules of this package that decide neither pixels nor labels.
+_NO_PIXELS = ("__init__.py", "folder.py", "parameters.py", "sheet.py", "writing.py")
 SMALLEST, LARGEST = 32, 1024  # pixels per side [ours]
+
+
+@cache
+def renderer_fingerprint() -> str:
+    """First 12 hex digits of a SHA-256 over the renderer's sources and tables, so that two versions never mix in one folder."""
+    package = files("auformer")
+    modules = sorted(item.name for item in (package / "synthetic").iterdir() if item.name.endswith(".py") and item.name not in _NO_PIXELS)
+    digest = sha256()
+    for name in ("assets/labs.json", "assets/muscles.json", "faces/align.py", *(f"synthetic/{name}" for name in modules)):
+        digest.update(name.encode() + (package / name).read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -23,16 +37,16 @@ class DatasetParameters:
     """Parameters of `render_dataset`, checked.
 
     Args:
-        lab: one of `LABS`.
+        lab: "A" (expressive, even light) or "B" (sparse, side light, worse camera).
         subjects: number of faces, at least 1.
         frames: stills per subject, 0 where there are clips.
-        clips: clips per subject, 0 where there are stills.
-        au_names: AUs with labels, each one that the renderer knows.
-        size: pixels per side, a multiple of 4.
-        seed: of everything but the faces, at least 0.
-        first_subject: number of the first face.
+        clips: micro-expression clips per subject, 0 where there are stills.
+        au_names: AUs with labels, each one that the renderer knows; clips are made of these alone.
+        size: pixels per side, 32 to 1,024, a multiple of 4.
+        seed: of expressions, scenes and noise, at least 0; the faces do not depend on it.
+        first_subject: number of the first face, at least 0; sets whose numbers do not overlap share no face, and two labs never do.
         pose_scale: factor on the spread of the head pose, 0 to 3.
-        jitter: whether the crop varies.
+        jitter: whether the crop's centre and side vary around the `eyes` recipe.
         roll: whether the head rolls.
 
     Raises:
@@ -71,8 +85,8 @@ class DatasetParameters:
         return f"synthetic_{self.lab.lower()}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with the renderer's version."""
-        return {**vars(self), "au_names": list(self.au_names), "renderer_version": RENDERER_VERSION}
+        """Plain values for JSON, with the renderer's fingerprint."""
+        return {**vars(self), "au_names": list(self.au_names), "renderer": renderer_fingerprint()}
 
     def jobs(self, folder: Path) -> list[SubjectJob]:
         """One job per subject, in the order of their numbers; the subjects' pictures go into `folder`."""

@@ -102,6 +102,7 @@ def render_subject(job: SubjectJob) -> dict[str, dict[str, Any]]:
 
 
 def _render_into(folder: Path, job: SubjectJob) -> dict[str, dict[str, Any]]:
+    """Write the subject's pictures into an existing folder; returns the tables' columns."""
     renderer = _renderer(job.size)
     identity = Identity.sample(identity_number(job.lab, job.number))
     face = renderer.bake(identity)
@@ -129,6 +130,7 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def _tables(job: SubjectJob, identity: Identity, plan: list[Frame], points: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Columns of the three tables, from the frames and their points `(n, 5, 2)`."""
     n = len(plan)
     intensity = np.stack([frame.intensity for frame in plan])  # (n, 17, 2)
     labels = [frame.present for frame in plan if frame.present is not None]  # all frames of clips, none of stills

@@ -28,7 +28,7 @@ from auformer.faces.align import CROP_RECIPES
 from auformer.synthetic.clips import DRIFT, LONGEST, PEAK, SHORTEST
 from auformer.synthetic.folder import DatasetFolder
 from auformer.synthetic.labels import expected_rates
-from auformer.synthetic.parameters import RENDERER_VERSION, DatasetParameters, default_aus
+from auformer.synthetic.parameters import DatasetParameters, default_aus
 from auformer.synthetic.sampling import lab_table
 from auformer.synthetic.subject import SubjectJob, render_subject
 
@@ -83,14 +83,19 @@ def render_dataset(
     )  # fmt: skip
     if workers < 1:
         raise ValueError(f"Expected `workers` to be at least 1, but got {workers}")
-    folder = DatasetFolder(Path(out))
+    return _complete(DatasetFolder(Path(out)), parameters, workers, progress)
+
+
+def _complete(folder: DatasetFolder, parameters: DatasetParameters, workers: int, progress: bool) -> Path:
+    """Draw what is missing, write the tables if they are not there; returns the manifest's path."""
     folder.claim(parameters)
     jobs = parameters.jobs(folder.images)
     missing, complete = folder.missing(jobs), folder.is_complete
-    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc=f"rendering lab {lab}", unit="subject", disable=not progress) as bar:
-        for job, tables in _render_all(missing, workers):
+    title = f"rendering lab {parameters.lab}"
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc=title, unit="subject", disable=not progress) as bar:
+        for job, known in _render_all(missing, workers):
             if not complete:  # a picture that has gone from a complete set is only drawn again
-                folder.keep(job.name, tables)
+                folder.keep(job.name, known)
             bar.update()
     if not complete:
         tables = folder.collect(jobs)
@@ -137,12 +142,11 @@ def side_file(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str
         "dataset": parameters.dataset,
         "source": "auformer.synthetic: rendered faces, no person is shown",
         "licence": "Apache-2.0",
-        "package_version": __version__,
         "parameters": parameters.as_dict(),
         "crop_recipe": CROP_RECIPE,
         "image_size": [parameters.size, parameters.size],
         "crop": {"side": recipe.side, "centre_below": recipe.centre_below, "jitter": parameters.jitter, "roll": parameters.roll},
-        "detector": {"name": "renderer", "version": RENDERER_VERSION},
+        "detector": {"name": "renderer", "version": __version__},
         "rows": len(manifest),
         "subjects": int(manifest["subject"].nunique()),
         "labels": f"present: FACS level = floor(5 * max(left, right) + 0.5) is at least {level}",

@@ -1,0 +1,156 @@
+"""Labels against a form written down by hand, base rates against the side file, and that neither names nor faces give labels away."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from auformer.synthetic import AU_NAMES, Identity
+from auformer.synthetic.frames import identity_number, plan_stills, sample_intensity, subject_name
+from auformer.synthetic.labels import expected_rates, label_columns, occurrence, truth_columns
+from auformer.synthetic.parameters import DatasetParameters
+
+LEVELS = {"A": 1, "B": 2}  # what the specification says
+
+
+def intensities(lab: str, subjects: int, frames: int, seed: int = 0, first: int = 0) -> np.ndarray:
+    return np.stack([[sample_intensity(lab, first + s, f, seed) for f in range(frames)] for s in range(subjects)])  # (S, F, 17, 2)
+
+
+@pytest.mark.parametrize("lab", ["A", "B"])
+def test_labels_are_facs_levels_from_the_lab_s_threshold(lab: str) -> None:
+    drawn = intensities(lab, 2, 60).reshape(-1, 17, 2)
+    columns = label_columns(drawn, AU_NAMES, lab)
+    for row, sides in enumerate(drawn):
+        for index, name in enumerate(AU_NAMES):
+            person = {"right": float(sides[index, 0]), "left": float(sides[index, 1])}  # the person's right is on the picture's left
+            for side, value in person.items():
+                assert columns[f"{name}_{side}"][row] == (math.floor(5 * value + 0.5) >= LEVELS[lab])
+            assert columns[name][row] == (math.floor(5 * max(person.values()) + 0.5) >= LEVELS[lab])
+            assert columns[f"{name}_intensity"][row] == pytest.approx(5 * max(person.values()), abs=1e-6)
+    assert columns["AU12"].dtype == np.int8 and 0 < columns["AU12"].mean() < 1
+
+
+def test_levels_by_hand() -> None:
+    values = np.array([0.0, 0.09, 0.1, 0.29, 0.3, 0.5, 1.0])
+    assert occurrence(values, "A").tolist() == [0, 0, 1, 1, 1, 1, 1]
+    assert occurrence(values, "B").tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_a_label_of_a_clip_replaces_the_threshold() -> None:
+    intensity = np.zeros((1, 17, 2), np.float32)
+    present = np.zeros((1, 17, 2), bool)
+    present[0, AU_NAMES.index("AU4"), 1] = True
+    columns = label_columns(intensity, ("AU4", "AU1"), "A", present)
+    assert {name: value.item() for name, value in columns.items()} == {
+        "AU4": 1, "AU1": 0, "AU4_left": 1, "AU4_right": 0, "AU4_intensity": 0.0, "AU1_left": 0, "AU1_right": 0, "AU1_intensity": 0.0,
+    }  # fmt: skip
+
+
+def test_truth_names_the_person_s_own_sides() -> None:
+    intensity = np.zeros((1, 17, 2), np.float32)
+    intensity[0, AU_NAMES.index("AU12")] = 0.75, 0.25
+    columns = truth_columns(intensity)
+    assert (columns["AU12_right"].item(), columns["AU12_left"].item(), len(columns)) == (0.75, 0.25, 34)
+
+
+@pytest.mark.parametrize("lab", ["A", "B"])
+def test_base_rates_are_those_of_the_side_file(lab: str) -> None:
+    """The specification: within .03 on 2,000 pictures."""
+    present = occurrence(intensities(lab, 40, 50).max(-1), lab).reshape(-1, 17)
+    expected = expected_rates(lab)
+    distance = np.abs(present.mean(0) - [expected[name] for name in AU_NAMES])
+    assert distance.max() < 0.03, dict(zip(AU_NAMES, distance.round(3).tolist(), strict=True))
+
+
+def test_lab_b_codes_fewer_aus_than_lab_a() -> None:
+    rates = {lab: expected_rates(lab) for lab in "AB"}
+    assert all(rates["B"][name] < rates["A"][name] for name in AU_NAMES)
+    assert sum(rates["A"].values()) > 1.6 * sum(rates["B"].values())
+
+
+def test_aus_that_belong_together_come_together_and_pressed_lips_are_shut() -> None:
+    drawn = intensities("A", 20, 50).reshape(-1, 17, 2).max(-1)
+    on = {name: drawn[:, i] >= 0.1 for i, name in enumerate(AU_NAMES)}
+
+    def correlation(a: str, b: str) -> float:
+        return float(np.corrcoef(on[a], on[b])[0, 1])
+
+    assert correlation("AU6", "AU12") > 0.25 and correlation("AU1", "AU2") > 0.25
+    assert correlation("AU12", "AU15") < -0.05
+    assert not (on["AU24"] & (on["AU25"] | on["AU26"])).any()
+
+
+# who is in which set --------------------------------------------------------------------------------------------------------------
+
+
+def test_no_face_belongs_to_two_subjects() -> None:
+    """Across numbers, labs and seeds: a face is a function of lab and number alone, and one to one."""
+    numbers = [identity_number(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)]
+    assert len(set(numbers)) == len(numbers)
+    assert len({subject_name(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)}) == len(numbers)
+    assert identity_number("A", 99_999) < identity_number("B", 0)
+    traits = {str(Identity.sample(number).traits) for number in numbers}
+    assert len(traits) == len(numbers)
+
+
+@pytest.mark.parametrize("number", [-1, 100_000])
+def test_a_number_outside_the_lab_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match="0 to 99999"):
+        identity_number("A", number)
+
+
+def test_sets_with_their_own_first_subject_are_disjoint(tmp_path) -> None:
+    def names(**parameters: object) -> set[str]:
+        values = {"lab": "A", "subjects": 60, "frames": 1, "clips": 0, "au_names": ("AU12",), "size": 112, "seed": 0, "first_subject": 0,
+                  "pose_scale": 1.0, "jitter": True, "roll": True}  # fmt: skip
+        return {job.name for job in DatasetParameters(**{**values, **parameters}).jobs(tmp_path)}
+
+    train, test, other = names(), names(subjects=20, first_subject=60, seed=1), names(lab="B", subjects=20)
+    assert (len(train), len(test), len(other)) == (60, 20, 20)
+    assert not train & test and not train & other and not test & other
+
+
+# what the face gives away ---------------------------------------------------------------------------------------------------------
+
+
+def _spread(counts: np.ndarray, frames: int) -> float:
+    """Chi-square of AU counts `(subjects, 17)` against equal rates of all subjects, of the AU where it is largest."""
+    rate = counts.mean(0) / frames
+    return float((((counts - frames * rate) ** 2) / (frames * rate * (1 - rate))).sum(0).max())
+
+
+def test_who_it_is_does_not_predict_the_aus() -> None:
+    """Shuffle test: subjects differ in their AU rates no more than when all labels are dealt out to them anew."""
+    subjects, frames = 60, 30
+    present = occurrence(intensities("A", subjects, frames).max(-1), "A")  # (S, F, 17)
+    rng = np.random.default_rng(0)
+
+    def shuffled() -> float:
+        return _spread(rng.permutation(present.reshape(-1, 17)).reshape(present.shape).sum(1), frames)
+
+    dealt = np.array([shuffled() for _ in range(200)])
+    assert _spread(present.sum(1), frames) < np.quantile(dealt, 0.99)
+    planted = present.copy()
+    planted[: subjects // 4, ::3, AU_NAMES.index("AU15")] = 1  # a quarter of the subjects is sad: the test would notice
+    assert _spread(planted.sum(1), frames) > dealt.max()
+
+
+def test_traits_do_not_predict_the_aus() -> None:
+    subjects, frames = 100, 20
+    present = occurrence(intensities("B", subjects, frames).max(-1), "B").mean(1)  # (S, 17)
+    traits = np.array([[Identity.sample(identity_number("B", i))[t] for t in ("sex", "age", "skin", "glasses", "wrinkle")] for i in range(subjects)])
+    table = np.corrcoef(np.hstack([present, traits]).astype(float), rowvar=False)[:17, 17:]  # (17, 5); standard error 0.1
+    assert np.abs(table).max() < 0.4
+    assert np.sqrt((table**2).mean()) < 0.13
+
+
+def test_a_frame_does_not_depend_on_how_many_there_are() -> None:
+    few, many = list(plan_stills("A", 3, 2, seed=9)), list(plan_stills("A", 3, 5, seed=9))
+    for a, b in zip(few, many[:2], strict=True):
+        assert np.array_equal(a.intensity, b.intensity) and (a.scene, a.background, a.seed) == (b.scene, b.background, b.seed)
+    assert many[2].seed != many[3].seed and many[2].scene != many[3].scene
+    assert next(plan_stills("A", 3, 1, seed=10)).scene != few[0].scene
+    assert next(plan_stills("A", 4, 1, seed=9)).scene != few[0].scene

@@ -1,0 +1,280 @@
+"""A rendered data set on disk: the contract of its tables, the same bytes on any number of workers, resuming, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from auformer.aus import AU_SETS
+from auformer.data.manifest import faces_path, read_manifest
+from auformer.synthetic import AU_NAMES, writing
+from auformer.synthetic.labels import expected_rates
+from auformer.synthetic.writing import render_dataset
+
+SMALL: dict[str, Any] = {"subjects": 3, "frames": 3, "size": 32}
+KEY = ["dataset", "subject", "sequence", "frame", "face"]
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Every file of a folder with the hash of its bytes."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def lab_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render_dataset(tmp_path_factory.mktemp("a") / "set", lab="A", **SMALL).parent
+
+
+# what is written ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_holds_the_contract_s_files(lab_a: Path) -> None:
+    manifest = read_manifest(lab_a / "manifest.csv")
+    images = {f"images/A0000{s}/0000{f}.jpg" for s in range(3) for f in range(3)}
+    assert set(manifest["image"]) == images
+    assert set(fingerprint(lab_a)) == images | {"manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet"}
+    assert manifest.attrs["au_names"] == list(AU_SETS["bp4d"])
+    for image in images:
+        picture = cv2.imread(str(lab_a / image), cv2.IMREAD_COLOR)
+        assert picture.shape == (32, 32, 3) and picture.std() > 10
+
+
+def test_pictures_are_rgb_in_the_file(lab_a: Path) -> None:
+    """Faces are redder than blue in every skin tone; swapped channels would show here."""
+    blue, _, red = np.mean([cv2.imread(str(path)).reshape(-1, 3).mean(0) for path in lab_a.rglob("*.jpg")], axis=0)
+    assert red > blue + 5
+
+
+def test_truth_and_manifest_tell_the_same_story(lab_a: Path) -> None:
+    manifest, truth = read_manifest(lab_a / "manifest.csv"), pd.read_parquet(lab_a / "truth.parquet")
+    assert manifest[KEY].equals(truth[KEY].astype(manifest[KEY].dtypes))
+    for name in AU_SETS["bp4d"]:
+        sides = truth[[f"{name}_left", f"{name}_right"]].to_numpy(float)
+        assert sides.min() >= 0 and sides.max() <= 1
+        level = np.floor(np.round(5 * sides, 6) + 0.5)
+        assert (manifest[name] == (level.max(1) >= 1)).all()
+        assert (manifest[[f"{name}_left", f"{name}_right"]].to_numpy() == (level >= 1)).all()
+        assert np.allclose(manifest[f"{name}_intensity"], 5 * sides.max(1), atol=1e-5)
+    assert {f"{name}_{side}" for name in AU_NAMES for side in ("left", "right")} <= set(truth.columns)
+    nuisance = ["yaw", "pitch", "roll", "light_key", "light_dir_0", "camera_exposure", "blink", "gaze_x", "gaze_y", "speech_open", "jitter_scale"]
+    assert truth[[*nuisance, "background_level", "noise_seed"]].notna().all(axis=None)
+    assert truth["yaw"].std() > 0.01 and truth["noise_seed"].is_unique
+
+
+def test_the_side_file_can_make_the_set_again(lab_a: Path, tmp_path: Path) -> None:
+    side = json.loads((lab_a / "manifest.json").read_text(encoding="utf-8"))
+    assert (side["format_version"], side["dataset"], side["crop_recipe"], side["image_size"]) == (1, "synthetic_a", "eyes", [32, 32])
+    assert (side["rows"], side["subjects"], set(side["label_rates"])) == (9, 3, set(AU_SETS["bp4d"]))
+    manifest = read_manifest(lab_a / "manifest.csv")
+    for name, rate in side["label_rates"].items():
+        assert rate == {
+            "positives": int((manifest[name] == 1).sum()),
+            "measured": round(float((manifest[name] == 1).mean()), 4),
+            "expected": expected_rates("A")[name],
+        }
+    parameters = {key: value for key, value in side["parameters"].items() if key != "renderer"}
+    again = render_dataset(tmp_path / "again", **parameters).parent
+    assert fingerprint(again) == fingerprint(lab_a)
+
+
+def test_lab_b_has_its_own_list_and_its_own_faces(lab_a: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(render_dataset(tmp_path / "b", lab="B", subjects=1, frames=2, size=32))
+    assert manifest.attrs["au_names"] == sorted(AU_SETS["disfa"], key=lambda name: int(name[2:]))
+    assert {"AU12_intensity", "AU12_left"} <= set(manifest.columns)
+    assert set(manifest["subject"]) == {"B00000"} and set(manifest["dataset"]) == {"synthetic_b"}
+    assert fingerprint(tmp_path / "b" / "images" / "B00000") != fingerprint(lab_a / "images" / "A00000")
+
+
+def test_faces_parquet_has_box_and_points_of_every_key(lab_a: Path) -> None:
+    faces, manifest = pd.read_parquet(faces_path(lab_a / "manifest.csv")), read_manifest(lab_a / "manifest.csv")
+    assert faces[KEY].astype(manifest[KEY].dtypes).equals(manifest[KEY])
+    centre = faces["x"] + faces["w"] / 2
+    assert (abs(centre - 16) < 4).all() and (faces["w"] == faces["h"]).all() and (faces["score"] == 1).all()
+    assert (faces["pupil_left_x"] < faces["nose_tip_x"]).all() and (faces["nose_tip_x"] < faces["pupil_right_x"]).all()
+    assert (faces["mouth_left_y"] > faces["nose_tip_y"]).all()
+
+
+# the same bytes -------------------------------------------------------------------------------------------------------------------
+
+
+def test_spawned_workers_write_the_same_bytes(lab_a: Path, tmp_path: Path) -> None:
+    for workers in (2, 3):
+        assert fingerprint(render_dataset(tmp_path / str(workers), lab="A", workers=workers, **SMALL).parent) == fingerprint(lab_a)
+
+
+def test_the_order_of_work_does_not_show(lab_a: Path, tmp_path: Path) -> None:
+    """The last subject alone, drawn by a fresh renderer, has the bytes that it has after two others; fewer frames are a prefix."""
+    alone = render_dataset(tmp_path / "alone", lab="A", subjects=1, frames=2, size=32, first_subject=2).parent
+    expected = fingerprint(lab_a)
+    for frame in range(2):
+        image = f"images/A00002/0000{frame}.jpg"
+        assert fingerprint(alone)[image] == expected[image]
+
+
+def test_the_seed_changes_expressions_and_not_faces(lab_a: Path, tmp_path: Path) -> None:
+    other = render_dataset(tmp_path / "seed", lab="A", seed=1, **SMALL)
+    a, b = read_manifest(lab_a / "manifest.csv"), read_manifest(other)
+    groups = [name for name in a.columns if name.startswith("group_")]
+    assert len(groups) == 4 and a[groups].equals(b[groups])
+    assert not a[a.attrs["au_names"]].equals(b[b.attrs["au_names"]])
+
+
+def test_switches_change_what_they_name(tmp_path: Path) -> None:
+    truth = pd.read_parquet(
+        render_dataset(tmp_path / "still", lab="A", subjects=1, frames=4, size=32, pose_scale=0, jitter=False, roll=False).with_name("truth.parquet")
+    )
+    assert (truth[["yaw", "pitch", "roll", "jitter_x", "jitter_y"]] == 0).all(axis=None) and (truth["jitter_scale"] == 1).all()
+    wide = pd.read_parquet(render_dataset(tmp_path / "wide", lab="A", subjects=1, frames=4, size=32, pose_scale=2).with_name("truth.parquet"))
+    usual = pd.read_parquet(render_dataset(tmp_path / "usual", lab="A", subjects=1, frames=4, size=32).with_name("truth.parquet"))
+    assert np.allclose(wide["yaw"], (2 * usual["yaw"]).clip(-0.45, 0.45), atol=1e-6)
+
+
+# going on -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_call_finds_everything_there(lab_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(lab_a)
+    monkeypatch.setattr(writing, "render_subject", lambda job: pytest.fail("rendered again"))
+    assert render_dataset(lab_a, lab="A", **SMALL) == lab_a / "manifest.csv"
+    assert fingerprint(lab_a) == before
+
+
+def test_an_interrupted_run_goes_on(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, drawn = writing.render_subject, []
+
+    def interrupted(job):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(job.name)
+        return draw(job)
+
+    monkeypatch.setattr(writing, "render_subject", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        render_dataset(tmp_path, lab="A", **SMALL)
+    assert not (tmp_path / "manifest.csv").exists()
+    drawn_before = list(drawn)
+    drawn.clear()
+    monkeypatch.setattr(writing, "render_subject", lambda job: (drawn.append(job.name), draw(job))[1])
+    render_dataset(tmp_path, lab="A", **SMALL)
+    assert (drawn_before, drawn) == (["A00000", "A00001"], ["A00002"])
+    assert fingerprint(tmp_path) == fingerprint(lab_a)
+
+
+def test_a_run_killed_inside_a_subject_leaves_no_half_of_it(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import auformer.synthetic.subject as subject
+
+    encode, written = subject.encode, []
+
+    def full_disk(image):
+        if len(written) == 4:
+            raise OSError(28, "No space left on device")
+        written.append(1)
+        return encode(image)
+
+    monkeypatch.setattr(subject, "encode", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        render_dataset(tmp_path, lab="A", **SMALL)
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["A00000"]
+    monkeypatch.setattr(subject, "encode", encode)
+    render_dataset(tmp_path, lab="A", **SMALL)
+    assert fingerprint(tmp_path) == fingerprint(lab_a)
+
+
+def test_killed_while_the_tables_are_written(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auformer.synthetic import folder
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "write_manifest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        render_dataset(tmp_path, lab="A", **SMALL)
+    monkeypatch.undo()
+    monkeypatch.setattr(writing, "render_subject", lambda job: pytest.fail("rendered again"))
+    render_dataset(tmp_path, lab="A", **SMALL)
+    assert fingerprint(tmp_path) == fingerprint(lab_a)
+
+
+def test_a_deleted_picture_is_drawn_again(lab_a: Path, tmp_path: Path) -> None:
+    render_dataset(tmp_path, lab="A", **SMALL)
+    (tmp_path / "images" / "A00001" / "00002.jpg").unlink()
+    render_dataset(tmp_path, lab="A", **SMALL)
+    assert fingerprint(tmp_path) == fingerprint(lab_a)
+
+
+# what is refused ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"frames": 4}, {"seed": 1}, {"lab": "B"}, {"au_names": "disfa"}, {"roll": False}, {"frames": 0, "clips": 1}])
+def test_other_parameters_in_the_same_folder_are_refused(lab_a: Path, change: dict[str, Any]) -> None:
+    before = fingerprint(lab_a)
+    with pytest.raises(ValueError, match=f"{next(iter(change))} .* instead of .*Choose another folder"):
+        render_dataset(lab_a, **{"lab": "A", **SMALL, **change})
+    assert fingerprint(lab_a) == before
+
+
+def test_another_renderer_is_refused(lab_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auformer.synthetic.parameters.renderer_fingerprint", lambda: "another")
+    with pytest.raises(ValueError, match="renderer '[0-9a-f]{12}' instead of 'another'"):
+        render_dataset(lab_a, lab="A", **SMALL)
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="which holds images"):
+        render_dataset(tmp_path, lab="A", **SMALL)
+    assert fingerprint(tmp_path) == {"images/mine.jpg": hashlib.sha256(b"mine").hexdigest()}
+
+
+def test_a_manifest_from_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    for name, text in (("manifest.csv", "dataset\n"), ("manifest.json", "{}")):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match="Choose another folder"):
+        render_dataset(tmp_path, lab="A", **SMALL)
+    (tmp_path / "manifest.json").write_text("not json")
+    with pytest.raises(ValueError, match="unreadable text"):
+        render_dataset(tmp_path, lab="A", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lab": "C"}, "`lab` to be one of A, B, but got 'C'"),
+        ({"subjects": 0}, "`subjects` to be at least 1, but got 0"),
+        ({"frames": 0}, "`frames` and `clips`"),
+        ({"frames": -1}, "`frames` to be at least 0, but got -1"),
+        ({"clips": -1}, "`clips` to be at least 0, but got -1"),
+        ({"seed": -1}, "`seed` to be at least 0"),
+        ({"first_subject": -1}, "`first_subject` to be at least 0"),
+        ({"first_subject": 99_998}, "number to be in 0 to 99999, but got 100000"),
+        ({"size": 30}, "`size` to be 32 to 1024 pixels, a multiple of 4, but got 30"),
+        ({"size": 2048}, "`size`"),
+        ({"pose_scale": -0.1}, "`pose_scale`"),
+        ({"pose_scale": float("nan")}, "`pose_scale`"),
+        ({"workers": 0}, "`workers` to be at least 1"),
+        ({"au_names": "AU12,AU28"}, "rendered ones .* but got AU28"),
+        ({"au_names": "AU12,AU12"}, "once"),
+        ({"au_names": []}, "at least one"),
+        ({"au_names": "bp4"}, "`spec`"),
+    ],
+)
+def test_bad_parameters_are_named_before_anything_is_written(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        render_dataset(tmp_path / "new", **{"lab": "A", **SMALL, **change})
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        render_dataset(tmp_path / "file" / "set", lab="A", **SMALL)
