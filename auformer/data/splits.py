@@ -193,7 +193,7 @@ def nested_subset(frame: pd.DataFrame, size: int | float, seed: int = 0) -> pd.D
     Raises:
         ValueError: `size` is out of range, or there are not as many rows.
     """
-    if isinstance(size, bool) or not isinstance(size, int | float) or size <= 0 or (isinstance(size, float) and size > 1):
+    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size <= (np.inf if isinstance(size, int) else 1):
         raise ValueError(f"Expected `size` to be a number of rows (at least 1) or a fraction in (0, 1], but got {size!r}")
     count = size if isinstance(size, int) else max(1, round(size * len(frame)))
     if count > len(frame):

@@ -58,8 +58,7 @@ def _header(path: Path) -> list[str]:
 def _read_csv(path: Path) -> pd.DataFrame:
     """A CSV file: numbers in the columns that hold numbers, text as it stands everywhere else."""
     dtype: dict[str, Any] = {name: str for name in _header(path) if name not in _INFERRED and not _is_au(name)}
-    options: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "low_memory": False, "float_precision": "round_trip"}
-    return pd.read_csv(path, dtype=dtype, encoding="utf-8-sig", **options)
+    return pd.read_csv(path, dtype=dtype, encoding="utf-8-sig", keep_default_na=False, na_values=[""], low_memory=False)
 
 
 def _is_au(name: str) -> bool:

@@ -125,9 +125,9 @@ def build_augmentation(image_size: int | Sequence[int], strength: str = "default
             alb.RGBShift(CAST, CAST, CAST, p=0.5),
             alb.OneOf(
                 [  # a quarter of the images blurred, a quarter noisy
-                    alb.GaussianBlur(blur_limit=0, sigma_limit=(BLUR[0] * unit, BLUR[1] * unit), p=2.0),
-                    alb.GaussNoise(std_range=NOISE, p=1.0),
-                    alb.ImageCompression(quality_range=JPEG, p=1.0),
+                    alb.GaussianBlur(blur_limit=0, sigma_limit=(BLUR[0] * unit, BLUR[1] * unit), p=1.0),
+                    alb.GaussNoise(std_range=NOISE, p=0.5),
+                    alb.ImageCompression(quality_range=JPEG, p=0.5),
                 ],
                 p=0.5,
             ),

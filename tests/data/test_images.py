@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from auformer.data.images import read_image, write_image
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """Smooth colours, not square, so that every turn and every swap of channels shows."""
+    coarse = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (24, 16), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.bmp", "a.tiff", "Größe 顔/ß é.png"])
+def test_lossless_formats_come_back(tmp_path: Path, picture: np.ndarray, name: str) -> None:
+    write_image(tmp_path / name, picture)
+    back = read_image(tmp_path / name)
+    assert back.dtype == np.uint8 and back.flags.c_contiguous
+    np.testing.assert_array_equal(back, picture)
+    assert [file.name for file in (tmp_path / name).parent.iterdir()] == [Path(name).name]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.webp"])
+def test_quality_counts(tmp_path: Path, picture: np.ndarray, name: str) -> None:
+    write_image(tmp_path / name, picture)
+    good = (tmp_path / name).stat().st_size
+    assert np.abs(read_image(tmp_path / name).astype(int) - picture).mean() < 4
+    write_image(tmp_path / name, picture, quality=10)
+    assert (tmp_path / name).stat().st_size < good
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
+def test_other_modes_read_as_pillow_reads_them(tmp_path: Path, picture: np.ndarray, mode: str) -> None:
+    image = Image.fromarray(picture).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(picture[..., 0]))
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_become_8(tmp_path: Path, suffix: str, channels: int) -> None:
+    deep = np.random.default_rng(1).integers(0, 65536, (8, 9, channels)).astype(np.uint16)
+    deep[0, 0], deep[0, 1] = 65535, 0
+    (tmp_path / f"a{suffix}").write_bytes(cv2.imencode(suffix, deep)[1].tobytes())
+    want = np.repeat(deep, 3, axis=2) if channels == 1 else deep[..., 2::-1]
+    got = read_image(tmp_path / f"a{suffix}")
+    assert got.shape == (8, 9, 3) and got[0, 0].tolist() == [255] * 3 and got[0, 1].tolist() == [0] * 3
+    assert np.abs(got - want / 257).max() < 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path: Path, picture: np.ndarray, orientation: int) -> None:
+    image, exif, buffer = Image.fromarray(picture), Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(buffer, "JPEG", exif=exif, quality=95)
+    (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
+    want = np.asarray(ImageOps.exif_transpose(Image.open(buffer)))
+    got = read_image(tmp_path / "a.jpg")
+    assert got.shape == want.shape
+    assert np.abs(got.astype(int) - want).max() <= 4  # two JPEG decoders
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])
+def test_a_truncated_file_is_named(tmp_path: Path, picture: np.ndarray, suffix: str, kept: float) -> None:
+    path = tmp_path / f"cut{suffix}"
+    write_image(path, np.repeat(np.repeat(picture, 4, 0), 4, 1))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(ValueError, match=f"cut{suffix}"):
+        read_image(path)
+
+
+def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path: Path, picture: np.ndarray) -> None:
+    thumbnail, whole = (cv2.imencode(".jpg", image)[1].tobytes() for image in (picture[:8, :8], picture))
+    with_thumbnail = whole[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + whole[2:]
+    (tmp_path / "a.jpg").write_bytes(with_thumbnail)
+    assert read_image(tmp_path / "a.jpg").shape == picture.shape
+    (tmp_path / "a.jpg").write_bytes(with_thumbnail[:-30])
+    with pytest.raises(ValueError, match="ends early"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.png, but there is no such file"):
+        read_image(tmp_path / "none.png")
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty\.png, but the file ends early"):
+        read_image(tmp_path / "empty.png")
+    (tmp_path / "text.png").write_text("not an image", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"text\.png, but it cannot be decoded"):
+        read_image(tmp_path / "text.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ValueError, match=r"folder\.png"):
+        read_image(tmp_path / "folder.png")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_image("with\0zero.png")
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_only_rgb_is_written(tmp_path: Path, image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
+        write_image(tmp_path / "a.png", image)
+
+
+def test_an_unknown_suffix_is_refused(tmp_path: Path, picture: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="image suffix"):
+        write_image(tmp_path / "a.docx", picture)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from auformer.data.manifest import validate_manifest
+from auformer.data.parts import count_labels, cut_fold, cut_validation, trainable_aus, usable_rows, with_label_noise
+from auformer.errors import ManifestError
+
+AUS = ["AU1", "AU12"]
+
+
+def rows(count: int = 200) -> pd.DataFrame:
+    number = np.arange(count)
+    frame = {"dataset": "d", "subject": [f"s{i % 10}" for i in number], "sequence": "v", "frame": number, "image": "a.png"}
+    return validate_manifest(pd.DataFrame({**frame, "AU1": number % 2, "AU12": number % 3 - 1, "fold": [f"P{i % 10 % 3}" for i in number]}))
+
+
+def test_rows_that_are_not_ok_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    frame = rows(10)
+    frame.loc[[1, 2, 5], "status"] = ["no_face", "no_face", "unreadable"]
+    with caplog.at_level(logging.INFO):
+        assert usable_rows(frame, "train").index.tolist() == [0, 3, 4, 6, 7, 8, 9]
+    assert "train: 3 of 10 rows are left out (no_face: 2, unreadable: 1)" in caplog.text
+    frame["status"] = "no_face"
+    with pytest.raises(ManifestError, match="`val`, but none of its 10"):
+        usable_rows(frame, "val")
+
+
+def test_a_fold_is_cut_out() -> None:
+    frame = rows(60)
+    frame.loc[0, "fold"] = None
+    rest, inside = cut_fold(frame, "P1")
+    assert set(inside["fold"]) == {"P1"} and len(rest) + len(inside) == 60 and 0 in rest.index
+    assert not set(inside.index) & set(rest.index)
+
+
+def test_folds_that_cannot_be_cut_out() -> None:
+    with pytest.raises(ManifestError, match=r"\(P0, P1, P2\), but got 'P3'"):
+        cut_fold(rows(60), "P3")
+    with pytest.raises(ManifestError, match="no|none") as caught:
+        cut_fold(rows(60).drop(columns="fold"), "P1")
+    assert "column `fold`" in str(caught.value)
+    with pytest.raises(ManifestError, match="outside the fold 'P1'"):
+        cut_fold(rows(60).query("fold == 'P1'"), "P1")
+
+
+def test_validation_holds_out_subjects() -> None:
+    train, held_out = cut_validation(rows(), 0.3, 0)
+    assert held_out is not None and held_out["subject"].nunique() == 3 and train["subject"].nunique() == 7
+    assert not set(train["subject"]) & set(held_out["subject"]) and len(train) + len(held_out) == 200
+    assert set(cut_validation(rows().iloc[::-1], 0.3, 0)[1]["subject"]) == set(held_out["subject"])  # type: ignore[index]
+    assert {tuple(sorted(cut_validation(rows(), 0.3, seed)[1]["subject"].unique())) for seed in range(5)} != {()}  # type: ignore[index]
+
+
+def test_validation_of_none_and_of_too_few() -> None:
+    assert cut_validation(rows(), 0, 0)[1] is None
+    with pytest.raises(ManifestError, match="at least 2 training subjects"):
+        cut_validation(rows(200).query("subject == 's1'"), 0.2, 0)
+    for fraction in (1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="`val_fraction`"):
+            cut_validation(rows(), fraction, 0)
+
+
+def test_people_of_two_names_are_held_out_together() -> None:
+    """A subject of DISFA is held out in DISFA+ too."""
+    frame = rows(40)
+    frame["dataset"] = np.where(np.arange(40) < 20, "disfa", "DISFA+")
+    train, held_out = cut_validation(frame, 0.3, 1)
+    assert held_out is not None and not set(train["subject"]) & set(held_out["subject"])
+    assert set(held_out["dataset"]) == {"disfa", "DISFA+"}
+
+
+def test_counts() -> None:
+    assert count_labels(rows(9), ["AU12", "AU1", "AU25"]) == ([3, 4, 0], [6, 9, 0])
+
+
+def test_an_au_that_is_never_active(caplog: pytest.LogCaptureFixture) -> None:
+    frame = rows(30)
+    frame["AU12"] = np.int8(0)
+    with pytest.raises(ManifestError, match=r"AU12 \(30 annotated rows\), AU25 \(not annotated\).*leave_out_missing"):
+        trainable_aus(frame, ["AU12", "AU1", "AU25"], leave_out_missing=False)
+    with caplog.at_level(logging.WARNING):
+        assert trainable_aus(frame, ["AU12", "AU1", "AU25"], leave_out_missing=True) == ["AU1"]
+    assert "AU12" in caplog.text and "AU25" in caplog.text and "AU1 " not in caplog.text
+    with pytest.raises(ManifestError, match="never are: AU12"):
+        trainable_aus(frame, ["AU12"], leave_out_missing=True)
+
+
+# label noise ---------------------------------------------------------------------------------------------------------------------
+
+
+def flipped(before: pd.DataFrame, after: pd.DataFrame, au: str) -> pd.Series:
+    return before[au] != after.loc[before.index, au]
+
+
+def test_noise_flips_that_share_of_the_known_labels() -> None:
+    frame = rows(4000)
+    noisy = with_label_noise(frame, AUS, 0.2, 0)
+    assert 0.17 < flipped(frame, noisy, "AU1").mean() < 0.23
+    known = frame["AU12"] >= 0
+    assert 0.17 < flipped(frame, noisy, "AU12")[known].mean() < 0.23
+    assert not flipped(frame, noisy, "AU12")[~known].any()
+    assert set(noisy["AU1"]) == {0, 1} and noisy["AU1"].dtype == np.int8
+    assert noisy.drop(columns=AUS).equals(frame.drop(columns=AUS))
+    assert frame["AU1"].tolist() == rows(4000)["AU1"].tolist()  # the frame given is as it was
+
+
+def test_noise_belongs_to_seed_row_and_au() -> None:
+    frame = rows(400)
+    noisy = with_label_noise(frame, AUS, 0.3, 0)
+    some = frame.sample(100, random_state=1)
+    pd.testing.assert_frame_equal(with_label_noise(some, ["AU12", "AU1"], 0.3, 0), noisy.loc[some.index])
+    assert not with_label_noise(frame, AUS, 0.3, 1).equals(noisy)
+    more = with_label_noise(frame, AUS, 0.5, 0)
+    assert (flipped(frame, noisy, "AU1") <= flipped(frame, more, "AU1")).all()  # what 30 % flips, 50 % flips too
+    agree = (flipped(frame, noisy, "AU1") == flipped(frame, noisy, "AU12"))[frame["AU12"] >= 0].mean()
+    assert 0.45 < agree < 0.72  # 0.58 expected of unrelated flips
+
+
+def test_noise_without_and_all() -> None:
+    frame = rows(50)
+    assert with_label_noise(frame, AUS, 0.0, 0) is frame
+    assert (with_label_noise(frame, ["AU1", "AU9"], 1.0, 0)["AU1"] == 1 - frame["AU1"]).all()
+    for probability in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="`label_noise`"):
+            with_label_noise(frame, AUS, probability, 0)
+
+
+def test_sides_of_a_flipped_label_become_unknown() -> None:
+    frame = rows(50).assign(AU1_left=0, AU1_right=0).assign(AU1_left=lambda t: t["AU1"])
+    frame = validate_manifest(frame)
+    noisy = with_label_noise(frame, ["AU1"], 0.5, 0)
+    changed = flipped(frame, noisy, "AU1")
+    assert (noisy.loc[changed, ["AU1_left", "AU1_right"]] == -1).all(axis=None)
+    assert noisy.loc[~changed, "AU1_left"].equals(frame.loc[~changed, "AU1_left"])
+    validate_manifest(noisy)

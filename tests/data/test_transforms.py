@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from auformer.data.transforms import build_augmentation, image_shape, resize, to_float
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def face(size: int = 48) -> np.ndarray:
+    """Smooth colours, darker at the left, so that a flip shows."""
+    coarse = np.random.default_rng(3).integers(90, 150, (4, 4, 3), dtype=np.uint8)
+    ramp = np.linspace(-60, 60, size)[None, :, None]
+    return np.clip(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + ramp, 0, 255).astype(np.uint8)
+
+
+def draw(augmentation, seed: int, image: np.ndarray | None = None) -> tuple[np.ndarray, bool]:
+    return augmentation(face() if image is None else image, np.random.default_rng(seed))
+
+
+# size and type -------------------------------------------------------------------------------------------------------------------
+
+
+def test_shrinking_averages_areas() -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2, :2], image[2:, 2:] = 200, [10, 20, 30]
+    image[0, 0] = 100
+    small = resize(image, 2)
+    assert small[0, 0].tolist() == [175] * 3 and small[1, 1].tolist() == [10, 20, 30] and small[0, 1].tolist() == [0] * 3
+
+
+def test_growing_interpolates_between_neighbours() -> None:
+    image = np.repeat(np.array([[0, 100]], np.uint8)[..., None], 3, axis=2)
+    assert resize(image, (1, 4))[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+def test_height_comes_first() -> None:
+    assert resize(face(48), (20, 30)).shape == (20, 30, 3)
+    assert resize(face(48), [60, 30]).shape == (60, 30, 3)  # grows one way, shrinks the other
+
+
+def test_the_same_size_changes_nothing() -> None:
+    image = face(48)
+    assert resize(image, 48) is image
+
+
+@pytest.mark.parametrize("size", [0, -1, (1,), (1, 2, 3), (0, 5), 1.5, (1.0, 2.0), True, "112"])
+def test_sizes_that_are_none(size: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        image_shape(size)  # type: ignore[arg-type]
+
+
+def test_floats_are_exact_and_channels_come_first() -> None:
+    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 15
+    got = to_float(image)
+    assert got.dtype == np.float32 and got.shape == (3, 2, 3) and got.flags.c_contiguous
+    np.testing.assert_array_equal(got, np.moveaxis(image, 2, 0).astype(np.float32) / np.float32(255))
+    assert to_float(np.full((1, 1, 3), 255, np.uint8)).tolist() == [[[1.0]], [[1.0]], [[1.0]]]
+
+
+# training augmentation -----------------------------------------------------------------------------------------------------------
+
+
+def test_draws_come_from_the_generator_alone() -> None:
+    one, other = build_augmentation(48), build_augmentation(48)
+    for seed in range(20):
+        np.random.seed(seed)  # noqa: NPY002  the global state, which must not matter
+        draw(other, seed + 100)  # nor what came before
+        (image, flipped), (again, again_flipped) = draw(one, seed), draw(other, seed)
+        np.testing.assert_array_equal(image, again)
+        assert flipped == again_flipped
+
+
+def test_a_pickled_augmentation_is_the_same() -> None:
+    one = build_augmentation(48)
+    other = pickle.loads(pickle.dumps(one))
+    for seed in range(5):
+        np.testing.assert_array_equal(draw(one, seed)[0], draw(other, seed)[0])
+
+
+def test_half_of_the_images_are_flipped_and_say_so() -> None:
+    augmentation = build_augmentation(48)
+    flips = 0
+    for seed in range(200):
+        image, flipped = draw(augmentation, seed)
+        assert image.shape == (48, 48, 3) and image.dtype == np.uint8
+        darker_left = image[:, :16].mean() < image[:, 32:].mean()
+        assert darker_left != flipped
+        flips += flipped
+    assert 75 <= flips <= 125  # standard deviation 7
+
+
+def test_what_happens_to_an_image_does_not_happen_together() -> None:
+    """One seed for every transform, as `set_random_seed` gives it, would make all coins of an image fall alike."""
+    augmentation = build_augmentation(48)
+    grey = np.full((48, 48, 3), 128, np.uint8)
+    coins = []
+    for seed in range(400):
+        image, flipped = draw(augmentation, seed, grey)
+        noisy = np.median(np.abs(np.diff(image.astype(int), axis=1))) > 0
+        cast = np.ptp(np.median(image, axis=(0, 1))) > 0
+        holed = (np.abs(image.astype(int) - np.median(image, axis=(0, 1))).max(2) > 20).mean() > 0.004
+        coins.append([flipped, noisy, cast, holed])
+    coins = np.array(coins, float)
+    rates = coins.mean(0)
+    assert np.all(np.abs(rates - [0.5, 0.1, 0.45, 0.15]) < [0.1, 0.08, 0.15, 0.07]), rates
+    assert np.abs(np.corrcoef(coins.T) - np.eye(4)).max() < 0.2  # standard error 0.05
+
+
+def test_changes_stay_small() -> None:
+    """A face keeps its place and its light: no corner moves far, the mean grey level stays near."""
+    augmentation = build_augmentation(112)
+    dot = np.full((112, 112, 3), 60, np.uint8)
+    dot[22:34, 80:92] = 220  # a bright square, centre (85.5, 27.5)
+    moved, levels = [], []
+    for seed in range(150):
+        image, flipped = draw(augmentation, seed, dot)
+        bright = image.astype(int).sum(2) > 3 * 150
+        y, x = np.nonzero(bright)
+        if 110 < y.size < 190:  # 144 times the scale; not hidden by a hole, no bright hole beside it
+            moved.append(np.hypot((111 - x.mean() if flipped else x.mean()) - 85.5, y.mean() - 27.5))
+        levels.append(image.mean() / dot.mean())
+    assert len(moved) > 110 and np.median(moved) > 1 and max(moved) < 14
+    assert min(levels) > 0.75 and max(levels) < 1.35 and np.std(levels) > 0.03
+
+
+def test_the_image_given_is_not_changed() -> None:
+    augmentation, image = build_augmentation(48), face()
+    before = image.copy()
+    for seed in range(30):
+        draw(augmentation, seed, image)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_not_square() -> None:
+    image = cv2.resize(face(), (40, 24))
+    assert draw(build_augmentation((24, 40)), 0, image)[0].shape == (24, 40, 3)
+
+
+def test_strengths() -> None:
+    assert build_augmentation(48, "none") is None
+    with pytest.raises(ValueError, match="'default' or 'none', but got 'hard'"):
+        build_augmentation(48, "hard")
+
+
+def test_evaluation_runs_without_albumentations() -> None:
+    code = (
+        "import sys; sys.modules['albumentations'] = None; "
+        "from auformer.data.transforms import build_augmentation; print(build_augmentation(8, 'none'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "None", done.stderr
