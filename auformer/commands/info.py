@@ -51,21 +51,15 @@ def _read_header(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: Neither of the two, or damaged.
     """
-    import torch
-
-    from auformer.errors import CheckpointError
     from auformer.models import read_adapter_header
     from auformer.models.adapter_header import parse_header
 
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":  # what torch.save writes
             return read_adapter_header(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} cannot be read as a run checkpoint: {error}") from error
-    header = content.get("auformer") if isinstance(content, dict) else None
-    return parse_header(header if isinstance(header, str) else None, str(path))
+    from auformer.lit.checkpoint import HEADER, read_checkpoint
+
+    return parse_header(read_checkpoint(path, mmap=True).get(HEADER), str(path))
 
 
 def _facts(path: Path, header: dict[str, Any]) -> list[tuple[str, str]]:
