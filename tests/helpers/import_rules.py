@@ -37,6 +37,7 @@ RULES: dict[str, set[str]] = {
     "auformer.data": {"torch", "pytorch_lightning", "cv2", "pandas"},
     "auformer.data.manifest": {"pandas"},
     "auformer.data.splits": {"pandas"},
+    "auformer.data.datamodule": {"torch", "pytorch_lightning", "cv2", "pandas", "auformer.losses"},  # `au_weights`, which has one home
     "auformer.data.images": {"cv2"},
     "auformer.data.transforms": {"cv2", "albumentations"},
     "auformer.faces": {"cv2"},
@@ -45,7 +46,7 @@ RULES: dict[str, set[str]] = {
     "auformer.lit": {"torch", "pytorch_lightning", "torchmetrics", "auformer.models", "auformer.losses", "auformer.metrics"},
     "auformer.lit_rivals": {"torch", "pytorch_lightning", "auformer.models", "auformer.lit"},
     "auformer.training": {"torch", "pytorch_lightning", "jsonargparse", "auformer.models", "auformer.lit", "auformer.lit_rivals",
-                          "auformer.data"},
+                          "auformer.data", "pandas", "tensorboard"},
     "auformer.evaluation": _SCORING,
     "auformer.evaluation.predictions": _RUNNING,
     "auformer.evaluation.runner": _RUNNING,
@@ -134,7 +135,7 @@ def _reason(module: str, item: Import) -> str:
         return ""
     if item.typing_only and root not in ("auformer", "data_prep"):
         return ""
-    if module == "auformer" and item.typing_only:
+    if item.typing_only and (module == "auformer" or _under(module, LATE)):
         return ""
     if _under(module, LATE) and not item.inside:
         return "the command line imports what it needs inside functions"
