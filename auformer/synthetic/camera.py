@@ -46,12 +46,13 @@ class Camera:
             rgba: the head, from the camera's side.
             background: what lies behind it.
             skin: mean linear skin brightness, for the partial auto-exposure.
-            settings: `gain` (RGB), `exposure`, `contrast`, `saturation`, `vignette`, `blur` in pixels at 112 px, `noise`, `jpeg` quality or 0.
+            settings: `gain` (RGB), `exposure`, `contrast`, `saturation`, `vignette`, `blur` in pixels at 112 px, `noise`, `jpeg` quality
+                or 0.
             rng: draws which part of the noise bank is used.
         """
         red, green, blue, cover = cv2.split(rgba)
         np.subtract(F(1), cover, out=cover)
-        image = cv2.merge([red, green, blue])
+        image: Array = cv2.merge([red, green, blue])
         image += cv2.multiply(background, cv2.merge([cover, cover, cover]))
         auto = (GREY / skin) ** settings.get("auto", 0.35)
         image *= np.asarray(settings.get("gain", (1, 1, 1)), F) * F(settings.get("exposure", 1.0) * auto)
@@ -66,7 +67,7 @@ class Camera:
         if settings.get("noise"):
             image = cv2.scaleAdd(self._noise[row : row + self.size, column : column + self.size], float(settings["noise"]), image)
         image = cv2.transform(image, _colour_matrix(settings.get("contrast", 1.0), settings.get("saturation", 1.0)))
-        out = cv2.convertScaleAbs(np.maximum(image, 0, out=image))
+        out: Any = cv2.convertScaleAbs(np.maximum(image, 0, out=image))
         quality = int(settings.get("jpeg", 0))
         if quality:
             out = cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)

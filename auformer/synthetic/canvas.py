@@ -1,17 +1,21 @@
 """The drawing board of the renderer: a frontal, unwrapped head frame of `size x size` pixels [ours].
 
-Units: 1.0 is the inter-pupil distance (IPD), the origin lies midway between the pupils, x points to the image's right, y down, z to the camera.
+Units: 1.0 is the inter-pupil distance (IPD), the origin lies midway between the pupils, x points to the image's right, y down, z to the
+camera.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 F = np.float32
 SPAN, LEFT, TOP = 3.2, -1.6, -1.22  # side of the canvas and its top-left corner, in IPD
 FIELD_CELLS = 48  # cells per side of the grid that holds muscle displacement
-Array = np.ndarray
+Array = NDArray[Any]
 
 
 def smoothstep(x: Array) -> Array:
@@ -27,7 +31,8 @@ def field_pixels(points: Array) -> Array:
 
 def warp(image: Array, coordinates: Array) -> Array:
     """Bilinear look-up of `image` at pixel `coordinates` `(h, w, 2)`; the border is repeated."""
-    return cv2.remap(image, coordinates, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    no_second_map: Any = None  # OpenCV takes None here, its type stubs do not
+    return cv2.remap(image, coordinates, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 class Canvas:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,7 +98,7 @@ def bake_glasses(canvas: Canvas, p: dict) -> tuple[Array, Array] | None:
     drawn = np.zeros((canvas.size, canvas.size), np.uint8)
     thick = max(1, round(0.028 * canvas.ppi))
 
-    def eighths(values: object) -> tuple[int, ...]:
+    def eighths(values: Any) -> tuple[int, ...]:
         return tuple(round(float(v) * 8) for v in np.ravel(values))
 
     def line(points: list[tuple[float, float]]) -> None:

@@ -32,7 +32,7 @@ def depth(x: Array, y: Array, width: float = 1.14) -> Array:
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
-    """Rotation matrix `(3, 3)` from angles in radians: yaw > 0 nose to image right, pitch > 0 face down, roll > 0 clockwise in the image."""
+    """Rotation matrix `(3, 3)`, radians: yaw > 0 nose to image right, pitch > 0 face down, roll > 0 clockwise in the image."""
     cy, sy, cp, sp, cr, sr = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch), math.cos(roll), math.sin(roll)
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])

@@ -1,7 +1,7 @@
 """Who a rendered face is: every stable property of one synthetic subject, a pure function of its number [ours].
 
-Lengths are in inter-pupil distances (IPD). The means and spreads were chosen by eye on contact sheets until faces of either sex, of any age and of
-any skin tone looked plausible; none of them is measured on people.
+Lengths are in inter-pupil distances (IPD). The means and spreads were chosen by eye on contact sheets until faces of either sex, of any
+age and of any skin tone looked plausible; none of them is measured on people.
 """
 
 from __future__ import annotations

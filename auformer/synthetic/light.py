@@ -61,7 +61,7 @@ class Shader:
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas = canvas
-        self._buffers = [np.empty((canvas.size, canvas.size), F) for _ in range(11)]
+        self._buffers: list[Array] = [np.empty((canvas.size, canvas.size), F) for _ in range(11)]
 
     def shade(self, rgba: Array, height: Array, relief: Array, light: Light, oil: float) -> Array:
         """Lit linear colour `(size, size, 4)`.
@@ -93,7 +93,7 @@ class Shader:
         gloss *= open_
         gloss *= F(0.055 * oil) * light.key
         sky.fill(1)
-        out = cv2.multiply(rgba, cv2.merge([*channels, sky]))
+        out: Array = cv2.multiply(rgba, cv2.merge([*channels, sky]))
         out[..., :3] += gloss[..., None]
         return out
 
@@ -114,9 +114,9 @@ class Shader:
     def _openness(self, height: Array, relief: Array, t: Array) -> Array:
         """1 on flat skin, down to 0.34 in cavities, up to 1.12 on ridges; furrows stay visible in frontal light."""
         size = self.canvas.size
-        low = cv2.resize(height, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
+        low: Array = cv2.resize(height, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
         low = cv2.GaussianBlur(low, (0, 0), max(0.5, CAVITY_SIGMA * self.canvas.ppi / 4))
-        out = cv2.resize(low, (size, size), interpolation=cv2.INTER_LINEAR)
+        out: Array = cv2.resize(low, (size, size), interpolation=cv2.INTER_LINEAR)
         np.subtract(height, out, out=out)
         np.maximum(out, 0, out=t)
         out *= F(5.0)

@@ -5,6 +5,7 @@ All lengths are in inter-pupil distances; `s` runs from -1 at the image-left cor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -49,7 +50,8 @@ class _Shape:
         narrow = -0.38 * a["AU20"] - 0.50 * a["AU23"] - 0.60 * a["AU24"] - 0.15 * a["AU14"] + 0.30 * a["AU18"]
         self.thick_upper = max(0.012, p["lip_upper"] * (1 - 0.30 * a12 + narrow + 0.05 * a17 - 0.15 * a26 - 0.10 * a10))
         self.thick_lower = max(0.016, p["lip_lower"] * (1 - 0.18 * a12 + narrow + 0.06 * a["AU20"] + 0.20 * a17 - 0.05 * a26))
-        self.centre = p["mouth_y"] - 0.030 * a12 - 0.050 * a17 - 0.065 * a10 * (1 - 0.3 * a25) - 0.035 * a["AU9"] + 0.03 * a26 - 0.010 * a["AU24"]
+        raised = 0.030 * a12 + 0.050 * a17 + 0.065 * a10 * (1 - 0.3 * a25) + 0.035 * a["AU9"] + 0.010 * a["AU24"]
+        self.centre = p["mouth_y"] - raised + 0.03 * a26
         if a25 < 0.02:
             self.centre += 0.14 * a26  # closed lips ride the jaw part of the way
         # A toothy smile opens without the jaw: the lower lip gives way with AU12, so that teeth alone are no sign of AU26.
@@ -76,7 +78,9 @@ class _Shape:
         return upper, lower, thick_upper, thick_lower
 
 
-def draw_mouth(canvas: Canvas, identity: Identity, lip_rgb: Array, drive: Array, rgba: Array, height: Array, movement: Movement | None) -> Lips:
+def draw_mouth(
+    canvas: Canvas, identity: Identity, lip_rgb: Array, drive: Array, rgba: Array, height: Array, movement: Movement | None
+) -> Lips:
     """Write the lips into colour `rgba` and `height` in place and return what lies between them.
 
     Args:
@@ -90,8 +94,8 @@ def draw_mouth(canvas: Canvas, identity: Identity, lip_rgb: Array, drive: Array,
     """
     p = identity.traits
     a = dict(zip(MUSCLES, drive.mean(1).tolist(), strict=True))
-    tilt = p["asymmetry"][5]
-    corners = np.array([(-p["mouth_width"], p["mouth_y"] + p["mouth_curve"] + tilt), (p["mouth_width"], p["mouth_y"] + p["mouth_curve"] - tilt)], F)
+    tilt, width, rest = p["asymmetry"][5], p["mouth_width"], p["mouth_y"] + p["mouth_curve"]
+    corners = np.array([(-width, rest + tilt), (width, rest - tilt)], F)
     if movement is not None:
         corners = corners + movement.at(corners)
     shape = _Shape(identity, a, corners)
@@ -112,7 +116,8 @@ def draw_mouth(canvas: Canvas, identity: Identity, lip_rgb: Array, drive: Array,
     below_upper, above_lower = cover(y - upper), cover(lower - y)
     mask_u = cover(y - (upper - thick_u)) * (1 - below_upper) * between
     mask_l = cover((lower + thick_l) - y) * (1 - above_lower) * between
-    _paint_lips(canvas, (x, y, s), (upper, lower, thick_u, thick_l), (mask_u, mask_l, between), rgba[r0:r1, c0:c1, :3], height[r0:r1, c0:c1], shape, lip_rgb, drive)
+    edges, masks = (upper, lower, thick_u, thick_l), (mask_u, mask_l, between)
+    _paint_lips(canvas, (x, y, s), edges, masks, rgba[r0:r1, c0:c1, :3], height[r0:r1, c0:c1], shape, lip_rgb, drive)
     opening = None
     if (lower - upper).max() >= 0.008:
         inside = below_upper * above_lower * between
@@ -155,7 +160,16 @@ def _paint_lips(
 
 
 def _opening(
-    box: tuple[int, int, int, int], x: Array, y: Array, q: Array, upper: Array, lower: Array, inside: Array, cover, mouth_y: float, jaw: float
+    box: tuple[int, int, int, int],
+    x: Array,
+    y: Array,
+    q: Array,
+    upper: Array,
+    lower: Array,
+    inside: Array,
+    cover: Callable[[Array], Array],
+    mouth_y: float,
+    jaw: float,
 ) -> Opening:
     """Dark cavity, tongue, two tooth rows; the upper row hangs from the skull, the lower one goes down with the jaw (AU26)."""
     colour = np.empty((*inside.shape, 3), F)

@@ -1,10 +1,10 @@
 """Muscles: where the skin goes and how it folds when an action unit is active [ours].
 
 `assets/muscles.json` holds one entry per AU, in template coordinates of the image-right half, mirrored for the other: `displacement` rows
-`[x, y, dx outward, dy down, sigma x, sigma y]`, `bulge` rows `[x, y, sigma x, sigma y, height]`, `furrow` lines with width, depth and the share of
-the depth that a raised rim gets, `lid` `[upper lid up, lower lid up, lower lid flattened]`. Sizes are in inter-pupil distances at full intensity,
-chosen between a light-stage face model and a modelled FACS character and judged on contact sheets. AU18 (lip pucker) belongs to speech and is never
-labelled.
+`[x, y, dx outward, dy down, sigma x, sigma y]`, `bulge` rows `[x, y, sigma x, sigma y, height]`, `furrow` lines with width, depth and the
+share of the depth that a raised rim gets, `lid` `[upper lid up, lower lid up, lower lid flattened]`. Sizes are in inter-pupil distances
+at full intensity, chosen between a light-stage face model and a modelled FACS character and judged on contact sheets. AU18 (lip pucker)
+belongs to speech and is never labelled.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Movement:
 
     def look_up(self, canvas: Canvas) -> Array:
         """Canvas pixel `(size, size, 2)` from which the skin now seen at each pixel came."""
-        q = cv2.resize(self.inverse * F(-canvas.ppi), (canvas.size, canvas.size), interpolation=cv2.INTER_LINEAR)
+        q: Array = cv2.resize(self.inverse * F(-canvas.ppi), (canvas.size, canvas.size), interpolation=cv2.INTER_LINEAR)
         q += canvas.identity
         return q
 
@@ -163,7 +163,8 @@ def drive(intensity: Array, speech: Any = None) -> Array:
 
     Args:
         intensity: AU intensities in [0, 1]; two columns are the image-left and image-right half.
-        speech: None or a mapping with `open`, `jaw` and `pucker` in [0, 1]: lips apart, jaw down, lips rounded, as talking does without an AU.
+        speech: None or a mapping with `open`, `jaw` and `pucker` in [0, 1]: lips apart, jaw down, lips rounded, as talking does without
+            an AU.
 
     Raises:
         ValueError: another shape, a value that is not finite, or outside [0, 1].

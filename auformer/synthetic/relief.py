@@ -14,7 +14,7 @@ def bake_relief(canvas: Canvas, identity: Identity, rng: np.random.Generator) ->
     """Height `(size, size)` in IPD towards the camera, at rest."""
     p = identity.traits
     width = half_width(identity, canvas.Y)
-    x = canvas.abs_X / np.maximum(width, 0.15) * F(p["half_width"])
+    x: Array = canvas.abs_X / np.maximum(width, 0.15) * F(p["half_width"])
     limit = F(1.10 * p["half_width"])
     x = limit - np.log1p(np.exp(np.clip((limit - x) / F(0.06), -40, 40))) * F(0.06)  # soft limit outside the face
     height = depth(x, canvas.Y, p["half_width"]).astype(F)

@@ -1,7 +1,7 @@
 """From an identity, muscle intensities and a scene to a picture with known truth [ours].
 
-The order of work per picture: move the skin, add bulges and furrows, draw the mouth, light everything, draw the eyes, look the turned head up from the
-camera's side, expose. Everything that a subject keeps is baked once.
+The order of work per picture: move the skin, add bulges and furrows, draw the mouth, light everything, draw the eyes, look the turned
+head up from the camera's side, expose. Everything that a subject keeps is baked once.
 """
 
 from __future__ import annotations
@@ -113,9 +113,10 @@ class Renderer:
 
         Args:
             face: from `bake`.
-            intensity: AU intensities `(17,)` or `(17, 2)` in [0, 1] in the order of `AU_NAMES`; columns are the image-left and image-right half.
-            scene: `pose` (yaw, pitch, roll in radians), `jitter` (crop shift in IPD, factor), `light`, `camera`, `gaze`, `blink`, `speech`; see
-                `sample_scene`. None is a frontal head in plain light.
+            intensity: AU intensities `(17,)` or `(17, 2)` in [0, 1] in the order of `AU_NAMES`; columns are the image-left and the
+                image-right half.
+            scene: `pose` (yaw, pitch, roll in radians), `jitter` (crop shift in IPD, factor), `light`, `camera`, `gaze`, `blink`,
+                `speech`; see `sample_scene`. None is a frontal head in plain light.
             background: from `background`; None is a plain grey wall.
             seed: draws the camera noise.
             points: also return the five points.
@@ -128,7 +129,8 @@ class Renderer:
         canvas, muscles = self.canvas, drive(intensity, scene.get("speech"))
         movement = face.muscles.move(muscles)
         look_up = None if movement is None else movement.look_up(canvas)
-        rgba, height, masks = (a.copy() if look_up is None else warp(a, look_up) for a in (face.rgba, face.height, face.masks if dense else face.height))
+        textures = (face.rgba, face.height, face.masks) if dense else (face.rgba, face.height)
+        rgba, height, *masks = (texture.copy() if look_up is None else warp(texture, look_up) for texture in textures)
         relief = face.muscles.relief(muscles, self._relief)
         height += relief
         lips = draw_mouth(canvas, face.identity, face.lips, muscles, rgba, height, movement)
@@ -146,7 +148,7 @@ class Renderer:
             background = np.full((self.size, self.size, 3), 0.2, F)
         rng = np.random.default_rng([4242, seed])
         image = self.camera.expose(warp(lit, pixels), background, face.skin, scene.get("camera", {}), rng)
-        targets = dense_targets(canvas, face.identity, masks, lips, eyes, relief, movement, pixels, dense) if dense else None
+        targets = dense_targets(canvas, face.identity, masks[0], lips, eyes, relief, movement, pixels, dense) if dense else None
         return Rendered(image, view.pixels(landmarks(face.identity, movement), self.size) if points else None, targets)
 
 

@@ -1,7 +1,8 @@
 """What happens in front of the camera: correlated AUs with their intensities, and the scenes of two labs [ours].
 
-Lab A stands for a set like BP4D (expressive, frontal light, dark wall, occurrence from level A on), lab B for one like DISFA (sparser, warm side light,
-more pose, blur, noise and JPEG, occurrence from level B on). Rates, shared causes and pose spreads are in `assets/labs.json`.
+Lab A stands for a set like BP4D (expressive, frontal light, dark wall, occurrence from level A on), lab B for one like DISFA (sparser,
+warm side light, more pose, blur, noise and JPEG, occurrence from level B on). Rates, shared causes and pose spreads are in
+`assets/labs.json`.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def sample_aus(rng: np.random.Generator, lab: str = "A", strength: float = 1.0) 
         strength: factor on the intensities of active AUs.
 
     Returns:
-        occurrence `(17,)` bool, and intensity `(17, 2)` float32 in [0, 1], columns image-left and image-right. An AU that does not occur may show a
-        trace of at most 0.08.
+        occurrence `(17,)` bool, and intensity `(17, 2)` float32 in [0, 1], columns image-left and image-right. An AU that does not occur
+        may show a trace of at most 0.08.
     """
     loadings, own = _loadings()
     z = rng.standard_normal(len(loadings)) @ loadings + own * rng.standard_normal(NUM_AUS) - _cutoffs(lab)

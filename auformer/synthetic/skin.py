@@ -51,7 +51,7 @@ def bake_skin(canvas: Canvas, identity: Identity, base: Array, rng: np.random.Ge
         x, y = rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)
         albedo *= (1 - F(0.55) * canvas.gauss(x, y, 0.018, 0.018))[..., None]
     if p["freckle"]:
-        spots = cv2.GaussianBlur((canvas.noise(rng, (75,), 1) > 1.35).astype(F), (0, 0), 0.5)
+        spots: Array = cv2.GaussianBlur((canvas.noise(rng, (75,), 1) > 1.35).astype(F), (0, 0), 0.5)
         spots *= canvas.pair(0.55, 0.38, 0.45, 0.25) + F(0.6) * canvas.pair(0, 0.3, 0.3, 0.3)
         albedo *= (1 - F(0.35 * p["freckle"]) * spots)[..., None] * np.array([1, 0.99, 0.98], F)
     if p["beard"]:
@@ -62,7 +62,8 @@ def bake_skin(canvas: Canvas, identity: Identity, base: Array, rng: np.random.Ge
 
 def _beard(canvas: Canvas, p: dict, albedo: Array, rng: np.random.Generator) -> Array:
     X, Y, mouth = canvas.abs_X, canvas.Y, p["mouth_y"]
-    jaw = smoothstep((Y - (mouth - 0.10) + 0.25 * (1 - X / 0.9)) / 0.25) * smoothstep((X - 0.28) / 0.2) + smoothstep((Y - mouth - 0.20) / 0.1)
+    jaw = smoothstep((Y - (mouth - 0.10) + 0.25 * (1 - X / 0.9)) / 0.25) * smoothstep((X - 0.28) / 0.2)
+    jaw = jaw + smoothstep((Y - mouth - 0.20) / 0.1)
     lip = smoothstep((Y - p["nose_y"] - 0.03) / 0.06) * smoothstep((mouth - 0.04 - Y) / 0.05) * smoothstep((0.50 - X) / 0.12)
     full = np.clip(jaw + lip, 0, 1)
     mask = (full * F(0.42), np.clip(lip + canvas.pair(0, p["chin"] - 0.12, 0.26, 0.2), 0, 1), full)[p["beard_kind"]]
