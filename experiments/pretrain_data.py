@@ -2,8 +2,8 @@
 
     python experiments/pretrain_data.py --out runs/pretrain --identities 1000 --per-identity 150 --workers 2
 
-writes `images.u8` `(n, 112, 112, 3)` and `targets.f16` `(n, 28, 28, 15)` with `meta.json`; 150,000 images take 9 GB. The identities are numbered from
-100,000 on: no demo, test or detector uses those.
+writes `images.u8` `(n, 112, 112, 3)` and `targets.f16` `(n, 28, 28, 15)` with `meta.json`; 150,000 images take 9 GB. The identities are
+numbered from 100,000 on: no demo, test or detector uses those.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(args)
     total, start = options.identities * options.per_identity, time.time()
-    meta = {"images": total, "size": SIZE, "cells": CELLS, "channels": list(CHANNELS), "identities": options.identities, "first": FIRST_IDENTITY}
+    meta = {"images": total, "size": SIZE, "cells": CELLS, "channels": list(CHANNELS)}
+    meta |= {"identities": options.identities, "first": FIRST_IDENTITY}
     if (options.out / "meta.json").exists():
         if json.loads((options.out / "meta.json").read_text(encoding="utf-8"))["images"] != total:
             raise SystemExit(f"{options.out} holds another set: choose another --out")

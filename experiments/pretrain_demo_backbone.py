@@ -3,11 +3,12 @@
     python experiments/pretrain_data.py --out runs/pretrain
     python experiments/pretrain_demo_backbone.py runs/pretrain --images 800000 --processes 2
 
-One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4 px; the loss of each channel is
-divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of one thread each share the batch and average gradients, which is
-faster on a CPU than one process with as many threads. A killed run continues from its last checkpoint. Writes `demo_backbone.safetensors` (float16) and
-`pretrain.jsonl` (held-out losses) beside the data; copy the first to `auformer/assets/` and its results to `experiments/results/`.
-Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 on Linux: page faults otherwise cost a third of the time.
+One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4 px; the loss of
+each channel is divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of one thread each share the batch
+and average gradients, which is faster on a CPU than one process with as many threads. A killed run continues from its last checkpoint.
+Writes `demo_backbone.safetensors` (float16) and `pretrain.jsonl` (held-out losses) beside the data; copy the first to `auformer/assets/`
+and its results to `experiments/results/`. Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 on Linux: page faults
+otherwise cost a third of the time.
 """
 
 from __future__ import annotations
