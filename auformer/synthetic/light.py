@@ -78,12 +78,12 @@ class Shader:
         scale = F(0.5 * self.canvas.ppi)
         half = light.direction + light.view
         half = half / np.linalg.norm(half)
-        for out, v in ((lit, light.direction), (gloss, half)):
-            np.multiply(slope_x, F(-v[0] * scale), out=out)
+        for facing, v in ((lit, light.direction), (gloss, half)):
+            np.multiply(slope_x, F(-v[0] * scale), out=facing)
             np.multiply(slope_y, F(-v[1] * scale), out=t)
-            out += t
-            out += F(v[2])
-            out *= inverse
+            facing += t
+            facing += F(v[2])
+            facing *= inverse
         np.maximum(gloss, 0, out=gloss)
         for _ in range(4):
             gloss *= gloss  # Blinn exponent 16
