@@ -6,6 +6,7 @@ Nothing in such a file is ever executed. Names, shapes and types are compared wi
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -112,36 +113,36 @@ def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> N
     Raises:
         CheckpointError: Says what differs.
     """
-    own = describe(network)
-    if header["au_names"] != own["au_names"]:
+    own, theirs, name = describe(network), header["backbone"], network.backbone_name
+    defaults = {
+        key: value.default for key, value in inspect.signature(type(network)).parameters.items()
+    }  # of arguments newer than the file
+    pairs = [
+        ("action units", header["au_names"], own["au_names"]),
+        ("backbone", theirs.get("name"), own["backbone"]["name"]),
+        ("network class", header["network"], own["network"]),
+        *(
+            (f"`{key}`", header["arguments"].get(key, defaults.get(key)), value)
+            for key, value in own["arguments"].items()
+            if key not in ("backbone", *_FREE)
+        ),
+        *((f"`{key}` of the images", header[key], own[key]) for key in ("mean", "std") if network.frozen),
+    ]
+    for what, found, wanted in pairs:
+        if found != wanted:
+            raise CheckpointError(f"{where} does not fit this network: expected {what} {_text(wanted)}, but got {_text(found)}")
+    if network.frozen and theirs["fingerprint"] != network.fingerprint:
         raise CheckpointError(
-            f"{where} is for the action units {', '.join(header['au_names'])}, and this network for {', '.join(own['au_names'])}"
+            f"{where} belongs to other frozen weights of {name}: their fingerprint is {theirs['fingerprint'][:12]}, this network's is "
+            f"{network.fingerprint[:12]}. Two ways out: build the network with the weights that the file was trained on (tag "
+            f"{theirs.get('tag') or 'unknown'!r}, `pretrained=True`), or pass a file of them (`checkpoint_path=`, in load_detector "
+            f"`backbone_checkpoint=`)"
         )
-    if header["backbone"].get("name") != own["backbone"]["name"]:
-        raise CheckpointError(
-            f"{where} is for the backbone {header['backbone'].get('name')}, and this network has {own['backbone']['name']}"
-        )
-    if header["network"] != own["network"]:
-        raise CheckpointError(f"{where} holds a {header['network']}, and this network is a {own['network']}")
-    skip = {"backbone", "au_names", *_FREE}
-    for name in sorted((header["arguments"].keys() | own["arguments"].keys()) - skip):
-        if header["arguments"].get(name) != own["arguments"].get(name):
-            raise CheckpointError(
-                f"{where} was made with {name}={header['arguments'].get(name)!r}, and this network with {name}={own['arguments'].get(name)!r}"
-            )
-    if not network.frozen:
-        return
-    if header["mean"] != own["mean"] or header["std"] != own["std"]:
-        raise CheckpointError(
-            f"{where} expects images normalised by {header['mean']} and {header['std']}, not {own['mean']} and {own['std']}"
-        )
-    if header["backbone"]["fingerprint"] != own["backbone"]["fingerprint"]:
-        raise CheckpointError(
-            f"{where} belongs to other frozen weights of {own['backbone']['name']}: fingerprint {header['backbone']['fingerprint'][:12]}..., and "
-            f"this network's is {own['backbone']['fingerprint'][:12]}.... Two ways out: build the network with the weights it was trained on "
-            f"(tag {header['backbone'].get('tag') or 'unknown'!r}, `pretrained=True`), or pass their file (`checkpoint_path=`, or "
-            f"`backbone_checkpoint=` of load_detector)"
-        )
+
+
+def _text(value: Any) -> str:
+    """A value for a message: names with commas between them, anything else as Python writes it."""
+    return ", ".join(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else repr(value)
 
 
 def load_adapter(path: str | Path, network: AUNetwork) -> None:
@@ -149,7 +150,8 @@ def load_adapter(path: str | Path, network: AUNetwork) -> None:
 
     Args:
         path: The file.
-        network: A network of the same class, action units, arguments and frozen weights, of any floating-point type. The image size may differ.
+        network: A network of the same class, action units, arguments and frozen weights, of any floating-point type; its image size may
+            be another.
 
     Raises:
         CheckpointError: The file is damaged or belongs to something else; says what differs.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from auformer.models.backbone import sub_layers
+from auformer.models.backbone import attention_for_training, sub_layers
 from auformer.models.expert_io import expert_weights, load_expert_weights
 from auformer.models.heads import ExpertHeads, MLPHead
 from auformer.models.moke import MAX_DILATION, Carried, ExpertGroup
@@ -85,17 +86,18 @@ class AUFormer(AUNetwork):
         Returns:
             Tokens before the final norm `(B, P+T, D)`, and what the last group handed on (None with experts disabled).
         """
-        x, carried, prefix = self.embed(images), None, self.backbone.num_prefix_tokens
-        for index, block in enumerate(self.backbone.blocks):
-            for side, (norm, body, tail) in enumerate(sub_layers(block)):
+        x, carried = self.embed(images), None
+        layers = [layer for block in self.backbone.blocks for layer in sub_layers(block)]
+        with attention_for_training(self.backbone) if self._experts_enabled else nullcontext():
+            for (norm, body, tail), group in zip(layers, self.groups, strict=True):
                 y = norm(x)
                 out = body(y)
                 for module in tail:
                     out = module(out)
                 x = x + out
                 if self._experts_enabled:
-                    k, carried = self.groups[2 * index + side](y[:, prefix:], carried, self.grid_size)
-                    x = torch.cat([x[:, :prefix], x[:, prefix:] + k], 1) if prefix else x + k
+                    k, carried = group(y, carried, self.grid_size)
+                    x = x + k
                     if visit is not None:
                         visit(carried)
         return x, carried
@@ -156,7 +158,7 @@ class AUFormer(AUNetwork):
 
         x, _ = self.tokens(images, visit)
         shape = (x.shape[0], len(self.au_names), *self.grid_size)
-        return sum(maps).transpose(1, 2).reshape(shape) if maps else x.new_zeros(shape)
+        return sum(maps[1:], maps[0]).transpose(1, 2).reshape(shape) if maps else x.new_zeros(shape)
 
     def expert_weights(self, g: int, au_name: str) -> dict[str, Tensor]:
         """One expert's weights, see `auformer.models.expert_io.expert_weights`."""
@@ -166,7 +168,7 @@ class AUFormer(AUNetwork):
         """Put one expert's weights in place, see `auformer.models.expert_io.load_expert_weights`."""
         load_expert_weights(self._group(g), self._index(au_name), weights)
 
-    def _group(self, g: int) -> ExpertGroup:
+    def _group(self, g: int) -> Any:
         if not isinstance(g, int) or not 0 <= g < len(self.groups):
             raise ValueError(f"Expected `g` to be a group from 0 to {len(self.groups) - 1}, but got {g!r}")
         return self.groups[g]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
-from timm.models import load_state_dict as read_state_dict
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from auformer.errors import CheckpointError
 from auformer.models import demo_vit as demo_vit  # registers `vit_auformer_demo_112` with timm
+from auformer.models.weight_file import weight_overlay
 
 MAX_IMAGE_SIDE = 4096  # pixels; a size read from a stranger's file must not allocate gigabytes of position embedding [ours]
 
@@ -35,7 +36,7 @@ class SubLayer(NamedTuple):
     tail: tuple[nn.Module, ...]
 
 
-def sub_layers(block: nn.Module) -> tuple[SubLayer, SubLayer]:
+def sub_layers(block: Any) -> tuple[SubLayer, SubLayer]:
     """The two (norm, sub-layer) pairs of a block, attention first. A later family of ViTs is one more case here.
 
     Raises:
@@ -49,7 +50,7 @@ def sub_layers(block: nn.Module) -> tuple[SubLayer, SubLayer]:
     raise ValueError(f"Expected `block` to be a timm.models.vision_transformer.Block, but got {type(block).__name__}")
 
 
-def check_backbone(model: nn.Module, name: str) -> None:
+def check_backbone(model: Any, name: str) -> None:
     """Refuse what cannot carry experts, by the exact classes of timm (method.md 2).
 
     Args:
@@ -73,23 +74,34 @@ def check_backbone(model: nn.Module, name: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _native_pos_embed(name: str) -> tuple[int, ...]:
-    """Build `name` without memory, check that it can carry experts, and return the shape of its own position embedding.
+def _skeleton(name: str, size: tuple[int, int] | None) -> Any:
+    """Build a model without memory: to know whether it can carry experts, and at this size, before any weight is fetched.
 
     Raises:
-        ValueError: timm does not know the name, or the model cannot carry experts.
+        ValueError: timm does not know the name, the model cannot carry experts, or it cannot be built for the size.
     """
-    if not re.fullmatch(r"[\w.\-]+", name):
+    if not re.fullmatch(r"[\w.\-]+", name):  # names of other sources, `hf-hub:...` and `local-dir:...`, would read a stranger's config
         raise ValueError(f"Expected `backbone` to be the name of a timm model, but got {name!r}")
     try:
         with torch.device("meta"):
-            model = timm.create_model(name, num_classes=0)
-    except RuntimeError as error:
+            model: Any = timm.create_model(name, num_classes=0, **_size_argument(size))
+    except Exception as error:
+        if size is not None:
+            raise ValueError(f"Expected `img_size` to be a size that {name} can be built for, but got {size} ({error})") from error
         close = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5])
         hint = f"; names like it: {close}" if close else ""
         raise ValueError(f"Expected `backbone` to be the name of a timm model, but got {name!r} ({error}{hint})") from error
     check_backbone(model, name)
-    return tuple(model.pos_embed.shape) if model.pos_embed is not None else ()
+    (height, width), (rows, columns) = model.patch_embed.img_size, model.patch_embed.grid_size
+    if not rows or not columns or height % rows or width % columns:
+        got = f"{height}x{width} for a {rows}x{columns} grid"
+        raise ValueError(f"Expected `img_size` to be a multiple of the patch size of {name}, but got {got}")
+    return model
+
+
+def _size_argument(size: tuple[int, int] | None) -> dict[str, Any]:
+    """Image size as timm takes it: an int where it is square, since not every patch embedding takes a pair."""
+    return {} if size is None else {"img_size": size[0] if size[0] == size[1] else size}
 
 
 def parse_image_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
@@ -111,24 +123,6 @@ def parse_image_size(size: int | Sequence[int] | None) -> tuple[int, int] | None
     return pair[0], pair[1]
 
 
-def _local_weights(path: Path) -> dict[str, object]:
-    """What timm needs to load a local file into a model without a classifier, whatever the file's image size.
-
-    The tensors are handed to timm without the classifier and as if they were all of the model, so timm resamples patch and position
-    embedding and is strict about every other key; its own `file=` route tolerates missing keys as soon as the classifier is dropped.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"Expected `checkpoint_path` to be a .safetensors, .pth or .npz file, but got {path}, which does not exist")
-    if path.suffix == ".npz":
-        return {"file": str(path), "custom_load": True}
-    try:
-        tensors = read_state_dict(str(path))
-    except Exception as error:
-        raise CheckpointError(f"Cannot read the backbone weights {path}: {error}") from error
-    kept = {name: value for name, value in tensors.items() if not name.startswith(("head.", "head_dist."))}
-    return {"state_dict": kept, "classifier": None, "custom_load": False}
-
-
 def create_backbone(
     name: str, *, pretrained: bool = False, checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None
 ) -> VisionTransformer:
@@ -147,40 +141,49 @@ def create_backbone(
         ValueError: The name is unknown, the model cannot carry experts, or the image size does not fit it.
         CheckpointError: The weights cannot be had; the message says both ways out.
     """
-    native = _native_pos_embed(name)
-    overlay = _local_weights(Path(checkpoint_path)) if checkpoint_path is not None else None
     size = parse_image_size(img_size)
-    arguments = {} if size is None else {"img_size": size[0] if size[0] == size[1] else size}
+    native = _skeleton(name, None).pos_embed
+    _skeleton(name, size)
+    overlay = weight_overlay(Path(checkpoint_path)) if checkpoint_path is not None else None
     try:
-        model = timm.create_model(
-            name, num_classes=0, pretrained=pretrained or overlay is not None, pretrained_cfg_overlay=overlay, **arguments
+        model: Any = timm.create_model(
+            name, num_classes=0, pretrained=pretrained or overlay is not None, pretrained_cfg_overlay=overlay, **_size_argument(size)
         )
     except Exception as error:
         if overlay is not None:
             raise CheckpointError(f"Cannot load the backbone weights {checkpoint_path} into {name}: {error}") from error
-        if pretrained:
-            raise CheckpointError(
-                f"Cannot fetch the pretrained weights of {name} ({type(error).__name__}: {error}). Two ways out: run once with network access, so "
-                f"that they lie in timm's cache, or download the file elsewhere and pass it as `checkpoint_path=` (.safetensors, .pth or .npz)"
-            ) from error
-        raise ValueError(f"Expected `img_size` to be a size that {name} can be built for, but got {img_size!r} ({error})") from error
-    check_backbone(model, name)
+        if not pretrained:
+            raise
+        raise CheckpointError(
+            f"Cannot fetch the pretrained weights of {name} ({type(error).__name__}: {error}). Two ways out: run once with network access, "
+            f"so that they lie in timm's cache, or pass a local file as `checkpoint_path=` (.safetensors, .pth or .npz)"
+        ) from error
     if model.attn_pool is not None:
         model.reset_classifier(0, "")  # a `map` pooling head is neither used nor counted
-    model.pretrained_cfg = {key: value for key, value in model.pretrained_cfg.items() if key != "state_dict"}
+    model.pretrained_cfg = {key: value for key, value in model.pretrained_cfg.items() if key != "state_dict"}  # else the file stays alive
     model.default_cfg = model.pretrained_cfg
-    model.native_pos_embed = native
-    _check_grid(model, name)
+    model.native_pos_embed = tuple(native.shape) if native is not None else ()
     return model.requires_grad_(False).eval()
 
 
-def _check_grid(model: VisionTransformer, name: str) -> None:
-    """The token grid must be fixed and cover the image."""
-    (height, width), (rows, columns) = model.patch_embed.img_size, model.patch_embed.grid_size
-    if not rows or not columns or height % rows or width % columns:
-        raise ValueError(
-            f"Expected `img_size` to be a multiple of the patch size of {name}, but got {height}x{width} for a {rows}x{columns} grid"
-        )
+@contextmanager
+def attention_for_training(model: VisionTransformer) -> Iterator[None]:
+    """Inside, attention is written out where that trains faster: on the CPU under autocast, while gradients are recorded.
+
+    The backward pass of torch's fused attention on the CPU is slow in bfloat16 (measured: forward and backward of the demo ViT take 1.5
+    times as long, of ViT-B 1.15; no difference in float32, nor without gradients). Results differ by rounding only.
+    """
+    device = next(model.parameters()).device.type
+    blocks: list[Any] = []
+    if device == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling():
+        blocks = [block for block in model.blocks if getattr(block.attn, "fused_attn", False)]
+    try:
+        for block in blocks:
+            block.attn.fused_attn = False
+        yield
+    finally:
+        for block in blocks:
+            block.attn.fused_attn = True
 
 
 def _frozen_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

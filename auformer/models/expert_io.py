@@ -34,8 +34,8 @@ def expert_weights(group: ExpertGroup, index: int) -> dict[str, Tensor]:
         index: Number of the expert.
 
     Returns:
-        `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, `dilated.{i}.weight (R, R, 3, 3)`, `fuse.weight (R, len(dilations)*R)` in the order
-        of `dilations`, `query|key|value.weight (R, R)`, `up.weight (D, R)`, and a `bias` beside each; no keys for branches left out.
+        `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, `dilated.{i}.weight (R, R, 3, 3)`, `fuse.weight (R, len(dilations)*R)` in the
+        order of `dilations`, `query|key|value.weight (R, R)`, `up.weight (D, R)`, a `bias` beside each; none for branches left out.
     """
     return {name: view.detach().clone() for name, view in _views(group, index).items()}
 

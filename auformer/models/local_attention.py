@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def _windows(x: Tensor, window: int) -> list[Tensor]:
-    """The k*k neighbours of every position as views `(B, H, W, M)` of one padded copy, zero outside the grid."""
+def _windows(x: Tensor, window: int) -> Tensor:
+    """The neighbours of every position, a view `(k, k, B, H, W, M)` into one copy of `x (B, H, W, M)` that is zero outside the grid."""
     half, (height, width) = window // 2, x.shape[1:3]
     padded = F.pad(x, (0, 0, half, half, half, half))
-    return [padded[:, i : i + height, j : j + width] for i in range(window) for j in range(window)]
+    return padded.unfold(1, height, 1).unfold(2, width, 1).permute(1, 2, 0, 4, 5, 3)
 
 
-def _weights(query: Tensor, neighbours: list[Tensor], window: int) -> Tensor:
-    """Attention weights `(k*k, B, H, W, M)`; neighbours outside the grid get none [ours: masked, not zero-padded]."""
+def _fold(x: Tensor) -> Tensor:
+    """Adjoint of `_windows`: sums `(k, k, B, H, W, M)` back onto the positions `(B, H, W, M)` that they were read from."""
+    window, _, batch, height, width, channels = x.shape
+    half = window // 2
+    padded = x.new_zeros(batch, height + 2 * half, width + 2 * half, channels)
+    for i in range(window):
+        for j in range(window):
+            padded[:, i : i + height, j : j + width] += x[i, j]
+    return padded[:, half : half + height, half : half + width]
+
+
+def _weights(query: Tensor, keys: Tensor) -> Tensor:
+    """Attention weights `(k, k, B, H, W, M)`; neighbours outside the grid get none [ours: masked, not padded with zero keys]."""
+    window = keys.shape[0]
     inside = _windows(query.new_ones(1, *query.shape[1:3], 1), window)
-    scores = torch.stack([query * key for key in neighbours])
-    outside = torch.stack(inside) == 0
-    return scores.masked_fill_(outside, float("-inf")).softmax(0)
+    return (query * keys + inside.log()).flatten(0, 1).softmax(0).unflatten(0, (window, window))  # log 0 = -inf
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
+    weights = _weights(query, _windows(key, window))
+    return (weights * _windows(value, window)).sum((0, 1))
 
 
 class _LocalAttention(torch.autograd.Function):
-    """Keeps only query, key and value; the weights are formed again in the backward pass."""
+    """Keeps query, key and value only: the weights, k*k times as large, are formed again in the backward pass."""
 
     @staticmethod
-    def forward(ctx, query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.window = window
         return _attend(query, key, value, window)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value = ctx.saved_tensors
         keys, values = _windows(key, ctx.window), _windows(value, ctx.window)
-        weights = _weights(query, keys, ctx.window)
-        out = sum(weight * each for weight, each in zip(weights, values, strict=True))
-        grad_query, grad_key, grad_value = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        half = ctx.window // 2
-        pad = (0, 0, half, half, half, half)
-        padded_key, padded_value = F.pad(grad_key, pad), F.pad(grad_value, pad)
-        height, width = query.shape[1:3]
-        for index, (weight, each_key, each_value) in enumerate(zip(weights, keys, values, strict=True)):
-            i, j = divmod(index, ctx.window)
-            share = weight * grad
-            score = (each_value - out) * share
-            grad_query += score * each_key
-            padded_key[:, i : i + height, j : j + width] += score * query
-            padded_value[:, i : i + height, j : j + width] += share
-        inner = (slice(None), slice(half, half + height), slice(half, half + width))
-        return grad_query, padded_key[inner], padded_value[inner], None
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    weights = _weights(query, _windows(key, window), window)
-    return sum((weight * each for weight, each in zip(weights, _windows(value, window), strict=True)), torch.zeros_like(query))
+        weights = _weights(query, keys)
+        out = (weights * values).sum((0, 1))
+        share = weights * grad  # d loss / d value, per neighbour
+        score = (values - out).mul_(share)  # d loss / d (query * key), per neighbour
+        return (score * keys).sum((0, 1)), _fold(score.mul_(query)), _fold(share), None
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
@@ -72,6 +73,7 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> T
     Returns:
         `(B, H, W, M)`.
     """
-    if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
-        return _LocalAttention.apply(query, key, value, window)
-    return _attend(query, key, value, window)
+    with torch.autocast(query.device.type, enabled=False):  # under autocast the maps before it have chosen the type; keep it
+        if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
+            return _LocalAttention.apply(query, key, value, window)
+        return _attend(query, key, value, window)

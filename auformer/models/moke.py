@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -77,8 +77,8 @@ class ExpertGroup(nn.Module):
     """The experts beside one sub-layer: `K = mean_i expert_i(y + own output of expert i in the previous group)`.
 
     Nothing of width `D` is built per expert. With `K_i = U_i g_i + b_i` the down-projection of the next group is
-    `C_i (y + U_i g_i + b_i) = C_i y + (C_i U_i) g_i + C_i b_i`; grouped convolutions run as one dense convolution with a block-diagonal
-    weight, tokens-major (channels last), and the 1x1 `fuse` is folded into the dilated kernels. All of it is exact.
+    `C_i (y + U_i g_i + b_i) = C_i y + (C_i U_i) g_i + C_i b_i`; the 3x3 convolutions are grouped ones, tokens-major (channels last), with
+    the 1x1 `fuse` folded into the dilated kernels; the 1x1 maps are block-diagonal matrices. All of it is exact. [ours]
 
     Args:
         num_experts: Action units `N`.
@@ -88,6 +88,8 @@ class ExpertGroup(nn.Module):
         window: Odd side of the context operator's neighbourhood; 0 leaves the branch out.
     """
 
+    fuse: Any  # ExpertMap, or None where the branch is left out
+
     def __init__(self, num_experts: int, dim: int, width: int, *, dilations: Sequence[int] = (1, 3, 5), window: int = 3) -> None:
         super().__init__()
         self.num_experts, self.dim, self.width = num_experts, dim, width
@@ -95,7 +97,7 @@ class ExpertGroup(nn.Module):
         n, r = num_experts, width
         self.down = ExpertMap(n, dim, r)
         self.conv = ExpertMap(n, r, r, kernel=3, gain=2.0)  # a GELU before it halves the variance, about
-        self.dilated = nn.ModuleList([ExpertMap(n, r, r, kernel=3) for _ in self.dilations])
+        self.dilated: Any = nn.ModuleList([ExpertMap(n, r, r, kernel=3) for _ in self.dilations])
         self.fuse = ExpertMap(n, len(self.dilations) * r, r) if self.dilations else None
         self.query = ExpertMap(n, r, r) if window else None
         self.key = ExpertMap(n, r, r) if window else None
@@ -106,51 +108,62 @@ class ExpertGroup(nn.Module):
         """Run the experts.
 
         Args:
-            y: Normed patch tokens `(B, T, D)`.
+            y: Normed tokens `(B, P+T, D)`; the `P` prefix tokens are neither read nor written.
             carried: What the previous group handed on; None for the first.
             grid: `(H, W)` with `H * W = T`.
 
         Returns:
-            `K (B, T, D)`, the mean of the experts' outputs, and what goes to the next group.
+            The mean of the experts' outputs `(B, P+T, D)`, zero on prefix tokens [ours], and what goes to the next group.
         """
-        z = F.gelu(self._down(y, carried)).unflatten(1, grid)  # (B, H, W, M)
-        m = self._conv(z, self.conv.stacked()[0], 1) + self.conv.bias  # (B, H, W, M)
+        prefix = y.shape[1] - grid[0] * grid[1]
+        z = F.linear(y, self.down.weight, self.down.bias)[:, prefix:]  # (B, T, M); all tokens through one GEMM, without a copy of `y`
+        if carried is not None:
+            z = z + self._own(carried)
+        m = self._conv(F.gelu(z).unflatten(1, grid), self.conv.weight, self.conv.bias, 1)  # (B, H, W, M)
         total = m
         if self.dilations:
             total = total + self._receptive_fields(m)
         if self.window:
             total = total + self._context(m)
         g = F.gelu(total).flatten(1, 2)  # (B, T, M)
-        up, up_bias = self.up.stacked()
-        mean = up.permute(1, 0, 2).flatten(1) / self.num_experts  # (D, M)
-        return F.linear(g, mean, up_bias.mean(0)), Carried(g, self)
+        return self._up(g, prefix), Carried(g, self)
 
-    def _down(self, y: Tensor, carried: Carried | None) -> Tensor:
-        """Down-projection of `y` plus each expert's own previous output: `(B, T, D)` to `(B, T, M)`."""
-        z = F.linear(y, self.down.weight, self.down.bias)
-        if carried is None:
-            return z
+    def _own(self, carried: Carried) -> Tensor:
+        """Down-projection of each expert's own previous output `U g + b`, never built at width `D`: `(B, T, M)`."""
         down, (up, up_bias) = self.down.stacked()[0], carried.group.up.stacked()
         own = block_diagonal(torch.bmm(down, up))  # (M, M) from (N, R, R)
-        return z + F.linear(carried.g, own, torch.bmm(down, up_bias.unsqueeze(-1)).flatten())
+        return F.linear(carried.g, own, torch.bmm(down, up_bias.unsqueeze(-1)).flatten())
 
-    def _conv(self, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
-        """3x3 convolution of each expert's channels, tokens-major: `(B, H, W, M)` with weight `(N, R, R, 3, 3)`."""
-        dense = block_diagonal(weight).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(x.permute(0, 3, 1, 2), dense, padding=dilation, dilation=dilation).permute(0, 2, 3, 1)
+    def _up(self, g: Tensor, prefix: int) -> Tensor:
+        """Mean of the up-projections of `g (B, T, M)`: one GEMM, `(B, P+T, D)`."""
+        up, up_bias = self.up.stacked()
+        weight, bias = up.transpose(0, 1).flatten(1) / self.num_experts, up_bias.mean(0)  # (D, M), (D,)
+        if not prefix:
+            return F.linear(g, weight, bias)
+        # a channel of ones carries the bias, so that rows of zeros give the prefix tokens an exact zero
+        rows = F.pad(F.pad(g, (0, 1), value=1.0), (0, 0, prefix, 0))  # (B, P+T, M+1)
+        return F.linear(rows, torch.cat([weight, bias.unsqueeze(1)], 1))
+
+    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+        """3x3 convolution of each expert's channels, tokens-major: `(B, H, W, M)` with weight `(N*R, R, 3, 3)`."""
+        out = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=dilation, dilation=dilation, groups=self.num_experts)
+        return out.permute(0, 2, 3, 1)
 
     def _receptive_fields(self, m: Tensor) -> Tensor:
         """MRF: dilated convolutions with `fuse` folded into their kernels, `(B, H, W, M)` to the same."""
-        fuse, bias = self.fuse.stacked()
-        out: Tensor | int = 0
-        for part, dilation, branch in zip(fuse.chunk(len(self.dilations), 2), self.dilations, self.dilated, strict=True):
+        fuse, bias = self.fuse.stacked()  # (N, R, len(dilations)*R), (N, R)
+        folded = []
+        for part, branch in zip(fuse.chunk(len(self.dilations), 2), self.dilated, strict=True):
             weight, branch_bias = branch.stacked()  # (N, R, R, 3, 3), (N, R)
-            folded = torch.bmm(part, weight.flatten(2)).view_as(weight)
+            folded.append(torch.bmm(part, weight.flatten(2)).view_as(weight).flatten(0, 1))
             bias = bias + torch.bmm(part, branch_bias.unsqueeze(-1)).squeeze(-1)
-            out = out + self._conv(m, folded, dilation)
-        return out + bias.flatten()
+        out = self._conv(m, folded[0], bias.flatten(), self.dilations[0])
+        for weight, dilation in zip(folded[1:], self.dilations[1:], strict=True):
+            out = out + self._conv(m, weight, None, dilation)
+        return out
 
     def _context(self, m: Tensor) -> Tensor:
         """CA: window attention with each expert's own query, key and value, `(B, H, W, M)` to the same."""
-        query, key, value = (F.linear(m, block_diagonal(part.stacked()[0]), part.bias) for part in (self.query, self.key, self.value))
+        maps: tuple[Any, ...] = (self.query, self.key, self.value)
+        query, key, value = (F.linear(m, block_diagonal(each.stacked()[0]), each.bias) for each in maps)
         return local_attention(query, key, value, self.window)

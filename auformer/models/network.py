@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from auformer.aus import parse_au_names
 from auformer.errors import CheckpointError
-from auformer.models.backbone import create_backbone, fingerprint
+from auformer.models.backbone import attention_for_training, create_backbone, fingerprint
+from auformer.models.heads import LinearHead, MLPHead
 
 
 class AUNetwork(nn.Module):
@@ -37,7 +38,8 @@ class AUNetwork(nn.Module):
     """
 
     frozen = True
-    head: nn.Module
+    backbone: Any  # a timm VisionTransformer, whose attributes timm does not type
+    head: MLPHead | LinearHead
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -102,8 +104,10 @@ class AUNetwork(nn.Module):
         """Images `(B, 3, H, W)` in [0, 1] to the tokens before block 1 `(B, P+T, D)`, normalised by the backbone's own mean and std.
 
         Raises:
-            ValueError: The images have another shape than the network was built for.
+            ValueError: The images have another shape than the network was built for, or are not floating-point.
         """
+        if not images.is_floating_point():
+            raise ValueError(f"Expected `images` to be floating-point in [0, 1], but got {images.dtype}")
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
             wanted = f"(B, 3, {self.image_size[0]}, {self.image_size[1]})"
             raise ValueError(
@@ -115,7 +119,8 @@ class AUNetwork(nn.Module):
 
     def plain_tokens(self, images: Tensor) -> Tensor:
         """Tokens of the plain ViT before its final norm `(B, P+T, D)`."""
-        return self.backbone.blocks(self.embed(images))
+        with attention_for_training(self.backbone):
+            return self.backbone.blocks(self.embed(images))
 
     def pool_tokens(self, x: Tensor) -> Tensor:
         """Tokens before the final norm `(B, P+T, D)` to pooled, normed features `(B, D)`.
