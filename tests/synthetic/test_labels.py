@@ -91,9 +91,16 @@ def test_no_face_belongs_to_two_subjects() -> None:
     numbers = [identity_number(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)]
     assert len(set(numbers)) == len(numbers)
     assert len({subject_name(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)}) == len(numbers)
-    assert identity_number("A", 99_999) < identity_number("B", 0)
+    assert identity_number("A", 99_999) < 100_000 <= 199_999 < identity_number("B", 0)  # what lies between belongs to pre-training
     traits = {str(Identity.sample(number).traits) for number in numbers}
     assert len(traits) == len(numbers)
+
+
+def test_no_data_set_can_show_a_face_of_the_pre_training() -> None:
+    from experiments.pretrain_data import FIRST_IDENTITY
+
+    pretrained = range(FIRST_IDENTITY, FIRST_IDENTITY + 10_000)
+    assert identity_number("A", 99_999) < pretrained[0] and pretrained[-1] < identity_number("B", 0)
 
 
 @pytest.mark.parametrize("number", [-1, 100_000])
