@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from auformer.aus import SHARED_BP4D_DISFA
@@ -35,6 +36,7 @@ TITLES = {
     "lab_b": "Lab B: a lab that was never trained on",
     "lab_b_shared": "Lab B, only the AUs that BP4D and DISFA share",
 }
+BOTH_HEADS = "auformer_both_heads"  # in the committed run also AUFormer's prediction by the mean of both heads
 COMMITTED = "†"  # mark of rows that were not made in this run
 KEYS = ("mean_f1", "mean_auroc", "f1", "trainable_parameters")
 CHANCE = 0.5  # AUROC of a constant detector
@@ -51,17 +53,27 @@ def demo_results(predictions: Mapping[str, pd.DataFrame], trainable: Mapping[str
         committed: As `read_committed` gives it, for the methods not trained here.
     """
     results: Results = {}
-    for part, dataset in DATASETS.items():
-        scores = {}
-        for method, table in predictions.items():
-            rows = table[table["dataset"] == dataset]
-            names = [au for au in predicted_aus(table) if part != "lab_b_shared" or au in SHARED_BP4D_DISFA]
-            scores[method] = score_predictions(rows[[*KEY, *(f"{au}_{kind}" for au in names for kind in ("true", "prob"))]])
-        entries = {method: _entry(values, trainable[method]) for method, values in scores.items()}
-        entries["always_positive"] = _floor(next(iter(scores.values())))
-        told = {method: {key: entry[key] for key in KEYS} for method, entry in committed[part].items()}
-        results[part] = {method: entries.get(method) or told[method] for method in METHODS}
+    for part in DATASETS:
+        pairs = {method: part_entries(table, part, trainable[method]) for method, table in predictions.items()}
+        entries = {method: {key: entry[key] for key in KEYS} for method, entry in committed[part].items()}
+        entries |= {method: entry for method, (entry, _) in pairs.items()}
+        entries["always_positive"] = next(iter(pairs.values()))[1]
+        results[part] = {method: entries[method] for method in METHODS}
     return results
+
+
+def part_entries(predictions: pd.DataFrame, part: str, trainable: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries of a method, and of the always-positive floor, on one part.
+
+    Args:
+        predictions: The method's predictions on the test faces of both labs.
+        part: `lab_a`, `lab_b` or `lab_b_shared`.
+        trainable: Number of trained parameters.
+    """
+    names = [au for au in predicted_aus(predictions) if part != "lab_b_shared" or au in SHARED_BP4D_DISFA]
+    columns = [*KEY, *(f"{au}_{kind}" for au in names for kind in ("true", "prob"))]
+    scores = score_predictions(predictions.loc[predictions["dataset"] == DATASETS[part], columns])
+    return _entry(scores, trainable), _floor(scores)
 
 
 def _entry(scores: Mapping[str, Any], trainable: int) -> dict[str, Any]:
@@ -104,39 +116,46 @@ def read_committed(path: str | Path | None = None) -> dict[str, Any]:
     return content
 
 
-def results_table(results: Results, committed: Mapping[str, Any], *, title: str = "", notes: Sequence[str] = ()) -> Table:
+def results_table(results: Results, committed: Mapping[str, Any], *, both_heads: bool, notes: Sequence[str] = ()) -> Table:
     """The demo's one table: a row per method of this run, then those of the committed run, marked.
 
     Args:
         results: As `demo_results` gives them.
         committed: As `read_committed` gives it.
-        title: Line above the table.
-        notes: Lines below it, before the note on the mark.
+        both_heads: Whether AUFormer predicts by the mean of both heads; its committed row is the one that does the same.
+        notes: Lines below the table, before the note on the mark.
     """
-    here = [method for method in METHODS if method != "full_finetuning"]
-    rows = [_row(LABELS[method], {part: results[part][method] for part in DATASETS}) for method in here]
-    for method in ("full_finetuning", "auformer", "linear_probe"):
-        if all(method in committed[part] for part in DATASETS):
-            rows.append(_row(f"{LABELS[method]} {COMMITTED}", {part: committed[part][method] for part in DATASETS}))
+    rows = [_row(LABELS[method], results, method) for method in METHODS if method != "full_finetuning"]
+    for method, source in (("full_finetuning",) * 2, ("auformer", BOTH_HEADS if both_heads else "auformer"), ("linear_probe",) * 2):
+        if all(source in committed[part] for part in DATASETS):
+            rows.append(_row(f"{LABELS[method]} {COMMITTED}", committed, source))
     header = ["method", "A F1", "A AUROC", "B F1", "B AUROC", "B shared F1", "trained"]
-    return Table(header, rows, title=title, notes=[*notes, committed_note(committed)])
+    return Table(header, rows, notes=[*notes, committed_note(committed)])
 
 
-def _row(label: str, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One row of `results_table`; behind a mean its spread over seeds, where there are several."""
+def _row(label: str, results: Mapping[str, Any], method: str) -> list[str]:
+    """One row of `results_table`; a mean over fewer AUs than there are says so."""
     cells = []
-    for part, key in (("lab_a", "mean_f1"), ("lab_a", "mean_auroc"), ("lab_b", "mean_f1"), ("lab_b", "mean_auroc"), ("lab_b_shared", "mean_f1")):
-        entry, num = entries[part], len(entries[part]["f1"])
+    for part, key in (
+        ("lab_a", "mean_f1"),
+        ("lab_a", "mean_auroc"),
+        ("lab_b", "mean_f1"),
+        ("lab_b", "mean_auroc"),
+        ("lab_b_shared", "mean_f1"),
+    ):
+        entry = results[part][method]
         defined = sum(value is not None for value in entry["f1"].values())
-        cells.append(percent(entry[key], *((defined, num) if key == "mean_f1" else ())))
-    return [label, *cells, f"{entries['lab_a']['trainable_parameters']:,}"]
+        cells.append(percent(entry[key], defined, len(entry["f1"])) if key == "mean_f1" else percent(entry[key]))
+    return [label, *cells, f"{results['lab_a'][method]['trainable_parameters']:,}"]
 
 
 def committed_note(committed: Mapping[str, Any]) -> str:
     """What the mark means: how many seeds, how far apart they are."""
     entries = {method: committed["lab_a"][method] for method in METHODS if method in committed["lab_a"]}
     spread = [
-        f"{LABELS[method]} {100 * entry['spread']['mean_f1']:.1f}" for method, entry in entries.items() if (entry.get("spread") or {}).get("mean_f1")
+        f"{LABELS[method]} {100 * entry['spread']['mean_f1']:.1f}"
+        for method, entry in entries.items()
+        if (entry.get("spread") or {}).get("mean_f1")
     ]
     seeds = f"means of {len(committed['seeds'])} seeds" if len(committed.get("seeds") or []) > 1 else "results"
     apart = f"; standard deviation of the mean F1 on lab A: {', '.join(spread)}" if spread else ""
@@ -159,12 +178,12 @@ def method_label(method: str) -> str:
     return f"{LABELS[method]} {COMMITTED}" if method == "full_finetuning" else LABELS[method]
 
 
-def choose_faces(predictions: pd.DataFrame, rng: Any) -> list[tuple[int, str]]:
+def choose_faces(predictions: pd.DataFrame, rng: np.random.Generator) -> list[tuple[int, str]]:
     """For each AU one face that shows it, drawn by chance (not by whether it was found), from the labs in turn.
 
     Args:
         predictions: Predictions on the test faces.
-        rng: A numpy generator.
+        rng: Chance.
 
     Returns:
         `(row, AU)` pairs; an AU that no face shows is left out.

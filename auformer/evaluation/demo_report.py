@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from auformer.evaluation.demo import COMMITTED, METHODS, TITLES, Results, method_label, results_table
+from auformer.aus import SHARED_BP4D_DISFA
+from auformer.data.atomic import atomic_path
+from auformer.data.manifest import predicted_aus
+from auformer.evaluation.demo import COMMITTED, LABELS, METHODS, TITLES, Results, demo_results, method_label, per_au_table, results_table
+from auformer.evaluation.demo_folder import DemoFolder, config_text
 from auformer.evaluation.tables import Table, percent
-from auformer.plots import au_label, au_order, f1_bars, face_grid, image_bytes, training_curves
-from auformer.report import Section, build_report, code, figure, paragraph, responsible_use, table
+from auformer.plots import au_label, au_order, f1_bars, face_grid, image_bytes, read_training_log, save_png, training_curves
+from auformer.report import RENDERED_ONLY, RESPONSIBLE_USE, Section, build_report, code, figure, paragraph, responsible_use, table
 
+FAST_NOTE = "The fast form: far fewer faces and epochs than the full demo, so these scores are lower than what the method reaches."
 Draw = Callable[[str], Figure]
+
+
+class Outcome(NamedTuple):
+    """What training a method has come to.
+
+    Args:
+        predictions: Predictions on the test faces of both labs.
+        trainable: Number of trained parameters.
+        adapter: The adapter file.
+        log: Its training log.
+        seconds: How long it trained.
+    """
+
+    predictions: pd.DataFrame
+    trainable: int
+    adapter: Path
+    log: Path
+    seconds: float
 
 
 class Gallery(NamedTuple):
@@ -62,39 +88,93 @@ def demo_figures(results: Results, logs: Mapping[str, pd.DataFrame], gallery: Ga
     }
 
 
-def demo_page(
-    results: Results,
-    committed: Mapping[str, object],
-    figures: Mapping[str, Draw],
-    *,
-    notes: Sequence[str],
-    lead: str,
-    config: str,
-    footer: str,
+def write_demo(
+    folder: DemoFolder, outcomes: Mapping[str, Outcome], committed: Mapping[str, Any], gallery: Gallery, config: Mapping[str, Any]
 ) -> str:
+    """Write everything that a demo shows, the page last.
+
+    Args:
+        folder: Where to.
+        outcomes: method -> what it has come to.
+        committed: As `read_committed` gives it.
+        gallery: Faces of the grid.
+        config: Settings of the demo.
+
+    Returns:
+        The table for the terminal.
+    """
+    predictions = {method: outcome.predictions for method, outcome in outcomes.items()}
+    results = demo_results(predictions, {method: outcome.trainable for method, outcome in outcomes.items()}, committed)
+    logs = {LABELS[method]: read_training_log(outcome.log) for method, outcome in outcomes.items()}
+    figures = demo_figures(results, logs, gallery)
+    lead, notes = _lead(config), _notes(config, predictions["auformer"])
+    with atomic_path(folder.file("metrics.json")) as temporary:
+        temporary.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic_path(folder.file("adapter.safetensors")) as temporary:
+        shutil.copyfile(outcomes["auformer"].adapter, temporary)
+    first = results_table(results, committed, both_heads=config["methods"]["auformer"]["average_heads"], notes=notes)
+    with atomic_path(folder.file("table.md")) as temporary:
+        temporary.write_text(_markdown(first, results, lead), encoding="utf-8")
+    for name, draw in figures.items():
+        save_png(draw("light"), folder.file(name))
+    times = ", ".join(f"{LABELS[method]} {outcome.seconds:.0f} s" for method, outcome in outcomes.items())
+    footer = f"auformer {config['package_version']}, seed {config['seed']}. Training took: {times}."
+    page = demo_page(results, first, figures, lead=lead, config=config_text(config), footer=footer)
+    with atomic_path(folder.file("report.html")) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return first.text()
+
+
+def _lead(config: Mapping[str, Any]) -> str:
+    """What was done, in plain sentences."""
+    train, test = config["faces"]["train"], config["faces"]["test_a"]
+    pictures, tested = train["faces"] * train["pictures_each"], test["faces"] * test["pictures_each"]
+    fast = FAST_NOTE + " " if config["fast"] else ""
+    return (
+        f"{fast}Two detectors of action units were trained on {pictures:,} rendered pictures of {train['faces']} faces of lab A, above the "
+        f"same frozen vision transformer, and tested on {tested:,} pictures of {test['faces']} other faces of each of two labs."
+    )
+
+
+def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
+    """What stands below the first table."""
+    shared = ", ".join(au for au in predicted_aus(predictions) if au in SHARED_BP4D_DISFA)
+    heads = "the mean of both heads" if config["methods"]["auformer"]["average_heads"] else "the main head"
+    notes = [
+        f"Means over {len(config['au_names'])} action units, x 100, F1 at a probability of 0.5. A: the lab of the training faces; B: a lab "
+        f"never trained on; B shared: over {shared} only. Trained: number of trained parameters. AUFormer predicts by {heads}.",
+    ]
+    return [*([FAST_NOTE] if config["fast"] else []), *notes, RENDERED_ONLY]
+
+
+def _markdown(first: Table, results: Results, lead: str) -> str:
+    """The content of `table.md`."""
+    tables = [first, *(per_au_table(results, part) for part in ("lab_a", "lab_b", "lab_b_shared"))]
+    return "\n\n".join(["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *RESPONSIBLE_USE]) + "\n"
+
+
+def demo_page(results: Results, first: Table, figures: Mapping[str, Draw], *, lead: str, config: str, footer: str) -> str:
     """The page `report.html`.
 
     Args:
         results: As `demo_results` gives them.
-        committed: As `read_committed` gives it.
+        first: As `results_table` gives it.
         figures: As `demo_figures` gives them.
-        notes: Lines below the first table.
         lead: What was done, in a sentence or two.
         config: Text of `config.yaml`.
         footer: Text at the end.
     """
-    first = results_table(results, committed, notes=notes)
 
     def picture(name: str, alt: str, caption: str) -> str:
         kind = "webp" if name == "faces.png" else "png"
         light, dark = (image_bytes(figures[name](theme), kind) for theme in ("light", "dark"))
         return figure(light, dark, alt=alt, caption=caption)
 
-    bars = f"Bars: F1 x 100 per action unit and their mean. Black or white marks: always positive. Hatched and {COMMITTED}: not trained in this run."
+    bars = f"F1 x 100 per action unit and their mean. Upright marks: always positive. Hatched and {COMMITTED}: not trained in this run."
     curves = "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
     faces = (
-        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action unit acted most, on a "
-        "scale of its own. Below, the numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
+        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action unit acted most, on "
+        "a scale of its own. Below, the numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
     )
     sections = [
         Section("Result", [_html(first, "Means over action units, x 100"), responsible_use(rendered_only=True)], wide=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,9 +38,9 @@ class PartialPredictions:
 
     def load(self) -> np.ndarray | None:
         """Probabilities of the first rows `(m, N)`, or None where this job has left none."""
-        with suppress(OSError, ValueError, KeyError), np.load(self.path, allow_pickle=False) as content:
-            if str(content["job"]) == self.job:
-                return content["probs"]
+        with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), self.path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            return content["probs"] if str(content["job"]) == self.job else None
         return None
 
     def save(self, probs: np.ndarray) -> None:
