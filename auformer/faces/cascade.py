@@ -1,7 +1,8 @@
 """The offline back-end: the Haar cascades that come inside OpenCV 4 (Viola and Jones 2001; Lienhart and Maydt 2002).
 
 What it finds: upright faces that look at the camera. What it does not: faces turned away or tilted by more than about 20 degrees, upside
-down, covered (mask, hand, strong shadow), or small. It takes an arrangement of light and dark for a face now and then.
+down, covered (mask, hand, strong shadow), or small; and it misses dark skin more often than light. It takes an arrangement of light and
+dark for a face now and then.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _WORKING = 640  # longest side of the copy that faces are searched in [ours]
 _SMALLEST = 24  # pixels in that copy; the cascade's own window has 20
 _PADDING = 0.2  # of the shorter side, edge repeated: faces that fill the image are found (misses 8 % without, 2 % with) [ours]
 _STEP, _NEIGHBOURS = 1.1, 3  # OpenCV's own defaults
+_SPOT = 5  # pixels: spots of the second look; 3 to 13 do about as well for faces of 200 pixels, 3 to 5 for faces of 60 [ours]
 _WITHOUT_EYES = 0.6  # factor on the score where no eye is found, which is rare on faces and common on what is none [ours]
 
 _per_thread = threading.local()  # cv2's classifiers keep scratch memory and must not be shared between threads
@@ -45,9 +47,9 @@ def find_faces(image: np.ndarray, min_size: int) -> list[Face]:
     pad = round(_PADDING * min(copy.shape))
     copy = cv2.copyMakeBorder(copy, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     smallest = max(_SMALLEST, round(min_size * scale))
-    boxes, _, weights = face_cascade.detectMultiScale3(
-        copy, _STEP, _NEIGHBOURS, minSize=(smallest, smallest), outputRejectLevels=True
-    )
+    boxes, weights = _look(face_cascade, copy, smallest)
+    if not len(boxes):
+        boxes, weights = _look(face_cascade, _without_highlights(copy), smallest)
     faces = []
     for (x, y, w, h), weight in zip(boxes, weights, strict=True):
         box = ((x - pad) / scale, (y - pad) / scale, w / scale, h / scale)
@@ -55,6 +57,22 @@ def find_faces(image: np.ndarray, min_size: int) -> list[Face]:
         score = 1 - float(np.exp(min(0.0, _LAST_THRESHOLD - weight)))
         faces.append(Face(box, score * (_WITHOUT_EYES if source == "box" else 1), points, source))
     return faces
+
+
+def _look(cascade: cv2.CascadeClassifier, gray: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) and last-stage weights (n,) of the faces in a grey image."""
+    boxes, _, weights = cascade.detectMultiScale3(gray, _STEP, _NEIGHBOURS, minSize=(smallest, smallest), outputRejectLevels=True)
+    return np.array(boxes, dtype=float).reshape(-1, 4), np.array(weights, dtype=float).reshape(-1)
+
+
+def _without_highlights(gray: np.ndarray) -> np.ndarray:
+    """Darken small bright spots: the whites of the eyes and the light on them.
+
+    The cascade expects eyes that are darker than the cheeks and so misses many faces with dark skin. This second look finds two thirds
+    of the rendered faces that the first one misses, nearly all of them of dark skin. [ours]
+    """
+    around = cv2.erode(gray, np.ones((_SPOT, _SPOT), np.uint8))
+    return np.minimum(gray, cv2.GaussianBlur(around, (0, 0), _SPOT / 3))
 
 
 def _cascades() -> list[cv2.CascadeClassifier]:
