@@ -115,7 +115,8 @@ def test_an_apex_frame_differs_from_onset_where_the_au_is(tmp_path) -> None:
         manifest = read_manifest(render_dataset(tmp_path / names, lab="A", subjects=1, clips=2, au_names=names, size=64))
         change = np.zeros((64, 64))
         for _, rows in manifest.groupby("clip"):
-            pictures = {frame: read_image(tmp_path / names / image).astype(float) for frame, image in zip(rows["frame"], rows["image"], strict=True)}
+            files = zip(rows["frame"], rows["image"], strict=True)
+            pictures = {frame: read_image(tmp_path / names / image).astype(float) for frame, image in files}
             columns = rows.iloc[0]
             around = [pictures[columns["apex"] + k] for k in (0, 1)], [pictures[columns["onset"] + k] for k in (0, 1)]
             change += np.abs(np.mean(around[0], 0) - np.mean(around[1], 0)).mean(-1)

@@ -148,7 +148,8 @@ def test_who_it_is_does_not_predict_the_aus() -> None:
 def test_traits_do_not_predict_the_aus() -> None:
     subjects, frames = 100, 20
     present = occurrence(intensities("B", subjects, frames).max(-1), "B").mean(1)  # (S, 17)
-    traits = np.array([[Identity.sample(identity_number("B", i))[t] for t in ("sex", "age", "skin", "glasses", "wrinkle")] for i in range(subjects)])
+    people = [Identity.sample(identity_number("B", i)) for i in range(subjects)]
+    traits = np.array([[person[trait] for trait in ("sex", "age", "skin", "glasses", "wrinkle")] for person in people])
     table = np.corrcoef(np.hstack([present, traits]).astype(float), rowvar=False)[:17, 17:]  # (17, 5); standard error 0.1
     assert np.abs(table).max() < 0.4
     assert np.sqrt((table**2).mean()) < 0.13

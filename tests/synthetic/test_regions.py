@@ -12,8 +12,8 @@ from auformer.synthetic import AU_NAMES, Identity, Renderer, sample_scene
 SIZE = 112
 IDENTITIES = (3, 7, 21, 40)
 
-#: Where FACS says the skin changes: boxes (left, top, right, bottom) in inter-pupil distances from the middle between the pupils, y down, each
-#: with its mirror image. Written down from the manual's descriptions, not from the renderer's own table.
+#: Where FACS says the skin changes: boxes (left, top, right, bottom) in inter-pupil distances from the middle between the pupils, y down,
+#: each with its mirror image. Written down from the manual's descriptions, not from the renderer's own table.
 REGIONS = {
     "AU1": [(0.0, -1.15, 0.55, -0.1)],
     "AU2": [(0.2, -1.15, 1.1, -0.05)],
@@ -47,7 +47,7 @@ def region_mask(name: str) -> np.ndarray:
 
 @cache
 def change(name: str, left: float, right: float) -> np.ndarray:
-    """What an AU at these intensities (picture left, picture right) changes on each identity `(4, SIZE, SIZE)`, in levels; noise is the same."""
+    """What an AU at these intensities (picture left, right) changes on each identity `(4, SIZE, SIZE)`, in levels; noise is the same."""
     renderer, faces, scene, wall = studio()
     intensity = np.zeros((17, 2), np.float32)
     intensity[AU_NAMES.index(name)] = left, right

@@ -24,9 +24,8 @@ KEY = ["dataset", "subject", "sequence", "frame", "face"]
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """Every file of a folder with the hash of its bytes."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +64,9 @@ def test_truth_and_manifest_tell_the_same_story(lab_a: Path) -> None:
         assert (manifest[[f"{name}_left", f"{name}_right"]].to_numpy() == (level >= 1)).all()
         assert np.allclose(manifest[f"{name}_intensity"], 5 * sides.max(1), atol=1e-5)
     assert {f"{name}_{side}" for name in AU_NAMES for side in ("left", "right")} <= set(truth.columns)
-    nuisance = ["yaw", "pitch", "roll", "light_key", "light_dir_0", "camera_exposure", "blink", "gaze_x", "gaze_y", "speech_open", "jitter_scale"]
-    assert truth[[*nuisance, "background_level", "noise_seed"]].notna().all(axis=None)
+    nuisance = ["yaw", "pitch", "roll", "light_key", "light_dir_0", "camera_exposure", "background_level", "noise_seed"]
+    nuisance += ["blink", "gaze_x", "gaze_y", "speech_open", "jitter_scale"]
+    assert truth[nuisance].notna().all(axis=None)
     assert truth["yaw"].std() > 0.01 and truth["noise_seed"].is_unique
 
 
@@ -129,12 +129,13 @@ def test_the_seed_changes_expressions_and_not_faces(lab_a: Path, tmp_path: Path)
 
 
 def test_switches_change_what_they_name(tmp_path: Path) -> None:
-    truth = pd.read_parquet(
-        render_dataset(tmp_path / "still", lab="A", subjects=1, frames=4, size=32, pose_scale=0, jitter=False, roll=False).with_name("truth.parquet")
-    )
+    def truth_of(name: str, **switches: Any) -> pd.DataFrame:
+        manifest = render_dataset(tmp_path / name, lab="A", subjects=1, frames=4, size=32, **switches)
+        return pd.read_parquet(manifest.with_name("truth.parquet"))
+
+    truth = truth_of("still", pose_scale=0, jitter=False, roll=False)
     assert (truth[["yaw", "pitch", "roll", "jitter_x", "jitter_y"]] == 0).all(axis=None) and (truth["jitter_scale"] == 1).all()
-    wide = pd.read_parquet(render_dataset(tmp_path / "wide", lab="A", subjects=1, frames=4, size=32, pose_scale=2).with_name("truth.parquet"))
-    usual = pd.read_parquet(render_dataset(tmp_path / "usual", lab="A", subjects=1, frames=4, size=32).with_name("truth.parquet"))
+    wide, usual = truth_of("wide", pose_scale=2), truth_of("usual")
     assert np.allclose(wide["yaw"], (2 * usual["yaw"]).clip(-0.45, 0.45), atol=1e-6)
 
 
@@ -214,7 +215,9 @@ def test_a_deleted_picture_is_drawn_again(lab_a: Path, tmp_path: Path) -> None:
 # what is refused ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [{"frames": 4}, {"seed": 1}, {"lab": "B"}, {"au_names": "disfa"}, {"roll": False}, {"frames": 0, "clips": 1}])
+@pytest.mark.parametrize(
+    "change", [{"frames": 4}, {"seed": 1}, {"lab": "B"}, {"au_names": "disfa"}, {"roll": False}, {"frames": 0, "clips": 1}]
+)
 def test_other_parameters_in_the_same_folder_are_refused(lab_a: Path, change: dict[str, Any]) -> None:
     before = fingerprint(lab_a)
     with pytest.raises(ValueError, match=f"{next(iter(change))} .* instead of .*Choose another folder"):
