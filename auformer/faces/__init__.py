@@ -1,7 +1,4 @@
-"""Faces in images: `detect` finds them with five points each, `align` cuts them out by a named crop recipe.
-
-The names below are read when they are first used, so that `auformer.faces.align` alone (which the renderer needs) loads no detector.
-"""
+"""Faces in images: `detect` finds them with five points each, `align` cuts them out by a named crop recipe. OpenCV and numpy only."""
 
 from __future__ import annotations
 
@@ -10,5 +7,14 @@ from auformer.faces.detect import BACKENDS, detect, require_faces
 from auformer.faces.face import Face
 
 __all__ = [
-    "BACKENDS", "CROP_RECIPES", "CropRecipe", "Face", "align", "crop_geometry", "crop_matrix", "detect", "require_faces", "warp",
+    "BACKENDS",
+    "CROP_RECIPES",
+    "CropRecipe",
+    "Face",
+    "align",
+    "crop_geometry",
+    "crop_matrix",
+    "detect",
+    "require_faces",
+    "warp",
 ]

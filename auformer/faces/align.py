@@ -133,8 +133,9 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "ref
     return crop if finer == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def align(image: np.ndarray, points: np.ndarray, recipe: str = "eyes", size: int = 224, *, border: str = "reflect"
-          ) -> tuple[np.ndarray, np.ndarray]:
+def align(
+    image: np.ndarray, points: np.ndarray, recipe: str = "eyes", size: int = 224, *, border: str = "reflect"
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut an aligned face out of an image.
 
     Args:

@@ -26,8 +26,7 @@ _SPACING = (0.28, 0.56)  # pupils apart, in sides of the box; 0.40 +- 0.03 on re
 _STEEPEST = np.tan(np.radians(25))  # slope of the eye line; the face cascade itself finds little beyond 20 degrees [ours]
 
 
-def find_points(gray: np.ndarray, box: tuple[float, float, float, float], cascades: list[cv2.CascadeClassifier]
-                ) -> tuple[np.ndarray, str]:
+def find_points(gray: np.ndarray, box: tuple[float, float, float, float], cascades: list[cv2.CascadeClassifier]) -> tuple[np.ndarray, str]:
     """Five points of a face whose box is known.
 
     Args:
