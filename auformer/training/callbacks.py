@@ -1,0 +1,154 @@
+"""What happens around the epochs of a run: checkpoints and the adapter file, early stopping that survives a resume, one progress bar."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ProgressBar
+from tqdm import tqdm
+
+from auformer.lit import AUModule
+from auformer.training.run_folder import RunFolder
+from auformer.training.thresholds import tune_thresholds
+
+MONITOR = "val/f1"  # mean F1 at 0.5 of the prediction (main head, or both with `average_heads`) on the validation part
+Writer = Callable[[AUModule, dict[str, Any]], None]
+
+
+class RunCheckpoints(Checkpoint):
+    """Writes `last.ckpt` after every epoch, and `best.ckpt` and the adapter file when the validation score rises.
+
+    Lightning's ModelCheckpoint keeps absolute paths in its state and forgets the best score when a run folder has moved; here the state
+    is the score and its epoch.
+
+    Args:
+        folder: The run folder.
+        write_adapter: Writes the adapter file of a module, given how its epoch was chosen.
+        select: `best`: the epoch with the highest score; `last`: the last one, without `best.ckpt`.
+        tune: Choose a threshold per action unit on the validation part of the chosen epoch.
+    """
+
+    def __init__(self, folder: RunFolder, write_adapter: Writer, *, select: str = "best", tune: bool = False) -> None:
+        if select not in ("best", "last"):
+            raise ValueError(f"Expected `select` to be 'best' or 'last', but got {select!r}")
+        self.folder, self.write_adapter, self.select, self.tune = folder, write_adapter, select, tune
+        self.score, self.epoch = -math.inf, 0
+        self._before, self._started = 0.0, time.monotonic()
+
+    def seconds(self) -> float:
+        """Time spent on finished epochs, over all parts of an interrupted run."""
+        return self._before + time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """Score and number of the chosen epoch, and the time so far."""
+        return {"score": self.score, "epoch": self.epoch, "seconds": self.seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.score, self.epoch, self._before = float(state_dict["score"]), int(state_dict["epoch"]), float(state_dict["seconds"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what this epoch calls for; the score is the same on all ranks."""
+        assert isinstance(pl_module, AUModule)
+        epoch = trainer.current_epoch + 1
+        validated = _validates(trainer) and epoch % (trainer.check_val_every_n_epoch or 1) == 0
+        score = float(trainer.callback_metrics[MONITOR]) if validated else -math.inf
+        if self.select == "last" or (validated and score > self.score):
+            self.score, self.epoch = score, epoch
+            if self.tune and validated:
+                pl_module.network.thresholds = tune_thresholds(**pl_module.validation_part, au_names=pl_module.network.au_names)
+            if self.select == "best":
+                trainer.save_checkpoint(self.folder.best)
+            if trainer.is_global_zero:
+                self.write_adapter(pl_module, self.selection(trainer))
+        trainer.save_checkpoint(self.folder.last)
+
+    def selection(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """How the epoch of the adapter file was chosen, in plain values."""
+        return {
+            "epoch": self.epoch,
+            "epochs": trainer.max_epochs,
+            "rule": self.select,
+            "score": self.score if math.isfinite(self.score) else None,
+            "monitor": f"{MONITOR} on the validation part" if self.select == "best" else None,
+            "thresholds": "highest F1 on the validation part" if self.tune else "0.5",
+        }
+
+
+class PatientStopping(EarlyStopping):
+    """Lightning's early stopping on the validation score; a resumed run that had already run out of patience stops at once.
+
+    Args:
+        patience: Validations without a higher score before the run stops.
+    """
+
+    def __init__(self, patience: int) -> None:
+        if patience < 1:
+            raise ValueError(f"Expected `patience` to be at least 1, but got {patience}")
+        super().__init__(MONITOR, patience=patience, mode="max", check_on_train_epoch_end=False)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop before the first epoch where the checkpoint says so."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class RunBar(ProgressBar):
+    """One bar over all optimiser steps of the run, with the validation score beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar: tqdm | None = None
+        self.enabled = True
+
+    def disable(self) -> None:
+        """Show nothing; Lightning calls it on all ranks but the first."""
+        self.enabled = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar, as far as a resumed run has come already."""
+        if self.enabled:
+            steps = int(trainer.num_training_batches)
+            interval = 0.2 if sys.stderr.isatty() else 30.0  # a log file gets a line now and then, not one per step
+            total, done = steps * (trainer.max_epochs or 1), steps * trainer.current_epoch
+            self.bar = tqdm(total=total, initial=done, desc="training", unit="step", mininterval=interval, dynamic_ncols=True)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """One step further."""
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show epoch and score."""
+        if self.bar is not None:
+            shown = {"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}"}
+            if MONITOR in trainer.callback_metrics:
+                shown["val F1"] = f"{float(trainer.callback_metrics[MONITOR]):.3f}"
+            self.bar.set_postfix(shown, refresh=False)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that the message starts on a line of its own."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _validates(trainer: pl.Trainer) -> bool:
+    """Whether the run has validation batches."""
+    return sum(trainer.num_val_batches) > 0 if isinstance(trainer.num_val_batches, list) else trainer.num_val_batches > 0
