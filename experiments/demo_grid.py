@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from auformer.commands.demo import AUS, BACKBONE, BATCH, DATA_SEED, FIRST_TEST, FIRST_TRAIN, FIRST_VAL, FULL
+from auformer.commands.demo import AUFORMER, AUS, BACKBONE, BATCH, FULL, render_parts
 from auformer.evaluation.demo import DATASETS, LABELS, METHODS
+from auformer.evaluation.demo_folder import DemoFolder
 
 RESULTS = Path(__file__).parent / "results"
 LINES = RESULTS / "demo_runs.jsonl"
@@ -31,27 +32,8 @@ PACKAGED = Path(__file__).parent.parent / "auformer" / "assets" / "demo_results.
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 SEARCH_EPOCHS, EPOCHS, SEEDS = 4, 16, (0, 1, 2)
 MODULES = {"auformer": "AUModule", "linear_probe": "LinearProbeModule", "full_finetuning": "FullFineTuningModule"}
-SETTINGS = {"auformer": {"expert_width": 4}}
+SETTINGS = {"auformer": {"expert_width": AUFORMER["expert_width"]}}
 BOTH = "auformer_both_heads"  # the same runs, predicted by the mean of both heads
-
-
-def render(out: Path, workers: int) -> dict[str, Path]:
-    """The demo's faces: training, validation and test part of lab A, test part of lab B."""
-    from auformer.synthetic.writing import render_dataset
-
-    parts = {
-        "train": ("A", FIRST_TRAIN, FULL.train),
-        "val": ("A", FIRST_VAL, FULL.val),
-        "lab_a": ("A", FIRST_TEST, FULL.test),
-        "lab_b": ("B", FIRST_TEST, FULL.test),
-    }
-    return {
-        name: render_dataset(
-            out / "data" / name, lab=lab, subjects=subjects, frames=frames, au_names=AUS, size=FULL.size, seed=DATA_SEED,
-            first_subject=first, workers=workers, progress=True,
-        )
-        for name, (lab, first, (subjects, frames)) in parts.items()
-    }  # fmt: skip
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +76,7 @@ def score(adapter: Path, job: dict[str, Any]) -> dict[str, Any]:
     for method in ("auformer", BOTH) if job["method"] == "auformer" else (job["method"],):
         if job["method"] == "auformer":
             network.average_heads = method == BOTH
-        tables = [predict_manifest(network, read_manifest(job["data"][part])) for part in ("lab_a", "lab_b")]
+        tables = [predict_manifest(network, read_manifest(job["data"][part])) for part in ("test_a", "test_b")]
         table = pd.concat(tables, ignore_index=True)
         for part in DATASETS:
             entry, floor = part_entries(table, part, network.num_parameters()[0])
@@ -216,7 +198,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo-grid"))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     options = parser.parse_args(args)
-    data = {name: str(path) for name, path in render(options.out, options.jobs).items()}
+    data = {name: str(path) for name, path in render_parts(DemoFolder(options.out), FULL, workers=options.jobs).items()}
 
     def job(stage: str, method: str, lr: float, seed: int, epochs: int) -> dict[str, Any]:
         folder = options.out / stage / f"{method}-{lr}-{seed}"
