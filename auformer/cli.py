@@ -17,7 +17,6 @@ import traceback
 from collections.abc import Sequence
 
 from auformer import __version__
-from auformer.errors import CheckpointError, DatasetLayoutError, FaceNotFoundError, ManifestError, MissingExtraError
 
 # word -> (module with `add_arguments` and `run`, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,7 +37,9 @@ TRAINING: dict[str, str] = {
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
-_USER_ERRORS = (ManifestError, CheckpointError, DatasetLayoutError, FaceNotFoundError, MissingExtraError, OSError)
+INTERRUPTED = "Interrupted; what is written so far is complete. Run the same command again to go on."
+
+OURS = ("auformer", "data_prep")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -52,14 +53,16 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if args is None else args)
     try:
-        return _route(words)
+        code = _route(words)
+        sys.stdout.flush()  # here, where a reader who has left can still be dealt with
+        return code
     except SystemExit as exit_:  # argparse and jsonargparse leave this way
         if exit_.code is None or isinstance(exit_.code, int):
             return exit_.code or 0
         _say(f"auformer: error: {exit_.code}")
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        _say(f"\nauformer: interrupted. Files already written are complete. {_how_to_resume(words)}")
+    except KeyboardInterrupt as stop:  # whoever knows more about how to go on says so in it
+        _say(f"\nauformer: {stop}" if str(stop) else f"\nauformer: {INTERRUPTED}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `auformer info ... | head`: nobody reads on; keep the interpreter's last flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,19 +106,12 @@ def _overview() -> str:
     return "\n".join([*lines, "options:", "  --version  the version", "  --help     this text", ""])
 
 
-def _how_to_resume(words: list[str]) -> str:
-    """What to type after an interruption."""
-    if words and words[0] == "fit":
-        return "To go on from the last finished epoch: the same command with --ckpt_path RUN_FOLDER/last.ckpt"
-    return "To go on, run the same command again."
-
-
 def _is_for_the_user(error: Exception) -> bool:
-    """Whether an error is about the input: one of `errors`, of the file system, or a `ValueError` that our own code raised."""
-    if isinstance(error, _USER_ERRORS):
+    """Whether an error is about the input: of the file system, of a class of ours, or a `ValueError` that our own code raised."""
+    if isinstance(error, OSError) or type(error).__module__.split(".")[0] in OURS:
         return True
     frames = list(traceback.walk_tb(error.__traceback__))
-    return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__", "").split(".")[0] in ("auformer", "data_prep")
+    return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__", "").split(".")[0] in OURS
 
 
 def _message(error: Exception) -> str:

@@ -46,7 +46,7 @@ REDUCED: dict[str, str] = {
 
 # What a Python block names that would take a download or long: replaced by something tiny.
 SMALLER: dict[str, str] = {
-    "vit_base_patch16_224.augreg_in21k": "test_vit",
+    "vit_base_patch16_224.augreg_in21k": "vit_tiny_patch16_224",
     "pretrained=True": "pretrained=False",
 }
 
