@@ -21,7 +21,6 @@ from auformer.training.checkpoint_io import RunCheckpointIO
 from auformer.training.metrics_table import MetricsTable
 from auformer.training.provenance import crop_recipe, describe_data
 from auformer.training.run_folder import RunFolder
-from auformer.training.settings import plain_attention
 
 ALWAYS: dict[str, Any] = {"use_distributed_sampler": False}  # the data module has samplers of its own
 # Scores of half a part say nothing, figures are logged once per epoch (so nothing is gathered per step), the summary holds the sizes.
@@ -91,8 +90,7 @@ def run(trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: Ru
     module.network.crop_recipe = crop_recipe(datamodule)
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with plain_attention(module.network, trainer):
-            trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:
         if not trainer.interrupted:
             raise

@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-
-from auformer.models import AUNetwork
 
 # What Lightning warns of although it is meant: a frozen backbone in eval mode, images loaded in this process, a folder with files.
 _EXPECTED = (
@@ -61,18 +58,3 @@ def fast_and_restored() -> Iterator[None]:
         deterministic.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
-
-
-@contextmanager
-def plain_attention(network: AUNetwork, trainer: pl.Trainer) -> Iterator[None]:
-    """Inside, attention on a CPU is two matrix products: torch's flash attention takes 41 % of a backward step there at 49 tokens."""
-    blocks: Any = network.backbone.blocks
-    on_cpu = trainer.strategy.root_device.type == "cpu"
-    layers = [block.attn for block in blocks if on_cpu and block.attn.fused_attn]
-    for layer in layers:
-        layer.fused_attn = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.fused_attn = True
