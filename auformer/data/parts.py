@@ -29,7 +29,7 @@ def usable_rows(frame: pd.DataFrame, part: str) -> pd.DataFrame:
     ok = (frame["status"] == "ok").to_numpy(bool)
     if not ok.all():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in frame.loc[~ok, "status"].value_counts().items())
-        logger.info("%s: %s of %s rows are left out (%s)", part, f"{(~ok).sum():,}", f"{len(frame):,}", reasons)
+        logger.warning("%s: %s of %s rows are left out (%s)", part, f"{(~ok).sum():,}", f"{len(frame):,}", reasons)
     if not ok.any():
         raise ManifestError(f"Expected rows with `status` ok in the part `{part}`, but none of its {len(frame):,} rows is")
     return frame[ok]

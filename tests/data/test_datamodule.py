@@ -127,7 +127,7 @@ def test_label_noise_touches_training_rows_only(manifest: str) -> None:
 
 def test_rows_without_a_face_are_left_out(manifest: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     status = ["no_face" if i % 4 == 0 else "ok" for i in range(40)]
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         data = module(rewritten(manifest, tmp_path, status=status), val_fraction=0)
     assert len(data.parts["train"]) == 30 and "train: 10 of 40 rows are left out (no_face: 10)" in caplog.text
 

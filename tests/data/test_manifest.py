@@ -232,7 +232,7 @@ def test_a_bad_manifest_says_what_and_where(tmp_path: Path, suffix: str, columns
     if suffix == "csv":
         frame.to_csv(path, index=False)
     else:
-        mixed = [name for name in frame.columns if frame[name].map(type).nunique() > 1 and frame[name].dtype == object]
+        mixed = [name for name in frame.columns if len({type(value) for value in frame[name].dropna()}) > 1]  # Parquet refuses these
         frame.astype(dict.fromkeys(mixed, str)).to_parquet(path, index=False)
     if suffix == "parquet" or "decimal numbers" not in message:  # a CSV file knows no types: its subjects are text
         with pytest.raises(ManifestError, match=re.escape(str(path)) + ".*" + message):

@@ -22,7 +22,7 @@ def rows(count: int = 200) -> pd.DataFrame:
 def test_rows_that_are_not_ok_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     frame = rows(10)
     frame.loc[[1, 2, 5], "status"] = ["no_face", "no_face", "unreadable"]
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         assert usable_rows(frame, "train").index.tolist() == [0, 3, 4, 6, 7, 8, 9]
     assert "train: 3 of 10 rows are left out (no_face: 2, unreadable: 1)" in caplog.text
     frame["status"] = "no_face"
