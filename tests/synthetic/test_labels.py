@@ -71,6 +71,17 @@ def test_lab_b_codes_fewer_aus_than_lab_a() -> None:
     assert sum(rates["A"].values()) > 1.6 * sum(rates["B"].values())
 
 
+def test_the_card_s_rates_are_the_sampler_s() -> None:
+    from importlib.resources import files
+
+    lines = files("auformer").joinpath("assets/renderer_card.md").read_text(encoding="utf-8").splitlines()
+    numbers = next(line for line in lines if line.startswith("| AU | 1 |")).split("|")[2:-1]
+    for lab in "AB":
+        printed = [float(cell) for cell in next(line for line in lines if line.startswith(f"| lab {lab} | .")).split("|")[2:-1]]
+        assert [f"AU{number.strip()}" for number in numbers] == list(AU_NAMES)
+        assert printed == pytest.approx(list(expected_rates(lab).values()), abs=0.0051)
+
+
 def test_aus_that_belong_together_come_together_and_pressed_lips_are_shut() -> None:
     drawn = intensities("A", 20, 50).reshape(-1, 17, 2).max(-1)
     on = {name: drawn[:, i] >= 0.1 for i, name in enumerate(AU_NAMES)}
