@@ -145,7 +145,7 @@ def _row(label: str, results: Mapping[str, Any], method: str) -> list[str]:
     ):
         entry = results[part][method]
         defined = sum(value is not None for value in entry["f1"].values())
-        cells.append(percent(entry[key], defined, len(entry["f1"])) if key == "mean_f1" else percent(entry[key]))
+        cells.append(percent(entry[key], defined, len(entry["f1"])))
     return [label, *cells, f"{results['lab_a'][method]['trainable_parameters']:,}"]
 
 

@@ -99,7 +99,7 @@ class DemoFolder:
 
 def config_text(config: Mapping[str, Any]) -> str:
     """Settings as YAML."""
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
 def _differences(stored: Any, wanted: Any, name: str = "") -> list[str]:

@@ -115,11 +115,10 @@ def write_demo(
     first = results_table(results, committed, both_heads=config["methods"]["auformer"]["average_heads"], notes=notes)
     with atomic_path(folder.file("table.md")) as temporary:
         temporary.write_text(_markdown(first, results, lead), encoding="utf-8")
-    for name, draw in figures.items():
-        save_png(draw("light"), folder.file(name))
+    pictures = {name: _write_pictures(draw, folder.file(name)) for name, draw in figures.items()}
     times = ", ".join(f"{LABELS[method]} {outcome.seconds:.0f} s" for method, outcome in outcomes.items())
     footer = f"auformer {config['package_version']}, seed {config['seed']}. Training took: {times}."
-    page = demo_page(results, first, figures, lead=lead, config=config_text(config), footer=footer)
+    page = demo_page(results, first, pictures, lead=lead, config=config_text(config), footer=footer)
     with atomic_path(folder.file("report.html")) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return first.text()
@@ -144,7 +143,7 @@ def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
         f"Means over {len(config['au_names'])} action units, x 100, F1 at a probability of 0.5. A: the lab of the training faces; B: a lab "
         f"never trained on; B shared: over {shared} only. Trained: number of trained parameters. AUFormer predicts by {heads}.",
     ]
-    return [*([FAST_NOTE] if config["fast"] else []), *notes, RENDERED_ONLY]
+    return [*notes, *([FAST_NOTE] if config["fast"] else []), RENDERED_ONLY]
 
 
 def _markdown(first: Table, results: Results, lead: str) -> str:
@@ -153,22 +152,27 @@ def _markdown(first: Table, results: Results, lead: str) -> str:
     return "\n\n".join(["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *RESPONSIBLE_USE]) + "\n"
 
 
-def demo_page(results: Results, first: Table, figures: Mapping[str, Draw], *, lead: str, config: str, footer: str) -> str:
+def _write_pictures(draw: Draw, path: Path) -> tuple[bytes, bytes]:
+    """Write a figure as a PNG file, and return what the page shows by day and by night: WebP where it is full of faces, far smaller so."""
+    light, kind = draw("light"), "webp" if path.stem == "faces" else "png"
+    save_png(light, path)
+    return path.read_bytes() if kind == "png" else image_bytes(light, kind), image_bytes(draw("dark"), kind)
+
+
+def demo_page(results: Results, first: Table, pictures: Mapping[str, tuple[bytes, bytes]], *, lead: str, config: str, footer: str) -> str:
     """The page `report.html`.
 
     Args:
         results: As `demo_results` gives them.
         first: As `results_table` gives it.
-        figures: As `demo_figures` gives them.
+        pictures: File name -> image file by day and by night.
         lead: What was done, in a sentence or two.
         config: Text of `config.yaml`.
         footer: Text at the end.
     """
 
     def picture(name: str, alt: str, caption: str) -> str:
-        kind = "webp" if name == "faces.png" else "png"
-        light, dark = (image_bytes(figures[name](theme), kind) for theme in ("light", "dark"))
-        return figure(light, dark, alt=alt, caption=caption)
+        return figure(*pictures[name], alt=alt, caption=caption)
 
     bars = f"F1 x 100 per action unit and their mean. Upright marks: always positive. Hatched and {COMMITTED}: not trained in this run."
     curves = "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
@@ -190,8 +194,9 @@ def demo_page(results: Results, first: Table, figures: Mapping[str, Draw], *, le
 
 
 def _html(model: Table, caption: str) -> str:
-    """A table of `evaluation.tables` on a page."""
-    return table([name[:1].upper() + name[1:] for name in model.header], [*model.rows, *model.footer], caption=caption, notes=model.notes)
+    """A table of `evaluation.tables` on a page, without the notes that stand elsewhere on it."""
+    notes = [note for note in model.notes if note not in (FAST_NOTE, RENDERED_ONLY)]
+    return table([name[:1].upper() + name[1:] for name in model.header], [*model.rows, *model.footer], caption=caption, notes=notes)
 
 
 def _per_au(results: Results, part: str) -> str:

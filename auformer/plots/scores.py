@@ -20,6 +20,7 @@ BAR = 0.145  # inches per bar [ours]: twelve AUs with three methods stay on one 
 GAP = 0.13  # inches between AUs [ours]
 HATCH = "////"  # bars whose numbers were not made in this run
 FLOOR = "Always positive (floor)"
+NUMBER = 7  # width of a mean's number on the axis of 0 to 100
 MEAN = "Mean"  # label of the last group
 
 
@@ -56,12 +57,13 @@ def f1_bars(
     figure = new_figure(centres[-1] + pitch + 1.0 + 0.3 * bool(title), theme=theme)
     axes = figure.subplots()
     dress_axes(axes, theme=theme)
+    marks = np.full(len(centres), math.nan) if floor is None else _with_mean(floor, names)
     for row, (label, row_values) in enumerate(table.items()):
         offset = (row - (len(scores) - 1) / 2) * BAR
-        _draw_bars(axes, centres + offset, row_values, label, colour=SERIES[theme][row % 6], hatched=label in hatched, theme=theme)
+        style = {"colour": SERIES[theme][row % 6], "hatched": label in hatched, "theme": theme}
+        _draw_bars(axes, centres + offset, row_values, label, mark=marks[-1], **style)
     if floor is not None:
         half = len(scores) * BAR / 2 + 0.03
-        marks = _with_mean(floor, names)
         axes.vlines(marks, centres - half, centres + half, color=THEMES[theme]["ink"], linewidth=2.0, label=FLOOR)
     axes.axhline((centres[-2] + centres[-1]) / 2, color=THEMES[theme]["quiet"], linewidth=0.8)
     axes.set_yticks(centres, [*(au_label(name) for name in names), MEAN])
@@ -97,8 +99,10 @@ def _with_mean(values: Mapping[str, float | None], names: list[str]) -> np.ndarr
     return np.append(row, defined.mean() if defined.size else math.nan)
 
 
-def _draw_bars(axes: Axes, places: np.ndarray, values: np.ndarray, label: str, *, colour: str, hatched: bool, theme: str) -> None:
-    """Draw one method's bars ``(N + 1,)``, the mean's with its number; an undefined value says so in words."""
+def _draw_bars(
+    axes: Axes, places: np.ndarray, values: np.ndarray, label: str, *, mark: float, colour: str, hatched: bool, theme: str
+) -> None:
+    """Draw one method's bars ``(N + 1,)``, the mean's with its number; an undefined value says so in words; ``mark``: the mean's floor."""
     inks = THEMES[theme]
     face = inks["background"] if hatched else colour
     axes.barh(
@@ -115,7 +119,10 @@ def _draw_bars(axes: Axes, places: np.ndarray, values: np.ndarray, label: str, *
         if math.isnan(value):
             axes.text(1, place, "no positives", va="center", size=SMALL, color=inks["quiet"])
     if not math.isnan(values[-1]):
-        axes.text(min(values[-1] + 1.2, 93), places[-1], f"{values[-1]:.1f}", va="center", size=SMALL, color=inks["ink"])
+        start = (
+            values[-1] if not values[-1] - 1 < mark < values[-1] + NUMBER else mark
+        )  # the number stands beside the floor's mark, not on it
+        axes.text(min(start + 1.2, 100 - NUMBER), places[-1], f"{values[-1]:.1f}", va="center", size=SMALL, color=inks["ink"])
 
 
 def read_training_log(path: str | Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from auformer.plots import f1_bars, read_training_log, training_curves
-from tests.helpers.figures import texts
+from tests.helpers.figures import texts, visible_texts
 
 F1 = {"AU12": 0.9, "AU4": 0.5, "AU1": 0.25}  # not in numerical order
 WEAK = {"AU12": 0.7, "AU4": math.nan, "AU1": 0.1}
@@ -55,6 +55,15 @@ def test_what_is_undefined_says_so_and_what_was_not_made_here_is_hatched() -> No
     assert [text for text in texts(figure) if text == "no positives"] == ["no positives"]
     first, second = figure.axes[0].containers
     assert first[0].get_hatch() is None and second[0].get_hatch()
+
+
+def test_a_mean_s_number_stands_beside_the_floor_s_mark() -> None:
+    figure = f1_bars({"AUFormer": F1}, floor=dict.fromkeys(F1, 0.58))
+    number = next(text for text in visible_texts(figure) if text.get_text() == "55.0").get_window_extent()
+    axes = figure.axes[0]
+    mark = axes.transData.transform((58, 0))[0]
+    assert number.x0 > mark
+    assert number.x1 < axes.transData.transform((100, 0))[0]
 
 
 def test_no_method_or_other_aus_are_refused() -> None:
