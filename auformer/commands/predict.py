@@ -100,21 +100,22 @@ def _check_out(out: Path, photos: Sequence[str], pictures: Sequence[str], overwr
 def _predict(
     predictor: AUPredictor, args: argparse.Namespace, pictures: dict[str, str], notice: str | None, adapter: Path
 ) -> list[PhotoPrediction]:
-    """Predict, print, write everything; if that is interrupted, the pictures of this run are removed, so that it can be started again."""
+    """Predict, print, write everything; if that is interrupted, the new pictures are removed, so that it can be started again."""
     from auformer.data.manifest import write_predictions
     from auformer.evaluation.provenance import file_sha256
     from auformer.inference.pictures import photo_figure
     from auformer.inference.tables import predictions_side, predictions_table
     from auformer.plots import save_png
 
-    photos, written = [], []
+    photos, new = [], []
     try:
         for photo in predictor.predict_photos(args.photos):
             photos.append(photo)
             _show(predictor, photo)
             if photo.faces:
-                written.append(args.out / pictures[photo.name])
-                save_png(photo_figure(predictor, photo, notice=notice), written[-1])
+                picture = args.out / pictures[photo.name]
+                new += [] if picture.exists() else [picture]
+                save_png(photo_figure(predictor, photo, notice=notice), picture)
         side = predictions_side(
             predictor.network,
             photos,
@@ -127,7 +128,7 @@ def _predict(
         )
         write_predictions(predictions_table(photos, predictor.au_names, predictor.thresholds), args.out / TABLE, side)
     except BaseException:
-        for path in written:
+        for path in new:
             path.unlink(missing_ok=True)
         raise
     return photos
@@ -135,7 +136,8 @@ def _predict(
 
 def _show(predictor: AUPredictor, photo: PhotoPrediction) -> None:
     """Print what was found in one photo: a line per AU; on stderr what went wrong."""
-    from auformer.plots import au_label, au_order
+    from auformer.aus import ACTION_UNITS
+    from auformer.plots import au_order
 
     if photo.status != "ok":
         where = "" if photo.file in photo.message else f"{photo.file}: "
@@ -148,7 +150,7 @@ def _show(predictor: AUPredictor, photo: PhotoPrediction) -> None:
         values = dict(zip(predictor.au_names, zip(found.probs, predictor.is_active(found.probs), strict=True), strict=True))
         for au in au_order(predictor.au_names):
             prob, active = values[au]
-            print(f"  {au_label(au):<32} {prob:.3f}{'  active' if active else ''}", flush=True)
+            print(f"  {au:<5} {ACTION_UNITS[au].name:<26} {prob:.3f}{'  active' if active else ''}", flush=True)
 
 
 def _summary(out: Path, photos: Sequence[PhotoPrediction]) -> int:

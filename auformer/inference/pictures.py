@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -24,20 +23,18 @@ def picture_names(names: Sequence[str]) -> list[str]:
     Args:
         names: names of the photos, as `name_sources` gives them.
 
-    >>> picture_names(["p1/a.jpg", "p1/a.png"])
-    ['p1_a_aus.png', 'p1_a-2_aus.png']
+    >>> picture_names(["p1/a.jpg", "p2/a.png"])
+    ['a_aus.png', 'a-2_aus.png']
     """
-    taken: set[str] = set()
-    given = []
+    taken: dict[str, str] = {}
     for name in names:
-        stem = re.sub(r"[/\\:]+", "_", PurePosixPath(name).with_suffix("").as_posix()).strip("_.") or "photo"
-        number, unique = 1, stem
+        stem, number = PurePosixPath(name).stem, 1
+        unique = stem
         while unique.lower() in taken:
             number += 1
             unique = f"{stem}-{number}"
-        taken.add(unique.lower())
-        given.append(unique + SUFFIX)
-    return given
+        taken[unique.lower()] = unique + SUFFIX
+    return list(taken.values())
 
 
 def photo_figure(predictor: AUPredictor, photo: PhotoPrediction, *, notice: str | None = None) -> Figure:

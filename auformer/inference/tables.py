@@ -75,7 +75,6 @@ def predictions_side(
         Plain JSON values; None where something is not known.
     """
     header = network.metadata
-    extra = header.get("extra") or {}
     warnings = []
     if not network.crop_recipe:
         warnings.append(f"The checkpoint does not say how its training images were cropped; the recipe '{recipe}' was used.")
@@ -87,7 +86,7 @@ def predictions_side(
         "crop_recipe": recipe,
         "image_size": list(network.image_size),
         "config": {name: header.get(name) for name in ("network", "arguments", "backbone", "training_data", "extra")},
-        "epoch_selection": extra.get("epoch_selection"),
+        "epoch_selection": (header.get("extra") or {}).get("selection"),
         "photos": _counts([photo.status for photo in photos]),
         "faces": {
             "detector": detector,
