@@ -29,8 +29,8 @@ from auformer.evaluation.demo_folder import DemoFolder
 RESULTS = Path(__file__).parent / "results"
 LINES = RESULTS / "demo_runs.jsonl"
 PACKAGED = Path(__file__).parent.parent / "auformer" / "assets" / "demo_results.json"
-LEARNING_RATES = (1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2)
-SEARCH_EPOCHS, EPOCHS, SEEDS = 4, 16, (0, 1, 2)
+LEARNING_RATES = (1e-4, 3e-4, 2e-3, 5e-3)
+SEARCH_EPOCHS, EPOCHS, SEEDS = 3, 14, (0, 1, 2)
 MODULES = {"auformer": "AUModule", "linear_probe": "LinearProbeModule", "full_finetuning": "FullFineTuningModule"}
 SETTINGS = {"auformer": {"expert_width": AUFORMER["expert_width"]}}
 BOTH = "auformer_both_heads"  # the same runs, predicted by the mean of both heads
