@@ -134,7 +134,7 @@ def _shareable(module: AUModule) -> dict[str, Any]:
 def _finish(trainer: Trainer, module: AUModule, folder: RunFolder) -> None:
     """Write the summary of a run that came to its end."""
     if not folder.adapter.is_file():
-        raise ValueError(f"Expected {trainer.max_epochs} epochs with a validation among them, but none was validated, so none could be chosen")
+        raise ValueError(f"Expected {trainer.max_epochs} epochs with a validation among them, but none was validated")
     checkpoints = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoints))
     trainable, total = module.network.num_parameters()
     folder.finish(
