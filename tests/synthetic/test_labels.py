@@ -141,7 +141,10 @@ def _spread(counts: np.ndarray, frames: int) -> float:
 
 
 def test_who_it_is_does_not_predict_the_aus() -> None:
-    """Shuffle test: subjects differ in their AU rates no more than when all labels are dealt out to them anew."""
+    """Shuffle test: subjects differ in their AU rates no more than when all labels are dealt out to them anew.
+
+    A picture of a subject at rest shows nothing but who it is, so no such picture predicts an AU either.
+    """
     subjects, frames = 60, 30
     present = occurrence(intensities("A", subjects, frames).max(-1), "A")  # (S, F, 17)
     rng = np.random.default_rng(0)
