@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from auformer.models.backbone import attention_for_training, sub_layers
 from auformer.models.expert_io import expert_weights, load_expert_weights
 from auformer.models.heads import ExpertHeads, MLPHead
-from auformer.models.moke import MAX_DILATION, Carried, ExpertGroup
+from auformer.models.moke import MAX_DILATION, MAX_WIDTH, Carried, ExpertGroup
 from auformer.models.network import AUNetwork
 
 
@@ -181,8 +181,8 @@ class AUFormer(AUNetwork):
 
 def _check(expert_width: int, dilations: tuple[int, ...], window: int) -> None:
     """Ranges of the expert group's arguments."""
-    if type(expert_width) is not int or expert_width < 1:
-        raise ValueError(f"Expected `expert_width` to be 1 or more, but got {expert_width!r}")
+    if type(expert_width) is not int or not 1 <= expert_width <= MAX_WIDTH:
+        raise ValueError(f"Expected `expert_width` to be a whole number from 1 to {MAX_WIDTH}, but got {expert_width!r}")
     if not all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations) or len(set(dilations)) != len(dilations):
         raise ValueError(f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}")
     if type(window) is not int or window not in (0, *range(1, 2 * MAX_DILATION, 2)):

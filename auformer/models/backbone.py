@@ -60,9 +60,7 @@ def check_backbone(model: Any, name: str) -> None:
     Raises:
         ValueError: The model is no plain `VisionTransformer` of plain `Block`s, or has no final norm; says which.
     """
-    blocks = getattr(model, "blocks", None)
-    first = next(iter(blocks), None) if isinstance(blocks, nn.Sequential) else None
-    block = type(first).__name__ if first is not None else "no `blocks`"
+    block = next((type(each).__name__ for each in model.modules() if "Block" in type(each).__name__), "none")
     wanted = "Expected `backbone` to be a timm VisionTransformer made of plain pre-norm `Block`s"
     if type(model) is not VisionTransformer:
         raise ValueError(f"{wanted}, but got {name}: a {type(model).__name__} (block class: {block})")
@@ -92,10 +90,10 @@ def _skeleton(name: str, size: tuple[int, int] | None) -> Any:
         hint = f"; names like it: {close}" if close else ""
         raise ValueError(f"Expected `backbone` to be the name of a timm model, but got {name!r} ({error}{hint})") from error
     check_backbone(model, name)
-    (height, width), (rows, columns) = model.patch_embed.img_size, model.patch_embed.grid_size
-    if not rows or not columns or height % rows or width % columns:
-        got = f"{height}x{width} for a {rows}x{columns} grid"
-        raise ValueError(f"Expected `img_size` to be a multiple of the patch size of {name}, but got {got}")
+    stem = model.patch_embed
+    (height, width), (rows, columns), (down, across) = stem.img_size, stem.grid_size, stem.feat_ratio(as_scalar=False)
+    if not rows or not columns or (height, width) != (rows * down, columns * across):
+        raise ValueError(f"Expected `img_size` to be a multiple of the patch size {down}x{across} of {name}, but got {height}x{width}")
     return model
 
 

@@ -102,7 +102,7 @@ def _skeleton(kind: type[AUNetwork], arguments: Mapping[str, Any], where: str) -
     try:
         with torch.device("meta"):
             return kind(**arguments)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"{where} describes a network that cannot be built: {error}") from error
 
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from auformer.models.local_attention import local_attention
 
-MAX_DILATION = 64  # positions; a dilation read from a stranger's file must not ask for gigabytes of padding [ours]
+# Bounds [ours]: a number read from a stranger's file must not ask for gigabytes of weights or padding.
+MAX_WIDTH = 1024  # channels of one expert
+MAX_DILATION = 64  # positions
 
 
 class ExpertMap(nn.Module):

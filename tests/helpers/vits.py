@@ -1,0 +1,53 @@
+"""Tiny ViTs of every kind that can carry experts, and of some that cannot, as timm entrypoints `vit_tests_*`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from timm.layers import HybridEmbed, RmsNorm, SwiGLUPacked
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer_hybrid import ConvStem
+
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "token": {},
+    "gap": {"class_token": False, "global_pool": "avg"},  # the real norm is `fc_norm`
+    "gap_norm": {"class_token": False, "global_pool": "avg", "fc_norm": False, "mlp_layer": SwiGLUPacked},
+    "reg4": {"reg_tokens": 4, "no_embed_class": True, "init_values": 0.5, "dynamic_img_size": True, "patch_size": 14, "img_size": 28},
+    "clip": {"pre_norm": True, "patch_size": 8, "qk_norm": True, "norm_layer": RmsNorm},
+    "map": {"class_token": False, "reg_tokens": 1, "global_pool": "map"},
+    "drop": {"drop_path_rate": 0.9, "proj_drop_rate": 0.9, "attn_drop_rate": 0.9, "pos_drop_rate": 0.9, "patch_drop_rate": 0.5},
+    "patch32": {"patch_size": 32, "img_size": 96, "fc_norm": True, "global_pool": "avg", "pos_embed": "none"},
+    "diff": {"attn_layer": "diff", "class_token": False, "reg_tokens": 2, "global_pool": "avg"},
+    "stem": {},
+    "no_norm": {"final_norm": False},
+    "post_norm": {"block_fn": ResPostBlock},
+    "parallel": {"block_fn": ParallelScalingBlock},
+}
+FIT = ("token", "gap", "gap_norm", "reg4", "clip", "map", "drop", "patch32", "diff", "stem")  # those that can carry experts
+_CONFIG = {"input_size": (3, 32, 32), "num_classes": 5, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3), "classifier": "head",
+           "first_conv": "patch_embed.proj"}  # fmt: skip
+default_cfgs = generate_default_cfgs({f"vit_tests_{name}.random": dict(_CONFIG) for name in _VARIANTS})
+
+
+def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransformer:
+    plain: dict[str, Any] = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 2}
+    if name == "stem":  # convolutions with BatchNorm before the tokens
+        stem = ConvStem(in_chans=3, depth=2, channels=(8, 16), stride=(4, 4), kernel_size=4, padding=0)
+        plain["embed_layer"] = partial(HybridEmbed, backbone=stem, patch_size=1, proj=True)
+        plain["patch_size"] = 1
+    arguments = {**plain, **_VARIANTS[name], **kwargs}
+    return build_model_with_cfg(VisionTransformer, f"vit_tests_{name}", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **arguments)
+
+
+def _entrypoint(name: str) -> None:
+    def build(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+        return _build(name, pretrained, kwargs)
+
+    build.__name__ = build.__qualname__ = f"vit_tests_{name}"
+    globals()[build.__name__] = register_model(build)
+
+
+for _name in _VARIANTS:
+    _entrypoint(_name)

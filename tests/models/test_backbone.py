@@ -1,0 +1,213 @@
+"""The frozen ViT: what is accepted, what is refused, local weight files, fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from auformer.errors import CheckpointError
+from auformer.models.backbone import create_backbone, fingerprint, parse_image_size
+from tests.helpers import vits
+
+
+@pytest.mark.parametrize("name", vits.FIT)
+def test_what_fits_is_frozen_and_in_eval_mode(name: str) -> None:
+    vit = create_backbone(f"vit_tests_{name}")
+    assert not any(parameter.requires_grad for parameter in vit.parameters())
+    assert not any(module.training for module in vit.modules())
+    assert isinstance(vit.head, nn.Identity)
+
+
+def test_a_map_pooling_head_is_removed() -> None:
+    full = timm.create_model("vit_tests_map", num_classes=0)
+    vit = create_backbone("vit_tests_map")
+    assert full.attn_pool is not None and vit.attn_pool is None
+    assert not any(name.startswith("attn_pool") for name in vit.state_dict())
+    count, pool = (sum(p.numel() for p in module.parameters()) for module in (full, full.attn_pool))
+    assert sum(p.numel() for p in vit.parameters()) == count - pool
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("swin_tiny_patch4_window7_224", "SwinTransformer .*SwinTransformerBlock"),
+        ("convnext_atto", "ConvNeXt .*ConvNeXtBlock"),
+        ("resnet18", "ResNet .*BasicBlock"),
+        ("beit_base_patch16_224", "Beit .*Block"),
+        ("eva02_tiny_patch14_224", "Eva .*EvaBlock"),
+        ("vit_small_patch16_dinov3", "Eva .*EvaBlock"),
+        ("vit_relpos_small_patch16_224", "VisionTransformerRelPos .*RelPosBlock"),
+        ("deit_tiny_distilled_patch16_224", "VisionTransformerDistilled"),
+        ("vit_base_patch16_rpn_224", "ResPostBlock"),
+        ("vit_base_patch16_xp_224", "ParallelScalingBlock"),
+        ("vit_tests_post_norm", "ResPostBlock"),
+        ("vit_tests_parallel", "ParallelScalingBlock"),
+        ("vit_tests_no_norm", "neither `norm` nor `fc_norm`"),
+    ],
+)
+def test_what_cannot_carry_experts_is_refused_by_name_and_block(name: str, block: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: .*{block}"):
+        create_backbone(name)
+
+
+def test_a_refusal_comes_before_weights_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*args: object, **kwargs: object) -> None:
+        raise AssertionError("weights were asked for")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", fetch)
+    with pytest.raises(ValueError, match="ParallelScalingBlock"):
+        create_backbone("vit_tests_parallel", pretrained=True)
+    with pytest.raises(ValueError, match="multiple of the patch size"):
+        create_backbone("vit_tests_token", pretrained=True, img_size=40)
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_tests_nothing", "hf-hub:timm/vit_tests_token", "local-dir:vit", "../vit", "vit_tests_token.no_such_tag"]
+)
+def test_unknown_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="Expected `backbone` to be the name of a timm model"):
+        create_backbone(name)
+
+
+@pytest.mark.parametrize("size", [0, -32, 1.5, "32", (32,), (32, 32, 3), (32, 0), True, 10**9, (10**6, 32), [32, None]])
+def test_image_sizes_out_of_range_are_refused(size: object) -> None:
+    with pytest.raises(ValueError, match="Expected `img_size`"):
+        parse_image_size(size)  # type: ignore[arg-type]
+
+
+def test_an_image_size_that_the_stem_cannot_take_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Expected `img_size` to be .* vit_auformer_demo_112"):
+        create_backbone("vit_auformer_demo_112", img_size=(112, 96))
+
+
+def test_pretrained_weights_offline_say_both_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"test_vit\.r160_in1k.*network access.*checkpoint_path="):
+        create_backbone("test_vit.r160_in1k", pretrained=True)
+
+
+# local files -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classifier() -> nn.Module:
+    """A timm model with its classifier, at 32 px."""
+    torch.manual_seed(1)
+    return timm.create_model("vit_tests_reg4", num_classes=5, img_size=28).eval()
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+@pytest.mark.parametrize("size", [28, 56, (28, 42)])
+def test_a_local_file_with_classifier_loads_at_any_image_size(classifier: nn.Module, tmp_path: Path, suffix: str, size: object) -> None:
+    path, state = tmp_path / f"vit.{suffix}", classifier.state_dict()
+    save_file(state, path) if suffix == "safetensors" else torch.save({"state_dict": state, "epoch": 3}, path)
+    vit = create_backbone("vit_tests_reg4", checkpoint_path=path, img_size=size)  # type: ignore[arg-type]
+    loaded = vit.state_dict()
+    assert loaded.keys() == {name for name in state if not name.startswith("head.")}
+    different = {name for name in loaded if not torch.equal(loaded[name], state[name].reshape(state[name].shape))} if size == 28 else set()
+    assert different == set()
+    if size != 28:
+        rows, columns = vit.patch_embed.grid_size
+        wanted = nn.functional.interpolate(
+            state["pos_embed"].reshape(1, 2, 2, 24).permute(0, 3, 1, 2), size=(rows, columns), mode="bicubic", antialias=True
+        )
+        assert torch.allclose(loaded["pos_embed"], wanted.flatten(2).transpose(1, 2), atol=1e-6)
+        assert all(torch.equal(loaded[name], state[name]) for name in loaded if name != "pos_embed")
+    assert "state_dict" not in vit.pretrained_cfg  # the file must not stay in memory
+
+
+def test_a_numpy_file_as_google_publishes_it_loads(tmp_path: Path) -> None:
+    source = timm.create_model("vit_tests_token", num_classes=5).eval()
+    create = {name: tensor.numpy() for name, tensor in source.state_dict().items()}
+    flat = {
+        "embedding/kernel": create["patch_embed.proj.weight"].transpose(2, 3, 1, 0), "embedding/bias": create["patch_embed.proj.bias"],
+        "cls": create["cls_token"], "Transformer/posembed_input/pos_embedding": create["pos_embed"],
+        "Transformer/encoder_norm/scale": create["norm.weight"], "Transformer/encoder_norm/bias": create["norm.bias"],
+    }  # fmt: skip
+    for index in range(2):
+        block, to = f"Transformer/encoderblock_{index}/", f"blocks.{index}."
+        for norm, number in (("norm1", 0), ("norm2", 2)):
+            flat[f"{block}LayerNorm_{number}/scale"] = create[f"{to}{norm}.weight"]
+            flat[f"{block}LayerNorm_{number}/bias"] = create[f"{to}{norm}.bias"]
+        heads = f"{block}MultiHeadDotProductAttention_1/"
+        for part, weight, bias in zip(
+            ("query", "key", "value"), np.split(create[f"{to}attn.qkv.weight"], 3), np.split(create[f"{to}attn.qkv.bias"], 3), strict=True
+        ):
+            flat[f"{heads}{part}/kernel"], flat[f"{heads}{part}/bias"] = weight.T.reshape(24, 2, 12), bias.reshape(2, 12)
+        flat[f"{heads}out/kernel"] = create[f"{to}attn.proj.weight"].T.reshape(2, 12, 24)
+        flat[f"{heads}out/bias"] = create[f"{to}attn.proj.bias"]
+        for number in (0, 1):
+            flat[f"{block}MlpBlock_3/Dense_{number}/kernel"] = create[f"{to}mlp.fc{number + 1}.weight"].T
+            flat[f"{block}MlpBlock_3/Dense_{number}/bias"] = create[f"{to}mlp.fc{number + 1}.bias"]
+    np.savez(tmp_path / "vit.npz", **flat)
+    vit = create_backbone("vit_tests_token", checkpoint_path=tmp_path / "vit.npz")
+    assert all(torch.allclose(tensor, source.state_dict()[name]) for name, tensor in vit.state_dict().items())
+    larger = create_backbone("vit_tests_token", checkpoint_path=tmp_path / "vit.npz", img_size=64)
+    assert larger.pos_embed.shape == (1, 17, 24)
+    assert torch.allclose(larger.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
+
+
+class _Payload:
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return (pickle.Unpickler, ())
+
+
+def test_files_that_do_not_fit_are_refused(classifier: nn.Module, tmp_path: Path) -> None:
+    state = classifier.state_dict()
+
+    def refuse(tensors: dict[str, object], match: str) -> None:
+        torch.save(tensors, tmp_path / "vit.pth")
+        with pytest.raises(CheckpointError, match=match):
+            create_backbone("vit_tests_reg4", checkpoint_path=tmp_path / "vit.pth")
+
+    refuse({name: tensor for name, tensor in state.items() if name != "blocks.1.norm2.weight"}, "blocks.1.norm2.weight")  # missing
+    refuse({**state, "blocks.2.norm1.weight": state["norm.weight"]}, "blocks.2.norm1.weight")  # unexpected: another depth
+    refuse({**state, "norm.weight": torch.zeros(25)}, "norm.weight")  # another width
+    refuse({**state, "payload": _Payload()}, "vit.pth")
+    (tmp_path / "vit.safetensors").write_bytes(b"nonsense")
+    (tmp_path / "vit.npz").write_bytes(b"nonsense")
+    for name in ("vit.safetensors", "vit.npz", "absent.pth"):
+        with pytest.raises(CheckpointError, match=name):
+            create_backbone("vit_tests_reg4", checkpoint_path=tmp_path / name)
+
+
+# fingerprint -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_is_the_documented_hash() -> None:
+    vit = create_backbone("vit_tests_stem")
+    digest = hashlib.sha256()
+    for name in sorted(vit.state_dict()):
+        tensor = vit.state_dict()[name]
+        if name != "pos_embed" and tensor.is_floating_point():  # the batch counter of BatchNorm is no weight
+            digest.update(f"{name} {list(tensor.shape)}\n".encode() + np.ascontiguousarray(tensor.numpy(), "<f4").tobytes())
+    assert fingerprint(vit) == digest.hexdigest()
+
+
+def test_the_fingerprint_sees_weights_and_not_position_embedding_or_type() -> None:
+    vit = create_backbone("vit_tests_stem")
+    first = fingerprint(vit)
+    with torch.no_grad():
+        vit.pos_embed.add_(1)
+        assert fingerprint(vit) == first
+        assert fingerprint(vit.double()) == first
+        vit.patch_embed.backbone[0].bn.running_mean[0] += 1e-3
+        assert fingerprint(vit) != first
+        vit.patch_embed.backbone[0].bn.running_mean[0] = 0
+        assert fingerprint(vit) == first
+        vit.blocks[1].mlp.fc2.bias[3] += 1e-6
+    assert fingerprint(vit) != first
+
+
+def test_building_on_the_meta_device_allocates_nothing() -> None:
+    with torch.device("meta"):
+        assert fingerprint(create_backbone("vit_tests_token")) == ""
