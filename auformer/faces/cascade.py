@@ -7,6 +7,7 @@ dark for a face now and then.
 
 from __future__ import annotations
 
+import importlib
 import threading
 from pathlib import Path
 
@@ -79,11 +80,15 @@ def _without_highlights(gray: np.ndarray) -> np.ndarray:
 def _cascades() -> list[cv2.CascadeClassifier]:
     """The face cascade and the eye cascades, loaded once per thread."""
     if not hasattr(_per_thread, "cascades"):
-        if not hasattr(cv2, "CascadeClassifier"):
+        try:
+            folder = Path(importlib.import_module("cv2.data").haarcascades)
+            cascades = [cv2.CascadeClassifier(str(folder / name)) for name in (_FACE, *_EYES)]
+        except (AttributeError, ModuleNotFoundError):
+            cascades = []
+        if not cascades or any(cascade.empty() for cascade in cascades):
             raise MissingExtraError(
                 f"Expected OpenCV 4 with its Haar cascades, but got OpenCV {cv2.__version__} without. "
                 'Run: pip install "opencv-python-headless>=4.9,<5"'
             )
-        folder = Path(cv2.data.haarcascades)
-        _per_thread.cascades = [cv2.CascadeClassifier(str(folder / name)) for name in (_FACE, *_EYES)]
+        _per_thread.cascades = cascades
     return _per_thread.cascades

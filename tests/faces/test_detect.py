@@ -62,6 +62,7 @@ class TestFaces:
         large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         (face,) = detect(large)
         assert np.hypot(*(face.points[:2] - points[:2] * factor).T).max() < 0.08 * factor * np.hypot(*(points[1] - points[0]))
+        assert np.allclose(face.box, np.array(detect(image)[0].box) * factor, atol=0.08 * SIZE * factor)
 
     def test_grey_faces_in_colour(self, portrait):
         grey = np.repeat(cv2.cvtColor(portrait[0], cv2.COLOR_RGB2GRAY)[..., None], 3, 2)

@@ -18,7 +18,7 @@ from tests.helpers.predictions import StandIn
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
-    write_detector(folder, thresholds={"AU12": 0.3, "AU1": 0.5, "AU25": 0.7})
+    write_detector(folder, thresholds={"AU12": 0.5, "AU1": 0.3, "AU25": 0.7})
     return folder
 
 
@@ -51,8 +51,8 @@ class TestOneImage:
 
     def test_thresholds_are_the_checkpoints_in_the_networks_order(self, network):
         predictor = AUPredictor(network)
-        assert predictor.au_names == AUS and np.allclose(predictor.thresholds, [0.3, 0.5, 0.7])
-        assert predictor.is_active(np.array([[0.3, 0.49, 0.7], [0.29, 0.5, 0.69]])).tolist() == [[True, False, True], [False, True, False]]
+        assert predictor.au_names == AUS and np.allclose(predictor.thresholds, [0.5, 0.3, 0.7])
+        assert predictor.is_active(np.array([[0.5, 0.29, 0.7], [0.49, 0.3, 0.69]])).tolist() == [[True, False, True], [False, True, False]]
 
 
 class TestCrops:

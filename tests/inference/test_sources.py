@@ -37,7 +37,7 @@ def test_the_same_file_twice_counts_once(tmp_path, monkeypatch):
 
 @given(st.lists(PARTS, min_size=1, max_size=6))
 def test_names_are_unique_and_lead_back(paths):
-    given_paths = ["/root/" + "/".join(parts) + ".png" for parts in paths]
+    given_paths = ["/data/" + "/".join(parts) + ".png" for parts in paths]
     names = name_sources(given_paths)
     assert len({name for _, name in names}) == len(names) == len(set(given_paths))
     common = {os.path.abspath(file).removesuffix(name) for file, name in names}
