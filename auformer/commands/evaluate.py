@@ -110,7 +110,7 @@ def _predict(args: argparse.Namespace, manifest: pd.DataFrame, asked: tuple[str,
     from auformer.evaluation.provenance import choose_aus, image_warnings, predictions_side
     from auformer.models.detector import DEMO_DETECTOR, load_detector, resolve_checkpoint
 
-    device = _device(args.device)
+    device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)
     network = load_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
     choice = choose_aus(network.au_names, au_columns(manifest), asked)
@@ -141,7 +141,7 @@ def _predict(args: argparse.Namespace, manifest: pd.DataFrame, asked: tuple[str,
     return read_predictions(args.out)
 
 
-def _device(name: str) -> str:
+def find_device(name: str) -> str:
     """The device to compute on.
 
     Raises:

@@ -107,7 +107,7 @@ def predictions_side(
         "crop_recipe": network.crop_recipe,
         "image_size": list(network.image_size),
         "config": {name: header.get(name) for name in ("network", "arguments", "backbone", "training_data", "extra")},
-        "epoch_selection": (header.get("extra") or {}).get("epoch_selection"),
+        "epoch_selection": (header.get("extra") or {}).get("selection"),
         "manifest": {**_manifest_facts(manifest), "fold": fold},
         "package_version": __version__,
         "warnings": list(warnings),
@@ -131,7 +131,7 @@ def provenance_lines(side: Mapping[str, Any]) -> list[str]:
     """
     adapter, source = side.get("adapter") or {}, side.get("manifest") or {}
     sha256 = f", SHA-256 {adapter['sha256'][:12]}" if adapter.get("sha256") else ""
-    lines = [f"Checkpoint: {side.get('checkpoint') or UNKNOWN}{sha256}; epoch chosen: {side.get('epoch_selection') or UNKNOWN}."]
+    lines = [f"Checkpoint: {side.get('checkpoint') or UNKNOWN}{sha256}; epoch: {_selection_text(side.get('epoch_selection'))}."]
     fold = f", fold {source['fold']}" if source.get("fold") else ""
     recipes = f"crop recipe: {source.get('crop_recipe') or UNKNOWN} (trained on: {side.get('crop_recipe') or UNKNOWN})"
     lines.append(f"Manifest: {source.get('file') or UNKNOWN}{fold}; {recipes}.")
@@ -139,6 +139,14 @@ def provenance_lines(side: Mapping[str, Any]) -> list[str]:
         lines.append(f"AUs that the checkpoint lacks: {', '.join(side['aus_not_in_checkpoint'])}.")
     lines += [f"Warning: {warning}" for warning in side.get("warnings") or []]
     return lines + (str(side["notice"]).splitlines() if side.get("notice") else [])
+
+
+def _selection_text(selection: Any) -> str:
+    """How the epoch was chosen, in words: from what training writes, or a text of another tool."""
+    if not selection or not isinstance(selection, Mapping):
+        return str(selection or UNKNOWN)
+    how = ", ".join(str(selection[name]) for name in ("rule", "monitor") if selection.get(name))
+    return f"{selection.get('epoch') or UNKNOWN} of {selection.get('epochs') or UNKNOWN} ({how or UNKNOWN})"
 
 
 def file_sha256(path: str | Path) -> str:

@@ -82,6 +82,9 @@ class TestBatches:
         assert sum(network.batches) == 11 and max(network.batches) == min(batch_size, 11)
         pd.testing.assert_frame_equal(table, predict_manifest(StandIn(), manifest))
 
+    def test_images_may_be_read_by_another_process(self, manifest):
+        pd.testing.assert_frame_equal(predict_manifest(StandIn(), manifest, num_workers=1), predict_manifest(StandIn(), manifest))
+
     def test_global_random_state_is_left_alone(self, manifest):
         before = torch.get_rng_state()
         predict_manifest(StandIn(), manifest)

@@ -11,6 +11,8 @@ import auformer.evaluation.provenance
 from auformer.evaluation.provenance import choose_aus, file_sha256, image_warnings, predictions_side, provenance_lines
 from tests.helpers.predictions import StandIn, manifest_of
 
+SELECTION = {"epoch": 7, "epochs": 16, "rule": "best", "monitor": "val/f1 on the validation part", "score": 0.8}  # as training writes it
+
 
 class TestChoice:
     def test_asked_for(self):
@@ -44,7 +46,7 @@ class TestSide:
     def side(self, tmp_path):
         network = StandIn()
         network.thresholds["AU12"] = 0.3
-        network.metadata = {"network": "auformer.X", "arguments": {"expert_width": 4}, "extra": {"epoch_selection": "validation subjects"}}
+        network.metadata = {"network": "auformer.X", "arguments": {"expert_width": 4}, "extra": {"selection": SELECTION}}
         (tmp_path / "a.safetensors").write_bytes(b"weights")
         manifest = manifest_of(tmp_path, crop_recipe="box", image_size=[16, 16])
         choice = choose_aus(network.au_names, ["AU1", "AU12", "AU4"])
@@ -60,7 +62,7 @@ class TestSide:
         assert side["aus_without_truth"] == ["AU25"] and side["aus_not_in_checkpoint"] == ["AU4"]
         assert (side["crop_recipe"], side["image_size"]) == ("eyes", [8, 8])
         assert side["config"]["arguments"] == {"expert_width": 4} and side["config"]["training_data"] is None
-        assert side["epoch_selection"] == "validation subjects" and side["package_version"] == auformer.__version__
+        assert side["epoch_selection"] == SELECTION and side["package_version"] == auformer.__version__
         manifest = side["manifest"]
         assert manifest["sha256"] == file_sha256(tmp_path / "manifest.csv") and manifest["rows"] == {"ok": 8}
         assert (manifest["file"], manifest["fold"], manifest["crop_recipe"], manifest["dataset"]) == ("manifest.csv", "P1", "box", "d")
@@ -68,13 +70,21 @@ class TestSide:
 
     def test_lines(self, side):
         lines = provenance_lines(side)
-        assert lines[0].startswith("Checkpoint: folder, SHA-256 ") and lines[0].endswith("epoch chosen: validation subjects.")
+        assert lines[0].startswith("Checkpoint: folder, SHA-256 ") and lines[0].endswith(
+            "epoch: 7 of 16 (best, val/f1 on the validation part)."
+        )
         assert lines[1] == "Manifest: manifest.csv, fold P1; crop recipe: box (trained on: eyes)."
         assert lines[2:] == ["AUs that the checkpoint lacks: AU4.", "Warning: w", "n", "m"]
 
+    @pytest.mark.parametrize(
+        "selection, text", [({}, "unknown"), ("by hand", "by hand"), ({"epoch": 3, "rule": "last"}, "3 of unknown (last)")]
+    )
+    def test_selection_in_words(self, selection, text):
+        assert provenance_lines({"epoch_selection": selection})[0] == f"Checkpoint: unknown; epoch: {text}."
+
     def test_what_is_missing_is_called_unknown(self):
         assert provenance_lines({}) == [
-            "Checkpoint: unknown; epoch chosen: unknown.",
+            "Checkpoint: unknown; epoch: unknown.",
             "Manifest: unknown; crop recipe: unknown (trained on: unknown).",
         ]
 
