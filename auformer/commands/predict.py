@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: the options do not fit, or an output exists already.
         OSError: the output folder cannot be written.
     """
-    from auformer.commands.evaluate import _device
+    from auformer.commands.evaluate import find_device
     from auformer.commands.info import DEMO_NOTE
     from auformer.inference import AUPredictor
     from auformer.inference.pictures import picture_names
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     sources = name_sources(args.photos)
     pictures = dict(zip((name for _, name in sources), picture_names([name for _, name in sources]), strict=True))
     _check_out(args.out, [file for file, _ in sources], list(pictures.values()), args.overwrite)
-    device = _device(args.device)
+    device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)
     network = load_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
     predictor = AUPredictor(network, device=device, batch_size=args.batch_size)
