@@ -41,7 +41,7 @@ def fail(where: str, bad: np.ndarray, message: str, todo: str) -> None:
     """
     rows = np.flatnonzero(bad)
     if rows.size:
-        more = f" (and {rows.size - 1} more rows)" if rows.size > 1 else ""
+        more = f" (and {rows.size - 1:,} more row{'s' if rows.size > 2 else ''})" if rows.size > 1 else ""
         raise ManifestError(f"{where}, {row_name(int(rows[0]))}: {message}{more}; {todo}")
 
 

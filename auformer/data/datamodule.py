@@ -81,6 +81,7 @@ class AUDataModule(pl.LightningDataModule):
             raise ValueError(f"Expected `batch_size` >= 1, `num_workers` >= 0 and `seed` >= 0, but got {got}")
         self.image_size = image_shape(image_size)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.next_epoch = 0  # where training begins; a run that is resumed begins later
         self.augmentation = build_augmentation(self.image_size, augment)
         self.parts = _read_parts(train, val, test, fold=fold, val_fraction=val_fraction, seed=seed)
         rows = self.parts.get("train")
@@ -90,8 +91,8 @@ class AUDataModule(pl.LightningDataModule):
             return
         if subset is not None:
             rows = nested_subset(rows, subset, seed)
-        rows = with_label_noise(rows, wanted, label_noise, seed)
         self.au_names = trainable_aus(rows, wanted, leave_out_missing=leave_out_missing)
+        rows = with_label_noise(rows, self.au_names, label_noise, seed)
         self.au_weights = [float(weight) for weight in au_weights(*count_labels(rows, self.au_names), au_names=self.au_names)]
         self.parts["train"] = rows
 
@@ -122,6 +123,7 @@ class AUDataModule(pl.LightningDataModule):
         """Training rows in an order of their own in each epoch."""
         rank, num_ranks = self._ranks()
         sampler = ShuffledSampler(self.train_dataset, seed=self.seed, rank=rank, num_ranks=num_ranks)
+        sampler.set_epoch(self.next_epoch)  # Lightning tells the sampler only after worker processes have fetched the first rows
         return self._loader(self.train_dataset, sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -131,6 +133,14 @@ class AUDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         """Test rows in their order, every row once over all processes."""
         return self._ordered_loader(self.test_dataset)
+
+    def state_dict(self) -> dict[str, int]:
+        """What a run checkpoint, written at the end of an epoch, keeps of the data: the epoch to go on with."""
+        return {"next_epoch": 0 if self.trainer is None else self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the epoch that a run checkpoint names."""
+        self.next_epoch = int(state_dict["next_epoch"])
 
     def statistics_dataloader(self) -> DataLoader:
         """Up to 2,048 training images, the same in the same order on every process, without augmentation."""

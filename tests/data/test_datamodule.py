@@ -195,6 +195,8 @@ def test_an_au_that_is_never_active_can_be_left_out(manifest: str, tmp_path: Pat
     path = rewritten(manifest, tmp_path, AU4=0)
     with pytest.raises(ManifestError, match=r"AU4 \(32 annotated rows\)"):
         module(path)
+    with pytest.raises(ManifestError, match=r"AU4 \(32 annotated rows\)"):
+        module(path, label_noise=0.5)  # wrong labels do not make it active
     data = module(path, leave_out_missing=True)
     assert data.au_names == ["AU1", "AU12"] and len(data.au_weights) == 2
 

@@ -186,7 +186,7 @@ BAD = [
     ({"AU12": [0, 9, 2]}, r"row 2 \(line 3 of a CSV\): `AU12` should be 0, 1, -1 or empty, but is 9 .*not annotated"),
     ({"AU12": ["0", "yes", "1"]}, r"row 2 .*`AU12` .* but is 'yes'"),
     ({"AU12": [0.5, 1, 0]}, r"row 1 .*`AU12` .* but is 0.5"),
-    ({"AU12": [0, 2, 2]}, r"`AU12`.*and 1 more rows"),
+    ({"AU12": [0, 2, 2]}, r"`AU12`.*and 1 more row\)"),
     ({"sequence": ["001", "001", "001"]}, r"row 3 .*same key as row 1 .*sequence 001, frame 7, face 0"),
     ({"face": [0, 0, 0], "frame": [7, 7, 7]}, r"row 2 .*same key as row 1 "),
     ({"image": ["a.png", "../b.png", "c.png"]}, r"row 2 .*`image` .* but is '../b.png'"),
