@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+from auformer.lit import AUModule
 from auformer.lit.features import measure_features
 from auformer.lit.optimisation import WarmupCosine, parameter_groups
 from auformer.lit.outputs import Part, PartOutputs
@@ -150,9 +151,11 @@ def test_without_their_loss_there_are_no_expert_heads(workspace: Path) -> None:
             make_module(workspace, **wrong)
 
 
-@pytest.mark.parametrize(("kind", "frozen"), [(None, True), (LinearProbeModule, True), (FullFineTuningModule, False)])
-def test_training_moves_what_is_trainable_and_not_a_bit_of_the_rest(workspace: Path, tmp_path: Path, kind: type | None, frozen: bool) -> None:
-    module = make_module(workspace) if kind is None else make_module(workspace, kind)
+@pytest.mark.parametrize(("kind", "frozen"), [(AUModule, True), (LinearProbeModule, True), (FullFineTuningModule, False)])
+def test_training_moves_what_is_trainable_and_not_a_bit_of_the_rest(
+    workspace: Path, tmp_path: Path, kind: type[AUModule], frozen: bool
+) -> None:
+    module = make_module(workspace, kind)
     before, data = state_of(module), make_data(workspace)
     fit(module, data, tmp_path / "run", epochs=1, seed=0, progress=False)
     after, trainable = module.state_dict(), {f"network.{name}" for name, one in module.network.named_parameters() if one.requires_grad}

@@ -109,8 +109,8 @@ def test_other_frozen_weights_are_refused(workspace: Path, tmp_path: Path) -> No
         lambda c: c["state_dict"].update({"network.head.fc1.weight": "a word"}),
     ],
     ids=[
-        "maker", "class", "function of ours", "no class of ours", "unknown argument", "huge argument", "huge header", "foreign network", "no header",
-        "no arguments", "missing key", "extra key", "huge tensor", "other type", "no tensor",
+        "maker", "class", "function of ours", "no class of ours", "unknown argument", "huge argument", "huge header", "foreign network",
+        "no header", "no arguments", "missing key", "extra key", "huge tensor", "other type", "no tensor",
     ],
 )  # fmt: skip
 def test_a_stranger_s_checkpoint_is_refused(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:

@@ -134,6 +134,10 @@ class AUDataModule(pl.LightningDataModule):
         """Test rows in their order, every row once over all processes."""
         return self._ordered_loader(self.test_dataset)
 
+    def setup(self, stage: str) -> None:
+        """A run begins with epoch 0 unless its checkpoint says otherwise."""
+        self.next_epoch = 0
+
     def state_dict(self) -> dict[str, int]:
         """What a run checkpoint, written at the end of an epoch, keeps of the data: the epoch to go on with."""
         return {"next_epoch": 0 if self.trainer is None else self.trainer.current_epoch + 1}

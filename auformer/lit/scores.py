@@ -80,6 +80,6 @@ def blame(
     known = batch["index"][rows].tolist()[:5]
     detail = "; ".join([f"action units {', '.join(names)}", *([f"rows {known} of the training part"] if known else []), *images])
     return (
-        f"Expected a finite loss, but got {float(loss)} in {where} ({detail}). Lower the learning rate, "
+        f"Expected a finite loss, but got {float(loss.detach())} in {where} ({detail}). Lower the learning rate, "
         f"or train in 32-true precision; labels and images of these rows may be broken too."
     )

@@ -115,7 +115,7 @@ class AUFormerCLI(LightningCLI):
 
     def plain_config(self) -> dict[str, Any]:
         """The configuration of the run in plain values; `auformer fit --config` takes it."""
-        text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
+        text = self._parser(self.subcommand).dump(self.config[self.subcommand])
         content = {name: value for name, value in yaml.safe_load(text).items() if name not in PASSING}
         return {**content, "out": str(self.folder.path)}
 

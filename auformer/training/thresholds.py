@@ -40,12 +40,10 @@ def _best(target: np.ndarray, prob: np.ndarray) -> float:
     positives = labels.sum()
     if positives in (0, len(labels)):
         return 0.5
-    hits = np.cumsum(labels)
-    f1 = 2 * hits / (np.arange(1, len(labels) + 1) + positives)  # the first k rows called active: 2 TP / (k + positives)
-    lower = np.append(ranked[1:], 0.0)
-    cut = lower < ranked  # a threshold cannot part equal probabilities
-    candidates = np.clip(((ranked + lower) / 2)[cut], LOWEST, HIGHEST)
-    # clipping moves a threshold past rows, so F1 is counted again for the candidates as they are
-    scores = np.array([f1[np.searchsorted(-ranked, -value, side="right") - 1] if (ranked >= value).any() else 0.0 for value in candidates])
-    best = candidates[scores >= scores.max() - 1e-12]
+    edges = np.concatenate([[0.0], np.unique(ranked), [1.0]])
+    candidates = np.clip((edges[1:] + edges[:-1]) / 2, LOWEST, HIGHEST)
+    called = np.searchsorted(-ranked, -candidates, side="right")  # rows with a probability of at least the candidate
+    hits = np.concatenate([[0.0], np.cumsum(labels)])[called]
+    f1 = 2 * hits / (called + positives)  # 2 TP / (2 TP + FP + FN)
+    best = candidates[f1 >= f1.max() - 1e-12]
     return float(best[np.argmin(np.abs(best - 0.5))])

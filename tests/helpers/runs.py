@@ -54,11 +54,10 @@ def state_of(module: AUModule) -> dict[str, torch.Tensor]:
 
 def cli_words(folder: Path, config: Path, out: str, **options: Any) -> list[str]:
     """Options that shrink a configuration of `experiments/` to the workspace; further ones by name with `__` for dots."""
-    given = {
-        "data.train": folder / "data" / "manifest.csv", "data.test": folder / "test" / "manifest.csv", "data.image_size": 32, "data.batch_size": 8,
-        "data.augment": "none", "model.backbone": VIT, "model.pretrained": "false", "model.checkpoint_path": folder / "vit.safetensors",
-        "model.img_size": 32, "model.expert_width": 2, "trainer.accelerator": "cpu", "trainer.enable_progress_bar": "false",
-        "trainer.max_epochs": 2, "out": folder / out,
-    }  # fmt: skip
+    data, model = {"train": folder / "data" / "manifest.csv", "test": folder / "test" / "manifest.csv", "image_size": 32}, {"backbone": VIT}
+    data |= {"batch_size": 8, "augment": "none"}
+    model |= {"pretrained": "false", "checkpoint_path": folder / "vit.safetensors", "img_size": 32, "expert_width": 2}
+    given = {f"data.{name}": value for name, value in data.items()} | {f"model.{name}": value for name, value in model.items()}
+    given |= {"trainer.accelerator": "cpu", "trainer.enable_progress_bar": "false", "trainer.max_epochs": 2, "out": folder / out}
     given |= {name.replace("__", "."): value for name, value in options.items()}
     return ["--config", str(config), *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
