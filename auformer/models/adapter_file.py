@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from auformer.errors import CheckpointError
@@ -53,7 +53,7 @@ def save_adapter(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, metadata={"auformer": text})
+        partial.write_bytes(save(tensors, metadata={"auformer": text}))  # `save_file` would make it readable by its owner only
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
