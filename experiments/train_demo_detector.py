@@ -26,7 +26,7 @@ PACKAGED = Path(__file__).parent.parent / "auformer" / "assets" / "demo_detector
 FIRST_SUBJECT = 10_000
 # Subjects and pictures per subject of each part and lab [ours]: what a quarter of an hour of training can see a few times.
 PARTS = {"train": {"A": (120, 40), "B": (80, 40)}, "val": {"A": (12, 50), "B": (12, 50)}, "test": {"A": (20, 100), "B": (20, 100)}}
-EXPERT_WIDTH, LEARNING_RATE, SEED = 4, 2e-3, 0
+EXPERT_WIDTH, LEARNING_RATE, SEED = 4, 5e-3, 0
 
 
 def render(out: Path, workers: int) -> dict[str, list[str]]:
@@ -117,7 +117,7 @@ def main(args: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/detector"))
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(args)
     manifests = render(options.out, options.threads)
