@@ -56,7 +56,7 @@ def require_faces(image: np.ndarray, *, backend: str = "cascade", min_score: flo
         height, width = image.shape[:2]
         raise FaceNotFoundError(
             f"no face found in {width} x {height} pixels: the detector sees upright, uncovered faces of at least {min_size} pixels that "
-            "look at the camera (turned or tilted by at most about 20 degrees)"
+            "look at the camera (turned by at most about 25 degrees, tilted by about 15)"
         )
     return faces
 

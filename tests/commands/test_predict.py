@@ -107,9 +107,11 @@ class TestOutputs:
             assert "trained on rendered faces only" in text and "not intensities" in text
         assert side["checkpoint"] == "demo"
 
-    def test_the_same_photo_twice_is_one_row(self, photos, predict, tmp_path):
-        assert predict(photos["one"], photos["one"], "--out", tmp_path / "out") == 0
-        assert len(read_predictions(tmp_path / "out" / "predictions.csv")) == 1
+    def test_the_same_photo_twice_is_one_row_whatever_its_name(self, photos, predict, tmp_path):
+        photo = photos["one"].rename(photos["one"].with_name("Zoë, 图 #1.png"))
+        assert predict(photo, photo, "--out", tmp_path / "out") == 0
+        assert read_predictions(tmp_path / "out" / "predictions.csv")["subject"].tolist() == [photo.name]
+        assert files(tmp_path / "out")[0] == "Zoë, 图 #1_aus.png"
 
 
 class TestWhatIsThereAlready:
