@@ -52,6 +52,12 @@ def test_augmentation_is_a_function_of_seed_epoch_and_row(tmp_path: Path) -> Non
     assert all(not torch.equal(build(6)[row, 0]["image"], items[row, 0]) for row in range(4))
 
 
+def test_equal_images_in_two_rows_are_augmented_differently(tmp_path: Path) -> None:
+    frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=6))
+    dataset = AUDataset(frame.assign(image=frame["image"][0]), tmp_path, AUS, 32, build_augmentation(32))
+    assert len({tuple(dataset[row]["image"].flatten().tolist()) for row in range(6)}) == 6
+
+
 def test_a_flip_swaps_the_sides_and_nothing_else(tmp_path: Path) -> None:
     frame = read_manifest(tiny_manifest(tmp_path, subjects=2, frames=4, au_names=AUS, sides=True))
     plain = AUDataset(frame, tmp_path, ["AU12", "AU9"], 32)
