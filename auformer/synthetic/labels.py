@@ -18,7 +18,7 @@ from auformer.synthetic.sampling import facs_level, lab_table, sample_aus
 
 #: Column of the renderer's intensities for each of the person's sides: picture left is the person's right.
 SIDE_COLUMN = {"left": 1, "right": 0}
-RATE_DRAWS = 20_000  # the Monte-Carlo error of a rate is then at most .0036 [ours]
+RATE_DRAWS = 10_000  # the Monte-Carlo error (one sd) of a rate is then at most .005 [ours]
 
 
 def five_point(intensity: np.ndarray) -> np.ndarray:
