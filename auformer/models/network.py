@@ -16,7 +16,7 @@ from auformer.models.heads import LinearHead, MLPHead
 
 
 class AUNetwork(nn.Module):
-    """Base of AUFormer and of its rivals. A subclass sets `head` and calls `_finish`.
+    """Base of AUFormer and of its rivals. A subclass sets `head`, and adds its own arguments to `arguments`.
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.

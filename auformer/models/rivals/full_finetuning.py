@@ -39,4 +39,4 @@ class FullFineTuning(AUNetwork):
         super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
         self.backbone.requires_grad_(True)
         self.head = MLPHead(self.embed_dim, len(self.au_names))
-        self.train()
+        self.train()  # the backbone comes in eval mode
