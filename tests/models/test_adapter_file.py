@@ -232,11 +232,19 @@ def test_writing_is_atomic_and_bad_thresholds_write_nothing(weights: Path, tmp_p
     save_adapter(path, network)
     before = path.read_bytes()
 
-    def fail(tensors: Any, target: Path, metadata: Any) -> None:
-        Path(target).write_bytes(b"half")
+    def fail(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:100])
         raise OSError("disk full")
 
-    monkeypatch.setattr("auformer.models.adapter_file.save_file", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         save_adapter(path, network)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind exist on POSIX systems only")
+def test_the_file_has_the_permissions_of_any_other(weights: Path, tmp_path: Path) -> None:
+    save_adapter(tmp_path / "a.safetensors", _network(weights))
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
