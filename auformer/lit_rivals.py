@@ -21,7 +21,7 @@ class LinearProbeModule(AUModule):
 class FullFineTuningModule(AUModule):
     """Trains every parameter of the ViT below the head of AUFormer; arguments of the experts are not used.
 
-    Its learning rate is another one: 1e-4 to 3e-4; from 5e-4 on it collapses (measured on the prototype).
+    Its learning rate is another one: 3e-4; from 2e-3 on it collapses (experiments/results/demo.md).
     """
 
     def build_network(self) -> AUNetwork:

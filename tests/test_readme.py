@@ -23,7 +23,7 @@ README = ROOT / "README.md"
 
 TINY = (
     "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 1 --trainer.accelerator cpu "
-    "--data.train runs/lab_a/manifest.csv --data.image_size 32 --data.batch_size 4 --data.augment none "
+    "--data.image_size 32 --data.batch_size 4 --data.augment none "
     "--model.init_args.backbone test_vit --model.init_args.pretrained false --model.init_args.img_size 32 "
     "--trainer.default_root_dir runs/fit"
 )
@@ -33,12 +33,15 @@ REDUCED: dict[str, str] = {
     "make demo": "make -n demo",
     "make test": "make -n test",
     "auformer demo": "auformer demo --fast",  # with fewer faces still, see below
-    "auformer synth --lab A --subjects 40 --frames 100 --aus bp4d --out runs/lab_a": (
-        "auformer synth --lab A --subjects 6 --frames 4 --aus bp4d --size 64 --out runs/lab_a"
+    "auformer synth --lab A --subjects 50 --frames 50 --aus bp4d --out data/synth-a": (
+        "auformer synth --lab A --subjects 6 --frames 4 --aus bp4d --size 64 --out data/synth-a"
+    ),
+    "auformer synth --lab B --subjects 20 --frames 100 --aus bp4d --first-subject 120 --out data/synth-b": (
+        "auformer synth --lab B --subjects 2 --frames 4 --aus bp4d --size 64 --first-subject 120 --out data/synth-b"
     ),
     "auformer fit --config experiments/synthetic.yaml": f"auformer fit --config ROOT/experiments/synthetic.yaml {TINY}",
-    "auformer evaluate demo runs/lab_a/manifest.csv --out runs/predictions.csv": (
-        "auformer evaluate demo runs/lab_a/manifest.csv --out runs/predictions.csv"
+    "auformer evaluate demo data/synth-b/manifest.csv --out runs/predictions.csv": (
+        "auformer evaluate demo data/synth-b/manifest.csv --out runs/predictions.csv"
     ),
     "auformer score runs/predictions.csv --by subject": "auformer score runs/predictions.csv --by subject",
     "auformer info demo": "auformer info demo",

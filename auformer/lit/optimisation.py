@@ -46,7 +46,7 @@ def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, 
 class WarmupCosine:
     """Factor on the learning rate of each optimiser step: linear warm-up times a cosine over the whole run.
 
-    `min(1, (s + 1) / w) * (1 + cos(pi s / S)) / 2` for step `s` of `S`, `w = warmup_fraction * S` [ours; the recipe of the prototype].
+    `min(1, (s + 1) / w) * (1 + cos(pi s / S)) / 2` for step `s` of `S`, `w = warmup_fraction * S` [ours].
 
     Args:
         steps: Optimiser steps of the run `S`.

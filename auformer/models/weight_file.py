@@ -1,4 +1,4 @@
-"""Local files with the weights of a ViT, as timm is to load them (environment.md: weights)."""
+"""Local files with the weights of a ViT, as timm is to load them."""
 
 from __future__ import annotations
 
