@@ -60,8 +60,8 @@ def f1_bars(
     marks = np.full(len(centres), math.nan) if floor is None else _with_mean(floor, names)
     for row, (label, row_values) in enumerate(table.items()):
         offset = (row - (len(scores) - 1) / 2) * BAR
-        style = {"colour": SERIES[theme][row % 6], "hatched": label in hatched, "theme": theme}
-        _draw_bars(axes, centres + offset, row_values, label, mark=marks[-1], **style)
+        colour = SERIES[theme][row % 6]
+        _draw_bars(axes, centres + offset, row_values, label, mark=marks[-1], colour=colour, hatched=label in hatched, theme=theme)
     if floor is not None:
         half = len(scores) * BAR / 2 + 0.03
         axes.vlines(marks, centres - half, centres + half, color=THEMES[theme]["ink"], linewidth=2.0, label=FLOOR)
