@@ -91,6 +91,14 @@ def test_measuring_teaches_batchnorm_nothing_and_needs_two_images(workspace: Pat
         measure_features(network, [{"image": torch.rand(1, 3, 32, 32)}])
 
 
+def test_statistics_that_are_there_are_kept(workspace: Path, tmp_path: Path) -> None:
+    """A resumed run of full fine-tuning would measure another ViT than the plain one."""
+    module = make_module(workspace)
+    module.network.set_feature_statistics(torch.full((24,), 0.5), torch.full((24,), 2.0))
+    fit(module, make_data(workspace), tmp_path, epochs=1, seed=0, progress=False)
+    assert torch.equal(module.network.head.standardise.mean, torch.full((24,), 0.5))
+
+
 # parts and scores --------------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,14 @@ class MetricsTable(Logger):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = Path(path)
-        self.rows: dict[int, dict[str, Any]] = {}
-        if self.path.is_file():
-            with self.path.open(encoding="utf-8", newline="") as file:
-                self.rows = {int(row["epoch"]): {key: value for key, value in row.items() if value != ""} for row in csv.DictReader(file)}
+
+    @cached_property
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """Rows by epoch; those of the file are read when the first figure comes, after a folder has been cleared for a new run."""
+        if not self.path.is_file():
+            return {}
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return {int(row["epoch"]): {key: value for key, value in row.items() if value != ""} for row in csv.DictReader(file)}
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ _EXPECTED = (
     ".*number of training batches .* is smaller than the logging interval.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*Total length of .* across ranks is zero.*",
-    ".*instantiate_classes.* was deprecated.*",
+    "(?s).*instantiate_classes.* was deprecated.*",
     "(?s).*JsonargparseDeprecationWarning per type is shown.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
 )
