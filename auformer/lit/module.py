@@ -146,11 +146,6 @@ class AUModule(pl.LightningModule):
         self.log_dict({f"train/{name}": total / rows for name, total in self.sums.items()}, sync_dist=True)
         self.log("train/lr", self.learning_rate)
 
-    def _part_step(self, batch: Mapping[str, Tensor]) -> None:
-        """Gather one batch of a validation or test part."""
-        logits, experts = self.network.forward_all(batch["image"])
-        self.outputs.update(batch["index"], batch["label"], logits, experts)
-
     def _part_end(self, stage: str) -> None:
         """Score a whole part and log every figure."""
         part = self.outputs.compute()
@@ -168,20 +163,16 @@ class AUModule(pl.LightningModule):
         self.outputs.start()
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Gather one batch."""
-        self._part_step(batch)
+        """Gather one batch of a validation or test part."""
+        logits, experts = self.network.forward_all(batch["image"])
+        self.outputs.update(batch["index"], batch["label"], logits, experts)
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation part: `val/f1`, `val/f1_AU12`, `val/loss`, ..."""
         self._part_end("val")
 
-    def on_test_epoch_start(self) -> None:
-        """Begin a part."""
-        self.outputs.start()
-
-    def test_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Gather one batch."""
-        self._part_step(batch)
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
 
     def on_test_epoch_end(self) -> None:
         """Score the test part."""
