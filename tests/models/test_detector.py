@@ -132,6 +132,16 @@ def test_frozen_weights_that_are_not_to_be_had_or_differ(weights: Path, tmp_path
 # hostile files ---------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_network_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused must be refused before anything is allocated."""
+
+    def build(*args: object) -> None:
+        raise AssertionError("a network was built for a file that does not fit")
+
+    monkeypatch.setattr("auformer.models.detector._build", build)
+
+
 class _Payload:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (os.system, ("touch executed",))
@@ -153,7 +163,7 @@ class _Payload:
     ],
 )
 def test_hostile_run_checkpoints(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], match: str
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network_is_built: None, changes: dict[str, Any], match: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = _run_checkpoint(_network(weights), tmp_path / "best.ckpt", **changes)
@@ -162,7 +172,7 @@ def test_hostile_run_checkpoints(
     assert not (tmp_path / "executed").exists()
 
 
-def test_tensors_of_a_run_checkpoint_that_do_not_fit(weights: Path, tmp_path: Path) -> None:
+def test_tensors_of_a_run_checkpoint_that_do_not_fit(weights: Path, tmp_path: Path, no_network_is_built: None) -> None:
     network = _network(weights)
     state = {f"network.{name}": tensor for name, tensor in network.adapter_state_dict().items()}
     billion = torch.zeros(1).expand(10**9)  # one number on disk
@@ -210,7 +220,9 @@ def test_a_storage_that_claims_more_than_the_file_has(weights: Path, tmp_path: P
         ({"device": "cuda"}, "device"),
     ],
 )
-def test_adapter_files_that_ask_for_too_much(weights: Path, tmp_path: Path, change: dict[str, Any], match: str) -> None:
+def test_adapter_files_that_ask_for_too_much(
+    weights: Path, tmp_path: Path, no_network_is_built: None, change: dict[str, Any], match: str
+) -> None:
     path, network = tmp_path / "adapter.safetensors", _network(weights)
     save_adapter(path, network)
     header = describe(network)
