@@ -10,7 +10,7 @@ demo: $(VENV)/.installed-base
 	$(BIN)/auformer demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from auformer.aus import SHARED_BP4D_DISFA
 from auformer.data.atomic import atomic_path
@@ -22,7 +21,7 @@ from auformer.plots import au_label, au_order, f1_bars, face_grid, image_bytes, 
 from auformer.report import RENDERED_ONLY, RESPONSIBLE_USE, Section, build_report, code, figure, paragraph, responsible_use, table
 
 FAST_NOTE = "The fast form: far fewer faces and epochs than the full demo, so these scores are lower than what the method reaches."
-Draw = Callable[[str], Figure]
+Draw = Callable[[str], Any]  # theme -> matplotlib figure
 
 
 class Outcome(NamedTuple):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-
-from matplotlib.figure import Figure
+from typing import Any
 
 from auformer.inference.predictor import AUPredictor
 from auformer.inference.results import PhotoPrediction
@@ -37,7 +36,7 @@ def picture_names(names: Sequence[str]) -> list[str]:
     return list(taken.values())
 
 
-def photo_figure(predictor: AUPredictor, photo: PhotoPrediction, *, notice: str | None = None) -> Figure:
+def photo_figure(predictor: AUPredictor, photo: PhotoPrediction, *, notice: str | None = None) -> Any:
     """Draw the largest face of a photo with its action units.
 
     Args:

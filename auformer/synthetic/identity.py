@@ -88,6 +88,7 @@ class Identity:
 
 
 def _head(p: dict[str, Any], draw: _Draw) -> None:
+    """Outline of the face, and its asymmetries."""
     s = p["sex"]
     p["half_width"] = draw.normal(1.06 + 0.03 * s, 0.04)
     p["chin"] = draw.normal(1.72 + 0.06 * s, 0.06)
@@ -97,6 +98,7 @@ def _head(p: dict[str, Any], draw: _Draw) -> None:
 
 
 def _brows(p: dict[str, Any], draw: _Draw) -> None:
+    """Place, shape and density of the brows."""
     s = p["sex"]
     p["brow_y"] = draw.normal(-0.365 + 0.03 * s, 0.03)
     p["brow_thickness"] = draw.normal(0.055 + 0.018 * s, 0.012)
@@ -108,6 +110,7 @@ def _brows(p: dict[str, Any], draw: _Draw) -> None:
 
 
 def _eyes(p: dict[str, Any], draw: _Draw) -> None:
+    """Lids, iris, crease and glasses."""
     p["eye_width"] = draw.normal(0.235, 0.013)
     p["eye_x"] = draw.normal(0.495, 0.012)
     p["lid_upper"] = draw.normal(0.088, 0.011)
@@ -119,6 +122,7 @@ def _eyes(p: dict[str, Any], draw: _Draw) -> None:
 
 
 def _nose_and_mouth(p: dict[str, Any], draw: _Draw) -> None:
+    """Shape of nose and lips, and how the mouth rests."""
     s, skin = p["sex"], p["skin"]
     p["nose_y"] = draw.normal(0.72, 0.035)
     p["nose_width"] = draw.normal(0.225 + 0.015 * s + 0.02 * skin, 0.022)
@@ -133,6 +137,7 @@ def _nose_and_mouth(p: dict[str, Any], draw: _Draw) -> None:
 
 
 def _relief(p: dict[str, Any], draw: _Draw) -> None:
+    """Bones, and what age has folded."""
     s, age = p["sex"], p["age"]
     p["cheek"] = draw.normal(1.0, 0.35)
     p["brow_ridge"] = draw.normal(0.7 + 0.5 * s, 0.25)
@@ -146,6 +151,7 @@ def _relief(p: dict[str, Any], draw: _Draw) -> None:
 
 
 def _surface(p: dict[str, Any], draw: _Draw) -> None:
+    """Beard, freckles, make-up, hair, skin."""
     s, age, skin = p["sex"], p["age"], p["skin"]
     p["beard"] = (draw.uniform(0.2, 1.0) if draw.chance(0.45) else 0.0) * s
     p["beard_kind"] = int(draw.rng.integers(0, 3))  # stubble, moustache and chin, full

@@ -98,6 +98,7 @@ class Shader:
         return out
 
     def _slopes(self, height: Array, slope_x: Array, slope_y: Array, inverse: Array, t: Array) -> None:
+        """Central differences of the height, and one over the length of the normal."""
         np.subtract(height[:, 2:], height[:, :-2], out=slope_x[:, 1:-1])
         slope_x[:, 0], slope_x[:, -1] = slope_x[:, 1], slope_x[:, -2]
         np.subtract(height[2:], height[:-2], out=slope_y[1:-1])

@@ -32,6 +32,7 @@ def nose_tip(p: dict) -> float:
 
 
 def _nose(canvas: Canvas, p: dict, height: Array) -> None:
+    """Bridge, tip, wings."""
     tip, base = nose_tip(p), p["nose_y"]
     at = np.array([-0.25, -0.08, 0.05, 0.2, 0.36, tip - 0.02, tip + 0.07, base + 0.01, base + 0.08])
     profile = np.interp(canvas.y, at, np.array([0, 0.01, 0.045, 0.125, 0.215, 0.30, 0.27, 0.07, 0])).astype(F)

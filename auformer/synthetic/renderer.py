@@ -125,8 +125,8 @@ class Renderer:
         Raises:
             ValueError: intensities of another shape or outside [0, 1].
         """
-        scene = scene or {}
-        canvas, muscles = self.canvas, drive(intensity, scene.get("speech"))
+        canvas, scene = self.canvas, scene or {}
+        muscles = drive(intensity, scene.get("speech"))
         movement = face.muscles.move(muscles)
         look_up = None if movement is None else movement.look_up(canvas)
         textures = (face.rgba, face.height, face.masks) if dense else (face.rgba, face.height)
@@ -140,14 +140,12 @@ class Renderer:
         if lips.opening is not None:
             _light_opening(lit, lips.opening, light)
         eyes = draw_eyes(canvas, face.identity, muscles, lit, light, scene.get("gaze", (0, 0)), scene.get("blink", 0.0))
-        if face.glasses is not None:
-            lit[..., :3] *= face.glasses[0]
-            lit[..., :3] += face.glasses[1] * (light.key * F(0.25))
+        _put_on_glasses(lit, face, light)
         pixels = self._pose.canvas_pixels(view)
         if background is None:
             background = np.full((self.size, self.size, 3), 0.2, F)
-        rng = np.random.default_rng([4242, seed])
-        image = self.camera.expose(warp(lit, pixels), background, face.skin, scene.get("camera", {}), rng)
+        noise = np.random.default_rng([4242, seed])
+        image = self.camera.expose(warp(lit, pixels), background, face.skin, scene.get("camera", {}), noise)
         targets = dense_targets(canvas, face.identity, masks[0], lips, eyes, relief, movement, pixels, dense) if dense else None
         return Rendered(image, view.pixels(landmarks(face.identity, movement), self.size) if points else None, targets)
 
@@ -159,6 +157,13 @@ def landmarks(identity: Identity, movement: Movement | None) -> Array:
     if movement is not None:
         moving = moving + movement.at(moving)
     return np.concatenate([pupil_points(identity), moving])
+
+
+def _put_on_glasses(lit: Array, face: Face, light: Light) -> None:
+    """Darken the picture by the frame, and let it shine a little."""
+    if face.glasses is not None:
+        lit[..., :3] *= face.glasses[0]
+        lit[..., :3] += face.glasses[1] * (light.key * F(0.25))
 
 
 def _light_opening(lit: Array, opening: Opening, light: Light) -> None:

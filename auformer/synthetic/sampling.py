@@ -139,6 +139,7 @@ def _sample_speech(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _lab_a(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Light, camera and wall of lab A."""
     n = rng.normal
     light = {
         "dir": (n(0.25, 0.25), n(-0.45, 0.12), 0.85),
@@ -161,6 +162,7 @@ def _lab_a(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], di
 
 
 def _lab_b(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Light, camera and wall of lab B."""
     n, side = rng.normal, rng.choice([-1, 1])
     light = {
         "dir": (side * abs(n(0.75, 0.25)), n(-0.25, 0.2), 0.60),

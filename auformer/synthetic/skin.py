@@ -61,6 +61,7 @@ def bake_skin(canvas: Canvas, identity: Identity, base: Array, rng: np.random.Ge
 
 
 def _beard(canvas: Canvas, p: dict, albedo: Array, rng: np.random.Generator) -> Array:
+    """Stubble, moustache and chin, or a full beard over the albedo."""
     X, Y, mouth = canvas.abs_X, canvas.Y, p["mouth_y"]
     jaw = smoothstep((Y - (mouth - 0.10) + 0.25 * (1 - X / 0.9)) / 0.25) * smoothstep((X - 0.28) / 0.2)
     jaw = jaw + smoothstep((Y - mouth - 0.20) / 0.1)
@@ -74,6 +75,7 @@ def _beard(canvas: Canvas, p: dict, albedo: Array, rng: np.random.Generator) -> 
 
 
 def _nose_shadows(canvas: Canvas, identity: Identity, albedo: Array) -> None:
+    """Nostrils, and the creases of the wings."""
     p = identity.traits
     nostril = canvas.gauss(p["nose_width"] * 0.43, p["nose_y"] - 0.018, 0.052, 0.026, canvas.abs_X, canvas.Y + canvas.abs_X * F(0.10))
     albedo *= (1 - F(0.80) * np.clip(nostril * 1.5, 0, 1))[..., None]

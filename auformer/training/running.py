@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -17,25 +17,18 @@ from auformer.training.run_folder import RunFolder, differences
 from auformer.training.runs import ALWAYS, DEFAULTS, run, run_extras
 from auformer.training.settings import fast_and_restored, quiet_lightning
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
 
 def fit(
     module: AUModule,
     datamodule: AUDataModule,
     out: str | Path,
     *,
-    epochs: int,
-    seed: int,
-    gradient_clip: float = 1.0,
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
-    patience: int | None = None,
-    validate_every: int = 1,
-    select: str = "best",
-    tune: bool = False,
-    progress: bool = True,
-    tensorboard: bool = False,
-    accelerator: str = "auto",
-    resume: bool = True,
-) -> Path:
+    epochs: int, seed: int, gradient_clip: float = 1.0, precision: Precision = "32-true", patience: int | None = None,
+    validate_every: int = 1, select: str = "best", tune: bool = False, progress: bool = True, tensorboard: bool = False,
+    accelerator: str = "auto", resume: bool = True,
+) -> Path:  # fmt: skip
     """Train a module and write a run folder; the same run again returns what is there, an interrupted one goes on.
 
     Args:
@@ -64,25 +57,33 @@ def fit(
     """
     if epochs < 1 or validate_every < 1 or validate_every > epochs:
         raise ValueError(f"Expected 1 <= `validate_every` <= `epochs`, but got {validate_every} and {epochs}")
-    folder = RunFolder(out)
     settings = {
         "epochs": epochs, "seed": seed, "gradient_clip": gradient_clip, "precision": precision, "patience": patience,
         "validate_every": validate_every, "select": select, "tune": tune,
     }  # fmt: skip
+    shown = {"progress": progress, "tensorboard": tensorboard}
+    return _fit(module, datamodule, RunFolder(out), settings, accelerator=accelerator, resume=resume, **shown)
+
+
+def _fit(
+    module: AUModule, datamodule: AUDataModule, folder: RunFolder, settings: dict[str, Any], *,
+    progress: bool, tensorboard: bool, accelerator: str, resume: bool,
+) -> Path:  # fmt: skip
+    """Train with settings that `fit` has checked; they are what the folder's configuration remembers."""
     kind = type(module)
     model = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": dict(module.hparams)}
     config = json.loads(json.dumps({"model": model, "data": describe_data(datamodule), "fit": settings}))
     if resume and folder.finished and not differences(folder.stored_config(), config):
         return folder.adapter
     folder.open(config, overwrite=not resume)
-    callbacks, loggers, plugins = run_extras(
-        folder, datamodule, settings, patience=patience, select=select, tune=tune, tensorboard=tensorboard
-    )
+    chosen = {name: settings[name] for name in ("patience", "select", "tune")}
+    callbacks, loggers, plugins = run_extras(folder, datamodule, settings, tensorboard=tensorboard, **chosen)
     with quiet_lightning(), fast_and_restored(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(settings["seed"])
         trainer = pl.Trainer(
-            accelerator=accelerator, devices=1, precision=precision, max_epochs=epochs, gradient_clip_val=gradient_clip or None,
-            check_val_every_n_epoch=validate_every, default_root_dir=str(folder.path), enable_progress_bar=progress, deterministic=True,
+            accelerator=accelerator, devices=1, precision=settings["precision"], max_epochs=settings["epochs"],
+            gradient_clip_val=settings["gradient_clip"] or None, check_val_every_n_epoch=settings["validate_every"],
+            default_root_dir=str(folder.path), enable_progress_bar=progress, deterministic=True,
             callbacks=[*callbacks, *([RunBar()] if progress else [])], logger=loggers, plugins=plugins, **ALWAYS, **DEFAULTS,
         )  # fmt: skip
         run(trainer, module, datamodule, folder, resume_from=folder.last if folder.resumable else None)

@@ -6,9 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from jsonargparse import ArgumentParser
 from torch.utils.data import DataLoader
 
 from auformer.data.datamodule import AUDataModule
@@ -288,65 +286,3 @@ def test_images_for_statistics(manifest: str, monkeypatch: pytest.MonkeyPatch) -
     few = [torch.cat([batch["image"] for batch in batches(with_ranks(data, rank, 2).statistics_dataloader())]) for rank in (0, 1)]
     assert len(few[0]) == 12 and torch.equal(*few)  # the same on every rank
     assert len({tuple(image.flatten().tolist()) for image in few[0]}) == 12
-
-
-# inside Lightning ----------------------------------------------------------------------------------------------------------------
-
-
-class Recorder(pl.LightningModule):
-    """Keeps the rows and the first pixels of every batch."""
-
-    automatic_optimization = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.seen: list[tuple[int, list[int], float]] = []
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        self.seen.append((self.current_epoch, batch["index"].tolist(), float(batch["image"].sum())))
-
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        assert batch["index"].numel()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def fit(manifest: str, folder: Path, epochs: int, resume: Path | None = None) -> Recorder:
-    recorder = Recorder()
-    trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder
-    )
-    trainer.fit(recorder, module(manifest), ckpt_path=resume)
-    trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
-    return recorder
-
-
-def test_lightning_tells_the_epoch_also_after_a_resume(manifest: str, tmp_path: Path) -> None:
-    whole = fit(manifest, tmp_path / "whole", 3).seen
-    fit(manifest, tmp_path / "part", 1)
-    rest = fit(manifest, tmp_path / "part", 3, tmp_path / "part" / "last.ckpt").seen
-    assert [step for step in whole if step[0] >= 1] == rest
-    loader = module(manifest).train_dataloader()
-    for epoch in range(3):
-        expected = [(epoch, batch["index"].tolist(), float(batch["image"].sum())) for batch in batches(loader, epoch)]
-        assert [step for step in whole if step[0] == epoch] == expected
-
-
-def test_every_argument_can_be_given_in_yaml(manifest: str) -> None:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(AUDataModule, "data")
-    given = f"""
-data:
-  train: [{manifest}]
-  au_names: [AU1, AU12]
-  image_size: [32, 24]
-  subset: 0.5
-  batch_size: 4
-"""
-    data = parser.instantiate(parser.parse_string(given)).data
-    assert data.au_names == ["AU1", "AU12"] and data.image_size == (32, 24) and len(data.parts["train"]) == 16
-    for text, want in (("1", 1), ("1.0", 1.0), ("16", 16)):
-        config = parser.parse_args([f"--data.train={manifest}", f"--data.subset={text}", "--data.image_size=32"])
-        assert config.data.subset == want and type(config.data.subset) is type(want)

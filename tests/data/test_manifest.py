@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,44 +14,15 @@ from auformer.data.manifest import (
     KEY,
     au_columns,
     faces_path,
-    predicted_aus,
     read_manifest,
     read_predictions,
     side_path,
     validate_manifest,
-    validate_predictions,
     write_faces,
     write_manifest,
-    write_predictions,
 )
 from auformer.errors import ManifestError
-
-
-def table(**columns: Any) -> pd.DataFrame:
-    """Three faces of one video; columns given replace or add, None takes one away."""
-    base: dict[str, Any] = {
-        "dataset": ["bp4d"] * 3,
-        "subject": ["F001"] * 3,
-        "sequence": ["001", "001", "002"],
-        "frame": [7, 8, 7],
-        "image": ["crops/a.png", "crops/b.png", "crops/c.png"],
-        "AU1": [0, 1, -1],
-        "AU12": [1, 0, 0],
-    }
-    base |= columns
-    return pd.DataFrame({name: values for name, values in base.items() if values is not None})
-
-
-def predictions(**columns: Any) -> pd.DataFrame:
-    given = {"image": None, "AU1": None, "AU12": None, "AU1_prob": [0.25, 0.5, 1.0], "AU1_true": [0, 1, -1]}
-    return table(**(given | columns))
-
-
-def text_file(folder: Path, text: str, name: str = "m.csv") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
+from tests.helpers.tables import table, text_file
 
 # reading and writing -------------------------------------------------------------------------------------------------------------
 
@@ -294,54 +264,3 @@ def test_a_broken_side_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "m.json").write_text(content, encoding="utf-8")
     with pytest.raises(ManifestError, match=r"m\.json"):
         read_manifest(tmp_path / "m.csv")
-
-
-# predictions ---------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
-def test_predictions_are_read_as_written(tmp_path: Path, name: str) -> None:
-    frame = predictions(
-        AU1_prob=np.array([0.1, 0.7, np.nan], np.float32), AU1_active=[0, 1, None], status=["ok", "ok", "no_face"], file=["a", "b", "c"]
-    )
-    write_predictions(frame, tmp_path / name, {"au_names": ["AU1"]})
-    back = read_predictions(tmp_path / name)
-    assert predicted_aus(back) == back.attrs["au_names"] == ["AU1"]
-    np.testing.assert_allclose(back["AU1_prob"], [0.1, 0.7, np.nan], rtol=1e-6)
-    assert back["AU1_true"].tolist() == [0, 1, -1] and back["AU1_true"].dtype == np.int8
-    assert back["AU1_active"].isna().tolist() == [False, False, True] and back["AU1_active"].tolist()[:2] == [0, 1]
-    assert json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))["au_names"] == ["AU1"]
-
-
-def test_a_bare_csv_is_a_predictions_file(tmp_path: Path) -> None:
-    path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1_prob\nd,s,v,0,0.5\n")
-    assert read_predictions(path)["AU1_prob"].tolist() == [0.5]
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"AU1_prob": None}, "missing column `AU.._prob`"),
-        ({"AU1_prob": None, "AU1": [0, 1, 0]}, "expected a predictions file, but got a manifest"),
-        ({"AU4": [0, 1, 0]}, "column `AU4` of a manifest"),
-        ({"AU1_prob": [0.1, 1.2, 0.3]}, r"row 2 .*`AU1_prob` should be in 0 to 1, but is 1.2"),
-        ({"AU1_prob": [0.1, None, 0.3]}, r"row 2 .*`AU1_prob` is empty"),
-        ({"AU1_true": [0, 1, 9]}, r"row 3 .*`AU1_true`"),
-        ({"AU1_active": [0, 1, -1]}, r"row 3 .*`AU1_active` should be 0, 1 or empty"),
-        ({"AU77_prob": [0.1, 0.1, 0.1]}, "`AU77_prob` names an unknown action unit"),
-        ({"sequence": ["v"] * 3}, r"row 3 .*same key as row 1"),
-        ({"dataset": None}, "missing column `dataset`"),
-    ],
-)
-def test_bad_predictions_say_what_and_where(columns: dict[str, Any], message: str) -> None:
-    with pytest.raises(ManifestError, match="here.csv.*" + message):
-        validate_predictions(predictions(**columns), "here.csv")
-
-
-def test_a_manifest_and_a_predictions_file_are_never_confused(tmp_path: Path) -> None:
-    write_manifest(table(), tmp_path / "m.csv", {})
-    write_predictions(predictions(), tmp_path / "p.csv", {})
-    with pytest.raises(ManifestError, match=r"p\.csv: expected a manifest"):
-        read_manifest(tmp_path / "p.csv")
-    with pytest.raises(ManifestError, match=r"m\.csv: expected a predictions file"):
-        read_predictions(tmp_path / "m.csv")
