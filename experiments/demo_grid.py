@@ -157,7 +157,7 @@ def markdown(summary: dict[str, Any]) -> str:
     def cell(part: str, method: str, key: str) -> str:
         entry = summary[part][method]
         spread = entry["spread"][key]
-        return f"{100 * entry[key]:.1f}" + (f" ± {100 * spread:.1f}" if spread else "")
+        return f"{100 * entry[key]:.1f}" + (f" ± {100 * spread:.1f}" if spread > 1e-9 else "")
 
     columns = (("lab_a", "mean_f1"), ("lab_a", "mean_auroc"), ("lab_b", "mean_f1"), ("lab_b", "mean_auroc"), ("lab_b_shared", "mean_f1"))
     lines = [
