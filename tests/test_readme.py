@@ -23,7 +23,8 @@ README = ROOT / "README.md"
 
 TINY = (
     "--trainer.max_epochs 1 --trainer.accelerator cpu --data.image_size 32 --data.batch_size 4 --model.init_args.backbone test_vit "
-    "--model.init_args.pretrained false --model.init_args.img_size 32 --out runs/fit"
+    "--model.init_args.pretrained false "
+    "--model.init_args.img_size 32 --out runs/fit"
 )
 
 # What README.md says -> what runs here, ROOT being the checkout. Text after `#` instead of a command: why there is nothing to run.
