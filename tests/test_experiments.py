@@ -35,9 +35,10 @@ def run(workspace: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_every_configuration_trains(workspace: Path, config: Path) -> None:
+def test_every_configuration_trains(workspace: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = cli_words(workspace, config, config.stem, trainer__max_epochs=1)
     assert main(["fit", *words]) == 0
+    assert re.search(r"adapter.safetensors: epoch 1 of 1, mean F1 0\.\d+ on the validation part", capsys.readouterr().out)
     network = AUModule.load_from_checkpoint(workspace / config.stem / "best.ckpt").network
     kinds = {"synthetic_linear_probe": LinearProbe, "synthetic_full_finetuning": FullFineTuning}
     assert type(network) is kinds.get(config.stem, AUFormer)

@@ -144,6 +144,7 @@ class AUFormerCLI(LightningCLI):
         if self.trainer.is_global_zero:
             folder.open(self.plain_config(), overwrite=self._option("overwrite"), free=FREE)
         run(self.trainer, model, datamodule, folder, Path(ckpt_path) if ckpt_path else folder.last if folder.resumable else None)
+        self.trainer.print(f"{folder.adapter}: {folder.told()}")
 
     def validate(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str, verbose: bool = True) -> None:
         """Score the validation part; figures go to `validate.csv` in the run folder."""

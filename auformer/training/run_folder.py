@@ -108,6 +108,12 @@ class RunFolder:
         with atomic_path(self.summary) as temporary:
             temporary.write_text(json.dumps(dict(summary), indent=2, ensure_ascii=False) + os.linesep, encoding="utf-8")
 
+    def told(self) -> str:
+        """The summary of a finished run in one line."""
+        summary = json.loads(self.summary.read_text(encoding="utf-8"))
+        score = "" if summary["score"] is None else f", mean F1 {summary['score']:.3f} on the validation part"
+        return f"epoch {summary['epoch']} of {summary['epochs']}{score}"
+
     def _check_same(self, config: Mapping[str, Any], free: Sequence[str]) -> None:
         """Refuse to lose a finished run, or one of another configuration."""
         if self.finished:
