@@ -126,11 +126,11 @@ def results_table(results: Results, committed: Mapping[str, Any], *, both_heads:
         notes: Lines below the table, before the note on the mark.
     """
     rows = [_row(LABELS[method], results, method) for method in METHODS if method != "full_finetuning"]
-    for method, source in (("full_finetuning",) * 2, ("auformer", BOTH_HEADS if both_heads else "auformer"), ("linear_probe",) * 2):
-        if all(source in committed[part] for part in DATASETS):
-            rows.append(_row(f"{LABELS[method]} {COMMITTED}", committed, source))
+    sources = {"full_finetuning": "full_finetuning", "auformer": BOTH_HEADS if both_heads else "auformer", "linear_probe": "linear_probe"}
+    marked = {LABELS[method]: source for method, source in sources.items() if all(source in committed[part] for part in DATASETS)}
+    rows += [_row(f"{label} {COMMITTED}", committed, source) for label, source in marked.items()]
     header = ["method", "A F1", "A AUROC", "B F1", "B AUROC", "B shared F1", "trained"]
-    return Table(header, rows, notes=[*notes, committed_note(committed)])
+    return Table(header, rows, notes=[*notes, _committed_note(committed, marked)])
 
 
 def _row(label: str, results: Mapping[str, Any], method: str) -> list[str]:
@@ -149,17 +149,16 @@ def _row(label: str, results: Mapping[str, Any], method: str) -> list[str]:
     return [label, *cells, f"{results['lab_a'][method]['trainable_parameters']:,}"]
 
 
-def committed_note(committed: Mapping[str, Any]) -> str:
-    """What the mark means: how many seeds, how far apart they are."""
-    entries = {method: committed["lab_a"][method] for method in METHODS if method in committed["lab_a"]}
-    spread = [
-        f"{LABELS[method]} {100 * entry['spread']['mean_f1']:.1f}"
-        for method, entry in entries.items()
-        if (entry.get("spread") or {}).get("mean_f1")
-    ]
-    seeds = f"means of {len(committed['seeds'])} seeds" if len(committed.get("seeds") or []) > 1 else "results"
-    apart = f"; standard deviation of the mean F1 on lab A: {', '.join(spread)}" if spread else ""
-    return f"{COMMITTED} not trained in this run: {seeds} of the longer training that comes with the package{apart}."
+def _committed_note(committed: Mapping[str, Any], marked: Mapping[str, str]) -> str:
+    """What the mark means: how many seeds, how far apart they are; ``marked``: label -> method of the committed run."""
+    spreads = {label: (committed["lab_a"][source].get("spread") or {}).get("mean_f1") for label, source in marked.items()}
+    apart = ", ".join(f"{label} {100 * spread:.1f}" for label, spread in spreads.items() if spread is not None)
+    seeds, epochs = len(committed.get("seeds") or [0]), committed.get("epochs")
+    return (
+        f"{COMMITTED} not trained in this run: {f'means of {seeds} seeds' if seeds > 1 else 'results'} of a longer training"
+        f"{f' ({epochs} epochs)' if epochs else ''} whose results come with the package"
+        f"{f'; standard deviation of the mean F1 on lab A: {apart}' if apart else ''}."
+    )
 
 
 def per_au_table(results: Results, part: str) -> Table:

@@ -177,7 +177,8 @@ def demo_page(results: Results, first: Table, pictures: Mapping[str, tuple[bytes
     curves = "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
     faces = (
         "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action unit acted most, on "
-        "a scale of its own. Below, the numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
+        "a scale of its own; that need not be where the face moves, because every patch of a transformer has seen the others. Below, the "
+        "numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
     )
     sections = [
         Section("Result", [_html(first, "Means over action units, x 100"), responsible_use(rendered_only=True)], wide=True),
@@ -193,9 +194,21 @@ def demo_page(results: Results, first: Table, pictures: Mapping[str, tuple[bytes
 
 
 def _html(model: Table, caption: str) -> str:
-    """A table of `evaluation.tables` on a page, without the notes that stand elsewhere on it."""
+    """The table of `results_table` on a page, without the notes that stand elsewhere on it."""
     notes = [note for note in model.notes if note not in (FAST_NOTE, RENDERED_ONLY)]
-    return table([name[:1].upper() + name[1:] for name in model.header], [*model.rows, *model.footer], caption=caption, notes=notes)
+    rows = [[*row[:-1], _compact(int(row[-1].replace(",", "")))] for row in model.rows]
+    return table([name[:1].upper() + name[1:] for name in model.header], rows, caption=caption, notes=notes)
+
+
+def _compact(number: int) -> str:
+    """A number of parameters in the width of a phone.
+
+    >>> _compact(2_815_572), _compact(362_952), _compact(2_316), _compact(0)
+    ('2.82 M', '363 k', '2.3 k', '0')
+    """
+    if number >= 1_000_000:
+        return f"{number / 1e6:.2f} M"
+    return f"{number / 1e3:.{0 if number >= 10_000 else 1}f} k" if number >= 1_000 else str(number)
 
 
 def _per_au(results: Results, part: str) -> str:
