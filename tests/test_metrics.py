@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+import warnings
 
 import numpy as np
 import pytest
@@ -117,7 +118,9 @@ class TestUndefined:
         assert f1_from_counts(confusion_counts([[1], [0]], [[0.1], [0.2]])).tolist() == [0.0]
 
     def test_only_positives(self):
-        assert np.isnan(auroc([[1], [1]], [[0.1], [0.9]])[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # scikit-learn is not asked for what it could only warn about
+            assert np.isnan(auroc([[1], [1]], [[0.1], [0.9]])[0])
         assert average_precision([[1], [1]], [[0.1], [0.9]])[0] == 1.0
 
 
