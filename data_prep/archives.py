@@ -1,0 +1,101 @@
+"""Zip archives read in place: members by name, never extracted, and never one that could reach outside or fill the memory."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+from pathlib import Path
+
+from auformer.errors import DatasetLayoutError
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
+LARGEST = 64 * 2**20  # bytes of one picture unpacked, 20 times a 1040 x 1392 bitmap [ours]
+_MOST = 200  # unpacked by packed size; pictures are packed already, DEFLATE reaches 1,032 on a bomb [ours]
+_SMALL = 2**20  # bytes; below, no factor counts [ours]
+_OUTSIDE = re.compile(r"^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)|\x00")
+
+
+def list_members(archive: Path) -> dict[str, int]:
+    """The files in a zip archive, in the archive's order.
+
+    Args:
+        archive: a `.zip` file.
+
+    Returns:
+        Name of the member, with `/` between its parts -> size in bytes when unpacked. Folders and the hidden files that some systems
+        add (`__MACOSX/`, `.DS_Store`) are left out.
+
+    Raises:
+        DatasetLayoutError: It is no zip archive, or one of its members has no place in a release: a path that is absolute or has `..`,
+            a link or device, two members of one name, or a picture that is too large or packed too densely to be one.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if not member.is_dir() and not _is_clutter(member.filename)]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DatasetLayoutError(f"Expected a zip archive at {archive}, but it cannot be read ({error}); copy it again") from error
+    sizes: dict[str, int] = {}
+    for member in members:
+        name = member.filename
+        reason = "two members have this name" if name in sizes else _refusal(member)
+        if reason:
+            raise DatasetLayoutError(f"{archive}: member {name!r} is refused: {reason}. Request the archive again from its owner")
+        sizes[name] = member.file_size
+    return sizes
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of one picture in an open archive.
+
+    Args:
+        archive: opened for reading.
+        name: as `list_members` gives it.
+
+    Raises:
+        ValueError: The member is not there, is refused, asks for a password, or is damaged.
+    """
+    try:
+        member = archive.getinfo(name)
+        reason = _refusal(member) or _too_large(member)
+        if reason:
+            raise ValueError(f"{archive.filename}: member {name!r} is refused: {reason}")
+        with archive.open(member) as stream:
+            data = stream.read(LARGEST + 1)
+    except KeyError as error:
+        raise ValueError(f"Expected a member {name!r} in {archive.filename}, but there is none") from error
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:  # RuntimeError: a password
+        raise ValueError(f"{archive.filename}: member {name!r} cannot be read ({error})") from error
+    except Exception as error:
+        if type(error).__module__ in ("zlib", "lzma"):  # damaged data: each packer has an error of its own
+            raise ValueError(f"{archive.filename}: member {name!r} is damaged ({error})") from error
+        raise
+    if len(data) > LARGEST:
+        raise ValueError(f"{archive.filename}: member {name!r} is refused: larger than it says")
+    return data
+
+
+def _is_clutter(name: str) -> bool:
+    """Whether a file was put there by an operating system."""
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
+
+
+def _refusal(member: zipfile.ZipInfo) -> str:
+    """Why a member has no place in a release; empty where it has."""
+    if _OUTSIDE.search(member.orig_filename.replace("\\", "/")):
+        return "its path leads out of the archive"
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        return "it is a link or a device, no file"
+    is_picture = Path(member.filename).suffix.lower() in PICTURES
+    return _too_large(member) if is_picture else ""
+
+
+def _too_large(member: zipfile.ZipInfo) -> str:
+    """Why a member cannot be a picture by its size; empty where it can."""
+    if member.file_size > LARGEST:
+        return f"{member.file_size:,} bytes unpacked, more than any picture"
+    if member.file_size > _SMALL and member.file_size > _MOST * max(1, member.compress_size):
+        return f"{member.compress_size:,} bytes unpack to {member.file_size:,}, as no picture does"
+    return ""
