@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -29,6 +29,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from auformer.evaluation.machine import commit, machine
 from auformer.models import AUFormer, load_adapter, save_adapter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,7 +119,14 @@ def kept_bytes(network: Any, images: Tensor) -> int:
 
 
 def peak_resident() -> int:
-    """Largest resident memory of this process so far, in bytes; 0 where the system does not say."""
+    """Largest resident memory of this process so far, in bytes; 0 where the system does not say.
+
+    Linux says it in `/proc`; what `getrusage` says there is inherited from the parent process, so it serves elsewhere only.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"))
+        return int(found.group(1)) * 1024 if found else 0
     try:
         import resource
     except ImportError:  # Windows
@@ -178,7 +186,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "backbone": args.backbone, "image_size": args.img_size, "aus": args.aus, "expert_width": args.expert_width, "batch": args.batch,
         "threads": args.threads, "rounds": args.rounds, "dtype": "float32", "torch": torch.__version__, "timm": timm.__version__,
-        "python": platform.python_version(), "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+        "machine": machine(), "commit": commit(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }  # fmt: skip
 
@@ -199,7 +207,7 @@ def table(result: dict[str, Any]) -> str:
         "",
         f"`python experiments/bench.py`: {plain['backbone']}, action units {plain['aus']}, R = {plain['expert_width']}, "
         f"batch {plain['batch']}, {plain['threads']} threads, float32, eager; torch {plain['torch']}, timm {plain['timm']}, "
-        f"{plain['cores']} cores, {plain['date']}.",
+        f"{plain['machine']}; commit {plain['commit']}, {plain['date']}.",
         "",
         "| what | measured | target | |",
         "|---|---|---|---|",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 
+from auformer.evaluation.machine import commit, machine
 from auformer.synthetic import Identity, Renderer, sample_aus, sample_scene
 from auformer.synthetic.subject import SubjectJob, render_subject
 
@@ -29,21 +29,10 @@ TARGETS = {112: 100.0, 224: 40.0}  # pictures a second and core, asked for by th
 SUBJECTS = 4
 
 
-def machine() -> dict[str, object]:
+def settings() -> dict[str, object]:
     """What the numbers were taken on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "threads_used": cv2.getNumThreads(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
+    versions = {"numpy": np.__version__, "opencv": cv2.__version__}
+    return {"machine": machine(), "commit": commit(), "threads_used": cv2.getNumThreads(), **versions}
 
 
 def draw(renderer: Renderer, faces: list, images: int, seed: int) -> float:
@@ -96,7 +85,7 @@ def main(args: list[str] | None = None) -> dict:
     cv2.setNumThreads(1)
     result: dict = {
         "command": f"python experiments/bench_render.py --images {options.images} --rounds {options.rounds}",
-        "machine": machine(),
+        **settings(),
         "sizes": {str(size): measure(size, options.images, options.rounds) for size in TARGETS},
     }
     result["meets_targets"] = all(row["images_per_second"] >= row["target_images_per_second"] for row in result["sizes"].values())

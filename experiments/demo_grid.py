@@ -13,9 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ import numpy as np
 from auformer.commands.demo import AUFORMER, AUS, BACKBONE, BATCH, FULL, render_parts
 from auformer.evaluation.demo import DATASETS, LABELS, METHODS
 from auformer.evaluation.demo_folder import DemoFolder
+from auformer.evaluation.machine import commit, machine
 
 RESULTS = Path(__file__).parent / "results"
 LINES = RESULTS / "demo_runs.jsonl"
@@ -90,12 +88,11 @@ def run_jobs(jobs: list[dict[str, Any]], workers: int) -> None:
     """Run what has no line yet, longest first, and append a line per finished run."""
     done = {key_of(line) for line in read_lines()}
     todo = [job for job in jobs if key_of(job) not in done]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    provenance = {"commit": commit(), "machine": machine()}
     with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
         for line in pool.imap_unordered(train, todo, chunksize=1):
             with LINES.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "commit": commit, "machine": machine}) + "\n")
+                file.write(json.dumps({**line, **provenance}) + "\n")
             print({key: line[key] for key in ("stage", "method", "lr", "seed", "val_f1", "seconds")}, flush=True)
 
 

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 from auformer.commands.demo import BACKBONE, BATCH
+from auformer.evaluation.machine import commit, machine
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGED = Path(__file__).parent.parent / "auformer" / "assets" / "demo_detector.safetensors"
@@ -128,8 +126,8 @@ def main(args: list[str] | None = None) -> None:
         "threads": options.threads,
         "training_images": sum(subjects * frames for subjects, frames in PARTS["train"].values()),
         "seconds": round(seconds),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
+        "machine": machine(),
+        "commit": commit(),
         **evaluate(adapter, manifests["test"]),
     }
     shutil.copyfile(adapter, PACKAGED)
