@@ -121,7 +121,8 @@ class Findings:
             lines.append(f"{kind} ({count:,}): " + "; ".join(first) + (" ..." if count > 3 else ""))
         tables = Counter(table for table, _, _ in self.corrections)
         lines += [f"known faults of {table}: {count:,} rows corrected" for table, count in tables.items()]
-        lines += [f"not there: {len(names):,} {kind} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})" for kind, names in self.absent.items()]
+        for kind, names in self.absent.items():
+            lines.append(f"not there: {len(names):,} {kind} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})")
         if self.incomplete:
             lines.append(f"missing files: {len(self.incomplete):,}, the first {self.incomplete[0][0]}: {self.incomplete[0][1]}")
         return lines

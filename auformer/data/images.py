@@ -36,10 +36,26 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise ValueError(f"Expected an image at {name}, but there is no such file; check the path") from error
     except (OSError, ValueError) as error:
         raise ValueError(f"Expected an image at {name}, but it cannot be read ({error})") from error
-    if _is_truncated(data.tobytes()):
-        raise ValueError(f"Expected a complete image at {name}, but the file ends early ({data.size:,} bytes); copy it again")
+    return decode_image(data.tobytes(), name)
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """An image file that is in memory already, a member of an archive for example.
+
+    Args:
+        data: Content of the file.
+        name: What messages call it.
+
+    Returns:
+        As `read_image`.
+
+    Raises:
+        ValueError: It is no image or a damaged one.
+    """
+    if _is_truncated(data):
+        raise ValueError(f"Expected a complete image at {name}, but the file ends early ({len(data):,} bytes); copy it again")
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ValueError(f"Expected an image at {name}, but it cannot be decoded ({error.err})") from error
     if image is None:
@@ -82,4 +98,4 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, *, quality: int
     if not done:
         raise ValueError(f"Expected {os.fspath(path)} to be a format that can be written, but OpenCV could not encode it")
     with atomic_path(path) as temporary:
-        data.tofile(temporary)
+        temporary.write_bytes(data.tobytes())  # `tofile` leaves a full disk unnoticed
