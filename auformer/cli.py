@@ -22,6 +22,7 @@ from auformer import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("auformer.commands.demo", "render faces, train AUFormer and a linear probe on them, evaluate, write a report"),
     "synth": ("auformer.commands.synth", "render faces with known action units: images, manifest, exact truth"),
+    "prepare": ("auformer.commands.prepare", "a licensed data set, from its release to aligned crops and a manifest"),
     "evaluate": ("auformer.commands.evaluate", "predict a manifest with a checkpoint and score it"),
     "score": ("auformer.commands.score", "score a predictions file"),
     "predict": ("auformer.commands.predict", "action units of your own photos"),

@@ -1,0 +1,124 @@
+"""A licensed data set, from its official release to aligned crops and a checked manifest.
+
+  auformer prepare --list                                           what each data set needs, from whom, and the expected tree
+  auformer prepare disfa --root /data/DISFA --out /data/disfa-crops
+  auformer prepare disfa --help                                     its own options
+  auformer prepare csv --root photos --out photos-crops             your own pictures, with or without a table of labels
+
+Writes DIR/crops/, DIR/manifest.csv, its side files, and a summary. The same command again goes on where it stopped, or finds that all is
+there. The release is never written to.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data_prep.pipeline import Prepared
+    from data_prep.readers import Reader
+
+SIZE, WORKERS = 224, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the first words of `auformer prepare`; those that follow depend on the data set."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="data set, see --list")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options: auformer prepare NAME --help")
+    parser.add_argument("--list", action="store_true", help="say what each data set needs, from whom to request it, and the expected tree")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare a data set, then say what was written; or list the data sets.
+
+    Raises:
+        DatasetLayoutError: the release does not look as expected, or the output folder holds something else.
+        ValueError: there is no such data set, or an option is out of range.
+        OSError: the result cannot be written.
+    """
+    from data_prep.readers import load, names
+    from data_prep.summary import release_lines
+
+    if args.list:
+        print("\n\n".join("\n".join(release_lines(load(name).RELEASE)) for name in names()))
+        return 0
+    if args.name is None:
+        raise ValueError(f"Expected a data set, one of {', '.join(names())}. See: auformer prepare --list")
+    reader = load(args.name)
+    return _prepare(reader, _parser(reader).parse_args(args.options))
+
+
+def _parser(reader: Reader) -> argparse.ArgumentParser:
+    """The options of one data set: those of all, and its own."""
+    from auformer.faces import CROP_RECIPES
+    from data_prep.pipeline import BORDERS, own_options
+    from data_prep.summary import release_lines
+
+    release = reader.RELEASE
+    parser = argparse.ArgumentParser(
+        prog=f"auformer prepare {release.name}",
+        description="\n".join(release_lines(release)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--root", required=True, type=Path, metavar="DIR", help="folder of the release, never written to")
+    add("--out", type=Path, metavar="DIR", help="folder for crops/, the manifest and its side files")
+    add("--workers", type=int, default=WORKERS, metavar="N", help=f"processes (default: {WORKERS})")
+    add("--limit", type=int, metavar="N", help="only the first N rows that have a picture")
+    add("--dry-run", action="store_true", help="read and count the labels; open no picture, write nothing")
+    add("--detector", default="cascade", metavar="SPEC", help="cascade, yunet, yunet:MODEL or table:FILE (default: cascade)")
+    add("--recipe", choices=sorted(CROP_RECIPES), default="eyes", help="how faces are cut out (default: eyes)")
+    add("--size", type=int, default=SIZE, metavar="PIXELS", help=f"side of a crop (default: {SIZE})")
+    add("--border", choices=BORDERS, default=BORDERS[0], help=f"what lies outside a picture (default: {BORDERS[0]})")
+    add("--partial", action="store_true", help="go on if files of the release are missing")
+    add("--parquet", action="store_true", help="write manifest.parquet in place of manifest.csv")
+    if "corrections" in own_options(reader):
+        add("--no-corrections", dest="corrections", action="store_false", help="keep the known faults of the release as they are")
+    reader.add_arguments(parser)
+    return parser
+
+
+def _prepare(reader: Reader, args: argparse.Namespace) -> int:
+    """Do it and print the summary; the exit code."""
+    from data_prep.pipeline import own_options, prepare
+
+    if args.out is None and not args.dry_run:
+        raise ValueError("Expected `--out`, a folder for the result, but got none. To read the labels only: --dry-run")
+    own = {name: getattr(args, name) for name in own_options(reader)}
+    done = prepare(
+        reader.RELEASE.name,
+        args.root,
+        args.out,
+        workers=args.workers,
+        limit=args.limit,
+        dry_run=args.dry_run,
+        detector=args.detector,
+        recipe=args.recipe,
+        size=args.size,
+        border=args.border,
+        partial=args.partial,
+        parquet=args.parquet,
+        options=own,
+        progress=True,
+    )
+    for line in summary(done, args.limit):
+        print(line)
+    if args.dry_run:
+        done.findings.require_complete(args.partial)
+    return 0
+
+
+def summary(done: Prepared, limit: int | None) -> list[str]:
+    """What was prepared, what was found on the way, and where it is."""
+    from data_prep.summary import table_lines
+
+    title = done.release.title + (f", the first {limit:,} rows with a picture only" if limit else "")
+    lines = [title, *table_lines(done.table)]
+    found = done.findings.lines()
+    if found:
+        lines += ["", "Found on the way:", *(f"  {line}" for line in found)]
+    if done.manifest is None:
+        return [*lines, "", "Labels only: no picture was opened, nothing was written."]
+    return [*lines, "", str(done.manifest) if done.made else f"All was there already: {done.manifest}"]
