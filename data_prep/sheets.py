@@ -1,0 +1,235 @@
+"""Spreadsheets of a release, read as plain values: no formula is evaluated, no link followed, no entity expanded.
+
+`.xlsx` goes through openpyxl in its read-only mode, with defusedxml under it; `.xls` through xlrd. Which of the two is decided by the
+file's first bytes, not by its name.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import re
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from auformer.errors import DatasetLayoutError, require
+from data_prep.release import Findings
+
+_MOST_ROWS = 1_048_576  # rows of a sheet in Excel 2007 and later
+_MOST_COLUMNS = 16_384
+_LARGEST = 512 * 2**20  # bytes of one part of an .xlsx unpacked; EmotioNet's 24,600 rows of 62 cells take about 60 MiB [ours]
+_DENSEST = 200  # unpacked by packed size; sheets of zeros and ones reach 50, a bomb 1,000 [ours]
+_SMALL = 8 * 2**20  # bytes; below, no factor counts [ours]
+
+Place = str | int
+
+
+def read_sheet(
+    path: Path,
+    *,
+    columns: Mapping[str, Sequence[Place]],
+    sheet: str | None = None,
+    header: int | None = 0,
+    optional: Collection[str] = (),
+    findings: Findings | None = None,
+) -> pd.DataFrame:
+    """Some columns of one sheet.
+
+    Args:
+        path: `.xlsx` or `.xls`.
+        columns: name in the result -> the spellings of the header that are accepted (blanks around them, quotes and case do not count),
+            or positions from 0 where there is no header.
+        sheet: name of the sheet; the first one where None.
+        header: row of the header from 0; None where there is none.
+        optional: names whose column may be missing; their cells are then None.
+        findings: takes note of formulas without a stored value, which are read as empty.
+
+    Returns:
+        The columns as objects (text without blanks around it, int, float, bool or None), without the rows in which all are None. The
+        index is the 0-based row after the header, as pandas counts it; `attrs` holds `file`, `sheet` and `first_row` for `place`.
+
+    Raises:
+        DatasetLayoutError: The file cannot be read as a spreadsheet or is refused, or the sheet or a column is missing; the message
+            names those that are there.
+        MissingExtraError: openpyxl, defusedxml or xlrd is not installed.
+    """
+    title, cells = _read_cells(path, sheet, formulas=False)
+    positions = _positions(cells, columns, header, optional, f"{path.name}, sheet {title!r}")
+    first = 0 if header is None else header + 1
+    values = {name: [None if at is None or at >= len(row) else row[at] for row in cells[first:]] for name, at in positions.items()}
+    frame = pd.DataFrame(values, dtype=object, index=pd.RangeIndex(max(0, len(cells) - first), name="row"))
+    frame = frame.where(frame.notna(), None)
+    frame.attrs.update(file=path.name, sheet=title, first_row=first + 1)
+    if findings is not None and frame.isna().to_numpy().any():
+        _note_formulas(path, sheet, frame, positions, first, findings)
+    return frame[frame.notna().any(axis=1)]
+
+
+def place(frame: pd.DataFrame, row: int) -> str:
+    """Where a row of `read_sheet` is, as a spreadsheet program counts: `CASME2-coding.xlsx row 62`."""
+    return f"{frame.attrs['file']} row {row + frame.attrs['first_row']}"
+
+
+def cell_text(value: object) -> str:
+    """The text of a cell; whole numbers without a decimal point, an empty cell as `""`.
+
+    >>> cell_text(4.0), cell_text("R14A "), cell_text(None)
+    ('4', 'R14A', '')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def cell_number(value: object) -> int | None:
+    """The whole number in a cell, None where there is none (`/`, empty, text, 3.5).
+
+    >>> cell_number("46"), cell_number(59.0), cell_number("/")
+    (46, 59, None)
+    """
+    text = cell_text(value)
+    match = re.fullmatch(r"(-?\d{1,9})(?:\.0+)?", text, re.ASCII)
+    return int(match[1]) if match and not isinstance(value, bool) else None
+
+
+def _spelling(value: object) -> str:
+    """A header as it is compared: lower case, without blanks, underscores and quotes."""
+    return re.sub(r"[\s_'\"’‘]+", "", cell_text(value)).lower()
+
+
+def _positions(
+    cells: list[tuple], columns: Mapping[str, Sequence[Place]], header: int | None, optional: Collection[str], where: str
+) -> dict[str, int | None]:
+    """Name -> position of its column."""
+    if header is None:
+        positions: dict[str, int | None] = {name: int(accepted[0]) for name, accepted in columns.items()}
+        width = max((len(row) for row in cells), default=0)
+        short = [name for name, at in positions.items() if at is not None and at >= width and name not in optional]
+        if short:
+            raise DatasetLayoutError(
+                f"Expected at least {max(at or 0 for at in positions.values()) + 1} columns in {where}, but it has {width}"
+            )
+        return positions
+    heads = cells[header] if header < len(cells) else ()
+    found = {_spelling(head): at for at, head in reversed(list(enumerate(heads))) if cell_text(head)}
+    positions = {
+        name: next((found[_spelling(each)] for each in accepted if _spelling(each) in found), None) for name, accepted in columns.items()
+    }
+    missing = [str(columns[name][0]) for name, at in positions.items() if at is None and name not in optional]
+    if missing:
+        held = ", ".join(repr(cell_text(head)) for head in heads if cell_text(head)) or "nothing"
+        raise DatasetLayoutError(
+            f"Expected a column {', '.join(map(repr, missing))} in row {header + 1} of {where}, but that row holds {held}; "
+            "check that this is the release's own table"
+        )
+    return positions
+
+
+def _note_formulas(
+    path: Path, sheet: str | None, frame: pd.DataFrame, positions: dict[str, int | None], first: int, findings: Findings
+) -> None:
+    """Take note of the empty cells that hold a formula."""
+    _, cells = _read_cells(path, sheet, formulas=True)
+    for name, at in positions.items():
+        for row in frame.index[frame[name].isna()]:
+            held = cells[first + row] if first + row < len(cells) else ()
+            if at is not None and at < len(held) and isinstance(held[at], str) and held[at].startswith("="):
+                findings.note(
+                    "formula without a stored value", place(frame, row), f"{name} is read as empty; save the table in a spreadsheet program"
+                )
+
+
+def _read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, list[tuple]]:
+    """Title of the sheet and its rows, from the first; blank rows at the end are cut off."""
+    if not path.is_file():
+        raise DatasetLayoutError(f"Expected a spreadsheet at {path}, but there is none; check the copy of the release")
+    try:
+        with path.open("rb") as stream:
+            is_zip = stream.read(4) == b"PK\x03\x04"
+        title, rows = (_xlsx if is_zip else _xls)(path, sheet, formulas)
+    except (DatasetLayoutError, ImportError):
+        raise
+    except Exception as error:  # damaged files come out of the parsers as errors of every kind
+        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+        raise DatasetLayoutError(
+            f"Expected a spreadsheet at {path}, but it cannot be read ({reason}); copy it again, or save it anew without a password"
+        ) from error
+    while rows and not any(cell_text(value) for value in rows[-1]):
+        rows.pop()
+    return title, rows
+
+
+def _plain(value: Any) -> object:
+    """A cell's value: text without blanks around it, a number, or None."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _rows(rows: Iterator[Sequence[Any]], path: Path) -> list[tuple]:
+    """Rows as tuples, no more than a spreadsheet can have."""
+    kept = [tuple(_plain(value) for value in row[:_MOST_COLUMNS]) for row in itertools.islice(rows, _MOST_ROWS + 1)]
+    if len(kept) > _MOST_ROWS:
+        raise DatasetLayoutError(f"Expected at most {_MOST_ROWS:,} rows in {path}, but it has more; this is no table of a release")
+    return kept
+
+
+def _pick(names: list[str], sheet: str | None, path: Path) -> int:
+    """Which of the sheets."""
+    if not names:
+        raise DatasetLayoutError(f"Expected a sheet in {path}, but it has none")
+    if sheet is None:
+        return 0
+    plain = [name.strip().lower() for name in names]
+    if sheet.strip().lower() not in plain:
+        raise DatasetLayoutError(
+            f"Expected a sheet {sheet!r} in {path}, but it has {', '.join(map(repr, names))}; check that this is the release's own table"
+        )
+    return plain.index(sheet.strip().lower())
+
+
+def _xlsx(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple]]:
+    """A sheet of an `.xlsx`."""
+    openpyxl = require("openpyxl", "prepare")
+    require("defusedxml", "prepare")
+    if not openpyxl.DEFUSEDXML:
+        raise DatasetLayoutError("Expected openpyxl to use defusedxml, but OPENPYXL_DEFUSEDXML turns it off; unset that variable")
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            dense = part.file_size > _SMALL and part.file_size > _DENSEST * max(1, part.compress_size)
+            if dense or part.file_size > _LARGEST:
+                raise DatasetLayoutError(
+                    f"{path} is refused: its part {part.filename!r} unpacks {part.compress_size:,} to {part.file_size:,} bytes"
+                )
+    book = openpyxl.load_workbook(path, read_only=True, data_only=not formulas, keep_links=False)
+    try:
+        sheets = book.worksheets
+        chosen = sheets[_pick([each.title for each in sheets], sheet, path)]
+        chosen.reset_dimensions()  # the size that the file states may be wrong
+        return chosen.title, _rows(chosen.iter_rows(values_only=True), path)
+    finally:
+        book.close()
+
+
+def _xls(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple]]:
+    """A sheet of an `.xls`, which keeps the formulas' values only; `formulas` makes no difference."""
+    xlrd = require("xlrd", "prepare")
+    with xlrd.open_workbook(str(path), logfile=io.StringIO(), on_demand=True) as book:
+        names = book.sheet_names()
+        chosen = book.sheet_by_index(_pick(names, sheet, path))
+        number = {xlrd.XL_CELL_NUMBER: lambda value: int(value) if float(value).is_integer() else value, xlrd.XL_CELL_BOOLEAN: bool}
+        empty = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR)
+        rows = (
+            [None if cell.ctype in empty else number.get(cell.ctype, str)(cell.value) for cell in chosen.row(row)]
+            for row in range(chosen.nrows)
+        )
+        return chosen.name, _rows(rows, path)
