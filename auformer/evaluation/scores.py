@@ -42,7 +42,7 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
     Raises:
         ValueError: No AU has both a truth and a probability, or the column `by` is not there.
     """
-    scored, unscored = _scored_aus(predictions)
+    scored, unscored = scored_aus(predictions)
     if not scored:
         raise ValueError(
             "Expected `predictions` to have a column AU.._true beside AU.._prob, but got no truth: predictions can only be scored "
@@ -64,7 +64,7 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
     return result
 
 
-def _scored_aus(predictions: pd.DataFrame) -> tuple[list[str], dict[str, list[str]]]:
+def scored_aus(predictions: pd.DataFrame) -> tuple[list[str], dict[str, list[str]]]:
     """AUs with truth and probability, and those that lack one of them."""
     predicted = predicted_aus(predictions)
     scored = [au for au in predicted if f"{au}_true" in predictions]
@@ -75,7 +75,7 @@ def _scored_aus(predictions: pd.DataFrame) -> tuple[list[str], dict[str, list[st
     }
 
 
-def _arrays(rows: pd.DataFrame, au_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def truth_and_probs(rows: pd.DataFrame, au_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Truth and probabilities `(n, N)`."""
     true = rows[[f"{au}_true" for au in au_names]].to_numpy(np.float64, na_value=np.nan)
     return true, rows[[f"{au}_prob" for au in au_names]].to_numpy(np.float64, na_value=np.nan)
@@ -83,7 +83,7 @@ def _arrays(rows: pd.DataFrame, au_names: Sequence[str]) -> tuple[np.ndarray, np
 
 def _scores(rows: pd.DataFrame, au_names: Sequence[str]) -> dict[str, Any]:
     """`mean` and `per_au` of some rows."""
-    true, prob = _arrays(rows, au_names)
+    true, prob = truth_and_probs(rows, au_names)
     counts = metrics.confusion_counts(true, prob)
     values = {
         "f1": metrics.f1_from_counts(counts),
@@ -111,7 +111,7 @@ def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[st
     f1 = {}
     result["folds"] = {}
     for name, part in rows.groupby("fold", sort=True):
-        f1[str(name)] = metrics.f1_from_counts(metrics.confusion_counts(*_arrays(part, au_names)))
+        f1[str(name)] = metrics.f1_from_counts(metrics.confusion_counts(*truth_and_probs(part, au_names)))
         result["folds"][str(name)] = {"rows": len(part), "f1": {au: _plain(v) for au, v in zip(au_names, f1[str(name)], strict=True)}}
     values, folds = metrics.mean_over_folds(list(f1.values()))
     mean = metrics.mean_over_aus(values)
