@@ -23,8 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("auformer.commands.demo", "render faces, train AUFormer and a linear probe on them, evaluate, write a report"),
     "synth": ("auformer.commands.synth", "render faces with known action units: images, manifest, exact truth"),
     "prepare": ("auformer.commands.prepare", "a licensed data set, from its release to aligned crops and a manifest"),
+    "verify": ("auformer.commands.verify", "check a manifest: counts, pictures, folds, published counts"),
     "evaluate": ("auformer.commands.evaluate", "predict a manifest with a checkpoint and score it"),
     "score": ("auformer.commands.score", "score a predictions file"),
+    "benchmark": ("auformer.commands.benchmark", "the paper's protocols on your manifests: runs, tables, figures, report"),
     "predict": ("auformer.commands.predict", "action units of your own photos"),
     "info": ("auformer.commands.info", "what a checkpoint is and holds"),
 }

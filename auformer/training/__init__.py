@@ -1,13 +1,30 @@
-"""Training: one call for programs (`fit`), LightningCLI for `auformer fit`, `validate` and `test`, and what a run folder holds."""
+"""Training: one call for programs (`fit`), LightningCLI for `auformer fit`, `validate` and `test`, and what a run folder holds.
+
+Names are looked up when they are first used (PEP 562), so that reading a configuration file imports no torch.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from auformer.training.running import fit
-from auformer.training.thresholds import tune_thresholds
+if TYPE_CHECKING:
+    from auformer.training.running import fit
+    from auformer.training.thresholds import tune_thresholds
+
+_LAZY = {"fit": "auformer.training.running", "tune_thresholds": "auformer.training.thresholds"}
 
 __all__ = ["cli_main", "fit", "tune_thresholds"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
 
 
 def cli_main(args: Sequence[str]) -> int:

@@ -49,7 +49,9 @@ RULES: dict[str, set[str]] = {
                           "auformer.data", "pandas", "tensorboard"},
     "auformer.evaluation": _SCORING,
     "auformer.evaluation.predictions": _RUNNING,
-    "auformer.evaluation.runner": _RUNNING,
+    "auformer.evaluation.suite": {*_SCORING, "auformer.training.config_files"},  # the YAML that `auformer fit` takes
+    "auformer.evaluation.suite_file": {*_SCORING, "auformer.training.config_files"},
+    "auformer.evaluation.runner": {*_RUNNING, "auformer.training"},
     "auformer.inference": {"torch", "av", "cv2", "pandas", "auformer.models", "auformer.faces", *TABLES,
                            "auformer.data.images", "auformer.data.transforms", "auformer.plots", "auformer.report"},
     "auformer.plots": {"matplotlib", "pandas"},

@@ -1,0 +1,184 @@
+"""A suite: data sets, methods and protocols by name; from a YAML file (`suite_file`) or the options of `auformer benchmark`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from auformer.evaluation import protocols
+from auformer.evaluation.data_facts import DataSet, find_facts
+from auformer.evaluation.protocols import Common, Run
+from auformer.training.config_files import deep_merge, merged_config
+
+# keys of an entry of `runs`, by protocol; those of all protocols first
+SHARED = ("protocol", "name", "methods", "seeds", "set", "select_on_test")
+KEYS = {
+    "within": ("data", "folds"),
+    "cross": ("train", "test"),
+    "efficiency": ("data", "sizes", "folds"),
+    "micro": ("data", "split", "init"),
+}
+NO_INIT = (None, "", "none")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is: a manifest, or what `auformer synth` takes to make it."""
+
+    manifest: Path
+    synth: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A configuration file of `auformer fit` and settings that replace its own, by dotted name."""
+
+    config: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The configuration in plain values as in YAML, with further settings over it."""
+        return deep_merge(merged_config(self.config), nested({**self.settings, **(settings or {})}))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that a benchmark is made of.
+
+    Attributes:
+        out: Folder of runs and results.
+        data: Data sets by name.
+        methods: Methods by name.
+        entries: Protocols with their options, see the module.
+        seeds: For entries that name none.
+        folder: What checkpoints named by entries are relative to.
+    """
+
+    out: Path
+    data: Mapping[str, Source]
+    methods: Mapping[str, Method]
+    entries: Sequence[Mapping[str, Any]]
+    seeds: tuple[int, ...] = (0,)
+    folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        names = [self.name_of(entry) for entry in self.entries]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice or not names:
+            raise ValueError(f"Expected `runs` to be entries with a `name` each, but got {', '.join(twice) + ' twice' if twice else 'none'}")
+        for entry in self.entries:
+            self._check(entry)
+
+    @staticmethod
+    def name_of(entry: Mapping[str, Any]) -> str:
+        """What an entry is called."""
+        return str(entry.get("name") or entry.get("protocol"))
+
+    def find_data(self) -> dict[str, DataSet]:
+        """The data sets, with what is known of those that are there."""
+        used = {name for entry in self.entries for key in ("data", "train", "test") for name in as_list(entry.get(key))}
+        return {
+            name: DataSet(name, source.manifest, find_facts(source.manifest), source.synth is not None)
+            for name, source in self.data.items()
+            if name in used
+        }
+
+    def config_of(self, method: str, entry_name: str) -> dict[str, Any]:
+        """The configuration of a method in an entry, plain values as in the YAML file."""
+        entry = next(entry for entry in self.entries if self.name_of(entry) == entry_name)
+        return self.methods[method].plain(entry.get("set"))
+
+    def checkpoint_of(self, run: Run) -> Path | None:
+        """The checkpoint that a run starts from."""
+        if run.init is None:
+            return None
+        entry = next(entry for entry in self.entries if self.name_of(entry) == run.name)
+        return next(Path(self._resolved(str(text))) for text in as_list(entry.get("init")) if text not in NO_INIT and _init_name(text) == run.init)
+
+    def _resolved(self, text: str) -> str:
+        """A checkpoint as `load_detector` takes it: a path relative to the suite, or the name of a packaged or hub one."""
+        return text if text == "demo" or "://" in text else str(self.folder / text)
+
+    def runs(self, data: Mapping[str, DataSet]) -> list[Run]:
+        """All runs.
+
+        Args:
+            data: As `find_data` gives it.
+
+        Raises:
+            ValueError: An entry contradicts its data.
+        """
+        return [run for entry in self.entries for run in self._runs(entry, data)]
+
+    def _runs(self, entry: Mapping[str, Any], data: Mapping[str, DataSet]) -> list[Run]:
+        """The runs of one entry."""
+        name, protocol = self.name_of(entry), entry["protocol"]
+        methods = tuple((method, self._validation(method, entry)) for method in as_list(entry.get("methods")) or self.methods)
+        seeds = tuple(as_list(entry.get("seeds"))) or self.seeds
+        sets = {key: [data[one] for one in as_list(entry.get(key))] for key in ("data", "train", "test")}
+        runs = []
+        for text in as_list(entry.get("init")) or [None]:
+            common = Common(methods, seeds, name, None if text in NO_INIT else _init_name(text))
+            folds = entry.get("folds", protocols.FOLDS)
+            if protocol == "within":
+                runs += [run for one in sets["data"] for run in protocols.within(one, common, folds=folds)]
+            elif protocol == "cross":
+                runs += protocols.cross(sets["train"], sets["test"], common)
+            elif protocol == "efficiency":
+                sizes = as_list(entry.get("sizes")) or protocols.SIZES
+                runs += [run for one in sets["data"] for run in protocols.efficiency(one, common, sizes=sizes, folds=folds)]
+            else:
+                runs += protocols.micro(sets["data"], entry.get("split", "loso"), common)
+        return runs
+
+    def _validation(self, method: str, entry: Mapping[str, Any]) -> str:
+        """How the epoch is chosen."""
+        if entry.get("select_on_test"):
+            return "test"
+        config = self.config_of(method, self.name_of(entry))
+        return "last" if config.get("select") == "last" else "validation"
+
+    def _check(self, entry: Mapping[str, Any]) -> None:
+        """Refuse an entry with keys that mean nothing, or names that are not there."""
+        name, protocol = self.name_of(entry), entry.get("protocol")
+        if protocol not in KEYS:
+            raise ValueError(f"Expected `protocol` of {name} to be one of {', '.join(KEYS)}, but got {protocol!r}")
+        odd = sorted(set(entry) - {*SHARED, *KEYS[protocol]})
+        if odd:
+            raise ValueError(f"Expected keys of {name} to be among {', '.join((*SHARED, *KEYS[protocol]))}, but got {', '.join(odd)}")
+        for key, known in (("methods", self.methods), ("data", self.data), ("train", self.data), ("test", self.data)):
+            unknown = [str(one) for one in as_list(entry.get(key)) if one not in known]
+            if unknown or (key in KEYS[protocol] and not as_list(entry.get(key))):
+                got = ", ".join(unknown) or "none"
+                raise ValueError(f"Expected `{key}` of {name} to be among {', '.join(known) or 'those of the suite'}, but got {got}")
+
+
+def as_list(value: Any) -> list[Any]:
+    """None, one thing or several, as a list."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name as a configuration; `model.lr` means `model.init_args.lr`, as on the command line of `auformer fit`.
+
+    >>> nested({"trainer.max_epochs": 5, "model.lr": 0.1})
+    {'trainer': {'max_epochs': 5}, 'model': {'init_args': {'lr': 0.1}}}
+    """
+    result: dict[str, Any] = {}
+    for name, value in settings.items():
+        *path, last = str(name).split(".")
+        if path == ["model"] and last not in ("class_path", "init_args"):
+            path = ["model", "init_args"]
+        inner: Any = {last: value}
+        for part in reversed(path):
+            inner = {part: inner}
+        result = deep_merge(result, inner)
+    return result
+
+
+def _init_name(text: Any) -> str:
+    """What a checkpoint is called: `demo`, the folder of an `adapter.safetensors`, or the file's own name."""
+    path = Path(str(text))
+    return path.parent.name if path.stem in ("adapter", "best", "last") and path.parent.name else path.stem
