@@ -96,8 +96,10 @@ def _one_clip(rows: list[Row], settings: Settings, detector: Detector) -> Iterat
     onset = rows[0].onset
     first = 0 if onset is None else next((i for i, row in enumerate(rows) if row.frame >= onset), 0)
     face, found, counts = None, -1, {}
-    for picture in read_pictures(Path(settings.root), rows[first:] + rows[:first]):
-        if picture.image is not None:
+    for part in (rows[first:], rows[:first]):  # read apart, since those of a video come in its order
+        for picture in read_pictures(Path(settings.root), part) if face is None else ():
+            if picture.image is None:
+                continue
             faces = detector(picture.image, file=picture.row.file, frame=picture.row.frame)
             counts[picture.row.number] = len(faces)
             if faces:
@@ -121,7 +123,7 @@ def _cut(picture: Picture, face: Face | None, seen: int, count: int, settings: S
         return row.number, "no_face", "", *[np.nan] * len(NUMBERS), "", row.frame, count
     values = [*face.box, face.score, *np.asarray(face.points, np.float64).ravel()]
     try:
-        matrix = crop_matrix(face.points, settings.recipe, settings.size)
+        matrix = crop_matrix(face.points, settings.recipe, settings.size, face.box)
     except ValueError as error:
         return row.number, "no_face", f"unusable points: {error}", *[np.nan] * len(NUMBERS), "", row.frame, count
     write_image(Path(settings.out, row.image), warp(image, matrix, settings.size, border=settings.border), quality=QUALITY)

@@ -22,14 +22,14 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from auformer.data.manifest import validate_manifest, write_faces, write_manifest
+from auformer.data.manifest import read_manifest, validate_manifest, write_faces, write_manifest
 from auformer.faces import crop_geometry
 from data_prep.crops import NUMBERS, QUALITY, Settings
 from data_prep.folder import LABELS, OutFolder
 from data_prep.labels import checked, first_with_picture, to_manifest
 from data_prep.readers import Reader, load
 from data_prep.release import Findings, Release
-from data_prep.summary import note_problems, side_file
+from data_prep.summary import note_problems, recorded_findings, side_file
 from data_prep.units import Row, Unit, cut_units, make_rows
 from data_prep.workers import do_units, load_detector
 
@@ -113,17 +113,19 @@ def prepare(
     settings = Settings(str(root), str(out), detector, recipe, size, border)
     record = _record(name, settings, limit, parquet, own, table)
     folder.claim(record)
-    made = 0
-    if not folder.is_complete():
-        units = cut_units(rows, table)
-        made = _work(folder, units, settings, workers, f"preparing {name}" if progress else "")
-        results = folder.collect(units)
-        note_problems(findings, rows, results)
-        manifest = _manifest(table, name, rows, results["status"].tolist())
-        faces = _faces(manifest, results)
-        if len(faces):
-            write_faces(faces, folder.manifest)
-        write_manifest(manifest, folder.manifest, side_file(reader.RELEASE, manifest, findings, record, results))
+    if folder.is_complete():
+        folder.finish()
+        there = read_manifest(folder.manifest)
+        return Prepared(reader.RELEASE, there, recorded_findings(there.attrs["side"]), folder.manifest, 0)
+    units = cut_units(rows, table)
+    made = _work(folder, units, settings, workers, f"preparing {name}" if progress else "")
+    results = folder.collect(units)
+    note_problems(findings, rows, results)
+    manifest = _manifest(table, name, rows, results["status"].tolist())
+    faces = _faces(manifest, results)
+    if len(faces):
+        write_faces(faces, folder.manifest)
+    write_manifest(manifest, folder.manifest, side_file(reader.RELEASE, manifest, findings, record, results))
     folder.finish()
     return Prepared(reader.RELEASE, manifest, findings, folder.manifest, made)
 

@@ -13,6 +13,7 @@ from auformer.errors import DatasetLayoutError
 SOURCE, SOURCE_FRAME, SOURCE_MEMBER = "source", "source_frame", "source_member"
 
 _SHOWN = 20  # findings that one message lists [ours]
+_LISTS = ("notes", "corrections", "incomplete")  # keys of `Findings.summary`
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,16 @@ class Findings:
             "incomplete": [{"where": where, "text": text} for where, text in self.incomplete],
             "absent": self.absent,
         }
+
+    @classmethod
+    def from_summary(cls, summary: dict) -> Findings:
+        """What `summary` gave, as findings again.
+
+        >>> Findings.from_summary({"notes": [{"kind": "code 9", "where": "F001_T1.csv", "text": "AU26"}]}).notes
+        [('code 9', 'F001_T1.csv', 'AU26')]
+        """
+        notes, corrections, incomplete = ([tuple(each.values()) for each in summary.get(key, [])] for key in _LISTS)
+        return cls(notes, corrections, incomplete, summary.get("absent", {}))
 
     def lines(self) -> list[str]:
         """The same for people, a line for each kind of finding with the first places that it was met."""

@@ -80,6 +80,11 @@ def side_file(
     }
 
 
+def recorded_findings(side: dict[str, Any]) -> Findings:
+    """The findings that a side file holds."""
+    return Findings.from_summary({**side.get("findings", {}), "corrections": side.get("corrected", [])})
+
+
 def _counted(column: pd.Series) -> list[tuple[str, int]]:
     """Values of a column and how often they occur, by name."""
     return sorted(column.value_counts().items())
