@@ -1,7 +1,9 @@
 """From points on a face to an aligned crop: named crop recipes and the similarity transform that carries them out.
 
 The same recipe must have made the images that a network was trained on and the images that it is asked about: with another crop
-ME-GraphAU lost 22 F1 points (CVI-SZU/ME-GraphAU, issue 9). So the constants are stored once, here; the renderer imports them.
+ME-GraphAU lost 22 F1 points (CVI-SZU/ME-GraphAU, issue 9). So the constants are stored once: those of `eyes` here, where the renderer
+imports them, those of the other conventions in `auformer.faces.recipes`. One transform for a whole clip: `crop_matrix` of its onset, then
+`warp` of every frame.
 
 **Pixel coordinates.** The origin is the image's upper left *corner*, so the centre of the first pixel is (0.5, 0.5), an image of
 width W reaches from 0 to W, mirroring is ``x -> W - x``, and resizing by a factor multiplies every coordinate by it. OpenCV puts the
@@ -11,10 +13,11 @@ origin on the first pixel's *centre* in its warps; the half pixel is added and r
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from auformer.faces.recipes import CROPS, Box, CropRecipe, EyeRecipe
 
 #: Side of the `eyes` crop in inter-pupil distances (IPD), see CROP_RECIPES.
 SIDE = 2.75
@@ -25,36 +28,10 @@ _NEARLY_ONE = 1.01
 _BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
 
 
-@dataclass(frozen=True)
-class CropRecipe:
-    """A square crop given by the pupils alone: eyes level, everything in inter-pupil distances.
-
-    Args:
-        name: what manifests and checkpoints call it.
-        side: side of the square, in inter-pupil distances, > 0.
-        centre_below: distance of the square's centre below the middle between the pupils, in inter-pupil distances.
-        source: where the constants come from.
-
-    >>> [round(value, 4) for value in CROP_RECIPES["eyes"].pupils[0]]
-    [0.3182, 0.3473]
-    """
-
-    name: str
-    side: float
-    centre_below: float
-    source: str
-
-    @property
-    def pupils(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Where the two pupils come to lie, image left first, as fractions (x, y) of the crop's side, in [0, 1]."""
-        y = 0.5 - self.centre_below / self.side
-        return (0.5 - 0.5 / self.side, y), (0.5 + 0.5 / self.side, y)
-
-
-#: Every crop recipe by name. `eyes` is the default and the renderer's own crop before its seeded jitter and roll.
-CROP_RECIPES: dict[str, CropRecipe] = {
-    "eyes": CropRecipe("eyes", SIDE, CENTRE_BELOW, "[ours] forehead to chin of an open mouth, chosen on rendered and real faces"),
-}
+#: The default, and the renderer's own crop before its seeded jitter and roll.
+EYES = EyeRecipe("eyes", 224, "[ours] forehead to chin of an open mouth, chosen on rendered and real faces", "", SIDE, CENTRE_BELOW)
+#: Every crop recipe by name.
+CROP_RECIPES: dict[str, CropRecipe] = {"eyes": EYES, **CROPS}
 
 
 def crop_geometry(recipe: str) -> CropRecipe:
@@ -71,38 +48,26 @@ def crop_geometry(recipe: str) -> CropRecipe:
     return CROP_RECIPES[recipe]
 
 
-def crop_matrix(points: np.ndarray, recipe: str = "eyes", size: int = 224) -> np.ndarray:
+def crop_matrix(points: np.ndarray | None, recipe: str = "eyes", size: int = 224, box: Box | None = None) -> np.ndarray:
     """The similarity transform from image coordinates to crop coordinates.
 
     Args:
-        points: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels; `eyes` reads the first two rows only, so (2, 2)
-            is enough for it.
+        points: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels; `eyes` and `megraphau` read the first two rows only,
+            so (2, 2) is enough for them; `box` reads none.
         recipe: a key of `CROP_RECIPES`.
-        size: side of the crop in pixels.
+        size: side of the crop in pixels; a recipe's `native_size` is that of its source.
+        box: (x, y, w, h) of the face in pixels, which the recipe `box` needs and no other reads.
 
     Returns:
         (2, 3) float64 matrix M: crop point = M[:, :2] @ image point + M[:, 2], in the pixel coordinates of this module.
 
     Raises:
-        ValueError: if the points are not finite, are of another shape, or the pupils coincide.
+        ValueError: if the points are not finite, are of another shape, or the pupils coincide; or the box is missing or empty.
     """
     geometry = crop_geometry(recipe)
     if size < 1:
         raise ValueError(f"Expected `size` to be a positive number of pixels, but got {size}.")
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 2 or points.shape[0] < 2:
-        raise ValueError(f"Expected `points` to be of shape (5, 2), pupils first, but got {points.shape}.")
-    if not np.isfinite(points[:2]).all():
-        raise ValueError(f"Expected `points` to be finite pixel coordinates, but got pupils {points[:2].tolist()}.")
-    left, right = points[0], points[1]
-    distance = float(np.hypot(*(right - left)))
-    if distance < 1.0:
-        raise ValueError(f"Expected `points` to hold two different pupils, but they are {distance:.3g} pixels apart.")
-    scale = size / (geometry.side * distance)
-    cosine, sine = (right - left) / distance * scale
-    linear = np.array([[cosine, sine], [-sine, cosine]])
-    target = (np.array(geometry.pupils[0]) + np.array(geometry.pupils[1])) / 2 * size
-    return np.column_stack([linear, target - linear @ ((left + right) / 2)])
+    return geometry.square(points, box).matrix(size)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "reflect") -> np.ndarray:
@@ -134,7 +99,13 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "ref
 
 
 def align(
-    image: np.ndarray, points: np.ndarray, recipe: str = "eyes", size: int = 224, *, border: str = "reflect"
+    image: np.ndarray,
+    points: np.ndarray | None,
+    recipe: str = "eyes",
+    size: int = 224,
+    *,
+    border: str = "reflect",
+    box: Box | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut an aligned face out of an image.
 
@@ -144,12 +115,13 @@ def align(
         recipe: a key of `CROP_RECIPES`.
         size: side of the crop in pixels.
         border: what lies outside the image: "reflect" (mirrored) or "constant" (black).
+        box: (x, y, w, h) of the face, for the recipe `box` only.
 
     Returns:
         crop (size, size, 3) uint8 RGB, and the (2, 3) float64 matrix from image to crop coordinates.
 
     Raises:
-        ValueError: if points, recipe, size or border are not usable.
+        ValueError: if points, recipe, size, border or box are not usable.
     """
-    matrix = crop_matrix(points, recipe, size)
+    matrix = crop_matrix(points, recipe, size, box)
     return warp(image, matrix, size, border=border), matrix

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from auformer.faces.align import CROP_RECIPES
+from auformer.faces.align import EYES
 from auformer.synthetic.canvas import LEFT, TOP, Array, F
 from auformer.synthetic.head import project, rotation
 from auformer.synthetic.identity import Identity
 
-RECIPE = CROP_RECIPES["eyes"]
 POSE_CELLS = 28  # the inverse map is solved on a coarse grid, then enlarged
 
 
@@ -53,9 +52,9 @@ class View:
         turn = rotation(yaw, pitch, roll)
         left, right = np.stack(project(turn, pupils[:, 0], pupils[:, 1], identity["half_width"]), 1).astype(float)
         distance = math.hypot(*(right - left))
-        below = RECIPE.centre_below * distance * np.array([-math.sin(tilt + roll), math.cos(tilt + roll)])
+        below = EYES.centre_below * distance * np.array([-math.sin(tilt + roll), math.cos(tilt + roll)])
         centre = (left + right) / 2 + below + np.array(jitter[:2])
-        side = RECIPE.side * distance * jitter[2]
+        side = EYES.side * distance * jitter[2]
         axes = side * np.array([[math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), math.cos(tilt)]])
         return cls(turn, centre.astype(F), axes.astype(F), identity["half_width"])
 

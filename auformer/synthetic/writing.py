@@ -24,15 +24,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from auformer import __version__
-from auformer.faces.align import CROP_RECIPES
+from auformer.faces.align import EYES
 from auformer.synthetic.clips import DRIFT, LONGEST, PEAK, SHORTEST
 from auformer.synthetic.folder import DatasetFolder
 from auformer.synthetic.labels import expected_rates
 from auformer.synthetic.parameters import DatasetParameters, default_aus
 from auformer.synthetic.sampling import lab_table
 from auformer.synthetic.subject import SubjectJob, render_subject
-
-CROP_RECIPE = "eyes"  # the renderer's own crop before its jitter and roll
 
 
 def render_dataset(
@@ -136,16 +134,16 @@ def label_rates(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[s
 
 def side_file(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, Any]:
     """What the manifest's JSON side file says."""
-    recipe, level = CROP_RECIPES[CROP_RECIPE], lab_table(parameters.lab)["level"]
+    level = lab_table(parameters.lab)["level"]
     side: dict[str, Any] = {
         "format_version": 1,
         "dataset": parameters.dataset,
         "source": "auformer.synthetic: rendered faces, no person is shown",
         "licence": "Apache-2.0",
         "parameters": parameters.as_dict(),
-        "crop_recipe": CROP_RECIPE,
+        "crop_recipe": EYES.name,
         "image_size": [parameters.size, parameters.size],
-        "crop": {"side": recipe.side, "centre_below": recipe.centre_below, "jitter": parameters.jitter, "roll": parameters.roll},
+        "crop": {"side": EYES.side, "centre_below": EYES.centre_below, "jitter": parameters.jitter, "roll": parameters.roll},
         "detector": {"name": "renderer", "version": __version__},
         "rows": len(manifest),
         "subjects": int(manifest["subject"].nunique()),

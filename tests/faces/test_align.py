@@ -64,7 +64,7 @@ class TestMatrix:
             (np.array([(0, 0), (np.nan, 3)]), "eyes", 112, "finite"),
             (np.zeros((5, 3)), "eyes", 112, r"shape \(5, 2\)"),
             (np.zeros((1, 2)), "eyes", 112, r"shape \(5, 2\)"),
-            (np.array([(0, 0), (30, 3)]), "nose", 112, "one of eyes"),
+            (np.array([(0, 0), (30, 3)]), "nose", 112, "one of box, eyes"),
             (np.array([(0, 0), (30, 3)]), "eyes", 0, "positive number of pixels"),
         ],
     )
