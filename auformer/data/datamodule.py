@@ -10,10 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from auformer.aus import parse_au_names
+from auformer.data.clip_rows import clip_rows
 from auformer.data.dataset import AUDataset
 from auformer.data.joining import join_manifests
 from auformer.data.manifest import au_columns
-from auformer.data.parts import count_labels, cut_fold, cut_validation, trainable_aus, usable_rows, with_label_noise
+from auformer.data.parts import count_labels, cut_fold, cut_subjects, cut_validation, trainable_aus, usable_rows, with_label_noise
 from auformer.data.samplers import OrderedSampler, ShuffledSampler, even_batch_size
 from auformer.data.splits import check_disjoint, nested_subset
 from auformer.data.transforms import build_augmentation, image_shape
@@ -37,8 +38,11 @@ class AUDataModule(pl.LightningDataModule):
             `train` where there is one), by number.
         val_fraction: Fraction of the training subjects that becomes the validation part where `val` is not given; 0: none.
         fold: Part to test on: the rows whose column `fold` has this name; the other rows of `train` are trained on.
+        test_subjects: Subjects to test on, like `casme2/sub01`: cut out of `train`, as `fold` is.
         subset: Train on a random subset of the training rows: a number of rows, or a fraction. Smaller ones of one seed lie in larger
             ones. Validation and test parts stay whole.
+        clip_input: Of manifests of clips: `frames` takes every row by itself; `apex`, `difference` (apex minus onset) and `mean:K` (the K
+            frames nearest the apex) make one sample of each clip.
         image_size: Side, or height and width, in pixels.
         batch_size: Rows per batch and process.
         num_workers: Processes that load images; 0: none but this one.
@@ -66,7 +70,9 @@ class AUDataModule(pl.LightningDataModule):
         au_names: str | list[str] | None = None,
         val_fraction: float = 0.2,
         fold: str | None = None,
+        test_subjects: list[str] | None = None,
         subset: int | float | None = None,
+        clip_input: str = "frames",
         image_size: int | list[int] = 112,
         batch_size: int = 16,
         num_workers: int = 0,
@@ -83,7 +89,8 @@ class AUDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.next_epoch = 0  # where training begins; a run that is resumed begins later
         self.augmentation = build_augmentation(self.image_size, augment)
-        self.parts = _read_parts(train, val, test, fold=fold, val_fraction=val_fraction, seed=seed)
+        cut = {"fold": fold, "test_subjects": test_subjects}
+        self.parts = _read_parts(train, val, test, **cut, clip_input=clip_input, val_fraction=val_fraction, seed=seed)
         rows = self.parts.get("train")
         wanted = _wanted_aus(self.parts, au_names)
         if rows is None:
@@ -182,19 +189,26 @@ def _read_parts(
     test: str | list[str] | None,
     *,
     fold: str | None,
+    test_subjects: list[str] | None,
+    clip_input: str,
     val_fraction: float,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
     """The usable rows of each part; no person is in two."""
     if train is None and val is None and test is None:
         raise ValueError("Expected `train`, `val` or `test` to name a manifest, but got none")
-    if fold is not None and (train is None or test is not None):
-        raise ValueError("Expected `fold` together with `train` and without `test`: it cuts the test part out of the training manifests")
+    for name, cut in (("fold", fold), ("test_subjects", test_subjects)):
+        if cut is not None and (train is None or test is not None):
+            raise ValueError(f"Expected `{name}` together with `train` and without `test`: it cuts the test part out of the training manifests")
+    if fold is not None and test_subjects is not None:
+        raise ValueError("Expected either `fold` or `test_subjects`, but got both")
     named = {"train": train, "val": val, "test": test}
     parts = {part: join_manifests(paths) for part, paths in named.items() if paths is not None}
     if fold is not None:
         parts["train"], parts["test"] = cut_fold(parts["train"], fold)
-    parts = {part: usable_rows(rows, part) for part, rows in parts.items()}
+    elif test_subjects is not None:
+        parts["train"], parts["test"] = cut_subjects(parts["train"], test_subjects)
+    parts = {part: clip_rows(usable_rows(rows, part), clip_input) for part, rows in parts.items()}
     if "train" in parts and val is None:
         parts["train"], held_out = cut_validation(parts["train"], val_fraction, seed)
         parts.update({} if held_out is None else {"val": held_out})

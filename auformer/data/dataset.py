@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from auformer.data.checks import require_columns, row_name
+from auformer.data.clip_rows import COMPOSE, FRAMES, compose
 from auformer.data.columns import SIDES
 from auformer.data.images import read_image
 from auformer.data.transforms import image_shape, resize, to_float
@@ -25,7 +26,8 @@ class AUDataset(Dataset):
     """Faces of a manifest with their labels.
 
     Args:
-        frame: Rows whose `status` is `ok`, as `read_manifest` or `join_manifests` gives them. AUs without a column are not annotated.
+        frame: Rows whose `status` is `ok`, as `read_manifest`, `join_manifests` or `clip_rows` gives them. AUs without a column are not
+            annotated.
         root: Folder of the manifest; None for joined manifests, whose rows know theirs.
         au_names: Action units, in the order of the labels.
         image_size: Side, or height and width `(H, W)`, in pixels.
@@ -63,6 +65,8 @@ class AUDataset(Dataset):
         self.sides = _labels(frame, named).reshape(len(frame), -1, 2) if set(named) & set(frame.columns) else None
         self.sources, self.codes, self.rows = _origins(frame, where)
         self.images = frame["image"].tolist()
+        self.further = frame[FRAMES].tolist() if FRAMES in frame.columns else None  # of clips: the pictures beside the apex
+        self.compose = frame[COMPOSE].tolist() if FRAMES in frame.columns else None
         self.root = None if root is None else os.fspath(root)
 
     def __len__(self) -> int:
@@ -74,16 +78,26 @@ class AUDataset(Dataset):
 
     def path(self, row: int) -> str:
         """Where the image of a row lies."""
-        root = self.root if self.root is not None else os.path.dirname(self.source(row))
-        return os.path.join(root, self.images[row])
+        return os.path.join(self._root(row), self.images[row])
+
+    def _root(self, row: int) -> str:
+        """Folder of the manifest that a row is from."""
+        return self.root if self.root is not None else os.path.dirname(self.source(row))
+
+    def _read(self, row: int) -> np.ndarray:
+        """The image of a row, of a clip put together, in the size of the data set."""
+        image = resize(read_image(self.path(row)), self.image_size)
+        if self.further is None or self.compose is None:
+            return image
+        others = [resize(read_image(os.path.join(self._root(row), name)), self.image_size) for name in self.further[row]]
+        return compose(self.compose[row], [image, *others])
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         row, epoch = index if isinstance(index, tuple) else (index, 0)
         try:
-            image = read_image(self.path(row))
+            image, flipped = self._read(row), False
         except ValueError as error:
             raise ManifestError(f"{self.source(row)}, {row_name(int(self.rows[row]))}: {error}") from error
-        image, flipped = resize(image, self.image_size), False
         if self.transform is not None:
             image, flipped = self.transform(image, np.random.default_rng([self.seed, epoch, row]))
         item = {"image": torch.from_numpy(to_float(image)), "label": torch.from_numpy(self.labels[row].astype(np.int64)), "index": row}

@@ -59,6 +59,29 @@ def cut_fold(frame: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame
     return frame[~inside], frame[inside]
 
 
+def cut_subjects(frame: pd.DataFrame, subjects: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Divide rows into those of some subjects and the rest.
+
+    Args:
+        frame: Rows of a manifest.
+        subjects: Names like `casme2/sub01`, data set and subject.
+
+    Returns:
+        The rest, and the rows of the subjects.
+
+    Raises:
+        ManifestError: A subject has no rows, or no other one has any.
+    """
+    names = frame["dataset"].astype(str) + "/" + frame["subject"].astype(str)
+    inside = names.isin(list(subjects)).to_numpy(bool)
+    unknown = sorted(set(subjects) - set(names))
+    if unknown or not inside.any():
+        raise ManifestError(f"Expected `test_subjects` to be like {names.iloc[0]!r}, but {', '.join(unknown) or 'none'} have no rows")
+    if inside.all():
+        raise ManifestError(f"Expected rows of other subjects to train on, but all {len(frame):,} rows are of `test_subjects`")
+    return frame[~inside], frame[inside]
+
+
 def cut_validation(frame: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Divide training rows by subject into training and validation.
 
