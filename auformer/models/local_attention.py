@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
@@ -10,34 +11,40 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def _windows(x: Tensor, window: int) -> Tensor:
-    """The neighbours of every position, a view `(k, k, B, H, W, M)` into one copy of `x (B, H, W, M)` that is zero outside the grid."""
-    half, (height, width) = window // 2, x.shape[1:3]
-    padded = F.pad(x, (0, 0, half, half, half, half))
-    return padded.unfold(1, height, 1).unfold(2, width, 1).permute(1, 2, 0, 4, 5, 3)
-
-
-def _fold(x: Tensor) -> Tensor:
-    """Adjoint of `_windows`: sums `(k, k, B, H, W, M)` back onto the positions `(B, H, W, M)` that they were read from."""
-    window, _, batch, height, width, channels = x.shape
+def _pad(x: Tensor, window: int) -> Tensor:
+    """Zeros around the grid of `x (B, H, W, M)`, as many as a neighbour can lie outside."""
     half = window // 2
-    padded = x.new_zeros(batch, height + 2 * half, width + 2 * half, channels)
-    for i in range(window):
-        for j in range(window):
-            padded[:, i : i + height, j : j + width] += x[i, j]
-    return padded[:, half : half + height, half : half + width]
+    return F.pad(x, (0, 0, half, half, half, half))
 
 
-def _weights(query: Tensor, keys: Tensor) -> Tensor:
-    """Attention weights `(k, k, B, H, W, M)`; neighbours outside the grid get none [ours: masked, not padded with zero keys]."""
-    window = keys.shape[0]
-    inside = _windows(query.new_ones(1, *query.shape[1:3], 1), window)
-    return (query * keys + inside.log()).flatten(0, 1).softmax(0).unflatten(0, (window, window))  # log 0 = -inf
+def _neighbour(padded: Tensor, i: int, j: int, grid: tuple[int, int]) -> Tensor:
+    """Of every position the neighbour in row `i` and column `j` of its window: a view `(B, H, W, M)` into what `_pad` gave."""
+    return padded[:, i : i + grid[0], j : j + grid[1]]
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    weights = _weights(query, _windows(key, window))
-    return (weights * _windows(value, window)).sum((0, 1))
+def _weights(query: Tensor, key: Tensor, window: int) -> Tensor:
+    """Attention weights `(k, k, B, H, W, M)`; neighbours outside the grid get none [ours: masked, not scored as zero keys]."""
+    height, width = query.shape[1:3]
+    scores = query.new_empty(window, window, *query.shape)
+    windows = _pad(key, window).unfold(1, height, 1).unfold(2, width, 1).permute(1, 2, 0, 4, 5, 3)
+    torch.mul(query, windows, out=scores)
+    half = window // 2
+    for i in range(half):  # the neighbour `out` rows or columns away lies outside for the outermost `out` of them
+        out = half - i
+        scores[i, :, :, :out] = -torch.inf
+        scores[-1 - i, :, :, max(0, height - out) :] = -torch.inf
+        scores[:, i, :, :, :out] = -torch.inf
+        scores[:, -1 - i, :, :, max(0, width - out) :] = -torch.inf
+    return scores.flatten(0, 1).softmax(0).unflatten(0, (window, window))
+
+
+def _average(weights: Tensor, padded: Tensor) -> Tensor:
+    """Sum of the neighbours' values by weight, `(B, H, W, M)`: one neighbour after the other, so that nothing wide is formed."""
+    window, _, *shape = weights.shape
+    out = padded.new_zeros(shape)
+    for i, j in product(range(window), repeat=2):
+        out.addcmul_(weights[i, j], _neighbour(padded, i, j, (shape[1], shape[2])))
+    return out
 
 
 class _LocalAttention(torch.autograd.Function):
@@ -47,18 +54,25 @@ class _LocalAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.window = window
-        return _attend(query, key, value, window)
+        return _average(_weights(query, key, window), _pad(value, window))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value = ctx.saved_tensors
-        keys, values = _windows(key, ctx.window), _windows(value, ctx.window)
-        weights = _weights(query, keys)
-        out = (weights * values).sum((0, 1))
-        share = weights * grad  # d loss / d value, per neighbour
-        score = (values - out).mul_(share)  # d loss / d (query * key), per neighbour
-        return (score * keys).sum((0, 1)), _fold(score.mul_(query)), _fold(share), None
+        window, grid, half = ctx.window, (query.shape[1], query.shape[2]), ctx.window // 2
+        weights = _weights(query, key, window)
+        keys, values = _pad(key, window), _pad(value, window)
+        out = _average(weights, values)
+        to_query, to_keys, to_values = torch.zeros_like(query), torch.zeros_like(keys), torch.zeros_like(values)
+        for i, j in product(range(window), repeat=2):
+            share = weights[i, j].mul_(grad)  # d loss / d this neighbour's value
+            score = (_neighbour(values, i, j, grid) - out).mul_(share)  # d loss / d (query * this neighbour's key)
+            to_query.addcmul_(score, _neighbour(keys, i, j, grid))
+            _neighbour(to_keys, i, j, grid).addcmul_(score, query)
+            _neighbour(to_values, i, j, grid).add_(share)
+        inside = slice(half, half + grid[0]), slice(half, half + grid[1])
+        return to_query, to_keys[:, inside[0], inside[1]], to_values[:, inside[0], inside[1]], None
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
@@ -76,4 +90,4 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> T
     with torch.autocast(query.device.type, enabled=False):  # under autocast the maps before it have chosen the type; keep it
         if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
             return _LocalAttention.apply(query, key, value, window)
-        return _attend(query, key, value, window)
+        return _average(_weights(query, key, window), _pad(value, window))
