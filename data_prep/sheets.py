@@ -1,30 +1,19 @@
-"""Spreadsheets of a release, read as plain values: no formula is evaluated, no link followed, no entity expanded.
-
-`.xlsx` goes through openpyxl in its read-only mode, with defusedxml under it; `.xls` through xlrd. Which of the two is decided by the
-file's first bytes, not by its name.
-"""
+"""Tables in the spreadsheets of a release: some columns of one sheet, found by the names in its header."""
 
 from __future__ import annotations
 
-import io
-import itertools
 import math
 import re
-import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from auformer.errors import DatasetLayoutError, require
+from auformer.errors import DatasetLayoutError
 from data_prep.release import Findings
+from data_prep.sheet_files import read_cells
 
-_MOST_ROWS = 1_048_576  # rows of a sheet in Excel 2007 and later
-_MOST_COLUMNS = 16_384
-_LARGEST = 512 * 2**20  # bytes of one part of an .xlsx unpacked; EmotioNet's 24,600 rows of 62 cells take about 60 MiB [ours]
-_DENSEST = 200  # unpacked by packed size; sheets of zeros and ones reach 50, a bomb 1,000 [ours]
-_SMALL = 8 * 2**20  # bytes; below, no factor counts [ours]
+_NOTES = 30  # rows of notes that may stand above a header (SAMM: 13, or none in an older table) [ours]
 
 Place = str | int
 
@@ -45,7 +34,7 @@ def read_sheet(
         columns: name in the result -> the spellings of the header that are accepted (blanks around them, quotes and case do not count),
             or positions from 0 where there is no header.
         sheet: name of the sheet; the first one where None.
-        header: row of the header from 0; None where there is none.
+        header: row of the header from 0, or another of the first 30 where that one lacks a column; None where there is none.
         optional: names whose column may be missing; their cells are then None.
         findings: takes note of formulas without a stored value, which are read as empty.
 
@@ -58,8 +47,13 @@ def read_sheet(
             names those that are there.
         MissingExtraError: openpyxl, defusedxml or xlrd is not installed.
     """
-    title, cells = _read_cells(path, sheet, formulas=False)
-    positions = _positions(cells, columns, header, optional, f"{path.name}, sheet {title!r}")
+    title, cells = read_cells(path, sheet, formulas=False)
+    where = f"{path.name}, sheet {title!r}"
+    if header is None:
+        positions = _given_positions(cells, columns, optional, where)
+    else:
+        header = _header_row(cells, columns, header, optional)
+        positions = _named_positions(cells, columns, header, optional, where)
     first = 0 if header is None else header + 1
     values = {name: [None if at is None or at >= len(row) else row[at] for row in cells[first:]] for name, at in positions.items()}
     frame = pd.DataFrame(values, dtype=object, index=pd.RangeIndex(max(0, len(cells) - first), name="row"))
@@ -104,24 +98,43 @@ def _spelling(value: object) -> str:
     return re.sub(r"[\s_'\"’‘]+", "", cell_text(value)).lower()
 
 
-def _positions(
-    cells: list[tuple], columns: Mapping[str, Sequence[Place]], header: int | None, optional: Collection[str], where: str
+def _given_positions(
+    cells: list[tuple], columns: Mapping[str, Sequence[Place]], optional: Collection[str], where: str
 ) -> dict[str, int | None]:
-    """Name -> position of its column."""
-    if header is None:
-        positions: dict[str, int | None] = {name: int(accepted[0]) for name, accepted in columns.items()}
-        width = max((len(row) for row in cells), default=0)
-        short = [name for name, at in positions.items() if at is not None and at >= width and name not in optional]
-        if short:
-            raise DatasetLayoutError(
-                f"Expected at least {max(at or 0 for at in positions.values()) + 1} columns in {where}, but it has {width}"
-            )
-        return positions
-    heads = cells[header] if header < len(cells) else ()
+    """Name -> position of its column, where there is no header."""
+    width = max((len(row) for row in cells), default=0)
+    positions = {name: int(accepted[0]) for name, accepted in columns.items()}
+    needed = 1 + max(at for name, at in positions.items() if name not in optional)
+    if width < needed:
+        raise DatasetLayoutError(
+            f"Expected at least {needed} columns in {where}, but it has {width}; check that this is the release's own table"
+        )
+    return {name: at if at < width else None for name, at in positions.items()}
+
+
+def _found_columns(heads: tuple, columns: Mapping[str, Sequence[Place]]) -> dict[str, int | None]:
+    """Name -> position of the first column with one of its spellings."""
     found = {_spelling(head): at for at, head in reversed(list(enumerate(heads))) if cell_text(head)}
-    positions = {
+    return {
         name: next((found[_spelling(each)] for each in accepted if _spelling(each) in found), None) for name, accepted in columns.items()
     }
+
+
+def _header_row(cells: list[tuple], columns: Mapping[str, Sequence[Place]], header: int, optional: Collection[str]) -> int:
+    """The row that has all needed columns: the stated one, or else the first; the stated one where none has."""
+    for row in (header, *range(min(_NOTES, len(cells)))):
+        found = _found_columns(cells[row], columns) if row < len(cells) else {}
+        if found and all(at is not None for name, at in found.items() if name not in optional):
+            return row
+    return header
+
+
+def _named_positions(
+    cells: list[tuple], columns: Mapping[str, Sequence[Place]], header: int, optional: Collection[str], where: str
+) -> dict[str, int | None]:
+    """Name -> position of its column, by the header."""
+    heads = cells[header] if header < len(cells) else ()
+    positions = _found_columns(heads, columns)
     missing = [str(columns[name][0]) for name, at in positions.items() if at is None and name not in optional]
     if missing:
         held = ", ".join(repr(cell_text(head)) for head in heads if cell_text(head)) or "nothing"
@@ -136,7 +149,7 @@ def _note_formulas(
     path: Path, sheet: str | None, frame: pd.DataFrame, positions: dict[str, int | None], first: int, findings: Findings
 ) -> None:
     """Take note of the empty cells that hold a formula."""
-    _, cells = _read_cells(path, sheet, formulas=True)
+    _, cells = read_cells(path, sheet, formulas=True)
     for name, at in positions.items():
         for row in frame.index[frame[name].isna()]:
             held = cells[first + row] if first + row < len(cells) else ()
@@ -144,92 +157,3 @@ def _note_formulas(
                 findings.note(
                     "formula without a stored value", place(frame, row), f"{name} is read as empty; save the table in a spreadsheet program"
                 )
-
-
-def _read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, list[tuple]]:
-    """Title of the sheet and its rows, from the first; blank rows at the end are cut off."""
-    if not path.is_file():
-        raise DatasetLayoutError(f"Expected a spreadsheet at {path}, but there is none; check the copy of the release")
-    try:
-        with path.open("rb") as stream:
-            is_zip = stream.read(4) == b"PK\x03\x04"
-        title, rows = (_xlsx if is_zip else _xls)(path, sheet, formulas)
-    except (DatasetLayoutError, ImportError):
-        raise
-    except Exception as error:  # damaged files come out of the parsers as errors of every kind
-        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        raise DatasetLayoutError(
-            f"Expected a spreadsheet at {path}, but it cannot be read ({reason}); copy it again, or save it anew without a password"
-        ) from error
-    while rows and not any(cell_text(value) for value in rows[-1]):
-        rows.pop()
-    return title, rows
-
-
-def _plain(value: Any) -> object:
-    """A cell's value: text without blanks around it, a number, or None."""
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
-
-
-def _rows(rows: Iterator[Sequence[Any]], path: Path) -> list[tuple]:
-    """Rows as tuples, no more than a spreadsheet can have."""
-    kept = [tuple(_plain(value) for value in row[:_MOST_COLUMNS]) for row in itertools.islice(rows, _MOST_ROWS + 1)]
-    if len(kept) > _MOST_ROWS:
-        raise DatasetLayoutError(f"Expected at most {_MOST_ROWS:,} rows in {path}, but it has more; this is no table of a release")
-    return kept
-
-
-def _pick(names: list[str], sheet: str | None, path: Path) -> int:
-    """Which of the sheets."""
-    if not names:
-        raise DatasetLayoutError(f"Expected a sheet in {path}, but it has none")
-    if sheet is None:
-        return 0
-    plain = [name.strip().lower() for name in names]
-    if sheet.strip().lower() not in plain:
-        raise DatasetLayoutError(
-            f"Expected a sheet {sheet!r} in {path}, but it has {', '.join(map(repr, names))}; check that this is the release's own table"
-        )
-    return plain.index(sheet.strip().lower())
-
-
-def _xlsx(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple]]:
-    """A sheet of an `.xlsx`."""
-    openpyxl = require("openpyxl", "prepare")
-    require("defusedxml", "prepare")
-    if not openpyxl.DEFUSEDXML:
-        raise DatasetLayoutError("Expected openpyxl to use defusedxml, but OPENPYXL_DEFUSEDXML turns it off; unset that variable")
-    with zipfile.ZipFile(path) as archive:
-        for part in archive.infolist():
-            dense = part.file_size > _SMALL and part.file_size > _DENSEST * max(1, part.compress_size)
-            if dense or part.file_size > _LARGEST:
-                raise DatasetLayoutError(
-                    f"{path} is refused: its part {part.filename!r} unpacks {part.compress_size:,} to {part.file_size:,} bytes"
-                )
-    book = openpyxl.load_workbook(path, read_only=True, data_only=not formulas, keep_links=False)
-    try:
-        sheets = book.worksheets
-        chosen = sheets[_pick([each.title for each in sheets], sheet, path)]
-        chosen.reset_dimensions()  # the size that the file states may be wrong
-        return chosen.title, _rows(chosen.iter_rows(values_only=True), path)
-    finally:
-        book.close()
-
-
-def _xls(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple]]:
-    """A sheet of an `.xls`, which keeps the formulas' values only; `formulas` makes no difference."""
-    xlrd = require("xlrd", "prepare")
-    with xlrd.open_workbook(str(path), logfile=io.StringIO(), on_demand=True) as book:
-        names = book.sheet_names()
-        chosen = book.sheet_by_index(_pick(names, sheet, path))
-        number = {xlrd.XL_CELL_NUMBER: lambda value: int(value) if float(value).is_integer() else value, xlrd.XL_CELL_BOOLEAN: bool}
-        empty = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR)
-        rows = (
-            [None if cell.ctype in empty else number.get(cell.ctype, str)(cell.value) for cell in chosen.row(row)]
-            for row in range(chosen.nrows)
-        )
-        return chosen.name, _rows(rows, path)
