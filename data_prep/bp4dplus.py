@@ -11,6 +11,7 @@ import pandas as pd
 from auformer.errors import DatasetLayoutError
 from data_prep.coding import Sequence, add_intensities, find_intensity, find_occurrence, read_occurrence, report_gaps
 from data_prep.command import main
+from data_prep.corrections import read_corrections
 from data_prep.folds import ALL_SUBJECTS, with_folds
 from data_prep.frames import PICTURES, frame_number, index_frames, list_members
 from data_prep.pairing import note_unpaired, pair_files, pair_members, pair_nothing, pair_video
@@ -184,8 +185,8 @@ def _pair(
 
 def _known_faults() -> dict[str, tuple[str, str]]:
     """Sequence (`F041/T7`) -> what to do with its rows, and why with the source."""
-    table = pd.read_csv(Path(__file__).with_name("corrections") / f"{RELEASE.name}.csv", dtype=str)
-    return {row: (value, source) for row, value, source in zip(table["row"], table["value"], table["source"], strict=True)}
+    table = read_corrections(RELEASE.name)
+    return {str(row): (value, source) for row, value, source in zip(table["row"], table["value"], table["source"], strict=True)}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Miniature copies of DISFA and DISFA+: a file of intensities per AU, videos of two cameras, pictures of trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
+
+AUS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
+FRAMES = 4  # of each video; the release has 4,845
+FOLDERS = {"left": "Videos_LeftCamera", "right": "Video_RightCamera"}  # plural and singular, as in the release
+
+PLUS_TRIALS = (("SN003", "A1_AU1_TrailNo_1"), ("SN003", "Y_a sad face é"), ("SN010", "A1_AU1_TrailNo_1"))
+
+
+def level(au: int, frame: int, subject: str = "SN001") -> int:
+    """The intensity of an AU in a frame."""
+    return (au * 5 + frame * 3 + int(subject[2:])) % 6
+
+
+def _row(subject: str, sequence: str, frame: int, threshold: int) -> dict[str, object]:
+    row: dict[str, object] = {"subject": subject, "sequence": sequence, "frame": frame}
+    for au in AUS:
+        row |= {f"AU{au}": int(level(au, frame, subject) >= threshold), f"AU{au}_intensity": float(level(au, frame, subject))}
+    return row
+
+
+def write_disfa(
+    root: Path,
+    *,
+    camera: str = "left",
+    threshold: int = 2,
+    frames: int = FRAMES,
+    faces: bool = False,
+    subjects: tuple[str, ...] = ("SN001", "SN021"),
+) -> pd.DataFrame:
+    """A few people, `frames` frames each.
+
+    Args:
+        root: folder of the release.
+        camera: whose videos are written.
+        threshold: of the labels that are expected.
+        frames: of each video; the labels have `FRAMES` lines.
+        faces: show faces.
+        subjects: who.
+
+    Returns:
+        The rows that a reader should give.
+    """
+    rows = []
+    for number, subject in enumerate(subjects):
+        labels = root / "ActionUnit_Labels" / subject
+        labels.mkdir(parents=True)
+        for au in AUS:
+            lines = [f"{frame},{level(au, frame, subject)}" for frame in range(1, FRAMES + 1)]
+            (labels / f"{subject}_au{au}.txt").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8", newline="")
+        video = f"{FOLDERS[camera]}/{camera.capitalize()}Video{subject}_comp.avi"
+        write_video(root / video, [face_picture(number, k) if faces else plain_picture(k) for k in range(1, frames + 1)])
+        for frame in range(1, FRAMES + 1):
+            there = frame <= frames
+            source = {
+                "status": "ok" if there else "no_image",
+                "source": video if there else "",
+                "source_frame": frame - 1 if there else None,
+            }
+            rows.append(_row(subject, camera, frame, threshold) | source | {"source_member": None})
+    return pd.DataFrame(rows)
+
+
+def write_disfaplus(root: Path, *, base: str = "DISFAPlusDataset", threshold: int = 2, faces: bool = False) -> pd.DataFrame:
+    """Two people, three trials; a trial lacks the file of AU20, and the names of pictures begin with 000.
+
+    Returns:
+        The rows that a reader should give.
+    """
+    rows = []
+    for number, (subject, trial) in enumerate(PLUS_TRIALS):
+        labels, images = root / base / "Labels" / subject / trial, root / base / "Images" / subject / trial
+        labels.mkdir(parents=True)
+        lacks = {20} if number == 1 else set()
+        for au in [au for au in AUS if au not in lacks]:
+            lines = ["# frame intensity", *(f"{frame:03d}.jpg   {level(au, frame, subject)}" for frame in range(3))]
+            (labels / f"AU{au}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for frame in range(3):
+            write_picture(images / f"{frame:03d}.jpg", face_picture(number, frame) if faces else plain_picture(frame))
+            row = _row(subject, trial, frame, threshold)
+            for au in lacks:
+                row |= {f"AU{au}": -1, f"AU{au}_intensity": np.nan}
+            source = (images / f"{frame:03d}.jpg").relative_to(root).as_posix()
+            rows.append(row | {"status": "ok", "source": source, "source_frame": None, "source_member": None})
+    return pd.DataFrame(rows)
