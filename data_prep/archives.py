@@ -33,7 +33,7 @@ def list_members(archive: Path) -> dict[str, int]:
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir() and not _is_clutter(member.filename)]
+            members = opened.infolist()
     except (zipfile.BadZipFile, OSError) as error:
         raise DatasetLayoutError(f"Expected a zip archive at {archive}, but it cannot be read ({error}); copy it again") from error
     sizes: dict[str, int] = {}
@@ -42,8 +42,9 @@ def list_members(archive: Path) -> dict[str, int]:
         reason = "two members have this name" if name in sizes else _refusal(member)
         if reason:
             raise DatasetLayoutError(f"{archive}: member {name!r} is refused: {reason}. Request the archive again from its owner")
-        sizes[name] = member.file_size
-    return sizes
+        if not member.is_dir():
+            sizes[name] = member.file_size
+    return {name: size for name, size in sizes.items() if not _is_clutter(name)}
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -86,7 +87,7 @@ def _refusal(member: zipfile.ZipInfo) -> str:
     if _OUTSIDE.search(member.orig_filename.replace("\\", "/")):
         return "its path leads out of the archive"
     kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG):
+    if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
         return "it is a link or a device, no file"
     is_picture = Path(member.filename).suffix.lower() in PICTURES
     return _too_large(member) if is_picture else ""

@@ -16,8 +16,6 @@ _ERRORS = (av.error.FFmpegError, OSError, ValueError)
 def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray | None, str, str]]:
     """Decode a video up to the last frame that is wanted.
 
-    Positions can be trusted up to the first sign of damage only, so nothing behind it is handed out.
-
     Args:
         path: a video file.
         wanted: positions in decoding order, counted from 0, rising, each once.
@@ -28,10 +26,10 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
     """
     left = list(reversed(wanted))
     decoder = _Decoder(path)
-    for position, frame in enumerate(decoder.frames()):
-        if not left:
-            return
-        if position == left[-1]:
+    for position, frame in decoder.frames():
+        while left and left[-1] < position:
+            yield left.pop(), None, *decoder.reason(position)
+        if left and left[-1] == position:
             yield left.pop(), decoder.picture(frame), "ok", ""
         if not left:  # leave before the next frame is decoded
             return
@@ -43,19 +41,26 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
 class _Decoder:
     """The frames of one video in order, and afterwards why there are no more.
 
+    Positions are counted. Frames may be lost in damage, and then those behind it would be shifted. So behind damage the time stamps say
+    the position, from the next whole key frame on; but only if they have agreed with the count so far and the file still holds as many
+    packets as its header says (an AVI file numbers what it finds). If not, nothing more is handed out.
+
     Args:
         path: a video file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.count = 0  # frames decoded
+        self.count = 0  # position of the next frame
         self.promised = 0  # frames by the header, 0 where it does not say
         self.damage = ""
+        self._step = self._start = 0.0  # time stamps per frame, and that of the first
+        self._timed = True  # whether time stamps agree with the count so far
+        self._waiting = False  # for a key frame
         self._reformatter = VideoReformatter()
 
-    def frames(self) -> Iterator[av.VideoFrame]:
-        """Decode until the end, or the first damage."""
+    def frames(self) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode until the end, or until positions cannot be trusted: (position, frame), rising."""
         try:
             with av.open(str(self.path), metadata_errors="replace") as container:
                 if not container.streams.video:
@@ -63,22 +68,56 @@ class _Decoder:
                     return
                 stream = container.streams.video[0]
                 self.promised = stream.frames
-                stream.codec_context.thread_count = 1  # workers share the cores among them
-                stream.codec_context.flags |= Flags.output_corrupt  # a frame that is left out would shift those behind it
-                for frame in container.decode(stream):
-                    if frame.is_corrupt:
-                        self.damage = f"it is damaged at frame {self.count}"
+                self._step = float(1 / (stream.average_rate * stream.time_base)) if stream.average_rate and stream.time_base else 0.0
+                codec = stream.codec_context
+                codec.thread_count = 1  # workers share the cores among them
+                codec.flags |= Flags.output_corrupt  # a frame that is left out would shift those behind it
+                for packet in container.demux(stream):
+                    yield from self._placed(codec, packet)
+                    if packet.is_corrupt or (self.damage and not self._timed):
                         return
-                    yield frame
-                    self.count += 1
         except _ERRORS as error:
-            self.damage = f"it cannot be decoded beyond frame {self.count - 1} ({error})" if self.count else f"it cannot be read ({error})"
+            self._hurt(f"it cannot be read beyond frame {self.count - 1} ({error})" if self.count else f"it cannot be read ({error})")
+
+    def _placed(self, codec: av.VideoCodecContext, packet: av.Packet) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The whole frames that come out of the decoder with a packet, with their positions."""
+        if packet.is_corrupt:  # by the end of the file; decoders do not all notice
+            self._hurt(f"it is damaged at frame {self.count}")
+        try:
+            decoded = codec.decode(None if packet.is_corrupt else packet)
+        except av.error.InvalidDataError:
+            self._hurt(f"it is damaged at frame {self.count}")
+            return
+        for frame in decoded:
+            if frame.is_corrupt:
+                self._hurt(f"it is damaged at frame {self.count}")
+            elif not self._waiting or frame.key_frame:
+                position = self._position(frame)
+                if position >= self.count:
+                    self._waiting, self.count = False, position + 1
+                    yield position, frame
+
+    def _position(self, frame: av.VideoFrame) -> int:
+        """Position of a frame: counted, or by its time stamp behind damage."""
+        if self.count == 0 and not self.damage:
+            self._start = float(frame.pts or 0)
+        timed = -1 if frame.pts is None or not self._step else round((frame.pts - self._start) / self._step)
+        if self.damage:
+            return timed
+        self._timed &= timed == self.count
+        return self.count
+
+    def _hurt(self, message: str) -> None:
+        """Note the first damage, and wait for a key frame."""
+        if not self.damage:
+            self.damage = message
+            self._timed &= self.count > 0 and 0 < self.promised == _count_packets(self.path)
+        self._waiting = True
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame as (H, W, 3) uint8 RGB, turned as the video says."""
         image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4  # degrees against the clock; PyAV knows it since 14
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+        return turned(image, getattr(frame, "rotation", 0))  # PyAV knows it since 14
 
     def reason(self, position: int) -> tuple[str, str]:
         """Status and message of a position that was not reached."""
@@ -87,3 +126,23 @@ class _Decoder:
         if position < self.promised:
             return "unreadable", f"{self.path.name}: it ends after {self.count} of {self.promised} frames; copy it again"
         return "no_image", f"{self.path.name}: it has {self.count} frames"
+
+
+def _count_packets(path: Path) -> int:
+    """How many packets the video in a file has, counted; -1 where it cannot be read to its end."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+    except _ERRORS:
+        return -1
+
+
+def turned(image: np.ndarray, rotation: float) -> np.ndarray:
+    """A frame as it is to be seen.
+
+    Args:
+        image: (H, W, 3).
+        rotation: degrees to turn it against the clock, a multiple of 90 (telephones that were held upright).
+    """
+    turns = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

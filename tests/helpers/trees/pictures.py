@@ -21,7 +21,8 @@ _SHARE = 0.8  # side of the face's square in heights of the picture
 # codec of a video by the suffix of its file
 CODECS = {".avi": "mpeg4", ".mp4": "libx264", ".mkv": "ffv1"}
 _FORMATS = {"ffv1": "bgr0", "mjpeg": "yuvj420p"}
-_OPTIONS = {"mpeg4": {"qscale": "2"}, "libx264": {"crf": "12", "preset": "ultrafast"}}
+_FINE = {"qmin": "1", "qmax": "2"}
+_OPTIONS = {"mpeg4": _FINE, "mjpeg": _FINE, "libx264": {"crf": "12", "preset": "ultrafast"}}
 
 
 @cache
