@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from typing import NamedTuple
 
@@ -68,7 +68,14 @@ def code(text: str, label: str) -> str:
     return f'<pre tabindex="0" role="region" aria-label="{html.escape(label)}"><code>{html.escape(text)}</code></pre>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, notes: Sequence[str] = ()) -> str:
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str,
+    notes: Sequence[str] = (),
+    bold: Collection[tuple[int, int]] = (),
+) -> str:
     """Return a table whose first column names the rows; wider than the screen, it scrolls inside its own frame.
 
     Args:
@@ -76,6 +83,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str,
         rows: texts, K per row; the first is the row's name.
         caption: one line above the table, also its name for screen readers.
         notes: lines below it, such as what a mark means.
+        bold: places (row, column) of cells that stand out, not those of the first column.
 
     Raises:
         ValueError: if a row has another length than the header.
@@ -85,13 +93,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str,
             raise ValueError(f"Expected `rows` to have {len(header)} cells each, as the header, but got {len(row)} in {list(row)}")
     head = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for name in header)
     body = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>' + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>"
-        for row in rows
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{_strong(cell, (i, k) in bold)}</td>" for k, cell in enumerate(row[1:], 1))
+        + "</tr>"
+        for i, row in enumerate(rows)
     )
     below = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
     name = html.escape(caption)
     frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
     return f"{frame}<table><caption>{name}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{below}"
+
+
+def _strong(text: str, bold: bool) -> str:
+    """Return the text of a cell."""
+    return f"<strong>{html.escape(text)}</strong>" if bold else html.escape(text)
 
 
 def figure(light: bytes, dark: bytes | None = None, *, alt: str, caption: str = "") -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from auformer.plots.style import FONT_SIZE, MARKERS, SERIES, SMALL, THEMES, add_title, au_label, au_order, dress_axes, new_figure
+from auformer.plots.style import FONT_SIZE, MARKERS, SERIES, SMALL, THEMES, add_footnote, add_title, au_label, au_order, dress_axes, new_figure
 
 BAR = 0.145  # inches per bar [ours]: twelve AUs with three methods stay on one phone screen and a half
 GAP = 0.13  # inches between AUs [ours]
@@ -29,7 +29,9 @@ def f1_bars(
     *,
     floor: Mapping[str, float | None] | None = None,
     hatched: Collection[str] = (),
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
     title: str | None = None,
+    footnote: str | None = None,
     theme: str = "light",
 ) -> Figure:
     """Draw F1 per AU of several methods as grouped horizontal bars, and under them the mean over AUs.
@@ -38,7 +40,9 @@ def f1_bars(
         scores: label of a method -> AU -> F1 in [0, 1], NaN or None where it is undefined; the same AUs for every method.
         floor: AU -> F1 of an always-positive detector, drawn as a mark across the group.
         hatched: labels whose bars are hatched, because their numbers were not made in this run.
+        intervals: label of a method -> AU, or `MEAN` -> (low, high) in [0, 1], drawn as a line across the end of the bar.
         title: text above the figure.
+        footnote: small text below it.
         theme: "light" or "dark".
 
     Returns:
@@ -54,14 +58,16 @@ def f1_bars(
     pitch = len(scores) * BAR + GAP
     centres = np.arange(len(names) + 1) * pitch
     centres[-1] += GAP  # the mean stands a little apart
-    figure = new_figure(centres[-1] + pitch + 1.0 + 0.3 * bool(title), theme=theme)
+    figure = new_figure(centres[-1] + pitch + 1.0 + 0.3 * bool(title) + 0.4 * bool(footnote), theme=theme)
     axes = figure.subplots()
     dress_axes(axes, theme=theme)
     marks = np.full(len(centres), math.nan) if floor is None else _with_mean(floor, names)
     for row, (label, row_values) in enumerate(table.items()):
         offset = (row - (len(scores) - 1) / 2) * BAR
         colour = SERIES[theme][row % 6]
-        _draw_bars(axes, centres + offset, row_values, label, mark=marks[-1], colour=colour, hatched=label in hatched, theme=theme)
+        ends = _interval_ends((intervals or {}).get(label, {}), names)
+        style = {"mark": marks[-1], "colour": colour, "hatched": label in hatched, "theme": theme}
+        _draw_bars(axes, centres + offset, row_values, label, ends, **style)
     if floor is not None:
         half = len(scores) * BAR / 2 + 0.03
         axes.vlines(marks, centres - half, centres + half, color=THEMES[theme]["ink"], linewidth=2.0, label=FLOOR)
@@ -71,6 +77,7 @@ def f1_bars(
     axes.set(xlim=(0, 100), ylim=(centres[-1] + pitch / 2 + 0.05, centres[0] - pitch / 2), xlabel="F1 x 100, at a probability of 0.5")
     _floor_last_legend(figure, axes, theme=theme)
     add_title(figure, title, theme=theme)
+    add_footnote(figure, footnote, theme=theme)
     return figure
 
 
@@ -99,8 +106,13 @@ def _with_mean(values: Mapping[str, float | None], names: list[str]) -> np.ndarr
     return np.append(row, defined.mean() if defined.size else math.nan)
 
 
+def _interval_ends(intervals: Mapping[str, tuple[float, float]], names: list[str]) -> np.ndarray:
+    """Return both ends x 100 in the order of ``names``, then those of the mean, ``(N + 1, 2)``, NaN where there is no interval."""
+    return 100 * np.array([intervals.get(name, (math.nan, math.nan)) for name in (*names, MEAN)], dtype=float)
+
+
 def _draw_bars(
-    axes: Axes, places: np.ndarray, values: np.ndarray, label: str, *, mark: float, colour: str, hatched: bool, theme: str
+    axes: Axes, places: np.ndarray, values: np.ndarray, label: str, ends: np.ndarray, *, mark: float, colour: str, hatched: bool, theme: str
 ) -> None:
     """Draw one method's bars ``(N + 1,)``, the mean's with its number; an undefined value says so in words; ``mark``: the mean's floor."""
     inks = THEMES[theme]
@@ -118,10 +130,10 @@ def _draw_bars(
     for place, value in zip(places, values, strict=True):
         if math.isnan(value):
             axes.text(1, place, "no positives", va="center", size=SMALL, color=inks["quiet"])
+    axes.hlines(places, ends[:, 0], ends[:, 1], color=inks["ink"], linewidth=1.0)
     if not math.isnan(values[-1]):
-        start = (
-            values[-1] if not values[-1] - 1 < mark < values[-1] + NUMBER else mark
-        )  # the number stands beside the floor's mark, not on it
+        start = values[-1] if math.isnan(ends[-1, 1]) else max(values[-1], ends[-1, 1])
+        start = start if not start - 1 < mark < start + NUMBER else mark  # the number stands beside the floor's mark, not on it
         axes.text(min(start + 1.2, 100 - NUMBER), places[-1], f"{values[-1]:.1f}", va="center", size=SMALL, color=inks["ink"])
 
 

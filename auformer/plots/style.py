@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ DPI = 180  # [ours] 936 px wide: sharp on a phone's display and at 36 rem on a d
 FONT_SIZE = 10.0  # points
 SMALL = 8.5  # points
 GUTTER = 0.07  # inches between pictures [ours]
+FOOTNOTE = 84  # letters per line of small text in the width of a figure
 LINE = 0.155  # inches per line of small text [ours]
 
 # Surfaces and inks of the two page themes; `report.py` uses the same values, so that figures have no visible edge there [ours].
@@ -121,6 +123,13 @@ def add_headline(figure: Figure, title: str | None, *, theme: str) -> None:
     while (width := shown.get_window_extent().width / figure.dpi) > room and length > 3:
         length = min(length - 1, int(length * room / width) + 1)
         shown.set_text(printable(title, length))
+
+
+def add_footnote(figure: Figure, text: str | None, *, theme: str) -> None:
+    """Put small text below everything; None leaves it out. For figures with a layout engine."""
+    if text:
+        shown = textwrap.fill(text, FOOTNOTE)
+        figure.supxlabel(shown, color=THEMES[theme]["quiet"], size=SMALL, x=0.02, ha="left", parse_math=False)
 
 
 def image_bytes(figure: Figure, kind: str = "png") -> bytes:
