@@ -27,7 +27,7 @@ def people_in_two_folds(rows: pd.DataFrame) -> Iterator[Problem]:
         folds.setdefault(who, set()).add(str(fold))
     both = [f"{subject} of {dataset} ({', '.join(sorted(names))})" for (dataset, subject), names in sorted(folds.items()) if len(names) > 1]
     if both:
-        text = f"{len(both):,} people are in more than one fold: {named(both)}; scores on people seen in training say nothing about others"
+        text = f"people in more than one fold: {len(both):,} ({named(both)}); scores on people seen in training say nothing about others"
         yield Problem("person_in_two_folds", "fold", text)
 
 

@@ -94,10 +94,12 @@ def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
     bytes for two people, or in two sequences with different labels, are wrong.
     """
     if found.missing:
-        text = f"{len(found.missing):,} pictures are not there: {named(found.missing)}; copy them, or prepare the data set again"
+        text = f"pictures that are not there: {len(found.missing):,} ({named(found.missing)}); copy them, or prepare the data set again"
         yield Problem("missing_image", "images", text)
     if found.unreadable:
-        yield Problem("unreadable_image", "images", f"{len(found.unreadable):,} pictures cannot be read: {named(found.unreadable, 3)}")
+        yield Problem(
+            "unreadable_image", "images", f"pictures that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})"
+        )
     if len(found.sizes) > 1:
         shown = named([f"{size}: {count:,}" for size, count in found.sizes.items()])
         yield Problem("image_sizes", "images", f"pictures of {len(found.sizes)} sizes ({shown})", wrong=False)
@@ -121,13 +123,13 @@ def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterato
         else:
             harmless += 1
     if strange:
-        text = f"{len(strange):,} pictures are there under several people with the same bytes: {named(strange, 3)}"
+        text = f"the same picture under several people: {len(strange):,} ({named(strange, 3)}); labels or people were mixed up"
         yield Problem("duplicate_image", "images", text)
     if differing:
-        text = f"{len(differing):,} pictures are there in several sequences with the same bytes and different labels: {named(differing, 3)}"
+        text = f"the same picture in several sequences with different labels: {len(differing):,} ({named(differing, 3)})"
         yield Problem("duplicate_image", "images", text)
     if harmless:
-        text = f"{harmless:,} pictures are there more than once, in one sequence or with one label, as where a video repeats frames"
+        text = f"the same picture more than once, in one sequence or with one label, as where a video repeats frames: {harmless:,}"
         yield Problem("duplicate_image", "images", text, wrong=False)
 
 

@@ -48,10 +48,10 @@ def _groups(frame: pd.DataFrame, keys: list[str], labels: np.ndarray, names: lis
     table = pd.DataFrame(labels == 1, columns=names, index=frame.index)
     for key in keys:
         table[f"@{key}"] = frame[key]
-    table["@rows"], table["@ok"], table["@subject"] = 1, ok, frame["dataset"] + "/" + frame["subject"]
+    table["@rows"], table["@ok"], table["@person"] = 1, ok, frame["dataset"] + "/" + frame["subject"]
     grouped = table.groupby([f"@{key}" for key in keys], sort=True)
     sums = grouped[["@rows", "@ok", *names]].sum()
-    people = grouped["@subject"].nunique()
+    people = grouped["@person"].nunique()
     found = []
     for index, row in sums.iterrows():
         values: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)

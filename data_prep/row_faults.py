@@ -101,7 +101,7 @@ def _camera(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
     rows = found.rows
     right = (rows["sequence"].str.lower() == "right").to_numpy(bool)
     for name in [name for name in ("file", "image", "sequence") if name in rows.columns]:
-        right |= rows[name].fillna("").astype(str).str.contains(r"right_?(?:video|camera)", case=False).to_numpy(bool)
+        right = right | rows[name].fillna("").astype(str).str.contains(r"right_?(?:video|camera)", case=False).to_numpy(bool)
     says = any(value == "right" for value in _values(side, "camera"))
     if right.any() or says:
         count = f"{int(right.sum()):,} of {len(rows):,} rows" if right.any() else "the manifest's side file"
