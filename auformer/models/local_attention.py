@@ -25,9 +25,8 @@ def _neighbour(padded: Tensor, i: int, j: int, grid: tuple[int, int]) -> Tensor:
 def _weights(query: Tensor, key: Tensor, window: int) -> Tensor:
     """Attention weights `(k, k, B, H, W, M)`; neighbours outside the grid get none [ours: masked, not scored as zero keys]."""
     height, width = query.shape[1:3]
-    scores = query.new_empty(window, window, *query.shape)
     windows = _pad(key, window).unfold(1, height, 1).unfold(2, width, 1).permute(1, 2, 0, 4, 5, 3)
-    torch.mul(query, windows, out=scores)
+    scores = windows.clone(memory_format=torch.contiguous_format).mul_(query)
     half = window // 2
     for i in range(half):  # the neighbour `out` rows or columns away lies outside for the outermost `out` of them
         out = half - i

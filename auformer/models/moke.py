@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from auformer.models.composed import Composed, Kept, compose
 from auformer.models.local_attention import local_attention
 
 # Bounds [ours]: a number read from a stranger's file must not ask for gigabytes of weights or padding.
@@ -46,21 +47,6 @@ class ExpertMap(nn.Module):
     def extra_repr(self) -> str:
         """Shape of the map, for printing."""
         return f"{self.num_experts} x {tuple(self.weight.shape[1:])} -> {self.weight.shape[0] // self.num_experts}"
-
-
-def block_diagonal(weight: Tensor) -> Tensor:
-    """One dense map that does what N separate ones do.
-
-    Args:
-        weight: One map per expert `(N, O, I, ...)`.
-
-    Returns:
-        `(N*O, N*I, ...)`, zero off the diagonal blocks.
-    """
-    num, outputs, inputs = weight.shape[:3]
-    rest = weight.shape[3:]
-    eye = torch.eye(num, dtype=weight.dtype, device=weight.device).view(num, 1, num, 1, *[1] * len(rest))
-    return (weight.unsqueeze(2) * eye).reshape(num * outputs, num * inputs, *rest)
 
 
 class Carried(NamedTuple):
@@ -105,6 +91,8 @@ class ExpertGroup(nn.Module):
         self.key = ExpertMap(n, r, r) if window else None
         self.value = ExpertMap(n, r, r) if window else None
         self.up = ExpertMap(n, r, dim, gain=0.0)  # zero: a fresh model equals the plain ViT [ours]
+        self._maps = [each for each in self.modules() if isinstance(each, ExpertMap)]
+        self._kept = Kept()
 
     def forward(self, y: Tensor, carried: Carried | None, grid: tuple[int, int]) -> tuple[Tensor, Carried]:
         """Run the experts.
@@ -117,55 +105,39 @@ class ExpertGroup(nn.Module):
         Returns:
             The mean of the experts' outputs `(B, P+T, D)`, zero on prefix tokens [ours], and what goes to the next group.
         """
+        maps = self._composed(None if carried is None else carried.group)
         prefix = y.shape[1] - grid[0] * grid[1]
         z = F.linear(y, self.down.weight, self.down.bias)[:, prefix:]  # (B, T, M); all tokens through one GEMM, without a copy of `y`
-        if carried is not None:
-            z = z + self._own(carried)
+        if carried is not None and maps.own is not None:
+            z = z + F.linear(carried.g, *maps.own)
         m = self._conv(F.gelu(z).unflatten(1, grid), self.conv.weight, self.conv.bias, 1)  # (B, H, W, M)
         total = m
-        if self.dilations:
-            total = total + self._receptive_fields(m)
-        if self.window:
-            total = total + self._context(m)
+        bias = maps.fields_bias
+        for kernel, dilation in zip(maps.fields, self.dilations, strict=True):
+            total = total + self._conv(m, kernel, bias, dilation)
+            bias = None  # one for all of them
+        if maps.context is not None:
+            query, key, value = F.linear(m, *maps.context).chunk(3, -1)
+            total = total + local_attention(query, key, value, self.window)
         g = F.gelu(total).flatten(1, 2)  # (B, T, M)
-        return self._up(g, prefix), Carried(g, self)
-
-    def _own(self, carried: Carried) -> Tensor:
-        """Down-projection of each expert's own previous output `U g + b`, never built at width `D`: `(B, T, M)`."""
-        down, (up, up_bias) = self.down.stacked()[0], carried.group.up.stacked()
-        own = block_diagonal(torch.bmm(down, up))  # (M, M) from (N, R, R)
-        return F.linear(carried.g, own, torch.bmm(down, up_bias.unsqueeze(-1)).flatten())
-
-    def _up(self, g: Tensor, prefix: int) -> Tensor:
-        """Mean of the up-projections of `g (B, T, M)`: one GEMM, `(B, P+T, D)`."""
-        up, up_bias = self.up.stacked()
-        weight, bias = up.transpose(0, 1).flatten(1) / self.num_experts, up_bias.mean(0)  # (D, M), (D,)
-        if not prefix:
-            return F.linear(g, weight, bias)
         # a channel of ones carries the bias, so that rows of zeros give the prefix tokens an exact zero
         rows = F.pad(F.pad(g, (0, 1), value=1.0), (0, 0, prefix, 0))  # (B, P+T, M+1)
-        return F.linear(rows, torch.cat([weight, bias.unsqueeze(1)], 1))
+        return F.linear(rows, maps.up), Carried(g, self)
+
+    def _composed(self, previous: ExpertGroup | None) -> Composed:
+        """The composed maps: kept while predicting, made anew wherever gradients are recorded or the model is compiled."""
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return compose(self, previous)
+        maps = self._maps if previous is None else [*self._maps, previous.up]
+        sources = [tensor for each in maps for tensor in (each.weight, each.bias)]
+        return self._kept.get(sources, lambda: compose(self, previous))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ExpertGroup:
+        """Move or cast the parameters; what was composed of the old ones is let go."""
+        self._kept.drop()
+        return super()._apply(fn, recurse)
 
     def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
         """3x3 convolution of each expert's channels, tokens-major: `(B, H, W, M)` with weight `(N*R, R, 3, 3)`."""
         out = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=dilation, dilation=dilation, groups=self.num_experts)
         return out.permute(0, 2, 3, 1)
-
-    def _receptive_fields(self, m: Tensor) -> Tensor:
-        """MRF: dilated convolutions with `fuse` folded into their kernels, `(B, H, W, M)` to the same."""
-        fuse, bias = self.fuse.stacked()  # (N, R, len(dilations)*R), (N, R)
-        folded = []
-        for part, branch in zip(fuse.chunk(len(self.dilations), 2), self.dilated, strict=True):
-            weight, branch_bias = branch.stacked()  # (N, R, R, 3, 3), (N, R)
-            folded.append(torch.bmm(part, weight.flatten(2)).view_as(weight).flatten(0, 1))
-            bias = bias + torch.bmm(part, branch_bias.unsqueeze(-1)).squeeze(-1)
-        out = self._conv(m, folded[0], bias.flatten(), self.dilations[0])
-        for weight, dilation in zip(folded[1:], self.dilations[1:], strict=True):
-            out = out + self._conv(m, weight, None, dilation)
-        return out
-
-    def _context(self, m: Tensor) -> Tensor:
-        """CA: window attention with each expert's own query, key and value, `(B, H, W, M)` to the same."""
-        maps: tuple[Any, ...] = (self.query, self.key, self.value)
-        query, key, value = (F.linear(m, block_diagonal(each.stacked()[0]), each.bias) for each in maps)
-        return local_attention(query, key, value, self.window)

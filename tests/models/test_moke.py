@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from auformer.models import AUFormer
-from auformer.models.moke import ExpertGroup, ExpertMap, block_diagonal
+from auformer.models.composed import block_diagonal
+from auformer.models.moke import ExpertGroup, ExpertMap
 from tests.helpers import vits
 from tests.helpers.reference import PlainAUFormer
 

@@ -1,0 +1,118 @@
+"""The maps of an expert group as its forward pass applies them, made of its parameters, and kept as long as those do not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def block_diagonal(weight: Tensor) -> Tensor:
+    """One dense map that does what N separate ones do.
+
+    Args:
+        weight: One map per expert `(N, O, I, ...)`.
+
+    Returns:
+        `(N*O, N*I, ...)`, zero off the diagonal blocks.
+    """
+    num, outputs, inputs = weight.shape[:3]
+    rest = weight.shape[3:]
+    eye = torch.eye(num, dtype=weight.dtype, device=weight.device).view(num, 1, num, 1, *[1] * len(rest))
+    return (weight.unsqueeze(2) * eye).reshape(num * outputs, num * inputs, *rest)
+
+
+class Composed(NamedTuple):
+    """Maps over the `M = N*R` channels of all experts at once. What a group does not have is None, or empty.
+
+    Args:
+        own: Down-projection of each expert's own previous output, `(M, M)` and `(M,)`; None in the first group.
+        fields: 3x3 kernels `(M, R, 3, 3)` of the dilated convolutions with the 1x1 `fuse` folded in, one per dilation.
+        fields_bias: Their common bias `(M,)`.
+        context: Query, key and value in one map, `(3M, M)` and `(3M,)`.
+        up: Mean of the up-projections `(D, M+1)`; the last column is the bias, for a channel of ones.
+    """
+
+    own: tuple[Tensor, Tensor] | None
+    fields: tuple[Tensor, ...]
+    fields_bias: Tensor | None
+    context: tuple[Tensor, Tensor] | None
+    up: Tensor
+
+
+def compose(group: Any, previous: Any) -> Composed:
+    """Make the composed maps of a group.
+
+    Args:
+        group: An `ExpertGroup`.
+        previous: The group before it, None for the first.
+    """
+    own = None
+    if previous is not None:
+        down, (up, up_bias) = group.down.stacked()[0], previous.up.stacked()
+        own = block_diagonal(torch.bmm(down, up)), torch.bmm(down, up_bias.unsqueeze(-1)).flatten()  # from (N, R, R) and (N, R, 1)
+    fields, fields_bias = _fields(group) if group.dilations else ((), None)
+    context = None
+    if group.window:
+        maps = group.query, group.key, group.value
+        context = torch.cat([block_diagonal(each.stacked()[0]) for each in maps]), torch.cat([each.bias for each in maps])
+    up, up_bias = group.up.stacked()  # (N, D, R), (N, D)
+    mean = torch.cat([up.transpose(0, 1).flatten(1), up_bias.sum(0).unsqueeze(1)], 1) / group.num_experts
+    return Composed(own, fields, fields_bias, context, mean)
+
+
+def _fields(group: Any) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Kernels and bias of the multi-receptive-field branch with `fuse` folded in."""
+    fuse, bias = group.fuse.stacked()  # (N, R, len(dilations)*R), (N, R)
+    kernels = []
+    for part, branch in zip(fuse.chunk(len(group.dilations), 2), group.dilated, strict=True):
+        weight, branch_bias = branch.stacked()  # (N, R, R, 3, 3), (N, R)
+        kernels.append(torch.bmm(part, weight.flatten(2)).view_as(weight).flatten(0, 1))
+        bias = bias + torch.bmm(part, branch_bias.unsqueeze(-1)).squeeze(-1)
+    return tuple(kernels), bias.flatten()
+
+
+class Kept:
+    """One result and what it was made of: made again when a source is another tensor, or was written to, moved or cast.
+
+    What counts as written to is what torch counts (every in-place operation, also under `no_grad`; not writing through `.data`). The
+    sources of the result are held, so that no other tensor can take their place in memory. Copies and pickles of it are empty.
+    """
+
+    def __init__(self) -> None:
+        self._sources: list[tuple[Tensor, int]] = []
+        self._result: Any = None
+
+    def get(self, sources: Sequence[Tensor], make: Callable[[], Any]) -> Any:
+        """The kept result, or a new one.
+
+        Args:
+            sources: Everything that `make` reads.
+            make: Makes the result; it runs without recording gradients and without autocast, also inside `inference_mode`.
+        """
+        if any(source.is_inference() for source in sources):  # these do not count what is written to them
+            return make()
+        if len(sources) != len(self._sources) or not all(map(_unchanged, self._sources, sources)):
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(sources[0].device.type, enabled=False):
+                self._result = make()
+            self._sources = [(source.detach(), source._version) for source in sources]
+        return self._result
+
+    def drop(self) -> None:
+        """Forget the result and let its sources go."""
+        self._sources, self._result = [], None
+
+    def __deepcopy__(self, memo: dict) -> Kept:
+        return Kept()
+
+    def __reduce__(self) -> tuple:
+        return Kept, ()
+
+
+def _unchanged(kept: tuple[Tensor, int], now: Tensor) -> bool:
+    """Whether a source is what it was."""
+    tensor, version = kept
+    same_place = tensor.data_ptr() == now.data_ptr() and tensor.dtype == now.dtype and tensor.device == now.device
+    return same_place and version == now._version and tensor.shape == now.shape
