@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.evaluation.protocols import Run
+    from auformer.evaluation.jobs import Job
+    from auformer.evaluation.run import Run
     from auformer.evaluation.suite import Suite
 
 CONFIG = "NAME=FILE names the method; several FILEs are several methods"
@@ -37,9 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument("--folds", type=int, default=3, metavar="N", help="folds of ours where there is no column `fold` (default: 3)")
     cross.add_argument("--train", nargs="+", required=True, type=Path, metavar="MANIFEST", help="trained on together")
     cross.add_argument("--test", nargs="+", required=True, type=Path, metavar="MANIFEST", help="each tested on by itself")
-    efficiency.add_argument("--sizes", nargs="+", type=_size, metavar="SIZE", help="frames, or 0.5 for a half (default: 100 1000 5000 10000 1.0)")
+    efficiency.add_argument(
+        "--sizes", nargs="+", type=_size, metavar="SIZE", help="frames, or 0.5 for half (default: 100 1000 5000 10000 1.0)"
+    )
     micro.add_argument("--data", nargs="+", required=True, type=Path, metavar="MANIFEST", help="manifests with clips")
-    micro.add_argument("--protocol", dest="split", choices=("loso", "4fold", "lodo"), default="loso", help="what is left out (default: loso)")
+    micro.add_argument("--protocol", dest="split", choices=("loso", "4fold", "lodo"), default="loso", help="default: loso")
     micro.add_argument("--init", metavar="CHECKPOINT", help="start from the experts of this checkpoint for the AUs that it has")
     suite = words.add_parser("suite", help="protocols, data sets and methods of a YAML file", allow_abbrev=False)
     suite.add_argument("suite", type=Path, metavar="SUITE", help="YAML file; what it renders lies in DIR/data")
@@ -117,7 +120,7 @@ def _chosen(runs: list[Run], words: list[str]) -> list[Run]:
     """The runs whose line has every word."""
     chosen = [one for one in runs if set(words) <= {*one.text().split(), one.name}]
     if not chosen:
-        raise ValueError(f"Expected `--only` to name words that a line of --dry-run has, but none of {len(runs)} runs has {' '.join(words)}")
+        raise ValueError(f"Expected `--only` to name words of one line of --dry-run, but none of {len(runs)} has {' '.join(words)}")
     return chosen
 
 
@@ -128,4 +131,80 @@ def _size(text: str) -> int | float:
 
 def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
     """Render what is missing, run, write the results."""
-    raise NotImplementedError
+    _render(suite, args.jobs)
+    from auformer.evaluation.jobs import make_jobs
+    from auformer.evaluation.machine import commit, machine
+    from auformer.evaluation.run_index import check_claims, forget, restore_lines
+    from auformer.evaluation.runner import claim, finished_line
+    from auformer.evaluation.workers import run_jobs
+
+    data = suite.find_data()
+    jobs = make_jobs(suite, _chosen(suite.runs(data), args.only), data, {"commit": commit(), "machine": machine()})
+    claims = [job.claim for job in jobs]
+    if args.resume:
+        check_claims(suite.out, claims)
+        restore_lines(suite.out)
+    else:
+        forget(suite.out, claims)
+    for job in jobs:
+        claim(job, resume=args.resume)
+    todo = [job for job in jobs if finished_line(job) is None]
+    print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them finished; {suite.out}", flush=True)
+    progress = _Progress(len(todo))
+    run_jobs(todo, args.jobs, progress.report)
+    _write(suite.out, args)
+    return progress.close()
+
+
+class _Progress:
+    """Says what has become of each run.
+
+    Args:
+        total: Runs to do.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.failed: list[str] = []
+        self.elsewhere: list[str] = []
+
+    def report(self, job: Job, line: Mapping[str, Any] | None, error: str | None) -> None:
+        """One run has ended."""
+        self.done += 1
+        text = job.run.text()
+        if error is not None:
+            self.failed.append(f"{text}: {error} ({job.folder / 'log.txt'})")
+        elif line is None:
+            self.elsewhere.append(text)
+        state = "failed" if error is not None else "another process is at it" if line is None else f"{line['seconds']:.0f} s"
+        print(f"[{self.done}/{self.total}] {text}  {state}", flush=True)
+
+    def close(self) -> int:
+        """Say what is missing; the exit code."""
+        if self.elsewhere:
+            print(f"{len(self.elsewhere)} runs are left to another process; the same command again makes tables with them")
+        if self.failed:
+            raise ValueError(f"{len(self.failed)} of {self.total} runs failed:\n  " + "\n  ".join(self.failed))
+        return 0
+
+
+def _render(suite: Suite, workers: int) -> None:
+    """Render the data sets of a suite that are to be rendered and are not there yet."""
+    for name, source in suite.data.items():
+        if source.synth is None or not suite.uses(name):
+            continue
+        from auformer.commands.synth import render
+
+        print(f"data set {name}: {render(source.manifest.parent, source.synth, workers=workers)}", flush=True)
+
+
+def _write(out: Path, args: argparse.Namespace) -> None:
+    """Tables, figures and report of all finished runs of the folder."""
+    from auformer.evaluation.benchmark_results import write_results
+    from auformer.evaluation.run_index import folder_of, read_lines
+
+    lines = list(read_lines(out).values())
+    if not lines:
+        return
+    predictions = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines} if args.bootstrap_ranks else None
+    print(write_results(lines, out / "results", bootstraps=args.bootstraps, rank_predictions=predictions))

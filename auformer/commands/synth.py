@@ -11,7 +11,9 @@ face, nor do the two labs.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 SUBJECTS, FRAMES = 40, 100
 
@@ -50,9 +52,18 @@ def run(args: argparse.Namespace) -> int:
         if args.subjects is None and args.frames is None and args.clips is None:
             return 0
     from auformer.data.manifest import read_manifest
+
+    manifest = _render(args)
+    print(summary(read_manifest(manifest).attrs["side"]))
+    print(manifest)
+    return 0
+
+
+def _render(args: argparse.Namespace) -> Path:
+    """The data set of these options."""
     from auformer.synthetic.writing import render_dataset
 
-    manifest = render_dataset(
+    return render_dataset(
         args.out,
         lab=args.lab,
         subjects=SUBJECTS if args.subjects is None else args.subjects,
@@ -68,9 +79,32 @@ def run(args: argparse.Namespace) -> int:
         roll=not args.no_roll,
         progress=True,
     )
-    print(summary(read_manifest(manifest).attrs["side"]))
-    print(manifest)
-    return 0
+
+
+def render(out: Path, options: Mapping[str, Any], *, workers: int) -> Path:
+    """Render a data set, or find that it is there.
+
+    Args:
+        out: Folder of the data set.
+        options: Options of `auformer synth` by name, as in a suite: `{lab: A, subjects: 30, no_jitter: true}`.
+        workers: Processes.
+
+    Raises:
+        ValueError: There is no such option, its value is wrong, or the folder holds something else.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    add_arguments(parser)
+    words = ["--out", str(out), "--workers", str(workers)]
+    for name, value in options.items():
+        flag = f"--{str(name).replace('_', '-')}"
+        words += [flag] * bool(value) if isinstance(value, bool) else [flag, str(value)]
+    try:
+        args, unknown = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise ValueError(f"Expected options of `auformer synth`, but {error}") from error
+    if unknown or set(options) & {"out", "workers", "sheet"}:
+        raise ValueError(f"Expected options of `auformer synth` that say what is rendered, but got {', '.join(options)}")
+    return _render(args)
 
 
 def _at_least_one(clips: int) -> int:

@@ -53,6 +53,7 @@ class AUDataModule(pl.LightningDataModule):
 
     Attributes:
         au_names (list[str]): Action units, in the order of the labels.
+        labelled (list[str]): Action units asked for, those left out among them.
         au_weights (list[float]): Their weights from the training rows of the run (1 each without training rows).
         parts (dict[str, pandas.DataFrame]): Rows of `train`, `val` and `test`, as far as there are any.
 
@@ -89,10 +90,11 @@ class AUDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.next_epoch = 0  # where training begins; a run that is resumed begins later
         self.augmentation = build_augmentation(self.image_size, augment)
-        cut = {"fold": fold, "test_subjects": test_subjects}
-        self.parts = _read_parts(train, val, test, **cut, clip_input=clip_input, val_fraction=val_fraction, seed=seed)
+        self.parts = _read_parts(
+            train, val, test, fold=fold, test_subjects=test_subjects, clip_input=clip_input, val_fraction=val_fraction, seed=seed
+        )
         rows = self.parts.get("train")
-        wanted = _wanted_aus(self.parts, au_names)
+        self.labelled = wanted = _wanted_aus(self.parts, au_names)
         if rows is None:
             self.au_names, self.au_weights = wanted, [1.0] * len(wanted)
             return
@@ -199,7 +201,7 @@ def _read_parts(
         raise ValueError("Expected `train`, `val` or `test` to name a manifest, but got none")
     for name, cut in (("fold", fold), ("test_subjects", test_subjects)):
         if cut is not None and (train is None or test is not None):
-            raise ValueError(f"Expected `{name}` together with `train` and without `test`: it cuts the test part out of the training manifests")
+            raise ValueError(f"Expected `{name}` together with `train` and without `test`: it cuts the test part out of the training rows")
     if fold is not None and test_subjects is not None:
         raise ValueError("Expected either `fold` or `test_subjects`, but got both")
     named = {"train": train, "val": val, "test": test}

@@ -9,7 +9,7 @@ from typing import Any
 
 from auformer.evaluation import protocols
 from auformer.evaluation.data_facts import DataSet, find_facts
-from auformer.evaluation.protocols import Common, Run
+from auformer.evaluation.run import Common, Run
 from auformer.training.config_files import deep_merge, merged_config
 
 # keys of an entry of `runs`, by protocol; those of all protocols first
@@ -17,7 +17,7 @@ SHARED = ("protocol", "name", "methods", "seeds", "set", "select_on_test")
 KEYS = {
     "within": ("data", "folds"),
     "cross": ("train", "test"),
-    "efficiency": ("data", "sizes", "folds"),
+    "efficiency": ("data", "sizes", "folds", "min_steps"),
     "micro": ("data", "split", "init"),
 }
 NO_INIT = (None, "", "none")
@@ -67,7 +67,8 @@ class Suite:
         names = [self.name_of(entry) for entry in self.entries]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice or not names:
-            raise ValueError(f"Expected `runs` to be entries with a `name` each, but got {', '.join(twice) + ' twice' if twice else 'none'}")
+            got = f"{', '.join(twice)} twice" if twice else "none"
+            raise ValueError(f"Expected `runs` to be entries with a `name` each, but got {got}")
         for entry in self.entries:
             self._check(entry)
 
@@ -78,24 +79,26 @@ class Suite:
 
     def find_data(self) -> dict[str, DataSet]:
         """The data sets, with what is known of those that are there."""
-        used = {name for entry in self.entries for key in ("data", "train", "test") for name in as_list(entry.get(key))}
         return {
             name: DataSet(name, source.manifest, find_facts(source.manifest), source.synth is not None)
             for name, source in self.data.items()
-            if name in used
+            if self.uses(name)
         }
+
+    def uses(self, name: str) -> bool:
+        """Whether an entry names a data set."""
+        return any(name in as_list(entry.get(key)) for entry in self.entries for key in ("data", "train", "test"))
 
     def config_of(self, method: str, entry_name: str) -> dict[str, Any]:
         """The configuration of a method in an entry, plain values as in the YAML file."""
         entry = next(entry for entry in self.entries if self.name_of(entry) == entry_name)
         return self.methods[method].plain(entry.get("set"))
 
-    def checkpoint_of(self, run: Run) -> Path | None:
-        """The checkpoint that a run starts from."""
-        if run.init is None:
-            return None
+    def checkpoint_of(self, run: Run) -> str | None:
+        """The checkpoint that a run starts from, as `load_detector` takes it."""
         entry = next(entry for entry in self.entries if self.name_of(entry) == run.name)
-        return next(Path(self._resolved(str(text))) for text in as_list(entry.get("init")) if text not in NO_INIT and _init_name(text) == run.init)
+        named = {_init_name(text): self._resolved(str(text)) for text in as_list(entry.get("init")) if text not in NO_INIT}
+        return None if run.init is None else named[run.init]
 
     def _resolved(self, text: str) -> str:
         """A checkpoint as `load_detector` takes it: a path relative to the suite, or the name of a packaged or hub one."""
@@ -128,7 +131,8 @@ class Suite:
                 runs += protocols.cross(sets["train"], sets["test"], common)
             elif protocol == "efficiency":
                 sizes = as_list(entry.get("sizes")) or protocols.SIZES
-                runs += [run for one in sets["data"] for run in protocols.efficiency(one, common, sizes=sizes, folds=folds)]
+                steps = {"min_steps": entry.get("min_steps", protocols.MIN_STEPS)}
+                runs += [run for one in sets["data"] for run in protocols.efficiency(one, common, sizes=sizes, folds=folds, **steps)]
             else:
                 runs += protocols.micro(sets["data"], entry.get("split", "loso"), common)
         return runs

@@ -13,6 +13,8 @@
       - {protocol: efficiency, data: bp4d, sizes: [100, 1.0], methods: [auformer], seeds: [0]}
       - {protocol: micro, data: [clips], split: 4fold, init: [null, demo], set: {data.clip_input: difference}}
     fast: {seeds: [0], ...}           # what `--fast` changes, in the same form
+
+An entry of `runs` may have a `name`, and `select_on_test: true`; `base: OTHER.yaml` builds on another suite.
 """
 
 from __future__ import annotations
@@ -51,8 +53,7 @@ def read_suite(path: Path, *, fast: bool = False, out: Path | None = None) -> Su
         told = f"without {', '.join(missing)}" if missing else f"with {', '.join(odd)}"
         raise ValueError(f"Expected {path} to be a suite of `data`, `methods` and `runs` (and `out`, `seeds`, `fast`), but got one {told}")
     folder = path.resolve().parent
-    out = out or Path(content.get("out") or Path("runs") / path.stem)
-    out = out.with_name(f"{out.name}-fast") if fast and content.get("out") is None else out
+    out = out or Path(content.get("out") or Path("runs") / f"{path.stem}{'-fast' if fast else ''}")
     data = {name: _source(str(name), value, folder, out) for name, value in content["data"].items()}
     methods = {str(name): _method(str(name), value, folder) for name, value in content["methods"].items()}
     return Suite(out, data, methods, content["runs"], tuple(as_list(content.get("seeds", 0))), folder)
@@ -87,8 +88,6 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"Expected settings like trainer.max_epochs=5, but got {word!r}")
         settings[name] = yaml.safe_load(value)
     return settings
-
-
 
 
 def sources(manifests: Sequence[Path]) -> dict[str, Source]:

@@ -51,7 +51,10 @@ RULES: dict[str, set[str]] = {
     "auformer.evaluation.predictions": _RUNNING,
     "auformer.evaluation.suite": {*_SCORING, "auformer.training.config_files"},  # the YAML that `auformer fit` takes
     "auformer.evaluation.suite_file": {*_SCORING, "auformer.training.config_files"},
+    "auformer.evaluation.run_index": {*_SCORING, "auformer.training.run_folder"},
+    "auformer.evaluation.jobs": {*_RUNNING, "auformer.training"},
     "auformer.evaluation.runner": {*_RUNNING, "auformer.training"},
+    "auformer.evaluation.workers": {*_RUNNING, "auformer.training"},
     "auformer.inference": {"torch", "av", "cv2", "pandas", "auformer.models", "auformer.faces", *TABLES,
                            "auformer.data.images", "auformer.data.transforms", "auformer.plots", "auformer.report"},
     "auformer.plots": {"matplotlib", "pandas"},

@@ -1,0 +1,104 @@
+"""A configuration of `auformer fit` for programs that decide themselves what is trained on: model, feeding of the data, trainer."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+import yaml
+
+from auformer.data.datamodule import AUDataModule
+from auformer.lit import AUModule
+
+LINKED = {"au_names", "au_weights"}  # the data module tells the model
+DECIDED = ("train", "val", "test", "fold", "test_subjects", "subset", "seed")  # by whoever runs the configuration
+REPLACED = ("train", "test", "seed")  # of those, what a configuration may hold all the same, for `auformer fit`
+FREE = ("num_workers",)  # changes no number
+ELSEWHERE = ("seed_everything", "out", "tune")  # of `auformer fit`; who runs this sees to seeds, folders and thresholds
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """A method: what to build, how to feed and how to train it.
+
+    Attributes:
+        class_path: The module's class, dotted.
+        model: Its arguments, all but action units and their weights.
+        data: Arguments of the data module, all but which rows.
+        fit: Arguments of `auformer.training.fit`: epochs, gradient_clip, precision, patience, validate_every, select.
+        accelerator: Lightning's name of what to compute on.
+    """
+
+    class_path: str
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    fit: Mapping[str, Any]
+    accelerator: str = "auto"
+
+    def plain(self) -> dict[str, Any]:
+        """All that can change a number, in plain values without folders of this machine."""
+        local = self.model.get("checkpoint_path")
+        model = {**self.model, "checkpoint_path": Path(local).name if local else None}
+        data = {name: value for name, value in self.data.items() if name not in FREE}
+        return {"model": {"class_path": self.class_path, "init_args": model}, "data": data, "fit": dict(self.fit)}
+
+    def build(self, data: AUDataModule) -> AUModule:
+        """A new module for the action units of a data module; its weights are drawn from torch's global random state."""
+        return _class_of(self.class_path)(data.au_names, data.au_weights, **self.model)
+
+
+def _class_of(path: str) -> type[AUModule]:
+    """The class of a dotted name that the parser has accepted."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
+    """Check a configuration and fill in defaults.
+
+    Args:
+        content: As YAML gives it, see `auformer.training.config_files.merged_config`.
+
+    Raises:
+        ValueError: A setting is unknown, of another type, or decided elsewhere.
+    """
+    plain = {name: value for name, value in content.items() if name not in ELSEWHERE}
+    data = dict(plain.get("data") or {})
+    fixed = [f"data.{name}" for name in DECIDED if name not in REPLACED and data.get(name) is not None]
+    if fixed:
+        raise ValueError(f"Expected a configuration that leaves the parts of the data to the protocol, but it sets {', '.join(fixed)}")
+    plain["data"] = {name: value for name, value in data.items() if name not in DECIDED}
+    parser = _parser()
+    try:
+        parsed = parser.parse_object(plain)
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        raise ValueError(f"Expected a configuration as `auformer fit` takes it, for one device, but {str(error).strip()}") from error
+    found = yaml.safe_load(parser.dump(parsed, skip_none=False))
+    trainer, model = found["trainer"], found["model"]
+    fit = {
+        "epochs": trainer["max_epochs"], "gradient_clip": trainer["gradient_clip_val"], "precision": trainer["precision"],
+        "validate_every": trainer["check_val_every_n_epoch"], "patience": found["patience"], "select": found["select"],
+    }  # fmt: skip
+    kind = _class_of(model["class_path"])
+    return MethodConfig(f"{kind.__module__}.{kind.__qualname__}", model["init_args"], found["data"], fit, trainer["accelerator"])
+
+
+def _parser() -> jsonargparse.ArgumentParser:
+    """The settings that a method has; the defaults are those of `auformer fit`."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(AUModule, "model", skip=LINKED)
+    parser.set_defaults({"model": {"class_path": "auformer.lit.AUModule"}})
+    parser.add_class_arguments(AUDataModule, "data", skip=set(DECIDED))
+    parser.add_argument("--patience", type=int | None, default=None)
+    parser.add_argument("--select", type=Literal["best", "last"], default="best")
+    parser.add_argument("--trainer.max_epochs", type=int, default=20)
+    parser.add_argument("--trainer.gradient_clip_val", type=float, default=1.0)
+    parser.add_argument("--trainer.precision", type=Literal["32-true", "bf16-mixed", "16-mixed"], default="32-true")
+    parser.add_argument("--trainer.check_val_every_n_epoch", type=int, default=1)
+    parser.add_argument("--trainer.accelerator", type=str, default="auto")
+    parser.add_argument("--trainer.deterministic", type=Literal[True], default=True)
+    return parser
