@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import av
 
 from auformer.errors import DatasetLayoutError
 from data_prep.archives import PICTURES, list_members
 
-__all__ = ["PICTURES", "count_video_frames", "frame_number", "index_frames", "list_members"]
+__all__ = ["PICTURES", "count_video_frames", "frame_number", "index_frames", "list_files", "list_members"]
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$", re.ASCII)
 
@@ -50,6 +51,16 @@ def index_frames(folder: Path) -> dict[int, Path]:
             )
         found[number] = path
     return dict(sorted(found.items()))
+
+
+def list_files(root: Path) -> list[PurePosixPath]:
+    """Every file below a folder, by path relative to it; hidden files and folders are passed over, links to folders not followed."""
+    found = []
+    for base, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        relative = Path(base).relative_to(root)
+        found += [PurePosixPath((relative / name).as_posix()) for name in files if not name.startswith(".")]
+    return sorted(found)
 
 
 def count_video_frames(path: Path) -> int | None:

@@ -1,0 +1,121 @@
+"""`auformer prepare`: the words, the list, the summary, errors as one line, and the same through `python -m data_prep.NAME`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auformer.cli import main
+from auformer.data.manifest import read_manifest
+from data_prep import command, pipeline, readers
+from tests.helpers.trees.tiny import TinyReader, write_tiny
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("release") / "Tiny")
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (pipeline, readers):
+        monkeypatch.setattr(module, "load", lambda name: TinyReader())
+
+
+SUMMARY = """\
+Tiny
+16 rows of 3 subjects in 4 sequences
+12 with a picture, 4 no_face
+
+AU     positives  labelled    rate
+AU1            8        16   0.500
+AU12           4        12   0.333
+
+Found on the way:
+  no face found (4): S1/smile: frame 3; S1/weinen é/1: frame 3; film.mkv: frame 3 ...
+  known faults of tiny: 1 rows corrected
+
+"""
+
+
+def test_the_summary_twice(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["prepare", "tiny", "--root", str(tree), "--out", str(out), "--threshold", "3", "--size", "64"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{SUMMARY}{out / 'manifest.csv'}\n"
+    assert "preparing tiny" in said.err and "16/16" in said.err and "frame" in said.err
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"{SUMMARY}All was there already: {out / 'manifest.csv'}\n"
+    assert main([*words, "--no-corrections"]) == 1
+    assert "corrections (True there, False now)" in capsys.readouterr().err
+
+
+def test_python_m_does_the_same(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tiny.py", "--root", str(tree), "--out", str(tmp_path), "--limit", "2", "--parquet", "--size", "64"])
+    assert command.main("tiny") == 0
+    assert capsys.readouterr().out.startswith("Tiny, the first 2 rows with a picture only\n2 rows of 1 subjects in 1 sequences\n")
+    assert len(read_manifest(tmp_path / "manifest.parquet")) == 2
+
+
+def test_a_dry_run_counts_the_labels(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "tiny", "--root", str(tree), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "16 rows of 3 subjects in 4 sequences\n\nAU " in said and "AU12           4        12   0.333" in said
+    assert said.endswith("Labels only: no picture was opened, nothing was written.\n")
+
+
+def test_the_list_has_every_data_set(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert main(["prepare", "--list"]) == 0
+    said = capsys.readouterr().out
+    for name in readers.names():
+        release = readers.load(name).RELEASE
+        assert release.name == name and f"{name}: {release.title}\n  request   {release.request}\n" in said
+        assert all(line in said for line in release.tree.strip().splitlines())
+
+
+@pytest.mark.parametrize("name", readers.NAMES)
+def test_every_reader_keeps_to_the_interface(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    from auformer.commands.prepare import _parser
+
+    reader = readers.load(name)
+    release = reader.RELEASE
+    assert release.name == name and all((release.title, release.request, release.terms, release.tree, release.frames, release.source))
+    needed = {action.dest for action in _parser(reader)._actions if action.required}
+    args = _parser(reader).parse_args(["--root", "x", "--out", "y"]) if needed == {"root"} else None
+    assert args is not None, f"`auformer prepare {name}` should need --root only, but needs {needed}"
+    for option, default in pipeline.own_options(reader).items():
+        assert getattr(args, option) == default, option
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        ([], "Expected a data set, one of "),
+        (["tiny"], "--root"),
+        (["tiny", "--root", "nowhere"], "Expected `--out`"),
+        (["tiny", "--root", ".", "--out", "x", "--recipe", "face"], "invalid choice"),
+        (["tiny", "--root", ".", "--out", "x", "--camera", "left"], "unrecognized arguments: --camera"),
+    ],
+)
+def test_wrong_words(words: list[str], match: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", *words]) in (1, 2)
+    said = capsys.readouterr().err
+    assert match in said and "Traceback" not in said
+
+
+def test_an_unknown_data_set_is_told_the_known_ones(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert main(["prepare", "gft", "--root", "."]) == 1
+    assert "one of bp4d, disfa," in capsys.readouterr().err
+
+
+def test_help_says_what_to_request_and_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "tiny", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "request   nothing, from nobody" in said and "--threshold" in said and "--no-corrections" in said
+    assert main(["prepare", "--help"]) == 0
+    assert "auformer prepare disfa --root" in capsys.readouterr().out
