@@ -16,6 +16,7 @@ from data_prep.release import Findings
 from data_prep.sheets import cell_number, cell_text
 
 _FOLDER = Path(__file__).resolve().parent / "corrections"
+_ROW = "row "  # start of a value that is another row's
 
 
 def read_corrections(name: str) -> pd.DataFrame:
@@ -41,7 +42,8 @@ def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.
     """
     corrected = frame.copy()
     for each in read_corrections(name).itertuples():
-        if each.row not in frame.index or each.column not in frame.columns:
+        rows = {each.row, int(str(each.value).removeprefix(_ROW)) if str(each.value).startswith(_ROW) else each.row}
+        if not rows <= set(frame.index) or each.column not in frame.columns:
             continue
         old, value = frame.at[each.row, each.column], _value(str(each.value), str(each.column), frame)
         if cell_text(old) == cell_text(value) or not _is_due(str(each.when), old):
@@ -53,9 +55,8 @@ def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.
 
 def _value(text: str, column: str, frame: pd.DataFrame) -> object:
     """What the cell should hold."""
-    if text.startswith("row "):
-        other = int(text[4:])
-        return frame.at[other, column] if other in frame.index else None
+    if text.startswith(_ROW):
+        return frame.at[int(text.removeprefix(_ROW)), column]
     number = cell_number(text)
     return text if number is None else number
 

@@ -48,13 +48,20 @@ def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, l
     except (DatasetLayoutError, ImportError):
         raise
     except Exception as error:  # damaged files come out of the parsers as errors of every kind
-        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+        reason = _reason(error)
         raise DatasetLayoutError(
             f"Expected a spreadsheet at {path}, but it cannot be read ({reason}); copy it again, or save it anew without a password"
         ) from error
     while rows and all(value is None for value in rows[-1]):
         rows.pop()
     return title, rows
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong at the bottom, in a line; openpyxl wraps errors in others that only name the file."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".split("\n")[0][:200]
 
 
 def _plain(value: Any) -> object:
