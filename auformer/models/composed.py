@@ -77,38 +77,47 @@ def _fields(group: Any) -> tuple[tuple[Tensor, ...], Tensor]:
 class Kept:
     """One result and what it was made of: made again when a source is another tensor, or was written to, moved or cast.
 
-    What counts as written to is what torch counts (every in-place operation, also under `no_grad`; not writing through `.data`). The
-    sources of the result are held, so that no other tensor can take their place in memory. Copies and pickles of it are empty.
+    What counts as written to is what torch counts: every in-place operation, also under `no_grad`, but not the steps of its fused
+    optimisers (2.15), nor writing through `.data`. No optimiser steps without gradients: so nothing is kept while a source has one, nor
+    from a forward pass that records them until `open` is called again. The sources of the result are held, so that no other tensor can
+    take their place in memory. Copies and pickles of it hold nothing.
     """
 
     def __init__(self) -> None:
+        self._open = False
+        self.forget()
+
+    def open(self) -> None:
+        """Keep results from now on."""
+        self._open = True
+
+    def close(self) -> None:
+        """Keep nothing until `open`."""
+        self._open = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the result and its sources go."""
         self._sources: list[tuple[Tensor, int]] = []
-        self._result: Any = None
+        self.result: Any = None
 
     def get(self, sources: Sequence[Tensor], make: Callable[[], Any]) -> Any:
         """The kept result, or a new one.
 
         Args:
             sources: Everything that `make` reads.
-            make: Makes the result; it runs without recording gradients and without autocast, also inside `inference_mode`.
+            make: Makes the result; what is kept is made without autocast, and serves outside of `inference_mode` too.
         """
-        if any(source.is_inference() for source in sources):  # these do not count what is written to them
-            return make()
+        if not self._open or any(source.is_inference() or source.grad is not None for source in sources):
+            return make()  # (tensors made in inference mode do not count what is written to them)
         if len(sources) != len(self._sources) or not all(map(_unchanged, self._sources, sources)):
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(sources[0].device.type, enabled=False):
-                self._result = make()
+                self.result = make()
             self._sources = [(source.detach(), source._version) for source in sources]
-        return self._result
+        return self.result
 
-    def drop(self) -> None:
-        """Forget the result and let its sources go."""
-        self._sources, self._result = [], None
-
-    def __deepcopy__(self, memo: dict) -> Kept:
-        return Kept()
-
-    def __reduce__(self) -> tuple:
-        return Kept, ()
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_open": self._open, "_sources": [], "result": None}
 
 
 def _unchanged(kept: tuple[Tensor, int], now: Tensor) -> bool:

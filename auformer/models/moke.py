@@ -125,16 +125,26 @@ class ExpertGroup(nn.Module):
         return F.linear(rows, maps.up), Carried(g, self)
 
     def _composed(self, previous: ExpertGroup | None) -> Composed:
-        """The composed maps: kept while predicting, made anew wherever gradients are recorded or the model is compiled."""
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        """The composed maps: kept while predicting after `eval()`, made anew wherever gradients are recorded or the model is compiled."""
+        if torch.compiler.is_compiling():
+            return compose(self, previous)
+        if self.training or torch.is_grad_enabled():
+            self._kept.close()
             return compose(self, previous)
         maps = self._maps if previous is None else [*self._maps, previous.up]
         sources = [tensor for each in maps for tensor in (each.weight, each.bias)]
         return self._kept.get(sources, lambda: compose(self, previous))
 
+    def train(self, mode: bool = True) -> ExpertGroup:
+        """Set training mode, or with `eval()` the mode in which composed maps are kept."""
+        self._kept.close()
+        if not mode:
+            self._kept.open()
+        return super().train(mode)
+
     def _apply(self, fn: Any, recurse: bool = True) -> ExpertGroup:
         """Move or cast the parameters; what was composed of the old ones is let go."""
-        self._kept.drop()
+        self._kept.forget()
         return super()._apply(fn, recurse)
 
     def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
