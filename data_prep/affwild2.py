@@ -107,8 +107,11 @@ def _read_video(path: Path) -> pd.DataFrame:
         DatasetLayoutError: The file has no header of action units, or a line has other values than -1, 0 and 1.
     """
     try:
-        table = pd.read_csv(path, skip_blank_lines=False, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
-        names = [canonical(str(name)) for name in table.columns]
+        with open(path, encoding="utf-8-sig") as file:
+            names = [canonical(name) for name in file.readline().rstrip().rstrip(",").split(",")]
+        table = pd.read_csv(path, header=None, skiprows=1, skip_blank_lines=False, skipinitialspace=True, low_memory=False)
+        if table.iloc[:, len(names) :].notna().any(axis=None) or table.shape[1] < len(names):
+            raise ValueError(f"{len(names)} names, {table.shape[1]} values in a line")
     except (ValueError, pd.errors.ParserError) as error:
         raise DatasetLayoutError(
             f"{path}: expected a header of action units such as AU1,AU2,AU4 and a line of labels per frame, but it is none ({error}); "
@@ -117,7 +120,7 @@ def _read_video(path: Path) -> pd.DataFrame:
     filled = np.flatnonzero(table.notna().any(axis=1).to_numpy())
     table = table.iloc[: int(filled[-1]) + 1 if filled.size else 0]  # blank lines at the end
     columns: dict[str, np.ndarray] = {"frame": np.arange(1, len(table) + 1)}
-    for name, column in zip(names, table.columns, strict=True):
+    for column, name in enumerate(names):
         values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
         bad = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
         if bad.size:

@@ -53,20 +53,22 @@ _VIDEOS = ("Videos_LeftCamera", "Video_LeftCamera", "*/Videos_LeftCamera", ".")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare feafa`."""
     add = parser.add_argument
-    add("--columns", type=Path, metavar="FILE", help=f"text file with the {VALUES} names of the values, one per line; needed, see above")
+    add(
+        "--columns", type=names_in, metavar="FILE", help=f"text file with the {VALUES} names of the values, one per line; needed, see above"
+    )
     add("--threshold", type=float, default=THRESHOLD, metavar="X", help=f"lowest value that counts as active, to 1 (default: {THRESHOLD})")
     add("--first", type=int, choices=(0, 1), help="number of the first frame of DISFA's videos in FEAFA-B, where the files do not show it")
 
 
 def read(
-    root: Path, findings: Findings, *, columns: Path | None = None, threshold: float = THRESHOLD, first: int | None = None
+    root: Path, findings: Findings, *, columns: str | None = None, threshold: float = THRESHOLD, first: int | None = None
 ) -> pd.DataFrame:
     """One row per label file.
 
     Args:
         root: Folder of the release.
         findings: Take what is met.
-        columns: Text file with the names of the 24 values.
+        columns: Names of the 24 values with commas between them, as `names_in` reads them from a file.
         threshold: Lowest value that counts as active, in (0, 1].
         first: Number of a video's first frame; None to see it from the label files.
 
@@ -80,7 +82,7 @@ def read(
         raise DatasetLayoutError(UNKNOWN_ORDER)
     if not 0 < threshold <= 1:
         raise ValueError(f"Expected `threshold` to be above 0 and at most 1, but got {threshold}")
-    names = read_columns(columns)
+    names = parse_columns(columns)
     patterns = ("FEAFA-[AB]/*/*.auw", "*.output/*.auw", "*/FEAFA-[AB]/*/*.auw")
     base = find_path(root, *patterns, what="label files such as 00000001.auw").parents[1]
     bases = sorted(base.parent.glob("FEAFA-[AB]")) if base.name.startswith("FEAFA-") else [base]
@@ -108,18 +110,30 @@ def _folds(subjects: list[str]) -> dict[str, str | None]:
     return fold_of(RELEASE.name, set(subjects) - set(disfa)) | fold_of("disfa", disfa)
 
 
-def read_columns(path: Path) -> list[tuple[str, str] | None]:
-    """Action unit and side of each of the 24 values, None for those to leave out.
+def names_in(path: str) -> str:
+    """The names in a text file, with commas between them, so that options and side files name no folder.
 
     Args:
         path: Text file with a name per line; blank lines and lines that begin with `#` do not count.
 
     Raises:
+        ArgumentTypeError: The file cannot be read.
+    """
+    try:
+        return ",".join(line.strip() for line in read_lines(Path(path)) if line.strip() and not line.strip().startswith("#"))
+    except (DatasetLayoutError, OSError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def parse_columns(columns: str) -> list[tuple[str, str] | None]:
+    """Action unit and side of each of the 24 values, None for those to leave out.
+
+    Raises:
         DatasetLayoutError: There are not 24 names, one is unknown, or an action unit is there twice or both with and without sides.
     """
-    names = [line.strip() for line in read_lines(path) if line.strip() and not line.strip().startswith("#")]
+    names = [name.strip() for name in columns.split(",")]
     if len(names) != VALUES:
-        raise DatasetLayoutError(f"{path}: expected {VALUES} names, one per value, but got {len(names)}; write - for a value to leave out")
+        raise DatasetLayoutError(f"`--columns`: expected {VALUES} names, one per value, but got {len(names)}; write - for one to leave out")
     found: list[tuple[str, str] | None] = []
     for name in names:
         match = _NAME.fullmatch(name)
@@ -129,16 +143,16 @@ def read_columns(path: Path) -> list[tuple[str, str] | None]:
         try:
             found.append((canonical(match.group(1)), match.group(2) or ""))
         except ValueError as error:
-            raise DatasetLayoutError(f"{path}: expected AU12, AU12_left, AU12_right or -, but got {name!r}") from error
+            raise DatasetLayoutError(f"`--columns`: expected AU12, AU12_left, AU12_right or -, but got {name!r}") from error
     known = [one for one in found if one is not None]
     for au in dict.fromkeys(au for au, _ in known):
         sides = sorted(other for name, other in known if name == au)
         if sides not in ([""], ["left", "right"]):
             raise DatasetLayoutError(
-                f"{path}: expected {au} once, or as {au}_left and {au}_right, but got {len(sides)} of it; give a value - instead"
+                f"`--columns`: expected {au} once, or as {au}_left and {au}_right, but got {len(sides)} of it; give a value - instead"
             )
     if not known:
-        raise DatasetLayoutError(f"{path}: expected at least one action unit, but all values are left out")
+        raise DatasetLayoutError("`--columns`: expected at least one action unit, but all values are left out")
     return found
 
 
