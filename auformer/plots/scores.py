@@ -14,7 +14,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from auformer.plots.style import FONT_SIZE, MARKERS, SERIES, SMALL, THEMES, add_footnote, add_title, au_label, au_order, dress_axes, new_figure
+from auformer.plots.style import (
+    FONT_SIZE,
+    MARKERS,
+    SERIES,
+    SMALL,
+    THEMES,
+    add_footnote,
+    add_title,
+    au_label,
+    au_order,
+    dress_axes,
+    new_figure,
+)
 
 BAR = 0.145  # inches per bar [ours]: twelve AUs with three methods stay on one phone screen and a half
 GAP = 0.13  # inches between AUs [ours]
@@ -130,7 +142,8 @@ def _draw_bars(
     for place, value in zip(places, values, strict=True):
         if math.isnan(value):
             axes.text(1, place, "no positives", va="center", size=SMALL, color=inks["quiet"])
-    axes.hlines(places, ends[:, 0], ends[:, 1], color=inks["ink"], linewidth=1.0)
+    if not np.isnan(ends).all():
+        axes.hlines(places, ends[:, 0], ends[:, 1], color=inks["ink"], linewidth=1.0)
     if not math.isnan(values[-1]):
         start = values[-1] if math.isnan(ends[-1, 1]) else max(values[-1], ends[-1, 1])
         start = start if not start - 1 < mark < start + NUMBER else mark  # the number stands beside the floor's mark, not on it

@@ -53,9 +53,9 @@ def training_size_curves(
         places = np.array([list(sizes).index(size) for size in points]) + shift
         order = np.argsort(places)
         table = 100 * np.array(list(points.values()), dtype=float).reshape(-1, 3)[order]
-        style = {"color": SERIES[theme][row % 6]}
-        axes.plot(places[order], table[:, 0], marker=MARKERS[row % 6], markersize=6, linewidth=1.6, label=label, **style)
-        axes.vlines(places[order], table[:, 1], table[:, 2], linewidth=1.2, **style)
+        colour = SERIES[theme][row % 6]
+        axes.plot(places[order], table[:, 0], marker=MARKERS[row % 6], markersize=6, linewidth=1.6, label=label, color=colour)
+        axes.vlines(places[order], table[:, 1], table[:, 2], linewidth=1.2, color=colour)
         last = table[-1, 0] if len(table) else math.nan
         if not math.isnan(last):
             axes.annotate(f"{last:.1f}", (places[order][-1], last), (7, -3), textcoords="offset points", size=SMALL, color=inks["ink"])
