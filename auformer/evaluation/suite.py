@@ -97,12 +97,13 @@ class Suite:
     def checkpoint_of(self, run: Run) -> str | None:
         """The checkpoint that a run starts from, as `load_detector` takes it."""
         entry = next(entry for entry in self.entries if self.name_of(entry) == run.name)
-        named = {_init_name(text): self._resolved(str(text)) for text in as_list(entry.get("init")) if text not in NO_INIT}
+        named = {_init_parts(str(text))[0]: self._resolved(str(text)) for text in as_list(entry.get("init")) if text not in NO_INIT}
         return None if run.init is None else named[run.init]
 
     def _resolved(self, text: str) -> str:
         """A checkpoint as `load_detector` takes it: a path relative to the suite, or the name of a packaged or hub one."""
-        return text if text == "demo" or "://" in text else str(self.folder / text)
+        path = _init_parts(text)[1]
+        return path if path == "demo" or "://" in path else str(self.folder / path)
 
     def runs(self, data: Mapping[str, DataSet]) -> list[Run]:
         """All runs.
@@ -123,7 +124,7 @@ class Suite:
         sets = {key: [data[one] for one in as_list(entry.get(key))] for key in ("data", "train", "test")}
         runs = []
         for text in as_list(entry.get("init")) or [None]:
-            common = Common(methods, seeds, name, None if text in NO_INIT else _init_name(text))
+            common = Common(methods, seeds, name, None if text in NO_INIT else _init_parts(str(text))[0])
             folds = entry.get("folds", protocols.FOLDS)
             if protocol == "within":
                 runs += [run for one in sets["data"] for run in protocols.within(one, common, folds=folds)]
@@ -182,7 +183,13 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _init_name(text: Any) -> str:
-    """What a checkpoint is called: `demo`, the folder of an `adapter.safetensors`, or the file's own name."""
-    path = Path(str(text))
-    return path.parent.name if path.stem in ("adapter", "best", "last") and path.parent.name else path.stem
+def _init_parts(text: str) -> tuple[str, str]:
+    """Name and path of `NAME=CHECKPOINT` or `CHECKPOINT`: by itself, `demo`, the folder of an `adapter.safetensors`, or the file's name.
+
+    >>> _init_parts("runs/bp4d/adapter.safetensors"), _init_parts("macro=runs/a.ckpt")
+    (('bp4d', 'runs/bp4d/adapter.safetensors'), ('macro', 'runs/a.ckpt'))
+    """
+    name, _, place = text.rpartition("=")
+    path = Path(place)
+    own = path.parent.name if path.stem in ("adapter", "best", "last") and path.parent.name else path.stem
+    return name or own, place

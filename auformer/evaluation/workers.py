@@ -63,13 +63,20 @@ def _share(waiting: list[Job], workers: int, report: Report) -> None:
             theirs.close()
             processes[mine] = process
         _deal(waiting, processes, report)
+        _end(processes, politely=True)
     finally:
         _set("OMP_NUM_THREADS", before)
-        for pipe, process in processes.items():
-            pipe.close()
+        _end(processes, politely=False)
+
+
+def _end(processes: dict[Any, Any], *, politely: bool) -> None:
+    """End processes: those that wait for a job leave when their pipe is closed, others are terminated."""
+    for pipe, process in processes.items():
+        pipe.close()
+        if not politely:
             process.terminate()
-        for process in processes.values():
-            process.join(FAREWELL)
+    for process in processes.values():
+        process.join(FAREWELL)
 
 
 def _deal(waiting: list[Job], processes: dict[Any, Any], report: Report) -> None:
