@@ -8,8 +8,7 @@ import pytest
 
 from auformer.data.splits import PUBLISHED_PARTS
 from data_prep.published import published
-from data_prep.verify import check_manifest
-from tests.helpers.published_rows import BP4D_AUS, DISFA_AUS, PUBLISHED, published_rows, with_intensities
+from tests.helpers.published_rows import BP4D_AUS, DISFA_AUS, PUBLISHED, check, notes, problems, published_rows, with_intensities
 
 AUS = {"bp4d": [f"AU{au}" for au in BP4D_AUS], "disfa": [f"AU{au}" for au in DISFA_AUS]}
 
@@ -29,30 +28,11 @@ def disfa() -> pd.DataFrame:
     return published_rows("disfa")
 
 
-def check(frame: pd.DataFrame, **side: object) -> tuple[dict[str, str], dict[str, str], dict]:
-    """Kinds of what is wrong with their texts, the same of the notes, and the report."""
-    frame = frame.copy()
-    frame.attrs = {"side": side}
-    report = check_manifest(frame, None)
-    assert len({entry["kind"] for entry in report["problems"]}) == len(report["problems"]), report["problems"]
-    return ({entry["kind"]: entry["text"] for entry in report[key]} for key in ("problems", "notes")), report  # type: ignore[return-value]
-
-
-def problems(frame: pd.DataFrame, **side: object) -> dict[str, str]:
-    (wrong, _), _ = check(frame, **side)
-    return wrong
-
-
-def notes(frame: pd.DataFrame) -> dict[str, str]:
-    (_, known), _ = check(frame)
-    return known
-
-
 # what passes ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_published_numbers_pass(either: pd.DataFrame) -> None:
-    (wrong, known), report = check(either)
+    wrong, known, report = check(either)
     assert wrong == {} and set(known) == {"no_images"}
     dataset = either["dataset"].iloc[0]
     entry = report["published"][0]
@@ -89,7 +69,7 @@ def test_a_part_of_a_release_is_compared_where_it_is_whole(either: pd.DataFrame)
     dataset = either["dataset"].iloc[0]
     last = list(PUBLISHED_PARTS[dataset])[-1]
     some = either[~either["subject"].isin(PUBLISHED_PARTS[dataset][last][1:])]
-    (wrong, known), report = check(some.reset_index(drop=True))
+    wrong, known, report = check(some.reset_index(drop=True))
     assert wrong == {} and f"{last} (1 of {len(PUBLISHED_PARTS[dataset][last])} subjects)" in known["partial"]
     assert [part["complete"] for part in report["published"][0]["parts"]] == [True, True, False]
     broken = some.reset_index(drop=True)
@@ -224,38 +204,6 @@ def test_permuted_au_files_and_dropped_frames(bp4d: pd.DataFrame) -> None:
     frame = bp4d.assign(AU12=bp4d["AU1"], AU1=bp4d["AU12"])[np.arange(len(bp4d)) % 500 != 0].reset_index(drop=True)
     wrong = problems(frame)
     assert set(wrong) == {"permuted_aus", "dropped_frames"} and "AU12 has the published counts of AU1" in wrong["permuted_aus"]
-
-
-def test_swapped_parts(either: pd.DataFrame) -> None:
-    first, _, last = PUBLISHED_PARTS[either["dataset"].iloc[0]]
-    swapped = either.assign(fold=either["fold"].replace({first: last, last: first}))
-    wrong = problems(swapped)
-    assert set(wrong) == {"fold_naming"} and f"fold {first} holds the subjects of {last}" in wrong["fold_naming"]
-    unnamed = swapped.assign(subject="person " + either["subject"])  # the counts tell, where names do not
-    wrong = problems(unnamed)
-    assert set(wrong) == {"fold_naming"} and f"fold {first} has the counts of the published part {last}" in wrong["fold_naming"]
-    assert problems(unnamed.assign(fold=either["fold"])) == {}
-
-
-def test_folds_numbered_as_others_do(either: pd.DataFrame) -> None:
-    first, second, last = PUBLISHED_PARTS[either["dataset"].iloc[0]]
-    for numbers, text in (
-        ({first: "fold3", second: "fold2", last: "fold1"}, "as ME-GraphAU does"),
-        ({first: "0", second: "1", last: "2"}, "as FG-Net does"),
-        ({first: "1", second: "2", last: "3"}, "neither as ME-GraphAU does nor as FG-Net does"),
-    ):
-        frame = either.assign(fold=either["fold"].replace(numbers))
-        assert problems(frame) == {} and text in notes(frame)["fold_naming"]
-
-
-def test_another_division(either: pd.DataFrame) -> None:
-    parts = PUBLISHED_PARTS[either["dataset"].iloc[0]]
-    first, second = list(parts)[:2]
-    someone = parts[first][0]
-    moved = either.assign(fold=either["fold"].mask(either["subject"] == someone, second))
-    assert f"but {someone} are in other ones" in problems(moved)["other_partition"]
-    own = moved.assign(fold=moved["fold"].replace({name: f"mine {name}" for name in parts}))
-    assert problems(own) == {} and "not comparable with others fold by fold" in notes(own)["other_partition"]
 
 
 def drop(frame: pd.DataFrame, subject: str, keep: int) -> pd.DataFrame:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from auformer.data.manifest import validate_manifest
 from auformer.data.splits import PUBLISHED_PARTS
+from data_prep.verify import check_manifest
 
 # Positives per part as printed (MDHR's lists); typed in here a second time, so that a slip in the package's table shows.
 BP4D_AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
@@ -63,3 +66,23 @@ def with_intensities(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         active = frame[f"AU{au}"].to_numpy() == 1
         frame[f"AU{au}_intensity"] = np.where(active, rng.integers(2, 6, len(frame)), rng.integers(0, 2, len(frame))).astype(float)
     return frame
+
+
+def check(frame: pd.DataFrame, **side: object) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+    """What `verify` says is wrong (kind -> text), what it notes, and its whole report; pictures are not opened."""
+    frame = frame.copy()
+    frame.attrs = {"side": side}
+    report = check_manifest(frame, None)
+    assert len({entry["kind"] for entry in report["problems"]}) == len(report["problems"]), report["problems"]
+    wrong, known = ({entry["kind"]: entry["text"] for entry in report[key]} for key in ("problems", "notes"))
+    return wrong, known, report
+
+
+def problems(frame: pd.DataFrame, **side: object) -> dict[str, str]:
+    """Kinds of what is wrong, with their texts."""
+    return check(frame, **side)[0]
+
+
+def notes(frame: pd.DataFrame) -> dict[str, str]:
+    """Kinds of what is noted, with their texts."""
+    return check(frame)[1]
