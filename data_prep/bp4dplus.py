@@ -73,7 +73,7 @@ def read(root: Path, findings: Findings, *, source: str = "auto", corrections: b
         DatasetLayoutError: The tree or a file of it is not as expected, or an archive holds what it should not.
     """
     labels = find_occurrence(root)
-    pictures = _find_pictures(root, source)
+    pictures = _find_pictures(root, source, {*TASKS, *(task for _, task in labels)})
     faults = _known_faults() if corrections else {}
     for where in [where for where in map("/".join, labels) if faults.get(where, ("", ""))[0] == "absent"]:
         findings.correct(RELEASE.name, where, f"passed over: {faults[where][1]}")
@@ -126,7 +126,7 @@ def columns_of(header: list[str], path: Path) -> dict[str, int]:
     return {f"AU{number}": position for position, number in enumerate(COLUMNS, start=1)}
 
 
-def _find_pictures(root: Path, source: str) -> dict[Sequence, tuple[Path, dict[int, str] | None]]:
+def _find_pictures(root: Path, source: str, tasks: set[str]) -> dict[Sequence, tuple[Path, dict[int, str] | None]]:
     """Sequence -> archive and its members by number, or a folder or a video and None."""
     images = [f"{folder}{_SUBJECT}.zip" for folder in _FOLDERS] + [f"{folder}{_SUBJECT}/T*" for folder in _FOLDERS]
     videos = [f"{folder}{_SUBJECT}_T*.mp4" for folder in ("", "*/", "*/*/")]
@@ -139,14 +139,14 @@ def _find_pictures(root: Path, source: str) -> dict[Sequence, tuple[Path, dict[i
     for path in sorted(first.parent.iterdir()):
         match = _VIDEO.fullmatch(path.name)
         if first.suffix == ".zip" and re.fullmatch(r"[FM]\d{3}\.zip", path.name):
-            found.update({(path.stem, task): (path, members) for task, members in _members(path).items()})
+            found.update({(path.stem, task): (path, members) for task, members in _members(path, tasks).items()})
         elif first.suffix == ".mp4" and match:
             found[(match.group(1).upper(), match.group(2).upper())] = (path, None)
     return found
 
 
-def _members(archive: Path) -> dict[str, dict[int, str]]:
-    """Task -> number -> member of an archive.
+def _members(archive: Path, wanted: set[str]) -> dict[str, dict[int, str]]:
+    """Task -> number -> member of an archive, for the tasks that are wanted.
 
     Raises:
         DatasetLayoutError: Two pictures of a task have one number.
@@ -154,7 +154,7 @@ def _members(archive: Path) -> dict[str, dict[int, str]]:
     tasks: dict[str, dict[int, str]] = {}
     for name in list_members(archive):
         match, number = _MEMBER.fullmatch(name), frame_number(name)
-        if match is None or number is None or Path(name).suffix.lower() not in PICTURES:
+        if match is None or match.group(1) not in wanted or number is None or Path(name).suffix.lower() not in PICTURES:
             continue
         pictures = tasks.setdefault(match.group(1), {})
         if number in pictures:

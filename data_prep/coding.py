@@ -65,7 +65,10 @@ def find_occurrence(root: Path) -> dict[Sequence, Path]:
     patterns = [f"{folder}/[FM][0-9][0-9][0-9]_T*.csv" for folder in OCCURRENCE_FOLDERS]
     folder = find_path(root, *patterns, what="occurrence tables such as F001_T1.csv").parent
     found = {sequence_of(path.name): path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv"}
-    return {sequence: path for sequence, path in found.items() if sequence is not None}
+    labels = {sequence: path for sequence, path in found.items() if sequence is not None}
+    if not labels:
+        raise DatasetLayoutError(f"Expected occurrence tables such as F001_T1.csv in {folder}, but no name there is like that")
+    return labels
 
 
 def read_occurrence(path: Path, columns_of: Callable[[list[str], Path], Mapping[str, int]]) -> pd.DataFrame:

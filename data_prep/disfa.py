@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.aus import AU_SETS
+from auformer.errors import DatasetLayoutError
 from data_prep.codes import read_codes
 from data_prep.command import main
 from data_prep.folds import with_folds
@@ -92,6 +93,8 @@ def _find_labels(root: Path) -> dict[str, dict[str, Path]]:
         match = _LABELS.fullmatch(path.name)
         if match:
             found.setdefault(path.parent.name, {})[f"AU{int(match.group(1))}"] = path
+    if not found:
+        raise DatasetLayoutError(f"Expected label files such as SN001_au1.txt in {first.parent.parent}, but no name there is like that")
     return found
 
 

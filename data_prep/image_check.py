@@ -90,8 +90,8 @@ def _look(path: Path) -> tuple[str, str, str]:
 def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
     """What is wrong with the pictures.
 
-    Pictures of one person's sequence with the same bytes are only noted, even where their labels differ: videos repeat frames. The same
-    bytes for two people, or in two sequences with different labels, are wrong.
+    The same bytes for two people are wrong, and for one person with different labels, unless they are neighbours in one sequence: videos
+    repeat frames. Others are only noted.
     """
     if found.missing:
         text = f"pictures that are not there: {len(found.missing):,} ({named(found.missing)}); copy them, or prepare the data set again"
@@ -118,19 +118,25 @@ def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterato
         rows = frame.iloc[group]
         if len({who[row] for row in group}) > 1:
             strange.append(_pair(rows))
-        elif len(rows[["dataset", "sequence"]].drop_duplicates()) > 1 and len(rows[names].drop_duplicates()) > 1:
+        elif len(rows[names].drop_duplicates()) > 1 and not _neighbours(rows):
             differing.append(_pair(rows))
         else:
             harmless += 1
     if strange:
-        text = f"the same picture under several people: {len(strange):,} ({named(strange, 3)}); labels or people were mixed up"
+        text = f"the same picture under several people: {len(strange):,} ({named(strange, 3)}); mixed up, or twice in the release"
         yield Problem("duplicate_image", "images", text)
     if differing:
-        text = f"the same picture in several sequences with different labels: {len(differing):,} ({named(differing, 3)})"
+        text = f"the same picture with different labels: {len(differing):,} ({named(differing, 3)})"
         yield Problem("duplicate_image", "images", text)
     if harmless:
-        text = f"the same picture more than once, in one sequence or with one label, as where a video repeats frames: {harmless:,}"
+        text = f"the same picture more than once, in neighbouring frames or with one label, as where a video repeats frames: {harmless:,}"
         yield Problem("duplicate_image", "images", text, wrong=False)
+
+
+def _neighbours(rows: pd.DataFrame) -> bool:
+    """Whether rows follow each other in one sequence."""
+    frames = rows["frame"].to_numpy()
+    return len(rows[["dataset", "sequence"]].drop_duplicates()) == 1 and int(frames.max() - frames.min()) == len(frames) - 1
 
 
 def _pair(rows: pd.DataFrame) -> str:

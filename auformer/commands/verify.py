@@ -3,8 +3,8 @@
   auformer verify data/disfa/manifest.csv
   auformer verify data/bp4d/manifest.csv --no-images --json > verified.json
 
-Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every picture is opened; the same bytes under
-two people, or with different labels in two sequences, are reported. Rows of BP4D and DISFA are put beside the published frames and
+Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every picture is opened; the same picture under
+two people, or with different labels, is reported. Rows of BP4D and DISFA are put beside the published frames and
 positives of the three parts; of other data sets, totals are.
 
 --json prints one object: format_version, manifest, correct, problems and notes (lists of kind, where, text), and, where the table can be

@@ -12,6 +12,7 @@ from auformer.errors import DatasetLayoutError
 from data_prep import bp4d
 from data_prep.pipeline import prepare
 from data_prep.release import Findings
+from data_prep.verify import verify
 from tests.helpers.trees.bp4d import write_bp4d
 from tests.helpers.trees.compare import assert_rows
 
@@ -78,6 +79,9 @@ def test_from_the_release_to_a_manifest(tmp_path: Path) -> None:
     assert manifest["status"].tolist() == ["ok"] * 14 and manifest["fold"].tolist() == ["P1"] * 8 + ["P2"] * 6
     assert manifest["file"].tolist() == expected["source"].tolist() and manifest["AU12"].tolist() == expected["AU12"].tolist()
     assert manifest["AU12_intensity"].isna().tolist() == expected["AU12_intensity"].isna().tolist()
+    report = verify(done.manifest)
+    assert report["correct"] and report["images"]["checked"] == 14 and report["images"]["missing"] == []
+    assert [entry["kind"] for entry in report["notes"]] == ["partial"]
 
 
 # what is not there ------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from auformer.errors import DatasetLayoutError
 from data_prep import disfa
 from data_prep.pipeline import prepare
 from data_prep.release import Findings
+from data_prep.verify import verify
 from tests.helpers.trees.compare import assert_rows
 from tests.helpers.trees.disfa import write_disfa
 
@@ -123,7 +124,22 @@ def test_a_wrong_root(tmp_path: Path) -> None:
 
 def test_from_the_release_to_a_manifest(tmp_path: Path) -> None:
     expected = write_disfa(tmp_path / "raw", faces=True)
-    manifest = read_manifest(prepare("disfa", tmp_path / "raw", tmp_path / "out", size=48).manifest)
+    done = prepare("disfa", tmp_path / "raw", tmp_path / "out", size=48)
+    manifest = read_manifest(done.manifest)
     assert manifest["status"].tolist() == ["ok"] * 8 and manifest["sequence"].tolist() == ["left"] * 8
     assert manifest["AU26_intensity"].tolist() == expected["AU26_intensity"].tolist()
-    assert manifest["image"].iloc[0] == "crops/SN001/left/1.jpg"
+    assert manifest["image"].iloc[0] == "crops/SN001/left/1.jpg" and verify(done.manifest)["correct"]
+
+
+def test_options_reach_the_report_of_verify(tmp_path: Path) -> None:
+    write_disfa(tmp_path / "raw", camera="right", faces=True)
+    done = prepare("disfa", tmp_path / "raw", tmp_path / "out", size=48, options={"camera": "right", "threshold": 1})
+    assert sorted(entry["kind"] for entry in verify(done.manifest)["problems"]) == ["camera", "threshold"]
+
+
+def test_files_of_other_names(tmp_path: Path) -> None:
+    write_disfa(tmp_path)
+    for path in sorted((tmp_path / "ActionUnit_Labels").rglob("*.txt")):
+        path.rename(path.with_name(path.name.replace("_au", "-")))
+    with pytest.raises(DatasetLayoutError, match="no name there is like that"):
+        read(tmp_path)

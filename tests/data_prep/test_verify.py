@@ -118,12 +118,13 @@ def test_batches_do_not_change_the_result(manifest: Path, monkeypatch: pytest.Mo
     [
         (0, 4, True, "under several people: 1 (crops/0.png = crops/4.png)"),
         (0, 2, True, "different labels: 1 (crops/0.png = crops/2.png)"),
-        (0, 1, False, "in one sequence"),
+        (0, 1, False, "in neighbouring frames"),
+        (2, 3, True, "different labels"),
         (8, 10, False, "with one label"),
     ],
 )
 def test_the_same_bytes_twice(frame: pd.DataFrame, manifest: Path, first: int, second: int, wrong: bool, text: str) -> None:
-    frame["AU1"] = [0, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 1]
+    frame["AU1"], frame["frame"] = [0, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 1], [1, 2, 1, 3] * 3
     write_manifest(frame, manifest, {})
     shutil.copy(manifest.parent / f"crops/{first}.png", manifest.parent / f"crops/{second}.png")
     report = verify(manifest)
