@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
+from auformer.errors import DatasetLayoutError
 from auformer.faces import Face, crop_matrix, warp
+from auformer.faces.detect import Detector
 from data_prep.pictures import Picture, read_pictures
 from data_prep.units import Row, Unit
 
@@ -23,16 +25,6 @@ NUMBERS = ["x", "y", "w", "h", "score", *POINT_COLUMNS]
 RESULT = ["row", "status", "message", *NUMBERS, "points_source", "points_frame", "faces_found"]
 
 
-class Detector(Protocol):
-    """What finds faces, as `auformer.faces.make_detector` gives it."""
-
-    name: str
-    version: str
-
-    def __call__(self, image: np.ndarray, *, file: str = "", frame: int | None = None) -> list[Face]:
-        """Faces of a picture, the largest first."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """How crops are made; plain values, so that they travel to workers.
@@ -40,7 +32,6 @@ class Settings:
     Args:
         root: folder of the release.
         out: folder of the crops.
-        detector: as `make_detector` takes it.
         recipe: a key of `auformer.faces.CROP_RECIPES`.
         size: side of a crop in pixels.
         border: what lies outside a picture: "reflect" or "constant".
@@ -48,7 +39,6 @@ class Settings:
 
     root: str
     out: str
-    detector: str
     recipe: str
     size: int
     border: str
@@ -87,7 +77,7 @@ def _each(rows: list[Row], settings: Settings, detector: Detector) -> Iterator[t
         if picture.image is None:
             yield _without(picture)
             continue
-        faces = detector(picture.image, file=picture.row.file, frame=picture.row.frame)
+        faces = _detect(picture, detector)
         yield _cut(picture, faces[0] if faces else None, picture.row.frame, len(faces), settings)
 
 
@@ -100,7 +90,7 @@ def _one_clip(rows: list[Row], settings: Settings, detector: Detector) -> Iterat
         for picture in read_pictures(Path(settings.root), part) if face is None else ():
             if picture.image is None:
                 continue
-            faces = detector(picture.image, file=picture.row.file, frame=picture.row.frame)
+            faces = _detect(picture, detector)
             counts[picture.row.number] = len(faces)
             if faces:
                 face, found = faces[0], picture.row.frame
@@ -108,6 +98,19 @@ def _one_clip(rows: list[Row], settings: Settings, detector: Detector) -> Iterat
     for picture in read_pictures(Path(settings.root), rows):
         count = counts.get(picture.row.number, -1)
         yield _without(picture) if picture.image is None else _cut(picture, face, found, count, settings)
+
+
+def _detect(picture: Picture, detector: Detector) -> list[Face]:
+    """Faces of a picture, the largest first.
+
+    Raises:
+        DatasetLayoutError: A table of boxes or points does not fit to the release.
+    """
+    assert picture.image is not None
+    try:
+        return detector(picture.image, file=picture.row.file, frame=picture.row.frame)
+    except ValueError as error:
+        raise DatasetLayoutError(f"{picture.row.file}, frame {picture.row.frame}: {error}") from error
 
 
 def _without(picture: Picture) -> tuple[Any, ...]:

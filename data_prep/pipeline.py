@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from auformer.data.manifest import read_manifest, validate_manifest, write_faces, write_manifest
 from auformer.faces import crop_geometry
+from auformer.faces.detect import Detector, make_detector
 from data_prep.crops import NUMBERS, QUALITY, Settings
 from data_prep.folder import LABELS, OutFolder
 from data_prep.labels import checked, first_with_picture, to_manifest
@@ -31,7 +32,7 @@ from data_prep.readers import Reader, load
 from data_prep.release import Findings, Release
 from data_prep.summary import note_problems, recorded_findings, side_file
 from data_prep.units import Row, Unit, cut_units, make_rows
-from data_prep.workers import do_units, load_detector
+from data_prep.workers import do_units
 
 BORDERS = ("reflect", "constant")
 SIZES = (32, 1024)  # smallest and largest side of a crop, as of the renderer [ours]
@@ -110,15 +111,15 @@ def prepare(
     if dry_run or out is None:
         return Prepared(reader.RELEASE, manifest, findings, None, 0)
     findings.require_complete(partial)
-    settings = Settings(str(root), str(out), detector, recipe, size, border)
-    record = _record(name, settings, limit, parquet, own, table)
+    settings, finder = Settings(str(root), str(out), recipe, size, border), make_detector(detector)
+    record = _record(name, settings, finder, limit, parquet, own, table)
     folder.claim(record)
     if folder.is_complete():
         folder.finish()
         there = read_manifest(folder.manifest)
         return Prepared(reader.RELEASE, there, recorded_findings(there.attrs["side"]), folder.manifest, 0)
     units = cut_units(rows, table)
-    made = _work(folder, units, settings, workers, f"preparing {name}" if progress else "")
+    made = _work(folder, units, settings, finder, workers, f"preparing {name}" if progress else "")
     results = folder.collect(units)
     note_problems(findings, rows, results)
     manifest = _manifest(table, name, rows, results["status"].tolist())
@@ -162,24 +163,25 @@ def _manifest(table: pd.DataFrame, name: str, rows: list[Row], status: list[str]
 
 
 def _record(
-    name: str, settings: Settings, limit: int | None, parquet: bool, options: Mapping[str, Any], table: pd.DataFrame
+    name: str, settings: Settings, finder: Detector, limit: int | None, parquet: bool, options: Mapping[str, Any], table: pd.DataFrame
 ) -> dict[str, Any]:
     """Everything that the files depend on. The folders do not belong to it: they may move."""
-    found = load_detector(settings.detector)
-    how = {key: value for key, value in asdict(settings).items() if key not in ("root", "out", "detector")}
+    how = {key: value for key, value in asdict(settings).items() if key not in ("root", "out")}
     labels = hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
-    own = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
-    detector = {"detector": found.name, "detector_version": found.version}
+    own = {
+        key: Path(value).name if isinstance(value, Path | str) and Path(value).is_absolute() else value for key, value in options.items()
+    }
+    detector = {"detector": finder.name, "detector_version": finder.version}
     return {"dataset": name, **detector, **how, "quality": QUALITY, "limit": limit, "parquet": parquet, **own, LABELS: labels}
 
 
-def _work(folder: OutFolder, units: list[Unit], settings: Settings, workers: int, title: str) -> int:
+def _work(folder: OutFolder, units: list[Unit], settings: Settings, finder: Detector, workers: int, title: str) -> int:
     """Do the units that are missing; how many rows that were."""
     missing = folder.missing(units)
     total, left = (sum(len(unit.rows) for unit in each) for each in (units, missing))
     with (
         tqdm(total=total, initial=total - left, desc=title, unit="frame", disable=not title) as bar,
-        closing(do_units(missing, settings, workers, bar.update)) as done,
+        closing(do_units(missing, settings, finder, workers, bar.update)) as done,
     ):
         for unit, results in done:
             folder.keep(unit, results)

@@ -35,13 +35,14 @@ class _Worker:
 
 
 def do_units(
-    units: Sequence[Unit], settings: Settings, workers: int, progress: Callable[[int], None]
+    units: Sequence[Unit], settings: Settings, detector: Detector, workers: int, progress: Callable[[int], None]
 ) -> Generator[tuple[Unit, pd.DataFrame], None, None]:
     """Make the crops of units, yielding each as soon as it is done.
 
     Args:
         units: what to do.
         settings: how.
+        detector: finds the faces; it travels to the workers.
         workers: processes; 1 is this one.
         progress: called with the number of rows that were done since the last call.
 
@@ -52,17 +53,18 @@ def do_units(
         OSError: A crop cannot be written, or a process was killed.
     """
     if workers == 1 or len(units) < 2:
-        yield from _alone(units, settings, progress)
+        yield from _alone(units, settings, detector, progress)
     else:
-        yield from _together(units, settings, min(workers, len(units)), progress)
+        yield from _together(units, settings, detector, min(workers, len(units)), progress)
 
 
-def _alone(units: Sequence[Unit], settings: Settings, progress: Callable[[int], None]) -> Iterator[tuple[Unit, pd.DataFrame]]:
+def _alone(
+    units: Sequence[Unit], settings: Settings, detector: Detector, progress: Callable[[int], None]
+) -> Iterator[tuple[Unit, pd.DataFrame]]:
     """Units one after the other in this process, with one thread as workers have."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        detector = load_detector(settings.detector)
         for unit in units:
             clear_partial(unit, Path(settings.out))
             yield unit, cut_unit(unit, settings, detector, lambda: progress(1))
@@ -71,12 +73,12 @@ def _alone(units: Sequence[Unit], settings: Settings, progress: Callable[[int], 
 
 
 def _together(
-    units: Sequence[Unit], settings: Settings, workers: int, progress: Callable[[int], None]
+    units: Sequence[Unit], settings: Settings, detector: Detector, workers: int, progress: Callable[[int], None]
 ) -> Iterator[tuple[Unit, pd.DataFrame]]:
     """Units in several processes, the longest first."""
     context = multiprocessing.get_context("spawn")
     counter, stop = context.Value("q", 0), context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings, counter, stop))
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings, detector, counter, stop))
     done = 0
     try:
         pending: dict[Future, Unit] = {pool.submit(_work, unit): unit for unit in sorted(units, key=lambda unit: -len(unit.rows))}
@@ -96,13 +98,12 @@ def _together(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(settings: Settings, counter: Any, stop: Any) -> None:
+def _start(settings: Settings, detector: Detector, counter: Any, stop: Any) -> None:
     """Prepare a worker: it leaves Ctrl-C to its parent, takes one core, and ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Worker.settings, _Worker.counter, _Worker.stop = settings, counter, stop
-    _Worker.detector = load_detector(settings.detector)
+    _Worker.settings, _Worker.detector, _Worker.counter, _Worker.stop = settings, detector, counter, stop
 
 
 def _end_with_parent() -> None:
@@ -125,22 +126,3 @@ def _tick() -> None:
         _Worker.counter.value += 1
     if _Worker.stop.is_set():
         raise _Stopped
-
-
-def load_detector(spec: str) -> Detector:
-    """The detector of a specification, as `auformer.faces.make_detector` takes it."""
-    try:
-        from auformer.faces import make_detector
-    except ImportError:
-        return _StandIn()
-
-    return make_detector(spec)
-
-
-class _StandIn:
-    name, version = "cascade", "0"
-
-    def __call__(self, image: Any, *, file: str = "", frame: int | None = None) -> Any:
-        from auformer.faces import detect
-
-        return detect(image)
