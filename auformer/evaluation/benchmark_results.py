@@ -15,7 +15,7 @@ from auformer.evaluation.group_tables import main_table
 from auformer.evaluation.rank_bootstrap import add_rank_draws
 from auformer.evaluation.run_lines import Line, group_lines
 from auformer.evaluation.suite_tables import Scored, cross_matrix_of, matrix_table, summary_table
-from auformer.plots import image_bytes
+from auformer.plots import copy_layout, image_bytes
 
 DRAWS = 1000  # [ours]: the ends of a 95 % interval then rest on 25 draws each
 
@@ -89,7 +89,9 @@ def _whole(groups: Scored) -> Part:
 
 def _write_pictures(one: Figure, folder: Path) -> tuple[bytes, bytes]:
     """Write a figure as a PNG file; returns what the page shows by day and by night."""
-    light = image_bytes(one.draw("light"))
+    light, dark = one.draw("light"), one.draw("dark")
+    picture = image_bytes(light)
+    copy_layout(light, dark)
     with atomic_path(folder / f"{one.name}.png") as temporary:
-        temporary.write_bytes(light)
-    return light, image_bytes(one.draw("dark"))
+        temporary.write_bytes(picture)
+    return picture, image_bytes(dark)

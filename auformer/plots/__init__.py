@@ -11,7 +11,7 @@ from auformer.plots.faces import blend_evidence, face_grid
 from auformer.plots.photo import au_bars
 from auformer.plots.reliability import reliability_diagram
 from auformer.plots.scores import MEAN, f1_bars, read_training_log, training_curves
-from auformer.plots.style import THEMES, au_label, au_order, image_bytes, save_png
+from auformer.plots.style import THEMES, au_label, au_order, copy_layout, image_bytes, save_png
 from auformer.plots.training_size import training_size_curves
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "au_label",
     "au_order",
     "blend_evidence",
+    "copy_layout",
     "cross_matrix",
     "f1_bars",
     "face_grid",

@@ -132,6 +132,15 @@ def add_footnote(figure: Figure, text: str | None, *, theme: str) -> None:
         figure.supxlabel(shown, color=THEMES[theme]["quiet"], size=SMALL, x=0.02, ha="left", parse_math=False)
 
 
+def copy_layout(drawn: Figure, figure: Figure) -> None:
+    """Put axes and texts of a figure where those of its twin in the other theme are, which has been drawn: layout is half of the work."""
+    figure.set_layout_engine("none")
+    for theirs, mine in zip(drawn.axes, figure.axes, strict=True):
+        mine.set_position(theirs.get_position())
+    for theirs, mine in zip(drawn.texts, figure.texts, strict=True):
+        mine.set_position(theirs.get_position())
+
+
 def image_bytes(figure: Figure, kind: str = "png") -> bytes:
     """Return the figure as an image file in memory, without time stamps: the same figure gives the same bytes.
 
