@@ -61,9 +61,8 @@ def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: 
         DatasetLayoutError: The tree or the table is not as expected.
     """
     table = find_path(root, *_TABLES, what="the table of CASME II")
-    sheet = read_sheet(table, columns=_COLUMNS, findings=findings)
-    if corrections:
-        sheet = apply_corrections(sheet, RELEASE.name, findings)
+    stated = read_sheet(table, columns=_COLUMNS, findings=findings)
+    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
     sheet = rows_with_clips(sheet, findings)
     places = [f"{folder}/sub[0-9]*" for folder in (_CROPPED if cropped else _RAW)] + ["sub[0-9]*"]
     folders = Folders(find_path(root, *places, what="pictures of CASME II (Cropped/)" if cropped else "pictures of CASME II").parent)
@@ -72,7 +71,7 @@ def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: 
         who, clip = f"sub{cell_text(subject).removeprefix('sub').zfill(2)}", cell_text(name)
         clips.append(Clip(who, clip, folders.find(who, clip)))
     folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
-    return read_clips(root, sheet, clips, RELEASE.au_names, findings)
+    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)
 
 
 if __name__ == "__main__":

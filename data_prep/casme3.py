@@ -79,7 +79,7 @@ def read(root: Path, findings: Findings, *, part: str = "A", corrections: bool =
     stated = read_sheet(table, sheet="label", columns=_COLUMNS_A, findings=findings)
     sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
     sheet = rows_with_clips(sheet, findings)
-    return read_clips(root, sheet, _clips_of_a(root, sheet, stated, findings), RELEASE.au_names, findings)
+    return read_clips(root, sheet, _clips_of_a(root, sheet, stated, findings), RELEASE.au_names, findings, stated=stated)
 
 
 def _clips_of_a(root: Path, sheet: pd.DataFrame, stated: pd.DataFrame, findings: Findings) -> list[Clip]:

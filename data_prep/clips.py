@@ -52,7 +52,14 @@ class Span:
 
 
 def read_clips(
-    root: Path, sheet: pd.DataFrame, clips: Sequence[Clip], au_names: Collection[str], findings: Findings, *, keep_marked: bool = False
+    root: Path,
+    sheet: pd.DataFrame,
+    clips: Sequence[Clip],
+    au_names: Collection[str],
+    findings: Findings,
+    *,
+    stated: pd.DataFrame | None = None,
+    keep_marked: bool = False,
 ) -> pd.DataFrame:
     """Rows of a reader's table.
 
@@ -62,6 +69,7 @@ def read_clips(
         clips: one for each of its rows.
         au_names: AUs that have a column whether or not they occur.
         findings: takes what is met.
+        stated: the table before it was corrected, if it was; its numbers count where the corrected ones do not fit the clip's pictures.
         keep_marked: whether AUs marked `(k)` count.
 
     Returns:
@@ -87,7 +95,8 @@ def read_clips(
             continue
         if clip.folder not in indexed:
             indexed[clip.folder] = index_frames(clip.folder)
-        span = _span(sheet, row, clip, indexed[clip.folder], root, findings)
+        numbers = _fitting(sheet, stated, row, clip, indexed[clip.folder], findings)
+        span = _span(numbers, place(sheet, row), clip, indexed[clip.folder], root, findings)
         if span is not None:
             _report_text(sheet, row, texts[position], findings)
             tables.append(_frames(root, clip, span, position))
@@ -146,16 +155,43 @@ def _report_text(sheet: pd.DataFrame, row: int, text: AUText, findings: Findings
         findings.note("AU text leaves AUs open", place(sheet, row), f"{said}: the AUs that it does not name are -1")
 
 
-def _span(sheet: pd.DataFrame, row: int, clip: Clip, frames: dict[int, Path], root: Path, findings: Findings) -> Span | None:
+def _fitting(
+    sheet: pd.DataFrame, stated: pd.DataFrame | None, row: int, clip: Clip, frames: dict[int, Path], findings: Findings
+) -> dict[str, object]:
+    """Onset, apex and offset of a row: as corrected, or as stated where the pictures say that the correction is about another clip.
+
+    Corrections are known by the numbers of rows; in another edition of the table the same row may be another clip's [ours].
+    """
+    numbers, before = (
+        {name: table.at[row, name] for name in (ONSET, APEX, OFFSET) if name in table.columns} for table in (sheet, _or(stated, sheet))
+    )
+    if not clip.alone or numbers == before or _has_ends(numbers, frames) or not _has_ends(before, frames):
+        return numbers
+    said = ", ".join(f"{name} {cell_text(numbers[name]) or 'empty'}" for name in numbers if numbers[name] != before[name])
+    findings.note("correction that does not fit the pictures", place(sheet, row), f"{said}; the table's own numbers taken")
+    return before
+
+
+def _or(table: pd.DataFrame | None, other: pd.DataFrame) -> pd.DataFrame:
+    """The first of two tables that is there."""
+    return other if table is None else table
+
+
+def _has_ends(numbers: dict[str, object], frames: dict[int, Path]) -> bool:
+    """Whether there is a picture of a clip's onset and one of its offset, in this order."""
+    onset, offset = cell_number(numbers[ONSET]), cell_number(numbers[OFFSET])
+    return onset is not None and offset is not None and onset <= offset and onset in frames and offset in frames
+
+
+def _span(numbers: dict[str, object], where: str, clip: Clip, frames: dict[int, Path], root: Path, findings: Findings) -> Span | None:
     """Frame numbers of a clip, mended where they can be; None where no range is known or no picture lies in it."""
-    where, folder = place(sheet, row), (clip.folder or root).relative_to(root).as_posix()
-    stated = {name: sheet.at[row, name] if name in sheet.columns else None for name in (ONSET, APEX, OFFSET)}
-    onset, apex, offset = (cell_number(value) for value in stated.values())
+    folder = (clip.folder or root).relative_to(root).as_posix()
+    onset, offset = cell_number(numbers[ONSET]), cell_number(numbers[OFFSET])
     if not frames:
         findings.miss(folder, "no picture")
         return None
     if onset is None or offset is None or onset > offset:
-        said = f"onset {cell_text(stated[ONSET]) or 'empty'}, offset {cell_text(stated[OFFSET]) or 'empty'}"
+        said = f"onset {cell_text(numbers[ONSET]) or 'empty'}, offset {cell_text(numbers[OFFSET]) or 'empty'}"
         if not clip.alone:
             findings.note("clip without a range", where, f"{said}; it is left out")
             return None
@@ -168,14 +204,16 @@ def _span(sheet: pd.DataFrame, row: int, clip: Clip, frames: dict[int, Path], ro
     if len(inside) < offset - onset + 1:
         gap = next(number for number in range(onset, offset + 1) if number not in inside)
         findings.note("frames without a picture", where, f"{offset - onset + 1 - len(inside):,} of {onset} to {offset}, the first {gap}")
-    return Span(onset, _apex(stated[APEX], apex, onset, offset, where, APEX in sheet.columns, findings), offset, inside)
+    return Span(onset, _apex(numbers, onset, offset, where, findings), offset, inside)
 
 
-def _apex(value: object, apex: int | None, onset: int, offset: int, where: str, stated: bool, findings: Findings) -> int | None:
+def _apex(numbers: dict[str, object], onset: int, offset: int, where: str, findings: Findings) -> int | None:
     """The apex if it is one; the manifest's cell stays empty where it is not."""
+    if APEX not in numbers:
+        return None
+    apex = cell_number(numbers[APEX])
     if apex is None:
-        if stated:
-            findings.note("no apex", where, f"apex {cell_text(value) or 'empty'}; left empty")
+        findings.note("no apex", where, f"apex {cell_text(numbers[APEX]) or 'empty'}; left empty")
     elif not onset <= apex <= offset:
         findings.note("apex outside the clip", where, f"apex {apex}, onset {onset}, offset {offset}; left empty")
         return None

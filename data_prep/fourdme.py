@@ -64,11 +64,10 @@ def read(root: Path, findings: Findings, *, keep_marked: bool = False, correctio
         DatasetLayoutError: The tree or the table is not as expected.
     """
     table = find_path(root, *_TABLES, what="the table of 4DME")
-    sheet = read_sheet(table, columns={**_COLUMNS, **_AU_COLUMNS}, optional=tuple(_AU_COLUMNS), findings=findings)
-    coded = [au for au in _AU_COLUMNS if sheet[au].notna().any()]
-    _compare(sheet, coded, findings)
-    if corrections:
-        sheet = apply_corrections(sheet, RELEASE.name, findings)
+    stated = read_sheet(table, columns={**_COLUMNS, **_AU_COLUMNS}, optional=tuple(_AU_COLUMNS), findings=findings)
+    coded = [au for au in _AU_COLUMNS if stated[au].notna().any()]
+    _compare(stated, coded, findings)
+    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
     sheet = rows_with_clips(sheet, findings)
     folders = Folders(find_path(root, *_PICTURES, what="pictures of 4DME"))
     clips = []
@@ -76,7 +75,7 @@ def read(root: Path, findings: Findings, *, keep_marked: bool = False, correctio
         who, clip = cell_text(subject), cell_text(name)
         clips.append(Clip(who, clip, folders.find(who, clip)))
     folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
-    return read_clips(root, sheet, clips, {*RELEASE.au_names, *coded}, findings, keep_marked=keep_marked)
+    return read_clips(root, sheet, clips, {*RELEASE.au_names, *coded}, findings, stated=stated, keep_marked=keep_marked)
 
 
 def _compare(sheet: pd.DataFrame, coded: list[str], findings: Findings) -> None:

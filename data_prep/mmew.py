@@ -60,9 +60,8 @@ def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.Data
         DatasetLayoutError: The tree or the table is not as expected.
     """
     table = find_path(root, *_TABLES, what="the table of MMEW")
-    sheet = read_sheet(table, columns=_COLUMNS, optional=("emotion",), findings=findings)
-    if corrections:
-        sheet = apply_corrections(sheet, RELEASE.name, findings)
+    stated = read_sheet(table, columns=_COLUMNS, optional=("emotion",), findings=findings)
+    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
     sheet = rows_with_clips(sheet, findings)
     folders = Folders(find_path(root, *_PICTURES, what="pictures of MMEW"))
     clips = []
@@ -70,7 +69,7 @@ def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.Data
         clip = cell_text(name)
         clips.append(Clip(_subject(subject, clip), clip, _folder(folders, clip, cell_text(emotion))))
     folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
-    return read_clips(root, sheet, clips, RELEASE.au_names, findings)
+    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)
 
 
 def _subject(value: object, clip: str) -> str:

@@ -60,9 +60,8 @@ def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.Data
         DatasetLayoutError: The tree or the table is not as expected.
     """
     table = find_path(root, *_TABLES, what="the table of SAMM")
-    sheet = read_sheet(table, columns=_COLUMNS, header=_HEADER, findings=findings)
-    if corrections:
-        sheet = apply_corrections(sheet, RELEASE.name, findings)
+    stated = read_sheet(table, columns=_COLUMNS, header=_HEADER, findings=findings)
+    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
     sheet = rows_with_clips(sheet, findings)
     pictures = find_path(root, *(f"{folder}[0-9][0-9][0-9]/[0-9][0-9][0-9]_*" for folder in _PICTURES), what="pictures of SAMM")
     folders = Folders(pictures.parent.parent)
@@ -71,7 +70,7 @@ def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.Data
         who, clip = cell_text(subject).zfill(3), cell_text(name)
         clips.append(Clip(who, clip, folders.find(who, clip)))
     folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
-    return read_clips(root, sheet, clips, RELEASE.au_names, findings)
+    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,6 @@ def read_sheet(
     first = 0 if header is None else header + 1
     values = {name: [None if at is None or at >= len(row) else row[at] for row in cells[first:]] for name, at in positions.items()}
     frame = pd.DataFrame(values, dtype=object, index=pd.RangeIndex(max(0, len(cells) - first), name="row"))
-    frame = frame.where(frame.notna(), None)
     frame.attrs.update(file=path.name, sheet=title, first_row=first + 1)
     if findings is not None and frame.isna().to_numpy().any():
         _note_formulas(path, sheet, frame, positions, first, findings)

@@ -79,6 +79,16 @@ def test_a_gap_is_noted_and_makes_no_row(tmp_path: Path) -> None:
     assert "2: 1 of 46 to 49, the first 46" in kinds(findings)["frames without a picture"]
 
 
+def test_a_correction_that_is_about_another_clip_is_not_taken(tmp_path: Path) -> None:
+    """In another edition of the table row 60 may be another clip, whose offset is not 91."""
+    clips = write_casme2(
+        tmp_path, rows={60: [1, "EP02_01f", None, 46, 48, 49, None, "4+L12"], 0: [5, "EP12_03f", None, 76, 78, 91, None, "7"]}
+    )
+    findings = Findings()
+    assert_clips(casme2.read(tmp_path, findings), clips, tmp_path)
+    assert kinds(findings)["correction that does not fit the pictures"] == ["62: offset 91; the table's own numbers taken"]
+
+
 # damaged copies ---------------------------------------------------------------------------------------------------------------------
 
 
