@@ -41,6 +41,18 @@ def test_equals_loops_over_neighbours_inside_the_grid(window: int, grid: tuple[i
     assert torch.allclose(local_attention(query, key, value, window), _by_hand(query, key, value, window), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("window", [3, 5])
+def test_equals_loops_as_compilers_see_it(window: int) -> None:
+    query, key, value = (each.requires_grad_() for each in _random(1, 3, 4, 2))
+    compiled = torch.compile(local_attention, fullgraph=True, backend="eager")
+    out = compiled(query, key, value, window)
+    with torch.no_grad():
+        assert torch.allclose(out, _by_hand(query, key, value, window), atol=1e-12, rtol=0)
+    gradients = torch.autograd.grad(out.sin().sum(), (query, key, value))
+    wanted = torch.autograd.grad(local_attention(query, key, value, window).sin().sum(), (query, key, value))
+    assert all(torch.allclose(a, b, atol=1e-12, rtol=0) for a, b in zip(gradients, wanted, strict=True))
+
+
 def test_neighbours_outside_the_grid_get_no_weight() -> None:
     """With equal keys the weights are equal: a corner averages its 4 neighbours, not 9 of which 5 are zero."""
     ones = torch.ones(1, 3, 3, 1, dtype=torch.double)
