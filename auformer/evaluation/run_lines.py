@@ -124,13 +124,18 @@ def _check_line(line: Line, number: int) -> None:
         raise ValueError(f"Expected {where} to hold {', '.join(lacking)}, but it does not: remove the line, and the run is done again.")
     for name in ("counts", "counts_tuned"):
         counts = line[name]
-        if counts is None and name == "counts_tuned":
-            continue
-        cells = [
-            cell for au in line["aus"] for subject in counts.get(au, {"": ()}).values() for cell in (subject if len(subject) == 4 else [-1])
-        ]
-        if any(not isinstance(cell, int) or cell < 0 for cell in cells):
-            raise ValueError(f"Expected `{name}` of {where} to hold four counts per AU and subject, but it does not.")
+        wrong = [] if counts is None and name == "counts_tuned" else [au for au in line["aus"] if not _are_counts((counts or {}).get(au))]
+        if wrong:
+            raise ValueError(f"Expected `{name}` of {where} to hold four counts per subject of every AU, but it does not for {wrong[0]}.")
+
+
+def _are_counts(subjects: Any) -> bool:
+    """Whether a value is subject -> four counts."""
+    if not isinstance(subjects, Mapping) or not subjects:
+        return False
+    return all(
+        isinstance(cells, list) and len(cells) == 4 and all(isinstance(n, int) and n >= 0 for n in cells) for cells in subjects.values()
+    )
 
 
 def _group_key(line: Line) -> tuple[str, ...]:
