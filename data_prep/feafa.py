@@ -56,7 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--columns", type=names_in, metavar="FILE", help=f"text file with the {VALUES} names of the values, one per line; needed, see above"
     )
-    add("--threshold", type=float, default=THRESHOLD, metavar="X", help=f"lowest value that counts as active, to 1 (default: {THRESHOLD})")
+    add(
+        "--threshold",
+        type=float,
+        default=THRESHOLD,
+        metavar="X",
+        help=f"lowest value that counts as active, at most 1 (default: {THRESHOLD})",
+    )
     add("--first", type=int, choices=(0, 1), help="number of the first frame of DISFA's videos in FEAFA-B, where the files do not show it")
 
 

@@ -37,11 +37,12 @@ def run(args: argparse.Namespace) -> int:
         ValueError: there is no such data set, or an option is out of range.
         OSError: the result cannot be written.
     """
+    from data_prep.not_read import not_read_lines
     from data_prep.readers import load, names
     from data_prep.summary import release_lines
 
     if args.list:
-        print("\n\n".join("\n".join(release_lines(load(name).RELEASE)) for name in names()))
+        print("\n\n".join(["\n".join(release_lines(load(name).RELEASE)) for name in names()] + not_read_lines()))
         return 0
     if args.name is None:
         raise ValueError(f"Expected a data set, one of {', '.join(names())}. See: auformer prepare --list")
