@@ -17,12 +17,24 @@ from auformer.faces import CROP_RECIPES, align
 from data_prep import pipeline
 from data_prep.pipeline import prepare
 from tests.helpers.trees.pictures import face_picture, write_picture, write_video
-from tests.helpers.trees.tiny import SEQUENCES, TinyReader, write_tiny
+from tests.helpers.trees.tiny import SEQUENCES, TinyDetector, TinyReader, write_tiny
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("release") / "Tiny é 1")
+
+
+@pytest.fixture(autouse=True)
+def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast detector, but for the tests that ask for the default one."""
+    if "default_detector" not in request.fixturenames:
+        monkeypatch.setattr(pipeline, "make_detector", lambda spec: TinyDetector())
+
+
+@pytest.fixture
+def default_detector() -> None:
+    """Leave the detector as it is."""
 
 
 @pytest.fixture
@@ -40,7 +52,9 @@ def files(folder: Path) -> dict[str, bytes]:
 # what is written --------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_pictures(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_pictures(
+    tree: Path, reader: TinyReader, tmp_path: Path, default_detector: None
+) -> None:
     before = files(tree)
     done = prepare("tiny", tree, tmp_path / "out", size=64)
     table = read_manifest(tmp_path / "out" / "manifest.csv")
@@ -83,7 +97,7 @@ def test_the_side_file_says_how_the_crops_were_made(tree: Path, reader: TinyRead
     prepare("tiny", tree, tmp_path, size=48, border="constant", parquet=True, options={"threshold": 3})
     side = read_manifest(tmp_path / "manifest.parquet").attrs["side"]
     assert (side["dataset"], side["crop_recipe"], side["image_size"], side["border"]) == ("tiny", "eyes", [48, 48], "constant")
-    assert side["detector"].keys() == {"name", "version"} and side["detector"]["name"].startswith("cascade")
+    assert side["detector"] == {"name": "tiny", "version": "1"} and side["points_sources"] == {"fixed": 12}
     assert side["label_rates"]["AU1"] == {"positives": 8, "known": 16, "measured": 0.5}
     assert side["label_rates"]["AU12"] == {"positives": 4, "known": 12, "measured": 0.3333}
     assert side["status"] == {"no_face": 4, "ok": 12} and (side["rows"], side["subjects"], side["sequences"]) == (16, 3, 4)

@@ -9,7 +9,7 @@ import pytest
 from auformer.cli import main
 from auformer.data.manifest import read_manifest
 from data_prep import command, pipeline, readers
-from tests.helpers.trees.tiny import TinyReader, write_tiny
+from tests.helpers.trees.tiny import TinyDetector, TinyReader, write_tiny
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pipeline, readers):
         monkeypatch.setattr(module, "load", lambda name: TinyReader())
+    monkeypatch.setattr(pipeline, "make_detector", lambda spec: TinyDetector())
 
 
 SUMMARY = """\
