@@ -27,6 +27,7 @@ from auformer.faces import crop_geometry
 from auformer.faces.detect import Detector, make_detector
 from data_prep.crops import NUMBERS, QUALITY, Settings
 from data_prep.folder import LABELS, OutFolder
+from data_prep.folds import with_folds
 from data_prep.labels import checked, first_with_picture, to_manifest
 from data_prep.readers import Reader, load
 from data_prep.release import Findings, Release
@@ -105,6 +106,8 @@ def prepare(
         folder.keep_apart(root)
     own = _own(reader, options or {})
     table = checked(reader.read(root, findings, **own), name, str(root))
+    if reader.RELEASE.per_clip and "fold" not in table.columns:
+        table = with_folds(table, name)
     table = first_with_picture(table, limit)
     rows = make_rows(table, per_clip=reader.RELEASE.per_clip)
     manifest = _manifest(table, name, rows, [row.status for row in rows])
