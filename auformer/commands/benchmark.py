@@ -203,7 +203,7 @@ def _write(out: Path, args: argparse.Namespace) -> None:
     from auformer.evaluation.benchmark_results import write_results
     from auformer.evaluation.run_index import folder_of, read_lines
 
-    lines = list(read_lines(out).values())
+    lines = [line for _, line in sorted(read_lines(out).items())]  # not in the order in which they were finished
     if not lines:
         return
     predictions = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines} if args.bootstrap_ranks else None

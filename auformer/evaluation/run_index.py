@@ -134,10 +134,9 @@ def forget(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
         kept = [line for line in _file_lines(out / LINES) if identity(line) not in gone]
         with atomic_path(out / LINES) as temporary:
             temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8", newline="\n")
-    for path in (out / RUNS).glob(f"*/*/*/*/{CLAIM}"):
-        claim = read_json(path)
-        if claim is not None and identity(claim) in gone:
-            path.with_name(LINE).unlink(missing_ok=True)
+    for path in [*(out / RUNS).glob(f"*/*/*/*/{CLAIM}"), *(out / RUNS).glob(f"*/*/*/*/{LINE}")]:
+        found = read_json(path)
+        if found is not None and identity(found) in gone:
             path.unlink()
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jsonargparse
-import yaml
 
 from auformer.data.datamodule import AUDataModule
 from auformer.lit import AUModule
@@ -77,7 +76,7 @@ def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
         parsed = parser.parse_object(plain)
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise ValueError(f"Expected a configuration as `auformer fit` takes it, for one device, but {str(error).strip()}") from error
-    found = yaml.safe_load(parser.dump(parsed, skip_none=False))
+    found = parsed.as_dict()
     trainer, model = found["trainer"], found["model"]
     fit = {
         "epochs": trainer["max_epochs"], "gradient_clip": trainer["gradient_clip_val"], "precision": trainer["precision"],
