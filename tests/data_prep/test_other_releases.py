@@ -15,6 +15,7 @@ from auformer.errors import DatasetLayoutError
 from data_prep.pipeline import own_options, prepare
 from data_prep.readers import load
 from data_prep.release import Findings
+from data_prep.verify import verify
 from tests.helpers.trees import others, photo_sets
 
 TREES: dict[str, Callable[..., pd.DataFrame]] = {
@@ -35,7 +36,7 @@ def options(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", list(TREES))
 def test_from_release_to_manifest(tmp_path: Path, name: str) -> None:
-    """Blanks and non-ASCII in the path, an untouched release, faces in all pictures that are there."""
+    """Blanks and non-ASCII in the path, an untouched release, faces in all pictures that are there, nothing that `verify` finds wrong."""
     root = tmp_path / "données é 1" / name
     expected = TREES[name](root, faces=True)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
@@ -49,6 +50,7 @@ def test_from_release_to_manifest(tmp_path: Path, name: str) -> None:
     assert all((done.manifest.parent / image).is_file() for image in ok["image"])
     for au in load(name).RELEASE.au_names:
         assert manifest[au].isin([-1, 0, 1]).all()
+    assert verify(done.manifest)["problems"] == []
 
 
 @pytest.mark.parametrize("name", list(TREES))

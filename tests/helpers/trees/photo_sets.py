@@ -77,7 +77,7 @@ def write_rafau(root: Path, *, faces: bool = False) -> pd.DataFrame:
     """
     write_text(root / "RAFAU_label.txt", RAFAU)
     for number in (1, 2, 3, 10):
-        write_picture(root / "aligned" / f"{number:04d}_aligned.jpg", picture(number, 1, faces))
+        write_picture(root / "aligned" / f"{number:04d}_aligned.jpg", picture(number, number, faces))
     return pd.DataFrame(
         {
             "subject": ["0001", "0002", "0003", "0010"],
@@ -158,7 +158,7 @@ def write_bosphorus(root: Path, *, base: str = "BosphorusDB/BosphorusDB", faces:
     write_text(root / "facscodes" / "facscodes.lst", BOSPHORUS)
     names = ("bs000_LFAU_12_0", "bs000_N_N_0", "bs000_YR_R10_0", "bs011_E_SADNESS_1", "bs011_LFAU_12LW_0")
     for number, name in enumerate(names):
-        write_picture(root / base / name[:5] / f"{name}.png", picture(number, 1, faces))
+        write_picture(root / base / name[:5] / f"{name}.png", picture(number, number, faces))
     return pd.DataFrame(
         {
             "subject": ["bs000", "bs000", "bs011", "bs011"],
