@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from auformer.evaluation.calibration import add_bins
 from auformer.evaluation.fold_scores import GroupScorer, MethodScores
 from auformer.evaluation.group_tables import sort_scores
-from auformer.evaluation.run_lines import subset_order
+from auformer.evaluation.run_names import subset_order
 from auformer.evaluation.suite_tables import Matrix
 from auformer.evaluation.table_cells import TEST_NOTE, size_text
 from auformer.plots import MEAN, cross_matrix, f1_bars, reliability_diagram, training_size_curves

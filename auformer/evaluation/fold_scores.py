@@ -35,7 +35,7 @@ class AUScore:
 
     Attributes:
         values: Per AU `(N,)`, nan where undefined.
-        num_folds: Folds that each rests on `(N,)`; None where all folds are taken together.
+        num_folds: Folds that each rests on `(N,)`: those that define it, or, of all folds together, those with annotated rows; None: all.
         draws: The score for every bootstrap draw `(B, N)`; None where there is nothing to draw.
     """
 
@@ -161,11 +161,9 @@ class GroupScorer:
         how = fold_mean if over_folds else pooled
         values = mean_of_defined([how(score, counts, self.once)[0] for counts in seeds])
         draws = None if self.weights is None else mean_of_defined([how(score, counts, self.weights) for counts in seeds])
-        num_folds = None
-        if over_folds:
-            defined = [{fold: ~np.isnan(score(c.sum(0))) for fold, c in counts.items()} for counts in seeds]
-            num_folds = _folds_defined(defined, len(self.group.au_names))
-        return AUScore(values, num_folds, draws)
+        rests = (lambda c: ~np.isnan(score(c.sum(0)))) if over_folds else (lambda c: c.sum((0, 1)) > 0)
+        defined = [{fold: rests(c) for fold, c in counts.items()} for counts in seeds]
+        return AUScore(values, _folds_defined(defined, len(self.group.au_names)), draws)
 
     def _per_line(self, seeds: Sequence[Mapping[str, Line]], name: str) -> AUScore:
         """A score that lines hold ready, averaged over folds."""

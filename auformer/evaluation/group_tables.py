@@ -9,7 +9,8 @@ from typing import NamedTuple
 from auformer.evaluation.benchmark_tables import BenchmarkTable, best_cells
 from auformer.evaluation.fold_scores import GroupScorer, MethodScores
 from auformer.evaluation.published import FLOOR_METHOD, MARK, Published, published_rows
-from auformer.evaluation.run_lines import Group, subset_order
+from auformer.evaluation.run_lines import Group
+from auformer.evaluation.run_names import subset_order
 from auformer.evaluation.table_cells import (
     INTERVAL,
     au_cells,

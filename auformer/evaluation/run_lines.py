@@ -6,19 +6,22 @@ the size of the training set, the checkpoint they start from or the way their ep
 
 from __future__ import annotations
 
-import re
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from auformer.data.splits import PUBLISHED_PARTS, dataset_id
+from auformer.evaluation.run_names import file_name, group_title, natural, subset_order
 
 Line = Mapping[str, Any]
 NEEDED = (
     "key", "protocol", "name", "data", "test", "method", "fold", "subset", "seed", "config_hash", "select", "init",
-    "aus", "counts", "counts_tuned", "auroc", "ap", "ece", "reliability", "rows", "unscored", "unknown",
+    "config", "aus", "counts", "counts_tuned", "auroc", "ap", "ece", "reliability", "rows", "unscored", "unknown",
 )  # fmt: skip
 DAGGER = "†"
+MANY = 6  # folds that a warning still names [ours]
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,17 @@ class Method:
         return self.select == "test"
 
     def warnings(self) -> list[str]:
-        """What a reader of its numbers should know."""
-        return sorted({str(text) for line in self.runs.values() for text in line.get("warnings") or ()})
+        """What a reader of its numbers should know, with the folds that it is about unless it is about all."""
+        folds: dict[str, list[str]] = {}
+        for (_, fold), line in self.runs.items():
+            for text in dict.fromkeys(map(str, line.get("warnings") or ())):
+                folds.setdefault(text, []).append(fold)
+        shown = []
+        for text, places in sorted(folds.items()):
+            names = list(dict.fromkeys(places))
+            where = f"{len(names)} folds" if len(names) > MANY else f"fold{'s' * (len(names) > 1)} {', '.join(names)}"
+            shown.append(text if len(places) == len(self.runs) else f"{text} ({where})")
+        return shown
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Group:
         au_names: AUs of any method, by number.
         folds: Test parts, also of runs that are not there.
         methods: Its rows.
-        older: How many lines were left out because a later one has the same fold, seed and configuration.
+        others: How many lines were left out because another one has the same row, fold and seed.
     """
 
     name: str
@@ -76,7 +88,7 @@ class Group:
     au_names: tuple[str, ...]
     folds: tuple[str, ...]
     methods: tuple[Method, ...]
-    older: int = 0
+    others: int = 0
 
     @property
     def one_data_set_left_out(self) -> bool:
@@ -141,9 +153,14 @@ def _are_counts(subjects: Any) -> bool:
 def _group_key(line: Line) -> tuple[str, ...]:
     """What lines of one table have in common; where each fold leaves a data set out, all data sets together."""
     data, test = str(line["data"]), str(line["test"])
-    if line["protocol"] == "micro" and test not in data.split("+"):
+    if _leaves_data_set_out(line):
         data, test = "+".join(sorted({*data.split("+"), test})), ""
     return str(line["protocol"]), str(line["name"]), data, test
+
+
+def _leaves_data_set_out(line: Line) -> bool:
+    """Whether a run tests on a data set of micro-expressions that it was not trained on."""
+    return bool(line["protocol"] == "micro" and str(line["test"]) not in str(line["data"]).split("+"))
 
 
 def _group_order(key: tuple[str, ...]) -> tuple[Any, ...]:
@@ -155,79 +172,61 @@ def _group_order(key: tuple[str, ...]) -> tuple[Any, ...]:
 def _group(key: tuple[str, ...], lines: Sequence[Line], taken: set[str]) -> Group:
     """The group of some lines."""
     protocol, name, data, test = key
-    runs: dict[tuple[Any, ...], dict[tuple[int, str], Line]] = {}
-    older = 0
+    runs: dict[_Row, dict[tuple[int, str], Line]] = {}
+    others = 0
     for line in lines:
-        row = runs.setdefault(_method_key(line), {})
+        row = runs.setdefault(_row_of(line), {})
         place = (int(line["seed"]), str(line["fold"]))
-        older += place in row and row[place]["key"] != line["key"]
+        others += place in row and row[place]["key"] != line["key"]
         row[place] = line
     folds = {fold for row in runs.values() for _, fold in row}
     published = set(PUBLISHED_PARTS.get(dataset_id(test), {}))
     folds |= published if folds <= published else set()
     labels = _labels(list(runs))
     methods = [
-        Method(labels[row], first["subset"], str(first["select"]), dict(sorted(places.items(), key=lambda item: natural(item[0]))))
+        Method(labels[row], row.subset, row.select, dict(sorted(places.items(), key=lambda item: natural(item[0]))))
         for row, places in runs.items()
-        for first in [next(iter(places.values()))]
     ]
     aus = sorted({str(au) for line in lines for au in line["aus"]}, key=lambda au: int(au[2:]))
     methods.sort(key=lambda method: (subset_order(method.subset), method.label))
-    stem = _file_name(protocol, name, data, test, taken)
-    title = _title(protocol, name, data, test)
-    return Group(stem, title, protocol, data, test, tuple(aus), tuple(sorted(folds, key=natural)), tuple(methods), older)
+    stem = file_name(protocol, name, data, test, taken)
+    title = group_title(protocol, name, data, test)
+    return Group(stem, title, protocol, data, test, tuple(aus), tuple(sorted(folds, key=natural)), tuple(methods), others)
 
 
-def _method_key(line: Line) -> tuple[Any, ...]:
+class _Row(NamedTuple):
     """What lines of one row have in common."""
-    return str(line["method"]), line["init"] or "", line["subset"], str(line["select"]), str(line["config_hash"])
+
+    method: str
+    init: str
+    subset: int | float | None
+    select: str
+    config: str
+    data: str
 
 
-def _labels(rows: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """A name for each row: the method's, what it starts from, the dagger; the hash of its configuration where the rest is not enough."""
-    plain = {row: row[0] + (f" from {row[1]}" if row[1] else "") + (f" {DAGGER}" if row[3] == "test" else "") for row in rows}
-    names = {row: plain[row] + (" (last epoch)" if row[3] == "last" and _twin(row, rows) else "") for row in rows}
-    shown = [(name, row[2]) for row, name in names.items()]
-    return {row: name if shown.count((name, row[2])) == 1 else f"{name} (config {row[4][:6]})" for row, name in names.items()}
+def _row_of(line: Line) -> _Row:
+    """The row of a line; where a data set is left out, the AUs follow from the others and are no matter of choice."""
+    config = str(line["config_hash"])
+    if _leaves_data_set_out(line):
+        config = _digest(sorted((name, value) for name, value in line["config"].items() if name != "au_names"))
+    data = _digest([line.get("data_sha256"), line.get("init_sha256")])
+    return _Row(str(line["method"]), str(line["init"] or ""), line["subset"], str(line["select"]), config, data)
 
 
-def _twin(row: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]) -> bool:
-    """Whether another row differs in the choice of the epoch."""
-    return any(other[:3] == row[:3] and other[3] != row[3] for other in rows)
+def _digest(value: Any) -> str:
+    """A short name for plain JSON values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _title(protocol: str, name: str, data: str, test: str) -> str:
-    """Protocol and data in words."""
-    words = {"within": "Within", "cross": "Cross-domain", "efficiency": "Data efficiency", "micro": "Micro-expressions"}
-    where = data if test == data else f"{data} → {test}" if test else f"{data.replace('+', ', ')}, one data set left out at a time"
-    return f"{words.get(protocol, protocol)}: {where}" + (f" ({name})" if name != protocol else "")
-
-
-def _file_name(protocol: str, name: str, data: str, test: str, taken: set[str]) -> str:
-    """A file name without letters that file systems or LaTeX mind."""
-    parts = [protocol, *([name] if name != protocol else []), data, *([test] if test not in (data, "") else [])]
-    stem = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join(parts)).strip("-.")
-    number = 2
-    while stem.lower() in {other.lower() for other in taken}:
-        stem, number = f"{stem.removesuffix(f'-{number - 1}')}-{number}", number + 1
-    return stem
-
-
-def natural(value: Any) -> tuple[Any, ...]:
-    """Order in which sub2 stands before sub10.
-
-    >>> sorted(["sub10", "sub2", "P1"], key=natural)
-    ['P1', 'sub2', 'sub10']
-    """
-    parts = value if isinstance(value, tuple) else (value,)
-    texts = [re.split(r"(\d+)", str(part)) for part in parts]
-    return tuple([(int(piece), "") if piece.isdigit() else (-1, piece) for piece in text] for text in texts)
-
-
-def subset_order(subset: int | float | None) -> tuple[int, float]:
-    """Order of training sizes: numbers of frames, then fractions, then all.
-
-    >>> sorted([None, 0.5, 1000, 100], key=subset_order)
-    [100, 1000, 0.5, None]
-    """
-    return (2, 0.0) if subset is None else (int(isinstance(subset, float)), float(subset))
+def _labels(rows: Sequence[_Row]) -> dict[_Row, str]:
+    """A name for each row: the method's, what it starts from, the dagger; what else differs where that is not enough."""
+    names = {}
+    for row in rows:
+        twins = [other for other in rows if other != row and other[:3] == row[:3]]
+        name = row.method + (f" from {row.init}" if row.init else "") + (f" {DAGGER}" if row.select == "test" else "")
+        name += " (last epoch)" if row.select == "last" and any(twin.select != "last" for twin in twins) else ""
+        same = [twin for twin in twins if twin.select == row.select]
+        name += f" (config {row.config[:6]})" if any(twin.config != row.config for twin in same) else ""
+        names[row] = name + (f" (data {row.data[:6]})" if any(twin.data != row.data for twin in same) else "")
+    return names

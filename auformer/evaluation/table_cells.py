@@ -89,8 +89,8 @@ def shared_notes(group: Group, scored: Sequence[MethodScores], *, draws: int) ->
     missing = group.missing()
     if missing:
         notes.append(f"Runs that are missing, by their folds: {'; '.join(missing)}. Means are over the others.")
-    if group.older:
-        notes.append(f"{group.older} older lines of the same fold, seed and configuration, made with other data, are left out.")
+    if group.others:
+        notes.append(f"{group.others} other runs of the same fold, seed, configuration and data are left out.")
     return list(dict.fromkeys(notes))
 
 
@@ -106,7 +106,9 @@ def _coverage(group: Group, scored: Sequence[MethodScores]) -> list[str]:
     }
     if group.folds and len(group.folds) > 1 and not all(part.shape[0] == 1 for part in whole.truth.values()):
         for fold, part in whole.truth.items():
-            empty = [au for i, au in enumerate(group.au_names) if positives[i] and not part[:, 0, i].sum()]
+            known, present = part.sum((0, 1)), part[:, 0].sum(0)
+            texts[f"Not scored in fold {fold}"] = [au for i, au in enumerate(group.au_names) if annotated[i] and not known[i]]
+            empty = [au for i, au in enumerate(group.au_names) if positives[i] and known[i] and not present[i]]
             texts[f"Without positives in fold {fold}"] = empty
     notes = [f"{text}: {', '.join(names)}." for text, names in texts.items() if names]
     unknown = [f"{au} {int(num):,}" for au, num in zip(group.au_names, whole.unknown, strict=True) if num]

@@ -34,11 +34,12 @@ def test_groups_are_protocol_name_and_data():
 
 def test_one_data_set_left_out_is_one_group():
     names = ["casme2", "mmew", "samm"]
-    lines = [
-        counted_line({au: {f"{one}/a": cells["d/a"]} for au, cells in COUNTS.items()}, protocol="micro", fold=one, test=one,
-                     data="+".join(name for name in names if name != one))
-        for one in names
-    ]  # fmt: skip
+    lines = []
+    for one in names:
+        counts = {au: {f"{one}/a": cells["d/a"]} for au, cells in COUNTS.items()}
+        given = {"config": {"epochs": 3, "au_names": [one]}, "config_hash": one}  # the AUs follow from the data sets that are there
+        rest = "+".join(name for name in names if name != one)
+        lines.append(counted_line(counts, protocol="micro", fold=one, test=one, data=rest, **given))
     (group,) = group_lines(lines)
     assert group.one_data_set_left_out and group.folds == tuple(names) and group.name == "micro-casme2-mmew-samm"
     assert group.title.endswith("casme2, mmew, samm, one data set left out at a time") and len(group.methods) == 1
@@ -66,12 +67,24 @@ def test_missing_runs_are_named_also_folds_that_no_method_has():
     assert group_lines(published)[0].missing() == ["auformer, seed 0: P2"]
 
 
-def test_the_last_line_of_a_run_counts_and_older_data_is_counted():
+def test_other_data_is_another_row():
+    lines = [counted_line(COUNTS, data_sha256={"lab_a": text}) for text in ("0", "1")]
+    assert all(label.startswith("auformer (data ") for label in labels(*lines)) and len(set(labels(*lines))) == 2
+
+
+def test_warnings_say_which_folds_they_are_about():
+    (group,) = group_lines([counted_line(COUNTS, fold=f"P{i}", warnings=["everywhere", *(["here"] if i == 2 else [])]) for i in range(4)])
+    assert group.methods[0].warnings() == ["everywhere", "here (fold P2)"]
+    (group,) = group_lines([counted_line(COUNTS, fold=f"P{i}", warnings=["often"] if i else []) for i in range(9)])
+    assert group.methods[0].warnings() == ["often (8 folds)"]
+
+
+def test_the_last_line_of_a_run_counts():
     old, new = counted_line(COUNTS), counted_line({"AU1": {"d/a": [9, 0, 0, 0]}})
     (group,) = group_lines([old, new])
-    assert group.older == 0 and group.methods[0].runs[0, ""] == new  # the same run, done again
+    assert group.others == 0 and group.methods[0].runs[0, ""] == new  # the same run, done again
     (group,) = group_lines([old | {"key": "0" * 64}, new])
-    assert group.older == 1 and group.methods[0].runs[0, ""] == new
+    assert group.others == 1 and group.methods[0].runs[0, ""] == new
 
 
 def test_subjects_and_aus_are_in_natural_order():
