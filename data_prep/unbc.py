@@ -40,10 +40,11 @@ Images/042-ll042/ll042t1aaaff/ll042t1aaaff001.png""",
     source="TadasBaltrusaitis/OpenFace:matlab_runners/Action Unit Experiments/helpers/extract_UNBC_labels.m; "
     "cosanlab/py-feat:scripts/extract_au_training_features.py",
     doubts="the third and fourth number of a row (not read); an action unit listed with intensity 0, which is taken as unknown; "
-    "the first frames of tv095t2aeunaff are black by public code, so they become rows without a face",
+    "frames 1 to 7 of tv095t2aeunaff are black, as public code says, so they become rows without a face",
 )
 
-_FOLDERS = ("Frame_Labels/FACS/", "Sequence_Labels/Frame_Labels/FACS/", "FACS/")
+_FOLDERS = ("Frame_Labels/FACS/", "*/Frame_Labels/FACS/", "FACS/")
+_IMAGES = ("Images/*-*/*", "Images/Images/*-*/*", "images/*-*/*")  # public copies have been unpacked in all three ways
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +74,7 @@ def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD) -> pd.Da
     """
     first = find_path(root, *(f"{folder}*/*/*_facs.txt" for folder in _FOLDERS), what="FACS files such as ll042t1aaaff001_facs.txt")
     labels = _sequences(first.parents[2])
-    images = find_path(root, "Images", "images", what="the folder Images")
-    pictures = _sequences(images)
+    pictures = _sequences(find_path(root, *_IMAGES, what="folders of pictures such as Images/042-ll042/ll042t1aaaff").parents[1])
     for sequence in sorted(set(pictures) - set(labels)):
         findings.miss(pictures[sequence].relative_to(root).as_posix(), "the FACS files of these pictures are not there")
     findings.lack("subjects", [subject for subject in SUBJECTS if subject not in {one for one, _ in (*labels, *pictures)}])

@@ -30,6 +30,14 @@ def test_rows(tmp_path: Path, threshold: int) -> None:
     assert len(findings.absent["subjects"]) == 23 and findings.incomplete == [] and findings.notes == []
 
 
+def test_pictures_in_a_folder_too_many(tmp_path: Path) -> None:
+    """As an archive `Images` leaves them that is unpacked into a folder of that name."""
+    expected = write_unbc(tmp_path)
+    (tmp_path / "Images").rename(tmp_path / "all")
+    shutil.move(tmp_path / "all", tmp_path / "Images" / "Images")
+    assert_rows(read(tmp_path)[0], expected.assign(source=("Images/" + expected["source"]).tolist()))
+
+
 def test_an_empty_file_is_a_frame_without_action_units(tmp_path: Path) -> None:
     write_unbc(tmp_path)
     rows = read(tmp_path)[0]
