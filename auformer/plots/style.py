@@ -137,8 +137,8 @@ def copy_layout(drawn: Figure, figure: Figure) -> None:
     figure.set_layout_engine("none")
     for theirs, mine in zip(drawn.axes, figure.axes, strict=True):
         mine.set_position(theirs.get_position())
-    for theirs, mine in zip(drawn.texts, figure.texts, strict=True):
-        mine.set_position(theirs.get_position())
+    for text, twin in zip(drawn.texts, figure.texts, strict=True):
+        twin.set_position(text.get_position())
 
 
 def image_bytes(figure: Figure, kind: str = "png") -> bytes:
