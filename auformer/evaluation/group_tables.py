@@ -80,11 +80,13 @@ def _method_row(group: Group, scores: MethodScores, sizes: bool) -> Row:
 
 
 def _published_row(group: Group, paper: Published) -> Row:
-    """One row of a paper; empty where it gives nothing."""
+    """One row of a paper; empty where it gives nothing. A mean over other AUs than ours says so and does not compete."""
     values = [paper.f1.get(au) for au in group.au_names]
     shown = ["" if value is None else percent(value) for value in values]
     whose = f"{paper.method} ({MARK})" if paper.method != FLOOR_METHOD else f"{FLOOR_METHOD} (published labels)"
-    return Row([whose, *shown, percent(paper.mean), "", ""], [*values, paper.mean], paper.mean)
+    alike = paper.num_aus == len(group.au_names) and set(paper.f1) <= set(group.au_names)
+    mean = percent(paper.mean) + ("" if alike else f" ({paper.num_aus} AUs)")
+    return Row([whose, *shown, mean, "", ""], [*values, paper.mean if alike else None], paper.mean)
 
 
 def _floor_row(group: Group, scored: Sequence[MethodScores], sizes: bool) -> Row:

@@ -62,7 +62,9 @@ class TestMain:
 
     def test_a_published_mean_over_other_aus_says_so(self):
         lines = [one_fold({"AU1": [9, 1, 1, 9]}, data="bp4d", fold=fold) for fold in ("P1", "P2", "P3")]
-        assert said(tables(lines)["main"], "Their means are over 12 AUs")
+        table = tables(lines)["main"]
+        assert said(table, "Their means are over 12 AUs") and row(table, "AUNCE (as published)")["mean of 1"] == "66.1 (12 AUs)"
+        assert bold(table) == {("auformer", "AU1")}
 
     def test_what_was_selected_on_test_carries_a_dagger_everywhere_and_is_never_bold(self):
         lines = [
