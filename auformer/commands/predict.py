@@ -1,164 +1,251 @@
-"""Action units (AUs) of your own photos: find the faces, align them, predict.
+"""Action units (AUs) of your own photos and videos: find the faces, follow and align them, predict.
 
   auformer predict portrait.jpg --out runs/portrait
-  auformer predict photos/*.jpg --out runs/photos --checkpoint runs/demo/adapter.safetensors
-
-Prints one line per AU, writes DIR/predictions.csv with its JSON side file, and one picture per photo (of its largest face). Finds upright
-faces that look at the camera. A photo without a face, or that cannot be read, gets a row with its status; the others go on, and the exit
-code is 1. Without --checkpoint the packaged demo detector is used, which was trained on rendered faces only.
+  auformer predict talk.mp4 --out runs/talk --annotate --report --plot
+  auformer predict videos/ --out runs/videos --format openface --checkpoint runs/demo/adapter.safetensors
+  auformer predict "frames/%05d.png" list.txt "clips/*.avi" --out runs/all --every 5
+  auformer predict camera:0 --out runs/camera
+  auformer predict videos/ --out runs/videos --shard 1/8      (one of eight jobs; then: auformer predict --merge runs/videos)
+SOURCE: an image, a video, a folder, a pattern, a .txt file with a path per line, numbered pictures of one recording, camera:0.
+Writes DIR/predictions.csv (a row per picture and face, empty where there is no face) with its JSON side file, and one picture per photo.
+--format openface or pyfeat writes DIR/NAME.csv per source in those tools' columns instead. Finds upright faces that look at the camera.
+What is wrong with one source is reported, the others go on, and the exit code is 1. An interrupted run goes on when the same command is
+given again. Without --checkpoint the packaged demo detector is used, which was trained on rendered faces only.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.inference import AUPredictor, PhotoPrediction
-
-TABLE = "predictions.csv"
-POINTS = {"eyes": "both eyes found", "one_eye": "one eye found", "box": "eyes placed by the box"}
+    from auformer.inference import AUPredictor, ImagePrediction, Selection, Source
+    from auformer.inference.recorder import Recorder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer predict`."""
     add = parser.add_argument
-    add("photos", nargs="+", metavar="PHOTO", help="image files: JPEG, PNG, WebP, TIFF, BMP")
-    add("--out", required=True, type=Path, metavar="DIR", help="folder for predictions.csv, predictions.json and the pictures")
-    add("--checkpoint", default="demo", metavar="CKPT", help="adapter file, .ckpt, folder, demo, or hf://owner/name (default: demo)")
+    add("sources", nargs="*", metavar="SOURCE", help="images, videos, folders, patterns, lists, numbered pictures, camera:0")
+    add("--out", type=Path, metavar="DIR", help="folder for the outputs (needed unless --merge)")
+    add(
+        "--checkpoint", default="demo", metavar="CKPT", help="adapter file, .ckpt, folder, demo, hf://owner/name[@revision] (default: demo)"
+    )
+    add("--format", choices=("native", "openface", "pyfeat"), default="native", help="columns of the table (default: native)")
+    table = parser.add_mutually_exclusive_group()
+    table.add_argument("--csv", dest="suffix", action="store_const", const=".csv", default=".csv", help="native table as CSV (default)")
+    table.add_argument("--parquet", dest="suffix", action="store_const", const=".parquet", help="native table as Parquet")
+    add("--annotate", action="store_true", help="pictures and videos with boxes and AU bars drawn into them")
+    add("--plot", action=argparse.BooleanOptionalAction, help="a picture per photo and a timeline per video (default: photos only)")
+    add("--maps", action="store_true", help="a picture per source: where each AU's expert looked")
+    add("--report", action="store_true", help="DIR/report.html")
+    add("--every", type=int, default=1, metavar="N", help="of videos, only each N-th frame")
+    add("--fps", type=float, metavar="F", help="of videos, about F frames a second")
+    add("--start", default="0", metavar="TIME", help="of videos, from here on: seconds or [H:]M:S")
+    add("--end", metavar="TIME", help="of videos, up to here")
+    add("--faces", default="all", metavar="all|largest|N", help="which faces of a picture (default: all)")
+    add("--detector", default="cascade", metavar="SPEC", help="how faces are found, as in `auformer prepare` (default: cascade)")
+    add("--detect-every", type=int, default=1, metavar="N", help="in videos, look for faces in each N-th frame and follow them between")
+    add("--threshold", metavar="P|FILE", help="from which probability on an AU is active: a number, or YAML or JSON, AU: number")
+    add("--smooth", type=float, metavar="SECONDS", help="smooth the probabilities of videos over time (default: not)")
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto, a GPU where there is one)")
     add("--batch-size", type=int, default=16, metavar="N", help="faces per batch (default: 16)")
+    add("--precision", choices=("32", "bf16", "16"), default="32", help="of the network's matrix products (default: 32)")
     add("--backbone-checkpoint", type=Path, metavar="FILE", help="local file with the frozen weights, where they cannot be fetched")
+    add("--shard", metavar="I/N", help="only the I-th of N parts of the sources; one table per source")
+    add("--merge", type=Path, metavar="DIR", help="join the tables that shards wrote to DIR into DIR/predictions.csv")
     add("--overwrite", action="store_true", help="replace existing outputs")
+    parser.set_defaults(usage_error=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict photo by photo, then write the table.
+    """Predict picture by picture, then write the tables.
 
     Returns:
-        0, or 1 if a photo has no face or cannot be read.
+        0, or 1 if a source has no face, cannot be read, or not to its end.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
         ValueError: the options do not fit, or an output exists already.
         OSError: the output folder cannot be written.
     """
+    from auformer.inference import Selection, find_sources
+    from auformer.inference.options import parse_shard, parse_time
+    from auformer.inference.outputs import Plan, check_outputs
+    from auformer.inference.sources import in_shard, unique_stems
+
+    if args.merge is not None:
+        return _merge(args)
+    shard = None if args.shard is None else parse_shard(args.shard)
+    if not args.sources or args.out is None:
+        args.usage_error("the following arguments are required: " + ("SOURCE" if not args.sources else "--out"))
+    everything = find_sources(args.sources)
+    names = dict(zip((source.name for source in everything), unique_stems(everything), strict=True))
+    sources = [source for source in everything if shard is None or in_shard(source.name, *shard)]
+    plan = Plan(
+        args.out, names, kind=args.format, suffix=args.suffix, per_source=shard is not None,
+        pictures=args.format == "native" if args.plot is None else args.plot, timelines=bool(args.plot),
+        annotate=args.annotate, maps=args.maps, report=args.report,
+    )  # fmt: skip
+    end = None if args.end is None else parse_time(args.end)
+    selection = Selection(every=args.every, fps=args.fps, start=parse_time(args.start), end=end)
+    if sources and sources[0].kind == "camera":
+        return _camera(args, sources[0], selection, plan)
+    check_outputs(plan, [], overwrite=True)  # can anything be written, before the weights are loaded
+    predictor, facts = _load(args)
+    if not sources:
+        print(f"shard {args.shard} holds none of the {len(everything)} sources")
+        return 0
+    return _predict(args, predictor, plan, sources, selection, {**facts, "num_sources": len(everything)})
+
+
+def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
+    """The predictor, and what is known about its checkpoint; says what the demo detector was trained on."""
     from auformer.commands.evaluate import find_device
     from auformer.commands.info import DEMO_NOTE
+    from auformer.evaluation.provenance import file_sha256
     from auformer.inference import AUPredictor
-    from auformer.inference.pictures import picture_names
-    from auformer.inference.sources import name_sources
+    from auformer.inference.options import parse_faces, read_thresholds
     from auformer.models.detector import DEMO_DETECTOR, load_detector, resolve_checkpoint
 
-    sources = name_sources(args.photos)
-    pictures = dict(zip((name for _, name in sources), picture_names([name for _, name in sources]), strict=True))
-    _check_out(args.out, [file for file, _ in sources], list(pictures.values()), args.overwrite)
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)
     network = load_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
-    predictor = AUPredictor(network, device=device, batch_size=args.batch_size)
+    predictor = AUPredictor(
+        network,
+        device=device,
+        batch_size=args.batch_size,
+        detector=args.detector,
+        precision=args.precision,
+        thresholds=None if args.threshold is None else read_thresholds(args.threshold, network.au_names),
+        faces=parse_faces(args.faces),
+        detect_every=args.detect_every,
+        smooth=args.smooth,
+    )
     notice = DEMO_NOTE if adapter == DEMO_DETECTOR else None
     if notice:
         print(f"{notice}\n")
-    photos = _predict(predictor, args, pictures, notice, adapter)
-    if not notice:
-        print("\nProbabilities that an action unit occurs, not intensities.")
-    return _summary(args.out, photos)
-
-
-def _check_out(out: Path, photos: Sequence[str], pictures: Sequence[str], overwrite: bool) -> None:
-    """Find out before the work starts whether its results can be written, and what they would replace.
-
-    Raises:
-        ValueError: an output exists, or would replace one of the photos.
-        OSError: the folder cannot be written.
-    """
-    import tempfile
-
-    from auformer.data.manifest import side_path
-
-    outputs = [out / TABLE, side_path(out / TABLE), *(out / name for name in pictures)]
-    sources = {Path(photo).resolve() for photo in photos}
-    for path in outputs:
-        if path.resolve() in sources:
-            raise ValueError(f"Expected `--out` to be a folder where no photo is replaced, but {path} is one of the photos.")
-    taken = [str(path) for path in outputs if path.exists()]
-    if taken and not overwrite:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise ValueError(f"Expected `--out` to hold no results yet, but found {taken[0]}{more}: choose another folder, or add --overwrite.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write here ({error.strerror})", str(out)) from error
+    revision = adapter.parent.name if str(args.checkpoint).startswith("hf://") else None
+    return predictor, {
+        "checkpoint": {"given": str(args.checkpoint), "file": str(adapter), "sha256": file_sha256(adapter), "revision": revision},
+        "notice": notice,
+    }
 
 
 def _predict(
-    predictor: AUPredictor, args: argparse.Namespace, pictures: dict[str, str], notice: str | None, adapter: Path
-) -> list[PhotoPrediction]:
-    """Predict, print, write everything; if that is interrupted, the new pictures are removed, so that it can be started again."""
-    from auformer.data.manifest import write_predictions
-    from auformer.evaluation.provenance import file_sha256
-    from auformer.inference.pictures import photo_figure
-    from auformer.inference.tables import predictions_side, predictions_table
-    from auformer.plots import save_png
+    args: argparse.Namespace, predictor: AUPredictor, plan: Any, sources: list[Source], selection: Selection, facts: dict[str, Any]
+) -> int:
+    """Predict, print, write everything; after an interruption the same command goes on."""
+    from tqdm import tqdm
 
-    photos, new = [], []
+    from auformer.inference import ImagePrediction
+    from auformer.inference.parts import fingerprint
+    from auformer.inference.reading import count_frames
+    from auformer.inference.recorder import Recorder
+    from auformer.inference.tables import run_settings
+
+    settings = run_settings(predictor, selection, shard=args.shard)
+    outputs = [plan.kind, plan.per_source, plan.pictures, plan.timelines, plan.annotate, plan.maps]
+    mark = fingerprint([settings, facts["checkpoint"]["sha256"], outputs])
+    recorder = Recorder(predictor, plan, sources, settings=mark, notice=facts["notice"])
+    recorder.check_outputs(overwrite=args.overwrite)
+    pending = recorder.pending
+    if recorder.begun:
+        print(f"going on with an interrupted run: {len(sources) - len(pending)} of {len(sources)} sources are done\n")
+    totals = [count_frames(source, selection) for source in pending]
+    total = None if None in totals else sum(count or 0 for count in totals)
+    bar = tqdm(total=total, unit=" frames", disable=None, smoothing=0.1, file=sys.stderr)
     try:
-        for photo in predictor.predict_photos(args.photos):
-            photos.append(photo)
-            _show(predictor, photo)
-            if photo.faces:
-                picture = args.out / pictures[photo.name]
-                new += [] if picture.exists() else [picture]
-                save_png(photo_figure(predictor, photo, notice=notice), picture)
-        side = predictions_side(
-            predictor.network,
-            photos,
-            checkpoint=str(args.checkpoint),
-            adapter=adapter,
-            sha256=file_sha256(adapter),
-            recipe=predictor.recipe,
-            detector=predictor.detector,
-            notice=notice,
-        )
-        write_predictions(predictions_table(photos, predictor.au_names, predictor.thresholds), args.out / TABLE, side)
-    except BaseException:
-        for path in new:
-            path.unlink(missing_ok=True)
-        raise
-    return photos
+        with bar:
+            for item in predictor.stream(pending, selection=selection, keep_images=plan.annotate, resume=recorder.resume):
+                recorder.add(item)
+                if isinstance(item, ImagePrediction):
+                    bar.update()
+                    _show(predictor, item)
+        return _write(args, recorder, settings, facts)
+    finally:
+        recorder.abandon()
 
 
-def _show(predictor: AUPredictor, photo: PhotoPrediction) -> None:
-    """Print what was found in one photo: a line per AU; on stderr what went wrong."""
-    from auformer.aus import ACTION_UNITS
-    from auformer.plots import au_order
+def _write(args: argparse.Namespace, recorder: Recorder, settings: dict[str, Any], facts: dict[str, Any]) -> int:
+    """Write report and tables, and say what was written; the exit code."""
+    from auformer.inference.page import write_report
+    from auformer.inference.tables import predictions_side
 
-    if photo.status != "ok":
-        where = "" if photo.file in photo.message else f"{photo.file}: "
-        print(f"auformer: {photo.status}: {where}{photo.message}", file=sys.stderr, flush=True)
-        return
-    for number, found in enumerate(photo.faces):
-        x, y, w, h = (round(value) for value in found.face.box)
-        how = f"score {found.face.score:.2f}, {POINTS[found.face.points_source]}"
-        print(f"{photo.file}: face {number} at ({x}, {y}), {w} x {h} pixels, {how}")
-        values = dict(zip(predictor.au_names, zip(found.probs, predictor.is_active(found.probs), strict=True), strict=True))
-        for au in au_order(predictor.au_names):
-            prob, active = values[au]
-            print(f"  {au:<5} {ACTION_UNITS[au].name:<26} {prob:.3f}{'  active' if active else ''}", flush=True)
+    counts, problems = recorder.counts(), recorder.problems()
+    side = predictions_side(recorder.predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"])
+    side["num_sources"] = facts["num_sources"]
+    if recorder.plan.report:
+        said = dict(problems)
+        entries = [(source, recorder.table(source), said.get(source, "")) for source in recorder.sources]
+        write_report(recorder.plan.out / "report.html", entries, side, rendered_only=facts["notice"] is not None, sources=args.sources)
+    tables = recorder.write_tables(side)
+    if not facts["notice"]:
+        print("\nProbabilities that an action unit occurs, not intensities.")
+    return _summary(recorder, tables, problems)
 
 
-def _summary(out: Path, photos: Sequence[PhotoPrediction]) -> int:
-    """Print what was written; the exit code."""
-    faces = sum(len(photo.faces) for photo in photos)
-    bad = {status: sum(photo.status == status for photo in photos) for status in ("no_face", "unreadable")}
-    failed = ", ".join(f"{count} {text}" for count, text in zip(bad.values(), ("without a face", "unreadable"), strict=True) if count)
-    print(f"\nwrote {out / TABLE}, its side file and {len(photos) - sum(bad.values())} pictures: {len(photos)} photos, {faces} faces")
-    if failed:
-        print(f"auformer: {failed}; their rows in {TABLE} are empty", file=sys.stderr)
-    return 1 if failed else 0
+def _camera(args: argparse.Namespace, source: Source, selection: Selection, plan: Any) -> int:
+    """Read a camera until it ends or somebody presses Ctrl-C; every row is in the table at once."""
+    from auformer.inference.live import follow_camera
+    from auformer.inference.outputs import check_outputs
+    from auformer.inference.tables import run_settings
+
+    asked = [name for name in ("annotate", "plot", "maps", "report", "shard") if getattr(args, name)]
+    if asked or args.format != "native" or args.suffix != ".csv":
+        wrong = asked[0] if asked else "format" if args.format != "native" else "parquet"
+        raise ValueError(f"Expected a camera with a native CSV table only, but got --{wrong}: record a video first, and predict that.")
+    args.batch_size = 1
+    check_outputs(plan, [source], overwrite=args.overwrite)
+    predictor, facts = _load(args)
+    print("reading the camera; Ctrl-C ends it", flush=True)
+    settings = run_settings(predictor, selection, shard=None)
+    pictures = follow_camera(predictor, source, selection, plan.table(source), settings=settings, facts=facts)
+    print(f"\nwrote {plan.table(source)} and its side file: {sum(pictures.values())} frames, {pictures.get('no_face', 0)} without a face")
+    return 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    """Join what shards wrote.
+
+    Returns:
+        0, or 1 if a source is missing or has a problem.
+    """
+    from auformer.inference.merging import merge_tables
+
+    if args.sources:
+        args.usage_error("--merge takes no SOURCE")
+    path, found, of, problems = merge_tables(args.merge, suffix=args.suffix, overwrite=args.overwrite)
+    print(f"wrote {path} and its side file: {found} of {of} sources")
+    for file, problem in problems:
+        print(f"auformer: {file}: {problem}", file=sys.stderr)
+    if found < of:
+        print(f"auformer: {of - found} sources are missing: run the shards that did not finish again, then merge again", file=sys.stderr)
+    return 1 if found < of or problems else 0
+
+
+def _show(predictor: AUPredictor, image: ImagePrediction) -> None:
+    """Print what was found in one photo, on stderr what went wrong; recordings say nothing frame by frame."""
+    from tqdm import tqdm
+
+    from auformer.inference.words import photo_lines, wrong_line
+
+    if image.status == "unreadable" or (image.status != "ok" and image.source.kind == "photo"):
+        tqdm.write(wrong_line(image), file=sys.stderr)
+    elif image.source.kind == "photo":
+        tqdm.write("\n".join(photo_lines(predictor, image)), file=sys.stdout)
+
+
+def _summary(recorder: Recorder, tables: list[Path], problems: list[tuple[Source, str]]) -> int:
+    """Print what was written and where the time went; the exit code."""
+    from auformer.inference.words import summary_lines
+
+    print("\n" + "\n".join(summary_lines(recorder, tables)))
+    for source, problem in problems:
+        if source.kind != "photo":
+            print(f"auformer: {source.file}: {problem}", file=sys.stderr)
+    if problems:
+        print(f"auformer: something is wrong with {len(problems)} of {len(recorder.sources)} sources", file=sys.stderr)
+    return 1 if problems else 0

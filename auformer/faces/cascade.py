@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import importlib
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from auformer.errors import MissingExtraError
-from auformer.faces.eyes import find_points
 from auformer.faces.face import Face
+from auformer.faces.points import choose_points
+from auformer.faces.recipes import Box
+from auformer.faces.regressor import MODEL, model_version
 
 _FACE = "haarcascade_frontalface_alt2.xml"  # of OpenCV's four frontal ones the best on rendered faces: 2 % missed, nothing invented [ours]
 _EYES = ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml")  # error .021 and .030 IPD on rendered faces [ours]
@@ -33,6 +36,19 @@ _WITHOUT_EYES = 0.6  # factor on the score where no eye is found, which is rare 
 _per_thread = threading.local()  # cv2's classifiers keep scratch memory and must not be shared between threads
 
 
+@dataclass(frozen=True)
+class Cascade:
+    """Finds faces by OpenCV's cascades and five points each by the network and the eye cascades."""
+
+    def __call__(self, image: np.ndarray, file: str, frame: int | None, min_size: int) -> list[Face]:
+        """Faces of an image (H, W, 3) uint8 RGB, see `find_faces`; `file` and `frame` are not read."""
+        return find_faces(image, min_size)
+
+    def version(self) -> str:
+        """OpenCV's version, which brings the cascades, and the network's."""
+        return f"OpenCV {cv2.__version__} {_FACE}, {MODEL.name} {model_version()}"
+
+
 def find_faces(image: np.ndarray, min_size: int) -> list[Face]:
     """Faces by OpenCV's cascades, in no particular order.
 
@@ -43,23 +59,28 @@ def find_faces(image: np.ndarray, min_size: int) -> list[Face]:
     Raises:
         MissingExtraError: if this OpenCV has no cascades.
     """
-    face_cascade, *eye_cascades = _cascades()
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    faces = []
+    for box, weight in find_boxes(gray, min_size):
+        points, source, eyes = choose_points(gray, box, cascades()[1:])
+        score = 1 - float(np.exp(min(0.0, _LAST_THRESHOLD - weight)))
+        faces.append(Face(box, score * (1 if eyes else _WITHOUT_EYES), points, source))
+    return faces
+
+
+def find_boxes(gray: np.ndarray, min_size: int) -> list[tuple[Box, float]]:
+    """Boxes (x, y, w, h) in pixels of a grey image (H, W), each with the weight of the cascade's last stage."""
     scale = min(1.0, _WORKING / max(gray.shape))
     copy = gray if scale == 1 else cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     pad = round(_PADDING * min(copy.shape))
     copy = cv2.copyMakeBorder(copy, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     smallest = max(_SMALLEST, round(_MARGIN * min_size * scale))
+    face_cascade = cascades()[0]
     boxes, weights = _look(face_cascade, copy, smallest)
     if not len(boxes):
         boxes, weights = _look(face_cascade, _without_highlights(copy), smallest)
-    faces = []
-    for (x, y, w, h), weight in zip(boxes, weights, strict=True):
-        box = (float((x - pad) / scale), float((y - pad) / scale), float(w / scale), float(h / scale))
-        points, source = find_points(gray, box, eye_cascades)
-        score = 1 - float(np.exp(min(0.0, _LAST_THRESHOLD - weight)))
-        faces.append(Face(box, score * (_WITHOUT_EYES if source == "box" else 1), points, source))
-    return faces
+    places = (boxes - (pad, pad, 0, 0)) / scale
+    return [((float(x), float(y), float(w), float(h)), float(weight)) for (x, y, w, h), weight in zip(places, weights, strict=True)]
 
 
 def _look(cascade: cv2.CascadeClassifier, gray: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,18 +99,18 @@ def _without_highlights(gray: np.ndarray) -> np.ndarray:
     return np.minimum(gray, cv2.GaussianBlur(around, (0, 0), _SPOT / 3))
 
 
-def _cascades() -> list[cv2.CascadeClassifier]:
+def cascades() -> list[cv2.CascadeClassifier]:
     """The face cascade and the eye cascades, loaded once per thread."""
     if not hasattr(_per_thread, "cascades"):
         try:
             folder = Path(importlib.import_module("cv2.data").haarcascades)
-            cascades = [cv2.CascadeClassifier(str(folder / name)) for name in (_FACE, *_EYES)]
+            loaded = [cv2.CascadeClassifier(str(folder / name)) for name in (_FACE, *_EYES)]
         except (AttributeError, ModuleNotFoundError):
-            cascades = []
-        if not cascades or any(cascade.empty() for cascade in cascades):
+            loaded = []
+        if not loaded or any(cascade.empty() for cascade in loaded):
             raise MissingExtraError(
                 f"Expected OpenCV 4 with its Haar cascades, but got OpenCV {cv2.__version__} without. "
                 'Run: pip install "opencv-python-headless>=4.9,<5"'
             )
-        _per_thread.cascades = cascades
+        _per_thread.cascades = loaded
     return _per_thread.cascades

@@ -1,64 +1,160 @@
-"""Find the faces in an image: several back-ends behind one function."""
+"""Find the faces in an image: several back-ends behind one function, and behind one object that travels to other processes."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from auformer.errors import FaceNotFoundError
-from auformer.faces.cascade import find_faces
+from auformer.faces.cascade import Cascade
 from auformer.faces.face import Face
+from auformer.faces.yunet import make_yunet
 
-BACKENDS = ("cascade",)
-MIN_SCORE = 0.5  # [ours] 98 % of rendered faces score more; see tests/faces/test_detect_rendered.py
+BACKENDS = ("cascade", "yunet", "yunet:FILE", "table:FILE")
+MIN_SCORE = 0.5  # of the cascade [ours] 98 % of rendered faces score more; see tests/faces/test_detect_rendered.py
 MIN_SIZE = 40  # pixels; an inter-pupil distance of 16: a crop of 44 pixels, too little for furrows already [ours]
 
 
-def detect(image: np.ndarray, *, backend: str = "cascade", min_score: float = MIN_SCORE, min_size: int = MIN_SIZE) -> list[Face]:
+class Backend(Protocol):
+    """What finds faces before they are sorted and sifted."""
+
+    def __call__(self, image: np.ndarray, file: str, frame: int | None, min_size: int) -> list[Face]:
+        """Faces in no particular order."""
+
+    def version(self) -> str:
+        """What its answers depend on, in plain text."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Finds faces by one back-end. It can be pickled; what is slow to load is loaded by each process and thread on first use.
+
+    Args:
+        name: of the back-end, without its file.
+        version: what the answers depend on, for side files.
+        backend: does it.
+        min_score: faces below this score, in [0, 1], are left out.
+        min_size: faces whose box is narrower, in pixels, are left out.
+    """
+
+    name: str
+    version: str
+    backend: Backend
+    min_score: float
+    min_size: int
+
+    def __call__(self, image: np.ndarray, *, file: str = "", frame: int | None = None) -> list[Face]:
+        """The faces of one image, by falling width of the box; empty if there are none.
+
+        Of two boxes on one place the one with the higher score stays.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            file: the manifest's `file`, read by tables only.
+            frame: the manifest's frame number, read by tables only; None for an image.
+
+        Raises:
+            ValueError: if the image is not (H, W, 3) uint8, or a table does not fit to what is asked.
+        """
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ValueError(f"Expected `image` to be a uint8 RGB array of shape (H, W, 3), but got {got}.")
+        found = self.backend(image, file, frame, self.min_size)
+        kept: list[Face] = []
+        for face in sorted(found, key=lambda face: -face.score):
+            wanted = face.score >= self.min_score and face.box[2] >= self.min_size
+            if wanted and not any(_on_one_place(face, other) for other in kept):
+                kept.append(face)
+        return sorted(kept, key=lambda face: -face.box[2])
+
+
+def make_detector(spec: str, *, min_score: float | None = None, min_size: int | None = None, cache: str | Path | None = None) -> Detector:
+    """A detector by its specification.
+
+    Args:
+        spec: `cascade`, OpenCV's Haar cascades, which need no download; `yunet`, OpenCV's FaceDetectorYN, whose model is fetched on first
+            use; `yunet:FILE`, the same with a model file; `table:FILE`, boxes or points from a file, see `auformer.faces.table`.
+        min_score: faces below this score, in [0, 1], are left out; None for the back-end's own (0.5, 0.6, and 0 for tables).
+        min_size: faces whose box is narrower, in pixels, are left out; None for 40, and 0 for tables. The cascade also leaves out, of an
+            image of more than 640 pixels, faces below 1/27 of its longer side.
+        cache: folder for fetched files, see `auformer.faces.download.cache_folder`.
+
+    Raises:
+        ValueError: if there is no such back-end, or its file cannot be used.
+        ConnectionError: if a file that must be fetched cannot be.
+    """
+    name, colon, path = spec.partition(":")
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise ValueError(f"Expected `min_score` to lie in [0, 1], but got {min_score}.")
+    backend: Backend
+    if spec == "cascade":
+        backend = Cascade()
+    elif name == "yunet" and (path or not colon):
+        backend = make_yunet(path, min_score, cache)
+    elif name == "table" and path:
+        from auformer.faces.table import make_table
+
+        backend = make_table(path)
+    else:
+        raise ValueError(f"Expected the detector to be one of {', '.join(BACKENDS)}, but got {spec!r}.")
+    if min_score is None:
+        min_score = MIN_SCORE if name == "cascade" else 0.0
+    if min_size is None:
+        min_size = 0 if name == "table" else MIN_SIZE
+    return Detector(name, backend.version(), backend, min_score, min_size)
+
+
+def detect(image: np.ndarray, *, backend: str = "cascade", min_score: float | None = None, min_size: int | None = None) -> list[Face]:
     """Find upright faces that look at the camera, the largest first.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        backend: `cascade`, OpenCV's Haar cascades, which need no download.
-        min_score: faces below this score, in [0, 1], are left out.
-        min_size: faces whose box is narrower, in pixels, are left out; of an image of more than 640 pixels, also faces below 1/27 of
-            its longer side.
+        backend: as `make_detector` takes it; for many images make the detector once.
+        min_score: as there.
+        min_size: as there.
 
     Returns:
-        The faces, by falling width of the box; empty if there are none. Of two boxes on one place the one with the higher score stays.
+        The faces, by falling width of the box; empty if there are none.
 
     Raises:
         ValueError: if the image is not (H, W, 3) uint8 or there is no such back-end.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"Expected `image` to be a uint8 RGB array of shape (H, W, 3), but got {got}.")
-    if backend not in BACKENDS:
-        raise ValueError(f"Expected `backend` to be one of {', '.join(BACKENDS)}, but got {backend!r}.")
-    if not 0 <= min_score <= 1:
-        raise ValueError(f"Expected `min_score` to lie in [0, 1], but got {min_score}.")
-    faces = [face for face in find_faces(image, min_size) if face.score >= min_score and face.box[2] >= min_size]
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        if not any(_on_one_place(face, other) for other in kept):
-            kept.append(face)
-    return sorted(kept, key=lambda face: -face.box[2])
+    return make_detector(backend, min_score=min_score, min_size=min_size)(image)
 
 
-def require_faces(image: np.ndarray, *, backend: str = "cascade", min_score: float = MIN_SCORE, min_size: int = MIN_SIZE) -> list[Face]:
-    """As `detect`, where an image without a face is an error.
+def require_faces(
+    image: np.ndarray, *, backend: str | Detector = "cascade", file: str = "", min_score: float | None = None, min_size: int | None = None
+) -> list[Face]:
+    """As `detect`, or as a detector that is there already, where an image without a face is an error.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        backend: as `make_detector` takes it, or a detector, whose own limits then hold.
+        file: name of the image, read by tables only.
+        min_score: as for `make_detector`.
+        min_size: as for `make_detector`.
 
     Raises:
         FaceNotFoundError: if no face is found; the message says what can be found.
         ValueError: as `detect`.
     """
-    faces = detect(image, backend=backend, min_score=min_score, min_size=min_size)
+    detector = make_detector(backend, min_score=min_score, min_size=min_size) if isinstance(backend, str) else backend
+    faces = detector(image, file=file)
     if not faces:
         height, width = image.shape[:2]
-        raise FaceNotFoundError(
-            f"no face found in {width} x {height} pixels: the detector sees upright, uncovered faces of at least {min_size} pixels that "
-            "look at the camera (turned by at most about 25 degrees, tilted by about 15)"
-        )
+        raise FaceNotFoundError(f"no face found in {width} x {height} pixels: {_SEES[detector.name].format(size=detector.min_size)}")
     return faces
+
+
+_SEES = {
+    "cascade": "the detector sees upright, uncovered faces of at least {size} pixels that look at the camera (turned by at most about 25 "
+    "degrees, tilted by about 15)",
+    "yunet": "YuNet sees faces of at least {size} pixels",
+    "table": "the table has none for this file",
+}
 
 
 def _on_one_place(face: Face, other: Face) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 
 import cv2
@@ -11,11 +10,10 @@ import pytest
 
 import auformer.faces.cascade as cascade
 from auformer.errors import FaceNotFoundError, MissingExtraError
-from auformer.faces import Face, align, detect, require_faces
+from auformer.faces import align, detect, require_faces
 from auformer.synthetic import Identity, Renderer
 
 SIZE = 160
-module = importlib.import_module("auformer.faces.detect")  # the package calls its function by the same name
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +37,8 @@ class TestFaces:
         image, points = portrait
         (face,) = detect(image)
         distance = np.hypot(*(points[1] - points[0]))
-        assert np.hypot(*(face.points[:2] - points[:2]).T).max() < 0.08 * distance
-        assert np.hypot(*(face.points[2:] - points[2:]).T).max() < 0.25 * distance
-        assert face.points.shape == (5, 2) and face.points_source == "eyes" and 0.5 <= face.score <= 1
+        assert np.hypot(*(face.points - points).T).max() < 0.06 * distance
+        assert face.points.shape == (5, 2) and face.points_source == "regressor" and 0.5 <= face.score <= 1
         x, y, w, h = face.box
         assert w == h and x < points[:, 0].min() and points[:, 0].max() < x + w and y < points[:, 1].min() and points[:, 1].max() < y + h
 
@@ -111,25 +108,12 @@ class TestNothingThere:
             require_faces(plain(50, 80))
 
 
-class TestSelection:
-    """Which of the back-end's answers stay."""
-
-    def faces(self, monkeypatch, *entries):
-        listed = [Face(box, score, np.zeros((5, 2)), "eyes") for box, score in entries]
-        monkeypatch.setattr(module, "find_faces", lambda image, min_size: listed)
-        return [face.box for face in detect(plain(10, 10))]
-
-    def test_of_two_boxes_on_one_place_the_surer_stays(self, monkeypatch):
-        outer, inner, beside = (0, 0, 100, 100), (30, 30, 50, 50), (90, 0, 80, 80)
-        assert self.faces(monkeypatch, (outer, 0.9), (inner, 0.6), (beside, 0.7)) == [outer, beside]
-        assert self.faces(monkeypatch, (outer, 0.6), (inner, 0.9), (beside, 0.7)) == [beside, inner]
-
-    def test_unsure_faces_are_left_out(self, monkeypatch):
-        assert self.faces(monkeypatch, ((0, 0, 50, 50), 0.49), ((60, 0, 50, 50), 0.5)) == [(60, 0, 50, 50)]
+class TestCascade:
+    """What the back-end does around OpenCV's cascades."""
 
     def test_a_face_without_eyes_scores_less(self, monkeypatch, portrait):
         (sure,) = detect(portrait[0])
-        monkeypatch.setattr(cascade, "find_points", lambda gray, box, cascades: (np.zeros((5, 2)), "box"))
+        monkeypatch.setattr(cascade, "choose_points", lambda gray, box, cascades: (np.zeros((5, 2)), "regressor", False))
         (unsure,) = detect(portrait[0])
         assert unsure.score == pytest.approx(0.6 * sure.score)
 
@@ -160,7 +144,7 @@ class TestBadInput:
             detect(image)
 
     def test_options(self, portrait):
-        with pytest.raises(ValueError, match="one of cascade, but got 'dlib'"):
+        with pytest.raises(ValueError, match="one of cascade, yunet, .*but got 'dlib'"):
             detect(portrait[0], backend="dlib")
         with pytest.raises(ValueError, match=r"\[0, 1\]"):
             detect(portrait[0], min_score=2)
@@ -178,7 +162,7 @@ def test_a_real_photograph():
     image = data.astronaut()
     (face,) = detect(image)
     pupils = np.array([(203.5, 100.7), (247.0, 103.2)])
-    assert face.points_source == "eyes" and face.score > 0.8
+    assert face.points_source == "regressor" and face.score > 0.8
     assert np.hypot(*(face.points[:2] - pupils).T).max() < 3  # of 44 between them
     crop, _ = align(image, face.points, size=112)
     assert crop.shape == (112, 112, 3)

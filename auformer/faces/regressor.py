@@ -1,0 +1,94 @@
+"""Five points of a face by a small convolutional network of ours, run by OpenCV's `dnn`.
+
+It has seen rendered faces only (experiments/train_points.py; assets/points_card.md says how well it does and where not). It looks twice:
+at the square that the box suggests, then at the square that the first points suggest, level and at the size it knows best.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from auformer.faces.align import warp
+from auformer.faces.recipes import Box, Square
+
+MODEL = Path(__file__).parent.parent / "assets" / "points.onnx"
+INPUT = 64  # side of the network's input in pixels [ours]
+SIDE = 2.75  # of the input, in inter-pupil distances of an upright face [ours]
+BELOW = 0.42  # of the input's centre under the middle between the pupils, in the same [ours]
+_PER_MOUTH = 0.8  # a turned head is as large as this part of its distance from eyes to mouth says, if its pupils are nearer [ours]
+# Square that the network first sees, in widths of a frontal-face cascade's box: side, and centre below the box's. [ours]
+_SQUARE, _LOWER = 1.1, 0.08
+_LOOKS = 2  # a third moves nothing that can be measured; for boxes of unknown make one more [ours]
+_DARKEST = 8.0  # grey levels: crops with less contrast are not stretched further [ours]
+
+_per_thread = threading.local()  # cv2's networks keep their blobs and must not be shared between threads
+
+
+def locate(gray: np.ndarray, box: Box, *, looks: int = _LOOKS) -> np.ndarray:
+    """Five points of a face whose box is known.
+
+    Args:
+        gray: (H, W) uint8 image.
+        box: (x, y, w, h) in pixels, as frontal-face cascades give it: square, pupils at 0.41 of its height and 0.40 of its width apart.
+            Others do with one more look.
+        looks: how often the network is asked.
+
+    Returns:
+        (5, 2) float64 pupils, nose tip, mouth corners, image left first, in pixels.
+    """
+    x, y, w, h = box
+    side = max(w, h)
+    square = Square(np.array([x + w / 2, y + h / 2 + _LOWER * side]), np.array([_SQUARE * side / 2, 0.0]))
+    points = look(gray, square)
+    for _ in range(looks - 1):
+        points = look(gray, square_of(points))
+    return points
+
+
+def locate_in_any_box(gray: np.ndarray, box: Box) -> np.ndarray:
+    """As `locate`, for a box of another make than the cascade's."""
+    return locate(gray, box, looks=_LOOKS + 1)
+
+
+def look(gray: np.ndarray, square: Square) -> np.ndarray:
+    """Ask the network once about one square of an image: (5, 2) float64 points in pixels of the image."""
+    matrix = square.matrix(INPUT)
+    net = _net()
+    net.setInput(normalise(warp(gray, matrix, INPUT))[None, None])
+    found = net.forward()[0].astype(np.float64) * INPUT
+    return (found - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
+def square_of(points: np.ndarray) -> Square:
+    """The square that the network knows best, by points (5, 2)."""
+    middle, along = points[:2].mean(0), points[1] - points[0]
+    apart = float(np.hypot(*along))
+    if apart == 0:
+        along, apart = np.array([1.0, 0.0]), 1.0
+    distance = max(apart, _PER_MOUTH * float(np.hypot(*(points[3:].mean(0) - middle))), 1.0)
+    along = along / apart
+    return Square(middle + BELOW * distance * np.array([-along[1], along[0]]), along * (SIDE * distance / 2))
+
+
+def normalise(crop: np.ndarray) -> np.ndarray:
+    """A crop (INPUT, INPUT) uint8 as the network wants it: float32 of mean 0 and deviation 1."""
+    values = crop.astype(np.float32)
+    values -= values.mean()
+    return values / max(float(values.std()), _DARKEST)
+
+
+def model_version() -> str:
+    """First 12 hex digits of the SHA-256 of the network's file."""
+    return hashlib.sha256(MODEL.read_bytes()).hexdigest()[:12]
+
+
+def _net() -> cv2.dnn.Net:
+    """The network, loaded once per thread."""
+    if not hasattr(_per_thread, "net"):
+        _per_thread.net = cv2.dnn.readNetFromONNX(np.frombuffer(MODEL.read_bytes(), np.uint8))
+    return _per_thread.net
