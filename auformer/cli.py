@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("auformer.commands.score", "score a predictions file"),
     "benchmark": ("auformer.commands.benchmark", "the paper's protocols on your manifests: runs, tables, figures, report"),
     "predict": ("auformer.commands.predict", "action units of your own photos"),
+    "export": ("auformer.commands.export", "write a checkpoint as ONNX or as a program of torch"),
     "info": ("auformer.commands.info", "what a checkpoint is and holds"),
 }
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer evaluate`."""
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name")
+    add("checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, .onnx file, demo, or hf://owner/name")
     add("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet manifest of faces")
     add("--out", required=True, type=Path, metavar="FILE", help="predictions file, .csv or .parquet; its JSON side file lies beside it")
     add("--aus", nargs="+", metavar="LIST", help="AUs to predict: bp4d, disfa, all, another set's name, or AU1,AU12,... (default: all)")
@@ -108,11 +108,11 @@ def _predict(args: argparse.Namespace, manifest: pd.DataFrame, asked: tuple[str,
     from auformer.data.manifest import au_columns, read_predictions, write_predictions
     from auformer.evaluation.predictions import predict_manifest
     from auformer.evaluation.provenance import choose_aus, image_warnings, predictions_side
-    from auformer.models.detector import DEMO_DETECTOR, load_detector, resolve_checkpoint
+    from auformer.models.detector import DEMO_DETECTOR, open_detector, resolve_checkpoint
 
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)
-    network = load_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
+    network = open_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
     choice = choose_aus(network.au_names, au_columns(manifest), asked)
     side = predictions_side(
         network,

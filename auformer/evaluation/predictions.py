@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import KEY, au_columns
-from auformer.models import AUNetwork
+from auformer.models import AUNetwork, OnnxDetector
 
 DECIMALS = 7  # of probabilities: about the resolution of float32 near 1, and short enough to read in a CSV [ours]
 SAVE_SECONDS = 60.0  # between two writes of an unfinished job [ours]
@@ -54,7 +54,7 @@ class PartialPredictions:
 
 
 def predict_manifest(
-    network: AUNetwork,
+    network: AUNetwork | OnnxDetector,
     manifest: pd.DataFrame,
     *,
     au_names: Sequence[str] | None = None,
@@ -100,7 +100,7 @@ def predict_manifest(
     return _table(manifest, names, probs[:, columns].round(DECIMALS), [network.thresholds[au] for au in names])
 
 
-def _checked_names(network: AUNetwork, au_names: Sequence[str] | None) -> list[str]:
+def _checked_names(network: AUNetwork | OnnxDetector, au_names: Sequence[str] | None) -> list[str]:
     """The AUs to write, all of them the network's."""
     names = list(network.au_names if au_names is None else au_names)
     unknown = [au for au in names if au not in network.au_names]
@@ -110,7 +110,7 @@ def _checked_names(network: AUNetwork, au_names: Sequence[str] | None) -> list[s
 
 
 def _predict(
-    network: AUNetwork,
+    network: AUNetwork | OnnxDetector,
     dataset: AUDataset,
     batch_size: int,
     device: torch.device,
@@ -149,7 +149,7 @@ def _checked_probs(probs: torch.Tensor) -> np.ndarray:
     return array
 
 
-def _job(network: AUNetwork, rows: pd.DataFrame, identity: str) -> str:
+def _job(network: AUNetwork | OnnxDetector, rows: pd.DataFrame, identity: str) -> str:
     """Digest of what is predicted by what."""
     digest = hashlib.sha256(repr((identity, network.au_names, network.image_size, len(rows))).encode())
     digest.update(pd.util.hash_pandas_object(rows[[*KEY, *(["image"] if "image" in rows else [])]], index=False).to_numpy().tobytes())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from auformer.models.adapter_file import load_adapter, read_adapter_header, save_adapter
 from auformer.models.auformer import AUFormer
 from auformer.models.backbone import create_backbone
-from auformer.models.detector import load_detector
+from auformer.models.detector import load_detector, open_detector
+from auformer.models.export import export_detector
 from auformer.models.network import AUNetwork
+from auformer.models.onnx_detector import OnnxDetector
 from auformer.models.rivals import FullFineTuning, LinearProbe
 
 __all__ = [
@@ -14,9 +16,12 @@ __all__ = [
     "AUNetwork",
     "FullFineTuning",
     "LinearProbe",
+    "OnnxDetector",
     "create_backbone",
+    "export_detector",
     "load_adapter",
     "load_detector",
+    "open_detector",
     "read_adapter_header",
     "save_adapter",
 ]

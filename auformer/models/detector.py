@@ -13,7 +13,9 @@ import torch
 from auformer.errors import CheckpointError
 from auformer.models.adapter_file import adopt_header, check_file, check_header, load_adapter, read_adapter_header
 from auformer.models.adapter_header import WEIGHT_SOURCES, check_arguments, network_class, parse_header
+from auformer.models.export import FORMATS
 from auformer.models.network import AUNetwork, check_tensors
+from auformer.models.onnx_detector import OnnxDetector
 
 ADAPTER_NAME = "adapter.safetensors"
 DEMO_DETECTOR = Path(__file__).parent.parent / "assets" / "demo_detector.safetensors"
@@ -81,10 +83,29 @@ def load_detector(
         CheckpointError: The file is missing, damaged, not ours, or its frozen weights are not to be had; the message says what to do.
     """
     path = resolve_checkpoint(checkpoint)
+    if path.suffix.lower() == FORMATS["onnx"]:
+        raise CheckpointError(f"{path} is an ONNX model, which predicts only; here its adapter file is needed")
     with path.open("rb") as file:
         is_run_checkpoint = file.read(4) == _ZIP
     network = (_from_run_checkpoint if is_run_checkpoint else _from_adapter_file)(path, backbone_checkpoint)
     return network.to(device).eval()
+
+
+def open_detector(
+    checkpoint: str | Path, *, device: str | torch.device = "cpu", backbone_checkpoint: str | Path | None = None
+) -> AUNetwork | OnnxDetector:
+    """As `load_detector`, and ONNX files that `auformer export` wrote besides: anything that predicts.
+
+    Raises:
+        CheckpointError: As `load_detector`; or an ONNX file and a device other than the CPU.
+        MissingExtraError: An ONNX file, and onnxruntime is not installed.
+    """
+    path = resolve_checkpoint(checkpoint)
+    if path.suffix.lower() != FORMATS["onnx"]:
+        return load_detector(checkpoint, device=device, backbone_checkpoint=backbone_checkpoint)
+    if torch.device(device).type != "cpu":
+        raise CheckpointError(f"{path} is an ONNX model, which is run on the CPU here, but got the device {device}; use --device cpu")
+    return OnnxDetector(path).eval()
 
 
 def _from_adapter_file(path: Path, backbone_checkpoint: str | Path | None) -> AUNetwork:

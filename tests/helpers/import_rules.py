@@ -34,6 +34,8 @@ RULES: dict[str, set[str]] = {
     "auformer.losses": {"torch"},
     "auformer.metrics": {"sklearn"},
     "auformer.models": {"torch", "timm", "safetensors", "huggingface_hub"},
+    "auformer.models.export": {"torch", "onnx", "onnxruntime", "onnxscript"},
+    "auformer.models.onnx_detector": {"torch", "onnxruntime"},
     "auformer.data": {"torch", "pytorch_lightning", "cv2", "pandas"},
     "auformer.data.manifest": {"pandas"},
     "auformer.data.splits": {"pandas"},

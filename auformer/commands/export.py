@@ -1,0 +1,76 @@
+"""Write a checkpoint as one file that runs without this package: images in, probabilities out.
+
+  auformer export runs/demo/adapter.safetensors --format onnx --out detector.onnx
+  auformer export demo --format torch --out detector.pt2
+
+The file takes float32 RGB images (batch, 3, height, width) in [0, 1], aligned by the checkpoint's crop recipe, any number at once;
+normalisation and sigmoid are inside. AU names, thresholds and crop recipe are in its metadata. `auformer evaluate` and `auformer predict`
+take the ONNX file as a CHECKPOINT.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from auformer.models import AUNetwork
+
+PARITY = 1e-4  # largest difference of a probability between the file and the network
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `auformer export`."""
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name")
+    add("--format", choices=("onnx", "torch"), default="onnx", help="ONNX, or a program of torch.export (default: onnx)")
+    add("--out", required=True, type=Path, metavar="FILE", help="file to write, .onnx or .pt2")
+    add("--backbone-checkpoint", type=Path, metavar="FILE", help="local file with the frozen weights, where they cannot be fetched")
+    add("--overwrite", action="store_true", help="replace an existing file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, read the file back, and compare it with the network.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ValueError: The file is there already, has another suffix, or gives other probabilities than the network.
+    """
+    from auformer.data.atomic import atomic_path
+    from auformer.models import export_detector, load_detector
+    from auformer.models.detector import DEMO_DETECTOR, resolve_checkpoint
+    from auformer.models.export import FORMATS
+
+    if args.out.exists() and not args.overwrite:
+        raise ValueError(f"Expected `--out` to be a new file, but found {args.out}: choose another name, or add --overwrite.")
+    if args.out.suffix.lower() != FORMATS[args.format]:
+        raise ValueError(f"Expected `--out` to end in {FORMATS[args.format]} for the format {args.format}, but got {args.out}.")
+    path = resolve_checkpoint(args.checkpoint)
+    network = load_detector(args.checkpoint, backbone_checkpoint=args.backbone_checkpoint)
+    with atomic_path(args.out) as temporary:
+        export_detector(network, temporary, kind=args.format, source={"checkpoint": str(args.checkpoint)})
+        difference = _difference(network, temporary, args.format)
+        if not difference <= PARITY:
+            raise ValueError(f"Expected the exported file to give the network's probabilities, but they differ by {difference:.2g}.")
+    height, width = network.image_size
+    print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {len(network.au_names)} action units")
+    print(f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {network.crop_recipe or 'unknown'}; gives `probs`")
+    print(f"checked: its probabilities are the network's to within {PARITY:g} (largest difference {difference:.1g})")
+    if path == DEMO_DETECTOR:
+        from auformer.commands.info import DEMO_NOTE
+
+        print(DEMO_NOTE)
+    return 0
+
+
+def _difference(network: AUNetwork, out: Path, kind: str) -> float:
+    """Largest difference of a probability on random images, in a batch of another size than the exporter saw."""
+    import torch
+
+    from auformer.models import OnnxDetector
+
+    images = torch.rand(3, 3, *network.image_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = OnnxDetector(out).predict_probs(images) if kind == "onnx" else torch.export.load(out).module()(images)
+        return float((found - network.predict_probs(images)).abs().max())

@@ -1,0 +1,122 @@
+"""A trained network as one file that runs without this package: ONNX, or a program of `torch.export`. Takes images, gives probabilities."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from auformer.data.atomic import atomic_path
+from auformer.errors import require
+from auformer.models.adapter_header import describe
+from auformer.models.network import AUNetwork
+
+FORMATS = {"onnx": ".onnx", "torch": ".pt2"}  # and the suffix that each tool expects
+METADATA = "auformer"  # key of the JSON text in an ONNX file's metadata; name of the extra file in a program
+_OPSET = 20  # first with GELU as one operator
+_INT8 = ("MatMul", "Gemm")  # where nearly all of the time goes; convolutions and softmax stay in float32
+
+
+class _Probabilities(nn.Module):
+    """From images to probabilities: normalisation is inside the network already, the sigmoid is `predict_probs`'s."""
+
+    def __init__(self, network: AUNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.predict_probs(images)
+
+
+def export_detector(
+    network: AUNetwork, out: str | Path, *, kind: str = "onnx", int8: bool = False, source: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a network as one file.
+
+    Args:
+        network: As `load_detector` gives it; computed on the CPU in float32.
+        out: The file; its suffix is `.onnx` or, for a program of torch, `.pt2`.
+        kind: `onnx` or `torch`.
+        int8: Store matrices as 8-bit integers and quantise their inputs while running (ONNX only).
+        source: Where the network comes from, kept in the file.
+
+    Returns:
+        The file. Input `images (B, 3, H, W)` float32 RGB in [0, 1], any `B`; output `probs (B, N)`. Action units, thresholds, crop recipe
+        and all else that an adapter file says about itself are in its metadata, as JSON.
+
+    Raises:
+        ValueError: Another kind or suffix, or 8 bits for a program of torch.
+        MissingExtraError: The packages for ONNX are not installed.
+    """
+    out = Path(out)
+    if kind not in FORMATS:
+        raise ValueError(f"Expected `kind` to be one of {', '.join(FORMATS)}, but got {kind!r}")
+    if out.suffix.lower() != FORMATS[kind]:
+        raise ValueError(f"Expected `out` to end in {FORMATS[kind]} for the format {kind}, but got {out.name}")
+    if int8 and kind != "onnx":
+        raise ValueError("Expected `int8` for the format onnx only, but got it for torch")
+    header = json.dumps(describe(network) | {"exported": {"kind": kind, "int8": int8, "source": dict(source or {})}})
+    if kind == "onnx":
+        require("onnxscript", "export")
+    program = _program(network)
+    with atomic_path(out) as temporary:
+        if kind == "torch":
+            torch.export.save(program, temporary, extra_files={METADATA: header})
+        else:
+            _write_onnx(program, temporary, header, int8)
+    return out
+
+
+def _program(network: AUNetwork) -> torch.export.ExportedProgram:
+    """The network as a graph whose first dimension is free."""
+    network = network.to("cpu", torch.float32).eval()
+    example = torch.rand(2, 3, *network.image_size)
+    with torch.no_grad():
+        return torch.export.export(_Probabilities(network), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}})
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, int8: bool) -> None:
+    """Translate a program to ONNX, with its metadata."""
+    onnx = require("onnx", "export")
+    with _quiet():
+        made = torch.onnx.export(program, dynamo=True, opset_version=_OPSET, input_names=["images"], output_names=["probs"], verbose=False)
+    assert made is not None
+    model = made.model_proto
+    del model.graph.value_info[:]  # shapes inside, which later tools infer anew
+    if int8:
+        model = _in_int8(model)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA, header
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def _in_int8(model: Any) -> Any:
+    """Matrices as 8-bit integers, by onnxruntime's dynamic quantisation, which works on files."""
+    onnx, quantization = require("onnx", "export"), require("onnxruntime.quantization", "export")
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, before)
+        quantization.quantize_dynamic(before, after, weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(_INT8))
+        return onnx.load(after)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, the exporters keep their progress and their advice to themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,148 @@
+"""Exported files: the network's probabilities for any batch, what they say about themselves, and files that are not ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+import auformer.errors
+from auformer.errors import CheckpointError, MissingExtraError
+from auformer.models import AUFormer, OnnxDetector, export_detector, load_detector, open_detector
+from auformer.models.export import METADATA, _in_int8
+from tests.helpers import vits
+
+assert vits.FIT  # registers the ViTs
+NAMES = ("AU1", "AU12", "AU25")
+
+
+@pytest.fixture(scope="module")
+def network() -> AUFormer:
+    torch.manual_seed(0)
+    network = AUFormer("vit_tests_token", NAMES, expert_width=2, average_heads=True).eval()
+    with torch.no_grad():
+        for group in network.groups:
+            group.up.weight.normal_(std=0.3)
+        network.head.fc2.weight.normal_()
+    network.thresholds, network.crop_recipe = {"AU1": 0.4, "AU12": 0.5, "AU25": 0.6}, "eyes"
+    return network
+
+
+@pytest.fixture(scope="module")
+def exported(network: AUFormer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_detector(network, tmp_path_factory.mktemp("exported") / "a.onnx", source={"checkpoint": "x"})
+
+
+def _images(batch: int) -> torch.Tensor:
+    return torch.rand(batch, 3, 32, 32, generator=torch.Generator().manual_seed(batch))
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_onnx_gives_the_networks_probabilities(network: AUFormer, exported: Path, batch: int) -> None:
+    detector = open_detector(exported)
+    assert isinstance(detector, OnnxDetector)
+    with torch.no_grad():
+        wanted = network.predict_probs(_images(batch))
+    assert torch.allclose(detector.predict_probs(_images(batch)), wanted, atol=1e-4, rtol=0)
+    assert wanted.amax() - wanted.amin() > 0.01
+
+
+def test_onnx_says_what_the_adapter_file_would(network: AUFormer, exported: Path) -> None:
+    detector = OnnxDetector(exported)
+    assert detector.au_names == NAMES and detector.thresholds == network.thresholds and detector.crop_recipe == "eyes"
+    assert detector.image_size == (32, 32) and detector.metadata["backbone"]["fingerprint"] == network.fingerprint
+    assert detector.metadata["exported"] == {"kind": "onnx", "int8": False, "source": {"checkpoint": "x"}}
+
+
+def test_program_of_torch(network: AUFormer, tmp_path: Path) -> None:
+    path = export_detector(network, tmp_path / "a.pt2", kind="torch")
+    found = {METADATA: ""}
+    program = torch.export.load(path, extra_files=found).module()
+    with torch.no_grad():
+        assert torch.allclose(program(_images(4)), network.predict_probs(_images(4)), atol=1e-5, rtol=0)
+    assert json.loads(found[METADATA])["au_names"] == list(NAMES)
+
+
+def test_eight_bits_are_near(network: AUFormer, exported: Path, tmp_path: Path) -> None:
+    model = _in_int8(onnx.load(exported))
+    assert TensorProto.INT8 in {each.data_type for each in model.graph.initializer}
+    (tmp_path / "a8.onnx").write_bytes(model.SerializeToString())
+    with torch.no_grad():
+        difference = (OnnxDetector(tmp_path / "a8.onnx").predict_probs(_images(4)) - network.predict_probs(_images(4))).abs()
+    assert 1e-6 < difference.max() < 0.1
+
+
+def test_arguments_are_checked(network: AUFormer, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Expected `out` to end in .onnx"):
+        export_detector(network, tmp_path / "a.pt2")
+    with pytest.raises(ValueError, match="Expected `kind` to be one of onnx, torch, but got 'tflite'"):
+        export_detector(network, tmp_path / "a.tflite", kind="tflite")
+    with pytest.raises(ValueError, match="for the format onnx only"):
+        export_detector(network, tmp_path / "a.pt2", kind="torch", int8=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_foreign_models_are_refused(exported: Path, tmp_path: Path) -> None:
+    plain = onnx.load(exported)
+    header = json.loads(plain.metadata_props[-1].value)
+    del plain.metadata_props[:]
+    (tmp_path / "bare.onnx").write_bytes(plain.SerializeToString())
+    with pytest.raises(CheckpointError, match="only those written by `auformer export`"):
+        OnnxDetector(tmp_path / "bare.onnx")
+    (tmp_path / "text.onnx").write_text("no model", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="cannot be read as an ONNX model"):
+        OnnxDetector(tmp_path / "text.onnx")
+    (tmp_path / "cut.onnx").write_bytes(exported.read_bytes()[:-2000])
+    with pytest.raises(CheckpointError):
+        OnnxDetector(tmp_path / "cut.onnx")
+    with pytest.raises(CheckpointError, match="format 99"):
+        OnnxDetector(_with_header(exported, tmp_path / "new.onnx", header | {"format_version": 99}))
+    with pytest.raises(CheckpointError, match="as its metadata says"):
+        OnnxDetector(_with_header(exported, tmp_path / "size.onnx", header | {"image_size": [64, 64]}))
+
+
+def _with_header(source: Path, path: Path, header: dict) -> Path:
+    model = onnx.load(source)
+    model.metadata_props[-1].value = json.dumps(header)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_no_other_file_is_read(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model may say that its weights lie in another file; a stranger's could name any file of this machine."""
+    secret = np.arange(4, dtype=np.float32)
+    (tmp_path / "secret.bin").write_bytes(secret.tobytes())
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [4], secret.tobytes(), raw=True)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "secret.bin"), ("offset", "0"), ("length", "16")):
+        entry = weight.external_data.add()
+        entry.key, entry.value = key, value
+    probs = helper.make_tensor_value_info("probs", TensorProto.FLOAT, [4])
+    graph = helper.make_graph([helper.make_node("Identity", ["w"], ["probs"])], "g", [], [probs], [weight])
+    (tmp_path / "sly.onnx").write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError):
+        OnnxDetector(tmp_path / "sly.onnx")
+
+
+def test_where_an_onnx_file_does_not_fit(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointError, match="predicts only; here its adapter file is needed"):
+        load_detector(exported)
+    with pytest.raises(CheckpointError, match="run on the CPU here"):
+        open_detector(exported, device="meta")
+    real = auformer.errors.importlib.import_module
+
+    def without(name: str) -> object:
+        if name == "onnxruntime":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name)
+
+    monkeypatch.setattr(auformer.errors.importlib, "import_module", without)
+    with pytest.raises(MissingExtraError, match=r'pip install "auformer\[export\]"'):
+        open_detector(exported)
