@@ -17,6 +17,7 @@ from auformer.metrics import (
     average_precision,
     confusion_counts,
     f1_from_counts,
+    macro_f1_from_counts,
     mean_f1,
     mean_over_aus,
     mean_over_folds,
@@ -176,3 +177,19 @@ class TestRefused:
 def test_doctests():
     result = doctest.testmod(auformer.metrics)
     assert result.attempted >= 6 and result.failed == 0
+
+
+class TestMacroF1:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_is_that_of_scikit_learn(self, seed):
+        target, prob = random_predictions(seed)
+        values = macro_f1_from_counts(confusion_counts(target, prob))
+        for au in range(4):
+            known = target[:, au] >= 0
+            expected = sk.f1_score(target[known, au], prob[known, au] >= 0.5, average="macro")
+            assert values[au] == pytest.approx(expected, rel=1e-12)
+
+    def test_is_higher_than_f1_where_an_au_is_rare_and_undefined_without_one_of_both(self):
+        rare = [[1], [2], [3], [94]]
+        assert macro_f1_from_counts(rare)[0] > 0.6 > 0.3 > f1_from_counts(rare)[0]
+        assert np.isnan(macro_f1_from_counts([[0, 3], [2, 0], [0, 1], [9, 0]])).all()

@@ -41,12 +41,13 @@ def reliability_bins(target: Any, prob: Any, num_bins: int = NUM_BINS) -> np.nda
     bins = np.empty((target.shape[1], num_bins, 3))
     for au in range(target.shape[1]):
         known = (target[:, au] == 0) | (target[:, au] == 1)
-        chosen = prob[known, au]
+        order = np.argsort(prob[known, au])  # so that the sums do not depend on the order of the rows
+        chosen, came_true = prob[known, au][order], target[known, au][order]
         place = np.minimum((chosen * num_bins).astype(np.int64), num_bins - 1)
         rows = np.bincount(place, minlength=num_bins)
         filled = np.where(rows > 0, rows, np.nan)
         bins[au, :, 0] = np.bincount(place, chosen, num_bins) / filled
-        bins[au, :, 1] = np.bincount(place, target[known, au], num_bins) / filled
+        bins[au, :, 1] = np.bincount(place, came_true, num_bins) / filled
         bins[au, :, 2] = rows
     return bins
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from auformer import metrics
 from auformer.data.manifest import predicted_aus
+from auformer.evaluation.calibration import expected_calibration_error, reliability_bins
 
 SCORES = ("f1", "auroc", "average_precision", "accuracy")
 UNKNOWN_GROUP = "(unknown)"
@@ -30,8 +31,8 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
     Returns:
         Rates in [0, 1], None where undefined:
 
-        * `mean`: mean over AUs of `f1`, `auroc`, `average_precision`, `accuracy`, `always_positive_f1`, and in `num_aus` how many AUs
-          each mean rests on;
+        * `mean`: mean over AUs of `f1`, `auroc`, `average_precision`, `accuracy`, `always_positive_f1`, `macro_f1` (mean of the F1 of
+          "present" and of "absent"), `ece` (expected calibration error), and in `num_aus` how many AUs each mean rests on;
         * `per_au`: the same per AU, with `positives` and `annotated` rows;
         * where there are folds, `f1_folds` (mean over the folds in which the AU has positives) in both, `num_folds` per AU, and
           `folds`: rows and F1 of each;
@@ -91,6 +92,8 @@ def _scores(rows: pd.DataFrame, au_names: Sequence[str]) -> dict[str, Any]:
         "average_precision": metrics.average_precision(true, prob),
         "accuracy": metrics.accuracy_from_counts(counts),
         "always_positive_f1": metrics.always_positive_f1(counts),
+        "macro_f1": metrics.macro_f1_from_counts(counts),
+        "ece": expected_calibration_error(reliability_bins(true, prob)),
     }
     means = {name: metrics.mean_over_aus(value) for name, value in values.items()}
     positives, annotated = metrics.positives(counts), counts.sum(0)

@@ -60,12 +60,7 @@ def test_is_plain_json_and_order_of_rows_does_not_matter():
     table = random_predictions(2).assign(AU15_true=0, AU15_prob=0.9, AU25_prob=0.5, AU4_true=1)
     line = record(table, thresholds=None)
     assert json.loads(json.dumps(line, allow_nan=False)) == line
-    again = record(table.sample(frac=1, random_state=3), thresholds=None)
-    for name in ("counts", "rows", "unscored", "unknown", "aus", "not_scored"):
-        assert again[name] == line[name]
-    for name in ("auroc", "ap", "ece"):
-        for au, value in line[name].items():
-            assert again[name][au] == (None if value is None else pytest.approx(value, rel=1e-12))
+    assert record(table.sample(frac=1, random_state=3), thresholds=None) == line
     assert line["auroc"]["AU15"] is None and line["ap"]["AU15"] is None and line["ece"]["AU15"] == pytest.approx(0.9)
     assert line["not_scored"] == {"no_truth": ["AU25"], "no_probability": ["AU4"]}
     assert line["unscored"] == {"no_face": 30} and line["counts_tuned"] is None

@@ -14,10 +14,10 @@ AUS = ("AU1", "AU2", "AU12")
 
 
 def of_scikit_learn(rows, au):
-    """F1 and AUROC of the annotated rows that have a face."""
+    """F1, AUROC and macro-F1 of the annotated rows that have a face."""
     rows = rows[(rows["status"] == "ok") & (rows[f"{au}_true"] >= 0)]
     true, prob = rows[f"{au}_true"], rows[f"{au}_prob"]
-    return sk.f1_score(true, prob >= 0.5), sk.roc_auc_score(true, prob)
+    return sk.f1_score(true, prob >= 0.5), sk.roc_auc_score(true, prob), sk.f1_score(true, prob >= 0.5, average="macro")
 
 
 def one_au(true, prob, **columns):
@@ -34,11 +34,11 @@ class TestWholeFile:
         expected = {au: of_scikit_learn(table, au) for au in AUS}
         for au in AUS:
             values = scores["per_au"][au]
-            assert (values["f1"], values["auroc"]) == pytest.approx(expected[au], rel=1e-12)
+            assert (values["f1"], values["auroc"], values["macro_f1"]) == pytest.approx(expected[au], rel=1e-12)
             ok = table[table["status"] == "ok"]
             assert values["positives"] == (ok[f"{au}_true"] == 1).sum() and values["annotated"] == (ok[f"{au}_true"] >= 0).sum()
-        assert scores["mean"]["f1"] == pytest.approx(np.mean([f1 for f1, _ in expected.values()]), rel=1e-12)
-        assert scores["mean"]["auroc"] == pytest.approx(np.mean([auroc for _, auroc in expected.values()]), rel=1e-12)
+        assert scores["mean"]["f1"] == pytest.approx(np.mean([f1 for f1, _, _ in expected.values()]), rel=1e-12)
+        assert scores["mean"]["auroc"] == pytest.approx(np.mean([auroc for _, auroc, _ in expected.values()]), rel=1e-12)
 
     def test_order_of_rows_does_not_matter(self):
         table = random_predictions(1)
@@ -79,6 +79,8 @@ class TestUndefined:
             "average_precision": 3,
             "accuracy": 4,
             "always_positive_f1": 3,
+            "macro_f1": 3,
+            "ece": 4,
             "f1_folds": 3,
         }
 
