@@ -125,8 +125,7 @@ def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
         smooth=args.smooth,
     )
     notice = DEMO_NOTE if adapter == DEMO_DETECTOR else None
-    if notice:
-        print(f"{notice}\n")
+    print(f"{notice}\n" if notice else "", end="")
     revision = adapter.parent.name if str(args.checkpoint).startswith("hf://") else None
     return predictor, {
         "checkpoint": {"given": str(args.checkpoint), "file": str(adapter), "sha256": file_sha256(adapter), "revision": revision},

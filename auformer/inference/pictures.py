@@ -1,42 +1,33 @@
-"""One picture per photo: its largest face, the probability of each AU, and the evidence maps."""
+"""Pictures of what was found: the largest face of a photo, the timeline of a recording, and where the experts looked."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+import cv2
+import numpy as np
+import pandas as pd
+
+from auformer.inference.episodes import au_summary, main_face, times_of
 from auformer.inference.predictor import AUPredictor
-from auformer.inference.results import PhotoPrediction
+from auformer.inference.results import FacePrediction, ImagePrediction
 from auformer.plots import au_bars
+from auformer.plots.evidence import Evidence, evidence_grid
+from auformer.plots.timeline import timeline
 
 FOOTER = "Probabilities that an action unit occurs, not intensities."
-LINE = 90  # characters, as `au_bars` asks for
-SUFFIX = "_aus.png"  # so that a picture is never taken for the photo, wherever it is written
+LINE, WIDE_LINE = 90, 120  # characters, as the figures ask for
 
 
-def picture_names(names: Sequence[str]) -> list[str]:
-    """File names of the pictures, none of them twice (also where upper and lower case are one).
-
-    Args:
-        names: names of the photos, as `name_sources` gives them.
-
-    >>> picture_names(["p1/a.jpg", "p2/a.png"])
-    ['a_aus.png', 'a-2_aus.png']
-    """
-    taken: dict[str, str] = {}
-    for name in names:
-        stem, number = PurePosixPath(name).stem, 1
-        unique = stem
-        while unique.lower() in taken:
-            number += 1
-            unique = f"{stem}-{number}"
-        taken[unique.lower()] = unique + SUFFIX
-    return list(taken.values())
+def wrap(notice: str | None, line: int = LINE) -> str:
+    """What every figure says at its foot, in lines that fit."""
+    return "\n".join(part for text in (notice or FOOTER).splitlines() for part in textwrap.wrap(text, line))
 
 
-def photo_figure(predictor: AUPredictor, photo: PhotoPrediction, *, notice: str | None = None) -> Any:
+def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str | None = None) -> Any:
     """Draw the largest face of a photo with its action units.
 
     Args:
@@ -47,7 +38,6 @@ def photo_figure(predictor: AUPredictor, photo: PhotoPrediction, *, notice: str 
     largest = photo.faces[0]
     maps = predictor.evidence_maps([largest.crop])
     several = f", largest of {len(photo.faces)} faces" if len(photo.faces) > 1 else ""
-    lines = [line for text in (notice or FOOTER).splitlines() for line in textwrap.wrap(text, LINE)]
     return au_bars(
         largest.crop,
         list(predictor.au_names),
@@ -55,5 +45,71 @@ def photo_figure(predictor: AUPredictor, photo: PhotoPrediction, *, notice: str 
         predictor.thresholds,
         None if maps is None else maps[0],
         title=f"{PurePosixPath(photo.name).name}{several}",
-        footer="\n".join(lines),
+        footer=wrap(notice),
     )
+
+
+def timeline_figure(table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None, theme: str = "light") -> Any:
+    """Draw the timeline of the face that a recording shows longest; None where there is no face.
+
+    Args:
+        table: rows of one recording.
+        au_names: the N action units.
+        title: name of the recording.
+        notice: what every output of this checkpoint has to say.
+        theme: "light" or "dark".
+    """
+    face = main_face(table)
+    if face is None:
+        return None
+    times, unit = times_of(table)
+    frames = pd.Series(times, table["frame"]).groupby(level=0).first().sort_index()
+    rows = table[(table["face"] == face) & (table["status"] == "ok")].set_index("frame").reindex(frames.index)
+    probs = rows[[f"{au}_prob" for au in au_names]].to_numpy(float)
+    events = {au: au_summary(table, au, face)["spans"] for au in au_names}
+    others = table.loc[table["status"] == "ok", "face"].nunique() - 1
+    heading = f"{title}, face {face}" + (f" (of {others + 1})" if others else "")
+    return timeline(frames.to_numpy(), probs, au_names, events, title=heading, footer=wrap(notice, WIDE_LINE), unit=unit, theme=theme)
+
+
+class BestFaces:
+    """Per AU the face of a source that shows it with the highest probability; memory does not grow with the source.
+
+    Args:
+        au_names: the N action units.
+    """
+
+    def __init__(self, au_names: tuple[str, ...]) -> None:
+        self.au_names = au_names
+        self._best: dict[str, tuple[float, FacePrediction, ImagePrediction]] = {}
+
+    def add(self, image: ImagePrediction) -> None:
+        """Look at the faces of one more picture."""
+        for found in image.faces:
+            for au, prob in zip(self.au_names, found.probs, strict=True):
+                if au not in self._best or prob > self._best[au][0]:
+                    self._best[au] = (float(prob), found, replace(image, image=None))
+
+    def figure(self, predictor: AUPredictor, *, title: str, notice: str | None = None) -> Any:
+        """Draw the evidence map of each AU on its best face; None without a face, or for a network without experts."""
+        aus = [au for au in self.au_names if au in self._best]
+        maps = predictor.evidence_maps([self._best[au][1].crop for au in aus])
+        if maps is None:
+            return None
+        tiles = {
+            au: Evidence(self._best[au][1].crop, row[self.au_names.index(au)], self._note(au)) for au, row in zip(aus, maps, strict=True)
+        }
+        return evidence_grid(tiles, title=title, footer=wrap(notice))
+
+    def _note(self, au: str) -> str:
+        """Probability, and where in a recording."""
+        prob, _, image = self._best[au]
+        where = "" if image.source.kind == "photo" else f", frame {image.frame}" if image.time_s is None else f", {image.time_s:.2f} s"
+        return f"{prob:.2f}{where}"
+
+
+def small(image: np.ndarray, width: int) -> np.ndarray:
+    """A picture (H, W, 3) shrunk to a width in pixels."""
+    if image.shape[1] <= width:
+        return image
+    return cv2.resize(image, (width, max(1, round(image.shape[0] * width / image.shape[1]))), interpolation=cv2.INTER_AREA)

@@ -1,48 +1,77 @@
-"""`AUPredictor`: a checkpoint and photos in, action units of every face out."""
+"""`AUPredictor`: a checkpoint and photos, videos or crops in, action units of every face out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from auformer.data.images import read_image
 from auformer.data.transforms import resize, to_float
 from auformer.errors import CheckpointError, FaceNotFoundError
-from auformer.faces import CROP_RECIPES, Face, align, require_faces
-from auformer.inference.results import FacePrediction, PhotoPrediction
-from auformer.inference.sources import name_sources
+from auformer.faces import CROP_RECIPES, Face, make_detector
+from auformer.inference.finding import choose, cut
+from auformer.inference.finishing import Finisher, no_face
+from auformer.inference.pipeline import Clock, Pipeline, Task
+from auformer.inference.results import FacePrediction, ImagePrediction, SourceEnd
+from auformer.inference.selection import Selection
+from auformer.inference.smoothing import ProbSmoother
+from auformer.inference.sources import Source, find_sources
 from auformer.inference.tables import predictions_table
 from auformer.models import AUNetwork, load_detector
 
 DEFAULT_RECIPE = "eyes"  # for checkpoints that do not say by which recipe their training images were cropped
 DECIMALS = 7  # of probabilities, as `auformer evaluate` writes them
+PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 
 
 class AUPredictor:
-    """Find the faces of photos, align them as the network's training images were, and predict their action units.
+    """Find the faces of photos and videos, align them as the network's training images were, and predict their action units.
 
     Args:
         network: a network in eval mode, as `load_detector` gives it; it is moved to `device`.
         device: where to compute.
         batch_size: faces per batch; the result does not depend on it (beyond rounding).
-        detector: back-end of `auformer.faces.detect`.
+        detector: how faces are found: a spec of `auformer.faces.make_detector`, or what that gives.
+        precision: `32`, or `bf16` or `16` for faster matrix products with fewer digits.
+        thresholds: per AU, in [0, 1]; the checkpoint's own where not given.
+        faces: how many of the largest faces of each picture are predicted; None for all.
+        detect_every: in recordings, faces are detected in each such frame and followed by optical flow in those between.
+        smooth: time constant in seconds by which the probabilities of a recording are smoothed; None for not at all.
 
     Attributes:
         au_names: the N action units in the order of all probabilities.
         thresholds: (N,) from which probability on each counts as active.
         recipe: name of the crop recipe.
+        clock: seconds that each stage has worked so far.
 
     Raises:
         CheckpointError: if the network was trained on crops by a recipe that this version does not know.
+        ValueError: if an argument is out of range.
     """
 
-    def __init__(self, network: AUNetwork, *, device: str | torch.device = "cpu", batch_size: int = 16, detector: str = "cascade") -> None:
-        if batch_size < 1:
-            raise ValueError(f"Expected `batch_size` to be at least 1, but got {batch_size}.")
+    def __init__(
+        self,
+        network: AUNetwork,
+        *,
+        device: str | torch.device = "cpu",
+        batch_size: int = 16,
+        detector: Any = "cascade",
+        precision: str = "32",
+        thresholds: Mapping[str, float] | None = None,
+        faces: int | None = None,
+        detect_every: int = 1,
+        smooth: float | None = None,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("faces", 1 if faces is None else faces), ("detect_every", detect_every)):
+            if value < 1:
+                raise ValueError(f"Expected `{name}` to be at least 1, but got {value}.")
+        if precision not in PRECISIONS:
+            raise ValueError(f"Expected `precision` to be one of {', '.join(PRECISIONS)}, but got {precision!r}.")
         self.recipe = network.crop_recipe or DEFAULT_RECIPE
         if self.recipe not in CROP_RECIPES:
             raise CheckpointError(
@@ -51,19 +80,27 @@ class AUPredictor:
             )
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
-        self.batch_size = batch_size
-        self.detector = detector
+        self.batch_size, self.precision, self.faces, self.detect_every, self.smooth = batch_size, precision, faces, detect_every, smooth
+        self.detector = make_detector(detector) if isinstance(detector, str) else detector
         self.au_names = tuple(network.au_names)
-        self.thresholds = np.array([network.thresholds[au] for au in self.au_names])
+        self.thresholds = _thresholds(network, thresholds)
+        self.clock = Clock()
+        if smooth is not None:
+            ProbSmoother(smooth)  # refuses what it cannot use
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", batch_size: int = 16) -> AUPredictor:
-        """A predictor from anything that `load_detector` takes: an adapter file, a folder, a `.ckpt`, `demo`.
+    def from_checkpoint(cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any) -> AUPredictor:
+        """A predictor from anything that `load_detector` takes: an adapter file, a folder, a `.ckpt`, `demo`, `hf://owner/name`.
+
+        Args:
+            checkpoint: what to load.
+            device: where to compute.
+            options: other arguments of the constructor.
 
         Raises:
             CheckpointError: if the checkpoint is missing, damaged or not ours.
         """
-        return cls(load_detector(checkpoint, device=device), device=device, batch_size=batch_size)
+        return cls(load_detector(checkpoint, device=device), device=device, **options)
 
     def predict_proba(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities of aligned faces.
@@ -95,14 +132,16 @@ class AUPredictor:
         for crop in crops:
             if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
                 raise ValueError(f"Expected `crops` to be uint8 RGB of shape (n, H, W, 3), but got one of {crop.dtype} {crop.shape}.")
-        parts = []
+        dtype, parts = PRECISIONS[self.precision], []
         for first in range(0, len(crops), self.batch_size):
             images = [to_float(resize(crop, self.network.image_size)) for crop in crops[first : first + self.batch_size]]
-            parts.append(function(torch.from_numpy(np.stack(images)).to(self.device)).double().cpu().numpy())
+            with contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype):
+                values = function(torch.from_numpy(np.stack(images)).to(self.device))
+            parts.append(values.double().cpu().numpy())
         return np.concatenate(parts) if parts else None
 
     def predict_image(self, image: np.ndarray) -> list[FacePrediction]:
-        """All faces of one image, the largest first.
+        """The faces of one image, the largest first.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -111,57 +150,70 @@ class AUPredictor:
             FaceNotFoundError: if no face is found.
             ValueError: if the image is not uint8 RGB.
         """
-        pairs = self._crops(image)
-        probs = self.predict_proba([crop for _, crop in pairs])
-        return [FacePrediction(face, crop, row) for (face, crop), row in zip(pairs, probs, strict=True)]
+        faces: list[Face] = choose(self.detector(image), self.faces)
+        if not faces:
+            raise FaceNotFoundError(no_face(image.shape[:2]))
+        crops = [cut(image, face, self.recipe, self.network.image_size) for face in faces]
+        probs = self.predict_proba(crops)
+        return [FacePrediction(face, crop, row, n) for n, (face, crop, row) in enumerate(zip(faces, crops, probs, strict=True))]
 
-    def predict_photos(self, paths: Sequence[str | Path]) -> Iterator[PhotoPrediction]:
-        """Photos one after the other, in their order; what is wrong with one of them stands in its `status` and `message`.
+    def stream(
+        self,
+        sources: Sequence[Source],
+        *,
+        selection: Selection | None = None,
+        keep_images: bool = False,
+        resume: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Iterator[ImagePrediction | SourceEnd]:
+        """Picture after picture of source after source, as they are done; a `SourceEnd` closes each source.
+
+        Memory does not grow with the length of a recording. What is wrong with a source stands in its `SourceEnd`; the others go on.
 
         Args:
-            paths: image files; one that is named twice is predicted once.
-
-        Raises:
-            ValueError: if there is no path.
+            sources: as `find_sources` gives them.
+            selection: which frames of recordings; all by default.
+            keep_images: give the pictures themselves, too.
+            resume: by name of a source, the `state` of its last picture that is done, with the picture's `frame` as `after`.
         """
-        waiting: list[tuple[PhotoPrediction, list[tuple[Face, np.ndarray]]]] = []
-        for file, name in name_sources(paths):
-            waiting.append(self._open(file, name))
-            if max(len(waiting), sum(len(pairs) for _, pairs in waiting)) >= self.batch_size:
-                yield from self._finish(waiting)
+        resume = resume or {}
+        last = Finisher(self.predict_proba, smooth=self.smooth, clock=self.clock, keep_images=keep_images, resume=resume)
+        shape = self.network.image_size
+        pipeline = Pipeline(self.detector, self.recipe, shape, how_many=self.faces, detect_every=self.detect_every, clock=self.clock)
+        waiting: list[Task] = []
+        for task in pipeline.run(sources, selection or Selection(), resume):
+            waiting.append(task)
+            if max(len(waiting), sum(len(one.found) for one in waiting)) >= self.batch_size:
+                yield from last.finish(waiting)
                 waiting = []
-        yield from self._finish(waiting)
+        yield from last.finish(waiting)
 
-    def predict(self, paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
-        """The predictions table of one or more photos, one row per face; see `predictions_table`."""
-        photos = list(self.predict_photos([paths] if isinstance(paths, str | Path) else paths))
-        return predictions_table(photos, self.au_names, self.thresholds)
+    def predict(self, sources: str | Path | Sequence[str | Path], *, selection: Selection | None = None) -> pd.DataFrame:
+        """The predictions table of photos, folders, videos and so on: a row per picture and face, see `predictions_table`.
+
+        Args:
+            sources: one or more, in any form that `find_sources` knows.
+            selection: which frames of recordings; all by default.
+        """
+        found = find_sources([sources] if isinstance(sources, str | Path) else sources)
+        images = (item for item in self.stream(found, selection=selection) if isinstance(item, ImagePrediction))
+        return predictions_table(images, self.au_names, self.thresholds)
 
     def is_active(self, probs: np.ndarray) -> np.ndarray:
-        """Which AUs are active: (..., N) bool, where the probabilities (..., N) reach the checkpoint's thresholds."""
+        """Which AUs are active: (..., N) bool, where the probabilities (..., N) reach the thresholds."""
         return probs >= self.thresholds
 
-    def _crops(self, image: np.ndarray) -> list[tuple[Face, np.ndarray]]:
-        """The faces of an image with their aligned crops."""
-        height, width = self.network.image_size
-        faces = require_faces(image, backend=self.detector)
-        crops = (align(image, face.points, self.recipe, max(height, width))[0] for face in faces)
-        return [(face, resize(crop, (height, width))) for face, crop in zip(faces, crops, strict=True)]
 
-    def _open(self, file: str, name: str) -> tuple[PhotoPrediction, list[tuple[Face, np.ndarray]]]:
-        """Read a photo and cut out its faces."""
-        try:
-            image = read_image(file)
-        except ValueError as error:
-            return PhotoPrediction(file, name, "unreadable", str(error)), []
-        try:
-            return PhotoPrediction(file, name), self._crops(image)
-        except FaceNotFoundError as error:
-            return PhotoPrediction(file, name, "no_face", str(error)), []
+def _thresholds(network: AUNetwork, given: Mapping[str, float] | None) -> np.ndarray:
+    """(N,) the network's thresholds, replaced where others are given.
 
-    def _finish(self, waiting: list[tuple[PhotoPrediction, list[tuple[Face, np.ndarray]]]]) -> Iterator[PhotoPrediction]:
-        """Predict all faces of several photos together and give them back photo by photo."""
-        probs = iter(self.predict_proba([crop for _, pairs in waiting for _, crop in pairs]))
-        for photo, pairs in waiting:
-            photo.faces.extend(FacePrediction(face, crop, next(probs)) for face, crop in pairs)
-            yield photo
+    Raises:
+        ValueError: one is for an AU that the network does not have, or outside [0, 1].
+    """
+    given = dict(given or {})
+    odd = sorted(set(given) - set(network.au_names))
+    if odd:
+        raise ValueError(f"Expected `thresholds` to be for {', '.join(network.au_names)}, but got {', '.join(odd)}.")
+    for au, value in given.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"Expected the threshold of {au} to lie in [0, 1], but got {value}.")
+    return np.array([given.get(au, network.thresholds[au]) for au in network.au_names], dtype=np.float64)

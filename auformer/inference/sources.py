@@ -1,10 +1,133 @@
-"""What people name on the command line, and how a table calls it."""
+"""What people name on the command line: photos, videos, folders, patterns, lists, image sequences, cameras; and how a table calls each."""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+# Suffixes [ours]: what OpenCV decodes as one picture, and containers that FFmpeg reads. A file with another suffix counts as a picture.
+PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"})
+VIDEOS = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv", ".gif"}
+)
+LISTS = frozenset({".txt", ".lst"})
+_CAMERA = re.compile(r"camera:(\d+)")
+_NUMBERED = re.compile(r"%0?(\d*)d")  # of FFmpeg's image sequences: frames/%05d.png
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to predict.
+
+    Args:
+        file: the path as it was given.
+        name: what tables call it: the path relative to the folder that all sources share, with `/`.
+        kind: `photo`, `video`, `sequence` (numbered pictures that are one recording) or `camera`.
+    """
+
+    file: str
+    name: str
+    kind: str
+
+    @property
+    def stem(self) -> str:
+        """File name without folder and suffix, without what no file name may hold."""
+        return re.sub(r'[%*?"<>|:]', "_", PurePath(self.name).stem)
+
+
+def find_sources(words: Sequence[str | Path]) -> list[Source]:
+    """Sources behind what a user names.
+
+    Args:
+        words: files; folders (every picture and video in them and below, by name); patterns such as `photos/*.jpg`; `.txt` files with a
+            path on each line (relative to the list; blank lines and those that start with `#` are passed over); numbered pictures of one
+            recording such as `frames/%05d.png`; `camera:0`.
+
+    Returns:
+        Each source once, in the order given.
+
+    Raises:
+        ValueError: nothing is named, a pattern or folder holds nothing, or a camera stands beside other sources.
+    """
+    files = list(dict.fromkeys(file for word in words for file in _expand(os.fspath(word))))
+    if any(_CAMERA.fullmatch(file) for file in files):
+        if len(files) > 1:
+            raise ValueError(f"Expected a camera to be the only source, but got {len(files)} sources.")
+        return [Source(files[0], files[0].replace(":", ""), "camera")]
+    return [Source(file, name, kind_of(file)) for file, name in name_sources(files)]
+
+
+def kind_of(file: str) -> str:
+    """What a path is by its name: `photo`, `video` or `sequence`.
+
+    >>> kind_of("a/talk.MP4"), kind_of("a/%05d.png"), kind_of("portrait.jpeg")
+    ('video', 'sequence', 'photo')
+    """
+    if PurePath(file).suffix.lower() in VIDEOS:
+        return "video"
+    return "sequence" if _NUMBERED.search(PurePath(file).name) and not os.path.exists(file) else "photo"
+
+
+def _expand(word: str) -> Iterator[str]:
+    """Files behind one word."""
+    path = Path(word)
+    if path.is_dir():
+        found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in PICTURES | VIDEOS and _is_shown(file, path))
+        if not found:
+            raise ValueError(f"Expected a folder with pictures or videos, but found none in {word}.")
+        yield from found
+    elif path.suffix.lower() in LISTS and path.is_file():
+        yield from _listed(path)
+    elif glob.has_magic(word) and not path.exists():
+        found = sorted(file for file in glob.glob(word, recursive=True) if os.path.isfile(file))
+        if not found:
+            raise ValueError(f"Expected files that match {word}, but found none.")
+        yield from found
+    else:
+        yield word
+
+
+def _is_shown(file: Path, folder: Path) -> bool:
+    """Whether a file of a folder is a plain one, not hidden and in no hidden folder."""
+    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _listed(path: Path) -> Iterator[str]:
+    """Files of a list, one a line."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Expected {path} to be a list of files in UTF-8 text, but it cannot be read as that ({error}).") from error
+    files = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not files:
+        raise ValueError(f"Expected {path} to name a file on each line, but it names none.")
+    yield from (file if _CAMERA.fullmatch(file) else os.path.normpath(path.parent / file) for file in files)
+
+
+def sequence_files(pattern: str) -> dict[int, Path]:
+    """Pictures of an image sequence by their number.
+
+    Args:
+        pattern: FFmpeg's form, with `%d` or `%05d` once in the file name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder, name = Path(pattern).parent, Path(pattern).name
+    mark = _NUMBERED.search(name)
+    if mark is None:
+        raise ValueError(f"Expected an image sequence with %d in its file name, but got {pattern}.")
+    digits = f"[0-9]{{{mark.group(1)},}}" if mark.group(1) else "[0-9]+"
+    form = re.compile(f"{re.escape(name[: mark.start()])}({digits}){re.escape(name[mark.end() :])}")
+    found = {int(match.group(1)): file for file in folder.glob("*") if (match := form.fullmatch(file.name))} if folder.is_dir() else {}
+    if not found:
+        raise ValueError(f"Expected pictures that match {pattern}, but found none.")
+    return dict(sorted(found.items()))
 
 
 def name_sources(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
@@ -33,3 +156,35 @@ def name_sources(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
     except ValueError:  # drives of Windows share no folder
         return [(given, Path(path).as_posix()) for path, given in ordered]
     return [(given, Path(os.path.relpath(path, common)).as_posix()) for path, given in ordered]
+
+
+def in_shard(name: str, number: int, of: int) -> bool:
+    """Whether a source belongs to one part of a job array: by a hash of its name, the same on every machine.
+
+    Args:
+        name: the source's name.
+        number: which part, 1 to `of`.
+        of: how many parts there are.
+
+    >>> [in_shard("a.mp4", number, 3) for number in (1, 2, 3)].count(True)
+    1
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % of == number - 1
+
+
+def unique_stems(sources: Sequence[Source]) -> list[str]:
+    """A file name for the outputs of each source, none of them twice (also where upper and lower case are one).
+
+    >>> unique_stems([Source("p/a.mp4", "p/a.mp4", "video"), Source("q/A.avi", "q/A.avi", "video")])
+    ['a', 'A-2']
+    """
+    taken: set[str] = set()
+    names = []
+    for source in sources:
+        unique, number = source.stem, 1
+        while unique.lower() in taken:
+            number += 1
+            unique = f"{source.stem}-{number}"
+        taken.add(unique.lower())
+        names.append(unique)
+    return names

@@ -1,104 +1,142 @@
-"""Predictions of photos as the predictions file and its side file (the contract of `auformer.data.manifest`)."""
+"""Predictions as the predictions file and its side file (the contract of `auformer.data.manifest`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from auformer import __version__
-from auformer.inference.results import PhotoPrediction
-from auformer.models import AUNetwork
+from auformer.inference.results import ImagePrediction
+from auformer.inference.selection import Selection
+
+if TYPE_CHECKING:
+    from auformer.inference.predictor import AUPredictor
 
 DATASET = "user"  # what the contract calls people's own files
-PIXEL_DECIMALS, SCORE_DECIMALS = 2, 4  # of boxes and scores in the table [ours]
+PIXEL_DECIMALS, SCORE_DECIMALS, TIME_DECIMALS, PROB_DECIMALS = 2, 4, 6, 7  # of boxes, scores, times, probabilities in the table [ours]
+BOX = ("x", "y", "w", "h")
 
 
-def predictions_table(photos: Sequence[PhotoPrediction], au_names: Sequence[str], thresholds: np.ndarray) -> pd.DataFrame:
-    """One row per face; a photo without any has one row with empty values and its status.
+def table_columns(au_names: Sequence[str]) -> list[str]:
+    """Columns of the table: the key, `file, time_s`, box, score, `status`, then per AU `_prob` and `_active`."""
+    aus = [f"{au}_{kind}" for au in au_names for kind in ("prob", "active")]
+    return ["dataset", "subject", "sequence", "frame", "face", "file", "time_s", *BOX, "score", "status", *aus]
+
+
+def table_rows(image: ImagePrediction, thresholds: np.ndarray) -> list[list[Any]]:
+    """Rows of one picture, one per face; a picture without any has one row with empty values (None) and its status.
 
     Args:
-        photos: what `AUPredictor.predict_photos` gives.
+        image: the picture.
+        thresholds: (N,) from which probability on each AU counts as active.
+    """
+    name, time = image.name, None if image.time_s is None else round(image.time_s, TIME_DECIMALS)
+    if not image.faces:
+        return [[DATASET, name, name, image.frame, 0, image.file, time, *[None] * 5, image.status, *[None] * 2 * len(thresholds)]]
+    rows = []
+    for found in image.faces:
+        box = [round(float(value), PIXEL_DECIMALS) for value in found.face.box]
+        active = [int(value) for value in found.probs >= thresholds]
+        probs = [float(value) for value in found.probs.round(PROB_DECIMALS)]
+        pairs = [value for pair in zip(probs, active, strict=True) for value in pair]
+        score = round(float(found.face.score), SCORE_DECIMALS)
+        rows.append([DATASET, name, name, image.frame, found.identity, image.file, time, *box, score, image.status, *pairs])
+    return rows
+
+
+def predictions_table(images: Iterable[ImagePrediction], au_names: Sequence[str], thresholds: np.ndarray) -> pd.DataFrame:
+    """The table of many pictures.
+
+    Args:
+        images: what `AUPredictor.stream` gives, without the ends.
         au_names: the N action units.
         thresholds: (N,) from which probability on each counts as active.
-
-    Returns:
-        `dataset, subject, sequence, frame, face, file, x, y, w, h, score, status`, then per AU `_prob` and `_active`.
     """
-    rows, probs = [], []
-    for photo in photos:
-        key = {"dataset": DATASET, "subject": photo.name, "sequence": photo.name, "frame": 0}
-        for number, found in enumerate(photo.faces):
-            box = dict(zip("xywh", np.round(found.face.box, PIXEL_DECIMALS), strict=True))
-            score = round(found.face.score, SCORE_DECIMALS)
-            rows.append({**key, "face": number, "file": photo.file, **box, "score": score, "status": photo.status})
-            probs.append(found.probs)
-        if not photo.faces:
-            rows.append({**key, "face": 0, "file": photo.file, **dict.fromkeys("xywh", np.nan), "score": np.nan, "status": photo.status})
-            probs.append(np.full(len(au_names), np.nan))
-    table = pd.DataFrame(rows)
-    for au, threshold, column in zip(au_names, thresholds, np.array(probs).T, strict=True):
-        prob = pd.Series(column, index=table.index)
-        table[f"{au}_prob"] = prob
-        table[f"{au}_active"] = (prob >= threshold).astype("Int8").mask(prob.isna())
-    return table
+    rows = [row for image in images for row in table_rows(image, thresholds)]
+    return typed(pd.DataFrame(rows, columns=table_columns(au_names)))
+
+
+def typed(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table with floats where numbers may be missing, and `Int8` in `_active`."""
+    floats = [name for name in table if name in ("time_s", "score", *BOX) or str(name).endswith("_prob")]
+    active = [name for name in table if str(name).endswith("_active")]
+    return table.astype({**dict.fromkeys(floats, float), **dict.fromkeys(active, "Int8")})
+
+
+def run_settings(predictor: AUPredictor, selection: Selection, *, shard: str | None) -> dict[str, Any]:
+    """Everything that was chosen for a run and changes its rows, as plain JSON values.
+
+    Args:
+        predictor: who predicts.
+        selection: which frames.
+        shard: `I/N` where the work is divided.
+    """
+    smooth = None if predictor.smooth is None else {"kind": "causal exponential mean", "seconds": predictor.smooth}
+    return {
+        "detector": predictor.detector.name,
+        "detector_version": predictor.detector.version,
+        "detect_every": predictor.detect_every,
+        "faces": "all" if predictor.faces is None else predictor.faces,
+        "recipe": predictor.recipe,
+        "thresholds": dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True)),
+        "precision": predictor.precision,
+        "probability_smoothing": smooth,
+        "frames": {"every": selection.every, "fps": selection.fps, "start_s": selection.start, "end_s": selection.end},
+        "shard": shard,
+    }
 
 
 def predictions_side(
-    network: AUNetwork,
-    photos: Sequence[PhotoPrediction],
+    predictor: AUPredictor,
     *,
-    checkpoint: str,
-    adapter: str | Path,
-    sha256: str,
-    recipe: str,
-    detector: str,
+    checkpoint: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    counts: Mapping[str, Any],
     notice: str | None,
 ) -> dict[str, Any]:
     """Side file of the table: where the probabilities come from.
 
     Args:
-        network: the network that predicted.
-        photos: as in the table.
-        checkpoint: CHECKPOINT as the user wrote it.
-        adapter: the file that it means.
-        sha256: of that file.
-        recipe: crop recipe that the faces were aligned by.
-        detector: back-end that found them.
+        predictor: who predicted.
+        checkpoint: `given` (CHECKPOINT as the user wrote it), `file` that it means, its `sha256`, the hub's `revision` where there is one.
+        settings: as `run_settings` gives them.
+        counts: of sources, pictures by status, and faces by where their points come from.
         notice: what every output of this checkpoint has to say.
 
     Returns:
         Plain JSON values; None where something is not known.
     """
-    header = network.metadata
+    network, header = predictor.network, predictor.network.metadata
     warnings = []
     if not network.crop_recipe:
-        warnings.append(f"The checkpoint does not say how its training images were cropped; the recipe '{recipe}' was used.")
+        warnings.append(f"The checkpoint does not say how its training images were cropped; the recipe '{predictor.recipe}' was used.")
     return {
-        "checkpoint": checkpoint,
-        "adapter": {"file": Path(adapter).name, "sha256": sha256, "package_version": header.get("package_version")},
+        "checkpoint": checkpoint["given"],
+        "adapter": {
+            "file": Path(checkpoint["file"]).name,
+            "sha256": checkpoint["sha256"],
+            "revision": checkpoint.get("revision"),
+            "package_version": header.get("package_version"),
+        },
         "au_names": list(network.au_names),
-        "thresholds": {au: network.thresholds[au] for au in network.au_names},
-        "crop_recipe": recipe,
+        "thresholds": settings["thresholds"],
+        "crop_recipe": predictor.recipe,
         "image_size": list(network.image_size),
         "config": {name: header.get(name) for name in ("network", "arguments", "backbone", "training_data", "extra")},
         "epoch_selection": (header.get("extra") or {}).get("selection"),
-        "photos": _counts([photo.status for photo in photos]),
         "faces": {
-            "detector": detector,
-            "version": f"OpenCV {cv2.__version__}",
-            "points_source": _counts([found.face.points_source for photo in photos for found in photo.faces]),
+            "detector": predictor.detector.name,
+            "version": predictor.detector.version,
+            "identity": "overlap of boxes over time (a photo's faces: by size)",
+            "points": "1-euro filter over time in recordings",
         },
+        "settings": dict(settings),
+        "counts": dict(counts),
         "package_version": __version__,
         "warnings": warnings,
         "notice": notice,
     }
-
-
-def _counts(values: Sequence[str]) -> dict[str, int]:
-    """How often each value occurs, in the order of first sight."""
-    return {value: list(values).count(value) for value in dict.fromkeys(values)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -56,7 +57,9 @@ def hover_timeline(
         return round(_LEFT + (time - edges[0]) / length * _WIDTH, 1)
 
     unit = " s" if seconds else ""
-    parts = [f'<text x="{_LEFT - 8}" y="{top + _ROW * row + 10}" text-anchor="end">{au_label(name)}</text>' for row, name in enumerate(names)]
+    parts = [
+        f'<text x="{_LEFT - 8}" y="{top + _ROW * row + 10}" text-anchor="end">{au_label(name)}</text>' for row, name in enumerate(names)
+    ]
     parts += [_strip(strip[:, row], edges, top + _ROW * row, place) for row in range(len(names))]
     for row, name in enumerate(names):
         y = top + _ROW * row + _BAR + 3
@@ -76,20 +79,20 @@ def hover_timeline(
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(label)}">{svg}</div>'
 
 
-def _strip(values: np.ndarray, edges: np.ndarray, y: float, place: object) -> str:
+def _strip(values: np.ndarray, edges: np.ndarray, y: float, place: Callable[[float], float]) -> str:
     """The strip of one AU: neighbours of one shade are one rectangle, empty where there is no value."""
     shades = np.where(np.isnan(values), -1, np.floor(np.nan_to_num(values) * (_LEVELS - 1) + 0.5)).astype(int)
     borders = np.flatnonzero(np.diff(shades, prepend=-2, append=-2))
     parts = []
-    for begin, end in zip(borders[:-1], borders[1:], strict=True):
+    for begin, end in itertools.pairwise(borders):
         if shades[begin] >= 0:
-            a, b = place(edges[begin]), place(edges[end])  # type: ignore[operator]
+            a, b = place(edges[begin]), place(edges[end])
             colour = to_hex(colormaps[COLOUR_MAP](shades[begin] / (_LEVELS - 1)))
             parts.append(f'<rect x="{a}" y="{y}" width="{round(b - a, 1)}" height="{_BAR}" fill="{colour}"/>')
     return "".join(parts)
 
 
-def _pictures(pictures: Sequence[tuple[float, bytes]], place: object, unit: str) -> list[str]:
+def _pictures(pictures: Sequence[tuple[float, bytes]], place: Callable[[float], float], unit: str) -> list[str]:
     """Small pictures in a row above the strips, each near its time."""
     parts = []
     for number, (time, data) in enumerate(pictures):
@@ -98,15 +101,13 @@ def _pictures(pictures: Sequence[tuple[float, bytes]], place: object, unit: str)
         uri = base64.b64encode(data).decode("ascii")
         said = f"{time:.2f}{unit}"
         parts.append(
-            f'<image x="{x:.1f}" y="14" width="{width:.1f}" height="{_THUMB}" href="data:image/jpeg;base64,{uri}"><title>{said}</title></image>'
+            f'<image x="{x:.1f}" y="14" width="{width:.1f}" height="{_THUMB}" href="data:image/jpeg;base64,{uri}"/>'
             f'<text class="q" x="{x + width / 2:.1f}" y="10" text-anchor="middle">{said}</text>'
         )
     return parts
 
 
-def _moment(
-    time: float, values: np.ndarray, names: Sequence[str], events: Mapping[str, Sequence[Event]], unit: str, until: float
-) -> str:
+def _moment(time: float, values: np.ndarray, names: Sequence[str], events: Mapping[str, Sequence[Event]], unit: str, until: float) -> str:
     """What to say of one moment: its time, and each AU with its probability, active ones marked."""
     if np.isnan(values).all():
         return f"{time:.2f}{unit}: no face"

@@ -22,27 +22,36 @@ Event = tuple[float, float]
 
 
 def bin_times(times: np.ndarray, values: np.ndarray, columns: int = COLUMNS) -> tuple[np.ndarray, np.ndarray]:
-    """Average a series over columns of equal length.
+    """Bring a series to a number of columns that can be drawn.
 
     Args:
-        times: (n,) rising, in seconds.
+        times: (n,) rising, in seconds; each value holds until the next one, the last one for a median distance.
         values: (n, N); nan where there is none.
         columns: how many columns at most.
 
     Returns:
-        Edges (M + 1,) in seconds and means (M, N), nan in columns without a value. With at most `columns` times, one column per time.
+        Edges (M + 1,) in seconds and values (M, N): those given where they are few enough, else means over columns of equal length.
+
+    >>> edges, means = bin_times(np.array([0.0, 1.0, 2.0, 3.0]), np.array([[0.0], [1.0], [0.5], [0.5]]), 2)
+    >>> edges.tolist(), means.ravel().tolist()
+    ([0.0, 2.0, 4.0], [0.5, 0.5])
     """
     times, values = np.asarray(times, float), np.asarray(values, float)
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    length = times[-1] - times[0] + step
-    count = int(np.clip(round(length / step), 1, columns)) if step > 0 else 1
-    edges = np.linspace(times[0], times[0] + length, count + 1)
-    place = np.clip(((times - times[0]) / length * count + 1e-9).astype(int), 0, count - 1)
+    ends = np.append(times, times[-1] + step)
+    if len(times) <= columns:
+        return ends, values
+    edges = np.linspace(ends[0], ends[-1], columns + 1)
+    place = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, columns - 1)
     known = ~np.isnan(values)
-    sums, numbers = np.zeros((count, values.shape[1])), np.zeros((count, values.shape[1]))
+    sums, numbers = np.zeros((columns, values.shape[1])), np.zeros((columns, values.shape[1]))
     np.add.at(sums, place, np.where(known, values, 0.0))
     np.add.at(numbers, place, known)
-    return edges, np.where(numbers > 0, sums / np.where(numbers > 0, numbers, 1), np.nan)
+    means = np.where(numbers > 0, sums / np.where(numbers > 0, numbers, 1), np.nan)
+    empty = ~np.isin(np.arange(columns), place)  # longer than a column: the frame before holds on
+    held = np.searchsorted(times, edges[:-1], side="right") - 1
+    means[empty] = values[held[empty]]
+    return edges, means
 
 
 def timeline(
@@ -87,8 +96,8 @@ def timeline(
     _draw_strips(axes, edges, strip, names, events, theme=theme)
     axes.set_xlabel(unit, fontsize=SMALL)
     _draw_scale(place_axes(figure, NAMES, header + strips + 0.5, 2.4, _SCALE), theme=theme)
-    words = "The line under a strip: at or above the threshold. Empty: no face."
-    place_text(figure, NAMES + 2.7, header + strips + 0.48, words, fontsize=SMALL - 0.5, color=THEMES[theme]["quiet"])
+    words = "The line under a strip: at or above the threshold.\nEmpty: no face."
+    place_text(figure, NAMES + 2.7, header + strips + 0.48, words, fontsize=SMALL - 0.5, color=THEMES[theme]["quiet"], linespacing=1.3)
     add_headline(figure, title, theme=theme)
     if footer:
         place_text(figure, 0.07, height - notes, footer, fontsize=SMALL - 1, color=THEMES[theme]["quiet"], linespacing=1.4)

@@ -6,6 +6,7 @@ import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -64,7 +65,8 @@ class TestOutputs:
 
         side = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
         assert side["adapter"]["sha256"] == file_sha256(checkpoint / "adapter.safetensors") and side["thresholds"] == THRESHOLDS
-        assert side["notice"] is None and side["epoch_selection"] == {"epoch": 2} and side["photos"] == {"ok": 1}
+        assert side["notice"] is None and side["epoch_selection"] == {"epoch": 2}
+        assert side["counts"]["pictures"] == {"ok": 1} and side["settings"]["detector"] == "cascade"
 
         lines = capsys.readouterr().out.splitlines()
         named = [line.split() for line in lines if line.startswith("  AU")]
@@ -77,21 +79,19 @@ class TestOutputs:
 
     def test_bad_photos_are_reported_and_the_others_finish(self, photos, predict, tmp_path, capsys):
         missing = photos["one"].parent / "missing.jpg"
-        words = [photos[name] for name in ("none", "damaged", "two")] + [missing, photos["one"].parent]
+        words = [*(photos[name] for name in ("none", "damaged", "two")), missing]
         assert predict(*words, "--out", tmp_path / "out") == 1
         table = read_predictions(tmp_path / "out" / "predictions.csv")
-        assert table["status"].tolist() == ["no_face", "unreadable", "ok", "ok", "unreadable", "unreadable"]
-        assert table["file"].tolist() == [str(photos[name]) for name in ("none", "damaged", "two", "two")] + [
-            str(missing),
-            str(missing.parent),
-        ]
+        assert table["status"].tolist() == ["no_face", "unreadable", "ok", "ok", "unreadable"]
+        assert table["file"].tolist() == [*(str(photos[name]) for name in ("none", "damaged", "two", "two")), str(missing)]
         bad = table[table["status"] != "ok"]
-        assert bad[["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None) and table["face"].tolist() == [0, 0, 0, 1, 0, 0]
+        assert bad[["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None) and table["face"].tolist() == [0, 0, 0, 1, 0]
         assert files(tmp_path / "out") == ["predictions.csv", "predictions.json", "two_aus.png"]
         said = capsys.readouterr()
         assert f"no_face: {photos['none']}: no face found in 120 x 90 pixels" in said.err
         assert f"{photos['damaged']}" in said.err and f"{missing}" in said.err
-        assert "1 without a face, 3 unreadable" in said.err and "5 photos, 2 faces" in said.out
+        assert "something is wrong with 3 of 4 sources" in said.err and "4 photos, 2 faces" in said.out
+        assert "1 pictures without a face" in said.out and "2 pictures unreadable" in said.out
 
     def test_the_demo_detector_says_what_it_was_trained_on_everywhere(self, photos, predict, checkpoint, tmp_path, monkeypatch, capsys):
         from auformer.inference import pictures
@@ -132,7 +132,7 @@ class TestWhatIsThereAlready:
         photo = photos["two"].rename(folder / "one_aus.png")
         before = photo.read_bytes()
         assert predict(photos["one"], photo, "--out", folder, "--overwrite") == 1
-        assert "is one of the photos" in capsys.readouterr().err and photo.read_bytes() == before
+        assert "is one of the photos or videos" in capsys.readouterr().err and photo.read_bytes() == before
 
     @pytest.mark.skipif(os.name == "nt", reason="folders without write permission are made otherwise on Windows")
     def test_folders_that_cannot_be_written(self, photos, predict, tmp_path, capsys):
@@ -156,19 +156,27 @@ class TestInterrupted:
         monkeypatch.setattr(plots, "save_png", save)
         words = (photos["one"], photos["two"], "--out", tmp_path / "out")
         assert predict(*words, "--batch-size", "1") == 130
-        assert files(tmp_path / "out") == []
+        assert files(tmp_path / "out") == [".predict", "one_aus.png"]
         assert "run the same command again" in capsys.readouterr().err.lower()
         assert predict(*words) == 0 and len(files(tmp_path / "out")) == 4
+        assert "1 of 2 sources are done" in capsys.readouterr().out and len(calls) == 3
+        whole = read_predictions(tmp_path / "out" / "predictions.csv")
+        assert predict(*words, "--out", tmp_path / "clean") == 0
+        pd.testing.assert_frame_equal(whole, read_predictions(tmp_path / "clean" / "predictions.csv"), rtol=0, atol=1e-5)
 
     def test_a_full_disk(self, photos, predict, tmp_path, monkeypatch, capsys):
-        import auformer.data.manifest as manifest
+        import auformer.inference.outputs as outputs
 
         def full(*args):
             raise OSError(28, "No space left on device", str(tmp_path / "out"))
 
-        monkeypatch.setattr(manifest, "write_predictions", full)
+        monkeypatch.setattr(outputs, "write_predictions", full)
         assert predict(photos["one"], "--out", tmp_path / "out") == 1
-        assert "No space left on device" in capsys.readouterr().err and files(tmp_path / "out") == []
+        assert "No space left on device" in capsys.readouterr().err
+        assert files(tmp_path / "out") == [".predict", "one_aus.png"]  # so that no work is lost
+        monkeypatch.undo()
+        assert predict(photos["one"], "--out", tmp_path / "out") == 0
+        assert files(tmp_path / "out") == ["one_aus.png", "predictions.csv", "predictions.json"]
 
 
 class TestBadOptions:
@@ -189,4 +197,5 @@ class TestBadOptions:
 
     def test_nothing_to_predict(self, tmp_path, capsys):
         assert main(["predict", "--out", str(tmp_path)]) == 2
-        assert "PHOTO" in capsys.readouterr().err
+        assert "SOURCE" in capsys.readouterr().err
+        assert main(["predict", "a.jpg"]) == 2 and "--out" in capsys.readouterr().err

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auformer.inference import AUPredictor
-from auformer.inference.pictures import photo_figure, picture_names
+from auformer.inference import AUPredictor, find_sources
+from auformer.inference.pictures import BestFaces, photo_figure, timeline_figure
+from auformer.inference.sources import Source, unique_stems
 from tests.helpers.figures import cut_texts, texts
 from tests.helpers.photos import AUS, write_photos
 from tests.helpers.predictions import StandIn
@@ -15,13 +16,14 @@ from tests.helpers.predictions import StandIn
 @pytest.mark.parametrize(
     ("names", "pictures"),
     [
-        (["a.jpg"], ["a_aus.png"]),
-        (["p/a.jpg", "q/a.jpg", "q/b.c.jpg"], ["a_aus.png", "a-2_aus.png", "b.c_aus.png"]),
-        (["a.jpg", "A.png", "a-2.png", "a.bmp"], ["a_aus.png", "A-2_aus.png", "a-2-2_aus.png", "a-3_aus.png"]),
+        (["a.jpg"], ["a"]),
+        (["p/a.jpg", "q/a.jpg", "q/b.c.jpg"], ["a", "a-2", "b.c"]),
+        (["a.jpg", "A.png", "a-2.png", "a.bmp"], ["a", "A-2", "a-2-2", "a-3"]),
+        (["f/%05d.png"], ["_05d"]),
     ],
 )
 def test_names_never_meet(names, pictures):
-    assert picture_names(names) == pictures
+    assert unique_stems([Source(name, name, "photo") for name in names]) == pictures
     assert len({name.lower() for name in pictures}) == len(names)
 
 
@@ -38,7 +40,7 @@ class WithMaps(StandIn):
 class TestFigure:
     def photo(self, tmp_path, name, network):
         predictor = AUPredictor(network)
-        return predictor, next(iter(predictor.predict_photos([write_photos(tmp_path)[name]])))
+        return predictor, next(iter(predictor.stream(find_sources([write_photos(tmp_path)[name]]))))
 
     def test_what_it_says(self, tmp_path):
         figure = photo_figure(*self.photo(tmp_path, "two", WithMaps(AUS)))
@@ -63,3 +65,32 @@ class TestFigure:
         predictor, photo = self.photo(tmp_path, "two", StandIn(AUS, image_size=(24, 24)))
         shown = [image.get_array() for axes in photo_figure(predictor, photo).axes for image in axes.get_images()]
         assert any(array.shape == (24, 24, 3) and np.array_equal(array, photo.faces[0].crop) for array in shown)
+
+
+class TestRecordings:
+    def table(self, tmp_path):
+        from tests.helpers.trees.pictures import write_video
+        from tests.helpers.videos import moving
+
+        path = write_video(tmp_path / "talk.mp4", moving(8, without=[3, 4]), fps=10)
+        predictor, best = AUPredictor(WithMaps(AUS)), BestFaces(AUS)
+        for item in predictor.stream(find_sources([path])):
+            if hasattr(item, "faces"):
+                best.add(item)
+        return predictor, predictor.predict(path), best
+
+    def test_timeline_and_maps(self, tmp_path):
+        predictor, table, best = self.table(tmp_path)
+        figure = timeline_figure(table, AUS, title="talk.mp4", notice="trained on rendered faces only")
+        said = texts(figure)
+        assert "talk.mp4, face 0" in said and "AU12 Lip corner puller" in said and "trained on rendered faces only" in said
+        assert cut_texts(figure) == []
+        figure = best.figure(predictor, title="talk.mp4")
+        said = texts(figure)
+        assert len(figure.axes) == 3 and "AU25" in said and cut_texts(figure) == []
+        assert any(f"{table['AU12_prob'].max():.2f}, " in text for text in said)
+
+    def test_nothing_to_draw(self, tmp_path):
+        predictor, table, _ = self.table(tmp_path)
+        assert timeline_figure(table[table["status"] != "ok"], AUS, title="x") is None
+        assert BestFaces(AUS).figure(predictor, title="x") is None

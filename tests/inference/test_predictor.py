@@ -8,11 +8,16 @@ import torch
 
 from auformer.errors import CheckpointError, FaceNotFoundError
 from auformer.faces import align, detect
-from auformer.inference import AUPredictor
+from auformer.inference import AUPredictor, ImagePrediction, SourceEnd, find_sources
 from auformer.models import LinearProbe, load_detector
 from tests.helpers import vits
 from tests.helpers.photos import AUS, face_picture, several, wall, write_detector, write_photos
 from tests.helpers.predictions import StandIn
+
+
+def pictures(predictor, paths, **options):
+    """What a predictor says of each picture, without the ends."""
+    return [item for item in predictor.stream(find_sources(paths), **options) if isinstance(item, ImagePrediction)]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +105,7 @@ class TestPhotos:
     def test_one_after_the_other_and_bad_ones_do_not_stop_the_rest(self, photos):
         order = [photos[name] for name in ("none", "two", "damaged", "one")] + [photos["one"].parent / "missing.jpg"]
         for batch_size in (1, 2, 16):
-            found = list(AUPredictor(StandIn(AUS), batch_size=batch_size).predict_photos(order))
+            found = pictures(AUPredictor(StandIn(AUS), batch_size=batch_size), order)
             assert [photo.status for photo in found] == ["no_face", "ok", "unreadable", "ok", "unreadable"]
             assert [len(photo.faces) for photo in found] == [0, 2, 0, 1, 0]
             assert [photo.file for photo in found] == [str(path) for path in order]
@@ -111,11 +116,9 @@ class TestPhotos:
     def test_photos_are_given_back_while_others_wait(self, photos):
         """So that a long list shows what is done: after as many faces as fit into a batch."""
         stand_in = StandIn(AUS)
-        walk = AUPredictor(stand_in, batch_size=1).predict_photos([photos["one"], photos["two"]])
-        next(walk)
-        assert stand_in.batches == [1]
-        next(walk)
-        assert stand_in.batches == [1, 1, 1]
+        walk = AUPredictor(stand_in, batch_size=1).stream(find_sources([photos["one"], photos["two"]]))
+        assert next(walk).faces and stand_in.batches == [1]
+        assert isinstance(next(walk), SourceEnd) and next(walk).faces and stand_in.batches == [1, 1, 1]
 
     def test_the_table_of_one_photo(self, photos):
         table = AUPredictor(StandIn(AUS)).predict(photos["one"])
@@ -137,7 +140,7 @@ class TestCheckpoints:
         stand_in.crop_recipe = None
         assert AUPredictor(stand_in).recipe == "eyes"
         stand_in.crop_recipe = "of_tomorrow"
-        with pytest.raises(CheckpointError, match="'of_tomorrow', and this version of auformer knows eyes only"):
+        with pytest.raises(CheckpointError, match="'of_tomorrow', and this version of auformer knows .*eyes"):
             AUPredictor(stand_in)
 
     def test_a_batch_has_at_least_one_face(self):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auformer.inference.sources import name_sources
+from auformer.inference.sources import find_sources, in_shard, name_sources, sequence_files
 
 PARTS = st.lists(st.sampled_from(["a", "b", "c d", "é"]), min_size=1, max_size=4)
 
@@ -55,3 +55,62 @@ def test_drives_that_share_nothing(monkeypatch):
 def test_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one photo"):
         name_sources([])
+
+
+class TestWhatIsNamed:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for name in ("b.jpg", "a.PNG", "talk.mp4", "notes.md", ".hidden.jpg", "deep/c.webp", "f/10.png", "f/9.png", "f/x.png", "f/010.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        return tmp_path
+
+    def names(self, *words):
+        return [(source.name, source.kind) for source in find_sources(words)]
+
+    def test_folders(self, folder):
+        found = [("a.PNG", "photo"), ("b.jpg", "photo"), ("deep/c.webp", "photo")]
+        frames = [(f"f/{name}.png", "photo") for name in ("010", "10", "9", "x")]
+        assert self.names(folder) == [*found, *frames, ("talk.mp4", "video")]
+
+    def test_patterns(self, folder):
+        assert self.names(folder / "*.jpg") == [("b.jpg", "photo")]
+        assert self.names(folder / "**" / "*.webp") == [("c.webp", "photo")]
+        with pytest.raises(ValueError, match="files that match"):
+            find_sources([folder / "*.gif"])
+
+    def test_a_file_with_a_pattern_as_its_name(self, folder):
+        (folder / "a[1].jpg").touch()
+        assert self.names(folder / "a[1].jpg") == [("a[1].jpg", "photo")]
+
+    def test_lists(self, folder):
+        (folder / "list.txt").write_text("\ufeff# mine\n\ntalk.mp4\n  b.jpg\nmissing.jpg\n", encoding="utf-8")
+        assert self.names(folder / "list.txt") == [("talk.mp4", "video"), ("b.jpg", "photo"), ("missing.jpg", "photo")]
+        (folder / "empty.txt").write_text("# nothing\n")
+        with pytest.raises(ValueError, match="names none"):
+            find_sources([folder / "empty.txt"])
+
+    def test_numbered_pictures_are_one_recording(self, folder):
+        assert self.names(folder / "f" / "%d.png") == [("%d.png", "sequence")]
+        (folder / "f" / "010.png").unlink()
+        assert list(sequence_files(str(folder / "f" / "%d.png"))) == [9, 10]
+        assert list(sequence_files(str(folder / "f" / "%02d.png"))) == [10]
+        with pytest.raises(ValueError, match="Expected pictures that match"):
+            sequence_files(str(folder / "g" / "%d.png"))
+
+    def test_cameras_stand_alone(self, folder):
+        (source,) = find_sources(["camera:3"])
+        assert (source.kind, source.file, source.name) == ("camera", "camera:3", "camera3")
+        with pytest.raises(ValueError, match="only source"):
+            find_sources(["camera:0", folder / "b.jpg"])
+
+    def test_an_empty_folder(self, tmp_path):
+        with pytest.raises(ValueError, match="found none in"):
+            find_sources([tmp_path])
+
+
+def test_shards_share_everything_out_once():
+    names = [f"s{k}/talk.mp4" for k in range(60)]
+    shares = [[name for name in names if in_shard(name, part, 4)] for part in (1, 2, 3, 4)]
+    assert sorted(name for share in shares for name in share) == sorted(names) and min(map(len, shares)) >= 5
+    assert in_shard("talk.mp4", 2, 3)  # never another one: jobs on many machines rely on it

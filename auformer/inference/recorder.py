@@ -1,0 +1,176 @@
+"""Keeps what a run gives as it comes: rows on disk, pictures, annotated videos; puts the tables together at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+import auformer.plots as plots
+from auformer.data.images import write_image
+from auformer.inference import pictures
+from auformer.inference.annotate import VideoWriter, draw, find_encoder
+from auformer.inference.outputs import Plan, check_outputs, check_sources, write_source_table
+from auformer.inference.parts import FOLDER, Part, parts_table, remove_parts
+from auformer.inference.predictor import AUPredictor
+from auformer.inference.reading import NOMINAL_FPS
+from auformer.inference.results import ImagePrediction, SourceEnd
+from auformer.inference.sources import Source
+from auformer.inference.tables import table_columns
+
+SHORT_NOTICE = "trained on rendered faces only"
+
+
+class Recorder:
+    """Takes what `AUPredictor.stream` gives, picture after picture.
+
+    Args:
+        predictor: who predicts.
+        plan: what to write where.
+        sources: all sources of the run.
+        settings: fingerprint of everything that changes the results; unfinished parts with another one are started anew.
+        notice: what every output of this checkpoint has to say.
+
+    Attributes:
+        parts: what there is of each source so far, by its name.
+    """
+
+    def __init__(self, predictor: AUPredictor, plan: Plan, sources: Sequence[Source], *, settings: str, notice: str | None) -> None:
+        self.predictor, self.plan, self.sources, self.notice = predictor, plan, list(sources), notice
+        self.folder, whole = plan.out / FOLDER, plan.annotate or plan.maps
+        self.parts = {source.name: Part(self.folder, source, settings, predictor.thresholds, whole=whole) for source in sources}
+        self.encoder = find_encoder() if plan.annotate and any(source.kind != "photo" for source in sources) else None
+        self._video: VideoWriter | None = None
+        self._best = pictures.BestFaces(predictor.au_names)
+
+    @property
+    def pending(self) -> list[Source]:
+        """Sources that are not finished."""
+        return [source for source in self.sources if not self.parts[source.name].done]
+
+    @property
+    def begun(self) -> bool:
+        """Whether an interrupted run is gone on with."""
+        return any(part.begun for part in self.parts.values())
+
+    @property
+    def resume(self) -> dict[str, dict[str, Any]]:
+        """What `AUPredictor.stream` needs to go on inside recordings."""
+        states = {source.name: self.parts[source.name].resume for source in self.pending}
+        return {name: state for name, state in states.items() if state is not None}
+
+    def check_outputs(self, *, overwrite: bool) -> None:
+        """Refuse to replace what is there, but what an interrupted run with the same settings made.
+
+        Raises:
+            ValueError: an output exists, or would replace one of the sources.
+            OSError: the folder cannot be written.
+        """
+        check_sources(self.plan, self.sources)
+        new = [source for source in self.sources if not self.parts[source.name].begun]
+        check_outputs(replace(self.plan, report=self.plan.report and not self.begun), new, overwrite=overwrite)
+
+    def add(self, item: ImagePrediction | SourceEnd) -> None:
+        """Keep one more picture, or close a source."""
+        part = self.parts[item.source.name]
+        if isinstance(item, SourceEnd):
+            self._close(item.source, part)
+            part.finish(item.message or self._without_faces(item.source, part))
+            return
+        part.add(item)
+        if item.faces:
+            picture = self.plan.picture(item.source) if item.source.kind == "photo" else None
+            if picture is not None:
+                plots.save_png(pictures.photo_figure(self.predictor, item, notice=self.notice), picture)
+            self._best.add(item)
+        annotated = self.plan.annotated(item.source)
+        if annotated is not None and item.image is not None:
+            self._annotate(item, annotated)
+
+    def abandon(self) -> None:
+        """Close all files after an interruption; parts stay, so that the run can go on."""
+        if self._video is not None:
+            self._video.abandon()
+        for part in self.parts.values():
+            part.close()
+
+    def table(self, source: Source) -> pd.DataFrame:
+        """The rows of one source."""
+        return parts_table([self.parts[source.name]], table_columns(self.predictor.au_names))
+
+    def counts(self) -> dict[str, Any]:
+        """Number of sources, pictures by status, and where the points of faces come from."""
+        totals: dict[str, Counter[str]] = {"pictures": Counter(), "points_source": Counter()}
+        for part in self.parts.values():
+            for name, counter in totals.items():
+                counter.update(part.counts[name])
+        return {"sources": len(self.sources), **{name: dict(counter) for name, counter in totals.items()}}
+
+    def problems(self) -> list[tuple[Source, str]]:
+        """Sources with which something is wrong, and what."""
+        return [(source, part.message) for source in self.sources if (part := self.parts[source.name]).message]
+
+    def write_tables(self, side: dict[str, Any]) -> list[Path]:
+        """Write all tables; the parts are no longer needed then and are removed.
+
+        Args:
+            side: content of the side files.
+        """
+        columns, written = table_columns(self.predictor.au_names), []
+        if self.plan.kind == "native" and not self.plan.per_source:
+            table = parts_table([self.parts[source.name] for source in self.sources], columns)
+            written.append(write_source_table(self.plan, self.sources[0], table, side, None))
+        else:
+            for source in self.sources:
+                part = self.parts[source.name]
+                if self.plan.kind == "native" or not self._is_unreadable(part):
+                    table = parts_table([part], columns)
+                    own = {**side, "source": source.file, "counts": {"sources": 1, **part.counts}, "problem": part.message or None}
+                    written.append(write_source_table(self.plan, source, table, own, part.size))
+        remove_parts(self.folder, self.parts.values())
+        return written
+
+    def _annotate(self, image: ImagePrediction, path: Path) -> None:
+        """Draw into a picture that was kept, and write it as a file or as the next frame of a video."""
+        names, notice = self.predictor.au_names, SHORT_NOTICE if self.notice else ""
+        drawn = draw(image, names, self.predictor.thresholds, notice=notice)
+        if image.source.kind == "photo":
+            write_image(path, drawn)
+            return
+        if self._video is None:
+            assert self.encoder is not None
+            self._video = VideoWriter(path, self.encoder)
+        self._video.add(drawn, image.time_s if image.time_s is not None else image.frame / NOMINAL_FPS)
+
+    def _close(self, source: Source, part: Part) -> None:
+        """Finish the pictures of a source whose last picture came."""
+        if self._video is not None:
+            self._video.finish()
+            self._video = None
+        title, path = PurePosixPath(source.name).name, self.plan.map_picture(source)
+        figures = [] if path is None else [(self._best.figure(self.predictor, title=title, notice=self.notice), path)]
+        self._best = pictures.BestFaces(self.predictor.au_names)
+        path = None if source.kind == "photo" else self.plan.picture(source)
+        if path is not None:
+            part.flush()
+            figures.append((pictures.timeline_figure(self.table(source), self.predictor.au_names, title=title, notice=self.notice), path))
+        for figure, path in figures:
+            if figure is not None:
+                plots.save_png(figure, path)
+
+    @staticmethod
+    def _is_unreadable(part: Part) -> bool:
+        """Whether not one picture of a source could be read."""
+        return set(part.counts["pictures"]) <= {"unreadable"}
+
+    @staticmethod
+    def _without_faces(source: Source, part: Part) -> str:
+        """What to say of a source without any face; empty where there is one."""
+        pictures_ = part.counts["pictures"]
+        if pictures_.get("ok"):
+            return ""
+        return "no face found" if source.kind == "photo" else f"no face found in any of {sum(pictures_.values())} frames"
