@@ -52,7 +52,8 @@ class _Decoder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0  # position of the next frame
-        self.promised = 0  # frames by the header, 0 where it does not say
+        self.promised = 0  # frames by the header, 0 where it does not say (Matroska)
+        self.expected = 0  # the same, or where it does not say, by its duration
         self.damage = ""
         self._step = self._start = 0.0  # time stamps per frame, and that of the first
         self._timed = True  # whether time stamps agree with the count so far
@@ -68,6 +69,7 @@ class _Decoder:
                     return
                 stream = container.streams.video[0]
                 self.promised = stream.frames
+                self.expected = self.promised or round((container.duration or 0) / av.time_base * float(stream.average_rate or 0))
                 self._step = float(1 / (stream.average_rate * stream.time_base)) if stream.average_rate and stream.time_base else 0.0
                 codec = stream.codec_context
                 codec.thread_count = 1  # workers share the cores among them
@@ -123,8 +125,8 @@ class _Decoder:
         """Status and message of a position that was not reached."""
         if self.damage:
             return "unreadable", f"{self.path.name}: {self.damage}"
-        if position < self.promised:
-            return "unreadable", f"{self.path.name}: it ends after {self.count} of {self.promised} frames; copy it again"
+        if position < self.expected:
+            return "unreadable", f"{self.path.name}: it ends after {self.count} of {self.expected} frames; copy it again"
         return "no_image", f"{self.path.name}: it has {self.count} frames"
 
 

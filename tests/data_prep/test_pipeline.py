@@ -123,6 +123,9 @@ def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp
     assert np.abs(read_image(tmp_path / "crops" / "S1" / "smile" / "1.jpg").astype(int) - wanted).mean() < 3
     notes = [note for note in done.findings.notes if note[0].startswith("clips cut out by")]
     assert len(notes) == 4 and notes[0][2] == "no face in frame 3, taken from 4"
+    reader.onset = 2
+    done = prepare("tiny", tree, tmp_path / "plain", size=64)
+    assert done.findings.notes == [] and (pd.read_parquet(tmp_path / "plain" / "manifest.faces.parquet")["points_frame"] == 2).all()
 
 
 # bad input --------------------------------------------------------------------------------------------------------------------------
@@ -143,6 +146,7 @@ def test_damaged_and_missing_pictures_are_rows_with_a_reason(tree: Path, monkeyp
     assert status["film"][0] == "ok" and set(status["film"][2:]) <= {"unreadable", "no_image"}
     text = "\n".join(done.findings.lines())
     assert "img002.png" in text and "film.mkv" in text and str(root) not in text
+    assert "labels without a picture" not in text  # the reader knows of those
 
 
 def test_a_video_that_ends_before_its_labels(tree: Path, reader: TinyReader, tmp_path: Path) -> None:

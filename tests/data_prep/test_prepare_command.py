@@ -67,6 +67,26 @@ def test_a_dry_run_counts_the_labels(tree: Path, tmp_path: Path, capsys: pytest.
     assert said.endswith("Labels only: no picture was opened, nothing was written.\n")
 
 
+def test_a_dry_run_tells_missing_files_after_the_counts(
+    tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = TinyReader()
+    read = reader.read
+
+    def incomplete(root: Path, findings, **options):  # type: ignore[no-untyped-def]
+        findings.miss("S9", "not there")
+        return read(root, findings, **options)
+
+    reader.read = incomplete  # type: ignore[method-assign]
+    for module in (pipeline, readers):
+        monkeypatch.setattr(module, "load", lambda name: reader)
+    words = ["prepare", "tiny", "--root", str(tree), "--dry-run"]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert "16 rows of 3 subjects" in said.out and "missing files: 1, the first S9: not there" in said.out and "--partial" in said.err
+    assert main([*words, "--partial"]) == 0
+
+
 def test_the_list_has_every_data_set(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert main(["prepare", "--list"]) == 0

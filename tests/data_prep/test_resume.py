@@ -127,9 +127,11 @@ def test_an_error_in_the_middle_leaves_what_is_done(
     assert done.made <= 16 - 2 * (at // 2) and files(tmp_path) == whole
 
 
+@pytest.mark.parametrize("number", [1, 2])
 def test_partial_files_of_a_killed_run_are_cleared(
-    tree: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    tree: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
+    """Also a crop that has gone since its unit was done is made again."""
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "write_manifest", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -139,8 +141,9 @@ def test_partial_files_of_a_killed_run_are_cleared(
         (tmp_path / name).write_text("half", encoding="utf-8")
     (tmp_path / ".prepare" / "000003.parquet").unlink()
     (tmp_path / ".prepare" / "000004.parquet").unlink()
-    (tmp_path / "crops" / "S2" / "film" / "4.jpg").unlink()
-    prepare("tiny", tree, tmp_path, size=64)
+    for crop in ("S1/smile/1.jpg", "S2/film/4.jpg"):
+        (tmp_path / "crops" / crop).unlink()
+    prepare("tiny", tree, tmp_path, size=64, workers=number)
     assert files(tmp_path) == whole
 
 

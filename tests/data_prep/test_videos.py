@@ -54,14 +54,15 @@ def test_lossy_frames_are_near_their_pictures_and_not_near_others(
         assert int(np.argmin(away)) == position and away[position] < 3
 
 
-def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.avi", images, codec="mjpeg")
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mjpeg"), ("a.mkv", "ffv1")])
+def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_path: Path, name: str, codec: str) -> None:
+    path = write_video(tmp_path / name, images, codec=codec)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = list(read_frames(path, list(range(FRAMES))))
     status = [status for *_, status, _ in found]
     whole = status.count("ok")
     assert 5 < whole < 25 and status == ["ok"] * whole + ["unreadable"] * (FRAMES - whole)
-    assert "a.avi" in found[-1][3] and str(tmp_path) not in found[-1][3]
+    assert name in found[-1][3] and str(tmp_path) not in found[-1][3]
     for position, image, _, _ in found[:whole]:
         assert image is not None and np.abs(image.astype(int) - images[position]).mean() < 3
 
@@ -100,12 +101,13 @@ def test_behind_damage_frames_go_on_at_the_next_key_frame(images: list[np.ndarra
     assert all(image is not None and np.abs(image.astype(int) - images[k]).mean() < 3 for k, image, status, _ in found if status == "ok")
 
 
-def test_positions_behind_the_end(images: list[np.ndarray], tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.avi", images[:3])
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
+def test_positions_behind_the_end(images: list[np.ndarray], tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, images[:3])
     assert [(position, status, text) for position, _, status, text in read_frames(path, [2, 3, 9])] == [
         (2, "ok", ""),
-        (3, "no_image", "a.avi: it has 3 frames"),
-        (9, "no_image", "a.avi: it has 3 frames"),
+        (3, "no_image", f"{name}: it has 3 frames"),
+        (9, "no_image", f"{name}: it has 3 frames"),
     ]
 
 
