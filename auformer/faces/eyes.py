@@ -1,8 +1,9 @@
 """Pupils inside a face box by OpenCV's eye cascades, and the other points by proportion.
 
-The plain form: an eye window's centre is taken for the pupil, so gaze to the side or half-closed lids move it a little. On 720 rendered
-faces of unseen identities the pupils are off by 0.02 inter-pupil distances (median; 95th percentile 0.05 in lab A, 0.09 in lab B), at
-64 pixels by 0.03 to 0.04 (0.10 and 0.14); nose tip and mouth corners, which know nothing of expression, by 0.08 (0.2). [ours]
+The check on the network of `auformer.faces.regressor`, see `auformer.faces.points`. An eye window's centre is taken for the pupil, so gaze
+to the side or half-closed lids move it a little: on 720 rendered faces of unseen identities by 0.02 inter-pupil distances (median; 95th
+percentile 0.05 in lab A, 0.09 in lab B), at 64 pixels by 0.03 to 0.04 (0.10 and 0.14); nose tip and mouth corners, which know nothing of
+expression, are off by 0.08 (0.2). [ours]
 """
 
 from __future__ import annotations

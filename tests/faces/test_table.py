@@ -150,7 +150,13 @@ def landmarks(shift=0.0):
     marks = np.full((68, 2), (45.0, 50.0))
     marks[0], marks[8] = (10, 30), (45, 90)
     ring = 4 * np.stack([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)], 1)
-    marks[36:42], marks[42:48], marks[30], marks[48], marks[54] = ring + np.array((30, 40)), ring + np.array((60, 40)), (45, 55), (36, 70), (54, 70)
+    marks[36:42], marks[42:48], marks[30], marks[48], marks[54] = (
+        ring + np.array((30, 40)),
+        ring + np.array((60, 40)),
+        (45, 55),
+        (36, 70),
+        (54, 70),
+    )
     return marks + shift
 
 
