@@ -129,4 +129,4 @@ def _few_draws(group: Group, scored: Sequence[MethodScores], draws: int) -> list
     if all(scores.f1.draws is None for scores in scored):
         return ["One subject only: there is nothing to draw from, so no intervals."]
     texts = ", ".join(f"{au} {num:,}" for au, num in fewest.items())
-    return [f"Intervals that rest on fewer draws, for want of subjects with positives: {texts}."] if texts else []
+    return [f"Intervals that rest on fewer than {draws:,} draws, for want of subjects with positives: {texts}."] if texts else []
