@@ -1,4 +1,4 @@
-"""CAS(ME)^2: 57 micro- and 300 macro-expressions of 22 people at 30 frames a second, coded as an AU text per expression."""
+"""CAS(ME)^2: micro- and macro-expressions of the same people at 30 frames a second, coded as an AU text per expression."""
 
 from __future__ import annotations
 

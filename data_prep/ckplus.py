@@ -32,6 +32,7 @@ cohn-kanade-images/S005/001/S005_001_00000011.png   the whole sequence; only the
     au_names=tuple(f"AU{number}" for number in (1, 2, 4, 5, 6, 7, *range(9, 19), 20, 21, *range(23, 30), 31, 34, 38, 39, 43)),
     frames="the number in the picture's name; of a sequence only the peak is coded, the neutral first frame has no row",
     source="lingjivoo/OpenGraphAU:tool/dataset_process.py; cosanlab/py-feat:scripts/extract_au_training_features.py; release notes of CK+",
+    doubts="the list of action units (Lucey et al. 2010, table 2) was not checked against the paper; one of it that no file names is 0",
 )
 
 _LABELS = re.compile(r"(S\d+)_(\d+)_(\d+)_facs\.txt", re.IGNORECASE)

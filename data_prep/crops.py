@@ -13,8 +13,7 @@ import pandas as pd
 
 from auformer.data.images import write_image
 from auformer.errors import DatasetLayoutError
-from auformer.faces import Face, crop_matrix, warp
-from auformer.faces.detect import Detector
+from auformer.faces import Detector, Face, crop_matrix, warp
 from data_prep.pictures import Picture, read_pictures
 from data_prep.units import Row, Unit
 

@@ -23,8 +23,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from auformer.data.manifest import read_manifest, validate_manifest, write_faces, write_manifest
-from auformer.faces import crop_geometry
-from auformer.faces.detect import Detector, make_detector
+from auformer.faces import Detector, crop_geometry, make_detector
 from data_prep.crops import NUMBERS, QUALITY, Settings
 from data_prep.folder import LABELS, OutFolder
 from data_prep.folds import with_folds

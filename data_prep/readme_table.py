@@ -25,7 +25,7 @@ _NEEDS = {"csv": " --table labels.csv", "feafa": " --columns columns.txt"}
 COUNTS = {
     "csv": "your own",
     "disfaplus": "57,150 or 57,668 frames (Py-Feat)",
-    "casme_sq": "57 micro- and 300 macro-expressions of 22 people (Qu et al. 2018)",
+    "casme_sq": "53 micro- and 250 macro-expressions (first paper, Qu et al. 2016)",
     "ckplus": "593 frames of 123 people (release notes)",
     "unbc": "48,398 frames in 200 sequences of 25 people (Lucey et al. 2011)",
     "affwild2": "none for the frames with labels; 541 videos of 2.6 million frames in all (owner's page)",
