@@ -36,8 +36,7 @@ from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest, validate_manifest, write_manifest
 from auformer.data.table_file import read_table
 from auformer.evaluation.machine import commit, machine
-from auformer.faces import crop_matrix, warp
-from auformer.faces.detect import make_detector
+from auformer.faces import crop_matrix, make_detector, warp
 from auformer.synthetic import Identity, Renderer
 from data_prep.pipeline import prepare
 from data_prep.videos import read_frames
