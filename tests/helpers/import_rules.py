@@ -56,7 +56,7 @@ RULES: dict[str, set[str]] = {
     "auformer.evaluation.run_index": {*_SCORING, "auformer.training.run_folder"},
     "auformer.evaluation.jobs": {*_RUNNING, "auformer.training"},
     "auformer.evaluation.runner": {*_RUNNING, "auformer.training"},
-    "auformer.evaluation.workers": {*_RUNNING, "auformer.training"},
+    "auformer.evaluation.workers": {*_RUNNING, "auformer.training", "cv2"},  # how many threads it takes
     "auformer.inference": {"torch", "av", "cv2", "pandas", "auformer.models", "auformer.faces", *TABLES,
                            "auformer.data.images", "auformer.data.transforms", "auformer.plots", "auformer.report"},
     "auformer.plots": {"matplotlib", "pandas"},
