@@ -57,14 +57,14 @@ class TestMain:
         ]  # fmt: skip
         assert list(row(table, "AUFormer (as published)").values())[1:] == ["", "", "", "31.5", "43.5", "43.6", "", ""]
         (note,) = said(table, "quoted by UDCT")
-        assert "over 5 AUs" in note and "not made by this package" in note
+        assert "over 5 AUs" in note and "not made by this package" in note and not said(table, "no source")
         assert not said(tables([line | {"data": "lab_c", "test": "lab_d"} for line in lines])["main"], "ublished")
 
     def test_a_published_mean_over_other_aus_says_so(self):
         lines = [one_fold({"AU1": [9, 1, 1, 9]}, data="bp4d", fold=fold) for fold in ("P1", "P2", "P3")]
         table = tables(lines)["main"]
         assert said(table, "Their means are over 12 AUs") and row(table, "AUNCE (as published)")["mean of 1"] == "66.1 (12 AUs)"
-        assert bold(table) == {("auformer", "AU1")}
+        assert bold(table) == {("auformer", "AU1")} and "AUFormer's own numbers here are in no source that we could read." in table.notes
 
     def test_what_was_selected_on_test_carries_a_dagger_everywhere_and_is_never_bold(self):
         lines = [
