@@ -23,7 +23,6 @@ from auformer.evaluation.table_cells import (
 )
 from auformer.evaluation.tables import percent
 
-
 UNREAD = "AUFormer"  # its within-domain tables: nothing is filled in from memory
 
 

@@ -192,7 +192,7 @@ class TestMatrix:
         aus = ["AU1", "AU4", "AU12", "AU25"]
         crossed = [
             line_of(
-                some_predictions("x", skill=0.5, subjects="abc", dataset=test, aus=aus[: 3 + i]), protocol="cross", data=data, test=test
+                some_predictions("x", skill=0.5, subjects="abc", dataset=test, aus=aus[: 4 - i]), protocol="cross", data=data, test=test
             )
             for i, (data, test) in enumerate(pairs)
         ]
