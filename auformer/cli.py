@@ -27,8 +27,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("auformer.commands.evaluate", "predict a manifest with a checkpoint and score it"),
     "score": ("auformer.commands.score", "score a predictions file"),
     "benchmark": ("auformer.commands.benchmark", "the paper's protocols on your manifests: runs, tables, figures, report"),
-    "predict": ("auformer.commands.predict", "action units of your own photos"),
+    "predict": ("auformer.commands.predict", "action units of your own photos and videos"),
     "export": ("auformer.commands.export", "write a checkpoint as ONNX or as a program of torch"),
+    "compare": ("auformer.commands.compare", "two predictions files of the same pictures: agreement per AU"),
     "info": ("auformer.commands.info", "what a checkpoint is and holds"),
 }
 
