@@ -27,13 +27,18 @@ from auformer.faces.points import choose_points, contradiction
 from auformer.faces.regressor import locate
 from auformer.synthetic import LABS, Identity, Renderer, sample_aus, sample_scene
 from experiments.points_data import FIRST_TEST
+from experiments.points_page import METHODS, markdown, summary
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (160, 64)  # pixels of the `eyes` crop that is rendered; the face's box has about 0.9 of it
 # Ranges in radians of what is asked on top of the lab's own pose: head turned to a side, or tilted (roll). [ours]
 POSES = {"frontal": None, "turned": (0.25, 0.42), "tilted": (0.14, 0.30)}
 SEED, FRAMES, SMALLEST = 0, 20, 40
-METHODS = ("eyes", "regressor", "chosen")
+# Portraits in the public domain that come with other packages, and their pupils, read off the pictures by eye. [ours]
+PORTRAITS = {
+    "scikit-image, astronaut (Eileen Collins)": ("astronaut", [(203.5, 100.7), (247.0, 103.2)]),
+    "matplotlib, grace_hopper.jpg": ("grace_hopper.jpg", [(222.5, 189.0), (305.0, 186.5)]),
+}
 
 
 def scenes(lab: str, pose: str, size: int, faces: int) -> Iterator[tuple[Renderer, Any, dict[str, Any], np.ndarray, np.ndarray]]:
@@ -106,90 +111,27 @@ def jitter(clips: int) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(rows: list[dict[str, Any]], clips: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians and 95th percentiles by lab, pose and size, and over all; what was chosen and why."""
-    table = []
-    for lab, pose, size in [*((lab, pose, size) for lab in LABS for pose in POSES for size in SIZES), ("all", "all", 0)]:
-        asked = [r for r in rows if lab == "all" or (r["lab"], r["pose"], r["size"]) == (lab, pose, size)]
-        found = [r for r in asked if r["found"]]
-        entry = {"lab": lab, "pose": pose, "size": size, "faces": len(asked), "found": len(found)}
-        for name in (*METHODS, *(f"{name}_below" for name in METHODS)):
-            values = [r[name] for r in found]
-            entry[name] = [round(float(np.percentile(values, q)), 4) for q in (50, 95)] if values else None
-        table.append(entry)
-    found = [r for r in rows if r["found"]]
-    contradicted = []
-    for threshold in (0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4):
-        some = [r for r in found if r["seen"] == "eyes" and r["apart"] > threshold]
-        better = sum(r["eyes"] < r["regressor"] for r in some)
-        contradicted.append({"threshold": threshold, "faces": len(some), "eyes_nearer": better})
-    steps = []
-    for lab in LABS:
-        for size in SIZES:
-            some = [r for r in clips if (r["lab"], r["size"]) == (lab, size)]
-            values = {name: [r[name] for r in some] for name in (*METHODS, "box")}
-            spread = {k: [round(float(np.percentile(v, q)), 4) for q in (50, 95)] if v else None for k, v in values.items()}
-            steps.append({"lab": lab, "size": size, "clips": len(some), **spread})
-    seen = {name: sum(r["seen"] == name for r in found) for name in ("eyes", "one_eye", "box")}
-    source = {name: sum(r["source"] == name for r in found) for name in ("regressor", "eyes")}
-    return {"errors": table, "contradictions": contradicted, "jitter": steps, "eyes_seen": seen, "points_source": source}
+def portraits() -> list[dict[str, Any]]:
+    """One row per portrait that is installed: the mean error of the two pupils in IPD, of each method."""
+    from matplotlib.cbook import get_sample_data
 
-
-def markdown(result: dict[str, Any]) -> str:
-    """The results as a page."""
-
-    def pair(values: list[float] | None) -> str:
-        return "" if values is None else f"{values[0]:.3f} / {values[1]:.3f}"
-
-    lines = [
-        "# Five points of a face",
-        "",
-        "On rendered faces of subjects that no training has seen; they say nothing about photographs. Distances in inter-pupil distances",
-        "(IPD), median / 95th percentile, of the faces that the cascade finds. `eyes`: pupils by OpenCV's eye cascades, the rest by",
-        "proportion; `network`: `assets/points.onnx`; `detect`: what the default detector returns. Size: side of the picture in pixels, of",
-        "which the face's box has about 0.9. Turned: 14 to 24 degrees to a side; tilted: 8 to 17 degrees.",
-        "",
-        "## Pupils",
-        "",
-        "| lab | pose | size | faces | found | eyes | network | detect |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in result["errors"]:
-        cells = " | ".join(pair(row[name]) for name in METHODS)
-        lines.append(f"| {row['lab']} | {row['pose']} | {row['size'] or ''} | {row['faces']} | {row['found']} | {cells} |")
-    lines += ["", "## Nose tip and mouth corners", "", "| lab | pose | size | eyes | network | detect |", "|---|---|---|---|---|---|"]
-    for row in result["errors"]:
-        cells = " | ".join(pair(row[f"{name}_below"]) for name in METHODS)
-        lines.append(f"| {row['lab']} | {row['pose']} | {row['size'] or ''} | {cells} |")
-    lines += [
-        "",
-        "## Jitter",
-        "",
-        f"Still clips of {FRAMES} frames: root mean square step of a pupil from frame to frame; of the box, of its corners.",
-        "",
-        "| lab | size | clips | box | eyes | network | detect |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in result["jitter"]:
-        cells = " | ".join("" if row[name] is None else f"{row[name][0]:.4f} / {row[name][1]:.4f}" for name in ("box", *METHODS))
-        lines.append(f"| {row['lab']} | {row['size']} | {row['clips']} | {cells} |")
-    lines += [
-        "",
-        "## Where the two contradict each other",
-        "",
-        "Faces where both eyes were found, and a pupil lies further than this from the network's; in how many of them the eyes were nearer",
-        "to the truth.",
-        "",
-        "| IPD | faces | eyes nearer |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {row['threshold']} | {row['faces']} | {row['eyes_nearer']} |" for row in result["contradictions"]]
-    seen, source = result["eyes_seen"], result["points_source"]
-    lines += ["", f"Eyes found: both {seen['eyes']}, one {seen['one_eye']}, none {seen['box']}. Points of `detect`: network "
-              f"{source['regressor']}, eyes {source['eyes']}.", ""]  # fmt: skip
-    lines += [f"Command: `{result['command']}`; seed {SEED}; {result['seconds']} s on one core; {result['machine']}; commit"]
-    lines += [f"{result['commit']}. Training: {result['training']}.", ""]
-    return "\n".join(lines)
+    rows = []
+    for name, (file, pupils) in PORTRAITS.items():
+        if "." in file:
+            with get_sample_data(file, asfileobj=True) as stream:
+                gray = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_GRAYSCALE)
+        else:
+            try:
+                from skimage import data
+            except ModuleNotFoundError:
+                continue
+            gray = cv2.cvtColor(getattr(data, file)(), cv2.COLOR_RGB2GRAY)
+        found = answers(gray)
+        if found is not None:
+            true = np.array(pupils)
+            unit = np.hypot(*(true[1] - true[0]))
+            rows.append({"picture": name} | {k: round(float(np.hypot(*(found[k][:2] - true).T).mean() / unit), 4) for k in METHODS})
+    return rows
 
 
 def main(args: list[str] | None = None) -> None:
@@ -202,10 +144,12 @@ def main(args: list[str] | None = None) -> None:
     options = parser.parse_args(args)
     cv2.setNumThreads(1)
     start = time.process_time()
-    result = summary(errors(options.faces), jitter(options.clips))
+    result = summary(errors(options.faces), jitter(options.clips), [(lab, pose, size) for lab in LABS for pose in POSES for size in SIZES])
     result |= {
+        "portraits": portraits(),
         "command": f"python experiments/measure_points.py --faces {options.faces} --clips {options.clips}",
         "seed": SEED,
+        "frames": FRAMES,
         "training": options.training,
         "seconds": round(time.process_time() - start),
         "machine": machine(),

@@ -58,6 +58,10 @@ class TestPlain:
         detector = write(tmp_path / "t.csv", [with_points(file="a.jpg"), {"file": "b.jpg", **nothing}])
         assert detector(IMAGE, file="b.jpg") == [] and detector(IMAGE, file="c.jpg") == []
 
+    def test_a_picture_without_a_name(self, tmp_path):
+        with pytest.raises(ValueError, match="the name of the picture's file"):
+            write(tmp_path / "t.csv", [with_points(file="a.jpg")])(IMAGE)
+
     def test_several_faces(self, tmp_path):
         rows = [{"file": "a.jpg", "x": x, "y": 0, "w": w, "h": 30, **with_points(POINTS + x)} for x, w in ((0, 20), (50, 30))]
         assert [face.box[2] for face in write(tmp_path / "t.csv", rows)(IMAGE, file="a.jpg")] == [30, 20]

@@ -50,7 +50,13 @@ class Table:
     first: int = 0
 
     def __call__(self, image: np.ndarray, file: str, frame: int | None, min_size: int) -> list[Face]:
-        """Faces that the table holds for a picture; `image` (H, W, 3) uint8 RGB is read where there are boxes only."""
+        """Faces that the table holds for a picture; `image` (H, W, 3) uint8 RGB is read where there are boxes only.
+
+        Raises:
+            ValueError: the picture has no name, or the table cannot be asked for it.
+        """
+        if not file:
+            raise ValueError("Expected the name of the picture's file, by which the table holds its faces, but got none.")
         faces = []
         for entry in self._entries(file, frame):
             points, source = entry.points, "table"
@@ -74,7 +80,7 @@ class Table:
         table = _table_of(file, self.path) if path.is_dir() else path
         if table is None:
             return []
-        if path.is_file() and file and PurePosixPath(normal(file)).stem != path.stem:
+        if path.is_file() and PurePosixPath(normal(file)).stem != path.stem:
             raise ValueError(
                 f"Expected the OpenFace table {path.name} to be asked for {path.stem}, by its name, but got {file}: name the folder that "
                 "holds a table for each file, or the file's own table."
