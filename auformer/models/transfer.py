@@ -13,7 +13,8 @@ from auformer.errors import CheckpointError
 from auformer.models.auformer import AUFormer
 from auformer.models.network import AUNetwork
 
-SHAPES = ("expert_width", "dilations", "window")  # arguments in which two networks have to agree
+# Arguments in which two networks may differ; in all others, which shape the experts and say where they are, they have to agree.
+FREE = ("backbone", "au_names", "img_size", "pool", "expert_heads", "average_heads")
 
 
 def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
@@ -32,9 +33,9 @@ def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
     if not isinstance(source, AUFormer) or not isinstance(target, AUFormer):
         kinds = f"{type(source).__name__} and {type(target).__name__}"
         raise CheckpointError(f"Expected two AUFormers to move experts between, but got {kinds}: other networks have none")
-    for name in SHAPES:
+    for name in [name for name in target.arguments if name not in FREE]:
         mine, theirs = target.arguments[name], source.arguments[name]
-        if list(mine) != list(theirs) if isinstance(mine, list) else mine != theirs:
+        if mine != theirs:
             raise CheckpointError(f"Expected a checkpoint with experts of `{name}` {mine}, but got {theirs}; set `model.{name}` to that")
     if source.fingerprint != target.fingerprint or len(source.groups) != len(target.groups):
         raise CheckpointError(
