@@ -7,9 +7,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
+_OUTPUT_CORRUPT = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT of libavcodec/avcodec.h; PyAV 13 and 14 name it differently
 _ERRORS = (av.error.FFmpegError, OSError, ValueError)
 
 
@@ -43,7 +43,8 @@ class _Decoder:
 
     Positions are counted. Frames may be lost in damage, and then those behind it would be shifted. So behind damage the time stamps say
     the position, from the next whole key frame on; but only if they have agreed with the count so far and the file still holds as many
-    packets as its header says (an AVI file numbers what it finds). If not, nothing more is handed out.
+    packets as its header says (an AVI file numbers what it finds). If not, nothing more is handed out. Damage that the decoder passes over
+    in silence shows only at the end, by frames that are missing there.
 
     Args:
         path: a video file.
@@ -73,7 +74,7 @@ class _Decoder:
                 self._step = float(1 / (stream.average_rate * stream.time_base)) if stream.average_rate and stream.time_base else 0.0
                 codec = stream.codec_context
                 codec.thread_count = 1  # workers share the cores among them
-                codec.flags |= Flags.output_corrupt  # a frame that is left out would shift those behind it
+                codec.flags |= _OUTPUT_CORRUPT  # a frame that is left out would shift those behind it
                 for packet in container.demux(stream):
                     yield from self._placed(codec, packet)
                     if packet.is_corrupt or (self.damage and not self._timed):
@@ -126,7 +127,8 @@ class _Decoder:
         if self.damage:
             return "unreadable", f"{self.path.name}: {self.damage}"
         if position < self.expected:
-            return "unreadable", f"{self.path.name}: it ends after {self.count} of {self.expected} frames; copy it again"
+            text = f"only {self.count} of {self.expected} frames are there, and lost ones may lie before the end; copy it again"
+            return "unreadable", f"{self.path.name}: {text}"
         return "no_image", f"{self.path.name}: it has {self.count} frames"
 
 

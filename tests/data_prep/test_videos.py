@@ -68,23 +68,26 @@ def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_pat
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
-def test_damage_does_not_shift_frames(images: list[np.ndarray], tmp_path: Path, name: str, rng: np.random.Generator) -> None:
-    """Wherever bytes are overwritten: a frame that is handed out is nearer to its own picture than to its neighbours' but for smears."""
+def test_damage_does_not_shift_frames_unless_it_is_told(
+    images: list[np.ndarray], tmp_path: Path, name: str, rng: np.random.Generator
+) -> None:
+    """Wherever bytes are overwritten: what is handed out is no other whole picture; demuxers may lose a frame, then the end is missing."""
     whole = write_video(tmp_path / name, images).read_bytes()
-    hurt, shifted = 0, 0
+    hurt = 0
     for at in np.linspace(0.2, 0.9, 8):
         start = int(len(whole) * at)
         path = tmp_path / f"hurt_{name}"
         path.write_bytes(whole[:start] + rng.integers(0, 256, 400, dtype=np.uint8).tobytes() + whole[start + 400 :])
         found = list(read_frames(path, list(range(FRAMES))))
-        assert [position for position, *_ in found] == list(range(FRAMES)) and {status for *_, status, _ in found} <= {"ok", "unreadable"}
-        hurt += any(status == "unreadable" for *_, status, _ in found)
-        for position, image, status, _ in found:
-            if status == "ok":
-                assert image is not None
+        status = [status for *_, status, _ in found]
+        assert [position for position, *_ in found] == list(range(FRAMES)) and set(status) <= {"ok", "unreadable"}
+        hurt += "unreadable" in status
+        for position, image, _, _ in found:
+            if image is not None:
                 away = [float(np.abs(image.astype(int) - other).mean()) for other in images]
-                shifted += int(np.argmin(away)) != position and min(away) < 3
-    assert hurt and not shifted
+                shifted = int(np.argmin(away)) != position and min(away) < 3
+                assert not shifted or (status[-1] == "unreadable" and "copy it again" in found[-1][3])
+    assert hurt
 
 
 def test_behind_damage_frames_go_on_at_the_next_key_frame(images: list[np.ndarray], tmp_path: Path) -> None:
