@@ -226,25 +226,25 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _show(predictor: AUPredictor, image: ImagePrediction) -> None:
-    """Print what was found in one photo, on stderr what went wrong; recordings say nothing frame by frame."""
+    """Print what was found in one photo, on stderr what went wrong; of recordings nothing before the end."""
     from tqdm import tqdm
 
-    from auformer.inference.words import photo_lines, wrong_line
+    from auformer.inference.words import about, photo_lines
 
-    if image.status == "unreadable" or (image.status != "ok" and image.source.kind == "photo"):
-        tqdm.write(wrong_line(image), file=sys.stderr)
+    if image.source.kind == "photo" and image.status != "ok":
+        tqdm.write(f"auformer: {image.status}: {about(image.file, image.message)}", file=sys.stderr)
     elif image.source.kind == "photo":
         tqdm.write("\n".join(photo_lines(predictor, image)), file=sys.stdout)
 
 
 def _summary(recorder: Recorder, tables: list[Path], problems: list[tuple[Source, str]]) -> int:
     """Print what was written and where the time went; the exit code."""
-    from auformer.inference.words import summary_lines
+    from auformer.inference.words import about, summary_lines
 
     print("\n" + "\n".join(summary_lines(recorder, tables)))
     for source, problem in problems:
         if source.kind != "photo":
-            print(f"auformer: {source.file}: {problem}", file=sys.stderr)
+            print(f"auformer: {about(source.file, problem)}", file=sys.stderr)
     if problems:
         print(f"auformer: something is wrong with {len(problems)} of {len(recorder.sources)} sources", file=sys.stderr)
     return 1 if problems else 0

@@ -14,10 +14,13 @@ from auformer.plots import au_order
 POINTS = {"eyes": "both eyes found", "one_eye": "one eye found", "box": "eyes placed by the box"}
 
 
-def wrong_line(image: ImagePrediction) -> str:
-    """What is wrong with a picture that gives nothing."""
-    where = "" if image.file in image.message else f"{image.file}: "
-    return f"auformer: {image.status}: {where}{image.message}"
+def about(file: str, message: str) -> str:
+    """A message with the file that it is about in front, where it does not name it itself.
+
+    >>> about("a.mp4", "no face"), about("a.mp4", "a.mp4 ends early")
+    ('a.mp4: no face', 'a.mp4 ends early')
+    """
+    return message if file in message else f"{file}: {message}"
 
 
 def photo_lines(predictor: AUPredictor, image: ImagePrediction) -> list[str]:

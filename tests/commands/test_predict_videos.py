@@ -1,0 +1,329 @@
+"""`auformer predict` from videos to files: every output, every bad input, interruptions, shards, a camera."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+import auformer.inference.pipeline as pipeline
+import auformer.models.detector as detector
+from auformer.cli import main
+from auformer.data.manifest import read_predictions
+from auformer.inference import AUPredictor
+from auformer.inference.readers import read_predictions as read_any
+from auformer.inference.selection import Selection
+from auformer.inference.video import read_video, video_facts
+from auformer.models import load_detector
+from tests.helpers.browser import console, measure
+from tests.helpers.photos import AUS, face_picture, write_detector
+from tests.helpers.trees.pictures import write_picture, write_video
+from tests.helpers.videos import moving, scene, write_sound
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    write_detector(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """`talk.mp4` (12 frames, none in frames 4 and 5), `pair.mp4` (two faces cross), `empty_room.avi`."""
+    folder = tmp_path_factory.mktemp("clips")
+    write_video(folder / "talk.mp4", moving(12, without=[4, 5]), fps=10)
+    pair = [scene((30_001, 6 + 3 * k, 16), (30_002, 170 - 3 * k, 20), size=(288, 136)) for k in range(6)]
+    write_video(folder / "pair.mp4", pair, fps=10)
+    write_video(folder / "empty_room.avi", [scene()] * 4, fps=10)
+    return folder
+
+
+@pytest.fixture
+def predict(checkpoint):
+    def run(*words):
+        options = ("--checkpoint", checkpoint, "--backbone-checkpoint", checkpoint / "backbone.safetensors", "--device", "cpu")
+        return main(["predict", *map(str, (*words, *options))])
+
+    return run
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def same(a, b):
+    pd.testing.assert_frame_equal(a, b, rtol=0, atol=1e-5)
+
+
+class TestTables:
+    def test_a_row_per_frame_and_face(self, clips, predict, tmp_path, capsys):
+        assert predict(clips / "talk.mp4", clips / "pair.mp4", "--out", tmp_path / "out") == 0
+        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
+        table = read_predictions(tmp_path / "out" / "predictions.csv")
+        talk, pair = (table[table["subject"] == name] for name in ("talk.mp4", "pair.mp4"))
+        assert talk["frame"].tolist() == list(range(12)) and np.allclose(talk["time_s"], np.arange(12) / 10, atol=0.002)
+        assert talk["status"].tolist() == ["ok"] * 4 + ["no_face"] * 2 + ["ok"] * 6 and talk["face"].tolist() == [0] * 12
+        assert talk.loc[talk["status"] != "ok", ["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None)
+        assert set(pair["face"]) == {0, 1} and pair["frame"].nunique() == 6
+        assert "18 frames" in (out := capsys.readouterr().out) and "work of the threads: read" in out
+
+    def test_batches_and_python_give_the_same_numbers(self, clips, predict, checkpoint, tmp_path):
+        assert predict(clips / "talk.mp4", "--out", tmp_path / "a", "--batch-size", 1, "--parquet") == 0
+        whole = read_predictions(tmp_path / "a" / "predictions.parquet")
+        network = load_detector(checkpoint, backbone_checkpoint=checkpoint / "backbone.safetensors")
+        table = AUPredictor(network, batch_size=5).predict(clips / "talk.mp4")
+        assert np.allclose(table[[f"{au}_prob" for au in AUS]], whole[[f"{au}_prob" for au in AUS]], atol=1e-5, equal_nan=True)
+
+    def test_openface_and_pyfeat_write_only_that_table(self, clips, predict, tmp_path):
+        write_picture(tmp_path / "face.png", face_picture())
+        (tmp_path / "other").mkdir()
+        shutil.copy(clips / "talk.mp4", tmp_path / "other" / "talk.mp4")
+        words = (clips / "talk.mp4", tmp_path / "other" / "talk.mp4", tmp_path / "face.png")
+        for kind in ("openface", "pyfeat"):
+            assert predict(*words, "--out", tmp_path / kind, "--format", kind) == 0
+            names = ["face", "talk", "talk-2"]
+            assert files(tmp_path / kind) == sorted(f"{name}.{end}" for name in names for end in ("csv", "json"))
+            back = read_any(tmp_path / kind / "talk.csv")
+            assert back.attrs["format"] == kind and back["frame"].tolist() == list(range(12)) and (back["status"] == "ok").sum() == 10
+            assert json.loads((tmp_path / kind / "talk.json").read_text())["format"] == kind
+        assert (tmp_path / "openface" / "face.csv").read_text().startswith("face,confidence,AU01_r")
+
+    def test_which_frames_and_faces(self, clips, predict, tmp_path):
+        def table(*words):
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            assert predict(*words, "--out", tmp_path / "out") == 0
+            return read_predictions(tmp_path / "out" / "predictions.csv")
+
+        assert table(clips / "talk.mp4", "--every", 5)["frame"].tolist() == [0, 5, 10]
+        assert table(clips / "talk.mp4", "--fps", 5, "--start", "0:00.6", "--end", 1)["frame"].tolist() == [6, 8]
+        assert table(clips / "pair.mp4", "--faces", "largest")["frame"].tolist() == list(range(6))
+        followed = table(clips / "talk.mp4", "--detect-every", 3)
+        assert followed["status"].tolist()[:4] == ["ok"] * 4 and (followed["face"] <= 1).all()
+        side = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert side["settings"]["detect_every"] == 3 and side["settings"]["frames"]["every"] == 1
+
+    def test_thresholds_and_smoothing(self, clips, predict, tmp_path, capsys):
+        (tmp_path / "t.yaml").write_text("AU12: 0.0\nau25: 1.0\n")
+        words = (clips / "talk.mp4", "--every", 4, "--out")
+        assert predict(*words, tmp_path / "a", "--threshold", tmp_path / "t.yaml", "--smooth", 0.5) == 0
+        table = read_predictions(tmp_path / "a" / "predictions.csv").dropna(subset="AU12_prob")
+        assert (table["AU12_active"] == 1).all() and (table["AU25_active"] == 0).all()
+        side = json.loads((tmp_path / "a" / "predictions.json").read_text())
+        assert side["thresholds"]["AU25"] == 1 and side["settings"]["probability_smoothing"]["seconds"] == 0.5
+        (tmp_path / "t.yaml").write_text("AU4: 0.5\n")
+        assert predict(*words, tmp_path / "b", "--threshold", tmp_path / "t.yaml") == 1 and "but got AU4" in capsys.readouterr().err
+
+    def test_numbered_pictures(self, predict, tmp_path):
+        for k, image in enumerate(moving(4)):
+            write_picture(tmp_path / "f" / f"{k + 7:04d}.png", image)
+        assert predict(tmp_path / "f" / "%04d.png", "--out", tmp_path / "out") == 0
+        table = read_predictions(tmp_path / "out" / "predictions.csv")
+        assert table["frame"].tolist() == [7, 8, 9, 10] and table["time_s"].isna().all() and table["face"].tolist() == [0] * 4
+
+
+class TestPicturesAndPage:
+    def test_all_of_them(self, clips, predict, tmp_path, checkpoint, monkeypatch):
+        monkeypatch.setattr(detector, "DEMO_DETECTOR", checkpoint / "adapter.safetensors")
+        write_picture(tmp_path / "face.png", face_picture())
+        out = tmp_path / "out"
+        assert predict(clips / "talk.mp4", tmp_path / "face.png", "--out", out, "--annotate", "--plot", "--maps", "--report") == 0
+        pictures = ["face_annotated.png", "face_aus.png", "face_maps.png", "talk_annotated.mp4", "talk_maps.png", "talk_timeline.png"]
+        assert files(out) == sorted([*pictures, "predictions.csv", "predictions.json", "report.html"])
+        frames = list(read_video(out / "talk_annotated.mp4", Selection()))
+        assert np.allclose([frame.time_s for frame in frames], np.arange(12) / 10, atol=0.002)
+        assert video_facts(out / "talk_annotated.mp4").codec == "h264" and frames[0].image.shape[1] > 160
+        page = out / "report.html"
+        text = page.read_text(encoding="utf-8")
+        assert "<script" not in text and "rendered faces only" in text and "consent" in text and "auformer score FILE --by subject" in text
+        assert text.count("<title>") > 12 and "AU12 Lip corner puller" in text
+        assert console(page, tmp_path) == []
+        for width in (390, 1200):
+            seen = measure(page, tmp_path, width=width)
+            assert seen["scrollWidth"] <= width and all(picture["loaded"] for picture in seen["pictures"])
+
+    def test_no_pictures(self, predict, tmp_path):
+        write_picture(tmp_path / "face.png", face_picture())
+        assert predict(tmp_path / "face.png", "--out", tmp_path / "out", "--no-plot") == 0
+        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
+
+
+class TestBadInput:
+    def test_one_bad_file_among_many(self, clips, predict, tmp_path, capsys):
+        bad = tmp_path / "in"
+        bad.mkdir()
+        (bad / "empty.mp4").write_bytes(b"")
+        (bad / "text.mp4").write_text("no video\n" * 9)
+        write_sound(bad / "s.wav").rename(bad / "sound.avi")
+        shutil.copy(clips / "talk.mp4", bad / "talk.mp4")
+        shutil.copy(clips / "empty_room.avi", bad / "empty_room.avi")
+        cut = write_video(bad / "cut.avi", moving(20), fps=10)
+        cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 3 // 5])
+        assert predict(bad, "--out", tmp_path / "out") == 1
+        table = read_predictions(tmp_path / "out" / "predictions.csv").groupby("subject")["status"].agg(list)
+        assert {name: rows for name, rows in table.items() if rows == ["unreadable"]}.keys() == {"empty.mp4", "text.mp4", "sound.avi"}
+        assert table["empty_room.avi"] == ["no_face"] * 4 and len(table["talk.mp4"]) == 12 and 1 <= len(table["cut.avi"]) < 20
+        said = capsys.readouterr().err
+        for words in (
+            "the file is empty",
+            "no moving pictures",
+            "no face found in any of 4 frames",
+            "cut.avi ends early",
+            "with 5 of 6 sources",
+        ):
+            assert words in said
+
+    def test_difficult_pictures(self, predict, tmp_path):
+        face = face_picture()
+        many = np.full((700, 1200, 3), 90, np.uint8)
+        for k in range(50):
+            y, x = 10 + k // 10 * 135, 8 + k % 10 * 118
+            many[y : y + 108, x : x + 108] = cv2.resize(face, (108, 108), interpolation=cv2.INTER_AREA)
+        pictures = {
+            "upside_down": np.ascontiguousarray(np.pad(face, ((20, 20), (20, 20), (0, 0)), constant_values=90)[::-1]),
+            "tiny": np.pad(cv2.resize(face, (20, 20), interpolation=cv2.INTER_AREA), ((60, 60), (60, 60), (0, 0)), constant_values=90),
+            "cut": np.pad(face, ((20, 20), (40, 0), (0, 0)), constant_values=90)[:, :140],
+            "many": many,
+        }
+        for name, image in pictures.items():
+            write_picture(tmp_path / "in" / f"{name}.png", image)
+        assert predict(tmp_path / "in", "--out", tmp_path / "out", "--no-plot") == 1
+        table = read_predictions(tmp_path / "out" / "predictions.csv")
+        rows = table.groupby("subject")
+        assert len(rows.get_group("many.png")) >= 45 and rows.get_group("many.png")["face"].tolist() == list(
+            range(len(rows.get_group("many.png")))
+        )
+        assert table.loc[table["subject"].isin(["upside_down.png", "tiny.png"]), "status"].tolist() == ["no_face"] * 2
+
+    def test_a_camera_that_is_absent_and_options_that_it_does_not_have(self, predict, tmp_path, capsys):
+        assert predict("camera:97", "--out", tmp_path / "out") == 1
+        assert "camera:97" in (said := capsys.readouterr().err) and "cannot be opened" in said and files(tmp_path / "out") == []
+        assert predict("camera:0", "--out", tmp_path / "out", "--annotate") == 1 and "--annotate" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--faces", "none"], "`--faces`"),
+            (["--every", "0"], "`every`"),
+            (["--start", "soon"], "seconds or"),
+            (["--start", "2", "--end", "1"], "`start` < `end`"),
+            (["--shard", "4/3"], "`--shard`"),
+            (["--detector", "magic"], "detector"),
+            (["--detect-every", "0"], "`detect_every`"),
+            (["--start", "60"], "no frame lies between"),
+        ],
+    )
+    def test_options(self, clips, predict, tmp_path, capsys, words, message):
+        assert predict(clips / "talk.mp4", "--out", tmp_path / "out", *words) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_a_camera_writes_rows_as_they_come(clips, predict, tmp_path, monkeypatch, capsys):
+    """The same loop over a file; after the second row somebody presses Ctrl-C."""
+    real, lines = cv2.VideoCapture, []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda target: real(str(clips / "talk.mp4")))
+    assert predict("camera:0", "--out", tmp_path / "a") == 0
+    table = read_predictions(tmp_path / "a" / "predictions.csv")
+    assert table["frame"].tolist() == list(range(12)) and table["subject"].unique().tolist() == ["camera0"]
+    assert (
+        table["time_s"].is_monotonic_increasing and json.loads((tmp_path / "a" / "predictions.json").read_text())["counts"]["sources"] == 1
+    )
+
+    import auformer.inference.live as live
+
+    class Interrupted(live.LiveTable):
+        def add(self, image):
+            super().add(image)
+            lines.append((tmp_path / "b" / "predictions.csv").read_text().count("\n"))
+            if len(lines) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(live, "LiveTable", Interrupted)
+    assert predict("camera:0", "--out", tmp_path / "b") == 0
+    assert lines == [2, 3] and len(read_predictions(tmp_path / "b" / "predictions.csv")) == 2
+
+
+class TestInterrupted:
+    def test_a_recording_goes_on_in_its_middle(self, clips, predict, tmp_path, monkeypatch):
+        """Killed after nine of twelve frames, with following between detections and smoothing over time; not one frame is done twice."""
+        monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
+        words = (clips / "talk.mp4", "--batch-size", 1, "--detect-every", 2, "--smooth", 0.3, "--out")
+        assert predict(*words, tmp_path / "clean") == 0
+        real, seen = AUPredictor.predict_proba, []
+
+        def dying(self, crops):
+            seen.append(len(crops))
+            if len(seen) == 10:
+                raise KeyboardInterrupt
+            return real(self, crops)
+
+        monkeypatch.setattr(AUPredictor, "predict_proba", dying)
+        assert predict(*words, tmp_path / "out") == 130 and files(tmp_path / "out") == [".predict"]
+        before = len(seen)
+        assert predict(*words, tmp_path / "out") == 0 and len(seen) - before <= 6
+        same(read_predictions(tmp_path / "out" / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
+        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
+
+    def test_other_settings_start_anew(self, clips, predict, tmp_path, monkeypatch):
+        monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
+        real = AUPredictor.predict_proba
+        monkeypatch.setattr(AUPredictor, "predict_proba", lambda self, crops: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert predict(clips / "talk.mp4", "--out", tmp_path / "out") == 130
+        monkeypatch.setattr(AUPredictor, "predict_proba", real)
+        assert predict(clips / "talk.mp4", "--out", tmp_path / "out", "--every", 3) == 0
+        assert read_predictions(tmp_path / "out" / "predictions.csv")["frame"].tolist() == [0, 3, 6, 9]
+        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
+
+
+def _job(words, wait):
+    """One job of an array, as a process of its own; a slow one can be killed in the middle."""
+    if wait:
+        real = AUPredictor.predict_proba
+        AUPredictor.predict_proba = lambda self, crops: (time.sleep(0.4), real(self, crops))[1]
+    sys.exit(main(words))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="jobs share the loaded packages by fork")
+def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_path, capsys):
+    folder = tmp_path / "videos"
+    for k in range(6):
+        (folder / f"s{k % 2}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(clips / "talk.mp4", folder / f"s{k % 2}" / f"v{k}.mp4")
+    options = [
+        "--checkpoint",
+        str(checkpoint),
+        "--backbone-checkpoint",
+        str(checkpoint / "backbone.safetensors"),
+        "--device",
+        "cpu",
+        "--every",
+        "4",
+    ]
+    words = ["predict", str(folder), *options, "--out"]
+    assert main([*words, str(tmp_path / "clean")]) == 0
+    fork, out = multiprocessing.get_context("fork"), tmp_path / "out"
+    jobs = [fork.Process(target=_job, args=([*words, str(out), "--shard", f"{k}/3"], k == 1)) for k in (1, 2, 3)]
+    for job in jobs:
+        job.start()
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".predict/*/rows.csv")) and time.monotonic() < deadline and jobs[0].is_alive():
+        time.sleep(0.02)
+    os.kill(jobs[0].pid, signal.SIGKILL)
+    for job in jobs:
+        job.join()
+    assert [job.exitcode for job in jobs] == [-signal.SIGKILL, 0, 0]
+    assert main(["predict", "--merge", str(out)]) == 1 and "are missing" in capsys.readouterr().err
+    assert main([*words, str(out), "--shard", "1/3"]) == 0
+    assert main(["predict", "--merge", str(out), "--overwrite"]) == 0 and "6 of 6 sources" in capsys.readouterr().out
+    same(read_predictions(out / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
+    assert len([name for name in files(out) if name.endswith(".csv")]) == 7 and ".predict" not in files(out)
+    assert main(["predict", "--merge", str(tmp_path / "clean"), "--overwrite"]) == 1 and "but found none" in capsys.readouterr().err
