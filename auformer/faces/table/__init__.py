@@ -74,6 +74,7 @@ class Table:
         return f"{path.name} {digest.hexdigest()[:12]}" + (f", first frame {self.first}" if self.first else "")
 
     def _entries(self, file: str, frame: int | None) -> Sequence[Entry]:
+        """The faces of a picture, whichever kind of table holds them."""
         path = Path(self.path)
         if not path.is_dir() and not _peek(self.path):
             return read_index(self.path).find(file, frame)
