@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
+from auformer.evaluation.calibration import expected_calibration_error, reliability_bins
 from auformer.evaluation.fold_scores import GroupScorer, not_comparable
 from auformer.evaluation.run_lines import group_lines
 from tests.helpers.run_lines import FOLDS, counted_line, line_of, some_predictions, three_fold_lines
@@ -127,3 +129,11 @@ def test_what_cannot_be_compared_says_why():
     assert not_comparable(*scored(lines[:-1])[1]) == "runs are missing"
     other = [line_of(some_predictions("P3", skill=0.5, rows=50), method="linear_probe", fold="P3")]
     assert not_comparable(*scored([*lines[:-1], *other])[1]) == "not on the same rows of the same subjects"
+
+
+def test_calibration_error_of_predictions_together_is_that_of_all_rows():
+    tables = {f"s{i}": some_predictions(f"s{i}", skill=0.8, subjects=[f"s{i}"]) for i in range(3)}
+    _, (scores,) = scored([line_of(table, protocol="micro", fold=fold) for fold, table in tables.items()])
+    whole = pd.concat(tables.values())
+    bins = reliability_bins(whole[["AU1_true", "AU4_true", "AU12_true"]], whole[["AU1_prob", "AU4_prob", "AU12_prob"]])
+    np.testing.assert_allclose(scores.scores["ece"].values, expected_calibration_error(bins), atol=1e-5)
