@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Mapping
@@ -53,16 +54,23 @@ def resolve_checkpoint(checkpoint: str | Path) -> Path:
 
 
 def _from_hub(text: str) -> Path:
-    """Fetch the adapter file of a model on the Hugging Face hub, or take it from the cache."""
-    match = re.fullmatch(r"hf://([\w.\-]+/[\w.\-]+)/?", text)
+    """Fetch a model folder's two files, and nothing else, from the Hugging Face hub, or take them from the cache.
+
+    `hf://owner/name@revision` pins a branch, tag or commit. The folder of the file that is returned is named after the commit.
+    """
+    match = re.fullmatch(r"hf://([\w.\-]+/[\w.\-]+?)(?:@([\w.\-/]+))?/?", text)
     if match is None:
-        raise CheckpointError(f"Expected `checkpoint` to be like 'hf://owner/name', but got {text!r}")
+        raise CheckpointError(f"Expected `checkpoint` to be like 'hf://owner/name' or 'hf://owner/name@revision', but got {text!r}")
     from huggingface_hub import hf_hub_download
 
+    name, revision = match.groups()
     try:
-        return Path(hf_hub_download(repo_id=match.group(1), filename=ADAPTER_NAME))
+        path = Path(hf_hub_download(repo_id=name, filename=ADAPTER_NAME, revision=revision))
     except Exception as error:
         raise CheckpointError(f"Cannot fetch {ADAPTER_NAME} from {text}: {error}") from error
+    with contextlib.suppress(Exception):  # the card is for people; a model without one works as well
+        hf_hub_download(repo_id=name, filename="README.md", revision=revision)
+    return path
 
 
 def load_detector(

@@ -104,13 +104,13 @@ def test_a_hub_name_is_fetched_through_the_hub(weights: Path, tmp_path: Path, mo
     network, asked = _network(weights), []
     save_adapter(tmp_path / "cached", network)
 
-    def download(repo_id: str, filename: str) -> str:
-        asked.append((repo_id, filename))
+    def download(repo_id: str, filename: str, revision: str | None) -> str:
+        asked.append((repo_id, filename, revision))
         return str(tmp_path / "cached")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     _same(network, load_detector("hf://owner/some-name.v1", backbone_checkpoint=weights))
-    assert asked == [("owner/some-name.v1", "adapter.safetensors")]
+    assert asked == [("owner/some-name.v1", name, None) for name in ("adapter.safetensors", "README.md")]
     for bad in ("hf://owner", "hf://../../passwd", "hf://a/b/c"):
         with pytest.raises(CheckpointError, match="hf://owner/name"):
             load_detector(bad)
