@@ -21,9 +21,28 @@ from auformer.data.table_file import read_side, read_table, write_table
 from auformer.errors import DatasetLayoutError, ManifestError
 from data_prep.units import CROPS, Unit
 
+STATE = ".prepare"  # what is only needed to go on
 RECORD = "prepared_with"  # key of the side file
 LABELS = "labels_sha256"  # in it, fingerprint of the reader's table
 _OUR_NAMES = ("manifest.csv", "manifest.parquet", "manifest.json", "manifest.faces.parquet", CROPS)
+
+
+def keep_apart(root: Path, out: Path) -> None:
+    """Make sure that nothing will be written into the release.
+
+    Args:
+        root: its folder.
+        out: the output folder.
+
+    Raises:
+        DatasetLayoutError: The output folder is the release's, lies in it, or would write where it lies.
+    """
+    root, out = root.resolve(), out.resolve()
+    if out == root or root in out.parents:
+        raise DatasetLayoutError(f"Expected `--out` to lie outside `--root`, which is never written to, but got {out}")
+    for ours in (out / CROPS, out / STATE):
+        if root == ours or ours in root.parents:
+            raise DatasetLayoutError(f"Expected `--root` to lie outside {ours}, where crops are written; choose another `--out`")
 
 
 class OutFolder:
@@ -37,21 +56,8 @@ class OutFolder:
     def __init__(self, out: Path, *, parquet: bool) -> None:
         self.out = out
         self.manifest = out / f"manifest.{'parquet' if parquet else 'csv'}"
-        self.state = out / ".prepare"
+        self.state = out / STATE
         self._note = self.state / "options.json"
-
-    def keep_apart(self, root: Path) -> None:
-        """Make sure that nothing will be written into the release.
-
-        Raises:
-            DatasetLayoutError: The output folder is the release's, lies in it, or would write where it lies.
-        """
-        root, out = root.resolve(), self.out.resolve()
-        if out == root or root in out.parents:
-            raise DatasetLayoutError(f"Expected `--out` to lie outside `--root`, which is never written to, but got {self.out}")
-        for ours in (out / CROPS, out / self.state.name):
-            if root == ours or ours in root.parents:
-                raise DatasetLayoutError(f"Expected `--root` to lie outside {ours}, where crops are written; choose another `--out`")
 
     def claim(self, record: Mapping[str, Any]) -> None:
         """Take a new folder, or check that this one was filled with the same options.

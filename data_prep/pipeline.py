@@ -25,7 +25,7 @@ from tqdm import tqdm
 from auformer.data.manifest import read_manifest, validate_manifest, write_faces, write_manifest
 from auformer.faces import Detector, crop_geometry, make_detector
 from data_prep.crops import NUMBERS, QUALITY, Settings
-from data_prep.folder import LABELS, OutFolder
+from data_prep.folder import LABELS, OutFolder, keep_apart
 from data_prep.folds import with_folds
 from data_prep.labels import checked, first_with_picture, to_manifest
 from data_prep.readers import Reader, load
@@ -93,44 +93,20 @@ def prepare(
         progress: whether a bar is shown on the error stream.
 
     Raises:
-        DatasetLayoutError: The release does not look as expected, files are missing, or the output folder holds something else.
+        DatasetLayoutError: The release does not look as expected, or the output folder holds something else.
         ManifestError: The labels break the contract of manifests.
         ValueError: An argument is out of range.
         OSError: The result cannot be written.
     """
     _check(workers, recipe, size, border)
-    root, reader, findings = Path(root), load(name), Findings()
-    folder = OutFolder(Path(out or "."), parquet=parquet)
-    if not dry_run and out is not None:
-        folder.keep_apart(root)
-    own = _own(reader, options or {})
-    table = checked(reader.read(root, findings, **own), name, str(root))
-    if reader.RELEASE.per_clip and "fold" not in table.columns:
-        table = with_folds(table, name)
-    table = first_with_picture(table, limit)
-    rows = make_rows(table, per_clip=reader.RELEASE.per_clip)
-    manifest = _manifest(table, name, rows, [row.status for row in rows])
-    if dry_run or out is None:
-        return Prepared(reader.RELEASE, manifest, findings, None, 0)
-    findings.require_complete(partial)
-    settings, finder = Settings(str(root), str(out), recipe, size, border), make_detector(detector)
-    record = _record(name, settings, finder, limit, parquet, own, table)
-    folder.claim(record)
-    if folder.is_complete():
-        folder.finish()
-        there = read_manifest(folder.manifest)
-        return Prepared(reader.RELEASE, there, recorded_findings(there.attrs["side"]), folder.manifest, 0)
-    units = cut_units(rows, table)
-    made = _work(folder, units, settings, finder, workers, f"preparing {name}" if progress else "")
-    results = folder.collect(units)
-    note_problems(findings, rows, results)
-    manifest = _manifest(table, name, rows, results["status"].tolist())
-    faces = _faces(manifest, results)
-    if len(faces):
-        write_faces(faces, folder.manifest)
-    write_manifest(manifest, folder.manifest, side_file(reader.RELEASE, manifest, findings, record, results))
-    folder.finish()
-    return Prepared(reader.RELEASE, manifest, findings, folder.manifest, made)
+    if out is not None and not dry_run:
+        keep_apart(Path(root), Path(out))
+    labels = _read_labels(name, Path(root), options or {}, limit)
+    if out is None or dry_run:
+        return Prepared(labels.release, labels.manifest, labels.findings, None, 0)
+    labels.findings.require_complete(partial)
+    settings = Settings(str(root), str(out), recipe, size, border)
+    return _fill(labels, settings, make_detector(detector), workers, parquet, progress)
 
 
 def _check(workers: int, recipe: str, size: int, border: str) -> None:
@@ -142,6 +118,52 @@ def _check(workers: int, recipe: str, size: int, border: str) -> None:
     if border not in BORDERS:
         raise ValueError(f"Expected `--border` to be one of {', '.join(BORDERS)}, but got {border!r}")
     crop_geometry(recipe)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What a reader gave: its table, the rows of work, the manifest as it would be, findings; and what they depend on."""
+
+    release: Release
+    table: pd.DataFrame
+    rows: list[Row]
+    manifest: pd.DataFrame
+    findings: Findings
+    depends: dict[str, Any]
+
+
+def _read_labels(name: str, root: Path, options: Mapping[str, Any], limit: int | None) -> _Labels:
+    """Read the labels of a release and lay the work out."""
+    reader, findings = load(name), Findings()
+    release, own = reader.RELEASE, _own(reader, options)
+    table = checked(reader.read(root, findings, **own), name, str(root))
+    if release.per_clip and "fold" not in table.columns:
+        table = with_folds(table, name)
+    table = first_with_picture(table, limit)
+    rows = make_rows(table, per_clip=release.per_clip)
+    return _Labels(release, table, rows, _manifest(table, name, rows, [row.status for row in rows]), findings, {"limit": limit, **own})
+
+
+def _fill(labels: _Labels, settings: Settings, finder: Detector, workers: int, parquet: bool, progress: bool) -> Prepared:
+    """Fill the output folder, or find it full."""
+    name, folder = labels.release.name, OutFolder(Path(settings.out), parquet=parquet)
+    record = _record(labels, settings, finder, parquet)
+    folder.claim(record)
+    if folder.is_complete():
+        folder.finish()
+        there = read_manifest(folder.manifest)
+        return Prepared(labels.release, there, recorded_findings(there.attrs["side"]), folder.manifest, 0)
+    units = cut_units(labels.rows, labels.table)
+    made = _work(folder, units, settings, finder, workers, f"preparing {name}" if progress else "")
+    results = folder.collect(units)
+    note_problems(labels.findings, labels.rows, results)
+    manifest = _manifest(labels.table, name, labels.rows, results["status"].tolist())
+    faces = _faces(manifest, results)
+    if len(faces):
+        write_faces(faces, folder.manifest)
+    write_manifest(manifest, folder.manifest, side_file(labels.release, manifest, labels.findings, record, results))
+    folder.finish()
+    return Prepared(labels.release, manifest, labels.findings, folder.manifest, made)
 
 
 def own_options(reader: Reader) -> dict[str, Any]:
@@ -164,17 +186,13 @@ def _manifest(table: pd.DataFrame, name: str, rows: list[Row], status: list[str]
     return validate_manifest(manifest, f"labels of {name}")
 
 
-def _record(
-    name: str, settings: Settings, finder: Detector, limit: int | None, parquet: bool, options: Mapping[str, Any], table: pd.DataFrame
-) -> dict[str, Any]:
+def _record(labels: _Labels, settings: Settings, finder: Detector, parquet: bool) -> dict[str, Any]:
     """Everything that the files depend on. The folders do not belong to it: they may move."""
     how = {key: value for key, value in asdict(settings).items() if key not in ("root", "out")}
-    labels = hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
-    own = {
-        key: Path(value).name if isinstance(value, Path | str) and Path(value).is_absolute() else value for key, value in options.items()
-    }
-    detector = {"detector": finder.name, "detector_version": finder.version}
-    return {"dataset": name, **detector, **how, "quality": QUALITY, "limit": limit, "parquet": parquet, **own, LABELS: labels}
+    content = hashlib.sha256(labels.table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+    own = {key: Path(text).name if isinstance(text, str) and Path(text).is_absolute() else text for key, text in labels.depends.items()}
+    found = {"detector": finder.name, "detector_version": finder.version}
+    return {"dataset": labels.release.name, **found, **how, "quality": QUALITY, "parquet": parquet, **own, LABELS: content}
 
 
 def _work(folder: OutFolder, units: list[Unit], settings: Settings, finder: Detector, workers: int, title: str) -> int:
