@@ -9,14 +9,13 @@ import hashlib
 import http.client
 import logging
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 CACHE_VARIABLE = "AUFORMER_CACHE"
-_ATTEMPTS = 3  # per address: connections break off [ours]
+_ATTEMPTS = 5  # per address, as long as something comes: connections break off [ours]
 _TIMEOUT = 30.0  # seconds without an answer [ours]
 _CHUNK = 1 << 16
 _log = logging.getLogger(__name__)
@@ -70,13 +69,14 @@ def fetch(remote: Remote, cache: str | Path | None = None) -> Path:
     reasons = []
     for url in remote.urls:
         for _ in range(_ATTEMPTS):
+            before = _size(part)
             try:
                 _continue(url, part, remote.size)
             except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
                 reasons.append(f"{url}: {error}")
                 _log.info("fetching %s broke off: %s", url, error)
-                if isinstance(error, urllib.error.HTTPError) and error.code < 500:
-                    break
+                if _size(part) <= before:
+                    break  # nothing came: the next address
                 continue
             _require_right(part, remote, remove=True)
             os.replace(part, path)
@@ -93,7 +93,7 @@ def _continue(url: str, part: Path, size: int) -> None:
     Raises:
         OSError: the connection failed or broke off; the part keeps what has come.
     """
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     if have >= size:
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -106,6 +106,11 @@ def _continue(url: str, part: Path, size: int) -> None:
                 have += len(chunk)
     if have < size:
         raise ConnectionError(f"broke off after {have:,} of {size:,} bytes")
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 if there is none."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def _require_right(path: Path, remote: Remote, *, remove: bool = False) -> None:
