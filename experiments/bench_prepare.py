@@ -43,6 +43,7 @@ from data_prep.videos import read_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (1024, 768)
+ENCODED = 300  # frames that are encoded; the long video repeats them
 FACE = 416  # pixels of the face's square: 151 between the pupils
 
 # name: (what, bound, whether the figure must stay below it)
@@ -83,16 +84,23 @@ def pictures(frames: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def write_videos(root: Path, videos: int, frames: int) -> None:
-    """`root/0.avi` ... and the table `root/labels.csv` with a row for each frame."""
+    """`root/0.avi` ... and the table `root/labels.csv` with a row for each frame; long videos repeat what is encoded."""
     root.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(videos):
         with av.open(str(root / f"{number}.avi"), "w") as container:
             stream = container.add_stream("mpeg4", rate=Fraction(20), options={"qmin": "3", "qmax": "5"})
             stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-            for picture in pictures(frames, number):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode(None))
+            packets = []
+            for picture in pictures(min(frames, ENCODED), number):
+                packets += stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+            packets += stream.encode(None)
+            for frame in range(frames):
+                encoded = packets[frame % len(packets)]
+                packet = av.Packet(bytes(encoded))
+                packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 20), frame, frame
+                packet.is_keyframe = encoded.is_keyframe
+                container.mux(packet)
         rows += [{"video": f"{number}.avi", "frame": frame, "AU12": 0} for frame in range(frames)]
     pd.DataFrame(rows).to_csv(root / "labels.csv", index=False)
 
