@@ -16,7 +16,7 @@ from auformer.errors import DatasetLayoutError, ManifestError
 from auformer.faces import CROP_RECIPES, align
 from data_prep import pipeline
 from data_prep.pipeline import prepare
-from tests.helpers.trees.pictures import face_picture, write_picture, write_video
+from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
 from tests.helpers.trees.tiny import SEQUENCES, TinyDetector, TinyReader, write_tiny
 
 
@@ -147,6 +147,18 @@ def test_damaged_and_missing_pictures_are_rows_with_a_reason(tree: Path, monkeyp
     text = "\n".join(done.findings.lines())
     assert "img002.png" in text and "film.mkv" in text and str(root) not in text
     assert "labels without a picture" not in text  # the reader knows of those
+
+
+def test_a_release_without_any_face(reader: TinyReader, tmp_path: Path) -> None:
+    """Every row keeps its labels; there is no table of faces."""
+    for number in (1, 2):
+        write_picture(tmp_path / "release" / f"{number}.png", plain_picture(number))
+    rows = [{"subject": "S", "sequence": "s", "frame": n, "AU1": 1, "source": f"{n}.png"} for n in (1, 2)]
+    reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
+    for made in (2, 0):
+        done = prepare("tiny", tmp_path / "release", tmp_path / "out", size=64)
+        assert done.made == made and done.table["status"].tolist() == ["no_face"] * 2 and done.table["AU1"].tolist() == [1, 1]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.csv", "manifest.json"]
 
 
 def test_a_video_that_ends_before_its_labels(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
