@@ -27,6 +27,15 @@ TINY = (
     "--model.init_args.img_size 32 --out runs/fit"
 )
 
+# Hours or days, on data that is not here: listed only.
+LISTED = (
+    "auformer benchmark within --data bp4d/manifest.csv --config experiments/bp4d.yaml --out runs/bp4d",
+    "auformer benchmark cross --train bp4d/manifest.csv --test disfa/manifest.csv --config experiments/bp4d.yaml --out runs/cross",
+    "auformer benchmark efficiency --data bp4d/manifest.csv --config experiments/bp4d.yaml --out runs/efficiency",
+    "auformer benchmark micro --data casme2/manifest.csv --protocol loso --config experiments/casme2.yaml --out runs/casme2",
+    "auformer benchmark suite experiments/suite-synthetic.yaml --jobs 2",
+)
+
 # What README.md says -> what runs here, ROOT being the checkout. Text after `#` instead of a command: why there is nothing to run.
 REDUCED: dict[str, str] = {
     "make demo": "make -n demo",
@@ -45,6 +54,7 @@ REDUCED: dict[str, str] = {
     "auformer score runs/predictions.csv --by subject": "auformer score runs/predictions.csv --by subject",
     "auformer info demo": "auformer info demo",
     "auformer predict photo.jpg --out runs/photo": "auformer predict photo.jpg --out runs/photo",
+    **{command: f"{command.replace('experiments/', 'ROOT/experiments/')} --dry-run" for command in LISTED},
 }
 
 # What a Python block names that would take a download or long: replaced by something tiny.
