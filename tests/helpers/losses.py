@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from auformer.losses import MDWALoss, bce_loss, dice_loss, mdwa_loss
+from auformer.losses import AULoss, MDWALoss, asl_loss, bce_loss, dice_loss, focal_loss, mdwa_loss, wa_loss
 
 
 def random_batch(seed=0, rows=7, aus=5, dtype=torch.float64, scale=2.0):
@@ -25,5 +25,9 @@ def all_losses(logits, target, weight):
         "mdwa": mdwa_loss(logits, target, weight),
         "dice": dice_loss(logits, target, weight),
         "bce": bce_loss(logits, target, weight),
+        "focal": focal_loss(logits, target),
+        "asl": asl_loss(logits, target),
+        "wa": wa_loss(logits, target, weight),
         "total": total["loss"],
+        "total_of_another": AULoss(weight, kind="wa", dice_weight=0.5)(logits, target, logits * 0.5)["loss"],
     }
