@@ -145,7 +145,7 @@ def test_the_loss_is_the_one_asked_for(workspace: Path) -> None:
     assert {name: float(value) for name, value in module.loss_terms(logits, target, experts).items()} == pytest.approx(
         {name: float(value) for name, value in expected.items()}
     )
-    plain = make_module(workspace, loss="bce", expert_loss_weight=2.0).loss_terms(logits, target, experts)
+    plain = make_module(workspace, loss="bce", expert_loss_weight=2.0, dice_weight=0.0).loss_terms(logits, target, experts)
     assert float(plain["loss"]) == pytest.approx(float(bce_loss(logits, target) + 2 * bce_loss(experts, target)))
 
 
@@ -154,7 +154,7 @@ def test_without_their_loss_there_are_no_expert_heads(workspace: Path) -> None:
     assert network.forward_all(torch.rand(1, 3, 32, 32))[1] is None
     with pytest.raises(ValueError, match="average_heads"):
         make_module(workspace, expert_loss_weight=0.0, average_heads=True)
-    for wrong in ({"loss": "focal"}, {"au_weights": [1.0]}, {"lr": 0.0}, {"betas": [0.9]}):
+    for wrong in ({"loss": "hinge"}, {"adapter_size": 4}, {"au_weights": [1.0]}, {"lr": 0.0}, {"betas": [0.9]}):
         with pytest.raises(ValueError, match="Expected `"):
             make_module(workspace, **wrong)
 

@@ -20,7 +20,6 @@ from auformer.models.network import check_tensors
 if TYPE_CHECKING:
     from auformer.lit.module import AUModule
 
-BACKBONE = "network.backbone."  # prefix of what a network with a frozen backbone leaves out
 HEADER = "auformer"  # key of the same header that an adapter file has, as one JSON string
 CLASS_PATH, INSTANTIATOR = "_class_path", "_instantiator"  # Lightning's names for how to rebuild a class; ours never hold the second
 
@@ -60,15 +59,19 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
 
 def complete_checkpoint(module: AUModule, checkpoint: dict[str, Any]) -> None:
     """Take frozen weights out of a checkpoint before it is written; add the header of an adapter file and the class that writes."""
-    if module.network.frozen:
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: tensor for name, tensor in state.items() if not name.startswith(BACKBONE)}
+    frozen = _frozen(module)
+    checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name not in frozen}
     checkpoint[HEADER] = json.dumps(describe(module.network))
     plain = {name: value for name, value in module.hparams.items() if name not in (CLASS_PATH, INSTANTIATOR)}
     own = type(module)
     if own.__module__.partition(".")[0] == "auformer":
         plain[CLASS_PATH] = f"{own.__module__}.{own.__qualname__}"
     checkpoint["hyper_parameters"] = plain
+
+
+def _frozen(module: AUModule) -> set[str]:
+    """Names of what the module does not train, as in its state."""
+    return {f"network.{name}" for name in module.network.frozen_names()}
 
 
 def check_checkpoint(module: AUModule, checkpoint: Mapping[str, Any]) -> None:
@@ -88,7 +91,7 @@ def load_weights(module: AUModule, state: Mapping[str, Any]) -> _IncompatibleKey
 
     Args:
         module: The module.
-        state: Tensors by name; those of a frozen backbone may be left out, all of them.
+        state: Tensors by name; those that are frozen may be left out, all of them.
 
     Returns:
         What `torch.nn.Module.load_state_dict` gives.
@@ -96,8 +99,7 @@ def load_weights(module: AUModule, state: Mapping[str, Any]) -> _IncompatibleKey
     Raises:
         CheckpointError: A key is missing or not expected, or a tensor has another shape or type.
     """
-    own = module.state_dict()
-    frozen = {name for name in own if name.startswith(BACKBONE)} if module.network.frozen else set()
+    own, frozen = module.state_dict(), _frozen(module)
     spared = frozen if not frozen & state.keys() else set()
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items() if name not in spared}
     found = {name: (tuple(value.shape), value.dtype) for name, value in state.items() if isinstance(value, torch.Tensor)}

@@ -14,7 +14,7 @@ from auformer.lit.features import measure_features
 from auformer.lit.optimisation import WarmupCosine, parameter_groups
 from auformer.lit.outputs import PartOutputs
 from auformer.lit.scores import NonFiniteLossError, blame, part_scores, probabilities
-from auformer.losses import MDWALoss, bce_loss
+from auformer.losses import AULoss
 from auformer.models import AUFormer, AUNetwork
 
 
@@ -35,7 +35,7 @@ class AUModule(pl.LightningModule):
         window: Odd side of the context operator's neighbourhood; 0 leaves it out.
         pool: `avg` (mean of the patch tokens) or `token` (the class token).
         average_heads: Predict the mean of both heads' probabilities instead of the main head's.
-        loss: `mdwa` (the paper's total: MDWA + Dice + MDWA of the expert heads) or `bce`.
+        loss: Of main head and expert heads: `mdwa` (the paper's), `wa`, `asl`, `focal`, `bce` or `weighted_bce`, see `AULoss`.
         margin: Margin of MDWA, in [0, 1).
         gamma_low: Exponent of the AU with the smallest weight.
         gamma_high: Exponent of the AU with the largest weight.
@@ -45,6 +45,11 @@ class AUModule(pl.LightningModule):
         weight_decay: Decay of AdamW; biases, norms and other vectors have none.
         betas: Betas of AdamW.
         warmup_fraction: Part of the optimiser steps over which the learning rate rises; then it falls as a cosine.
+        experts_beside: `both` sub-layers of a block, or only its `attention` or its `mlp`.
+        carry: Hand each expert its own output in the previous group.
+        shared_expert: One expert for all action units.
+        blocks: Which blocks have experts: `all`, `first_half` or `last_half`.
+        adapter_size: Of a rival only: width, rank, or number of prompts or blocks of what it trains; its paper's by default.
 
     Raises:
         ValueError: Names and weights differ in number, or an argument is out of its range.
@@ -65,7 +70,7 @@ class AUModule(pl.LightningModule):
         window: int = 3,
         pool: str = "avg",
         average_heads: bool = False,
-        loss: Literal["mdwa", "bce"] = "mdwa",
+        loss: Literal["mdwa", "wa", "asl", "focal", "bce", "weighted_bce"] = "mdwa",
         margin: float = 0.05,
         gamma_low: float = 1.0,
         gamma_high: float = 2.0,
@@ -75,33 +80,37 @@ class AUModule(pl.LightningModule):
         weight_decay: float = 0.05,
         betas: list[float] = [0.9, 0.99],  # noqa: B006
         warmup_fraction: float = 0.08,
+        experts_beside: Literal["both", "attention", "mlp"] = "both",
+        carry: bool = True,
+        shared_expert: bool = False,
+        blocks: Literal["all", "first_half", "last_half"] = "all",
+        adapter_size: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        if loss not in ("mdwa", "bce"):
-            raise ValueError(f"Expected `loss` to be 'mdwa' or 'bce', but got {loss!r}")
         if len(au_names) != len(au_weights):
             raise ValueError(f"Expected `au_weights` to hold one weight per AU, {len(au_names)}, but got {len(au_weights)}")
         if lr <= 0 or len(betas) != 2:
             raise ValueError(f"Expected `lr` to be above 0 and `betas` to be two numbers, but got {lr} and {betas}")
-        self.loss_function = MDWALoss(
+        self.loss_function = AULoss(
             torch.tensor(au_weights, dtype=torch.float32),
-            margin=margin, gamma_low=gamma_low, gamma_high=gamma_high, dice_weight=dice_weight, expert_weight=expert_loss_weight,
+            kind=loss, margin=margin, gamma_low=gamma_low, gamma_high=gamma_high, dice_weight=dice_weight, expert_weight=expert_loss_weight,
         )  # fmt: skip
         self.network = self.build_network()
         self.learning_rate = 0.0
         self.sums: dict[str, Any] = {}  # `rows`, and each term of the loss times its rows, over the epoch
         self.validation_part: dict[str, Any] = {}  # `target`, `prob` `(n, N)` of the last validation: to choose thresholds from
-        experts = getattr(self.network, "expert_heads", None) is not None
-        self.outputs = PartOutputs(len(au_names), experts=experts)
+        self.outputs = PartOutputs(len(au_names), experts=getattr(self.network, "expert_heads", None) is not None)
 
     def build_network(self) -> AUNetwork:
         """The network to train, from the hyper-parameters."""
-        h = self.hparams
+        if (h := self.hparams)["adapter_size"] is not None:
+            raise ValueError(f"Expected `adapter_size` for a rival only, but got {h['adapter_size']} for AUFormer: it has `expert_width`")
         return AUFormer(
             h["backbone"], h["au_names"], pretrained=h["pretrained"], checkpoint_path=h["checkpoint_path"], img_size=h["img_size"],
             expert_width=h["expert_width"], dilations=h["dilations"], window=h["window"], pool=h["pool"],
             expert_heads=h["expert_loss_weight"] > 0, average_heads=h["average_heads"],
+            experts_beside=h["experts_beside"], carry=h["carry"], shared_expert=h["shared_expert"], blocks=h["blocks"],
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
@@ -110,14 +119,8 @@ class AUModule(pl.LightningModule):
 
     def loss_terms(self, logits: Tensor, target: Tensor, experts: Tensor | None) -> dict[str, Tensor]:
         """The loss and its terms over rows: `loss` and what it is made of, scalars."""
-        if self.hparams["loss"] == "mdwa":
-            terms = self.loss_function(logits, target, experts)
-            return terms if experts is not None else {name: term for name, term in terms.items() if name != "experts"}
-        terms = {"bce": bce_loss(logits, target)}
-        if experts is not None:
-            terms["experts"] = bce_loss(experts, target)
-        total = terms["bce"] + self.hparams["expert_loss_weight"] * terms.get("experts", 0.0)
-        return {"loss": total, **terms}
+        terms = self.loss_function(logits, target, experts)
+        return {name: term for name, term in terms.items() if name != "experts" or experts is not None}
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """One batch: the loss, or an error that names epoch, batch and AU where it is not finite."""
@@ -151,8 +154,7 @@ class AUModule(pl.LightningModule):
         part = self.outputs.compute()
         if self.trainer.sanity_checking or not len(part.rows):
             return
-        losses = self.loss_terms(part.logits, part.target.long(), part.experts)
-        average = bool(self.hparams["average_heads"])
+        losses, average = self.loss_terms(part.logits, part.target.long(), part.experts), bool(self.hparams["average_heads"])
         figures = {**{name: float(value) for name, value in losses.items()}, **part_scores(part, self.network.au_names, average)}
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items()}, sync_dist=True, batch_size=len(part.rows))
         if stage == "val":
@@ -193,9 +195,8 @@ class AUModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW on what is trainable, warm-up and cosine per step."""
         h = self.hparams
-        groups = parameter_groups(self.network, h["weight_decay"])
         fused = self.trainer.precision != "16-mixed"  # with a gradient scaler, the fused step would hide the scaled gradients from clipping
-        optimizer = torch.optim.AdamW(groups, lr=h["lr"], betas=tuple(h["betas"]), fused=fused)
+        optimizer = torch.optim.AdamW(parameter_groups(self.network, h["weight_decay"]), lr=h["lr"], betas=tuple(h["betas"]), fused=fused)
         factor = WarmupCosine(int(self.trainer.estimated_stepping_batches), h["warmup_fraction"])
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -205,8 +206,7 @@ class AUModule(pl.LightningModule):
     ) -> None:
         """Clip by norm ourselves: Lightning refuses fused optimisers under autocast, although bfloat16 scales no gradients."""
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+            torch.nn.utils.clip_grad_norm_([one for group in optimizer.param_groups for one in group["params"]], gradient_clip_val)
         elif gradient_clip_val:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -245,6 +245,5 @@ class AUModule(pl.LightningModule):
         """
         if not weights_only:
             raise ValueError("Expected `weights_only` to be True: auformer executes nothing that a checkpoint holds, but got False")
-        if backbone_checkpoint is not None:
-            overrides["checkpoint_path"] = backbone_checkpoint
-        return load_module(cls, checkpoint_path, map_location, overrides)
+        local = {} if backbone_checkpoint is None else {"checkpoint_path": backbone_checkpoint}
+        return load_module(cls, checkpoint_path, map_location, {**overrides, **local})

@@ -9,14 +9,33 @@ from auformer.models.detector import load_detector, open_detector
 from auformer.models.export import export_detector
 from auformer.models.network import AUNetwork
 from auformer.models.onnx_detector import OnnxDetector
-from auformer.models.rivals import FullFineTuning, LinearProbe
+from auformer.models.rivals import (
+    SSF,
+    AdaptFormer,
+    BitFit,
+    Convpass,
+    FullFineTuning,
+    HoulsbyAdapter,
+    LastBlocks,
+    LinearProbe,
+    LoRA,
+    VPTDeep,
+)
 
 __all__ = [
+    "SSF",
     "AUFormer",
     "AUNetwork",
+    "AdaptFormer",
+    "BitFit",
+    "Convpass",
     "FullFineTuning",
+    "HoulsbyAdapter",
+    "LastBlocks",
     "LinearProbe",
+    "LoRA",
     "OnnxDetector",
+    "VPTDeep",
     "create_backbone",
     "export_detector",
     "load_adapter",

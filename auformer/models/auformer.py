@@ -10,17 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from auformer.models.backbone import attention_for_training, sub_layers
+from auformer.models.backbone import attention_for_training, rotary, sub_layers
 from auformer.models.expert_io import expert_weights, load_expert_weights
 from auformer.models.heads import ExpertHeads, MLPHead
 from auformer.models.moke import MAX_DILATION, MAX_WIDTH, Carried, ExpertGroup
 from auformer.models.network import AUNetwork
 
+BESIDE = {"both": (True, True), "attention": (True, False), "mlp": (False, True)}  # has attention, has the MLP a group of experts?
+BLOCKS = ("all", "first_half", "last_half")
+
 
 class AUFormer(AUNetwork):
     """Frozen ViT, `2L` expert groups, a main head and one head per expert.
 
-    Groups are numbered `g = 2 * block + (0 beside attention, 1 beside MLP)`. A fresh model equals the plain ViT.
+    Groups are numbered `g = 2 * block + (0 beside attention, 1 beside MLP)`; with `experts_beside` and `blocks`, which leave some out, in
+    that order. A fresh model equals the plain ViT.
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.
@@ -34,6 +38,10 @@ class AUFormer(AUNetwork):
         pool: `avg` (mean of the patch tokens [ours]) or `token` (the class token).
         expert_heads: Build the expert heads (a training signal).
         average_heads: Predict the mean of both heads' probabilities instead of the main head's.
+        experts_beside: `both` sub-layers of a block [F], or only its `attention` or its `mlp` (an ablation).
+        carry: Each expert sees its own output in the previous group [F]; without, normed tokens only (an ablation).
+        shared_expert: One expert per group for all action units instead of one each (an ablation); the expert heads stay one each.
+        blocks: Which blocks have experts: `all` [F], or the `first_half` (rounded up) or `last_half` (rounded down) of them (an ablation).
 
     Raises:
         ValueError: An argument is out of its range, or the backbone cannot carry experts.
@@ -53,15 +61,24 @@ class AUFormer(AUNetwork):
         pool: str = "avg",
         expert_heads: bool = True,
         average_heads: bool = False,
+        experts_beside: str = "both",
+        carry: bool = True,
+        shared_expert: bool = False,
+        blocks: str = "all",
     ) -> None:
         dilations = tuple(dilations)
         _check(expert_width, dilations, window)
+        _check_places(experts_beside, blocks)
         if average_heads and not expert_heads:
             raise ValueError("Expected `expert_heads` to be True where `average_heads` is, but got False")
         super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
         num_aus, dim = len(self.au_names), self.embed_dim
+        self._places = places(len(self.backbone.blocks), experts_beside, blocks)
+        if not any(self._places):
+            raise ValueError(f"Expected `blocks` to be 'all' or 'first_half' for {backbone}, which has one block, but got {blocks!r}")
+        num_experts = 1 if shared_expert else num_aus
         self.groups = nn.ModuleList(
-            [ExpertGroup(num_aus, dim, expert_width, dilations=dilations, window=window) for _ in range(2 * len(self.backbone.blocks))]
+            [ExpertGroup(num_experts, dim, expert_width, dilations=dilations, window=window) for _ in range(sum(self._places))]
         )
         self.head = MLPHead(dim, num_aus)
         self.expert_heads = ExpertHeads(num_aus, dim) if expert_heads else None
@@ -72,7 +89,12 @@ class AUFormer(AUNetwork):
             "window": window,
             "expert_heads": expert_heads,
             "average_heads": average_heads,
+            "experts_beside": experts_beside,
+            "carry": carry,
+            "shared_expert": shared_expert,
+            "blocks": blocks,
         }
+        self.carry, self.shared_expert = carry, shared_expert
         self._experts_enabled = True
         self.train()
 
@@ -86,17 +108,15 @@ class AUFormer(AUNetwork):
         Returns:
             Tokens before the final norm `(B, P+T, D)`, and what the last group handed on (None with experts disabled).
         """
-        x, carried = self.embed(images), None
-        layers = [layer for block in self.backbone.blocks for layer in sub_layers(block)]
+        x, carried, groups = self.embed(images), None, iter(self.groups)
+        blocks = zip(self.backbone.blocks, rotary(self.backbone), strict=True)
+        layers = [(layer, rope) for block, rope in blocks for layer in sub_layers(block)]
         with attention_for_training(self.backbone) if self._experts_enabled else nullcontext():
-            for (norm, body, tail), group in zip(layers, self.groups, strict=True):
-                y = norm(x)
-                out = body(y)
-                for module in tail:
-                    out = module(out)
-                x = x + out
-                if self._experts_enabled:
-                    k, carried = group(y, carried, self.grid_size)
+            for (layer, rope), has_group in zip(layers, self._places, strict=True):
+                y = layer.norm(x)
+                x = x + layer.branch(y, rope)
+                if self._experts_enabled and has_group:
+                    k, carried = next(groups)(y, carried if self.carry else None, self.grid_size)
                     x = x + k
                     if visit is not None:
                         visit(carried)
@@ -144,7 +164,7 @@ class AUFormer(AUNetwork):
             images: `(B, 3, H, W)` float in [0, 1].
 
         Returns:
-            `(B, N, h, w)` on the patch grid, 0 or more; zeros while experts are disabled.
+            `(B, N, h, w)` on the patch grid, 0 or more; zeros while experts are disabled. The same for all with `shared_expert`.
         """
         maps: list[Tensor] = []
 
@@ -158,7 +178,9 @@ class AUFormer(AUNetwork):
 
         x, _ = self.tokens(images, visit)
         shape = (x.shape[0], len(self.au_names), *self.grid_size)
-        return sum(maps[1:], maps[0]).transpose(1, 2).reshape(shape) if maps else x.new_zeros(shape)
+        if not maps:
+            return x.new_zeros(shape)
+        return sum(maps[1:], maps[0]).transpose(1, 2).unflatten(2, self.grid_size).expand(shape).contiguous()
 
     def expert_weights(self, g: int, au_name: str) -> dict[str, Tensor]:
         """One expert's weights, see `auformer.models.expert_io.expert_weights`."""
@@ -176,7 +198,18 @@ class AUFormer(AUNetwork):
     def _index(self, au_name: str) -> int:
         if au_name not in self.au_names:
             raise ValueError(f"Expected `au_name` to be one of {', '.join(self.au_names)}, but got {au_name!r}")
-        return self.au_names.index(au_name)
+        return 0 if self.shared_expert else self.au_names.index(au_name)
+
+
+def places(num_blocks: int, experts_beside: str, blocks: str) -> list[bool]:
+    """Which of the `2L` sub-layers have a group of experts, in order.
+
+    >>> places(3, "mlp", "first_half")
+    [False, True, False, True, False, False]
+    """
+    half = (num_blocks + 1) // 2
+    chosen = {"all": range(num_blocks), "first_half": range(half), "last_half": range(half, num_blocks)}[blocks]
+    return [beside and block in chosen for block in range(num_blocks) for beside in BESIDE[experts_beside]]
 
 
 def _check(expert_width: int, dilations: tuple[int, ...], window: int) -> None:
@@ -187,3 +220,10 @@ def _check(expert_width: int, dilations: tuple[int, ...], window: int) -> None:
         raise ValueError(f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}")
     if type(window) is not int or window not in (0, *range(1, 2 * MAX_DILATION, 2)):
         raise ValueError(f"Expected `window` to be 0 or an odd number below {2 * MAX_DILATION}, but got {window!r}")
+
+
+def _check_places(experts_beside: str, blocks: str) -> None:
+    """Names of where the groups are."""
+    for name, value, known in (("experts_beside", experts_beside, tuple(BESIDE)), ("blocks", blocks, BLOCKS)):
+        if value not in known:
+            raise ValueError(f"Expected `{name}` to be one of {', '.join(known)}, but got {value!r}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import timm
 import torch
+from timm.models.eva import Eva, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
@@ -22,6 +23,9 @@ from auformer.models.weight_file import weight_overlay
 MAX_IMAGE_SIDE = 4096  # pixels; a size read from a stranger's file must not allocate gigabytes of position embedding [ours]
 
 
+BLOCKS: dict[type, type] = {VisionTransformer: Block, Eva: EvaBlock}  # the ViTs that can carry experts, and their blocks
+
+
 class SubLayer(NamedTuple):
     """One residual sub-layer of a block: `x + tail(f(norm(x)))`.
 
@@ -29,25 +33,56 @@ class SubLayer(NamedTuple):
         norm: The norm before the sub-layer.
         body: Attention or MLP.
         tail: What follows it inside the residual branch (layer scale, stochastic depth), in order.
+        rotary: Whether the body takes a rotary embedding.
     """
 
     norm: nn.Module
     body: nn.Module
-    tail: tuple[nn.Module, ...]
+    tail: tuple[Callable[[Tensor], Tensor], ...]
+    rotary: bool = False
+
+    def branch(self, y: Tensor, rope: Tensor | None) -> Tensor:
+        """Normed tokens `(B, P+T, D)` to what the sub-layer adds to the residual stream, of the same shape."""
+        out = self.body(y, rope=rope) if self.rotary else self.body(y)
+        for each in self.tail:
+            out = each(out)
+        return out
 
 
 def sub_layers(block: Any) -> tuple[SubLayer, SubLayer]:
     """The two (norm, sub-layer) pairs of a block, attention first. A later family of ViTs is one more case here.
 
     Raises:
-        ValueError: `block` is not exactly timm's `vision_transformer.Block`.
+        ValueError: `block` is not exactly timm's `vision_transformer.Block` or `eva.EvaBlock`.
     """
     if type(block) is Block:
         return (
             SubLayer(block.norm1, block.attn, (block.ls1, block.drop_path1)),
             SubLayer(block.norm2, block.mlp, (block.ls2, block.drop_path2)),
         )
-    raise ValueError(f"Expected `block` to be a timm.models.vision_transformer.Block, but got {type(block).__name__}")
+    if type(block) is EvaBlock:
+        scales = [() if gamma is None else (partial(torch.mul, gamma),) for gamma in (block.gamma_1, block.gamma_2)]
+        return (
+            SubLayer(block.norm1, block.attn, (*scales[0], block.drop_path1), rotary=True),
+            SubLayer(block.norm2, block.mlp, (*scales[1], block.drop_path2)),
+        )
+    raise ValueError(f"Expected `block` to be timm's vision_transformer.Block or eva.EvaBlock, but got {type(block).__name__}")
+
+
+def embed_images(model: Any, images: Tensor) -> Tensor:
+    """Normalised images `(B, 3, H, W)` to the tokens before block 1 `(B, P+T, D)`."""
+    x = model._pos_embed(model.patch_embed(images))
+    return model.norm_pre(x[0] if type(model) is Eva else model.patch_drop(x))
+
+
+def rotary(model: Any) -> list[Tensor | None]:
+    """The rotary embedding that each block's attention takes; None where a ViT has none. The EVA class of timm has one."""
+    rope = getattr(model, "rope", None)
+    if rope is None:
+        return [None] * len(model.blocks)
+    own_grid = hasattr(rope, "feat_shape") and not model.dynamic_img_size
+    embedding = rope.get_embed() if own_grid else rope.get_embed(shape=model.patch_embed.grid_size)
+    return list(embedding) if model.rope_mixed else [embedding] * len(model.blocks)
 
 
 def check_backbone(model: Any, name: str) -> None:
@@ -58,13 +93,13 @@ def check_backbone(model: Any, name: str) -> None:
         name: Its name, for the message.
 
     Raises:
-        ValueError: The model is no plain `VisionTransformer` of plain `Block`s, or has no final norm; says which.
+        ValueError: The model is no plain `VisionTransformer` or `Eva` of plain blocks, or has no final norm; says which.
     """
     block = next((type(each).__name__ for each in model.modules() if "Block" in type(each).__name__), "none")
-    wanted = "Expected `backbone` to be a timm VisionTransformer made of plain pre-norm `Block`s"
-    if type(model) is not VisionTransformer:
+    wanted = "Expected `backbone` to be a timm VisionTransformer or Eva made of plain pre-norm blocks"
+    if type(model) not in BLOCKS:
         raise ValueError(f"{wanted}, but got {name}: a {type(model).__name__} (block class: {block})")
-    odd = sorted({type(each).__name__ for each in model.blocks if type(each) is not Block})
+    odd = sorted({type(each).__name__ for each in model.blocks if type(each) is not BLOCKS[type(model)]})
     if odd or not len(model.blocks):
         raise ValueError(f"{wanted}, but got {name}: its block class is {', '.join(odd) or block}")
     if isinstance(model.norm, nn.Identity) and isinstance(model.fc_norm, nn.Identity):
@@ -123,7 +158,7 @@ def parse_image_size(size: int | Sequence[int] | None) -> tuple[int, int] | None
 
 def create_backbone(
     name: str, *, pretrained: bool = False, checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None
-) -> VisionTransformer:
+) -> VisionTransformer | Eva:
     """Build a ViT that can carry experts: without classifier and pooling head, frozen, in eval mode.
 
     Args:
@@ -165,7 +200,7 @@ def create_backbone(
 
 
 @contextmanager
-def attention_for_training(model: VisionTransformer) -> Iterator[None]:
+def attention_for_training(model: Any) -> Iterator[None]:
     """Inside, attention is written out where that trains faster: on the CPU under autocast, while gradients are recorded.
 
     The backward pass of torch's fused attention on the CPU is slow in bfloat16 (measured: forward and backward of the demo ViT take 1.5

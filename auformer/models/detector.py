@@ -27,6 +27,14 @@ _MODULES = {
     "AUModule": "auformer.models.auformer.AUFormer",
     "LinearProbeModule": "auformer.models.rivals.linear_probe.LinearProbe",
     "FullFineTuningModule": "auformer.models.rivals.full_finetuning.FullFineTuning",
+    "LastBlocksModule": "auformer.models.rivals.last_blocks.LastBlocks",
+    "BitFitModule": "auformer.models.rivals.bitfit.BitFit",
+    "LoRAModule": "auformer.models.rivals.lora.LoRA",
+    "HoulsbyAdapterModule": "auformer.models.rivals.houlsby_adapter.HoulsbyAdapter",
+    "AdaptFormerModule": "auformer.models.rivals.adaptformer.AdaptFormer",
+    "ConvpassModule": "auformer.models.rivals.convpass.Convpass",
+    "VPTDeepModule": "auformer.models.rivals.vpt_deep.VPTDeep",
+    "SSFModule": "auformer.models.rivals.ssf.SSF",
 }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from auformer.aus import parse_au_names
 from auformer.errors import CheckpointError
-from auformer.models.backbone import attention_for_training, create_backbone, fingerprint
+from auformer.models.backbone import attention_for_training, create_backbone, embed_images, fingerprint, rotary
 from auformer.models.heads import LinearHead, MLPHead
 
 
@@ -38,7 +38,8 @@ class AUNetwork(nn.Module):
     """
 
     frozen = True
-    backbone: Any  # a timm VisionTransformer, whose attributes timm does not type
+    trained_in_backbone: frozenset[str] = frozenset()  # names in the state, where a rival trains parts of a frozen backbone
+    backbone: Any  # a timm ViT, whose attributes timm does not type
     head: MLPHead | LinearHead
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -58,7 +59,7 @@ class AUNetwork(nn.Module):
         if pool not in ("avg", "token"):
             raise ValueError(f"Expected `pool` to be 'avg' or 'token', but got {pool!r}")
         self.backbone = create_backbone(backbone, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size)
-        if pool == "token" and not self.backbone.has_class_token:
+        if pool == "token" and self.backbone.cls_token is None:
             raise ValueError(f"Expected `pool` to be 'avg' for {backbone}, which has no class token, but got 'token'")
         self.pool = pool
         self.backbone_name = backbone
@@ -113,14 +114,15 @@ class AUNetwork(nn.Module):
             raise ValueError(
                 f"Expected `images` to be of shape {wanted}, the size this network was built for, but got {tuple(images.shape)}"
             )
-        vit = self.backbone
-        x = (images.to(self.dtype) - self.pixel_mean) / self.pixel_std
-        return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
+        return embed_images(self.backbone, (images.to(self.dtype) - self.pixel_mean) / self.pixel_std)
 
     def plain_tokens(self, images: Tensor) -> Tensor:
         """Tokens of the plain ViT before its final norm `(B, P+T, D)`."""
+        x = self.embed(images)
         with attention_for_training(self.backbone):
-            return self.backbone.blocks(self.embed(images))
+            for block, rope in zip(self.backbone.blocks, rotary(self.backbone), strict=True):
+                x = block(x) if rope is None else block(x, rope=rope)
+        return x
 
     def pool_tokens(self, x: Tensor) -> Tensor:
         """Tokens before the final norm `(B, P+T, D)` to pooled, normed features `(B, D)`.
@@ -161,9 +163,15 @@ class AUNetwork(nn.Module):
         sizes = [(parameter.requires_grad, parameter.numel()) for parameter in self.parameters()]
         return sum(size for trainable, size in sizes if trainable), sum(size for _, size in sizes)
 
+    def frozen_names(self) -> set[str]:
+        """Names in the state of what is never trained: a frozen backbone, without the parts of it that a rival trains."""
+        names = {name for name in self.state_dict() if name.startswith("backbone.")} if self.frozen else set()
+        return names - self.trained_in_backbone
+
     def adapter_state_dict(self) -> dict[str, Tensor]:
-        """Every tensor outside a frozen backbone (everything, if the backbone is trained), detached, by name."""
-        return {name: tensor for name, tensor in self.state_dict().items() if not (self.frozen and name.startswith("backbone."))}
+        """Every tensor that is not frozen (everything, if the backbone is trained), detached, by name."""
+        frozen = self.frozen_names()
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in frozen}
 
     def load_adapter_state_dict(self, state: dict[str, Tensor]) -> None:
         """Load what `adapter_state_dict` gives; nothing is changed unless everything fits.

@@ -36,6 +36,7 @@ RULES: dict[str, set[str]] = {
     "auformer.models": {"torch", "timm", "safetensors", "huggingface_hub"},
     "auformer.models.export": {"torch", "onnx", "onnxruntime", "onnxscript"},
     "auformer.models.onnx_detector": {"torch", "onnxruntime"},
+    "auformer.models.rivals.lora": {"peft"},
     "auformer.data": {"torch", "pytorch_lightning", "cv2", "pandas"},
     "auformer.data.manifest": {"pandas"},
     "auformer.data.splits": {"pandas"},

@@ -75,29 +75,62 @@ class PlainAUFormer(nn.Module):
         super().__init__()
         arguments = model.arguments
         shape = (model.embed_dim, arguments["expert_width"], tuple(arguments["dilations"]), arguments["window"])
-        self.vit, self.grid, self.pool = model.backbone, model.grid_size, arguments["pool"]
+        self.vit, self.grid, self.pool, self.arguments = model.backbone, model.grid_size, arguments["pool"], arguments
         self.mean, self.std = model.pixel_mean, model.pixel_std
-        self.groups = nn.ModuleList([nn.ModuleList([PlainExpert(*shape) for _ in model.au_names]) for _ in model.groups])
+        self.num_aus, self.places = len(model.au_names), [n for n in range(2 * len(self.vit.blocks)) if self.has_group(n)]
+        names = model.au_names[:1] if arguments["shared_expert"] else model.au_names
+        self.groups = nn.ModuleList([nn.ModuleList([PlainExpert(*shape) for _ in names]) for _ in self.places])
         for g, group in enumerate(self.groups):
-            for expert, name in zip(group, model.au_names, strict=True):
+            for expert, name in zip(group, names, strict=True):
                 expert.load(model.expert_weights(g, name))
         self.head, self.expert_heads = deepcopy(model.head), deepcopy(model.expert_heads)
 
+    def has_group(self, number: int) -> bool:
+        """Whether there are experts beside sub-layer `number`, even for attention, odd for the MLP."""
+        depth, beside, blocks = len(self.vit.blocks), self.arguments["experts_beside"], self.arguments["blocks"]
+        if (beside == "attention" and number % 2 == 1) or (beside == "mlp" and number % 2 == 0):
+            return False
+        early = number // 2 < depth / 2
+        return blocks == "all" or early == (blocks == "first_half")
+
+    def embed(self, images: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+        """Tokens before block 1, and the rotary embedding of each block."""
+        vit = self.vit
+        x = vit._pos_embed(vit.patch_embed((images - self.mean) / self.std))
+        x, rope = x if isinstance(x, tuple) else (x, None)
+        mixed = rope is not None and vit.rope_mixed
+        return vit.norm_pre(x), [rope[n] if mixed else rope for n in range(len(vit.blocks))]
+
+    def sub_layer(self, number: int, x: Tensor, rope: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Normed tokens, and the output of sub-layer `number` with layer scale."""
+        block = self.vit.blocks[number // 2]
+        attention = number % 2 == 0
+        y = block.norm1(x) if attention else block.norm2(x)
+        if hasattr(block, "ls1"):
+            return y, block.ls1(block.attn(y)) if attention else block.ls2(block.mlp(y))
+        gamma = block.gamma_1 if attention else block.gamma_2
+        f = block.attn(y, rope=rope) if attention else block.mlp(y)
+        return y, f if gamma is None else f * gamma
+
     def tokens(self, images: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
         """Tokens before the final norm `(B, P+T, D)`, and every expert's output `(B, D, H, W)` by group and expert."""
-        vit = self.vit
-        x = vit.norm_pre(vit._pos_embed(vit.patch_embed((images - self.mean) / self.std)))
-        prefix, outputs, previous = vit.num_prefix_tokens, [], None
-        for g, experts in enumerate(self.groups):
-            block = vit.blocks[g // 2]
-            y = block.norm1(x) if g % 2 == 0 else block.norm2(x)
-            f = block.ls1(block.attn(y)) if g % 2 == 0 else block.ls2(block.mlp(y))
+        x, ropes = self.embed(images)
+        prefix, outputs, previous = self.vit.num_prefix_tokens, [], None
+        for number in range(2 * len(self.vit.blocks)):
+            y, f = self.sub_layer(number, x, ropes[number // 2])
+            x = x + f
+            if number not in self.places:
+                continue
+            experts = self.groups[self.places.index(number)]
             patches = y[:, prefix:].transpose(1, 2).unflatten(2, self.grid)  # (B, D, H, W)
-            inputs = [patches if previous is None else patches + previous[i] for i in range(len(experts))]
+            if previous is None or not self.arguments["carry"]:
+                inputs = [patches for _ in experts]
+            else:
+                inputs = [patches + output for output in previous]
             previous = [expert(e) for expert, e in zip(experts, inputs, strict=True)]
             outputs.append(previous)
             mean = sum(previous[1:], previous[0]) / len(previous)
-            x = x + f + F.pad(mean.flatten(2).transpose(1, 2), (0, 0, prefix, 0))
+            x = x + F.pad(mean.flatten(2).transpose(1, 2), (0, 0, prefix, 0))
         return x, outputs
 
     def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -108,7 +141,7 @@ class PlainAUFormer(nn.Module):
         logits = self.head(self.vit.fc_norm(pooled))
         if self.expert_heads is None:
             return logits, None
-        last = [output.mean((2, 3)) for output in outputs[-1]]  # N of (B, D)
+        last = [self.of_au(outputs[-1], i).mean((2, 3)) for i in range(self.num_aus)]  # N of (B, D)
         heads = zip(last, self.expert_heads.weight, self.expert_heads.bias, strict=True)
         return logits, torch.stack([each @ weight + bias for each, weight, bias in heads], 1)
 
@@ -116,7 +149,12 @@ class PlainAUFormer(nn.Module):
     def expert_maps(self, images: Tensor) -> Tensor:
         """Norm over `D` of each expert's output, summed over groups: `(B, N, H, W)`."""
         _, outputs = self.tokens(images)
-        return torch.stack([sum(group[i].norm(dim=1) for group in outputs) for i in range(len(outputs[0]))], 1)
+        return torch.stack([sum(self.of_au(group, i).norm(dim=1) for group in outputs) for i in range(self.num_aus)], 1)
+
+    @staticmethod
+    def of_au(group: list[Tensor], i: int) -> Tensor:
+        """The output of action unit `i`'s expert, or of the one that all share."""
+        return group[i] if len(group) > 1 else group[0]
 
     def expert_gradients(self, g: int, i: int) -> dict[str, Tensor]:
         """Gradients of one expert's weights, by the names of `expert_weights`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from timm.layers import HybridEmbed, RmsNorm, SwiGLUPacked
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.eva import Eva
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer, checkpoint_filter_fn
 from timm.models.vision_transformer_hybrid import ConvStem
 
@@ -21,18 +22,46 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "patch32": {"patch_size": 32, "img_size": 96, "fc_norm": True, "global_pool": "avg", "pos_embed": "none"},
     "diff": {"attn_layer": "diff", "class_token": False, "reg_tokens": 2, "global_pool": "avg"},
     "stem": {},
+    "single": {"depth": 1},
     "no_norm": {"final_norm": False},
     "post_norm": {"block_fn": ResPostBlock},
     "parallel": {"block_fn": ParallelScalingBlock},
 }
-FIT = ("token", "gap", "gap_norm", "reg4", "clip", "map", "drop", "patch32", "diff", "stem")  # those that can carry experts
+_ROTARY = {"use_rot_pos_emb": True, "use_abs_pos_emb": False}
+_EVA: dict[str, dict[str, Any]] = {  # timm's EVA class
+    "dinov3": {**_ROTARY, "rope_type": "dinov3", "rope_rotate_half": True, "num_reg_tokens": 4, "init_values": 0.5, "qkv_bias": False,
+               "dynamic_img_size": True, "use_post_transformer_norm": True},
+    "eva02": {"use_rot_pos_emb": True, "swiglu_mlp": True, "scale_mlp": True, "qkv_fused": False, "ref_feat_shape": 4},
+    "eva_fused": {"use_rot_pos_emb": True, "global_pool": "avg", "init_values": 0.5, "drop_path_rate": 0.9},
+    "eva_mixed": {**_ROTARY, "rope_type": "mixed", "class_token": False, "global_pool": "avg", "attn_type": "rope"},
+    "eva_plain": {"use_pre_transformer_norm": True},
+    "eva_post": {"use_post_norm": True},
+}  # fmt: skip
+_VARIANTS |= _EVA
+ROTARY = ("dinov3", "eva02", "eva_fused", "eva_mixed")  # those that have a rotary embedding
+FIT = (
+    "token",
+    "gap",
+    "gap_norm",
+    "reg4",
+    "clip",
+    "map",
+    "drop",
+    "patch32",
+    "diff",
+    "stem",
+    *ROTARY,
+    "eva_plain",
+)  # those that can carry experts
 _CONFIG = {"input_size": (3, 32, 32), "num_classes": 5, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3), "classifier": "head",
            "first_conv": "patch_embed.proj"}  # fmt: skip
 default_cfgs = generate_default_cfgs({f"vit_tests_{name}.random": dict(_CONFIG) for name in _VARIANTS})
 
 
-def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransformer:
+def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransformer | Eva:
     plain: dict[str, Any] = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 2}
+    if name in _EVA:
+        return build_model_with_cfg(Eva, f"vit_tests_{name}", pretrained, **{**plain, **_EVA[name], **kwargs})
     if name == "stem":  # convolutions with BatchNorm before the tokens
         stem = ConvStem(in_chans=3, depth=2, channels=(8, 16), stride=(4, 4), kernel_size=4, padding=0)
         plain["embed_layer"] = partial(HybridEmbed, backbone=stem, patch_size=1, proj=True)
@@ -42,7 +71,7 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransfo
 
 
 def _entrypoint(name: str) -> None:
-    def build(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    def build(pretrained: bool = False, **kwargs: Any) -> VisionTransformer | Eva:
         return _build(name, pretrained, kwargs)
 
     build.__name__ = build.__qualname__ = f"vit_tests_{name}"

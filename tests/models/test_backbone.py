@@ -43,8 +43,6 @@ def test_a_map_pooling_head_is_removed() -> None:
         ("convnext_atto", "ConvNeXt .*ConvNeXtBlock"),
         ("resnet18", "ResNet .*BasicBlock"),
         ("beit_base_patch16_224", "Beit .*Block"),
-        ("eva02_tiny_patch14_224", "Eva .*EvaBlock"),
-        ("vit_small_patch16_dinov3", "Eva .*EvaBlock"),
         ("vit_relpos_small_patch16_224", "VisionTransformerRelPos .*RelPosBlock"),
         ("deit_tiny_distilled_patch16_224", "VisionTransformerDistilled"),
         ("vit_base_patch16_rpn_224", "ResPostBlock"),
