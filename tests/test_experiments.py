@@ -65,7 +65,8 @@ def test_every_suite_lists_its_runs_and_builds_its_methods(workspace: Path, path
     tiny = {"backbone": "vit_tests_token", "pretrained": False, "checkpoint_path": str(workspace / "vit.safetensors"), "img_size": 32}
     for method, entry in sorted({(run.method, run.name) for run in runs}):
         config = resolve_config(suite.config_of(method, entry))
-        network = replace(config, model={**config.model, **tiny}).build(SimpleNamespace(au_names=["AU1", "AU4"], au_weights=[1.0, 1.0])).network
+        data = SimpleNamespace(au_names=["AU1", "AU4"], au_weights=[1.0, 1.0])
+        network = replace(config, model={**config.model, **tiny}).build(data).network  # type: ignore[arg-type]
         assert type(network) is (LinearProbe if method == "linear_probe" else AUFormer)
 
 

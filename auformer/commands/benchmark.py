@@ -207,4 +207,7 @@ def _write(out: Path, args: argparse.Namespace) -> None:
     if not lines:
         return
     predictions = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines} if args.bootstrap_ranks else None
+    lost = [str(path) for path in (predictions or {}).values() if not path.is_file()]
+    if lost:
+        raise ValueError(f"Expected the predictions of all runs to be there for `--bootstrap-ranks`, but {lost[0]} is not; leave it out")
     print(write_results(lines, out / "results", bootstraps=args.bootstraps, rank_predictions=predictions))

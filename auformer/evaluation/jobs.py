@@ -102,7 +102,8 @@ def _job(
     assert tuple(claim) == IDENTITY
     used = sorted({*run.train, *run.test.data})
     digest = None if checkpoint is None else file_sha256(resolve_checkpoint(checkpoint))
-    sources = {"init_sha256": digest, "test_subjects": run.test.subjects and list(run.test.subjects), "data_sha256": {name: digests[name] for name in used}}
+    subjects = None if run.test.subjects is None else list(run.test.subjects)
+    sources = {"init_sha256": digest, "test_subjects": subjects, "data_sha256": {name: digests[name] for name in used}}
     key = run_key({**claim, "config": plain, **sources})
     claim = {"key": key, **claim, "config_hash": run_key(plain), "config": plain, **sources}
     folder, train = folder_of(suite.out, claim), tuple(str(data[name].path) for name in run.train)

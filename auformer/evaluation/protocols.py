@@ -135,9 +135,9 @@ def _parts(data: DataSet, folds: int) -> list[Part]:
     if len(known.folds) < 2:
         raise ValueError(f"Expected at least two folds in {data.name}, but its column `fold` knows only {', '.join(known.folds)}")
     missing = [name for one in known.datasets for name in PUBLISHED_PARTS.get(dataset_id(one), {}) if name not in known.folds]
-    warnings = (f"{data.name}: the published folds {', '.join(missing)} are missing",) if missing else ()
-    warnings += (OURS.format(data.name),) if any(name.startswith("ours") for name in known.folds) else ()
-    return [(name, name, None, warnings, "") for name in known.folds]
+    told = [f"{data.name}: the published folds {', '.join(missing)} are missing"] if missing else []
+    told += [OURS.format(data.name)] if any(name.startswith("ours") for name in known.folds) else []
+    return [(name, name, None, tuple(told), "") for name in known.folds]
 
 
 def _four_folds(data: DataSet) -> list[Part]:

@@ -85,7 +85,8 @@ def test_leaks_are_refused_before_anything_starts(tmp_path: Path) -> None:
     rewrite(labs["one"].manifest, fold=["T1" if row == 0 else "T2" for row in range(len(frame))])
     with pytest.raises(ManifestError, match="1 are in `training` and in `test`: S000 of disfa"):
         jobs_of(suite_of(tmp_path, labs, WITHIN))
-    rewrite(labs["one"].manifest, fold=frame["fold"], file=["one.avi" if subject in ("S000", "S001") else "" for subject in frame["subject"]])
+    files = ["one.avi" if subject in ("S000", "S001") else "" for subject in frame["subject"]]
+    rewrite(labs["one"].manifest, fold=frame["fold"], file=files)
     with pytest.raises(ManifestError, match="the video of these is the same"):
         jobs_of(suite_of(tmp_path, labs, WITHIN))
 

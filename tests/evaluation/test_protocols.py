@@ -74,7 +74,8 @@ def test_without_the_column_folds_are_ours_by_subject() -> None:
     data = known("mine")
     runs = protocols.within(data, ONE)
     tested = [subject for run in runs for subject in run.test.subjects or ()]
-    assert data.facts is not None and sorted(tested) == list(data.facts.subjects) and [run.fold for run in runs] == ["ours1", "ours2", "ours3"]
+    assert data.facts is not None and sorted(tested) == list(data.facts.subjects)
+    assert [run.fold for run in runs] == ["ours1", "ours2", "ours3"]
     assert all("ours" in run.warnings[0] for run in runs)
     other = protocols.within(data, Common((("probe", "last"), ("auformer", "last")), (5, 6)))
     assert {run.test for run in other} == {run.test for run in runs}  # the same for every method and seed
@@ -158,6 +159,7 @@ def test_micro_refuses_stills_and_single_sets() -> None:
 
 
 def test_planning_needs_no_torch() -> None:
-    code = "import sys, auformer.evaluation.suite_file, auformer.evaluation.run_index, auformer.commands.benchmark; print('torch' in sys.modules)"
+    modules = "auformer.evaluation.suite_file, auformer.evaluation.run_index, auformer.commands.benchmark"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -13,8 +13,8 @@ from auformer.evaluation.run_index import append_line, check_claims, folder_of, 
 
 def line(**changes: Any) -> dict[str, Any]:
     plain = {
-        "key": "k", "protocol": "within", "name": "within", "data": "bp4d", "test": "bp4d", "method": "auformer", "fold": "P1", "subset": None,
-        "seed": 0, "select": "validation", "init": None, "config": {"fit": {"epochs": 3}}, "data_sha256": {"bp4d": "x"},
+        "key": "k", "protocol": "within", "name": "within", "data": "bp4d", "test": "bp4d", "method": "auformer", "fold": "P1",
+        "subset": None, "seed": 0, "select": "validation", "init": None, "config": {"fit": {"epochs": 3}}, "data_sha256": {"bp4d": "x"},
     }  # fmt: skip
     return {**plain, **changes}
 

@@ -83,6 +83,7 @@ def test_processes_take_turns(tmp_path: Path) -> None:
 
 
 def test_waiting_has_an_end(tmp_path: Path) -> None:
-    with waiting_lock(tmp_path / "lock"), pytest.raises(TimeoutError, match="delete it if that is gone"), waiting_lock(tmp_path / "lock", 0.1):
+    path = tmp_path / "lock"
+    with waiting_lock(path), pytest.raises(TimeoutError, match="delete it if that is gone"), waiting_lock(path, 0.1):
         pass
-    assert not (tmp_path / "lock").exists()
+    assert not path.exists()

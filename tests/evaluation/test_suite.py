@@ -16,7 +16,13 @@ SUITE = {
     "runs": [
         {"protocol": "within", "data": ["a", "b"], "methods": ["probe"], "seeds": 0},
         {"protocol": "cross", "train": "a", "test": "b", "set": {"model.lr": 0.5}, "select_on_test": True},
-        {"protocol": "micro", "name": "mine", "data": "a", "init": ["none", "x/adapter.safetensors", "macro=demo"], "set": {"select": "last"}},
+        {
+            "protocol": "micro",
+            "name": "mine",
+            "data": "a",
+            "init": ["none", "x/adapter.safetensors", "macro=demo"],
+            "set": {"select": "last"},
+        },
     ],
     "fast": {"seeds": 9, "data": {"b": {"synth": {"subjects": 2}}}},
 }
