@@ -54,10 +54,14 @@ def test_without_experts_the_block_loop_is_timms_to_the_bit(name: str, training:
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_tiny_patch16_224", "test_vit2", "test_vit3", "vit_auformer_demo_112", "vit_small_patch14_reg4_dinov2"]
-)
+    "name",
+    [
+        "vit_tiny_patch16_224", "test_vit2", "test_vit3", "vit_auformer_demo_112", "vit_small_patch14_reg4_dinov2",
+        "vit_small_patch16_dinov3", "eva02_tiny_patch14_224", "vit_small_patch16_rope_mixed_224",
+    ],
+)  # fmt: skip
 def test_timms_own_vits_to_the_bit(name: str) -> None:
-    size = {"vit_auformer_demo_112": None, "vit_small_patch14_reg4_dinov2": 28}.get(name, 32)
+    size = {"vit_auformer_demo_112": None}.get(name, 28 if "patch14" in name else 32)
     model = _shake(AUFormer(name, ["AU12"], img_size=size, expert_width=1)).eval()
     images = _images(model, 1)
     with torch.no_grad():
@@ -88,7 +92,7 @@ def test_experts_come_back_after_an_error_inside() -> None:
     assert torch.equal(model(_images(model)), before)
 
 
-@pytest.mark.parametrize("name", ["reg4", "clip", "drop", "stem", "gap"])
+@pytest.mark.parametrize("name", ["reg4", "clip", "drop", "stem", "gap", "dinov3", "eva02"])
 def test_hooks_on_every_sub_module_that_timm_calls_fire(name: str) -> None:
     model = _model(name)
     inside = [
@@ -117,7 +121,7 @@ def test_the_backbone_is_in_eval_mode_always(name: str) -> None:
     assert model.head.training and not any(module.training for module in model.backbone.modules())
 
 
-@pytest.mark.parametrize("name", ["token", "stem", "reg4"])
+@pytest.mark.parametrize("name", ["token", "stem", "reg4", "dinov3"])
 def test_a_step_trains_everything_but_the_frozen_weights(name: str) -> None:
     model = _model(name)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}

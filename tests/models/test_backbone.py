@@ -49,6 +49,7 @@ def test_a_map_pooling_head_is_removed() -> None:
         ("vit_base_patch16_xp_224", "ParallelScalingBlock"),
         ("vit_tests_post_norm", "ResPostBlock"),
         ("vit_tests_parallel", "ParallelScalingBlock"),
+        ("vit_tests_eva_post", "EvaBlockPostNorm"),
         ("vit_tests_no_norm", "neither `norm` nor `fc_norm`"),
     ],
 )

@@ -87,9 +87,13 @@ def test_trained_parameters_by_hand(kind: Any) -> None:
     assert set(state) | network.frozen_names() == set(network.state_dict())
 
 
-@pytest.mark.parametrize("name", ["token", "reg4", "gap_norm", "drop", "stem"])
+@pytest.mark.parametrize("name", ["token", "reg4", "gap_norm", "drop", "stem", *vits.ROTARY])
 @pytest.mark.parametrize("kind", ALL)
 def test_a_fresh_one_equals_the_plain_vit_where_the_method_says_so(kind: Any, name: str) -> None:
+    if kind is VPTDeep and name in vits.ROTARY:
+        with pytest.raises(ValueError, match="without rotary embedding"):
+            _network(kind, name)
+        return
     network = _network(kind, name)
     if kind is SSF:
         with torch.no_grad():
@@ -100,8 +104,10 @@ def test_a_fresh_one_equals_the_plain_vit_where_the_method_says_so(kind: Any, na
     assert difference == 0 if kind is not VPTDeep else difference > 1e-4
 
 
-@pytest.mark.parametrize("name", ["token", "stem", "diff"])
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in ALL for name in ("token", "stem", "diff", *vits.ROTARY) if kind is not VPTDeep or name not in vits.ROTARY],
+)
 def test_training_reaches_what_is_trained_and_not_a_bit_of_the_rest(kind: Any, name: str) -> None:
     network = _network(kind, name)
     assert network.training and not any(module.training for module in network.backbone.modules())
