@@ -23,7 +23,7 @@ from tests.helpers.runs import cli_words, write_workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITES = sorted((ROOT / "experiments").glob("suite-*.yaml"))
-CONFIGS = sorted(set((ROOT / "experiments").glob("*.yaml")) - set(SUITES))
+CONFIGS = sorted(set((ROOT / "experiments").glob("*.yaml")) - set(SUITES) - set((ROOT / "experiments").glob("ablations*.yaml")))
 SYNTHETIC = ROOT / "experiments" / "synthetic.yaml"
 
 

@@ -1,0 +1,103 @@
+"""The suites of rivals and ablations: how many runs, that each method builds what its name says, and what the script for a GPU calls."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from auformer import lit_rivals
+from auformer.evaluation.data_facts import DataSet
+from auformer.evaluation.run import Run
+from auformer.evaluation.suite import Suite
+from auformer.evaluation.suite_file import read_suite
+from auformer.lit import AUModule
+from auformer.models import AUFormer
+from auformer.training.method_config import resolve_config
+from tests.helpers import vits as vits  # registers tiny ViTs
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+RIVALS = {
+    "linear_probe": "LinearProbe", "full_finetuning": "FullFineTuning", "last_blocks": "LastBlocks", "bitfit": "BitFit", "lora": "LoRA",
+    "houlsby": "HoulsbyAdapter", "adaptformer": "AdaptFormer", "convpass": "Convpass", "vpt_deep": "VPTDeep", "ssf": "SSF",
+}  # fmt: skip
+PLAIN = {
+    "dilations": [1, 3, 5], "window": 3, "expert_width": 4, "experts_beside": "both", "carry": True, "shared_expert": False,
+    "blocks": "all", "pool": "avg", "expert_loss_weight": 1.0, "average_heads": False, "loss": "mdwa", "margin": 0.05,
+    "gamma_low": 1.0, "gamma_high": 2.0, "dice_weight": 1.0,
+}  # fmt: skip
+
+
+def _runs(suite: Suite) -> list[Run]:
+    return suite.runs({name: DataSet(name, source.manifest, None, source.synth is not None) for name, source in suite.data.items()})
+
+
+def _build(suite: Suite, method: str, entry: str) -> AUModule:
+    tiny = {"backbone": "vit_tests_token", "pretrained": False, "checkpoint_path": None, "img_size": 32}
+    config = resolve_config(suite.config_of(method, entry))
+    data: Any = SimpleNamespace(au_names=["AU1", "AU4"], au_weights=[1.0, 1.0])
+    return replace(config, model={**config.model, **tiny}).build(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("ablations", {"rates": 44, "rivals": 66, "clips": 16, "parts": 20, "losses": 12, "noise": 12, "sizes": 24}),
+        ("ablations-large", {"rivals": 110, "clips": 48, "parts": 60, "losses": 36, "noise": 36, "sizes": 96}),
+    ],
+)
+def test_numbers_of_runs(name: str, numbers: dict[str, int]) -> None:
+    runs = _runs(read_suite(FOLDER / f"{name}.yaml"))
+    assert Counter(run.name.partition("-")[0] for run in runs) == numbers
+    assert len({(run.name, run.text()) for run in runs}) == len(runs)
+
+
+def test_each_method_differs_from_auformer_as_its_name_says() -> None:
+    suite = read_suite(FOLDER / "ablations.yaml")
+    entries = {run.method: run.name for run in _runs(suite)}
+    assert set(entries) == set(suite.methods)
+    seen = {}
+    for method, entry in entries.items():
+        module = _build(suite, method, entry)
+        if method in RIVALS:
+            assert type(module) is getattr(lit_rivals, f"{RIVALS[method]}Module")
+            continue
+        assert type(module.network) is AUFormer
+        seen[method] = {name: module.hparams[name] for name, value in PLAIN.items() if module.hparams[name] != value}
+    assert seen.pop("auformer") == {} and all(seen.values()) and len({str(each) for each in seen.values()}) == len(seen)
+    assert seen["no_carry"] == {"carry": False} and seen["neither"] == {"dilations": [], "window": 0}
+    assert seen["bce"] == {"loss": "bce", "dice_weight": 0.0} and seen["exponent_2"] == {"gamma_low": 2.0}
+    assert seen["width_16"] == {"expert_width": 16} and seen["last_half"] == {"blocks": "last_half"}
+
+
+def test_people_are_in_one_data_set_only() -> None:
+    for name in ("ablations", "ablations-large"):
+        suite = read_suite(FOLDER / f"{name}.yaml")
+        ranges = sorted((each.synth["first-subject"], each.synth["subjects"]) for each in suite.data.values() if each.synth)
+        assert len(ranges) == 5 and all(first + number <= after for (first, number), (after, _) in pairwise(ranges))
+
+
+def test_the_short_form_has_a_run_of_each_kind() -> None:
+    runs = _runs(read_suite(FOLDER / "ablations.yaml", fast=True))
+    assert [run.method for run in runs] == ["linear_probe", "bitfit", "lora", "no_carry", "shared_expert", "wa", *["linear_probe"] * 2]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt", reason="a script for bash")
+def test_the_script_for_a_gpu_runs_both_suites(tmp_path: Path) -> None:
+    stand_in = tmp_path / "auformer"
+    stand_in.write_text('#!/bin/bash\necho "$@"\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    for words, tail in (([], "--jobs 8"), (["3", "--dry-run"], "--jobs 3 --dry-run")):
+        done = subprocess.run(
+            ["bash", str(FOLDER / "gpu_ablations.sh"), *words], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        assert done.stdout.splitlines() == [f"benchmark suite experiments/{name}.yaml {tail}" for name in ("ablations", "ablations-large")]
