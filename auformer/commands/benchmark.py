@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from auformer.evaluation.run import Run
     from auformer.evaluation.suite import Suite
 
-CONFIG = "NAME=FILE names the method; several FILEs are several methods"
+CONFIG = "NAME=FILE names the method; several FILEs are several methods (default: AUFormer on ViT-B)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _protocol(words: Any, name: str, text: str) -> argparse.ArgumentParser:
     """A word for one protocol."""
     parser = words.add_parser(name, help=text, description=text, allow_abbrev=False)
-    parser.add_argument("--config", nargs="+", required=True, metavar="FILE", help=f"YAML as `auformer fit` takes it; {CONFIG}")
+    parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help=f"YAML as `auformer fit` takes it; {CONFIG}")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings over those of the files: trainer.max_epochs=5")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="a run for each (default: the files' `seed_everything`, else 0)")
     parser.add_argument("--select-on-test", action="store_true", help="choose the epoch on the test part, as published code does: marked †")
@@ -182,7 +182,8 @@ class _Progress:
     def close(self) -> int:
         """Say what is missing; the exit code."""
         if self.elsewhere:
-            print(f"{len(self.elsewhere)} runs are left to another process; the same command again makes tables with them")
+            told = "the same command again makes tables with them; where a process of another host is gone, delete its run.lock"
+            print(f"{len(self.elsewhere)} runs are left to another process; {told}")
         if self.failed:
             raise ValueError(f"{len(self.failed)} of {self.total} runs failed:\n  " + "\n  ".join(self.failed))
         return 0

@@ -21,6 +21,7 @@ KEYS = {
     "micro": ("data", "split", "init"),
 }
 NO_INIT = (None, "", "none")
+DEFAULT = {"model": {"init_args": {"img_size": 224}}, "data": {"image_size": 224}}  # as experiments/base.yaml, all else by default
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Method:
-    """A configuration file of `auformer fit` and settings that replace its own, by dotted name."""
+    """A configuration file of `auformer fit` and settings that replace its own, by dotted name; without a file, AUFormer on ViT-B."""
 
-    config: Path
+    config: Path | None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def plain(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The configuration in plain values as in YAML, with further settings over it."""
-        return deep_merge(merged_config(self.config), nested({**self.settings, **(settings or {})}))
+        own = DEFAULT if self.config is None else merged_config(self.config)
+        return deep_merge(own, nested({**self.settings, **(settings or {})}))
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def method_words(words: Sequence[str]) -> dict[str, Method]:
     Raises:
         ValueError: Two have the same name.
     """
-    methods: dict[str, Method] = {}
+    methods: dict[str, Method] = {} if words else {"auformer": Method(None)}
     for word in words:
         name, equals, path = word.rpartition("=")
         method = Method(Path(path))

@@ -47,6 +47,8 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str], tmp_path: P
         assert main(["benchmark", *call.split(), "--config", config, "--dry-run", "--out", str(tmp_path / "out")]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == number and {line.split()[0] for line in lines} == {call.split()[0]}
+    assert main(["benchmark", "within", "--data", "disfa.csv", "--dry-run"]) == 0  # AUFormer by default
+    assert capsys.readouterr().out.splitlines()[0] == "within  disfa  fold D1  auformer  seed 0"
     assert not (tmp_path / "out").exists()
 
 

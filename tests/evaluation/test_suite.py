@@ -89,6 +89,8 @@ def test_methods_and_manifests_by_name(tmp_path: Path) -> None:
     write(tmp_path)
     config = str(tmp_path / "m.yaml")
     assert method_words([config, f"other={config}"]) == {"auformer": Method(Path(config)), "other": Method(Path(config))}
+    (default,) = method_words([]).values()
+    assert default.plain({"trainer.max_epochs": 3})["trainer"] == {"max_epochs": 3} and default.plain()["data"] == {"image_size": 224}
     with pytest.raises(ValueError, match="auformer again: write NAME="):
         method_words([config, config])
     assert list(sources([Path("x/bp4d.csv"), Path("lab/manifest.csv")])) == ["bp4d", "lab"]
