@@ -1,7 +1,7 @@
 """README.md does what it says: every shell command runs in the reduced form that `REDUCED` gives it, and the Python block runs as well.
 
 A command without an entry fails, and so does an entry that README.md no longer has. Commands run in the order of README.md in one empty
-folder, where `photo.jpg` is a photograph of a person in the public domain.
+folder, where `photo.jpg` is a photograph of a person in the public domain, and `talk.mp4` moves over it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 from auformer.cli import main
 from auformer.commands import demo
+from tests.helpers.trees.pictures import write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -54,6 +55,15 @@ REDUCED: dict[str, str] = {
     "auformer score runs/predictions.csv --by subject": "auformer score runs/predictions.csv --by subject",
     "auformer info demo": "auformer info demo",
     "auformer predict photo.jpg --out runs/photo": "auformer predict photo.jpg --out runs/photo",
+    "auformer predict talk.mp4 --out runs/talk --annotate --plot --report": (
+        "auformer predict talk.mp4 --out runs/talk --annotate --plot --report"
+    ),
+    "auformer predict talk.mp4 --out runs/openface --format openface --detect-every 5": (
+        "auformer predict talk.mp4 --out runs/openface --format openface --detect-every 5"
+    ),
+    "auformer compare runs/talk/predictions.csv runs/openface/talk.csv": (
+        "auformer compare runs/talk/predictions.csv runs/openface/talk.csv"
+    ),
     **{command: f"{command.replace('experiments/', 'ROOT/experiments/')} --dry-run" for command in LISTED},
 }
 
@@ -102,6 +112,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("reader")
     cv2.imwrite(str(path / "photo.jpg"), cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR))
+    write_video(path / "talk.mp4", [astronaut()[:240, 100 + k : 340 + k] for k in range(6)])
     return path
 
 
