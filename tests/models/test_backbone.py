@@ -191,6 +191,18 @@ def test_files_that_do_not_fit_are_refused(classifier: nn.Module, tmp_path: Path
             create_backbone("vit_tests_reg4", checkpoint_path=tmp_path / name)
 
 
+def test_a_local_file_of_timms_eva_class_loads_at_any_image_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    full = timm.create_model("eva02_tiny_patch14_224", num_classes=3)
+    save_file(full.state_dict(), tmp_path / "eva.safetensors")
+    vit = create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors", img_size=56)
+    assert vit.patch_embed.grid_size == (4, 4) and vit.native_pos_embed == (1, 257, 192)
+    own = vit.state_dict()
+    same = {name: tensor for name, tensor in full.state_dict().items() if not name.startswith(("head.", "pos_embed"))}
+    assert set(own) - set(same) == {"pos_embed"} and all(torch.equal(own[name], tensor) for name, tensor in same.items())
+    assert fingerprint(vit) == fingerprint(create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors"))
+
+
 # fingerprint -------------------------------------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from auformer.models import (
     LinearProbe,
     LoRA,
     VPTDeep,
+    export_detector,
     load_detector,
     save_adapter,
 )
@@ -123,7 +124,27 @@ def test_training_reaches_what_is_trained_and_not_a_bit_of_the_rest(kind: Any, n
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_adapter_file_and_run_checkpoint_bring_it_back(kind: Any, tmp_path: Path) -> None:
+def test_it_trains_under_autocast(kind: Any) -> None:
+    network = _shake(_network(kind, "reg4"), 0.02)
+    exact = network(_images(network))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(_images(network))
+    assert torch.allclose(logits.float(), exact, atol=0.1)
+    logits.float().square().sum().backward()
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in trained)
+
+
+@pytest.mark.parametrize("kind", [LoRA, SSF, Convpass])
+def test_it_leaves_as_a_program_of_torch(kind: Any, tmp_path: Path) -> None:
+    """Hooks and peft's layers go with it."""
+    network = _shake(_network(kind, "reg4")).eval()
+    program = torch.export.load(export_detector(network, tmp_path / "rival.pt2", kind="torch")).module()
+    assert torch.allclose(program(_images(network)), network.predict_probs(_images(network)), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_its_adapter_file_brings_it_back(kind: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(LinearProbe("vit_tests_reg4", ["AU1"]).backbone.state_dict(), tmp_path / "vit.safetensors")
     network = _shake(_network(kind, "reg4", checkpoint_path=tmp_path / "vit.safetensors")).eval()
