@@ -46,7 +46,7 @@ def agreement_plot(
         )
     for place, values in zip(places, np.column_stack([np.asarray(kappa, float), np.asarray(correlation, float)])[order], strict=True):
         if np.isnan(values).all():
-            axes.text(0.03, place, "undefined", va="center", size=SMALL, color=inks["quiet"])
+            axes.text(0.03, float(place), "undefined", va="center", size=SMALL, color=inks["quiet"])
     axes.set_yticks(places, [au_label(name) for name in names])
     low = min(-0.05, float(np.nanmin([*kappa, *correlation, 0.0])) - 0.05)
     axes.set(xlim=(low, 1.05), ylim=(len(names) - 0.4, -0.6), xlabel="0: no more than chance, 1: complete")

@@ -1,23 +1,16 @@
-"""`auformer predict` from videos to files: every output, every bad input, interruptions, shards, a camera."""
+"""`auformer predict` from videos to files: every output, every bad input, a camera."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import sys
-import time
+from functools import partial
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 
-import auformer.inference.pipeline as pipeline
 import auformer.models.detector as detector
-from auformer.cli import main
 from auformer.data.manifest import read_predictions
 from auformer.inference import AUPredictor
 from auformer.inference.readers import read_predictions as read_any
@@ -25,44 +18,25 @@ from auformer.inference.selection import Selection
 from auformer.inference.video import read_video, video_facts
 from auformer.models import load_detector
 from tests.helpers.browser import console, measure
-from tests.helpers.photos import AUS, face_picture, write_detector
+from tests.helpers.photos import AUS, face_picture
+from tests.helpers.predicting import files, make_checkpoint, make_clips, predict_with
 from tests.helpers.trees.pictures import write_picture, write_video
-from tests.helpers.videos import moving, scene, write_sound
+from tests.helpers.videos import moving, write_sound
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    write_detector(folder)
-    return folder
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """`talk.mp4` (12 frames, none in frames 4 and 5), `pair.mp4` (two faces cross), `empty_room.avi`."""
-    folder = tmp_path_factory.mktemp("clips")
-    write_video(folder / "talk.mp4", moving(12, without=[4, 5]), fps=10)
-    pair = [scene((30_001, 6 + 3 * k, 16), (30_002, 170 - 3 * k, 20), size=(288, 136)) for k in range(6)]
-    write_video(folder / "pair.mp4", pair, fps=10)
-    write_video(folder / "empty_room.avi", [scene()] * 4, fps=10)
-    return folder
+    return make_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture
 def predict(checkpoint):
-    def run(*words):
-        options = ("--checkpoint", checkpoint, "--backbone-checkpoint", checkpoint / "backbone.safetensors", "--device", "cpu")
-        return main(["predict", *map(str, (*words, *options))])
-
-    return run
-
-
-def files(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def same(a, b):
-    pd.testing.assert_frame_equal(a, b, rtol=0, atol=1e-5)
+    return partial(predict_with, checkpoint)
 
 
 class TestTables:
@@ -250,80 +224,3 @@ def test_a_camera_writes_rows_as_they_come(clips, predict, tmp_path, monkeypatch
     monkeypatch.setattr(live, "LiveTable", Interrupted)
     assert predict("camera:0", "--out", tmp_path / "b") == 0
     assert lines == [2, 3] and len(read_predictions(tmp_path / "b" / "predictions.csv")) == 2
-
-
-class TestInterrupted:
-    def test_a_recording_goes_on_in_its_middle(self, clips, predict, tmp_path, monkeypatch):
-        """Killed after nine of twelve frames, with following between detections and smoothing over time; not one frame is done twice."""
-        monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
-        words = (clips / "talk.mp4", "--batch-size", 1, "--detect-every", 2, "--smooth", 0.3, "--out")
-        assert predict(*words, tmp_path / "clean") == 0
-        real, seen = AUPredictor.predict_proba, []
-
-        def dying(self, crops):
-            seen.append(len(crops))
-            if len(seen) == 10:
-                raise KeyboardInterrupt
-            return real(self, crops)
-
-        monkeypatch.setattr(AUPredictor, "predict_proba", dying)
-        assert predict(*words, tmp_path / "out") == 130 and files(tmp_path / "out") == [".predict"]
-        before = len(seen)
-        assert predict(*words, tmp_path / "out") == 0 and len(seen) - before <= 6
-        same(read_predictions(tmp_path / "out" / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
-        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
-
-    def test_other_settings_start_anew(self, clips, predict, tmp_path, monkeypatch):
-        monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
-        real = AUPredictor.predict_proba
-        monkeypatch.setattr(AUPredictor, "predict_proba", lambda self, crops: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert predict(clips / "talk.mp4", "--out", tmp_path / "out") == 130
-        monkeypatch.setattr(AUPredictor, "predict_proba", real)
-        assert predict(clips / "talk.mp4", "--out", tmp_path / "out", "--every", 3) == 0
-        assert read_predictions(tmp_path / "out" / "predictions.csv")["frame"].tolist() == [0, 3, 6, 9]
-        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
-
-
-def _job(words, wait):
-    """One job of an array, as a process of its own; a slow one can be killed in the middle."""
-    if wait:
-        real = AUPredictor.predict_proba
-        AUPredictor.predict_proba = lambda self, crops: (time.sleep(0.4), real(self, crops))[1]
-    sys.exit(main(words))
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="jobs share the loaded packages by fork")
-def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_path, capsys):
-    folder = tmp_path / "videos"
-    for k in range(6):
-        (folder / f"s{k % 2}").mkdir(parents=True, exist_ok=True)
-        shutil.copy(clips / "talk.mp4", folder / f"s{k % 2}" / f"v{k}.mp4")
-    options = [
-        "--checkpoint",
-        str(checkpoint),
-        "--backbone-checkpoint",
-        str(checkpoint / "backbone.safetensors"),
-        "--device",
-        "cpu",
-        "--every",
-        "4",
-    ]
-    words = ["predict", str(folder), *options, "--out"]
-    assert main([*words, str(tmp_path / "clean")]) == 0
-    fork, out = multiprocessing.get_context("fork"), tmp_path / "out"
-    jobs = [fork.Process(target=_job, args=([*words, str(out), "--shard", f"{k}/3"], k == 1)) for k in (1, 2, 3)]
-    for job in jobs:
-        job.start()
-    deadline = time.monotonic() + 60
-    while not list(out.glob(".predict/*/rows.csv")) and time.monotonic() < deadline and jobs[0].is_alive():
-        time.sleep(0.02)
-    os.kill(jobs[0].pid, signal.SIGKILL)
-    for job in jobs:
-        job.join()
-    assert [job.exitcode for job in jobs] == [-signal.SIGKILL, 0, 0]
-    assert main(["predict", "--merge", str(out)]) == 1 and "are missing" in capsys.readouterr().err
-    assert main([*words, str(out), "--shard", "1/3"]) == 0
-    assert main(["predict", "--merge", str(out), "--overwrite"]) == 0 and "6 of 6 sources" in capsys.readouterr().out
-    same(read_predictions(out / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
-    assert len([name for name in files(out) if name.endswith(".csv")]) == 7 and ".predict" not in files(out)
-    assert main(["predict", "--merge", str(tmp_path / "clean"), "--overwrite"]) == 1 and "but found none" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""`auformer predict` that is killed, goes on, and is divided over several jobs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from functools import partial
+
+import pytest
+
+import auformer.inference.pipeline as pipeline
+from auformer.cli import main
+from auformer.data.manifest import read_predictions
+from auformer.inference import AUPredictor
+from tests.helpers.predicting import files, make_checkpoint, make_clips, options, predict_with, same
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return make_clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture
+def predict(checkpoint):
+    return partial(predict_with, checkpoint)
+
+
+class TestInterrupted:
+    def test_a_recording_goes_on_in_its_middle(self, clips, predict, tmp_path, monkeypatch):
+        """Killed after nine of twelve frames, with following between detections and smoothing over time; not one frame is done twice."""
+        monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
+        words = (clips / "talk.mp4", "--batch-size", 1, "--detect-every", 2, "--smooth", 0.3, "--out")
+        assert predict(*words, tmp_path / "clean") == 0
+        real, seen = AUPredictor.predict_proba, []
+
+        def dying(self, crops):
+            seen.append(len(crops))
+            if len(seen) == 10:
+                raise KeyboardInterrupt
+            return real(self, crops)
+
+        monkeypatch.setattr(AUPredictor, "predict_proba", dying)
+        assert predict(*words, tmp_path / "out") == 130 and files(tmp_path / "out") == [".predict"]
+        before = len(seen)
+        assert predict(*words, tmp_path / "out") == 0 and len(seen) - before <= 6
+        same(read_predictions(tmp_path / "out" / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
+        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
+
+    def test_other_settings_start_anew(self, clips, predict, tmp_path, monkeypatch):
+        monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
+        real = AUPredictor.predict_proba
+        monkeypatch.setattr(AUPredictor, "predict_proba", lambda self, crops: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert predict(clips / "talk.mp4", "--out", tmp_path / "out") == 130
+        monkeypatch.setattr(AUPredictor, "predict_proba", real)
+        assert predict(clips / "talk.mp4", "--out", tmp_path / "out", "--every", 3) == 0
+        assert read_predictions(tmp_path / "out" / "predictions.csv")["frame"].tolist() == [0, 3, 6, 9]
+        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
+
+
+def _job(words, wait):
+    """One job of an array, as a process of its own; a slow one can be killed in the middle."""
+    if wait:
+        real = AUPredictor.predict_proba
+        AUPredictor.predict_proba = lambda self, crops: (time.sleep(0.4), real(self, crops))[1]
+    sys.exit(main(words))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="jobs share the loaded packages by fork")
+def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_path, capsys):
+    folder = tmp_path / "videos"
+    for k in range(6):
+        (folder / f"s{k % 2}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(clips / "talk.mp4", folder / f"s{k % 2}" / f"v{k}.mp4")
+    words = ["predict", str(folder), *options(checkpoint), "--every", "4", "--out"]
+    assert main([*words, str(tmp_path / "clean")]) == 0
+    fork, out = multiprocessing.get_context("fork"), tmp_path / "out"
+    jobs = [fork.Process(target=_job, args=([*words, str(out), "--shard", f"{k}/3"], k == 1)) for k in (1, 2, 3)]
+    for job in jobs:
+        job.start()
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".predict/*/rows.csv")) and time.monotonic() < deadline and jobs[0].is_alive():
+        time.sleep(0.02)
+    os.kill(jobs[0].pid, signal.SIGKILL)
+    for job in jobs:
+        job.join()
+    assert [job.exitcode for job in jobs] == [-signal.SIGKILL, 0, 0]
+    assert main(["predict", "--merge", str(out)]) == 1 and "are missing" in capsys.readouterr().err
+    assert main([*words, str(out), "--shard", "1/3"]) == 0
+    assert main(["predict", "--merge", str(out), "--overwrite"]) == 0 and "6 of 6 sources" in capsys.readouterr().out
+    same(read_predictions(out / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
+    assert len([name for name in files(out) if name.endswith(".csv")]) == 7 and ".predict" not in files(out)
+    assert main(["predict", "--merge", str(tmp_path / "clean"), "--overwrite"]) == 1 and "but found none" in capsys.readouterr().err
