@@ -58,6 +58,7 @@ class _LocalAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients of query, key and value, neighbour by neighbour."""
         query, key, value = ctx.saved_tensors
         window, grid, half = ctx.window, (query.shape[1], query.shape[2]), ctx.window // 2
         weights = _weights(query, key, window)
