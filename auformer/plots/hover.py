@@ -69,10 +69,7 @@ def hover_timeline(
         f'<text class="q" x="{place(time)}" y="{bottom + 14}" text-anchor="middle">{time:.4g}{unit}</text>'
         for time in np.linspace(edges[0], edges[-1], 6)
     ]
-    for column in range(len(strip)):
-        a, b = place(edges[column]), place(edges[column + 1])
-        said = html.escape(_moment(edges[column], strip[column], names, events, unit, edges[column + 1]))
-        parts.append(f'<rect class="m" x="{a}" y="{top}" width="{round(b - a, 1)}" height="{bottom - top}"><title>{said}</title></rect>')
+    parts += _moments(edges, strip, names, events, unit, place, (top, bottom - top))
     drawing = f"<style>{_STYLE}</style>{''.join(parts)}"
     size = f"0 0 {_LEFT + _WIDTH + 24} {bottom + 22}"
     svg = f'<svg class="tl" viewBox="{size}" role="img" aria-label="{html.escape(label)}">{drawing}</svg>'
@@ -104,6 +101,24 @@ def _pictures(pictures: Sequence[tuple[float, bytes]], place: Callable[[float], 
             f'<image x="{x:.1f}" y="14" width="{width:.1f}" height="{_THUMB}" href="data:image/jpeg;base64,{uri}"/>'
             f'<text class="q" x="{x + width / 2:.1f}" y="10" text-anchor="middle">{said}</text>'
         )
+    return parts
+
+
+def _moments(
+    edges: np.ndarray,
+    strip: np.ndarray,
+    names: Sequence[str],
+    events: Mapping[str, Sequence[Event]],
+    unit: str,
+    place: Callable[[float], float],
+    span: tuple[int, int],
+) -> list[str]:
+    """An invisible column per moment, over `span` (top and height), that says what it holds."""
+    parts, (top, height) = [], span
+    for (begin, end), values in zip(itertools.pairwise(edges), strip, strict=True):
+        said = html.escape(_moment(begin, values, names, events, unit, end))
+        width = round(place(end) - place(begin), 1)
+        parts.append(f'<rect class="m" x="{place(begin)}" y="{top}" width="{width}" height="{height}"><title>{said}</title></rect>')
     return parts
 
 
