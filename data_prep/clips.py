@@ -81,17 +81,11 @@ def read_clips(
     texts = [parse_aus(cell_text(value), keep_marked=keep_marked) for value in sheet[AU]]
     labels = label_columns(texts, au_names)
     there = _report_absent(root, sheet, clips, findings)
+    twice = _named_twice(sheet, clips, findings)
     indexed: dict[Path, dict[int, Path]] = {}
-    seen: dict[tuple[str, str], int] = {}
     tables = []
     for position, (row, clip) in enumerate(zip(sheet.index, clips, strict=True)):
-        first = seen.setdefault((clip.subject, clip.name), row)
-        if first != row:
-            findings.note(
-                "clip named twice", place(sheet, row), f"{clip.subject} {clip.name} is in {place(sheet, first)} too; that one is taken"
-            )
-            continue
-        if clip not in there or clip.folder is None:
+        if position in twice or clip not in there or clip.folder is None:
             continue
         if clip.folder not in indexed:
             indexed[clip.folder] = index_frames(clip.folder)
@@ -107,6 +101,19 @@ def read_clips(
     rows = pd.concat(tables, ignore_index=True)
     rows = pd.concat([rows, labels.iloc[rows.pop("position")].reset_index(drop=True)], axis=1)
     return rows.sort_values(["subject", "sequence", "frame"], ignore_index=True)
+
+
+def _named_twice(sheet: pd.DataFrame, clips: Sequence[Clip], findings: Findings) -> set[int]:
+    """Positions of rows whose clip another row before them has; they are noted."""
+    seen: dict[tuple[str, str], int] = {}
+    twice = set()
+    for position, (row, clip) in enumerate(zip(sheet.index, clips, strict=True)):
+        first = seen.setdefault((clip.subject, clip.name), row)
+        if first != row:
+            said = f"{clip.subject} {clip.name} is in {place(sheet, first)} too; that one is taken"
+            findings.note("clip named twice", place(sheet, row), said)
+            twice.add(position)
+    return twice
 
 
 def _frames(root: Path, clip: Clip, span: Span, position: int) -> pd.DataFrame:

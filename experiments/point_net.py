@@ -125,13 +125,9 @@ def write_onnx(net: PointNet, path: Path, producer: str) -> None:
     x = convolve("head", x, net.head.weight.detach().numpy(), net.head.bias.detach().numpy(), 1)
     x = node("Reshape", [x, constant("flat", np.array([1, POINTS, MAP * MAP]))], "rows")
     node("MatMul", [node("Softmax", [x], "share", axis=2), constant("cells", cells())], "points")
-    graph = helper.make_graph(
-        nodes,
-        "points",
-        [helper.make_tensor_value_info("crop", TensorProto.FLOAT, [1, 1, INPUT, INPUT])],
-        [helper.make_tensor_value_info("points", TensorProto.FLOAT, [1, POINTS, 2])],
-        constants,
-    )
+    sides = [("crop", [1, 1, INPUT, INPUT]), ("points", [1, POINTS, 2])]
+    taken, given = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in sides)
+    graph = helper.make_graph(nodes, "points", [taken], [given], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=producer, ir_version=8)
     onnx.checker.check_model(model)
     with atomic_path(path) as temporary:

@@ -6,7 +6,7 @@ Rates come in as 0 to 1 and are shown times 100, as the field does and as the ta
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +83,19 @@ def f1_bars(
     if floor is not None:
         half = len(scores) * BAR / 2 + 0.03
         axes.vlines(marks, centres - half, centres + half, color=THEMES[theme]["ink"], linewidth=2.0, label=FLOOR)
-    axes.axhline((centres[-2] + centres[-1]) / 2, color=THEMES[theme]["quiet"], linewidth=0.8)
-    axes.set_yticks(centres, [*(au_label(name) for name in names), MEAN])
-    axes.get_yticklabels()[-1].set_fontweight("bold")
-    axes.set(xlim=(0, 100), ylim=(centres[-1] + pitch / 2 + 0.05, centres[0] - pitch / 2), xlabel="F1 x 100, at a probability of 0.5")
+    _label_groups(axes, centres, pitch, names, theme=theme)
     _floor_last_legend(figure, axes, theme=theme)
     add_title(figure, title, theme=theme)
     add_footnote(figure, footnote, theme=theme)
     return figure
+
+
+def _label_groups(axes: Axes, centres: np.ndarray, pitch: float, names: Sequence[str], *, theme: str) -> None:
+    """Name the groups of bars, the mean in bold below a line."""
+    axes.axhline((centres[-2] + centres[-1]) / 2, color=THEMES[theme]["quiet"], linewidth=0.8)
+    axes.set_yticks(centres, [*(au_label(name) for name in names), MEAN])
+    axes.get_yticklabels()[-1].set_fontweight("bold")
+    axes.set(xlim=(0, 100), ylim=(centres[-1] + pitch / 2 + 0.05, centres[0] - pitch / 2), xlabel="F1 x 100, at a probability of 0.5")
 
 
 def _shared_names(scores: Mapping[str, Mapping[str, float | None]], floor: Mapping[str, float | None] | None) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from auformer.plots.style import FONT_SIZE, MARKERS, SERIES, SMALL, THEMES, add_footnote, add_title, dress_axes, new_figure
@@ -50,15 +51,10 @@ def training_size_curves(
     dress_axes(axes, theme=theme, grid="y")
     for row, (label, points) in enumerate(scores.items()):
         shift = (row - (len(scores) - 1) / 2) * DODGE
-        places = np.array([list(sizes).index(size) for size in points]) + shift
+        places = np.array([list(sizes).index(size) for size in points])
         order = np.argsort(places)
         table = 100 * np.array(list(points.values()), dtype=float).reshape(-1, 3)[order]
-        colour = SERIES[theme][row % 6]
-        axes.plot(places[order], table[:, 0], marker=MARKERS[row % 6], markersize=6, linewidth=1.6, label=label, color=colour)
-        axes.vlines(places[order], table[:, 1], table[:, 2], linewidth=1.2, color=colour)
-        last = table[-1, 0] if len(table) else math.nan
-        if not math.isnan(last):
-            axes.annotate(f"{last:.1f}", (places[order][-1], last), (7, -3), textcoords="offset points", size=SMALL, color=inks["ink"])
+        _draw_curve(axes, places[order] + shift, table, row, label, theme=theme)
     if floor is not None:
         axes.axhline(100 * floor, color=inks["ink"], linewidth=1.2, linestyle=(0, (4, 3)), label="Always positive (floor)")
     axes.set_xticks(range(len(sizes)), list(sizes))
@@ -67,3 +63,14 @@ def training_size_curves(
     add_title(figure, title, theme=theme)
     add_footnote(figure, footnote, theme=theme)
     return figure
+
+
+def _draw_curve(axes: Axes, places: np.ndarray, table: np.ndarray, row: int, label: str, *, theme: str) -> None:
+    """Draw one method's points (n, 3) with their intervals, and write the last value beside it."""
+    colour = SERIES[theme][row % 6]
+    axes.plot(places, table[:, 0], marker=MARKERS[row % 6], markersize=6, linewidth=1.6, label=label, color=colour)
+    axes.vlines(places, table[:, 1], table[:, 2], linewidth=1.2, color=colour)
+    last = table[-1, 0] if len(table) else math.nan
+    if not math.isnan(last):
+        ink = THEMES[theme]["ink"]
+        axes.annotate(f"{last:.1f}", (places[-1], last), (7, -3), textcoords="offset points", size=SMALL, color=ink)
