@@ -106,7 +106,7 @@ def prepare(
         return Prepared(labels.release, labels.manifest, labels.findings, None, 0)
     labels.findings.require_complete(partial)
     settings = Settings(str(root), str(out), recipe, size, border)
-    return _fill(labels, settings, make_detector(detector), workers, parquet, progress)
+    return _fill(labels, settings, make_detector(detector, largest=True), workers, parquet, progress)
 
 
 def _check(workers: int, recipe: str, size: int, border: str) -> None:

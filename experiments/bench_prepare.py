@@ -127,7 +127,7 @@ def run_once(root: Path, out: Path, workers: int, detector: str) -> dict[str, An
 def stages(video: Path, frames: int) -> dict[str, float]:
     """Processor milliseconds a frame of each stage alone, in this process and on one thread."""
     spent = dict.fromkeys(("decode", "detect", "align", "write"), 0.0)
-    detector = make_detector("cascade")
+    detector = make_detector("cascade", largest=True)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer evaluate`."""
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, .onnx file, demo, or hf://owner/name")
+    add(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="adapter file, .ckpt, folder with adapter.safetensors, .onnx file, demo, or hf://owner/name",
+    )
     add("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet manifest of faces")
     add("--out", required=True, type=Path, metavar="FILE", help="predictions file, .csv or .parquet; its JSON side file lies beside it")
     add("--aus", nargs="+", metavar="LIST", help="AUs to predict: bp4d, disfa, all, another set's name, or AU1,AU12,... (default: all)")

@@ -21,7 +21,9 @@ DEMO_NOTE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer info`."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

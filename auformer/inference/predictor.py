@@ -81,7 +81,7 @@ class AUPredictor:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.batch_size, self.precision, self.faces, self.detect_every, self.smooth = batch_size, precision, faces, detect_every, smooth
-        self.detector = make_detector(detector) if isinstance(detector, str) else detector
+        self.detector = make_detector(detector, largest=faces == 1) if isinstance(detector, str) else detector
         self.au_names = tuple(network.au_names)
         self.thresholds = _thresholds(network, thresholds)
         self.clock = Clock()

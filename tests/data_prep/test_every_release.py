@@ -62,7 +62,7 @@ def test_the_list_is_complete() -> None:
 def test_from_release_to_verified_manifest(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "make_detector", lambda spec: EverywhereDetector())
+    monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: EverywhereDetector())
     root, out = tmp_path / "Release é 1", tmp_path / "out"
     root.mkdir()
     TREES[name](root)

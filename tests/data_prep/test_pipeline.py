@@ -29,7 +29,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fast detector, but for the tests that ask for the default one."""
     if "default_detector" not in request.fixturenames:
-        monkeypatch.setattr(pipeline, "make_detector", lambda spec: TinyDetector())
+        monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (pipeline, readers):
         monkeypatch.setattr(module, "load", lambda name: TinyReader())
-    monkeypatch.setattr(pipeline, "make_detector", lambda spec: TinyDetector())
+    monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
 
 
 SUMMARY = """\

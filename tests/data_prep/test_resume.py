@@ -30,7 +30,7 @@ from tests.helpers.trees.tiny import TinyDetector, TinyReader
 if __name__ == "__main__":
     units.UNIT_ROWS = 2
     pipeline.load = lambda name: TinyReader()
-    pipeline.make_detector = lambda spec: TinyDetector()
+    pipeline.make_detector = lambda spec, largest: TinyDetector()
     pipeline.prepare("tiny", sys.argv[1], sys.argv[2], workers=int(sys.argv[3]), size=64)
 """
 
@@ -43,7 +43,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def use_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the pipeline read the made-up release with a fast detector."""
     monkeypatch.setattr(pipeline, "load", lambda name: TinyReader())
-    monkeypatch.setattr(pipeline, "make_detector", lambda spec: TinyDetector())
+    monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 
 import auformer.faces.cascade as cascade
 from auformer.errors import FaceNotFoundError, MissingExtraError
-from auformer.faces import align, detect, require_faces
+from auformer.faces import align, detect, make_detector, require_faces
 from auformer.synthetic import Identity, Renderer
 
 SIZE = 160
@@ -122,9 +122,9 @@ class TestCascade:
         looks = []
         real = cascade._look
 
-        def look(classifier, gray, smallest):
+        def look(gray, smallest):
             looks.append(gray)
-            return real(classifier, gray, smallest) if len(looks) > 1 else (np.zeros((0, 4)), np.zeros(0))
+            return real(gray, smallest) if len(looks) > 1 else (np.zeros((0, 4)), np.zeros(0))
 
         monkeypatch.setattr(cascade, "_look", look)
         assert len(detect(portrait[0])) == 1 and len(looks) == 2
@@ -132,6 +132,32 @@ class TestCascade:
         dot[20:22, 20:22] = 255
         dark = cascade._without_highlights(dot)
         assert dark.max() <= 121 and (dark[:10] == 120).all()
+
+
+class TestTheLargestFaceOnly:
+    """What `make_detector(..., largest=True)` may leave out, and what not."""
+
+    @pytest.fixture
+    def canvas(self, portrait):
+        canvas = plain(768, 1024)
+        place(canvas, portrait[0], 700, 40, 110)
+        return canvas
+
+    def test_the_largest_is_the_same(self, canvas, portrait):
+        place(canvas, portrait[0], 60, 200, 420)
+        quick, every = make_detector("cascade", largest=True)(canvas), detect(canvas)
+        assert len(every) == 2 and len(quick) == 1
+        distance = np.hypot(*(every[0].points[1] - every[0].points[0]))
+        assert np.hypot(*(quick[0].points - every[0].points).T).max() < 0.02 * distance
+
+    def test_a_small_one_where_there_is_no_large_one(self, canvas):
+        (quick,), (every,) = make_detector("cascade", largest=True)(canvas), detect(canvas)
+        assert quick.box == every.box and np.array_equal(quick.points, every.points)
+
+    def test_small_ones_are_not_searched_where_there_is_a_large_one(self, canvas, portrait, monkeypatch):
+        place(canvas, portrait[0], 60, 200, 420)
+        monkeypatch.setattr(cascade, "find_boxes", lambda *_: pytest.fail("small faces were searched"))
+        assert len(make_detector("cascade", largest=True)(canvas)) == 1
 
 
 class TestBadInput:
