@@ -54,6 +54,10 @@ REDUCED: dict[str, str] = {
     ),
     "auformer score runs/predictions.csv --by subject": "auformer score runs/predictions.csv --by subject",
     "auformer info demo": "auformer info demo",
+    "auformer export demo --out runs/detector.onnx": "auformer export demo --format torch --out runs/detector.pt2",  # the faster of the two
+    "auformer prepare --list": "auformer prepare --list",
+    "auformer prepare disfa --root disfa --out disfa-crops --dry-run": "auformer prepare disfa --help",  # nobody may pass the data on
+    "auformer verify data/synth-b/manifest.csv": "auformer verify data/synth-b/manifest.csv",
     "auformer predict photo.jpg --out runs/photo": "auformer predict photo.jpg --out runs/photo",
     "auformer predict talk.mp4 --out runs/talk --annotate --plot --report": (
         "auformer predict talk.mp4 --out runs/talk --annotate --plot --report"

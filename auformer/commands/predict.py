@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("sources", nargs="*", metavar="SOURCE", help="images, videos, folders, patterns, lists, numbered pictures, camera:0")
     add("--out", type=Path, metavar="DIR", help="folder for the outputs (needed unless --merge)")
-    add(
-        "--checkpoint", default="demo", metavar="CKPT", help="adapter file, .ckpt, folder, demo, hf://owner/name[@revision] (default: demo)"
-    )
+    add("--checkpoint", default="demo", metavar="CKPT", help="adapter file, .ckpt, folder, .onnx, demo, hf://owner/name (default: demo)")
     add("--format", choices=("native", "openface", "pyfeat"), default="native", help="columns of the table (default: native)")
     table = parser.add_mutually_exclusive_group()
     table.add_argument("--csv", dest="suffix", action="store_const", const=".csv", default=".csv", help="native table as CSV (default)")
@@ -108,11 +106,11 @@ def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
     from auformer.evaluation.provenance import file_sha256
     from auformer.inference import AUPredictor
     from auformer.inference.options import parse_faces, read_thresholds
-    from auformer.models.detector import DEMO_DETECTOR, load_detector, resolve_checkpoint
+    from auformer.models.detector import DEMO_DETECTOR, open_detector, resolve_checkpoint
 
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)
-    network = load_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
+    network = open_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
     predictor = AUPredictor(
         network,
         device=device,

@@ -22,7 +22,7 @@ from auformer.inference.selection import Selection
 from auformer.inference.smoothing import ProbSmoother
 from auformer.inference.sources import Source, find_sources
 from auformer.inference.tables import predictions_table
-from auformer.models import AUNetwork, load_detector
+from auformer.models import AUNetwork, OnnxDetector, open_detector
 
 DEFAULT_RECIPE = "eyes"  # for checkpoints that do not say by which recipe their training images were cropped
 DECIMALS = 7  # of probabilities, as `auformer evaluate` writes them
@@ -33,7 +33,7 @@ class AUPredictor:
     """Find the faces of photos and videos, align them as the network's training images were, and predict their action units.
 
     Args:
-        network: a network in eval mode, as `load_detector` gives it; it is moved to `device`.
+        network: a network in eval mode, as `open_detector` gives it; it is moved to `device`.
         device: where to compute.
         batch_size: faces per batch; the result does not depend on it (beyond rounding).
         detector: how faces are found: a spec of `auformer.faces.make_detector`, or what that gives.
@@ -56,7 +56,7 @@ class AUPredictor:
 
     def __init__(
         self,
-        network: AUNetwork,
+        network: AUNetwork | OnnxDetector,
         *,
         device: str | torch.device = "cpu",
         batch_size: int = 16,
@@ -90,7 +90,7 @@ class AUPredictor:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any) -> AUPredictor:
-        """A predictor from anything that `load_detector` takes: an adapter file, a folder, a `.ckpt`, `demo`, `hf://owner/name`.
+        """A predictor from anything that `open_detector` takes: an adapter file, folder, `.ckpt`, `.onnx`, `demo`, `hf://owner/name`.
 
         Args:
             checkpoint: what to load.
@@ -100,7 +100,7 @@ class AUPredictor:
         Raises:
             CheckpointError: if the checkpoint is missing, damaged or not ours.
         """
-        return cls(load_detector(checkpoint, device=device), device=device, **options)
+        return cls(open_detector(checkpoint, device=device), device=device, **options)
 
     def predict_proba(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities of aligned faces.
@@ -203,7 +203,7 @@ class AUPredictor:
         return probs >= self.thresholds
 
 
-def _thresholds(network: AUNetwork, given: Mapping[str, float] | None) -> np.ndarray:
+def _thresholds(network: AUNetwork | OnnxDetector, given: Mapping[str, float] | None) -> np.ndarray:
     """(N,) the network's thresholds, replaced where others are given.
 
     Raises:

@@ -130,7 +130,7 @@ class TestCheckpoints:
         import auformer.inference.predictor as module
 
         asked = []
-        monkeypatch.setattr(module, "load_detector", lambda path, device: asked.append((path, device)) or network)
+        monkeypatch.setattr(module, "open_detector", lambda path, device: asked.append((path, device)) or network)
         predictor = AUPredictor.from_checkpoint(checkpoint, batch_size=3)
         assert asked == [(checkpoint, "cpu")] and predictor.batch_size == 3 and predictor.network is network
 
