@@ -42,12 +42,12 @@ def summary_lines(recorder: Recorder, tables: Sequence[Path]) -> list[str]:
     counts = recorder.counts()
     photos = sum(source.kind == "photo" for source in recorder.sources)
     frames = sum(counts["pictures"].values()) - photos
-    what = ", ".join(f"{number:,} {name}" for number, name in ((photos, "photos"), (frames, "frames")) if number)
+    what = ", ".join(_count(number, name) for number, name in ((photos, "photo"), (frames, "frame")) if number)
     shown = f"{tables[0]} and its side file" if len(tables) == 1 else f"{len(tables)} tables and their side files in {recorder.plan.out}"
-    lines = [f"wrote {shown}: {what}, {sum(counts['points_source'].values()):,} faces"]
+    lines = [f"wrote {shown}: {what}, {_count(sum(counts['points_source'].values()), 'face')}"]
     for status, words in (("no_face", "without a face"), ("unreadable", "unreadable")):
         if counts["pictures"].get(status):
-            lines.append(f"{counts['pictures'][status]:,} pictures {words}: their rows are empty")
+            lines.append(f"{_count(counts['pictures'][status], 'picture')} {words}: empty rows")
     if recorder.encoder == "mpeg4":
         lines.append("annotated videos are MPEG-4 Part 2, which browsers do not play: this FFmpeg has no H.264 encoder")
     seconds = recorder.predictor.clock.seconds
@@ -55,3 +55,12 @@ def summary_lines(recorder: Recorder, tables: Sequence[Path]) -> list[str]:
         shares = ", ".join(f"{name} {100 * value / sum(seconds.values()):.0f} %" for name, value in seconds.items())
         lines.append(f"work of the threads: {shares}")
     return lines
+
+
+def _count(number: int, name: str) -> str:
+    """A number of things.
+
+    >>> _count(1, "face"), _count(1200, "face")
+    ('1 face', '1,200 faces')
+    """
+    return f"{number:,} {name}{'' if number == 1 else 's'}"

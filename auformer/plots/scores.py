@@ -68,21 +68,19 @@ def f1_bars(
     names = _shared_names(scores, floor)
     table = {label: _with_mean(values, names) for label, values in scores.items()}
     pitch = len(scores) * BAR + GAP
-    centres = np.arange(len(names) + 1) * pitch
-    centres[-1] += GAP  # the mean stands a little apart
+    centres = np.append(np.arange(len(names)), len(names) + GAP / pitch) * pitch  # the mean stands a little apart
     figure = new_figure(centres[-1] + pitch + 1.0 + 0.3 * bool(title) + 0.4 * bool(footnote), theme=theme)
     axes = figure.subplots()
     dress_axes(axes, theme=theme)
     marks = np.full(len(centres), math.nan) if floor is None else _with_mean(floor, names)
     for row, (label, row_values) in enumerate(table.items()):
-        offset = (row - (len(scores) - 1) / 2) * BAR
-        colour = SERIES[theme][row % 6]
+        places = centres + (row - (len(scores) - 1) / 2) * BAR
         ends = _interval_ends((intervals or {}).get(label, {}), names)
-        style = {"mark": marks[-1], "colour": colour, "hatched": label in hatched, "theme": theme}
-        _draw_bars(axes, centres + offset, row_values, label, ends, **style)
+        style = {"mark": marks[-1], "colour": SERIES[theme][row % 6], "hatched": label in hatched, "theme": theme}
+        _draw_bars(axes, places, row_values, label, ends, **style)
     if floor is not None:
-        half = len(scores) * BAR / 2 + 0.03
-        axes.vlines(marks, centres - half, centres + half, color=THEMES[theme]["ink"], linewidth=2.0, label=FLOOR)
+        reach = len(scores) * BAR / 2 + 0.03
+        axes.vlines(marks, centres - reach, centres + reach, color=THEMES[theme]["ink"], linewidth=2.0, label=FLOOR)
     _label_groups(axes, centres, pitch, names, theme=theme)
     _floor_last_legend(figure, axes, theme=theme)
     add_title(figure, title, theme=theme)
