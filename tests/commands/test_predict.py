@@ -91,7 +91,7 @@ class TestOutputs:
         assert f"no_face: {photos['none']}: no face found in 120 x 90 pixels" in said.err
         assert f"{photos['damaged']}" in said.err and f"{missing}" in said.err
         assert "something is wrong with 3 of 4 sources" in said.err and "4 photos, 2 faces" in said.out
-        assert "1 pictures without a face" in said.out and "2 pictures unreadable" in said.out
+        assert "1 picture without a face" in said.out and "2 pictures unreadable" in said.out
 
     def test_the_demo_detector_says_what_it_was_trained_on_everywhere(self, photos, predict, checkpoint, tmp_path, monkeypatch, capsys):
         from auformer.inference import pictures
