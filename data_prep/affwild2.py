@@ -12,8 +12,8 @@ import pandas as pd
 from auformer.aus import AU_SETS, canonical
 from auformer.errors import DatasetLayoutError
 from data_prep.command import main
-from data_prep.frames import index_frames
-from data_prep.pairing import NO_IMAGE, pair_files, pair_nothing
+from data_prep.reading.frames import index_frames
+from data_prep.reading.pairing import NO_IMAGE, pair_files, pair_nothing
 from data_prep.release import Findings, Release, find_path
 
 # Spellings of the release's two sets -> value of the column `fold`.

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
-from data_prep.au_notes import note_terms
-from data_prep.au_text import AUText, label_columns, parse_aus
 from data_prep.command import main
-from data_prep.folds import with_folds
-from data_prep.photos import find_photo, index_photos, pair_photos
+from data_prep.reading.au_notes import note_terms
+from data_prep.reading.au_text import AUText, label_columns, parse_aus
+from data_prep.reading.folds import with_folds
+from data_prep.reading.photos import find_photo, index_photos, pair_photos
+from data_prep.reading.text_lines import read_lines
 from data_prep.release import Findings, Release, find_path
-from data_prep.text_lines import read_lines
 
 SUBJECTS = tuple(f"bs{number:03d}" for number in range(105))  # 105 people by the owner's page; numbered from 0 in public code
 

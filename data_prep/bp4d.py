@@ -10,10 +10,10 @@ import pandas as pd
 
 from auformer.aus import AU_SETS
 from auformer.errors import DatasetLayoutError
-from data_prep.coding import Sequence, add_intensities, find_intensity, find_occurrence, read_occurrence, report_gaps
 from data_prep.command import main
-from data_prep.folds import with_folds
-from data_prep.pairing import note_unpaired, pair_folder, pair_nothing, pair_video
+from data_prep.reading.coding import Sequence, add_intensities, find_intensity, find_occurrence, read_occurrence, report_gaps
+from data_prep.reading.folds import with_folds
+from data_prep.reading.pairing import note_unpaired, pair_folder, pair_nothing, pair_video
 from data_prep.release import Findings, Release, find_path
 
 SUBJECTS = tuple([f"F{i:03d}" for i in range(1, 24)] + [f"M{i:03d}" for i in range(1, 19)])

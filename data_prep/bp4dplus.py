@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
-from data_prep.coding import Sequence, add_intensities, find_intensity, find_occurrence, read_occurrence, report_gaps
 from data_prep.command import main
-from data_prep.corrections import read_corrections
-from data_prep.folds import ALL_SUBJECTS, with_folds
-from data_prep.frames import PICTURES, frame_number, index_frames, list_members
-from data_prep.pairing import note_unpaired, pair_files, pair_members, pair_nothing, pair_video
+from data_prep.reading.coding import Sequence, add_intensities, find_intensity, find_occurrence, read_occurrence, report_gaps
+from data_prep.reading.corrections import read_corrections
+from data_prep.reading.folds import ALL_SUBJECTS, with_folds
+from data_prep.reading.frames import PICTURES, frame_number, index_frames, list_members
+from data_prep.reading.pairing import note_unpaired, pair_files, pair_members, pair_nothing, pair_video
 from data_prep.release import Findings, Release, find_path
 
 TASKS = ("T1", "T6", "T7", "T8")  # those that are coded (ubicomplab/rPPG-Toolbox)

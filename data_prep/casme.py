@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.aus import AU_SETS
-from data_prep.clip_folders import Folders
-from data_prep.clips import Clip, read_clips, rows_with_clips
 from data_prep.command import main
-from data_prep.corrections import apply_corrections
+from data_prep.reading.clip_folders import Folders
+from data_prep.reading.clips import Clip, read_clips, rows_with_clips
+from data_prep.reading.corrections import apply_corrections
+from data_prep.reading.sheets import cell_text, read_sheet
 from data_prep.release import Findings, Release, find_path
-from data_prep.sheets import cell_text, read_sheet
 
 RELEASE = Release(
     name="casme",

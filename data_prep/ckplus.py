@@ -10,13 +10,13 @@ import pandas as pd
 
 from auformer.aus import ACTION_UNITS
 from auformer.errors import DatasetLayoutError
-from data_prep.au_text import AUText, Term, label_columns
 from data_prep.command import main
-from data_prep.folds import with_folds
-from data_prep.frames import index_frames
-from data_prep.photos import pair_photos
+from data_prep.reading.au_text import AUText, Term, label_columns
+from data_prep.reading.folds import with_folds
+from data_prep.reading.frames import index_frames
+from data_prep.reading.photos import pair_photos
+from data_prep.reading.text_lines import code, number_rows
 from data_prep.release import Findings, Release, find_path
-from data_prep.text_lines import code, number_rows
 
 SEQUENCES = 593  # release notes of CK+, 28 September 2010
 

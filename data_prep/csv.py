@@ -12,8 +12,8 @@ import pandas as pd
 
 from auformer.errors import DatasetLayoutError
 from data_prep.command import main
-from data_prep.csv_labels import read_labels
-from data_prep.frames import PICTURES, count_video_frames, list_files
+from data_prep.reading.csv_labels import read_labels
+from data_prep.reading.frames import PICTURES, count_video_frames, list_files
 from data_prep.release import SOURCE, SOURCE_FRAME, Findings, Release
 
 VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".webm", ".wmv", ".mpg", ".mpeg", ".m4v"})

@@ -10,12 +10,12 @@ import pandas as pd
 
 from auformer.aus import AU_SETS
 from auformer.errors import DatasetLayoutError
-from data_prep.codes import read_codes
+from data_prep.checking.published import frames_kept
 from data_prep.command import main
-from data_prep.folds import with_folds
-from data_prep.intensity_sets import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus
-from data_prep.pairing import note_unpaired, pair_nothing, pair_video
-from data_prep.published import frames_kept
+from data_prep.reading.codes import read_codes
+from data_prep.reading.folds import with_folds
+from data_prep.reading.intensity_sets import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus
+from data_prep.reading.pairing import note_unpaired, pair_nothing, pair_video
 from data_prep.release import Findings, Release, find_path
 
 SUBJECTS = tuple(f"SN{i:03d}" for i in (*range(1, 14), 16, 17, 18, 21, *range(23, 33)))

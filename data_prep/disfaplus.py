@@ -11,10 +11,10 @@ import pandas as pd
 from auformer.aus import AU_SETS
 from auformer.errors import DatasetLayoutError
 from data_prep.command import main
-from data_prep.folds import with_folds
-from data_prep.frames import frame_number
-from data_prep.intensity_sets import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus
-from data_prep.pairing import note_unpaired, pair_folder, pair_nothing
+from data_prep.reading.folds import with_folds
+from data_prep.reading.frames import frame_number
+from data_prep.reading.intensity_sets import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus
+from data_prep.reading.pairing import note_unpaired, pair_folder, pair_nothing
 from data_prep.release import Findings, Release, find_path
 
 SUBJECTS = ("SN001", "SN003", "SN004", "SN007", "SN009", "SN010", "SN013", "SN025", "SN027")

@@ -14,10 +14,10 @@ import pandas as pd
 from auformer.aus import ACTION_UNITS, AU_SETS
 from auformer.errors import DatasetLayoutError
 from data_prep.command import main
-from data_prep.folds import with_folds
-from data_prep.photos import find_photo, index_photos, pair_photos
+from data_prep.reading.folds import with_folds
+from data_prep.reading.photos import find_photo, index_photos, pair_photos
+from data_prep.reading.sheets import cell_text, place, read_sheet
 from data_prep.release import Findings, Release, find_path
-from data_prep.sheets import cell_text, place, read_sheet
 
 COLUMNS = 62  # of a challenge file: two addresses, AU1 to AU60
 LABELS = {"0": 0, "1": 1, "999": -1, "": -1}  # 999 and an empty cell: not annotated

@@ -12,11 +12,11 @@ import pandas as pd
 from auformer.aus import canonical
 from auformer.errors import DatasetLayoutError
 from data_prep.command import main
-from data_prep.folds import fold_of
-from data_prep.frames import count_video_frames, index_frames
-from data_prep.pairing import note_unpaired, pair_folder, pair_nothing, pair_video
+from data_prep.reading.folds import fold_of
+from data_prep.reading.frames import count_video_frames, index_frames
+from data_prep.reading.pairing import note_unpaired, pair_folder, pair_nothing, pair_video
+from data_prep.reading.text_lines import index_files, number_rows, read_lines
 from data_prep.release import Findings, Release, find_path
-from data_prep.text_lines import index_files, number_rows, read_lines
 
 VALUES = 24
 SCALE = 5  # the manifest's intensities go from 0 to 5, the release's from 0 to 1

@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS, AU_SETS
-from data_prep.au_text import parse_aus
-from data_prep.clip_folders import Folders
-from data_prep.clips import Clip, read_clips, rows_with_clips
 from data_prep.command import main
-from data_prep.corrections import apply_corrections
+from data_prep.reading.au_text import parse_aus
+from data_prep.reading.clip_folders import Folders
+from data_prep.reading.clips import Clip, read_clips, rows_with_clips
+from data_prep.reading.corrections import apply_corrections
+from data_prep.reading.sheets import cell_number, cell_text, place, read_sheet
 from data_prep.release import Findings, Release, find_path
-from data_prep.sheets import cell_number, cell_text, place, read_sheet
 
 RELEASE = Release(
     name="fourdme",

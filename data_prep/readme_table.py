@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 from auformer.data.atomic import atomic_path
+from data_prep.checking.published import published
 from data_prep.not_read import NOT_READ
-from data_prep.published import published
 from data_prep.readers import load, names
 from data_prep.release import Release
 
@@ -21,7 +21,7 @@ README = Path(__file__).with_name("README.md")
 # What a command needs beside --root and --out.
 _NEEDS = {"csv": " --table labels.csv", "feafa": " --columns columns.txt"}
 
-# Counts of data sets that `data_prep.published` does not have, with who says so.
+# Counts of data sets that `data_prep.checking.published` does not have, with who says so.
 COUNTS = {
     "csv": "your own",
     "disfaplus": "57,150 or 57,668 frames (Py-Feat)",

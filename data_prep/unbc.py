@@ -10,12 +10,12 @@ import pandas as pd
 
 from auformer.aus import AU_SETS
 from auformer.errors import DatasetLayoutError
-from data_prep.codes import occurrence
 from data_prep.command import main
-from data_prep.folds import with_folds
-from data_prep.pairing import note_unpaired, pair_folder, pair_nothing
+from data_prep.reading.codes import occurrence
+from data_prep.reading.folds import with_folds
+from data_prep.reading.pairing import note_unpaired, pair_folder, pair_nothing
+from data_prep.reading.text_lines import code, index_files, number_rows
 from data_prep.release import Findings, Release, find_path
-from data_prep.text_lines import code, index_files, number_rows
 
 THRESHOLD = 1  # the release's pain score counts every intensity; no public reader takes another [ours]
 EYES_CLOSED = "AU43"  # coded as there or not, without intensity

@@ -3,10 +3,10 @@
     python experiments/bench_prepare.py
 
 Two videos of 1024 x 768 pixels (MPEG-4 in AVI, a rendered face of 416 pixels that wanders over a wall with texture) go through
-`data_prep.pipeline.prepare` as data set `csv`, with as many worker processes as videos: decode, detect, align, write. Once with the default
-detector, once with the boxes and points of the first run given (`table:`). Wall-clock time counts, the start of the workers included; and
-beside it processor time, which other work on the machine disturbs less, also of each stage alone. Memory is the largest resident memory of
-a process of its own that prepares one video, for a short and for a long one. Writes `prepare.json` and `prepare.md`. More than 250 lines,
+`data_prep.preparing.pipeline.prepare` as data set `csv`, with as many worker processes as videos: decode, detect, align, write. Once with
+the default detector, once with the boxes and points of the first run given (`table:`). Wall-clock time counts, the start of the workers
+included; and beside it processor time, which other work on the machine disturbs less, also of each stage alone. Memory is the largest
+resident memory of a process of its own that prepares one video, for a short and for a long one. Writes `prepare.json` and `prepare.md`. More than 250 lines,
 so that what is measured and how it is reported are read in one place.
 """
 
@@ -38,8 +38,8 @@ from auformer.data.table_file import read_table
 from auformer.evaluation.machine import commit, machine
 from auformer.faces import crop_matrix, make_detector, warp
 from auformer.synthetic import Identity, Renderer
-from data_prep.pipeline import prepare
-from data_prep.videos import read_frames
+from data_prep.preparing.pipeline import prepare
+from data_prep.reading.videos import read_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (1024, 768)

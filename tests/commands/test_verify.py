@@ -99,7 +99,7 @@ def test_every_kind_of_problem_is_in_the_help() -> None:
     from auformer.commands import verify
 
     kinds = set()
-    for path in sorted((ROOT / "data_prep").glob("*.py")):
+    for path in sorted((ROOT / "data_prep").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
                 assert isinstance(node.args[0], ast.Constant)

@@ -12,8 +12,8 @@ import pytest
 
 from auformer.data.images import decode_image, write_image
 from auformer.errors import DatasetLayoutError
-from data_prep import archives
-from data_prep.archives import list_members, read_member
+from data_prep.reading import archives
+from data_prep.reading.archives import list_members, read_member
 
 
 def archive(path: Path, members: dict[str, bytes], **attributes: int) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auformer.aus import ACTION_UNITS
-from data_prep.au_text import AUText, Term, label_columns, parse_aus
+from data_prep.reading.au_text import AUText, Term, label_columns, parse_aus
 
 B, L, R = Term(), Term("left"), Term("right")
 

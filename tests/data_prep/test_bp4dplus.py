@@ -10,7 +10,7 @@ import pytest
 from auformer.data.manifest import read_manifest
 from auformer.errors import DatasetLayoutError
 from data_prep import bp4dplus
-from data_prep.pipeline import prepare
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
 from tests.helpers.trees.bp4d import PLUS, write_bp4dplus
 from tests.helpers.trees.compare import assert_rows

@@ -10,7 +10,7 @@ import pytest
 from auformer.data.manifest import read_manifest
 from auformer.errors import DatasetLayoutError
 from data_prep import casme2
-from data_prep.pipeline import prepare
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
 from tests.helpers.trees.casme import CASME2_HEADER, write_casme2
 from tests.helpers.trees.micro import assert_clips, write_table

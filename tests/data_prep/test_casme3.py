@@ -9,7 +9,7 @@ import pytest
 
 from auformer.errors import DatasetLayoutError
 from data_prep import casme3
-from data_prep.pipeline import prepare
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
 from tests.helpers.trees.casme import CASME3_HEADER, write_casme3, write_casme3_c
 from tests.helpers.trees.micro import assert_clips, write_clips, write_table

@@ -9,7 +9,7 @@ import pytest
 
 from auformer.errors import DatasetLayoutError
 from data_prep import casme_sq
-from data_prep.pipeline import prepare
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
 from tests.helpers.trees.casme import write_casme_sq
 from tests.helpers.trees.micro import assert_clips

@@ -9,7 +9,7 @@ import pytest
 
 from auformer.errors import DatasetLayoutError
 from data_prep import casme2, mmew
-from data_prep.clip_folders import Folders
+from data_prep.reading.clip_folders import Folders
 from data_prep.release import Findings
 from tests.helpers.trees.casme import write_casme2
 from tests.helpers.trees.micro import assert_clips, write_mmew

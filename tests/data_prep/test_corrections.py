@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import data_prep
-from data_prep.au_text import parse_aus
-from data_prep.corrections import apply_corrections, read_corrections
+from data_prep.reading.au_text import parse_aus
+from data_prep.reading.corrections import apply_corrections, read_corrections
 from data_prep.release import Findings
 
 NAMES = ["casme", "casme2", "casme3", "fourdme", "mmew", "samm"]
@@ -21,7 +21,7 @@ def table(rows: int, **cells: object) -> pd.DataFrame:
 
 
 def test_there_is_a_table_for_every_name_and_no_other() -> None:
-    folder = Path(data_prep.__file__).parent / "corrections"
+    folder = Path(data_prep.__file__).parent / "assets" / "corrections"
     assert set(NAMES) <= {path.stem for path in folder.glob("*.csv")}
     assert read_corrections("casme_sq").empty
 

@@ -11,7 +11,7 @@ from auformer.cli import main
 from auformer.data.manifest import read_manifest
 from auformer.errors import DatasetLayoutError
 from data_prep import csv
-from data_prep.pipeline import prepare
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
 from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
 

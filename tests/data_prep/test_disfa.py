@@ -10,9 +10,9 @@ import pytest
 from auformer.data.manifest import read_manifest
 from auformer.errors import DatasetLayoutError
 from data_prep import disfa
-from data_prep.pipeline import prepare
+from data_prep.checking.verify import verify
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
-from data_prep.verify import verify
 from tests.helpers.trees.compare import assert_rows
 from tests.helpers.trees.disfa import write_disfa
 

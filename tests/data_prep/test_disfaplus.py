@@ -12,7 +12,7 @@ from auformer.data.manifest import read_manifest
 from auformer.data.splits import published_fold
 from auformer.errors import DatasetLayoutError, ManifestError
 from data_prep import disfaplus
-from data_prep.pipeline import prepare
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
 from tests.helpers.trees.compare import assert_rows
 from tests.helpers.trees.disfa import write_disfa, write_disfaplus

@@ -10,7 +10,8 @@ import pytest
 
 from auformer.cli import main
 from auformer.data.manifest import read_manifest
-from data_prep import pipeline, readers
+from data_prep import readers
+from data_prep.preparing import pipeline
 from tests.helpers.trees import bp4d, casme, disfa, micro, others, photo_sets
 from tests.helpers.trees.pictures import face_picture, write_picture
 from tests.helpers.trees.tiny import TinyDetector

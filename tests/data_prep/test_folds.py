@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from auformer.data.splits import PUBLISHED_PARTS, person, view_part
-from data_prep.folds import ALL_SUBJECTS, fold_of, our_folds, with_folds
+from data_prep.reading.folds import ALL_SUBJECTS, fold_of, our_folds, with_folds
 
 
 @pytest.mark.parametrize("name", ["bp4d", "disfa"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auformer.errors import DatasetLayoutError
-from data_prep.frames import count_video_frames, frame_number, index_frames
+from data_prep.reading.frames import count_video_frames, frame_number, index_frames
 from tests.helpers.trees.pictures import plain_picture, write_video
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from auformer.cli import main
 from auformer.errors import DatasetLayoutError
-from data_prep import pipeline
-from data_prep.pipeline import prepare
+from data_prep.preparing import pipeline
+from data_prep.preparing.pipeline import prepare
 from tests.helpers.trees.pictures import face_picture, face_points, write_picture, write_video
 from tests.helpers.trees.tiny import TinyReader, write_tiny
 

@@ -12,10 +12,10 @@ import pytest
 
 from auformer.data.manifest import read_manifest
 from auformer.errors import DatasetLayoutError
-from data_prep.pipeline import own_options, prepare
+from data_prep.checking.verify import verify
+from data_prep.preparing.pipeline import own_options, prepare
 from data_prep.readers import load
 from data_prep.release import Findings
-from data_prep.verify import verify
 from tests.helpers.trees import others, photo_sets
 
 TREES: dict[str, Callable[..., pd.DataFrame]] = {

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from auformer.errors import DatasetLayoutError
-from data_prep.photos import find_photo, index_photos, pair_photos
+from data_prep.reading.photos import find_photo, index_photos, pair_photos
 
 
 def touch(root: Path, *names: str) -> None:

@@ -14,8 +14,8 @@ from auformer.data.images import read_image
 from auformer.data.manifest import read_manifest
 from auformer.errors import DatasetLayoutError, ManifestError
 from auformer.faces import CROP_RECIPES, align
-from data_prep import pipeline
-from data_prep.pipeline import prepare
+from data_prep.preparing import pipeline
+from data_prep.preparing.pipeline import prepare
 from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
 from tests.helpers.trees.tiny import SEQUENCES, TinyDetector, TinyReader, write_tiny
 
@@ -254,8 +254,8 @@ def test_limit_takes_the_first_rows_with_a_picture(tree: Path, monkeypatch: pyte
 def test_a_dry_run_opens_no_picture_and_writes_nothing(
     tree: Path, reader: TinyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_prep.pictures.read_image", lambda path: pytest.fail("a picture was opened"))
-    monkeypatch.setattr("data_prep.videos.av.open", lambda *words, **names: pytest.fail("a video was opened"))
+    monkeypatch.setattr("data_prep.preparing.pictures.read_image", lambda path: pytest.fail("a picture was opened"))
+    monkeypatch.setattr("data_prep.reading.videos.av.open", lambda *words, **names: pytest.fail("a video was opened"))
     done = prepare("tiny", tree, tmp_path / "out", dry_run=True)
     assert len(done.table) == 16 and done.manifest is None and not list(tmp_path.iterdir())
 

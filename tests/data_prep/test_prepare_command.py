@@ -8,7 +8,8 @@ import pytest
 
 from auformer.cli import main
 from auformer.data.manifest import read_manifest
-from data_prep import command, pipeline, readers
+from data_prep import command, readers
+from data_prep.preparing import pipeline
 from tests.helpers.trees.tiny import TinyDetector, TinyReader, write_tiny
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from auformer.data import images
 from auformer.errors import DatasetLayoutError
-from data_prep import crops, pipeline, units, workers
-from data_prep.pipeline import prepare
+from data_prep.preparing import crops, pipeline, units, workers
+from data_prep.preparing.pipeline import prepare
 from tests.helpers.trees.tiny import TinyDetector, TinyReader, die, write_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # A process of its own: prepare the made-up release with two workers, slowly, so that it can be killed at any moment.
 SCRIPT = """
 import sys, time
-from data_prep import pipeline, units
+from data_prep.preparing import pipeline, units
 from tests.helpers.trees.tiny import TinyDetector, TinyReader
 
 if __name__ == "__main__":

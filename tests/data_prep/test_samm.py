@@ -8,7 +8,7 @@ import pytest
 
 from auformer.errors import DatasetLayoutError
 from data_prep import samm
-from data_prep.pipeline import prepare
+from data_prep.preparing.pipeline import prepare
 from data_prep.release import Findings
 from tests.helpers.trees.micro import assert_clips, write_samm
 

@@ -12,8 +12,8 @@ import openpyxl
 import pytest
 
 from auformer.errors import DatasetLayoutError, MissingExtraError
+from data_prep.reading.sheets import cell_number, cell_text, place, read_sheet
 from data_prep.release import Findings
-from data_prep.sheets import cell_number, cell_text, place, read_sheet
 from tests.helpers.trees.micro import write_table
 
 COLUMNS = {"subject": ("Subject", "sub"), "onset": ("Onset Frame", "OnsetF"), "au": ("Action Units",)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auformer.errors import DatasetLayoutError
-from data_prep.text_lines import code, index_files, number_rows, read_lines
+from data_prep.reading.text_lines import code, index_files, number_rows, read_lines
 from tests.helpers.trees.others import write_text
 
 

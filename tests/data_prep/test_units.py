@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import units
-from data_prep.units import cut_units, make_rows, safe_names
+from data_prep.preparing import units
+from data_prep.preparing.units import cut_units, make_rows, safe_names
 
 
 @given(st.lists(st.text(min_size=1, max_size=100), min_size=1, max_size=8))

@@ -12,9 +12,9 @@ import pytest
 
 from auformer.data.images import write_image
 from auformer.data.manifest import write_manifest
-from data_prep import image_check
-from data_prep.verify import verify
-from data_prep.verify_text import report_lines
+from data_prep.checking import image_check
+from data_prep.checking.verify import verify
+from data_prep.checking.verify_text import report_lines
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from auformer.data.splits import PUBLISHED_PARTS
-from data_prep.published import published
+from data_prep.checking.published import published
 from tests.helpers.published_rows import BP4D_AUS, DISFA_AUS, PUBLISHED, check, notes, problems, published_rows, with_intensities
 
 AUS = {"bp4d": [f"AU{au}" for au in BP4D_AUS], "disfa": [f"AU{au}" for au in DISFA_AUS]}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import videos
-from data_prep.videos import read_frames
+from data_prep.reading import videos
+from data_prep.reading.videos import read_frames
 from tests.helpers.trees.pictures import face_picture, write_video
 
 FRAMES = 30

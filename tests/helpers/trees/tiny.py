@@ -14,7 +14,7 @@ import pandas as pd
 
 from auformer.data.images import write_image
 from auformer.faces import Face
-from data_prep.frames import index_frames, list_members
+from data_prep.reading.frames import index_frames, list_members
 from data_prep.release import Findings, Release
 from tests.helpers.trees.pictures import face_picture, plain_picture, write_video
 

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from auformer import __version__
-from data_prep.folder import RECORD
-from data_prep.labels import label_rates
+from data_prep.preparing.folder import RECORD
+from data_prep.preparing.labels import label_rates
+from data_prep.preparing.units import Row
 from data_prep.release import Findings, Release
-from data_prep.units import Row
 
 _KINDS = {
     "no_face": "no face found",
@@ -25,7 +25,7 @@ def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) ->
     Args:
         findings: of the reader; it has noted the rows without a picture that it knew of.
         rows: of the table.
-        results: of all rows, see `data_prep.crops`.
+        results: of all rows, see `data_prep.preparing.crops`.
     """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for row, status, message in zip(rows, results["status"], results["message"], strict=True):
@@ -49,8 +49,8 @@ def side_file(
         release: of the data set.
         manifest: the finished table.
         findings: of the reader and the pipeline.
-        record: the options, see `data_prep.folder`.
-        results: of all rows, see `data_prep.crops`.
+        record: the options, see `data_prep.preparing.folder`.
+        results: of all rows, see `data_prep.preparing.crops`.
     """
     size = record["size"]
     return {

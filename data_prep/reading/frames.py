@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import av
 
 from auformer.errors import DatasetLayoutError
-from data_prep.archives import PICTURES, list_members
+from data_prep.reading.archives import PICTURES, list_members
 
 __all__ = ["PICTURES", "count_video_frames", "frame_number", "index_frames", "list_files", "list_members"]
 

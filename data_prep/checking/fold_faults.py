@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from auformer.data.splits import FOLD_VIEWS, PUBLISHED_PARTS, dataset_id, people
-from data_prep.problem import Problem, named
+from data_prep.checking.problem import Problem, named
 
 VIEW_TITLES = {"megraphau": "ME-GraphAU", "fgnet": "FG-Net"}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from data_prep.codes import occurrence
+from data_prep.reading.codes import occurrence
 from data_prep.release import Findings
 
 INTENSITY_CODES = (0, 1, 2, 3, 4, 5)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
-from data_prep.codes import read_codes
+from data_prep.reading.codes import read_codes
 from data_prep.release import Findings, find_path
 
 UNKNOWN = 9  # occluded or not coded

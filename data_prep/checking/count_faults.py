@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.comparison import Comparison
-from data_prep.problem import Problem, named
+from data_prep.checking.comparison import Comparison
+from data_prep.checking.problem import Problem, named
 
 _SAME = 0.03  # two rates of one AU in one part that differ by less, relatively, may be of the same file [ours]
 _APART = 0.10  # and those of two AUs that differ by more are not [ours]

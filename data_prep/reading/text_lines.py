@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auformer.errors import DatasetLayoutError
-from data_prep.frames import frame_number
+from data_prep.reading.frames import frame_number
 
 
 def index_files(folder: Path, pattern: str) -> dict[int, Path]:

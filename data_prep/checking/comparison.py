@@ -9,7 +9,7 @@ import pandas as pd
 
 from auformer.data.manifest import au_columns
 from auformer.data.splits import PUBLISHED_PARTS, dataset_id
-from data_prep.published import Published, published
+from data_prep.checking.published import Published, published
 
 
 @dataclass(frozen=True)

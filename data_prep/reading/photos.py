@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
-from data_prep.frames import PICTURES
-from data_prep.pairing import pair_files
+from data_prep.reading.frames import PICTURES
+from data_prep.reading.pairing import pair_files
 
 
 def index_photos(folder: Path) -> dict[str, list[Path]]:
@@ -58,7 +58,7 @@ def find_photo(photos: Mapping[str, Sequence[Path]], name: str) -> Path | None:
 
 
 def pair_photos(rows: pd.DataFrame, root: Path, pictures: Sequence[Path | None]) -> pd.DataFrame:
-    """Rows with their pictures, in the columns of `data_prep.pairing`.
+    """Rows with their pictures, in the columns of `data_prep.reading.pairing`.
 
     Args:
         rows: With a column `frame`.

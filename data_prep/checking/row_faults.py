@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.manifest import au_columns
-from data_prep.comparison import Comparison
-from data_prep.problem import Problem, named
+from data_prep.checking.comparison import Comparison
+from data_prep.checking.problem import Problem, named
 
 _ENOUGH = 5000  # rows without a single unknown label before that is suspicious [ours]
 _BENCHMARK = 12  # AUs of BP4D that papers report; in coded frames none of their labels is unknown

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from auformer.data.images import decode_image, read_image
-from data_prep.archives import read_member
-from data_prep.units import Row
-from data_prep.videos import read_frames
+from data_prep.preparing.units import Row
+from data_prep.reading.archives import read_member
+from data_prep.reading.videos import read_frames
 
 
 class Picture(NamedTuple):

@@ -14,8 +14,8 @@ import pandas as pd
 from auformer.data.images import write_image
 from auformer.errors import DatasetLayoutError
 from auformer.faces import Detector, Face, crop_matrix, warp
-from data_prep.pictures import Picture, read_pictures
-from data_prep.units import Row, Unit
+from data_prep.preparing.pictures import Picture, read_pictures
+from data_prep.preparing.units import Row, Unit
 
 QUALITY = 95  # of the JPEG crops [ours]
 POINTS = ("pupil_left", "pupil_right", "nose_tip", "mouth_left", "mouth_right")  # image left and right, as in `Face`

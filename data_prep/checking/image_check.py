@@ -15,7 +15,7 @@ from tqdm import tqdm
 from auformer.data.images import read_image
 from auformer.data.manifest import au_columns
 from auformer.data.splits import people
-from data_prep.problem import Problem, named
+from data_prep.checking.problem import Problem, named
 
 _BATCH = 512  # pictures in work at once, so that no more of them are held [ours]
 

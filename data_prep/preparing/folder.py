@@ -19,7 +19,7 @@ from auformer.data.atomic import atomic_path
 from auformer.data.manifest import faces_path, side_path
 from auformer.data.table_file import read_side, read_table, write_table
 from auformer.errors import DatasetLayoutError, ManifestError
-from data_prep.units import CROPS, Unit
+from data_prep.preparing.units import CROPS, Unit
 
 STATE = ".prepare"  # what is only needed to go on
 RECORD = "prepared_with"  # key of the side file

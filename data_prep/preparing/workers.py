@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import pandas as pd
 
-from data_prep.crops import Detector, Settings, clear_partial, cut_unit
-from data_prep.units import Unit
+from data_prep.preparing.crops import Detector, Settings, clear_partial, cut_unit
+from data_prep.preparing.units import Unit
 
 _PATIENCE = 0.2  # seconds between two looks at the progress [ours]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from auformer.data.splits import FOLD_VIEWS, dataset_id
-from data_prep.fold_faults import VIEW_TITLES
+from data_prep.checking.fold_faults import VIEW_TITLES
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:

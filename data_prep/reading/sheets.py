@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
+from data_prep.reading.sheet_files import read_cells
 from data_prep.release import Findings
-from data_prep.sheet_files import read_cells
 
 _NOTES = 30  # rows of notes that may stand above a header (SAMM: 13, or none in an older table) [ours]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
-from data_prep.au_text import AUText, label_columns, parse_aus
-from data_prep.frames import index_frames
+from data_prep.reading.au_text import AUText, label_columns, parse_aus
+from data_prep.reading.frames import index_frames
+from data_prep.reading.sheets import cell_number, cell_text, place
 from data_prep.release import Findings
-from data_prep.sheets import cell_number, cell_text, place
 
 #: Columns of an annotation table that `read_clips` reads; `apex` may be missing.
 ONSET, APEX, OFFSET, AU = "onset", "apex", "offset", "au"

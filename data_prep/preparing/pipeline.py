@@ -24,15 +24,15 @@ from tqdm import tqdm
 
 from auformer.data.manifest import read_manifest, validate_manifest, write_faces, write_manifest
 from auformer.faces import Detector, crop_geometry, make_detector
-from data_prep.crops import NUMBERS, QUALITY, Settings
-from data_prep.folder import LABELS, OutFolder, keep_apart
-from data_prep.folds import with_folds
-from data_prep.labels import checked, first_with_picture, to_manifest
+from data_prep.preparing.crops import NUMBERS, QUALITY, Settings
+from data_prep.preparing.folder import LABELS, OutFolder, keep_apart
+from data_prep.preparing.labels import checked, first_with_picture, to_manifest
+from data_prep.preparing.summary import note_problems, recorded_findings, side_file
+from data_prep.preparing.units import Row, Unit, cut_units, make_rows
+from data_prep.preparing.workers import do_units
 from data_prep.readers import Reader, load
+from data_prep.reading.folds import with_folds
 from data_prep.release import Findings, Release
-from data_prep.summary import note_problems, recorded_findings, side_file
-from data_prep.units import Row, Unit, cut_units, make_rows
-from data_prep.workers import do_units
 
 BORDERS = ("reflect", "constant")
 SIZES = (32, 1024)  # smallest and largest side of a crop, as of the renderer [ours]

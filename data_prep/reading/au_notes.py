@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.au_text import AUText
+from data_prep.reading.au_text import AUText
 from data_prep.release import Findings
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_prep.frames import count_video_frames, index_frames
+from data_prep.reading.frames import count_video_frames, index_frames
 from data_prep.release import SOURCE, SOURCE_FRAME, SOURCE_MEMBER, Findings
 
 NO_IMAGE = "no_image"

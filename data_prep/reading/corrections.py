@@ -1,4 +1,4 @@
-"""Known faults of annotation tables, kept as data: one CSV file per release in `corrections/`.
+"""Known faults of annotation tables, kept as data: one CSV file per release in `assets/corrections/`.
 
 Its columns: `row` (0-based, after the header, as pandas counts; or a name, in tables that are indexed by one), `column` (name in the
 reader's table), `value` (what the cell should hold; `row N` takes the cell of row N before any correction), `when` (empty: always;
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.au_text import parse_aus
+from data_prep.reading.au_text import parse_aus
+from data_prep.reading.sheets import cell_number, cell_text
 from data_prep.release import Findings
-from data_prep.sheets import cell_number, cell_text
 
-_FOLDER = Path(__file__).resolve().parent / "corrections"
+_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "corrections"
 _ROW = "row "  # start of a value that is another row's
 
 
@@ -33,8 +33,8 @@ def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.
     """Put the known faults of a release right.
 
     Args:
-        frame: its table; the index is the row after the header, as `data_prep.sheets.read_sheet` gives it.
-        name: of the release, and of the table in `corrections/`.
+        frame: its table; the index is the row after the header, as `data_prep.reading.sheets.read_sheet` gives it.
+        name: of the release, and of the table in `assets/corrections/`.
         findings: every changed cell is listed; corrections whose row or column is not there, or that find the cell right, are not.
 
     Returns:

@@ -10,13 +10,13 @@ import pandas as pd
 
 from auformer.data.manifest import read_manifest
 from auformer.errors import ManifestError
-from data_prep.comparison import Comparison, compare
-from data_prep.count_faults import count_faults
-from data_prep.fold_faults import fold_naming, people_in_two_folds
-from data_prep.image_check import check_images, image_problems
-from data_prep.inspection import inspect
-from data_prep.problem import Problem, named
-from data_prep.row_faults import row_faults
+from data_prep.checking.comparison import Comparison, compare
+from data_prep.checking.count_faults import count_faults
+from data_prep.checking.fold_faults import fold_naming, people_in_two_folds
+from data_prep.checking.image_check import check_images, image_problems
+from data_prep.checking.inspection import inspect
+from data_prep.checking.problem import Problem, named
+from data_prep.checking.row_faults import row_faults
 
 FORMAT_VERSION = 1
 

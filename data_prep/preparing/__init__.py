@@ -1,0 +1,1 @@
+"""From a reader's table to a folder: units of work, decoding, crops, resuming, the summary."""
