@@ -6,8 +6,8 @@ Two videos of 1024 x 768 pixels (MPEG-4 in AVI, a rendered face of 416 pixels th
 `data_prep.preparing.pipeline.prepare` as data set `csv`, with as many worker processes as videos: decode, detect, align, write. Once with
 the default detector, once with the boxes and points of the first run given (`table:`). Wall-clock time counts, the start of the workers
 included; and beside it processor time, which other work on the machine disturbs less, also of each stage alone. Memory is the largest
-resident memory of a process of its own that prepares one video, for a short and for a long one. Writes `prepare.json` and `prepare.md`. More than 250 lines,
-so that what is measured and how it is reported are read in one place.
+resident memory of a process of its own that prepares one video, for a short and for a long
+one. Writes `prepare.json` and `prepare.md`. More than 250 lines, so that what is measured and how it is reported are in one place.
 """
 
 from __future__ import annotations
