@@ -7,6 +7,7 @@ The `eyes` recipe, which the renderer shares, is in `auformer.faces.align`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Square:
 
 
 @dataclass(frozen=True)
-class CropRecipe:
+class CropRecipe(ABC):
     """A named way to cut a face out.
 
     Args:
@@ -52,6 +53,7 @@ class CropRecipe:
     source: str
     approximation: str
 
+    @abstractmethod
     def square(self, points: np.ndarray | None, box: Box | None) -> Square:
         """The crop's square.
 
@@ -62,7 +64,6 @@ class CropRecipe:
         Raises:
             ValueError: if what the recipe needs is missing, not finite, or coincides.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
