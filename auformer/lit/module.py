@@ -1,4 +1,7 @@
-"""The Lightning module: one shared step, the optimiser, scores over whole parts, checkpoints without frozen weights."""
+"""The Lightning module: one shared step, the optimiser, scores over whole parts, checkpoints without frozen weights.
+
+More than 250 lines, because a third of them are the arguments of one class and what each means.
+"""
 
 from __future__ import annotations
 
@@ -172,6 +175,10 @@ class AUModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Score the validation part: `val/f1`, `val/f1_AU12`, `val/loss`, ..."""
         self._part_end("val")
+
+    def predict_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Probabilities `(B, N)` of one batch, for `Trainer.predict`."""
+        return self(batch["image"])
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
