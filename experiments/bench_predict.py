@@ -23,6 +23,7 @@ import torch
 from auformer.data.atomic import atomic_path
 from auformer.evaluation.machine import commit, machine
 from auformer.inference import AUPredictor, ImagePrediction, find_sources
+from auformer.inference.threads import share_cores
 from auformer.models import AUFormer
 from auformer.synthetic import Identity, Renderer
 
@@ -87,17 +88,19 @@ def main(args: list[str] | None = None) -> dict:
     options = parser.parse_args(args)
     if options.threads:
         torch.set_num_threads(options.threads)
-    result: dict = {"machine": machine(), "commit": commit(), "torch_threads": torch.get_num_threads(), "targets": TARGETS}
+    result: dict = {"machine": machine(), "commit": commit(), "targets": TARGETS}
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder, "clip.mp4")
-        write_clip(clip, options.frames)
-        run(AUPredictor.from_checkpoint("demo", detect_every=50), clip)  # warm up
-        result["every_frame"] = run(AUPredictor.from_checkpoint("demo"), clip)
-        result["every_5th"] = run(AUPredictor.from_checkpoint("demo", detect_every=5), clip)
         if options.vit_frames:
             write_clip(clip, options.vit_frames)
             network = AUFormer("vit_base_patch16_224", "bp4d").eval()
-            result["vit_b"] = run(AUPredictor(network, detect_every=5), clip)
+            result["vit_b"] = run(AUPredictor(network, detect_every=5), clip) | {"torch_threads": share_cores(network)}
+        write_clip(clip, options.frames)
+        predictor = AUPredictor.from_checkpoint("demo", detect_every=50)
+        result["torch_threads"] = share_cores(predictor.network)
+        run(predictor, clip)  # warm up
+        result["every_frame"] = run(AUPredictor.from_checkpoint("demo"), clip)
+        result["every_5th"] = run(AUPredictor.from_checkpoint("demo", detect_every=5), clip)
         if options.long:
             write_clip(clip, options.long)
             result["long"] = run(AUPredictor.from_checkpoint("demo", detect_every=10), clip)

@@ -106,11 +106,13 @@ def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
     from auformer.evaluation.provenance import file_sha256
     from auformer.inference import AUPredictor
     from auformer.inference.options import parse_faces, read_thresholds
+    from auformer.inference.threads import share_cores
     from auformer.models.detector import DEMO_DETECTOR, open_detector, resolve_checkpoint
 
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)
     network = open_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
+    share_cores(network)
     predictor = AUPredictor(
         network,
         device=device,
