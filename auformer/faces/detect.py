@@ -83,7 +83,7 @@ def make_detector(
         min_size: faces whose box is narrower, in pixels, are left out; None for 40, and 0 for tables. The cascade also leaves out, of an
             image of more than 640 pixels, faces below 1/27 of its longer side.
         cache: folder for fetched files, see `auformer.faces.download.cache_folder`.
-        largest: only the largest face of an image is wanted; the cascade is then four times as fast, and may leave out smaller ones.
+        largest: only the largest face of an image is wanted; the cascade is then three times as fast, and may leave out smaller ones.
 
     Raises:
         ValueError: if there is no such back-end, or its file cannot be used.
