@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from auformer.models.rivals.adapted import AdaptedViT, check_size
 
-WIDTH, SCALE = 64, 0.1  # middle dimension and scaling factor of the paper's experiments
+WIDTH, SCALE = 64, 0.1  # middle dimension and scaling factor of the authors' code (github.com/ShoufaChen/AdaptFormer, main_image.py)
 
 
 class ParallelBottleneck(nn.Module):
-    """`s up(ReLU(down(y)))`: down-projection with He's initialisation, up-projection and biases zero, as in the paper.
+    """`s up(ReLU(down(y)))`: down-projection with He's initialisation, up-projection and biases zero, as in the authors' code (adapter.py).
 
     Args:
         dim: Width of the ViT `D`.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from auformer.models.rivals.adapted import AdaptedViT, check_size
 
-WIDTH = 64  # the best fixed size of the paper's table 1
-STD = 1e-2  # of the down-projection at the start, truncated at two deviations (section 3.6)
+WIDTH = 64  # the one fixed size in the paper's table 1, and the default of the authors' code (github.com/google-research/adapter-bert)
+STD = 1e-2  # of the down-projection at the start, truncated at two deviations (section 3.6; their code has 1e-3)
 
 
 class SerialAdapter(nn.Module):
@@ -37,7 +37,8 @@ class SerialAdapter(nn.Module):
 class HoulsbyAdapter(AdaptedViT):
     """Adapters (Houlsby et al., ICML 2019): one after each sub-layer, before its residual sum; the norms of the ViT are trained too.
 
-    The paper starts near the identity; here the up-projection starts at zero, so that a fresh one equals the plain ViT [ours].
+    In the paper both projections start from the same narrow distribution, so near the identity; here the up-projection starts at zero, so
+    that a fresh one equals the plain ViT [ours].
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.

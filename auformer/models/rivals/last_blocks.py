@@ -7,7 +7,7 @@ from pathlib import Path
 
 from auformer.models.rivals.adapted import AdaptedViT, check_size
 
-NUM_BLOCKS = 1  # the partial fine-tuning that VPT compares with (Jia et al., ECCV 2022, section 4.1)
+NUM_BLOCKS = 1  # of 1, 2 and 4 in the code of VPT, where the final norm is trained too (github.com/KMnP/vpt, vit_models.py) [ours]
 
 
 class LastBlocks(AdaptedViT):

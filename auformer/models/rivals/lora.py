@@ -8,15 +8,15 @@ from pathlib import Path
 from auformer.errors import require
 from auformer.models.rivals.adapted import AdaptedViT, check_size, linear_maps
 
-RANK = 8  # among those of the paper's tables 5 and 6, which hardly differ
+RANK = 8  # of 1 to 64 in the paper's table 6, which hardly differ [ours]
 
 
 class LoRA(AdaptedViT):
     """LoRA (Hu et al., ICLR 2022): `W x + B A x` with `A (rank, in)` random and `B (out, rank)` zero at the start.
 
-    On every linear map of the blocks [ours: the paper adapts attention only; timm keeps query, key and value in one map, which gets one
-    `A`]. The factor `alpha / rank` is 1: alpha is the rank, as in the paper. Weights of the ViT stay as they are, and the added ones lie in
-    it under peft's names.
+    On every linear map of the blocks [ours: the paper adapts attention only (section 4.2); timm keeps query, key and value in one map,
+    which gets one `A`]. The factor `alpha / rank` is 1: alpha is the first rank tried, as in the paper (section 4.1). Weights of the ViT
+    stay as they are, and the added ones lie in it under peft's names.
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.

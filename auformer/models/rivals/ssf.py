@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from auformer.models.rivals.adapted import AdaptedViT, linear_maps
 
-STD = 0.02  # of scales around 1 and of shifts around 0 at the start, as in the paper's code
+STD = 0.02  # of scales around 1 and shifts around 0 at the start: the authors' code (github.com/dongzelian/SSF, vision_transformer.py)
 
 
 class ScaleShift(nn.Module):
@@ -39,8 +39,8 @@ class ScaleShift(nn.Module):
 class SSF(AdaptedViT):
     """SSF (Lian et al., NeurIPS 2022): after the patch embedding, each norm and each linear map, a learnt scale and shift per channel.
 
-    A fresh one is near the plain ViT; with scales of 1 and shifts of 0 it is the plain ViT. The paper folds them into the frozen weights
-    after training; here they stay by themselves, so that the adapter file holds nothing else.
+    The places are those of the authors' code. A fresh one is near the plain ViT; with scales of 1 and shifts of 0 it is the plain ViT. The
+    paper folds them into the frozen weights after training; here they stay by themselves, so that the adapter file holds nothing else.
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.

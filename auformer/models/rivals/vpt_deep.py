@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from auformer.models.backbone import attention_for_training, rotary
 from auformer.models.rivals.adapted import AdaptedViT, check_size
 
-NUM_PROMPTS = 10  # of those that the paper searches, 1 to 200 (appendix A) [ours]
+NUM_PROMPTS = 10  # the authors choose it per task [ours: one for all]
 
 
 class VPTDeep(AdaptedViT):
     """VPT-deep (Jia et al., ECCV 2022): each block gets prompts of its own behind the prefix tokens; what it makes of them is dropped.
 
-    Prompts start uniform in `+-sqrt(6 / (3 * patch area + D))`, as in the paper's code, so a fresh one differs from the plain ViT.
+    Prompts start uniform in `+-sqrt(6 / (3 * patch area + D))` and lie behind the class token, as in the authors' code
+    (github.com/KMnP/vpt, vit_prompt/vit.py), so a fresh one differs from the plain ViT. No dropout on them [ours].
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.
