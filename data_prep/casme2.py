@@ -9,11 +9,8 @@ import pandas as pd
 
 from auformer.aus import AU_SETS
 from data_prep.command import main
-from data_prep.reading.clip_folders import Folders
-from data_prep.reading.clips import Clip, read_clips, rows_with_clips
-from data_prep.reading.corrections import apply_corrections
-from data_prep.reading.sheets import cell_text, read_sheet
-from data_prep.release import Findings, Release, find_path
+from data_prep.reading.sub_folders import read_sub_clips
+from data_prep.release import Findings, Release
 
 RELEASE = Release(
     name="casme2",
@@ -60,18 +57,8 @@ def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: 
     Raises:
         DatasetLayoutError: The tree or the table is not as expected.
     """
-    table = find_path(root, *_TABLES, what="the table of CASME II")
-    stated = read_sheet(table, columns=_COLUMNS, findings=findings)
-    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
-    sheet = rows_with_clips(sheet, findings)
-    places = [f"{folder}/sub[0-9]*" for folder in (_CROPPED if cropped else _RAW)] + ["sub[0-9]*"]
-    folders = Folders(find_path(root, *places, what="pictures of CASME II (Cropped/)" if cropped else "pictures of CASME II").parent)
-    clips = []
-    for subject, name in zip(sheet["subject"], sheet["name"], strict=True):
-        who, clip = f"sub{cell_text(subject).removeprefix('sub').zfill(2)}", cell_text(name)
-        clips.append(Clip(who, clip, folders.find(who, clip)))
-    folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
-    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)
+    pictures = _CROPPED if cropped else _RAW
+    return read_sub_clips(root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, pictures=pictures, corrections=corrections)
 
 
 if __name__ == "__main__":

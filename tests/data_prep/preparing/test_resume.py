@@ -19,7 +19,7 @@ from data_prep.preparing import crops, pipeline, units, workers
 from data_prep.preparing.pipeline import prepare
 from tests.helpers.trees.tiny import TinyDetector, TinyReader, die, write_tiny
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 # A process of its own: prepare the made-up release with two workers, slowly, so that it can be killed at any moment.
 SCRIPT = """
