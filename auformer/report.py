@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp", b"\xff\xd8\xff": "image/jpeg"}
+RENDERED_ONLY = "Training has seen rendered faces only; how well the result does on photographs of people has not been measured."
+OCCURRENCE = "The values are probabilities that an action unit occurs, not intensities."
+DEMO_NOTE = f"{RENDERED_ONLY}\n{OCCURRENCE}"  # what every output of the packaged detector says
 RESPONSIBLE_USE = (
     "An action unit is a visible movement of facial muscles. It does not tell what someone feels or means: this is no lie detector.",
-    "The values are probabilities that a movement occurs, not its intensity.",
+    OCCURRENCE,
     "Finding action units is biometric processing: ask the people shown for consent, and expect errors to differ between groups of people.",
 )
-RENDERED_ONLY = "These networks have seen rendered faces only. How well they do on photographs of people has not been measured."
 
 
 class Section(NamedTuple):

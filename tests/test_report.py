@@ -131,7 +131,7 @@ def test_the_box_says_what_the_numbers_are_not() -> None:
         "movement of facial muscles",
         "not tell what someone feels",
         "probabilities",
-        "not its intensity",
+        "not intensities",
         "consent",
     ):
         assert thought in words

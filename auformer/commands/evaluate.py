@@ -108,11 +108,11 @@ def _part(manifest: pd.DataFrame, fold: str | None) -> pd.DataFrame:
 
 def _predict(args: argparse.Namespace, manifest: pd.DataFrame, asked: tuple[str, ...] | None) -> pd.DataFrame:
     """Load the network, predict, write the predictions and their side file; the table's `attrs` hold the side file's content."""
-    from auformer.commands.info import DEMO_NOTE
     from auformer.data.manifest import au_columns, read_predictions, write_predictions
     from auformer.evaluation.predictions import predict_manifest
     from auformer.evaluation.provenance import choose_aus, image_warnings, predictions_side
     from auformer.models.detector import DEMO_DETECTOR, open_detector, resolve_checkpoint
+    from auformer.report import DEMO_NOTE
 
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)

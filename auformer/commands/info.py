@@ -13,11 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-DEMO_NOTE = (
-    "The demo detector was trained on rendered faces only; how well it does on photographs of people has not been measured.\n"
-    "It gives probabilities that an action unit occurs, not intensities."
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer info`."""
@@ -33,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
         CheckpointError: There is no such checkpoint, it is damaged, or it is not ours.
     """
     from auformer.models.detector import DEMO_DETECTOR, resolve_checkpoint
+    from auformer.report import DEMO_NOTE
 
     path = resolve_checkpoint(args.checkpoint)
     header = _read_header(path)

@@ -102,12 +102,12 @@ def run(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
     """The predictor, and what is known about its checkpoint; says what the demo detector was trained on."""
     from auformer.commands.evaluate import find_device
-    from auformer.commands.info import DEMO_NOTE
     from auformer.evaluation.provenance import file_sha256
     from auformer.inference import AUPredictor
     from auformer.inference.options import parse_faces, read_thresholds
     from auformer.inference.threads import share_cores
     from auformer.models.detector import DEMO_DETECTOR, open_detector, resolve_checkpoint
+    from auformer.report import DEMO_NOTE
 
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)

@@ -39,8 +39,8 @@ class AUDataModule(pl.LightningDataModule):
         val_fraction: Fraction of the training subjects that becomes the validation part where `val` is not given; 0: none.
         fold: Part to test on: the rows whose column `fold` has this name; the other rows of `train` are trained on.
         test_subjects: Subjects to test on, like `casme2/sub01`: cut out of `train`, as `fold` is.
-        subset: Train on a random subset of the training rows: a number of rows, or a fraction. Smaller ones of one seed lie in larger
-            ones. Validation and test parts stay whole.
+        subset: Train on a random subset of the training rows: a number of rows (1: one), or a fraction (1.0: all). Smaller ones of
+            one seed lie in larger ones. Validation and test parts stay whole.
         clip_input: Of manifests of clips: `frames` takes every row by itself; `apex`, `difference` (apex minus onset) and `mean:K` (the K
             frames nearest the apex) make one sample of each clip.
         image_size: Side, or height and width, in pixels.

@@ -129,17 +129,20 @@ class RunFolder:
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Where two configurations differ, one text each.
+    """Where two configurations differ, one text each; 1 and 1.0 differ, since the one is a number of rows and the other all of them.
 
     >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
     ['b.c was 2 and is now 3']
+    >>> differences({"data": {"subset": 1.0}}, {"data": {"subset": 1}})
+    ['data.subset was 1.0 and is now 1']
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [*old, *[key for key in new if key not in old]]
         parts = [differences(old.get(key, MISSING), new.get(key, MISSING), f"{name}.{key}" if name else str(key)) for key in keys]
         return [text for part in parts for text in part]
     plain_old, plain_new = _plain(old), _plain(new)
-    return [] if plain_old == plain_new else [f"{name} was {plain_old} and is now {plain_new}"]
+    same = plain_old == plain_new and type(plain_old) is type(plain_new)
+    return [] if same else [f"{name} was {plain_old} and is now {plain_new}"]
 
 
 def _plain(value: Any) -> Any:

@@ -104,7 +104,7 @@ class TestOutputs:
         assert main([*words, "--backbone-checkpoint", str(checkpoint / "backbone.safetensors")]) == 0
         side = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
         for text in (capsys.readouterr().out, side["notice"], figures[0]["notice"]):
-            assert "trained on rendered faces only" in text and "not intensities" in text
+            assert "seen rendered faces only" in text and "not intensities" in text
         assert side["checkpoint"] == "demo"
 
     def test_the_same_photo_twice_is_one_row_whatever_its_name(self, photos, predict, tmp_path):

@@ -72,6 +72,7 @@ data:
 """
     data = parser.instantiate(parser.parse_string(given)).data
     assert data.au_names == ["AU1", "AU12"] and data.image_size == (32, 24) and len(data.parts["train"]) == 16
-    for text, want in (("0.5", 0.5), ("16", 16)):
+    for text, want in (("0.5", 0.5), ("16", 16), ("1", 1), ("1.0", 1.0)):  # one row and all rows: what has no dot is a number of rows
         config = parser.parse_args([f"--data.train={manifest}", f"--data.subset={text}", "--data.image_size=32"])
-        assert config.data.subset == want
+        assert repr(config.data.subset) == repr(want)
+        assert repr(parser.parse_string(parser.dump(config)).data.subset) == repr(want)
