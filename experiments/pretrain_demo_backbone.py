@@ -1,14 +1,20 @@
 """Pre-train the demo backbone on dense face geometry, without AU labels.
 
-    python experiments/pretrain_data.py --out runs/pretrain
-    python experiments/pretrain_demo_backbone.py runs/pretrain --images 800000 --processes 2
+    python -m experiments.pretrain_data --out runs/pretrain
+    python -m experiments.pretrain_demo_backbone runs/pretrain --images 800000 --processes 2
 
 One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4 px; the loss of
 each channel is divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of one thread each share the batch
 and average gradients, which is faster on a CPU than one process with as many threads. A killed run continues from its last checkpoint.
-Writes `demo_backbone.safetensors` (float16) and `pretrain.jsonl` (held-out losses) beside the data; copy the first to `auformer/assets/`
-and its results to `experiments/results/`. Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 on Linux: page faults
-otherwise cost a third of the time.
+Writes `demo_backbone.safetensors` (float16) and `pretrain.jsonl` (held-out losses) to `--out`, by default beside the data; copy the first
+to `auformer/assets/` and its results to `experiments/results/`. Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000
+on Linux: page faults otherwise cost a third of the time.
+
+The second backbone of the ablations has seen where the parts of a face are, but neither how its skin moves nor its relief:
+
+    python -m experiments.pretrain_demo_backbone runs/pretrain --out runs/pretrain_masks --images 550000 --channels face hair brow eye \
+        iris upper_lip lower_lip opening teeth template_x template_y
+    cp runs/pretrain_masks/demo_backbone.safetensors experiments/backbones/demo_masks.safetensors
 """
 
 from __future__ import annotations
@@ -24,19 +30,12 @@ import numpy as np
 import timm
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from auformer.models.demo_vit import DEMO_BACKBONE
+from experiments.pretrain_batches import WEIGHTS, Data
 
-# Weights of the channels [ours]: lids, lips and movement decide about AUs; furrows are the hardest to see.
-WEIGHTS = {
-    "face": 0.3, "hair": 0.3, "brow": 1.5, "eye": 1.5, "iris": 0.7, "upper_lip": 2.0, "lower_lip": 2.0, "opening": 1.0, "teeth": 0.5,
-    "template_x": 0.5, "template_y": 0.5, "move_x": 3.0, "move_y": 3.0, "bulge": 2.5, "furrow": 3.0,
-}  # fmt: skip
-MIRRORED = ("template_x", "move_x")  # channels whose sign changes when the picture is flipped
-HELD_OUT = 3000  # images of the last identities
 GRID, CELL = 7, 4  # tokens per side, target cells per token and side
 CHECKPOINT_STEPS, EVALUATE_STEPS = 500, 1000
 SEED = 0
@@ -57,59 +56,6 @@ class DenseModel(nn.Module):
         """Predict the standardised targets."""
         z = self.decoder(self.vit.forward_features(images)).view(-1, GRID, GRID, CELL, CELL, self.channels)
         return z.permute(0, 1, 3, 2, 4, 5).reshape(-1, GRID * CELL, GRID * CELL, self.channels)
-
-
-class Data:
-    """Memory-mapped images and targets, standardisation, and the loss of a constant prediction."""
-
-    def __init__(self, folder: Path) -> None:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        self.channels: list[str] = meta["channels"]
-        n, size, cells, c = meta["images"], meta["size"], meta["cells"], len(self.channels)
-        self.images = np.memmap(folder / "images.u8", np.uint8, "r", shape=(n, size, size, 3))
-        self.targets = np.memmap(folder / "targets.f16", np.float16, "r", shape=(n, cells, cells, c))
-        self.num_training = n - HELD_OUT
-        self.held_out = np.arange(self.num_training, n)[::6]
-        sample = torch.from_numpy(np.ascontiguousarray(self.targets[: self.num_training : max(1, n // 1500)])).float().reshape(-1, c)
-        self.mean, self.std = sample.mean(0), sample.std(0)
-        self.constant = huber((sample - self.mean) / self.std).mean(0)
-        weights = torch.tensor([WEIGHTS[name] for name in self.channels])
-        self.weights = weights / weights.sum()
-        self.sign = torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in self.channels])
-
-    def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of sorted rows; augmented when `rng` is given."""
-        x = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float().div_(255).sub_(0.45).div_(0.25)
-        t = torch.from_numpy(self.targets[rows]).float()
-        if rng is not None:
-            x, t = self._augment(x, t, rng)
-        return x.contiguous(memory_format=torch.channels_last), t
-
-    def _augment(self, x: Tensor, t: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Flip, gain, offset, colour cast; a quarter blurred, a quarter noisy, an eighth grey."""
-
-        def normal(sd: float, *shape: int) -> Tensor:
-            return torch.from_numpy(rng.normal(0, sd, shape)).float()
-
-        n = len(x)
-        if rng.random() < 0.5:
-            x, t = x.flip(3), t.flip(2) * self.sign
-        x = x * normal(0.2, n, 1, 1, 1).exp() + normal(0.15, n, 1, 1, 1) + normal(0.08, n, 3, 1, 1)
-        order, k = torch.from_numpy(rng.permutation(n)), n // 4
-        x[order[:k]] = F.avg_pool2d(x[order[:k]], 3, 1, 1)
-        x[order[k : 2 * k]] += torch.from_numpy(rng.standard_normal((k, *x.shape[1:]), np.float32)) * 0.08
-        grey = order[2 * k : 2 * k + k // 2]
-        x[grey] = x[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        return x, t
-
-    def losses(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Loss per channel `(C,)`; 1 is a constant prediction."""
-        return huber(prediction.float() - (target - self.mean) / self.std).mean((0, 1, 2)) / self.constant
-
-
-def huber(error: Tensor) -> Tensor:
-    """Smooth L1 with its knee at 1."""
-    return F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
 
 
 @torch.no_grad()
@@ -134,14 +80,43 @@ def average(tensors: list[Tensor], world: int) -> None:
         t.copy_(mean.view_as(t))
 
 
-def save(net: DenseModel, optimiser: torch.optim.Optimizer, step: int, seconds: float, folder: Path) -> None:
+def save(net: DenseModel, optimiser: torch.optim.Optimizer, channels: list[str], step: int, seconds: float, folder: Path) -> None:
     """Write checkpoint and weights, each under a temporary name first."""
-    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds}
+    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "channels": channels, "step": step, "seconds": seconds}
     torch.save(state, folder / "pretrain.tmp")
     os.replace(folder / "pretrain.tmp", folder / "pretrain.ckpt")
     weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.vit.state_dict().items()}
     save_file(weights, folder / "weights.tmp")
     os.replace(folder / "weights.tmp", folder / "demo_backbone.safetensors")
+
+
+def resume(net: DenseModel, optimiser: torch.optim.Optimizer, folder: Path) -> tuple[int, float]:
+    """Continue from the checkpoint of the folder where there is one: steps done, seconds spent."""
+    if not (folder / "pretrain.ckpt").exists():
+        return 0, 0.0
+    state = torch.load(folder / "pretrain.ckpt", weights_only=True)
+    net.load_state_dict(state["net"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["step"], state["seconds"]
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse channels that are not there, and a folder that was begun with others.
+
+    Raises:
+        SystemExit: So it is.
+    """
+    known = json.loads((options.data / "meta.json").read_text(encoding="utf-8"))["channels"]
+    chosen = [name for name in known if name in (options.channels or known)]
+    odd = sorted(set(options.channels or known) - set(known))
+    if odd:
+        raise SystemExit(f"Expected --channels among {' '.join(known)}, but got {' '.join(odd)}")
+    if (options.out / "pretrain.ckpt").exists():
+        begun = torch.load(options.out / "pretrain.ckpt", weights_only=True, mmap=True).get("channels", list(WEIGHTS))
+        if begun != chosen:
+            raise SystemExit(
+                f"{options.out} holds a training on the channels {' '.join(begun)}: choose another --out, or the same channels"
+            )
 
 
 def train(rank: int, options: argparse.Namespace) -> None:
@@ -152,7 +127,7 @@ def train(rank: int, options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(SEED)
-    world, data = options.processes, Data(options.data)
+    world, data = options.processes, Data(options.data, options.channels)
     if world > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{options.port}", rank=rank, world_size=world)
     net = DenseModel(len(data.channels)).to(memory_format=torch.channels_last)
@@ -160,13 +135,8 @@ def train(rank: int, options: argparse.Namespace) -> None:
     optimiser = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}], lr=options.lr, betas=(0.9, 0.98), fused=True
     )
-    share = options.batch // world
-    steps, first, before, start = options.images // options.batch, 0, 0.0, time.time()
-    if (options.data / "pretrain.ckpt").exists():
-        state = torch.load(options.data / "pretrain.ckpt", weights_only=True)
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
-        first, before = state["step"], state["seconds"]
+    share, steps, start = options.batch // world, options.images // options.batch, time.time()
+    first, before = resume(net, optimiser, options.out)
     statistics = [b for b in net.buffers() if b.is_floating_point()]
     for step in range(first, steps):
         rng = np.random.default_rng([SEED, step, rank])
@@ -189,9 +159,9 @@ def train(rank: int, options: argparse.Namespace) -> None:
             average(statistics, world)
         if rank == 0:
             seconds = before + time.time() - start
-            save(net, optimiser, done, seconds, options.data)
+            save(net, optimiser, data.channels, done, seconds, options.out)
             if done % EVALUATE_STEPS == 0 or done == steps:
-                report(evaluate(net, data), data, done * options.batch, seconds, options.data)
+                report(evaluate(net, data), data, done * options.batch, seconds, options.out)
 
 
 def rows_of(step: int, batch: int, count: int) -> np.ndarray:
@@ -215,6 +185,8 @@ def main(args: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder written by pretrain_data.py")
+    parser.add_argument("--out", type=Path, help="folder of checkpoint, weights and losses; default: that of the data")
+    parser.add_argument("--channels", nargs="+", metavar="CHANNEL", help="targets to learn; default: all that the data has")
     parser.add_argument("--images", type=int, default=800_000, help="training images to see, over all passes")
     parser.add_argument("--batch", type=int, default=64, help="over all processes")
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -222,6 +194,9 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="per process")
     parser.add_argument("--port", type=int, default=29600)
     options = parser.parse_args(args)
+    options.out = options.out or options.data
+    check(options)
+    options.out.mkdir(parents=True, exist_ok=True)
     if options.processes > 1:
         torch.multiprocessing.spawn(train, args=(options,), nprocs=options.processes)
     else:

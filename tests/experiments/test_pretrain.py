@@ -1,0 +1,92 @@
+"""Pre-training on some of the targets: what is read, what is written where, a resumed training, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from auformer.synthetic import CHANNELS
+from experiments import pretrain_batches, pretrain_demo_backbone
+from experiments.pretrain_batches import WEIGHTS, Data
+
+IMAGES, SIZE, CELLS = 30, 112, 28
+SOME = ["brow", "template_x", "face"]  # `face` stands before `brow` in the data
+WORDS = ["--processes", "1", "--batch", "4", "--images", "12"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    rng.integers(0, 256, (IMAGES, SIZE, SIZE, 3), np.uint8).tofile(out / "images.u8")
+    rng.normal(size=(IMAGES, CELLS, CELLS, len(CHANNELS))).astype(np.float16).tofile(out / "targets.f16")
+    meta = {"images": IMAGES, "size": SIZE, "cells": CELLS, "channels": list(CHANNELS)}
+    (out / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain_batches, "HELD_OUT", 6)
+    monkeypatch.setattr(pretrain_demo_backbone, "CHECKPOINT_STEPS", 1)
+
+
+def _train(folder: Path, out: Path, *words: str) -> None:
+    torch.manual_seed(5)  # the training has a seed of its own
+    pretrain_demo_backbone.main([str(folder), "--out", str(out), *WORDS, *words])
+
+
+def test_only_the_chosen_targets_are_learnt(folder: Path) -> None:
+    everything, some = Data(folder), Data(folder, SOME)
+    assert everything.channels == list(CHANNELS) and some.channels == ["face", "brow", "template_x"]
+    columns = [CHANNELS.index(name) for name in some.channels]
+    for name in ("mean", "std", "constant", "sign"):
+        torch.testing.assert_close(getattr(some, name), getattr(everything, name)[columns])
+    assert some.sign.tolist() == [1, 1, -1] and some.weights.sum() == pytest.approx(1)
+    assert some.weights[1] / some.weights[0] == pytest.approx(WEIGHTS["brow"] / WEIGHTS["face"])
+    for seed in (None, 0, 1, 2, 3):  # some of them flip
+        both = [data.batch(np.array([2, 5, 6]), None if seed is None else np.random.default_rng(seed)) for data in (everything, some)]
+        assert torch.equal(both[0][0], both[1][0]) and torch.equal(both[0][1][..., columns], both[1][1])
+
+
+def test_what_is_written_where_and_a_killed_training_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    _train(folder, tmp_path / "whole", "--channels", *SOME)
+    save = pretrain_demo_backbone.save
+
+    def killed(*args: Any) -> None:
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrain_demo_backbone, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _train(folder, tmp_path / "resumed", "--channels", *SOME)
+    monkeypatch.setattr(pretrain_demo_backbone, "save", save)
+    assert torch.load(tmp_path / "resumed" / "pretrain.ckpt")["step"] == 1
+    _train(folder, tmp_path / "resumed", "--channels", *reversed(SOME))  # in another order they are the same
+    files = ["demo_backbone.safetensors", "pretrain.ckpt", "pretrain.jsonl"]
+    assert [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "resumed")] == [files, files]
+    assert sorted(path.name for path in folder.iterdir()) == before
+    whole, resumed = (load_file(tmp_path / name / "demo_backbone.safetensors") for name in ("whole", "resumed"))
+    assert whole.keys() == resumed.keys() and all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    state = torch.load(tmp_path / "whole" / "pretrain.ckpt")
+    assert state["step"] == 3 and state["net"]["decoder.weight"].shape == (16 * 3, 192)
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [list(line) for line in lines] == [["images", "seconds", "held_out", "face", "brow", "template_x"]]
+
+
+def test_refusals(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="Expected --channels among face hair .* furrow, but got nose"):
+        _train(folder, tmp_path / "none", "--channels", "face", "nose")
+    assert not (tmp_path / "none").exists()
+    torch.save({"channels": ["face", "brow"]}, tmp_path / "pretrain.ckpt")
+    with pytest.raises(SystemExit, match="holds a training on the channels face brow: choose another --out, or the same channels"):
+        _train(folder, tmp_path, "--channels", "face", "hair")
+    torch.save({"step": 0}, tmp_path / "pretrain.ckpt")  # of an earlier version, which took all
+    with pytest.raises(SystemExit, match="holds a training on the channels face hair .* furrow"):
+        _train(folder, tmp_path, "--channels", "face", "hair")
