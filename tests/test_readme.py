@@ -41,6 +41,7 @@ LISTED = (
 REDUCED: dict[str, str] = {
     "make demo": "make -n demo",
     "make test": "make -n test",
+    "pip install .": "# whoever runs the tests has installed it; tests/test_wheel.py does so from a wheel",
     "auformer demo": "auformer demo --fast",  # with fewer faces still, see below
     "auformer synth --lab A --subjects 50 --frames 50 --aus bp4d --out data/synth-a": (
         "auformer synth --lab A --subjects 6 --frames 4 --aus bp4d --size 64 --out data/synth-a"
