@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,22 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_kept(
     module = AUModule.load_from_checkpoint(tmp_path / "last.ckpt")
     assert all(torch.isfinite(tensor).all() for tensor in module.state_dict().values())
     assert RunFolder(tmp_path).resumable and RunFolder(tmp_path).adapter.is_file()
+
+
+def test_a_batch_that_does_not_fit_into_memory_says_what_to_do(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crowd(module: AUModule, given: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+
+    _fault(monkeypatch, 1, 2, crowd)
+    told = (
+        "Expected a batch of 8 images of 32 x 32 pixels to fit into memory, but got: CUDA out of memory. Tried to allocate 2.00 GiB. "
+        "Try --data.batch_size 4 --trainer.accumulate_grad_batches 2"
+    )
+    with pytest.raises(ValueError, match=re.escape(told) + ".*last.ckpt holds the last finished epoch") as caught:
+        fit(make_module(workspace), make_data(workspace), tmp_path, epochs=3, seed=0, progress=False)
+    assert "GPU 0" not in str(caught.value)
 
 
 def test_a_full_disk_is_named_and_the_old_checkpoint_stays_whole(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

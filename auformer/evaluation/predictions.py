@@ -19,6 +19,7 @@ from tqdm import tqdm
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import KEY, au_columns
 from auformer.models import AUNetwork, OnnxDetector
+from auformer.models.batches import FittingBatches
 
 DECIMALS = 7  # of probabilities: about the resolution of float32 near 1, and short enough to read in a CSV [ours]
 SAVE_SECONDS = 60.0  # between two writes of an unfinished job [ours]
@@ -71,7 +72,7 @@ def predict_manifest(
         network: The network, in eval mode; it is moved to `device`.
         manifest: Table as `read_manifest` gives it, or a selection of its rows.
         au_names: AUs of the network to write, in this order; all by default.
-        batch_size: Images per batch.
+        batch_size: Images per batch; where so many do not fit into memory they are halved for the rest of the job, with a warning.
         device: Where to compute.
         num_workers: Processes that read images; 0 reads them in this one.
         progress: Whether to show a progress bar on stderr.
@@ -125,13 +126,16 @@ def _predict(
     rest = Subset(dataset, range(first, len(dataset)))
     generator = torch.Generator()  # so that the loader draws nothing from the global one
     loader = DataLoader(rest, batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", generator=generator)
-    saved = time.monotonic()
+    batches, saved = FittingBatches(batch_size), time.monotonic()
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        return network.predict_probs(images.to(device, non_blocking=True)).cpu().double()
+
     try:
         with torch.inference_mode(), tqdm(total=len(dataset), initial=first, desc="predict", unit="img", disable=not progress) as bar:
             for batch in loader:
-                images = batch["image"].to(device, non_blocking=True)
-                parts.append(_checked_probs(network.predict_probs(images)))
-                bar.update(len(images))
+                parts.append(_checked_probs(batches.run(predict, batch["image"])))
+                bar.update(len(batch["image"]))
                 if store is not None and time.monotonic() - saved > SAVE_SECONDS:
                     store.save(np.concatenate(parts))
                     saved = time.monotonic()
@@ -142,8 +146,8 @@ def _predict(
 
 
 def _checked_probs(probs: torch.Tensor) -> np.ndarray:
-    """Probabilities `(B, N)` as float64; a network that gives nan is an error here, not an empty cell later."""
-    array = probs.double().cpu().numpy()
+    """Probabilities `(B, N)` float64 as an array; a network that gives nan is an error here, not an empty cell later."""
+    array = probs.numpy()
     if not ((array >= 0) & (array <= 1)).all():
         raise ValueError("Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged.")
     return array

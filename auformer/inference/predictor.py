@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from auformer.inference.smoothing import ProbSmoother
 from auformer.inference.sources import Source, find_sources
 from auformer.inference.tables import predictions_table
 from auformer.models import AUNetwork, OnnxDetector, open_detector
+from auformer.models.batches import FittingBatches
 
 DEFAULT_RECIPE = "eyes"  # for checkpoints that do not say by which recipe their training images were cropped
 DECIMALS = 7  # of probabilities, as `auformer evaluate` writes them
@@ -35,7 +37,8 @@ class AUPredictor:
     Args:
         network: a network in eval mode, as `open_detector` gives it; it is moved to `device`.
         device: where to compute.
-        batch_size: faces per batch; the result does not depend on it (beyond rounding).
+        batch_size: faces per batch; the result does not depend on it (beyond rounding). A batch that does not fit into memory is halved,
+            for good, with a warning.
         detector: how faces are found: a spec of `auformer.faces.make_detector`, or what that gives.
         precision: `32`, or `bf16` or `16` for faster matrix products with fewer digits.
         thresholds: per AU, in [0, 1]; the checkpoint's own where not given.
@@ -80,7 +83,8 @@ class AUPredictor:
             )
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
-        self.batch_size, self.precision, self.faces, self.detect_every, self.smooth = batch_size, precision, faces, detect_every, smooth
+        self.precision, self.faces, self.detect_every, self.smooth = precision, faces, detect_every, smooth
+        self._batches = FittingBatches(batch_size)
         self.detector = make_detector(detector, largest=faces == 1) if isinstance(detector, str) else detector
         self.au_names = tuple(network.au_names)
         self.thresholds = _thresholds(network, thresholds)
@@ -101,6 +105,11 @@ class AUPredictor:
             CheckpointError: if the checkpoint is missing, damaged or not ours.
         """
         return cls(open_detector(checkpoint, device=device), device=device, **options)
+
+    @property
+    def batch_size(self) -> int:
+        """Faces per batch: as asked for, or what has fitted into memory."""
+        return self._batches.size
 
     def predict_proba(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities of aligned faces.
@@ -132,13 +141,18 @@ class AUPredictor:
         for crop in crops:
             if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
                 raise ValueError(f"Expected `crops` to be uint8 RGB of shape (n, H, W, 3), but got one of {crop.dtype} {crop.shape}.")
-        dtype, parts = PRECISIONS[self.precision], []
-        for first in range(0, len(crops), self.batch_size):
+        parts, first = [], 0
+        while first < len(crops):
             images = [to_float(resize(crop, self.network.image_size)) for crop in crops[first : first + self.batch_size]]
-            with contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype):
-                values = function(torch.from_numpy(np.stack(images)).to(self.device))
-            parts.append(values.double().cpu().numpy())
+            first += len(images)
+            parts.append(self._batches.run(partial(self._compute, function), torch.from_numpy(np.stack(images))).numpy())
         return np.concatenate(parts) if parts else None
+
+    def _compute(self, function: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        """A function of the network on images (b, 3, H, W), at the precision asked for: (b, ...) float64 on the CPU."""
+        dtype = PRECISIONS[self.precision]
+        with contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype):
+            return function(images.to(self.device)).cpu().double()
 
     def predict_image(self, image: np.ndarray) -> list[FacePrediction]:
         """The faces of one image, the largest first.

@@ -16,6 +16,7 @@ from auformer.data.datamodule import AUDataModule
 from auformer.errors import require
 from auformer.lit import AUModule, NonFiniteLossError
 from auformer.models import save_adapter
+from auformer.models.batches import is_out_of_memory, shortage
 from auformer.training.callbacks import PatientStopping, RunCheckpoints
 from auformer.training.checkpoint_io import RunCheckpointIO
 from auformer.training.metrics_table import MetricsTable
@@ -85,6 +86,7 @@ def run(trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: Ru
         KeyboardInterrupt: Interrupted; the message says how to go on.
         NonFiniteLossError: The loss is not finite; the message names the last good checkpoint.
         OSError: A file could not be written.
+        ValueError: A batch does not fit into memory; the message says what to do.
     """
     check_fit(module, datamodule)
     module.network.crop_recipe = crop_recipe(datamodule)
@@ -97,6 +99,10 @@ def run(trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: Ru
         raise KeyboardInterrupt(f"Interrupted in epoch {trainer.current_epoch + 1}; {_kept(folder)}: run it again to go on") from None
     except NonFiniteLossError as error:
         raise NonFiniteLossError(f"{error} {_kept(folder)}.") from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(f"{_too_large(datamodule, error)}; {_kept(folder)}.") from error
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror or error}; {_kept(folder)}", error.filename or str(folder.path)) from error
     finally:
@@ -122,6 +128,14 @@ def check_fit(module: AUModule, datamodule: AUDataModule) -> None:
 def _kept(folder: RunFolder) -> str:
     """What an interrupted run leaves."""
     return f"{folder.last} holds the last finished epoch" if folder.last.is_file() else "no epoch was finished yet"
+
+
+def _too_large(datamodule: AUDataModule, error: BaseException) -> str:
+    """What to do about a batch that does not fit; a smaller one is another optimisation, so it is the user who decides."""
+    size, (height, width) = datamodule.batch_size, datamodule.image_size
+    ways = [f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)"] if size > 1 else []
+    way = ", or ".join([*ways, "--trainer.precision bf16-mixed", "a smaller backbone or image"])
+    return f"Expected a batch of {size} images of {height} x {width} pixels to fit into memory, but got: {shortage(error)}. Try {way}"
 
 
 def _shareable(module: AUModule) -> dict[str, Any]:

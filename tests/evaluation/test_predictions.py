@@ -18,6 +18,20 @@ def manifest(tmp_path):
     return manifest_of(tmp_path)
 
 
+class Crowded(StandIn):
+    """A `StandIn` that has room for so many rows at once, and after `forget_after` batches for none."""
+
+    def __init__(self, room):
+        super().__init__()
+        self.room, self.forget_after, self.tried = room, 1000, []
+
+    def predict_probs(self, images):
+        self.tried.append(len(images))
+        if len(images) > (self.room if len(self.batches) < self.forget_after else 0):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().predict_probs(images)
+
+
 def channel_means(manifest, channel):
     """What `StandIn` should say, from the files themselves (8 x 8 of 16 x 16 by area averaging keeps the mean, up to rounding)."""
     root = manifest.attrs["path"].removesuffix("manifest.csv")
@@ -84,6 +98,25 @@ class TestBatches:
 
     def test_images_may_be_read_by_another_process(self, manifest):
         pd.testing.assert_frame_equal(predict_manifest(StandIn(), manifest, num_workers=1), predict_manifest(StandIn(), manifest))
+
+    def test_one_that_does_not_fit_into_memory_is_halved(self, manifest, caplog):
+        network = Crowded(room=3)
+        table = predict_manifest(network, manifest, batch_size=8)
+        pd.testing.assert_frame_equal(table, predict_manifest(StandIn(), manifest))
+        assert network.tried == [8, 4, 2, 2, 2, 2, 2, 1] and sum(network.batches) == 11
+        assert [record.getMessage().rpartition("; ")[2] for record in caplog.records] == [
+            "going on with 4 at once.",
+            "going on with 2 at once.",
+        ]
+
+    def test_one_image_that_does_not_fit_is_an_error_and_keeps_what_is_done(self, manifest, tmp_path):
+        network = Crowded(room=2)
+        network.forget_after = 3
+        with pytest.raises(ValueError, match=r"Expected one image of 8 x 8 pixels to fit into memory.*--device cpu"):
+            predict_manifest(network, manifest, batch_size=2, partial=tmp_path / ".p.npz")
+        rest = StandIn()
+        predict_manifest(rest, manifest, partial=tmp_path / ".p.npz")
+        assert sum(rest.batches) == 11 - 2 * 3
 
     def test_global_random_state_is_left_alone(self, manifest):
         before = torch.get_rng_state()

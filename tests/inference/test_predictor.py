@@ -68,6 +68,22 @@ class TestCrops:
         for batch_size in (1, 3):
             assert np.allclose(AUPredictor(network, batch_size=batch_size).predict_proba(crops), whole, atol=1e-5)
 
+    def test_a_batch_that_does_not_fit_is_halved_for_good(self, network, rng, monkeypatch, caplog):
+        crops = rng.integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
+        whole, tried, plain = AUPredictor(network).predict_proba(crops), [], network.predict_probs
+
+        def crowded(images):
+            tried.append(len(images))
+            if len(images) > 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+            return plain(images)
+
+        monkeypatch.setattr(network, "predict_probs", crowded)
+        predictor = AUPredictor(network, batch_size=8)
+        assert np.allclose(predictor.predict_proba(crops), whole, atol=1e-5)
+        assert tried == [8, 4, 2, 2, 2, 2, 1] and predictor.batch_size == 2 and len(caplog.records) == 2
+        assert predictor.predict_proba(crops[:3]).shape == (3, 3) and tried[7:] == [2, 1] and len(caplog.records) == 2
+
     def test_maps_are_the_networks(self, network, rng):
         crops = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
         images = torch.from_numpy(crops.astype(np.float32) / 255).permute(0, 3, 1, 2)

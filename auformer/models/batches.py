@@ -1,0 +1,110 @@
+"""Batches that fit into memory: one that does not is halved and goes on, and the size that has fitted is kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_log = logging.getLogger(__name__)
+
+# What allocators say, in lower case: torch on GPUs and MPS, cuBLAS and cuDNN, torch on CPUs (Linux; Windows), C++, onnxruntime.
+_SAID = (
+    *("out of memory", "alloc_failed", "defaultcpuallocator", "not enough memory"),
+    *("bad_alloc", "bad allocation", "failed to allocate memory"),
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out while something was computed.
+
+    Args:
+        error: As torch, numpy or onnxruntime raises it; the kinds of onnxruntime are not public, so their text counts.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    computed = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return computed and any(text in str(error).lower() for text in _SAID)
+
+
+def shortage(error: BaseException) -> str:
+    r"""What such an error says, in one line without a full stop.
+
+    >>> shortage(RuntimeError("CUDA out of memory.\nGPU 0 has ..."))
+    'CUDA out of memory'
+    """
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+class FittingBatches:
+    """Puts images through a function, no more at once than fit into memory.
+
+    Rows do not depend on each other in anything that predicts, so how they are cut changes nothing (beyond rounding). Training is another
+    matter: there the batch is part of the method.
+
+    Args:
+        size: Images at once to begin with, at least 1.
+
+    Attributes:
+        size: Images at once from here on; halved whenever so many did not fit.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Apply a function to images.
+
+        Args:
+            function: `(b, ...)` to `(b, ...)`, row by row; it moves what it gets to its device itself, so that this may fail too.
+            images: `(B, 3, H, W)`, B at least 1.
+
+        Returns:
+            `(B, ...)`.
+
+        Raises:
+            ValueError: Not even one image fits; the message says what to do.
+        """
+        parts: list[Tensor] = []
+        first = 0
+        while first < len(images):
+            piece = images[first : first + self.size]
+            part, reason = self._try(function, piece)
+            if part is None:
+                self._halve(piece, reason)
+                continue
+            parts.append(part)
+            first += len(piece)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    @staticmethod
+    def _try(function: Callable[[Tensor], Tensor], piece: Tensor) -> tuple[Tensor | None, str]:
+        """The result, or None and why; what the failed attempt held is free again when this returns."""
+        try:
+            return function(piece), ""
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return None, shortage(error)
+
+    def _halve(self, piece: Tensor, reason: str) -> None:
+        """Take half as many images from here on, and say so.
+
+        Raises:
+            ValueError: It was one image.
+        """
+        if len(piece) == 1:
+            height, width = piece.shape[-2:]
+            raise ValueError(
+                f"Expected one image of {height} x {width} pixels to fit into memory, but got: {reason}. Close what else uses the memory, "
+                "or compute on another device (--device cpu)."
+            )
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # what the failed attempt left in pieces
+        self.size = max(1, len(piece) // 2)
+        _log.warning("A batch of %d images does not fit into memory; going on with %d at once.", len(piece), self.size)

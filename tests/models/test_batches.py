@@ -1,0 +1,102 @@
+"""A batch that does not fit is halved: the same rows in the same order, the size remembered, other errors untouched."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+from torch import Tensor
+
+from auformer.models.batches import FittingBatches, is_out_of_memory
+
+IMAGES = torch.arange(13 * 12, dtype=torch.float32).reshape(13, 3, 2, 2)
+ERRORS = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 17.8 GB)"),
+    RuntimeError("std::bad_alloc"),
+    MemoryError("Unable to allocate 3.6 GiB for an array"),
+    MemoryError(),
+]
+
+
+class Limited:
+    """Sums rows; raises where there are more than it has room for, and notes how many rows it was given."""
+
+    def __init__(self, room: int, error: BaseException) -> None:
+        self.room, self.error, self.given = room, error, []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.given.append(len(images))
+        if len(images) > self.room:
+            raise self.error
+        return images.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:24])
+def test_halved_until_it_fits_and_remembered(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    function, batches = Limited(3, error), FittingBatches(8)
+    result = batches.run(function, IMAGES)
+    assert torch.equal(result, IMAGES.flatten(1).sum(1, keepdim=True))
+    assert function.given == [8, 4, 2, 2, 2, 2, 2, 2, 1] and batches.size == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "A batch of 8 images does not fit into memory; going on with 4 at once.",
+        "A batch of 4 images does not fit into memory; going on with 2 at once.",
+    ]
+    function.given.clear()
+    batches.run(function, IMAGES[:5])
+    assert function.given == [2, 2, 1] and len(caplog.records) == 2
+
+
+def test_a_batch_that_fits_is_passed_whole_and_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    function, batches = Limited(13, MemoryError()), FittingBatches(20)
+    batches.run(function, IMAGES)
+    assert function.given == [13] and batches.size == 20 and not caplog.records
+
+
+def test_a_smaller_last_batch_halves_itself_not_the_size_asked_for() -> None:
+    function, batches = Limited(2, MemoryError()), FittingBatches(64)
+    batches.run(function, IMAGES[:5])
+    assert function.given == [5, 2, 2, 1] and batches.size == 2
+
+
+def test_one_image_that_does_not_fit_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"^Expected one image of 2 x 2 pixels .* got: Unable to allocate .*--device cpu\)\.$"):
+        FittingBatches(4).run(Limited(0, ERRORS[6]), IMAGES)
+    with pytest.raises(ValueError, match="got: MemoryError. Close"):
+        FittingBatches(1).run(Limited(0, MemoryError()), IMAGES)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes differ"), ValueError("out of memory"), KeyboardInterrupt()])
+def test_other_errors_pass_through_at_once(error: BaseException) -> None:
+    function, batches = Limited(3, error), FittingBatches(8)
+    with pytest.raises(type(error)) as caught:
+        batches.run(function, IMAGES)
+    assert caught.value is error and function.given == [8] and batches.size == 8
+
+
+def test_what_the_failed_attempt_held_is_free_before_the_next() -> None:
+    """A traceback that is still alive would keep the large tensors of the attempt, and the smaller batch would fail for it."""
+    held: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    def function(images: Tensor) -> Tensor:
+        alive.append(sum(reference() is not None for reference in held))
+        large = images * 2
+        held.append(weakref.ref(large))
+        if len(images) > 3:
+            raise MemoryError
+        return large.sum((1, 2, 3))
+
+    FittingBatches(8).run(function, IMAGES[:8])
+    assert len(alive) == 6 and not any(alive)
+
+
+def test_the_allocators_own_words() -> None:
+    """The text is what torch says here, not what was once written down."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
