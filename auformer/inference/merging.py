@@ -1,7 +1,8 @@
-"""Join the tables that the jobs of an array wrote, one per source."""
+"""Join the tables that the jobs of an array, or the processes of a cluster, wrote, one per source."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ import pandas as pd
 from auformer.data.manifest import read_predictions, side_path, write_predictions
 from auformer.errors import ManifestError
 
-_OWN = ("source", "counts", "problem", "settings")  # of the side files, what may differ between sources
+_OWN = ("source", "source_mark", "counts", "problem", "settings")  # of the side files, what may differ between sources
 NAME = "predictions"
 
 
-def merge_tables(folder: Path, *, suffix: str = ".csv", overwrite: bool = False) -> tuple[Path, int, int, list[tuple[str, str]]]:
-    """Write `predictions.csv` from all tables that shards wrote to a folder.
+def merge_tables(
+    folder: Path, *, suffix: str = ".csv", overwrite: bool = False, only: Collection[str] | None = None
+) -> tuple[Path, int, int, list[tuple[str, str]]]:
+    """Write `predictions.csv` from the tables, one per source, that the jobs of an array or a cluster wrote to a folder.
 
     Args:
         folder: where the shards wrote to.
         suffix: `.csv` or `.parquet`, of the joined table.
         overwrite: replace a joined table that is there.
+        only: file names of the tables to join; all by default.
 
     Returns:
         The joined table, how many sources it holds, how many there should be, and what was wrong with which.
@@ -33,7 +37,8 @@ def merge_tables(folder: Path, *, suffix: str = ".csv", overwrite: bool = False)
     taken = [one for one in (path, side_path(path)) if one.exists()]
     if taken and not overwrite:
         raise ValueError(f"Expected no joined table yet, but found {taken[0]}: move it away, or add --overwrite.")
-    tables = [_read(one) for ending in (".csv", ".parquet") for one in sorted(folder.glob(f"*{ending}")) if one.stem != NAME]
+    found = [one for ending in (".csv", ".parquet") for one in sorted(folder.glob(f"*{ending}"))]
+    tables = [_read(one) for one in found if one.stem != NAME and (only is None or one.name in only)]
     tables = [table for table in tables if "num_sources" in table.attrs["side"]]
     if not tables:
         raise ValueError(f"Expected tables that `auformer predict --shard` wrote in {folder}, but found none.")
