@@ -4,7 +4,8 @@
     OUT/runs/NAME/DATA/METHOD/FOLD-seed0/   one run
         run.json            what the run is and its configuration; there from the moment it is planned
         line.json           its line; there when it is finished
-        config.yaml, metrics.csv, last.ckpt, best.ckpt, adapter.safetensors, summary.json     of the training
+        config.yaml, metrics.csv, last.ckpt, best.ckpt, adapter.safetensors, summary.json     of the training; without the
+                        checkpoints where it was taken over from the run that `trained_by` in its line names
         predictions.csv, predictions.json, log.txt, run.lock
 
 A run is finished when its line is in either place, so a grid survives the loss of its folders, and of `runs.jsonl`.

@@ -27,6 +27,7 @@ from auformer.evaluation.provenance import choose_aus, image_warnings, predictio
 from auformer.evaluation.run_index import CLAIM, LINE, LOCK, Line, append_line, identity, read_json, read_lines, write_json
 from auformer.evaluation.run_lock import RunLock
 from auformer.evaluation.run_record import record
+from auformer.evaluation.trained_once import TRAINED_BY, WEIGHTS, take_over, trained_by, training_lock, weights_sha256
 from auformer.lit import AUModule
 from auformer.models import AUNetwork, load_adapter, load_detector
 from auformer.models.transfer import transfer_experts
@@ -45,7 +46,7 @@ def execute(job: Job, *, progress: bool = False) -> Line | None:
         progress: Show progress bars.
 
     Returns:
-        Its line, which is in `runs.jsonl` then; None where another process is at it.
+        Its line, which is in `runs.jsonl` then; None where another process is at it, or at a run whose training is the same.
 
     Raises:
         ValueError: The run cannot be done; the log in its folder says why.
@@ -57,11 +58,14 @@ def execute(job: Job, *, progress: bool = False) -> Line | None:
         found = finished_line(job)
         if found is not None:  # another process has done it since this one looked
             return found
-        with _log(job.folder / "log.txt"):
-            line = _run(job, progress)
-        write_json(line, job.folder / LINE)
-        append_line(job.out, line)
-        return line
+        with training_lock(job) as mine:
+            if not mine:
+                return None
+            with _log(job.folder / "log.txt"):
+                line = _run(job, progress)
+            write_json(line, job.folder / LINE)
+            append_line(job.out, line)
+            return line
     finally:
         lock.release()
 
@@ -88,7 +92,7 @@ def _run(job: Job, progress: bool) -> Line:
     if left_out:
         told.append(f"without a positive training row, so not trained: {', '.join(left_out)}")
     module = _module(job, data, told)
-    adapter = _fit(job, data, module, progress)
+    adapter = _trained(job, data, module, progress)
     load_adapter(adapter, module.network)
     tables = test_tables(job)
     network = module.network.eval()
@@ -107,6 +111,8 @@ def _run(job: Job, progress: bool) -> Line:
         "seconds": summary["seconds"],
         "trainable_parameters": summary["trainable_parameters"],
         "total_parameters": summary["total_parameters"],
+        TRAINED_BY: summary.get(TRAINED_BY),
+        WEIGHTS: weights_sha256(job),
         **job.provenance,
         "warnings": told,
         "folder": job.folder.relative_to(job.out).as_posix(),
@@ -158,6 +164,14 @@ def _module(job: Job, data: AUDataModule, told: list[str]) -> AUModule:
         if seen:
             told.append(f"the checkpoint {job.run.init} was itself trained on {', '.join(seen)}: make sure that on other subjects")
     return module
+
+
+def _trained(job: Job, data: AUDataModule, module: AUModule, progress: bool) -> Path:
+    """The adapter file: that of a run whose training is the same, else of a training of its own."""
+    folder = RunFolder(job.folder)
+    if not folder.finished:
+        take_over(job)
+    return folder.adapter if trained_by(folder) else _fit(job, data, module, progress)
 
 
 def _fit(job: Job, data: AUDataModule, module: AUModule, progress: bool) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from auformer.evaluation.jobs import Job
 from auformer.evaluation.run_index import Line
+from auformer.evaluation.trained_once import next_job
 
 FAREWELL = 5.0  # seconds that a process gets to end by itself
 # what is told of each run: the job, its line (None: another process is at it), and what went wrong
@@ -80,14 +81,17 @@ def _end(processes: dict[Any, Any], *, politely: bool) -> None:
 
 
 def _deal(waiting: list[Job], processes: dict[Any, Any], report: Report) -> None:
-    """Until all runs are done: send, wait, report. A process that dies takes its run with it and is not replaced."""
+    """Until all runs are done: send, wait, report. A process that dies takes its run with it and is not replaced.
+
+    A run whose training another one is at waits for that one, whose adapter file it then takes over.
+    """
     busy: dict[Any, Job] = {}
     free = list(processes)
     while waiting or busy:
-        while waiting and free:
+        while free and (job := next_job(waiting, list(busy.values()))) is not None:
             pipe = free.pop()
-            busy[pipe] = waiting.pop(0)
-            pipe.send(busy[pipe])
+            busy[pipe] = job
+            pipe.send(job)
         if not busy:
             raise ValueError(f"Expected processes to run {len(waiting)} more runs, but all of them have died; see their logs")
         ready: list[Any] = connection.wait(list(busy))

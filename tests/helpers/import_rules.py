@@ -55,6 +55,8 @@ RULES: dict[str, set[str]] = {
     "auformer.evaluation.suite": {*_SCORING, "auformer.training.config_files"},  # the YAML that `auformer fit` takes
     "auformer.evaluation.suite_file": {*_SCORING, "auformer.training.config_files"},
     "auformer.evaluation.run_index": {*_SCORING, "auformer.training.run_folder"},
+    "auformer.evaluation.trained_once": {*_SCORING, "auformer.training.run_folder"},
+    "auformer.evaluation.older_lines": {*_SCORING, "auformer.training.method_config"},
     "auformer.evaluation.jobs": {*_RUNNING, "auformer.training"},
     "auformer.evaluation.runner": {*_RUNNING, "auformer.training"},
     "auformer.evaluation.workers": {*_RUNNING, "auformer.training", "cv2"},  # how many threads it takes
