@@ -52,6 +52,7 @@ class AUModule(pl.LightningModule):
         carry: Hand each expert its own output in the previous group.
         shared_expert: One expert for all action units.
         blocks: Which blocks have experts: `all`, `first_half` or `last_half`.
+        recompute: What AUFormer computes again for the backward pass to save memory: `nothing`, the inside of its `experts`, or `blocks`.
         adapter_size: Of a rival only: width, rank, or number of prompts or blocks of what it trains; its paper's by default.
 
     Raises:
@@ -87,6 +88,7 @@ class AUModule(pl.LightningModule):
         carry: bool = True,
         shared_expert: bool = False,
         blocks: Literal["all", "first_half", "last_half"] = "all",
+        recompute: Literal["nothing", "experts", "blocks"] = "nothing",
         adapter_size: int | None = None,
     ) -> None:
         super().__init__()
@@ -114,6 +116,7 @@ class AUModule(pl.LightningModule):
             expert_width=h["expert_width"], dilations=h["dilations"], window=h["window"], pool=h["pool"],
             expert_heads=h["expert_loss_weight"] > 0, average_heads=h["average_heads"],
             experts_beside=h["experts_beside"], carry=h["carry"], shared_expert=h["shared_expert"], blocks=h["blocks"],
+            recompute=h["recompute"],
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from auformer.models.backbone import attention_for_training, rotary, sub_layers
+from auformer.models.backbone import SubLayer, attention_for_training, rotary, sub_layers
 from auformer.models.expert_io import expert_weights, load_expert_weights
+from auformer.models.expert_options import check_options, places
 from auformer.models.heads import ExpertHeads, MLPHead
-from auformer.models.moke import MAX_DILATION, MAX_WIDTH, Carried, ExpertGroup
+from auformer.models.moke import Carried, ExpertGroup
 from auformer.models.network import AUNetwork
 
-BESIDE = {"both": (True, True), "attention": (True, False), "mlp": (False, True)}  # has attention, has the MLP a group of experts?
-BLOCKS = ("all", "first_half", "last_half")
+Steps = list[tuple[SubLayer, Any, "ExpertGroup | None"]]  # of a block: sub-layer, rotary embedding, and the group beside it
 
 
 class AUFormer(AUNetwork):
@@ -42,6 +44,8 @@ class AUFormer(AUNetwork):
         carry: Each expert sees its own output in the previous group [F]; without, normed tokens only (an ablation).
         shared_expert: One expert per group for all action units instead of one each (an ablation); the expert heads stay one each.
         blocks: Which blocks have experts: `all` [F], or the `first_half` (rounded up) or `last_half` (rounded down) of them (an ablation).
+        recompute: What is computed again for the backward pass instead of being kept: `nothing`, the narrow inside of the `experts`, or
+            whole `blocks` [ours]. Results are the same.
 
     Raises:
         ValueError: An argument is out of its range, or the backbone cannot carry experts.
@@ -65,10 +69,10 @@ class AUFormer(AUNetwork):
         carry: bool = True,
         shared_expert: bool = False,
         blocks: str = "all",
+        recompute: str = "nothing",
     ) -> None:
         dilations = tuple(dilations)
-        _check(expert_width, dilations, window)
-        _check_places(experts_beside, blocks)
+        check_options(expert_width, dilations, window, experts_beside, blocks, recompute)
         if average_heads and not expert_heads:
             raise ValueError("Expected `expert_heads` to be True where `average_heads` is, but got False")
         super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
@@ -94,7 +98,7 @@ class AUFormer(AUNetwork):
             "shared_expert": shared_expert,
             "blocks": blocks,
         }
-        self.carry, self.shared_expert = carry, shared_expert
+        self.carry, self.shared_expert, self.recompute = carry, shared_expert, recompute
         self._experts_enabled = True
         self.train()
 
@@ -108,16 +112,30 @@ class AUFormer(AUNetwork):
         Returns:
             Tokens before the final norm `(B, P+T, D)`, and what the last group handed on (None with experts disabled).
         """
-        x, carried, groups = self.embed(images), None, iter(self.groups)
-        blocks = zip(self.backbone.blocks, rotary(self.backbone), strict=True)
-        layers = [(layer, rope) for block, rope in blocks for layer in sub_layers(block)]
+        x, carried = self.embed(images), None
+        again = self.recompute == "blocks" and torch.is_grad_enabled() and self._experts_enabled
+        for steps in self._blocks():
+            run = partial(self._block, steps, visit=visit)
+            x, carried = checkpoint(run, x, carried, use_reentrant=False) if again else run(x, carried)
+        return x, carried
+
+    def _blocks(self) -> Iterator[Steps]:
+        """The sub-layers of each block and what stands beside them."""
+        groups, has_group = iter(self.groups), iter(self._places)
+        for block, rope in zip(self.backbone.blocks, rotary(self.backbone), strict=True):
+            yield [(layer, rope, next(groups) if next(has_group) else None) for layer in sub_layers(block)]
+
+    def _block(
+        self, steps: Steps, x: Tensor, carried: Carried | None, visit: Callable[[Carried], None] | None
+    ) -> tuple[Tensor, Carried | None]:
+        """One block of the ViT with its groups."""
         with attention_for_training(self.backbone) if self._experts_enabled else nullcontext():
-            for (layer, rope), has_group in zip(layers, self._places, strict=True):
+            for layer, rope, group in steps:
                 y = layer.norm(x)
                 x = x + layer.branch(y, rope)
-                if self._experts_enabled and has_group:
-                    k, carried = next(groups)(y, carried if self.carry else None, self.grid_size)
-                    x = x + k
+                if self._experts_enabled and group is not None:
+                    handed = carried if self.carry else None
+                    x, carried = group(x, y, handed, self.grid_size, recompute=self.recompute == "experts")
                     if visit is not None:
                         visit(carried)
         return x, carried
@@ -199,31 +217,3 @@ class AUFormer(AUNetwork):
         if au_name not in self.au_names:
             raise ValueError(f"Expected `au_name` to be one of {', '.join(self.au_names)}, but got {au_name!r}")
         return 0 if self.shared_expert else self.au_names.index(au_name)
-
-
-def places(num_blocks: int, experts_beside: str, blocks: str) -> list[bool]:
-    """Which of the `2L` sub-layers have a group of experts, in order.
-
-    >>> places(3, "mlp", "first_half")
-    [False, True, False, True, False, False]
-    """
-    half = (num_blocks + 1) // 2
-    chosen = {"all": range(num_blocks), "first_half": range(half), "last_half": range(half, num_blocks)}[blocks]
-    return [beside and block in chosen for block in range(num_blocks) for beside in BESIDE[experts_beside]]
-
-
-def _check(expert_width: int, dilations: tuple[int, ...], window: int) -> None:
-    """Ranges of the expert group's arguments."""
-    if type(expert_width) is not int or not 1 <= expert_width <= MAX_WIDTH:
-        raise ValueError(f"Expected `expert_width` to be a whole number from 1 to {MAX_WIDTH}, but got {expert_width!r}")
-    if not all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations) or len(set(dilations)) != len(dilations):
-        raise ValueError(f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}")
-    if type(window) is not int or window not in (0, *range(1, 2 * MAX_DILATION, 2)):
-        raise ValueError(f"Expected `window` to be 0 or an odd number below {2 * MAX_DILATION}, but got {window!r}")
-
-
-def _check_places(experts_beside: str, blocks: str) -> None:
-    """Names of where the groups are."""
-    for name, value, known in (("experts_beside", experts_beside, tuple(BESIDE)), ("blocks", blocks, BLOCKS)):
-        if value not in known:
-            raise ValueError(f"Expected `{name}` to be one of {', '.join(known)}, but got {value!r}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -28,14 +29,17 @@ class Composed(NamedTuple):
     """Maps over the `M = N*R` channels of all experts at once. What a group does not have is None, or empty.
 
     Args:
-        own: Down-projection of each expert's own previous output, `(M, M)` and `(M,)`; None in the first group.
-        fields: 3x3 kernels `(M, R, 3, 3)` of the dilated convolutions with the 1x1 `fuse` folded in, one per dilation.
+        own: Down-projection of each expert's own previous output `(M+1, M)`, inputs first, the last of them for the bias; None in the first
+            group.
+        conv: 3x3 kernels `(M, R, 3, 3)` of the first convolution.
+        fields: Those of the dilated convolutions with the 1x1 `fuse` folded in, one per dilation; the first passes its input on as well.
         fields_bias: Their common bias `(M,)`.
         context: Query, key and value in one map, `(3M, M)` and `(3M,)`.
-        up: Mean of the up-projections `(D, M+1)`; the last column is the bias, for a channel of ones.
+        up: Mean of the up-projections `(M+1, D)`, inputs first, the last of them for the bias.
     """
 
-    own: tuple[Tensor, Tensor] | None
+    own: Tensor | None
+    conv: Tensor
     fields: tuple[Tensor, ...]
     fields_bias: Tensor | None
     context: tuple[Tensor, Tensor] | None
@@ -52,15 +56,17 @@ def compose(group: Any, previous: Any) -> Composed:
     own = None
     if previous is not None:
         down, (up, up_bias) = group.down.stacked()[0], previous.up.stacked()
-        own = block_diagonal(torch.bmm(down, up)), torch.bmm(down, up_bias.unsqueeze(-1)).flatten()  # from (N, R, R) and (N, R, 1)
+        bias = torch.bmm(down, up_bias.unsqueeze(-1)).view(1, -1)
+        own = torch.cat([block_diagonal(torch.bmm(down, up).transpose(1, 2)), bias])
     fields, fields_bias = _fields(group) if group.dilations else ((), None)
     context = None
     if group.window:
         maps = group.query, group.key, group.value
         context = torch.cat([block_diagonal(each.stacked()[0]) for each in maps]), torch.cat([each.bias for each in maps])
     up, up_bias = group.up.stacked()  # (N, D, R), (N, D)
-    mean = torch.cat([up.transpose(0, 1).flatten(1), up_bias.sum(0).unsqueeze(1)], 1) / group.num_experts
-    return Composed(own, fields, fields_bias, context, mean)
+    mean = torch.cat([up.transpose(1, 2).flatten(0, 1), up_bias.sum(0, keepdim=True)]) / group.num_experts
+    conv = group.conv.weight.contiguous(memory_format=torch.channels_last)
+    return Composed(own, conv, fields, fields_bias, context, mean)
 
 
 def _fields(group: Any) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -69,9 +75,18 @@ def _fields(group: Any) -> tuple[tuple[Tensor, ...], Tensor]:
     kernels = []
     for part, branch in zip(fuse.chunk(len(group.dilations), 2), group.dilated, strict=True):
         weight, branch_bias = branch.stacked()  # (N, R, R, 3, 3), (N, R)
-        kernels.append(torch.bmm(part, weight.flatten(2)).view_as(weight).flatten(0, 1))
+        kernel = torch.bmm(part, weight.flatten(2)).view_as(weight)
+        if not kernels:
+            kernel = kernel + _identity(kernel)
+        kernels.append(kernel.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         bias = bias + torch.bmm(part, branch_bias.unsqueeze(-1)).squeeze(-1)
     return tuple(kernels), bias.flatten()
+
+
+def _identity(kernel: Tensor) -> Tensor:
+    """The kernels `(R, R, 3, 3)` that pass their input on."""
+    ones = torch.eye(kernel.shape[1], dtype=kernel.dtype, device=kernel.device)
+    return F.pad(ones[..., None, None], (1, 1, 1, 1))
 
 
 class Kept:
@@ -98,7 +113,8 @@ class Kept:
 
     def forget(self) -> None:
         """Let the result and its sources go."""
-        self._sources: list[tuple[Tensor, int]] = []
+        self._sources: list[Tensor] = []
+        self._marks: list[tuple[Any, ...]] = []
         self.result: Any = None
 
     def get(self, sources: Sequence[Tensor], make: Callable[[], Any]) -> Any:
@@ -110,18 +126,12 @@ class Kept:
         """
         if not self._open or any(source.is_inference() or source.grad is not None for source in sources):
             return make()  # (tensors made in inference mode do not count what is written to them)
-        if len(sources) != len(self._sources) or not all(map(_unchanged, self._sources, sources)):
+        marks = [(source.data_ptr(), source._version, source.dtype, source.device, source.shape) for source in sources]
+        if marks != self._marks:
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(sources[0].device.type, enabled=False):
                 self.result = make()
-            self._sources = [(source.detach(), source._version) for source in sources]
+            self._sources, self._marks = [source.detach() for source in sources], marks
         return self.result
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_open": self._open, "_sources": [], "result": None}
-
-
-def _unchanged(kept: tuple[Tensor, int], now: Tensor) -> bool:
-    """Whether a source is what it was."""
-    tensor, version = kept
-    same_place = tensor.data_ptr() == now.data_ptr() and tensor.dtype == now.dtype and tensor.device == now.device
-    return same_place and version == now._version and tensor.shape == now.shape
+        return {"_open": self._open, "_sources": [], "_marks": [], "result": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -22,27 +23,36 @@ def _neighbour(padded: Tensor, i: int, j: int, grid: tuple[int, int]) -> Tensor:
     return padded[:, i : i + grid[0], j : j + grid[1]]
 
 
-def _weights(query: Tensor, key: Tensor, window: int) -> Tensor:
-    """Attention weights `(k, k, B, H, W, M)`; neighbours outside the grid get none [ours: masked, not scored as zero keys]."""
-    height, width = query.shape[1:3]
-    windows = _pad(key, window).unfold(1, height, 1).unfold(2, width, 1).permute(1, 2, 0, 4, 5, 3)
-    scores = windows.clone(memory_format=torch.contiguous_format).mul_(query)
-    half = window // 2
-    for i in range(half):  # the neighbour `out` rows or columns away lies outside for the outermost `out` of them
-        out = half - i
-        scores[i, :, :, :out] = -torch.inf
-        scores[-1 - i, :, :, max(0, height - out) :] = -torch.inf
-        scores[:, i, :, :, :out] = -torch.inf
-        scores[:, -1 - i, :, :, max(0, width - out) :] = -torch.inf
+def _windows(padded: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
+    """Of every position its neighbours: a view `(k, k, B, H, W, M)` into what `_pad` gave."""
+    batch, rows, columns, channels = padded.stride()
+    shape = (window, window, padded.shape[0], *grid, padded.shape[3])
+    return padded.as_strided(shape, (rows, columns, batch, rows, columns, channels), padded.storage_offset())
+
+
+@lru_cache(maxsize=4)
+def _outside(window: int, grid: tuple[int, int], channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, and minus infinity for neighbours outside the grid: `(k, k, 1, H, W, M)`, written out because broadcasting is slower."""
+    with torch.inference_mode(False):
+        table = F.pad(torch.zeros(1, *grid, channels, dtype=dtype, device=device), (0, 0, *[window // 2] * 4), value=-torch.inf)
+        return _windows(table, window, grid).contiguous()
+
+
+def _weights(query: Tensor, keys: Tensor, window: int) -> Tensor:
+    """Attention weights `(k, k, B, H, W, M)` from padded keys; outside neighbours get none [ours: masked, not scored as zero keys]."""
+    grid = query.shape[1], query.shape[2]
+    outside = _outside(window, grid, query.shape[3], query.dtype, query.device)
+    scores = query.new_empty(window, window, *query.shape)  # said, since torch would order it in memory like the view of the keys
+    torch.addcmul(outside, _windows(keys, window, grid), query, out=scores)
     return scores.flatten(0, 1).softmax(0).unflatten(0, (window, window))
 
 
-def _average(weights: Tensor, padded: Tensor) -> Tensor:
-    """Sum of the neighbours' values by weight, `(B, H, W, M)`: one neighbour after the other, so that nothing wide is formed."""
+def _average(weights: Tensor, values: Tensor) -> Tensor:
+    """Sum of the neighbours' values, which come padded, by weight: `(B, H, W, M)`. One after the other, so that nothing wide is formed."""
     window, _, *shape = weights.shape
-    out = padded.new_zeros(shape)
+    out = values.new_zeros(shape)
     for i, j in product(range(window), repeat=2):
-        out.addcmul_(weights[i, j], _neighbour(padded, i, j, (shape[1], shape[2])))
+        out.addcmul_(weights[i, j], _neighbour(values, i, j, (shape[1], shape[2])))
     return out
 
 
@@ -53,7 +63,7 @@ class _LocalAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.window = window
-        return _average(_weights(query, key, window), _pad(value, window))
+        return _average(_weights(query, _pad(key, window), window), _pad(value, window))
 
     @staticmethod
     @once_differentiable
@@ -61,8 +71,8 @@ class _LocalAttention(torch.autograd.Function):
         """Gradients of query, key and value, neighbour by neighbour."""
         query, key, value = ctx.saved_tensors
         window, grid, half = ctx.window, (query.shape[1], query.shape[2]), ctx.window // 2
-        weights = _weights(query, key, window)
         keys, values = _pad(key, window), _pad(value, window)
+        weights = _weights(query, keys, window)
         out = _average(weights, values)
         to_query, to_keys, to_values = torch.zeros_like(query), torch.zeros_like(keys), torch.zeros_like(values)
         for i, j in product(range(window), repeat=2):
@@ -102,4 +112,4 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> T
             return _written_out(query, key, value, window)
         if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
             return _LocalAttention.apply(query, key, value, window)
-        return _average(_weights(query, key, window), _pad(value, window))
+        return _average(_weights(query, _pad(key, window), window), _pad(value, window))

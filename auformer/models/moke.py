@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from auformer.models.composed import Composed, Kept, compose
 from auformer.models.local_attention import local_attention
@@ -53,12 +54,20 @@ class Carried(NamedTuple):
     """What one group hands to the next: the experts' narrow outputs, and the group whose up-projection they still have to pass.
 
     Args:
-        g: `(B, T, N*R)`.
+        rows: `(B, P+T, N*R+1)`: the outputs and a last channel of ones, which carries biases; rows of zeros for the `P` prefix tokens,
+            so that every map of them is zero there.
         group: The group that made them.
+        prefix: Number of prefix tokens `P`.
     """
 
-    g: Tensor
+    rows: Tensor
     group: ExpertGroup
+    prefix: int
+
+    @property
+    def g(self) -> Tensor:
+        """The outputs alone `(B, T, N*R)`."""
+        return self.rows[:, self.prefix :, :-1]
 
 
 class ExpertGroup(nn.Module):
@@ -94,35 +103,46 @@ class ExpertGroup(nn.Module):
         self._maps = [each for each in self.modules() if isinstance(each, ExpertMap)]
         self._kept = Kept()
 
-    def forward(self, y: Tensor, carried: Carried | None, grid: tuple[int, int]) -> tuple[Tensor, Carried]:
-        """Run the experts.
+    def forward(
+        self, x: Tensor, y: Tensor, carried: Carried | None, grid: tuple[int, int], *, recompute: bool = False
+    ) -> tuple[Tensor, Carried]:
+        """Run the experts and add the mean of their outputs to the residual stream.
 
         Args:
+            x: Residual stream `(B, P+T, D)`.
             y: Normed tokens `(B, P+T, D)`; the `P` prefix tokens are neither read nor written.
             carried: What the previous group handed on; None for the first.
             grid: `(H, W)` with `H * W = T`.
+            recompute: Keep only the ends of the narrow inside for the backward pass, and compute it again there.
 
         Returns:
-            The mean of the experts' outputs `(B, P+T, D)`, zero on prefix tokens [ours], and what goes to the next group.
+            `x` with the mean added, nothing on prefix tokens [ours], and what goes to the next group.
         """
         maps = self._composed(None if carried is None else carried.group)
         prefix = y.shape[1] - grid[0] * grid[1]
-        z = F.linear(y, self.down.weight, self.down.bias)[:, prefix:]  # (B, T, M); all tokens through one GEMM, without a copy of `y`
+        z = F.linear(y, self.down.weight, self.down.bias)  # (B, P+T, M); all tokens through one GEMM, without a copy of `y`
         if carried is not None and maps.own is not None:
-            z = z + F.linear(carried.g, *maps.own)
-        m = self._conv(F.gelu(z).unflatten(1, grid), self.conv.weight, self.conv.bias, 1)  # (B, H, W, M)
-        total = m
-        bias = maps.fields_bias
+            z = add_product(z, carried.rows, maps.own)
+        inside = z[:, prefix:].unflatten(1, grid), maps
+        again = recompute and torch.is_grad_enabled()
+        g = (checkpoint(self._interior, *inside, use_reentrant=False) if again else self._interior(*inside)).flatten(1, 2)
+        rows = F.pad(F.pad(g, (0, 1), value=1.0), (0, 0, prefix, 0))
+        return add_product(x, rows, maps.up), Carried(rows, self, prefix)
+
+    def _interior(self, z: Tensor, maps: Composed) -> Tensor:
+        """All that happens at the width of the experts, `(B, H, W, M)` to the same shape."""
+        h = F.gelu(z).permute(0, 3, 1, 2)  # tokens-major, which convolutions call channels last
+        m = self._conv(h, maps.conv, self.conv.bias, 1)
+        total, bias = m, maps.fields_bias
         for kernel, dilation in zip(maps.fields, self.dilations, strict=True):
-            total = total + self._conv(m, kernel, bias, dilation)
-            bias = None  # one for all of them
+            branch = self._conv(m, kernel, bias, dilation)
+            total = branch if bias is not None else total.add_(branch)  # the first kernel passes `m` on too; one bias for all of them
+            bias = None
+        total, m = total.permute(0, 2, 3, 1), m.permute(0, 2, 3, 1)
         if maps.context is not None:
             query, key, value = F.linear(m, *maps.context).chunk(3, -1)
             total = total + local_attention(query, key, value, self.window)
-        g = F.gelu(total).flatten(1, 2)  # (B, T, M)
-        # a channel of ones carries the bias, so that rows of zeros give the prefix tokens an exact zero
-        rows = F.pad(F.pad(g, (0, 1), value=1.0), (0, 0, prefix, 0))  # (B, P+T, M+1)
-        return F.linear(rows, maps.up), Carried(g, self)
+        return F.gelu(total)
 
     def _composed(self, previous: ExpertGroup | None) -> Composed:
         """The composed maps: kept while predicting after `eval()`, made anew wherever gradients are recorded or the model is compiled."""
@@ -148,6 +168,18 @@ class ExpertGroup(nn.Module):
         return super()._apply(fn, recurse)
 
     def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-        """3x3 convolution of each expert's channels, tokens-major: `(B, H, W, M)` with weight `(N*R, R, 3, 3)`."""
-        out = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=dilation, dilation=dilation, groups=self.num_experts)
-        return out.permute(0, 2, 3, 1)
+        """3x3 convolution of each expert's channels: `(B, M, H, W)` with weight `(M, R, 3, 3)`."""
+        return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation, groups=self.num_experts)
+
+
+def add_product(total: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """`total + rows weight` in one step, or in two under autocast, which chooses types.
+
+    Args:
+        total: `(B, T, O)`.
+        rows: `(B, T, I)`.
+        weight: `(I, O)`.
+    """
+    if torch.is_autocast_enabled(total.device.type):
+        return total + rows @ weight
+    return torch.addmm(total.flatten(0, 1), rows.flatten(0, 1), weight).view_as(total)

@@ -16,7 +16,7 @@ from auformer.lit import AUModule
 LINKED = {"au_names", "au_weights"}  # the data module tells the model
 DECIDED = ("train", "val", "test", "fold", "test_subjects", "subset", "seed")  # by whoever runs the configuration
 REPLACED = ("train", "test", "seed")  # of those, what a configuration may hold all the same, for `auformer fit`
-FREE = ("num_workers",)  # changes no number
+FREE = ("num_workers", "recompute")  # change no number
 ELSEWHERE = ("seed_everything", "out", "tune")  # of `auformer fit`; who runs this sees to seeds, folders and thresholds
 
 
@@ -41,7 +41,8 @@ class MethodConfig:
     def plain(self) -> dict[str, Any]:
         """All that can change a number, in plain values without folders of this machine."""
         local = self.model.get("checkpoint_path")
-        model = {**self.model, "checkpoint_path": Path(local).name if local else None}
+        model = {name: value for name, value in self.model.items() if name not in FREE}
+        model["checkpoint_path"] = Path(local).name if local else None
         data = {name: value for name, value in self.data.items() if name not in FREE}
         return {"model": {"class_path": self.class_path, "init_args": model}, "data": data, "fit": dict(self.fit)}
 

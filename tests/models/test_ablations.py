@@ -14,7 +14,7 @@ from auformer.errors import CheckpointError
 from auformer.models import AUFormer, load_adapter, load_detector, save_adapter
 from auformer.models.adapter_file import check_header
 from auformer.models.adapter_header import describe
-from auformer.models.auformer import places
+from auformer.models.expert_options import places
 from auformer.models.transfer import transfer_experts
 from tests.helpers import vits as vits  # registers tiny ViTs: width 24, 2 blocks
 from tests.helpers.reference import PlainAUFormer

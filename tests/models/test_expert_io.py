@@ -71,7 +71,10 @@ def test_an_expert_moves_to_another_place_in_another_model() -> None:
     target.backbone.load_state_dict(source.backbone.state_dict())
     images = torch.rand(1, 3, 32, 32)
     with torch.no_grad():  # the first group sees the same tokens, so the same expert does the same there
-        first = [model.groups[0](model.backbone.blocks[0].norm1(model.embed(images)), None, (2, 2))[1].g for model in (source, target)]
+        first = []
+        for model in (source, target):
+            x = model.embed(images)
+            first.append(model.groups[0](x, model.backbone.blocks[0].norm1(x), None, (2, 2))[1].g)
     assert torch.allclose(first[0][..., 4:6], first[1][..., :2], atol=1e-6)
 
 

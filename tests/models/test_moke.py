@@ -106,7 +106,8 @@ def test_signals_keep_their_scale_inside_a_fresh_expert() -> None:
     """The reason for the start: torch's default shrinks the signal about 7 times on the way to `up`."""
     torch.manual_seed(0)
     group = ExpertGroup(12, 64, 8)
-    g = group(torch.randn(4, 49, 64), None, (7, 7))[1].g
+    x, y = torch.randn(2, 4, 49, 64)
+    g = group(x, y, None, (7, 7))[1].g
     assert 0.5 < float(g.detach().std()) < 2
 
 
@@ -116,21 +117,23 @@ def test_prefix_tokens_get_nothing_and_give_nothing() -> None:
     torch.nn.init.normal_(group.up.weight)
     torch.nn.init.normal_(group.up.bias)
     patches, prefix = torch.randn(2, 12, 6), torch.randn(2, 3, 6)
-    alone, carried = group(patches, None, (3, 4))
-    both, carried_both = group(torch.cat([prefix, patches], 1), None, (3, 4))
-    assert not both[:, :3].any() and torch.allclose(both[:, 3:], alone, atol=1e-6)
+    stream = torch.randn(2, 15, 6)
+    alone, carried = group(stream[:, 3:], patches, None, (3, 4))
+    both, carried_both = group(stream, torch.cat([prefix, patches], 1), None, (3, 4))
+    assert torch.equal(both[:, :3], stream[:, :3]) and torch.allclose(both[:, 3:], alone, atol=1e-6)
+    assert (alone - stream[:, 3:]).abs().min() > 1e-4
     assert torch.allclose(carried.g, carried_both.g, atol=1e-6) and carried.group is group
 
 
 def test_experts_do_not_see_each_other() -> None:
     """Collaboration is across sub-layers, through the ViT; within a group no expert reads another's channels."""
     torch.manual_seed(0)
-    group, y = ExpertGroup(3, 6, 2), torch.randn(1, 12, 6)
-    before = group(y, None, (3, 4))[1].g.unflatten(2, (3, 2))
+    group, (x, y) = ExpertGroup(3, 6, 2), torch.randn(2, 1, 12, 6)
+    before = group(x, y, None, (3, 4))[1].g.unflatten(2, (3, 2))
     with torch.no_grad():
         for parameter in group.parameters():
             parameter.unflatten(0, (3, -1))[1] += 1.0
-    after = group(y, None, (3, 4))[1].g.unflatten(2, (3, 2))
+    after = group(x, y, None, (3, 4))[1].g.unflatten(2, (3, 2))
     assert torch.equal(before[:, :, [0, 2]], after[:, :, [0, 2]])
     assert not torch.allclose(before[:, :, 1], after[:, :, 1])
 
@@ -145,9 +148,10 @@ def test_nothing_as_wide_as_the_vit_is_kept_per_expert() -> None:
             return tensor
 
         own = {parameter.untyped_storage().data_ptr() for parameter in group.parameters()}
-        y, carried = torch.randn(1, 49, 512), group(torch.randn(1, 49, 512), None, (7, 7))[1]
+        x, y = torch.randn(1, 49, 512), torch.randn(1, 49, 512)
+        carried = group(x, y, None, (7, 7))[1]
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            group(y, carried, (7, 7))
+            group(x, y, carried, (7, 7))
         wide = [size for address, size in sizes.items() if address not in own and size >= 49 * 512]
         assert wide == [49 * 512]
         narrow = sum(size for address, size in sizes.items() if address not in own and size < 49 * 512)
