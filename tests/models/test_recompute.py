@@ -40,7 +40,10 @@ def _kept_bytes(model: AUFormer, images: Tensor) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in alive.values())
 
 
-@pytest.mark.parametrize("options", [{}, {"carry": False}, {"experts_beside": "mlp", "blocks": "last_half"}, {"dilations": (), "window": 0}])
+OPTIONS = [{}, {"carry": False}, {"experts_beside": "mlp", "blocks": "last_half"}, {"dilations": (), "window": 0}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("recompute", WAYS[1:])
 def test_gradients_are_the_same(recompute: str, options: dict[str, Any]) -> None:
     models = [_model(way, **options) for way in ("nothing", recompute)]
