@@ -71,7 +71,7 @@ def make_jobs(suite: Suite, runs: Sequence[Run], data: Mapping[str, DataSet], pr
 
     Raises:
         ManifestError: A person or a recording is in training and test.
-        ValueError: A manifest is missing, a configuration is wrong, or no AU is left.
+        ValueError: A manifest or a file of weights is missing, a configuration is wrong, or no AU is left.
     """
     missing = sorted({name for run in runs for name in (*run.train, *run.test.data) if data[name].facts is None})
     if missing:
@@ -79,6 +79,8 @@ def make_jobs(suite: Suite, runs: Sequence[Run], data: Mapping[str, DataSet], pr
         raise ValueError(f"Expected the manifests of {', '.join(missing)} to be there, but found none at {paths}")
     digests = {name: file_sha256(one.path) for name, one in data.items() if one.facts is not None}
     configs = {(run.method, run.name): resolve_config(suite.config_of(run.method, run.name)) for run in runs}
+    for (method, _), config in configs.items():
+        suite.check_weights(method, config.model.get("checkpoint_path"))
     _check_parts(runs, data)
     return [_job(suite, run, configs[run.method, run.name], data, digests, provenance) for run in runs]
 

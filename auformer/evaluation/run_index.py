@@ -142,7 +142,7 @@ def forget(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
 
 
 def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse to go on in a folder whose runs were made with another configuration.
+    """Refuse to go on in a folder whose runs were made with another configuration; runs that were only planned do not count.
 
     Args:
         out: Folder of the benchmark.
@@ -154,7 +154,7 @@ def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
     lines = read_lines(out)
     for claim in claims:
         folder = folder_of(out, claim)
-        for found in (read_json(folder / CLAIM), lines.get(identity(claim))):
+        for found in (read_json(folder / CLAIM) if _begun(folder) else None, lines.get(identity(claim))):
             if found is not None and found.get("key") != claim["key"]:
                 different = [text for name in ("config", "data_sha256") for text in differences(found.get(name), claim[name], name)]
                 told = "; ".join(different[:4]) or "another checkpoint or other subjects"
@@ -184,6 +184,12 @@ def status_text(out: Path) -> str:
         counts[state.partition(" ")[0]] = counts.get(state.partition(" ")[0], 0) + 1
     rows = [f"{state:<12} {folder_of(Path(), claim).relative_to(RUNS).as_posix()}" for claim, state in order]
     return "\n".join([*rows, ", ".join(f"{number} {state}" for state, number in counts.items())])
+
+
+def _begun(folder: Path) -> bool:
+    """Whether anything of a run would be lost, or somebody is at it."""
+    there = any((folder / name).is_file() for name in (LINE, "last.ckpt", "adapter.safetensors"))
+    return there or RunLock(folder / LOCK).holder() is not None
 
 
 def _state(folder: Path) -> str:

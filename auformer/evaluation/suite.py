@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,10 +40,16 @@ class Method:
     config: Path | None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def plain(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The configuration in plain values as in YAML, with further settings over it."""
+    def plain(self, settings: Mapping[str, Any] | None = None, folder: Path = Path()) -> dict[str, Any]:
+        """The configuration in plain values as in YAML, with further settings over it.
+
+        Args:
+            settings: By dotted name, over the method's own.
+            folder: What the file of the weights is relative to where settings name it; where the configuration file does, it is relative
+                to the working folder, as for `auformer fit`.
+        """
         own = DEFAULT if self.config is None else merged_config(self.config)
-        return deep_merge(own, nested({**self.settings, **(settings or {})}))
+        return deep_merge(own, _with_local_weights(nested({**self.settings, **(settings or {})}), folder))
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class Suite:
         methods: Methods by name.
         entries: Protocols with their options, see the module.
         seeds: For entries that name none.
-        folder: What checkpoints named by entries are relative to.
+        folder: What checkpoints named by entries, and weights named by settings, are relative to.
+        needs: Files, relative to `folder`, and the command that makes each.
     """
 
     out: Path
@@ -64,6 +72,7 @@ class Suite:
     entries: Sequence[Mapping[str, Any]]
     seeds: tuple[int, ...] = (0,)
     folder: Path = Path()
+    needs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [self.name_of(entry) for entry in self.entries]
@@ -94,7 +103,19 @@ class Suite:
     def config_of(self, method: str, entry_name: str) -> dict[str, Any]:
         """The configuration of a method in an entry, plain values as in the YAML file."""
         entry = next(entry for entry in self.entries if self.name_of(entry) == entry_name)
-        return self.methods[method].plain(entry.get("set"))
+        return self.methods[method].plain(entry.get("set"), self.folder)
+
+    def check_weights(self, method: str, path: str | Path | None) -> None:
+        """Refuse a file of weights that is not there.
+
+        Raises:
+            ValueError: It names the command that makes the file, where the suite says it.
+        """
+        if path is None or Path(path).is_file():
+            return
+        commands = [command for name, command in self.needs.items() if (self.folder / name).resolve() == Path(path).resolve()]
+        how = f"make it with: {commands[0]}" if commands else "check `model.checkpoint_path`"
+        raise ValueError(f"Expected the weights of {method} to be at {path}, but there is no such file; {how}")
 
     def checkpoint_of(self, run: Run) -> str | None:
         """The checkpoint that a run starts from, as `load_detector` takes it."""
@@ -121,11 +142,10 @@ class Suite:
     def _runs(self, entry: Mapping[str, Any], data: Mapping[str, DataSet]) -> list[Run]:
         """The runs of one entry."""
         name, protocol = self.name_of(entry), entry["protocol"]
-        methods = tuple((method, self._validation(method, entry)) for method in as_list(entry.get("methods")) or self.methods)
-        seeds = tuple(as_list(entry.get("seeds"))) or self.seeds
         sets = {key: [data[one] for one in as_list(entry.get(key))] for key in ("data", "train", "test")}
         runs = []
-        for text in as_list(entry.get("init")) or [None]:
+        for text, (seeds, names) in itertools.product(as_list(entry.get("init")) or [None], self._seeds(entry).items()):
+            methods = tuple((method, self._validation(method, entry)) for method in names)
             common = Common(methods, seeds, name, None if text in NO_INIT else _init_parts(str(text))[0])
             folds = entry.get("folds", protocols.FOLDS)
             if protocol == "within":
@@ -139,6 +159,17 @@ class Suite:
             else:
                 runs += protocols.micro(sets["data"], entry.get("split", "loso"), common)
         return runs
+
+    def _seeds(self, entry: Mapping[str, Any]) -> dict[tuple[int, ...], list[str]]:
+        """Methods of an entry by their seeds: the same for all, or its own for each that `seeds` names."""
+        given, methods = entry.get("seeds"), as_list(entry.get("methods")) or list(self.methods)
+        if not isinstance(given, Mapping):
+            return {tuple(as_list(given)) or self.seeds: methods}
+        rest = tuple(as_list(given.get("default"))) or self.seeds
+        found: dict[tuple[int, ...], list[str]] = {}
+        for method in methods:
+            found.setdefault(tuple(as_list(given.get(method))) or rest, []).append(method)
+        return found
 
     def _validation(self, method: str, entry: Mapping[str, Any]) -> str:
         """How the epoch is chosen."""
@@ -160,6 +191,10 @@ class Suite:
             if unknown or (key in KEYS[protocol] and not as_list(entry.get(key))):
                 got = ", ".join(unknown) or "none"
                 raise ValueError(f"Expected `{key}` of {name} to be among {', '.join(known) or 'those of the suite'}, but got {got}")
+        seeds, own = entry.get("seeds"), as_list(entry.get("methods")) or list(self.methods)
+        unknown = [str(one) for one in seeds if one not in (*own, "default")] if isinstance(seeds, Mapping) else []
+        if unknown:
+            raise ValueError(f"Expected `seeds` of {name} to name its methods, or `default`, but got {', '.join(unknown)}")
 
 
 def as_list(value: Any) -> list[Any]:
@@ -183,6 +218,12 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
             inner = {part: inner}
         result = deep_merge(result, inner)
     return result
+
+
+def _with_local_weights(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings with the file of the weights, where they name one, relative to a folder."""
+    path = ((settings.get("model") or {}).get("init_args") or {}).get("checkpoint_path")
+    return settings if path is None else deep_merge(settings, {"model": {"init_args": {"checkpoint_path": str(folder / str(path))}}})
 
 
 def _init_parts(text: str) -> tuple[str, str]:

@@ -9,12 +9,13 @@
       auformer: {config: bp4d.yaml, set: {trainer.max_epochs: 10}}
     runs:
       - {protocol: within, data: bp4d}
-      - {protocol: cross, train: bp4d, test: [lab_a]}
+      - {protocol: cross, train: bp4d, test: [lab_a], seeds: {default: [0], auformer: [0, 1, 2]}}
       - {protocol: efficiency, data: bp4d, sizes: [100, 1.0], methods: [auformer], seeds: [0]}
       - {protocol: micro, data: [clips], split: 4fold, init: [null, demo], set: {data.clip_input: difference}}
     fast: {seeds: [0], ...}           # what `--fast` changes, in the same form
 
-An entry of `runs` may have a `name`, and `select_on_test: true`; `base: OTHER.yaml` builds on another suite.
+An entry of `runs` may have a `name`, and `select_on_test: true`; `base: OTHER.yaml` builds on another suite. A file that `set` names as
+`model.checkpoint_path` is relative to the suite; `needs: {FILE: COMMAND}` says how to make one that is not there.
 """
 
 from __future__ import annotations
@@ -47,16 +48,19 @@ def read_suite(path: Path, *, fast: bool = False, out: Path | None = None) -> Su
     if fast and short is None:
         raise ValueError(f"Expected {path} to say under `fast` what the short form is, but it has no such key")
     content = deep_merge(content, short) if fast else content
-    odd = sorted(set(content) - {"out", "seeds", "data", "methods", "runs"})
+    odd = sorted(set(content) - {"out", "seeds", "data", "methods", "runs", "needs"})
     missing = [key for key in ("data", "methods", "runs") if not content.get(key)]
     if odd or missing:
         told = f"without {', '.join(missing)}" if missing else f"with {', '.join(odd)}"
-        raise ValueError(f"Expected {path} to be a suite of `data`, `methods` and `runs` (and `out`, `seeds`, `fast`), but got one {told}")
+        raise ValueError(
+            f"Expected {path} to be a suite of `data`, `methods` and `runs` (and `out`, `seeds`, `needs`, `fast`), but got one {told}"
+        )
     folder = path.resolve().parent
     out = out or Path(content.get("out") or Path("runs") / f"{path.stem}{'-fast' if fast else ''}")
     data = {name: _source(str(name), value, folder, out) for name, value in content["data"].items()}
     methods = {str(name): _method(str(name), value, folder) for name, value in content["methods"].items()}
-    return Suite(out, data, methods, content["runs"], tuple(as_list(content.get("seeds", 0))), folder)
+    needs = {str(name): str(command) for name, command in (content.get("needs") or {}).items()}
+    return Suite(out, data, methods, content["runs"], tuple(as_list(content.get("seeds", 0))), folder, needs)
 
 
 def _source(name: str, value: Any, folder: Path, out: Path) -> Source:

@@ -66,12 +66,18 @@ def test_folders_are_readable_and_differ(tmp_path: Path) -> None:
     assert folder_of(tmp_path, line(name="..")).is_relative_to(tmp_path / "runs") and ".." not in folder_of(tmp_path, line(name="..")).parts
 
 
-@pytest.mark.parametrize("where", ["line", "folder"])
+@pytest.mark.parametrize("where", ["line", "last.ckpt", "adapter.safetensors", "run.lock"])
 def test_another_configuration_is_refused_with_what_differs(tmp_path: Path, where: str) -> None:
+    folder = folder_of(tmp_path, line())
     if where == "line":
         append_line(tmp_path, line())
     else:
-        write_json(line(), folder_of(tmp_path, line()) / "run.json")
+        write_json(line(), folder / "run.json")
+        check_claims(tmp_path, [line(key="other", config={"fit": {"epochs": 5}})])  # so far, it is only planned
+        if where == "run.lock":
+            assert run_index.RunLock(folder / where).acquire()
+        else:
+            (folder / where).touch()
     check_claims(tmp_path, [line(), line(key="other", fold="P2")])
     with pytest.raises(ValueError, match=r"config.fit.epochs was 3 and is now 5.*--no-resume"):
         check_claims(tmp_path, [line(key="other", config={"fit": {"epochs": 5}})])

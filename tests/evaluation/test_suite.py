@@ -56,6 +56,36 @@ def test_settings_go_over_the_configuration(tmp_path: Path) -> None:
     assert suite.config_of("probe", "cross") == {**CONFIG, "model": {**CONFIG["model"], "init_args": {"lr": 0.5}}}
 
 
+def test_weights_that_settings_name_are_relative_to_the_suite(tmp_path: Path) -> None:
+    weights = {"model.checkpoint_path": "backbones/a.safetensors"}
+    method = {"config": "m.yaml", "set": {"model.checkpoint_path": "/there/b.safetensors"}}
+    entries = [{"protocol": "within", "data": "a", "set": weights}, {"protocol": "cross", "train": "a", "test": "b"}]
+    path = write(tmp_path, runs=entries, methods={**SUITE["methods"], "own": method}, needs={"backbones/a.safetensors": "python make.py"})
+    suite = read_suite(path)
+    places = [
+        suite.config_of(name, entry)["model"]["init_args"].get("checkpoint_path")
+        for name, entry in (("probe", "within"), ("own", "cross"), ("probe", "cross"))
+    ]
+    assert places == [str(tmp_path / "backbones/a.safetensors"), str(tmp_path / "/there/b.safetensors"), None]
+    with pytest.raises(ValueError, match=r"Expected the weights of probe to be at .*a.safetensors, .* make it with: python make.py"):
+        suite.check_weights("probe", places[0])
+    with pytest.raises(ValueError, match=r"b.safetensors, .* check `model.checkpoint_path`"):
+        suite.check_weights("own", places[1])
+    (tmp_path / "backbones").mkdir()
+    (tmp_path / "backbones/a.safetensors").touch()
+    suite.check_weights("probe", places[0])
+    suite.check_weights("probe", None)
+
+
+def test_some_methods_have_more_seeds(tmp_path: Path) -> None:
+    entry = {"protocol": "cross", "train": "a", "test": ["b", "unused"], "seeds": {"probe": [5, 6, 7]}}
+    suite = read_suite(write(tmp_path, runs=[entry, {**entry, "name": "other", "seeds": {"probe": 8, "default": [1]}}]))
+    runs = suite.runs(suite.find_data())
+    told = {name: [(run.method, run.seed) for run in runs if run.name == name and run.test.data == ("b",)] for name in ("cross", "other")}
+    assert told["cross"] == [("auformer", 3), ("auformer", 4), ("probe", 5), ("probe", 6), ("probe", 7)]
+    assert told["other"] == [("auformer", 1), ("probe", 8)] and len(runs) == 2 * (5 + 2)
+
+
 def test_fast_is_merged_over_the_rest(tmp_path: Path) -> None:
     suite = read_suite(write(tmp_path), fast=True)
     assert suite.seeds == (9,) and suite.out == Path("runs/suite-fast")
@@ -78,6 +108,10 @@ def test_fast_is_merged_over_the_rest(tmp_path: Path) -> None:
         ({"runs": [{"protocol": "within", "data": "a", "sizes": [1]}]}, "but got sizes"),
         ({"runs": [{"protocol": "within", "data": "a", "methods": ["svm"]}]}, "`methods` of within"),
         ({"runs": [{"protocol": "within", "data": "a"}] * 2}, "within twice"),
+        (
+            {"runs": [{"protocol": "within", "data": "a", "seeds": {"svm": 1}}]},
+            "`seeds` of within to name its methods, or `default`, but got svm",
+        ),
     ],
 )
 def test_what_is_no_suite(tmp_path: Path, changes: dict, message: str) -> None:

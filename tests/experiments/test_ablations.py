@@ -21,6 +21,7 @@ from auformer.evaluation.suite import Suite
 from auformer.evaluation.suite_file import read_suite
 from auformer.lit import AUModule
 from auformer.models import AUFormer
+from auformer.synthetic import CHANNELS
 from auformer.training.method_config import resolve_config
 from tests.helpers import vits as vits  # registers tiny ViTs
 
@@ -50,8 +51,8 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("ablations", {"rates": 44, "rivals": 66, "clips": 16, "parts": 20, "losses": 12, "noise": 12, "sizes": 24}),
-        ("ablations-large", {"rivals": 110, "clips": 48, "parts": 60, "losses": 36, "noise": 36, "sizes": 96}),
+        ("ablations", {"rates": 44, "rivals": 66 + 38, "clips": 44, "parts": 20, "losses": 12, "noise": 12, "sizes": 24}),
+        ("ablations-large", {"rivals": 110 + 66, "clips": 132, "parts": 60, "losses": 36, "noise": 36, "sizes": 96}),
     ],
 )
 def test_numbers_of_runs(name: str, numbers: dict[str, int]) -> None:
@@ -83,6 +84,53 @@ def test_people_are_in_one_data_set_only() -> None:
         suite = read_suite(FOLDER / f"{name}.yaml")
         ranges = sorted((each.synth["first-subject"], each.synth["subjects"]) for each in suite.data.values() if each.synth)
         assert len(ranges) == 5 and all(first + number <= after for (first, number), (after, _) in pairwise(ranges))
+
+
+def test_both_backbones_have_the_same_rivals_and_a_missing_one_is_named_with_its_command() -> None:
+    suite = read_suite(FOLDER / "ablations.yaml")
+    runs = _runs(suite)
+    first, second = ({run.method: set() for run in runs if run.name == name} for name in ("rivals", "rivals-masks"))
+    for run in runs:
+        for name, found in (("rivals", first), ("rivals-masks", second)):
+            if run.name == name:
+                found[run.method].add((run.seed, run.test.data))
+    assert set(first) == set(second) == {"auformer", *RIVALS} and {len(each) for each in first.values()} == {6}
+    several = {"auformer", "linear_probe", "full_finetuning", "lora"}
+    assert {name: len(each) for name, each in second.items()} == {name: 6 if name in several else 2 for name in second}
+    (name,) = suite.needs
+    config = resolve_config(suite.config_of("lora", "rivals-masks"))
+    assert (
+        config.model["checkpoint_path"] == str(FOLDER / name) and config.plain()["model"]["init_args"]["checkpoint_path"] == Path(name).name
+    )
+    assert resolve_config(suite.config_of("lora", "rivals")).model["checkpoint_path"] is None
+    elsewhere = replace(suite, folder=FOLDER / "nowhere")
+    with pytest.raises(
+        ValueError, match="pretrain_demo_backbone runs/pretrain --out runs/pretrain_masks --images 550000 --channels face hair"
+    ):
+        elsewhere.check_weights("lora", elsewhere.config_of("lora", "rivals-masks")["model"]["init_args"]["checkpoint_path"])
+    channels = suite.needs[name].partition("--channels ")[2].partition(" &&")[0].split()
+    assert channels == [one for one in CHANNELS if not one.startswith(("move_", "bulge", "furrow"))]
+
+
+@pytest.mark.parametrize("name", ["ablations", "ablations-large"])
+def test_training_parts_hold_the_largest_size(name: str) -> None:
+    suite = read_suite(FOLDER / f"{name}.yaml")
+    (entry,) = (entry for entry in suite.entries if entry["protocol"] == "efficiency")
+    rendered = suite.data[entry["data"]].synth
+    assert rendered is not None
+    subjects = rendered["subjects"] // entry["folds"]
+    held_out = resolve_config(suite.config_of("auformer", entry["name"])).data["val_fraction"] * subjects
+    assert (subjects - held_out) * rendered["frames"] >= max(entry["sizes"])
+
+
+def test_rates_keep_their_configurations() -> None:
+    suite = read_suite(FOLDER / "ablations.yaml")
+    entries = [entry for entry in suite.entries if str(entry["name"]).startswith("rates")]
+    assert [entry["set"]["model.lr"] for entry in entries] == [3e-4, 1e-3, 3e-3, 1e-2]
+    for entry in entries:
+        config = resolve_config(suite.config_of("auformer", entry["name"]))
+        assert (config.fit["epochs"], config.fit["precision"], config.fit["select"]) == (3, "bf16-mixed", "best")
+        assert (config.data["val_fraction"], config.data["batch_size"]) == (0.2, 16)
 
 
 def test_the_short_form_has_a_run_of_each_kind() -> None:
