@@ -30,6 +30,11 @@ def _windows(padded: Tensor, window: int, grid: tuple[int, int]) -> Tensor:
     return padded.as_strided(shape, (rows, columns, batch, rows, columns, channels), padded.storage_offset())
 
 
+def _one_by_one(windows: Tensor) -> list[Tensor]:
+    """The `k * k` parts of `(k, k, ...)`."""
+    return [each for row in windows.unbind(0) for each in row.unbind(0)]
+
+
 @lru_cache(maxsize=4)
 def _outside(window: int, grid: tuple[int, int], channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros, and minus infinity for neighbours outside the grid: `(k, k, 1, H, W, M)`, written out because broadcasting is slower."""
@@ -51,8 +56,8 @@ def _average(weights: Tensor, values: Tensor) -> Tensor:
     """Sum of the neighbours' values, which come padded, by weight: `(B, H, W, M)`. One after the other, so that nothing wide is formed."""
     window, _, *shape = weights.shape
     out = values.new_zeros(shape)
-    for i, j in product(range(window), repeat=2):
-        out.addcmul_(weights[i, j], _neighbour(values, i, j, (shape[1], shape[2])))
+    for weight, value in zip(_one_by_one(weights), _one_by_one(_windows(values, window, (shape[1], shape[2]))), strict=True):
+        out.addcmul_(weight, value)
     return out
 
 
@@ -75,12 +80,13 @@ class _LocalAttention(torch.autograd.Function):
         weights = _weights(query, keys, window)
         out = _average(weights, values)
         to_query, to_keys, to_values = torch.zeros_like(query), torch.zeros_like(keys), torch.zeros_like(values)
-        for i, j in product(range(window), repeat=2):
-            share = weights[i, j].mul_(grad)  # d loss / d this neighbour's value
-            score = (_neighbour(values, i, j, grid) - out).mul_(share)  # d loss / d (query * this neighbour's key)
-            to_query.addcmul_(score, _neighbour(keys, i, j, grid))
-            _neighbour(to_keys, i, j, grid).addcmul_(score, query)
-            _neighbour(to_values, i, j, grid).add_(share)
+        shares = weights.mul_(grad)  # d loss / d each neighbour's value
+        neighbours = (_windows(padded, window, grid) for padded in (keys, values, to_keys, to_values))
+        for share, a_key, a_value, to_key, to_value in zip(_one_by_one(shares), *map(_one_by_one, neighbours), strict=True):
+            score = (a_value - out).mul_(share)  # d loss / d (query * this neighbour's key)
+            to_query.addcmul_(score, a_key)
+            to_key.addcmul_(score, query)
+            to_value.add_(share)
         inside = slice(half, half + grid[0]), slice(half, half + grid[1])
         return to_query, to_keys[:, inside[0], inside[1]], to_values[:, inside[0], inside[1]], None
 
