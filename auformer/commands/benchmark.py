@@ -14,13 +14,14 @@ The same command again goes on where it stopped: finished runs are kept, interru
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.evaluation.jobs import Job
     from auformer.evaluation.run import Run
+    from auformer.evaluation.run_index import Line
     from auformer.evaluation.suite import Suite
 
 CONFIG = "NAME=FILE names the method; several FILEs are several methods (default: AUFormer on ViT-B)"
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     micro = _protocol(words, "micro", "micro-expression clips, one prediction each")
     for one in (within, efficiency):
         one.add_argument("--data", nargs="+", required=True, type=Path, metavar="MANIFEST", help="its column `fold` gives the folds")
-        one.add_argument("--folds", type=int, default=3, metavar="N", help="folds of ours where there is no column `fold` (default: 3)")
+        one.add_argument(
+            "--folds", type=_at_least(2), default=3, metavar="N", help="folds of ours where there is no column `fold` (default: 3)"
+        )
     cross.add_argument("--train", nargs="+", required=True, type=Path, metavar="MANIFEST", help="trained on together")
     cross.add_argument("--test", nargs="+", required=True, type=Path, metavar="MANIFEST", help="each tested on by itself")
     efficiency.add_argument(
@@ -57,7 +60,9 @@ def _protocol(words: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser = words.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help=f"YAML as `auformer fit` takes it; {CONFIG}")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings over those of the files: trainer.max_epochs=5")
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="a run for each (default: the files' `seed_everything`, else 0)")
+    parser.add_argument(
+        "--seeds", nargs="+", type=_at_least(0), metavar="N", help="a run for each (default: the files' `seed_everything`, else 0)"
+    )
     parser.add_argument("--select-on-test", action="store_true", help="choose the epoch on the test part, as published code does: marked †")
     _shared(parser)
     return parser
@@ -69,9 +74,15 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DIR", help="folder of runs and results (default: runs/NAME)")
     add("--dry-run", action="store_true", help="list the runs, one a line; needs no data")
     add("--only", nargs="+", default=[], metavar="WORD", help="only runs whose line has each of these words: within P1 auformer")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at a time, each in a process with its share of the cores (default: 1)")
+    add(
+        "--jobs",
+        type=_at_least(1),
+        default=1,
+        metavar="N",
+        help="runs at a time, each in a process with its share of the cores (default: 1)",
+    )
     add("--resume", action=argparse.BooleanOptionalAction, default=True, help="keep finished runs and go on with interrupted ones")
-    add("--bootstraps", type=int, default=1000, metavar="N", help="resamples of the subjects for the intervals (default: 1000)")
+    add("--bootstraps", type=_at_least(1), default=1000, metavar="N", help="resamples of the subjects for the intervals (default: 1000)")
     add("--bootstrap-ranks", action="store_true", help="intervals of AUROC and average precision too, which take longer")
 
 
@@ -111,7 +122,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         entry |= {key: list(found)} if found else {}
         data.update(found)
     methods = method_words(args.config)
-    seeds = args.seeds or sorted({int(one.plain().get("seed_everything") or 0) for one in methods.values()})
+    seeds = list(dict.fromkeys(args.seeds or ())) or sorted({int(one.plain().get("seed_everything") or 0) for one in methods.values()})
     out = args.out or Path("runs") / f"{args.word}-{'-'.join(data)}"
     return Suite(out, data, methods, [entry], tuple(seeds))
 
@@ -126,7 +137,22 @@ def _chosen(runs: list[Run], words: list[str]) -> list[Run]:
 
 def _size(text: str) -> int | float:
     """A number of frames, or a fraction: what is written with a dot."""
-    return float(text) if "." in text else int(text)
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError as error:
+        told = f"expected a number of frames like 1000, or a fraction like 0.5 or 1.0, but got {text!r}"
+        raise argparse.ArgumentTypeError(told) from error
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers that are not below one; what is wrong is told before anything is trained."""
+
+    def read(text: str) -> int:
+        if not text.removeprefix("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number, at least {least}, but got {text!r}")
+        return int(text)
+
+    return read
 
 
 def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
@@ -134,7 +160,9 @@ def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
     _render(suite, args.jobs)
     from auformer.evaluation.jobs import make_jobs
     from auformer.evaluation.machine import commit, machine
-    from auformer.evaluation.run_index import check_claims, forget, restore_lines
+    from auformer.evaluation.older_lines import renew_lines
+    from auformer.evaluation.progress import Progress, number_of
+    from auformer.evaluation.run_index import check_claims, forget, read_lines, restore_lines
     from auformer.evaluation.runner import claim, finished_line
     from auformer.evaluation.workers import run_jobs
 
@@ -142,51 +170,26 @@ def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
     jobs = make_jobs(suite, _chosen(suite.runs(data), args.only), data, {"commit": commit(), "machine": machine()})
     claims = [job.claim for job in jobs]
     if args.resume:
+        renewed = renew_lines(suite.out, claims)
+        if renewed:
+            print(f"{renewed} finished runs are of an earlier version, which lacked options that have their defaults here: they are kept")
         check_claims(suite.out, claims)
         restore_lines(suite.out)
     else:
         forget(suite.out, claims)
+    if args.bootstrap_ranks:  # before anything is trained
+        _rank_predictions(suite.out, read_lines(suite.out).values())
     for job in jobs:
         claim(job, resume=args.resume)
     todo = [job for job in jobs if finished_line(job) is None]
-    print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them finished; {suite.out}", flush=True)
-    progress = _Progress(len(todo))
+    print(f"{number_of(len(jobs))}, {len(jobs) - len(todo):,} of them finished; {suite.out}", flush=True)
+    for text in dict.fromkeys(text for job in jobs for text in job.warnings):
+        print(f"note: {text}", flush=True)
+    progress = Progress(len(todo), partial(print, flush=True))
     run_jobs(todo, args.jobs, progress.report)
     _write(suite.out, args)
-    return progress.close()
-
-
-class _Progress:
-    """Says what has become of each run.
-
-    Args:
-        total: Runs to do.
-    """
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.failed: list[str] = []
-        self.elsewhere: list[str] = []
-
-    def report(self, job: Job, line: Mapping[str, Any] | None, error: str | None) -> None:
-        """One run has ended."""
-        self.done += 1
-        text = job.run.text()
-        if error is not None:
-            self.failed.append(f"{text}: {error} ({job.folder / 'log.txt'})")
-        elif line is None:
-            self.elsewhere.append(text)
-        state = "failed" if error is not None else "another process is at it" if line is None else f"{line['seconds']:.0f} s"
-        print(f"[{self.done}/{self.total}] {text}  {state}", flush=True)
-
-    def close(self) -> int:
-        """Say what is missing; the exit code."""
-        if self.elsewhere:
-            told = "the same command again makes tables with them; where a process of another host is gone, delete its run.lock"
-            print(f"{len(self.elsewhere)} runs are left to another process; {told}")
-        if self.failed:
-            raise ValueError(f"{len(self.failed)} of {self.total} runs failed:\n  " + "\n  ".join(self.failed))
-        return 0
+    progress.close()
+    return 0
 
 
 def _render(suite: Suite, workers: int) -> None:
@@ -199,16 +202,25 @@ def _render(suite: Suite, workers: int) -> None:
         print(f"data set {name}: {render(source.manifest.parent, source.synth, workers=workers)}", flush=True)
 
 
+def _rank_predictions(out: Path, lines: Iterable[Line]) -> dict[str, Path]:
+    """Key of each finished run -> its predictions."""
+    from auformer.evaluation.run_index import folder_of
+
+    paths = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines}
+    lost = [str(path) for path in paths.values() if not path.is_file()]
+    if lost:
+        raise ValueError(f"Expected the predictions of all runs to be there for `--bootstrap-ranks`, but {lost[0]} is not; leave it out")
+    return paths
+
+
 def _write(out: Path, args: argparse.Namespace) -> None:
     """Tables, figures and report of all finished runs of the folder."""
     from auformer.evaluation.benchmark_results import write_results
-    from auformer.evaluation.run_index import folder_of, read_lines
+    from auformer.evaluation.run_index import read_lines
 
     lines = [line for _, line in sorted(read_lines(out).items())]  # not in the order in which they were finished
     if not lines:
         return
-    predictions = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines} if args.bootstrap_ranks else None
-    lost = [str(path) for path in (predictions or {}).values() if not path.is_file()]
-    if lost:
-        raise ValueError(f"Expected the predictions of all runs to be there for `--bootstrap-ranks`, but {lost[0]} is not; leave it out")
-    print(write_results(lines, out / "results", bootstraps=args.bootstraps, rank_predictions=predictions))
+    predictions = _rank_predictions(out, lines) if args.bootstrap_ranks else None
+    page = write_results(lines, out / "results", bootstraps=args.bootstraps, rank_predictions=predictions)
+    print(f"\n{(page.parent / 'tables' / 'summary.txt').read_text(encoding='utf-8')}\n{page}")

@@ -62,14 +62,16 @@ def test_only_some_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_three_folds_tables_and_going_on(workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(words(workspace, "--only", "T2")) == 0
-    assert "1 runs, 0 of them finished" in capsys.readouterr().out
+    assert "1 run, 0 of them finished" in capsys.readouterr().out
     assert main(words(workspace)) == 0
     assert "3 runs, 1 of them finished" in capsys.readouterr().out
     monkeypatch.setattr(runner, "_run", lambda *_: pytest.fail("ran again"))
     assert main(words(workspace)) == 0
     out = capsys.readouterr().out
-    assert "3 runs, 3 of them finished" in out and out.splitlines()[-1] == str(workspace / "out" / "results" / "report.html")
-    assert (workspace / "out" / "results" / "report.html").stat().st_size > 10_000
+    results = workspace / "out" / "results"
+    assert "3 runs, 3 of them finished" in out and out.splitlines()[-1] == str(results / "report.html")
+    assert (results / "tables" / "summary.txt").read_text(encoding="utf-8") in out
+    assert (results / "report.html").stat().st_size > 10_000
     assert main(["benchmark", "status", str(workspace / "out")]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 finished"
     assert main(words(workspace, "--set", "trainer.max_epochs=2")) == 1
@@ -85,12 +87,53 @@ def test_a_changed_configuration_begins_anew_when_told_so(workspace: Path, capsy
     assert line["epochs"] == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--bootstraps", "0", "a whole number, at least 1, but got '0'"),
+        ("--jobs", "0", "a whole number, at least 1, but got '0'"),
+        ("--seeds", "-1", "a whole number, at least 0, but got '-1'"),
+        ("--folds", "1", "a whole number, at least 2, but got '1'"),
+        ("--folds", "many", "a whole number, at least 2, but got 'many'"),
+    ],
+)
+def test_options_out_of_range_are_told_before_anything_is_trained(
+    tmp_path: Path, option: str, value: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["benchmark", "within", "--data", "bp4d.csv", "--out", str(tmp_path / "out"), option, value]) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_sizes_are_numbers_of_frames_or_fractions(capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["benchmark", "efficiency", "--data", "bp4d.csv", "--dry-run", "--sizes"]
+    assert main([*call, "1", "1.0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and "  1 frames  " in lines[0] and "  100 % of the frames  " in lines[-1]
+    for wrong in ("abc", "1e3"):
+        assert main([*call, wrong]) == 2
+        assert f"expected a number of frames like 1000, or a fraction like 0.5 or 1.0, but got '{wrong}'" in capsys.readouterr().err
+
+
+def test_the_same_seed_twice_is_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "within", "--data", "bp4d.csv", "--dry-run", "--seeds", "3", "3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_what_a_reader_should_know_is_told_before_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labs = two_labs(tmp_path)
+    write_config(tmp_path)
+    rewrite(labs["one"].manifest, fold=None)
+    assert main(words(tmp_path, "--only", "ours1")) == 0
+    out = capsys.readouterr().out
+    assert out.index("note: one: the folds are ours") < out.index("[1/1]")
+
+
 def test_runs_of_another_process_are_left_to_it(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lock = RunLock(workspace / "locked" / "runs" / "within" / "one" / "auformer" / "T1-seed0" / "run.lock")
     assert lock.acquire()
     assert main(words(workspace, "--out", str(workspace / "locked"))) == 0
     out = capsys.readouterr().out
-    assert "another process is at it" in out and "1 runs are left to another process" in out
+    assert "another process is at it" in out and "1 run left to another process" in out
     assert [line["fold"] for line in read_lines(workspace / "locked").values()] == ["T2", "T3"]
     assert main(["benchmark", "status", str(workspace / "locked")]) == 0
     assert "1 running, 2 finished" in capsys.readouterr().out
