@@ -116,26 +116,26 @@ MEASURED = {
 }
 
 
+def operations(part: dict[str, Any]) -> str:
+    """Table of the operations of all groups in a forward pass, in per cent of the bare ViT's."""
+    rows = [[name, f"{100 * share:.2f} %"] for name, share in part["forward"].items()]
+    return table(["operation", "time, of `f`"], [*rows, ["all groups", f"{100 * sum(part['forward'].values()):.2f} %"]])
+
+
 def shares(part: dict[str, Any], floor: dict[str, Any]) -> str:
-    """Table of what stages cost in time beside what they cost on paper, in per cent of the bare ViT."""
+    """Table of what stages cost in training beside what they cost on paper, in per cent of `F`."""
     vit = speed_floor.VITS["ViT-B/16"]
-    paper = speed_floor.floor(vit, 12, batch=floor["batch"])
-    rows, sums = [], [0.0, 0.0]
+    paper = speed_floor.floor(vit, 12, batch=floor["batch"]).training.flops
+    rows, whole = [], 0.0
     for name, stages in MEASURED.items():
-        cells = [name]
-        for number, (kind, whole) in enumerate((("forward", paper.forward), ("training", paper.training))):
-            work = 0.0
-            for layer in range(2 * vit.depth):
-                group = speed_floor.group_stages(vit, 12, speed_floor.WIDTH, 224, batch=floor["batch"], first=layer == 0)
-                work += sum(getattr(stage, kind).flops for stage in group if stage.name in stages)
-            sums[number] += work / whole.flops
-            cells += [f"{100 * work / whole.flops:.1f} %", f"{100 * part[kind][name]:.1f} %"]
-        rows.append(cells)
-    totals = [
-        f"{100 * value:.1f} %" for pair in zip(sums, (part["forward"]["whole"], part["training"]["whole"]), strict=True) for value in pair
-    ]
-    rows.append(["whole", *totals])
-    return table(["stages of all groups", "operations, of `f`", "time, of `f`", "operations, of `F`", "time, of `F`"], rows)
+        work = 0.0
+        for layer in range(2 * vit.depth):
+            group = speed_floor.group_stages(vit, 12, speed_floor.WIDTH, 224, batch=floor["batch"], first=layer == 0)
+            work += sum(stage.training.flops for stage in group if stage.name in stages)
+        whole += work / paper
+        rows.append([name, f"{100 * work / paper:.1f} %", f"{100 * part['training'][name]:.1f} %"])
+    rows.append(["whole", f"{100 * whole:.1f} %", f"{100 * part['training']['whole']:.1f} %"])
+    return table(["stages of all groups", "operations, of `F`", "time, of `F`"], rows)
 
 
 def roof(part: dict[str, Any], batch: int) -> str:
@@ -209,8 +209,10 @@ def markdown(result: dict[str, Any]) -> str:
         ]
         lines += ["One group after the first, ViT-B/16, N = 12:", group_table(parts["floor"])]
     if {"stages", "floor"} <= parts.keys():
-        lines += ["## Where the time goes", "Time of the whole model less that of the model without the stage."]
-        lines += [shares(parts["stages"], parts["floor"]), roof(parts["stages"], plain["batch"])]
+        lines += ["## Where the time goes", f"Forward, batch {plain['batch']}, by torch's profiler, which adds a little to each operation:"]
+        lines += [operations(parts["stages"]), roof(parts["stages"], plain["batch"])]
+        lines += ["Training: the whole model less the one without a stage, so that a figure may be off by a few per cent of `F`."]
+        lines += [shares(parts["stages"], parts["floor"])]
     if "forms" in parts:
         lines += ["## Ways to write the convolutions", forms(parts["forms"])]
     if "slopes" in parts:

@@ -13,7 +13,8 @@ from auformer.models import AUFormer, FullFineTuning, LoRA
 from experiments.bench import plain_form, ratio
 from experiments.bench_memory import kept_bytes
 from experiments.speed_forms import FORMS, example
-from experiments.speed_ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, forward, in_turn, rival, sharing, step, takes
+from experiments.speed_profile import forward_profile
+from experiments.speed_ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, forward, in_turn, rival, sharing, step
 
 Figures = dict[str, Any]
 
@@ -80,28 +81,32 @@ def trainings(rig: Rig) -> Figures:
     networks: dict[str, Any] = {"F": BiasBeforeBlocks(model), "auformer": model, "lora": rival(rig, LoRA)}
     result: Figures = {"ratios": {}, "seconds": {}}
     for batch in rig.training:
-        if batch == rig.batch:
-            changed = {"recompute": not model.arguments["recompute"]} if takes("recompute") else {}
-            others = {"other recompute": sharing(rig.build(**changed), model)} if changed else {}
-            extra = networks | others | {"full": rival(rig, FullFineTuning), "loop": None if half else plain_form(model)}
-        else:
-            extra = networks
-        images = rig.images(model, batch)
-        ways = {name: step(rig, network, images, half=half) for name, network in extra.items() if network is not None}
-        seconds = in_turn(rig, ways, rounds=rig.rounds if batch == rig.batch else max(1, rig.rounds // 2))
-        result["seconds"][f"training/{batch}"] = medians(seconds)
-        result["ratios"] |= {f"training/{batch}": ratio(seconds, "auformer", "F")}
-        result["ratios"] |= {f"{name}/{batch}": ratio(seconds, "auformer", name) for name in seconds if name not in ("F", "auformer")}
-    return result
+        result = _training(rig, networks, batch, rig.rounds if batch == rig.batch else max(1, rig.rounds // 2), result)
+    again = {f"recompute {what}": sharing(rig.build(recompute=what), model) for what in ("experts", "blocks")}
+    others = {"full": rival(rig, FullFineTuning), "loop": None if half else plain_form(model)}
+    return _training(rig, {"auformer": model, **again, **others}, rig.batch, max(1, rig.rounds // 2), result)
+
+
+def _training(rig: Rig, networks: dict[str, Any], batch: int, rounds: int, result: Figures) -> Figures:
+    """Steps of several networks in turn, added to a result; one that is None is left out."""
+    half = rig.device == "cuda"
+    images = rig.images(networks["auformer"], batch)
+    ways = {name: step(rig, network, images, half=half) for name, network in networks.items() if network is not None}
+    seconds = in_turn(rig, ways, rounds=rounds)
+    ratios = {}
+    for name in ways:
+        if name.startswith("recompute"):  # what it costs
+            ratios[f"{name}/{batch}"] = ratio(seconds, name, "auformer")
+        elif name != "auformer":
+            ratios[f"{'training' if name == 'F' else name}/{batch}"] = ratio(seconds, "auformer", name)
+    return {"ratios": result["ratios"] | ratios, "seconds": result["seconds"] | {f"{', '.join(ways)}/{batch}": medians(seconds)}}
 
 
 # What one training step is measured for in memory: the network, by name.
 STEPS: dict[str, Callable[[Rig], Any]] = {
-    "auformer": lambda rig: rig.build(),
     "loop": lambda rig: plain_form(rig.build()),
     "lora": lambda rig: rival(rig, LoRA),
-    "kept whole": lambda rig: rig.build(recompute=False) if takes("recompute") else rig.build(),
-    "recompute": lambda rig: rig.build(recompute=True) if takes("recompute") else None,
+    **{what: lambda rig, what=what: rig.build(recompute=what) for what in ("nothing", "experts", "blocks")},
 }
 
 
@@ -127,6 +132,7 @@ def memory(rig: Rig, growth: Callable[[str], int]) -> Figures:
     return result
 
 
+# Options that leave stages out.
 LEFT_OUT: dict[str, dict[str, Any]] = {
     "own": {"carry": False},
     "fields": {"dilations": []},
@@ -136,26 +142,24 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 
 
 def stages(rig: Rig) -> Figures:
-    """What stages of the groups cost: the whole model less the one without them, in multiples of the bare ViT; and the machine's roof.
+    """What the groups cost by operation, forward, and by stage, in training: the whole model less the one without it.
 
     Two rates say what the floor on paper means in time: operations per second that the bare ViT reaches, bytes per second of a copy.
     """
-    whole = rig.build()
-    models = {"auformer": whole} | {name: sharing(rig.build(**changed), whole) for name, changed in LEFT_OUT.items()}
+    whole = rig.build().eval()
     images = rig.images(whole, rig.batch)
-    for model in models.values():
-        model.eval()
-    ways = {"vit": forward(whole.backbone.forward_features, images)} | {name: forward(one, images) for name, one in models.items()}
-    ahead = in_turn(rig, ways)
+    found = forward_profile(whole, images)
+    bare = in_turn(rig, {"vit": forward(whole.backbone.forward_features, images)})
+    models = {"auformer": whole} | {name: sharing(rig.build(**changed), whole) for name, changed in LEFT_OUT.items()}
     ways = {"vit": step(rig, BiasBeforeBlocks(whole), images)} | {name: step(rig, one, images) for name, one in models.items()}
-    steps = in_turn(rig, ways, rounds=max(1, rig.rounds // 2))
+    steps = in_turn(rig, ways, rounds=max(1, (rig.rounds + 1) // 2))
     a = torch.rand(2**24, device=rig.device)  # 64 MiB: no cache holds it
     b = torch.empty_like(a)
     copies = in_turn(rig, {"copy": lambda: b.copy_(a)}, rounds=5)
     return {
-        "forward": _shares(over(ahead, "vit")),
+        "forward": {name: value / statistics.median(bare["vit"]) for name, value in found["operations"].items()},
         "training": _shares(over(steps, "vit")),
-        "seconds": {"forward": medians(ahead), "training": medians(steps)},
+        "seconds": {"forward": medians(bare) | {"groups": found["groups"]}, "training": medians(steps)},
         "bytes_per_second": 2 * 4 * a.numel() / statistics.median(copies["copy"]),
     }
 
@@ -242,5 +246,5 @@ def _epochs(rig: Rig, model: AUFormer) -> dict[str, float]:
 
         return run
 
-    seconds = in_turn(rig, {"1": epochs(1), "2": epochs(2)}, rounds=max(1, rig.rounds // 2))
+    seconds = in_turn(rig, {"1": epochs(1), "2": epochs(2)})
     return medians(seconds) | {"ratio": ratio(seconds, "2", "1")}

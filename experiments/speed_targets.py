@@ -39,11 +39,13 @@ CPU = (
     Target("training", "lora/16", "forward and backward, batch 16, over LoRA's (r = 8)", 1.10, TRAINING_REASON),
     Target("training", "loop/4", "forward and backward, batch 4, over the plain loop's"),
     Target("training", "full/4", "forward and backward, batch 4, over full fine-tuning's"),
-    Target("training", "other recompute/4", "forward and backward, batch 4, over those with the other choice of `recompute`"),
-    Target("memory", "peak kept whole/4", "peak memory of a step over the plain loop's, nothing recomputed", 0.45),
-    Target("memory", "peak recompute/4", "peak memory of a step over the plain loop's, the groups' interior recomputed", 0.35),
-    Target("memory", "kept kept whole/4", "bytes kept for the backward pass over the plain loop's, nothing recomputed"),
-    Target("memory", "kept recompute/4", "bytes kept for the backward pass over the plain loop's, the groups' interior recomputed"),
+    Target("training", "recompute experts/4", "a step with the groups' interior recomputed, batch 4, over one without"),
+    Target("training", "recompute blocks/4", "a step with every block recomputed, batch 4, over one without"),
+    Target("memory", "peak nothing/4", "peak memory of a step over the plain loop's, nothing recomputed", 0.45),
+    Target("memory", "peak experts/4", "peak memory of a step over the plain loop's, the groups' interior recomputed", 0.35),
+    Target("memory", "peak blocks/4", "peak memory of a step over the plain loop's, every block recomputed"),
+    Target("memory", "kept nothing/4", "bytes kept for the backward pass over the plain loop's, nothing recomputed"),
+    Target("memory", "kept experts/4", "bytes kept for the backward pass over the plain loop's, the groups' interior recomputed"),
     Target("memory", "peak lora/4", "peak memory of LoRA's step over the plain loop's"),
 )
 GPU = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -71,11 +70,6 @@ class Rig(NamedTuple):
     def half(self, wanted: bool = True) -> Any:
         """A context of bfloat16, or none."""
         return torch.autocast(self.device, torch.bfloat16) if wanted else nullcontext()
-
-
-def takes(option: str) -> bool:
-    """Whether AUFormer has an option."""
-    return option in inspect.signature(AUFormer.__init__).parameters
 
 
 def rival(rig: Rig, kind: type[AUNetwork]) -> AUNetwork | None:
