@@ -124,6 +124,6 @@ def noise_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> 
                 axes.vlines(100 * share, 100 * (mean - spread), 100 * (mean + spread), color=colour, linewidth=1.2)
     axes.set(xlabel="Flipped training labels, %", ylabel="Mean F1 x 100")
     axes.set_xticks(sorted({100 * p[0] for p in itertools.chain.from_iterable(curves.values())}))
-    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=THEMES[THEME]["ink"])
-    add_footnote(figure, "Truth of the test labels as rendered. Upright lines: one standard deviation over seeds.", theme=THEME)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=THEMES[THEME]["ink"])
+    add_footnote(figure, "Labels of the test set are not flipped. Upright lines: one standard deviation over seeds.", theme=THEME)
     return figure

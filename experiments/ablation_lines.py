@@ -83,9 +83,13 @@ def planned(suite: Suite) -> list[Planned]:
     ]
 
 
-def planned_tests(suite: Suite) -> list[str]:
-    """Test sets of a suite, in its order."""
-    return list(dict.fromkeys(str(test) for entry in suite.entries for test in as_list(entry.get("test") or entry.get("data"))))
+def planned_tests(suite: Suite) -> dict[str, list[str]]:
+    """Kind of entry -> its test sets, in the order of the suite."""
+    tests: dict[str, list[str]] = {}
+    for entry in suite.entries:
+        known = tests.setdefault(kind_of(suite.name_of(entry)), [])
+        known += [str(test) for test in as_list(entry.get("test") or entry.get("data")) if str(test) not in known]
+    return tests
 
 
 def chosen(lines: Iterable[Line], kinds: Sequence[str], *, backbone: str | None = None, test: str | None = None) -> list[Line]:

@@ -1,7 +1,7 @@
 """The page of the ablations, from the lines of the finished runs: rivals, parts, losses under label noise, sizes, costs.
 
-    python experiments/ablation_report.py runs/ablations --rates      the best learning rate of each method, for ablations.yaml
-    python experiments/ablation_report.py experiments/results/runs.jsonl --out experiments/results/ablations.md
+    python -m experiments.ablation_report runs/ablations --rates      the best learning rate of each method, for ablations.yaml
+    python -m experiments.ablation_report experiments/results/runs.jsonl --out experiments/results/ablations.md
 
 Whatever has been run is shown, the rest is "not run". Beside the page lie `ablations_rates.json`, which `--rates` writes because scores
 on validation subjects are in the run folders only, `method_costs.json` of method_costs.py, the figures, and `ablations_verdict.md`: what
@@ -33,8 +33,8 @@ Rendered faces, where the truth is known: trained on lab A, tested on other subj
 {CELLS}
 
     auformer benchmark suite experiments/ablations.yaml --jobs 2
-    python experiments/method_costs.py
-    python experiments/ablation_report.py runs/ablations"""
+    python -m experiments.method_costs
+    python -m experiments.ablation_report runs/ablations"""
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -41,11 +41,11 @@ class Sections:
     """
 
     def __init__(self, lines: Sequence[Line], suite: Suite) -> None:
-        self.lines, self.wants, self.order = lines, planned(suite), planned_tests(suite)
+        self.lines, self.wants, self.tests_of = lines, planned(suite), planned_tests(suite)
         self.sets = {name: differs(suite, name) for name in suite.methods}
         first = [want.backbone for want in self.wants]
         self.backbones = in_order([*first, *map(backbone_of, lines)], first)
-        self.tests = self._tests(("rivals",)) or self._tests(("parts", "losses"))
+        self.tests = in_order(test for backbone in self.backbones for test in self._tests("rivals", backbone))
 
     def all(self) -> list[Section]:
         """The sections in their order."""
@@ -91,7 +91,7 @@ class Sections:
         tables = []
         for backbone in self.under("clips"):
             lines = chosen(self.lines, ("clips",), backbone=backbone)
-            tests = self._tests(("clips",)) or ["clips"]
+            tests = self._tests("clips", backbone)
             tables.append(tests_table(lines, self.methods("clips", backbone), tests, title=f"Backbone {backbone}", sets={}))
         return Section("Clips of low intensity", tables)
 
@@ -100,7 +100,7 @@ class Sections:
         tables = []
         for backbone in self.under(kind):
             lines = self._with_reference(kind, backbone)
-            tests = self._tests((kind,), backbone) or self.tests[:1] or self.order[:1]
+            tests = self._tests(kind, backbone)
             wanted = [REFERENCE, *self.methods(kind, backbone)]
             tables.append(tests_table(lines, wanted, tests, title=f"Backbone {backbone}", sets=self.sets))
         return Section(heading, tables)
@@ -112,7 +112,7 @@ class Sections:
             flipped = chosen(self.lines, ("noise",), backbone=backbone)
             wanted = in_order([*self.methods("noise", backbone), *(str(line["method"]) for line in flipped)])
             lines = [*(line for line in self._with_reference("losses", backbone) if not label_noise(line)), *flipped]
-            for test in self._tests(("noise",), backbone) or self.tests[:1]:
+            for test in self._tests("noise", backbone):
                 some = chosen_test(lines, test)
                 tables += noise_tables(some, wanted, title=f"Backbone {backbone}, {test}")
                 found = curves(some, wanted)
@@ -136,9 +136,10 @@ class Sections:
                 texts += [f"{backbone}, {test}, {text}" for text in found]
         return texts
 
-    def _tests(self, kinds: Sequence[str], backbone: str | None = None) -> list[str]:
-        """Test sets that there are lines of, in the order of the suite."""
-        return in_order((str(line["test"]) for line in chosen(self.lines, kinds, backbone=backbone)), self.order)
+    def _tests(self, kind: str, backbone: str) -> list[str]:
+        """Test sets of a kind: those of the suite, then others that there are lines of."""
+        found = (str(line["test"]) for line in chosen(self.lines, (kind,), backbone=backbone))
+        return in_order([*self.tests_of.get(kind, []), *found])
 
     def _with_reference(self, kind: str, backbone: str) -> list[Line]:
         """Lines of a kind, and AUFormer of the rivals."""

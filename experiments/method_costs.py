@@ -1,6 +1,6 @@
 """What each method of the ablations costs: trained parameters, time of a prediction and a training step, memory kept for backward.
 
-    python experiments/method_costs.py                about three minutes on one core
+    python -m experiments.method_costs                about three minutes on one core
 
 Every rival and every variant of AUFormer that changes its network, as `ablations.yaml` builds it, on the demo backbone under bfloat16
 autocast as in training. Each is timed in turn with the bare frozen ViT (a prediction) and with full fine-tuning (a training step: forward,
