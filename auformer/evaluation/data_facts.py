@@ -103,5 +103,6 @@ def shared_aus(train: Sequence[DataSet], test: DataSet) -> tuple[str, ...] | Non
     if not shared:
         names = "+".join(data.name for data in train)
         mine, theirs = ", ".join(sorted(trained, key=lambda au: int(au[2:]))) or "none", ", ".join(test.facts.au_names) or "none"
-        raise ValueError(f"Expected {names} and {test.name} to share an action unit, but got {mine} and {theirs}")
+        told = f"{mine} and {theirs}; take data sets that label the same ones"
+        raise ValueError(f"Expected {names} and {test.name} to share an action unit, but got {told}")
     return shared

@@ -133,7 +133,8 @@ def _parts(data: DataSet, folds: int) -> list[Part]:
             "trained on in every run; give them one, or leave the column out for folds of ours"
         )
     if len(known.folds) < 2:
-        raise ValueError(f"Expected at least two folds in {data.name}, but its column `fold` knows only {', '.join(known.folds)}")
+        got = f"its column `fold` knows only {', '.join(known.folds)}; name other parts there, or leave the column out for folds of ours"
+        raise ValueError(f"Expected at least two folds in {data.name}, but {got}")
     missing = [name for one in known.datasets for name in PUBLISHED_PARTS.get(dataset_id(one), {}) if name not in known.folds]
     told = [f"{data.name}: the published folds {', '.join(missing)} are missing"] if missing else []
     told += [OURS.format(data.name)] if any(name.startswith("ours") for name in known.folds) else []
@@ -151,6 +152,9 @@ def _our_folds(data: DataSet, folds: int) -> list[Part]:
     warning = OURS.format(data.name)
     if data.facts is None:
         return [(f"ours{number}", None, None, (warning,), "") for number in range(1, folds + 1)]
+    if not 2 <= folds <= len(data.facts.subjects):
+        told = f"at least 2 and at most the {len(data.facts.subjects)} subjects of {data.name}"
+        raise ValueError(f"Expected the number of folds to be {told}, but got {folds}")
     parts = enumerate(subject_folds(data.facts.subjects, folds, FOLD_SEED), 1)
     return [(f"ours{number}", None, tuple(part), (warning,), "") for number, part in parts]
 

@@ -116,7 +116,8 @@ def _draw_line(scorer: GroupScorer, line: Line, path: Path) -> tuple[np.ndarray,
     true, prob = truth_and_probs(ok, aus)
     names = (ok["dataset"].astype(str) + "/" + ok["subject"].astype(str)).to_numpy()
     if counts_by_subject(true, prob, names, aus) != line["counts"]:
-        raise ValueError(f"Expected {path} to hold the predictions of run {line['key'][:12]}, but it gives other counts: predict again.")
+        told = f"the predictions of run {line['key'][:12]}, but it gives other counts: do the run again with --no-resume"
+        raise ValueError(f"Expected {path} to hold {told}.")
     subjects = scorer.subjects[str(line["fold"])]
     whose = np.searchsorted(subjects, names)
     weights = (scorer.weights or {})[str(line["fold"])]

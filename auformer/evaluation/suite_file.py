@@ -29,6 +29,7 @@ import yaml
 
 from auformer.evaluation.data_facts import data_name
 from auformer.evaluation.suite import Method, Source, Suite, as_list
+from auformer.evaluation.suite_form import check_form
 from auformer.training.config_files import deep_merge, merged_config
 
 
@@ -44,10 +45,12 @@ def read_suite(path: Path, *, fast: bool = False, out: Path | None = None) -> Su
         ValueError: It is no suite, or contradicts itself.
     """
     content = merged_config(path)
+    check_form(content, path)
     short = content.pop("fast", None)
     if fast and short is None:
         raise ValueError(f"Expected {path} to say under `fast` what the short form is, but it has no such key")
     content = deep_merge(content, short) if fast else content
+    check_form(content, path)
     odd = sorted(set(content) - {"out", "seeds", "data", "methods", "runs", "needs"})
     missing = [key for key in ("data", "methods", "runs") if not content.get(key)]
     if odd or missing:

@@ -82,6 +82,14 @@ def test_without_the_column_folds_are_ours_by_subject() -> None:
     assert [(run.method, run.seed) for run in other[::3]] == [("probe", 5), ("probe", 6), ("auformer", 5), ("auformer", 6)]
 
 
+@pytest.mark.parametrize("folds", [1, 9])
+def test_folds_of_ours_are_at_most_one_per_subject(folds: int) -> None:
+    data = known("mine")
+    assert data.facts is not None and len(data.facts.subjects) == 8
+    with pytest.raises(ValueError, match=f"at least 2 and at most the 8 subjects of mine, but got {folds}"):
+        protocols.within(data, ONE, folds=folds)
+
+
 # cross ---------------------------------------------------------------------------------------------------------------------------
 
 
@@ -95,7 +103,7 @@ def test_cross_is_about_the_aus_that_both_sides_have() -> None:
 
 
 def test_cross_refuses_what_cannot_be_tested() -> None:
-    with pytest.raises(ValueError, match=r"a and b to share an action unit, but got AU1, AU12 and AU25"):
+    with pytest.raises(ValueError, match=r"a and b to share an action unit, but got AU1, AU12 and AU25; take"):
         protocols.cross([known("a")], [known("b", au_names=("AU25",))], ONE)
     for sides in (([absent("a")], [absent("a")]), ([absent("a")], [])):
         with pytest.raises(ValueError, match="others to test on"):
