@@ -6,6 +6,7 @@
   auformer predict "frames/%05d.png" list.txt "clips/*.avi" --out runs/all --every 5
   auformer predict camera:0 --out runs/camera
   auformer predict videos/ --out runs/videos --shard 1/8      (one of eight jobs; then: auformer predict --merge runs/videos)
+  auformer predict videos/ --out runs/videos --cluster ray    (on every core here; --address HOST:PORT: on every machine of a Ray cluster)
 SOURCE: an image, a video, a folder, a pattern, a .txt file with a path per line, numbered pictures of one recording, camera:0.
 Writes DIR/predictions.csv (a row per picture and face, empty where there is no face) with its JSON side file, and one picture per photo.
 --format openface or pyfeat writes DIR/NAME.csv per source in those tools' columns instead. Finds upright faces that look at the camera.
@@ -54,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backbone-checkpoint", type=Path, metavar="FILE", help="local file with the frozen weights, where they cannot be fetched")
     add("--shard", metavar="I/N", help="only the I-th of N parts of the sources; one table per source")
     add("--merge", type=Path, metavar="DIR", help="join the tables that shards wrote to DIR into DIR/predictions.csv")
+    add("--cluster", choices=("ray",), help="spread the sources over a Ray cluster: one table per source, joined at the end")
+    add("--address", metavar="HOST:PORT", help="of the cluster's head, or auto (default: start Ray on this machine)")
+    add("--workers", type=int, metavar="N", help="processes of the cluster (default: one per GPU, or per two cores)")
     add("--overwrite", action="store_true", help="replace existing outputs")
     parser.set_defaults(usage_error=parser.error)
 
@@ -69,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
         ValueError: the options do not fit, or an output exists already.
         OSError: the output folder cannot be written.
     """
+    from auformer.commands.steps.predict_cluster import predict_on_cluster
     from auformer.inference import Selection, find_sources
+    from auformer.inference.merging import NAME
     from auformer.inference.options import parse_shard, parse_time
     from auformer.inference.outputs import Plan, check_outputs
     from auformer.inference.sources import in_shard, unique_stems
@@ -79,16 +85,19 @@ def run(args: argparse.Namespace) -> int:
     shard = None if args.shard is None else parse_shard(args.shard)
     if not args.sources or args.out is None:
         args.usage_error("the following arguments are required: " + ("SOURCE" if not args.sources else "--out"))
-    everything = find_sources(args.sources)
-    names = dict(zip((source.name for source in everything), unique_stems(everything), strict=True))
+    if args.cluster is None and (args.address is not None or args.workers is not None):
+        args.usage_error("--address and --workers go with --cluster")
+    everything, divided = find_sources(args.sources), shard is not None or args.cluster is not None
+    names = dict(zip([one.name for one in everything], unique_stems(everything, taken=(NAME,) if divided else ()), strict=True))
     sources = [source for source in everything if shard is None or in_shard(source.name, *shard)]
     plan = Plan(
-        args.out, names, kind=args.format, suffix=args.suffix, per_source=shard is not None,
-        pictures=args.format == "native" if args.plot is None else args.plot, timelines=bool(args.plot),
-        annotate=args.annotate, maps=args.maps, report=args.report,
+        args.out, names, kind=args.format, suffix=".parquet" if args.cluster and args.format == "native" else args.suffix,
+        pictures=args.format == "native" and args.cluster is None if args.plot is None else args.plot, timelines=bool(args.plot),
+        annotate=args.annotate, maps=args.maps, report=args.report, shard=shard, per_source=divided,
     )  # fmt: skip
-    end = None if args.end is None else parse_time(args.end)
-    selection = Selection(every=args.every, fps=args.fps, start=parse_time(args.start), end=end)
+    selection = Selection(every=args.every, fps=args.fps, start=parse_time(args.start), end=args.end and parse_time(args.end))
+    if args.cluster is not None:
+        return predict_on_cluster(args, plan, everything, selection, _load)
     if sources and sources[0].kind == "camera":
         return _camera(args, sources[0], selection, plan)
     check_outputs(plan, [], overwrite=True)  # can anything be written, before the weights are loaded
@@ -113,24 +122,19 @@ def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
     adapter = resolve_checkpoint(args.checkpoint)
     network = open_detector(adapter, device=device, backbone_checkpoint=args.backbone_checkpoint)
     share_cores(network)
-    predictor = AUPredictor(
-        network,
-        device=device,
-        batch_size=args.batch_size,
-        detector=args.detector,
-        precision=args.precision,
-        thresholds=None if args.threshold is None else read_thresholds(args.threshold, network.au_names),
-        faces=parse_faces(args.faces),
-        detect_every=args.detect_every,
-        smooth=args.smooth,
-    )
+    thresholds = None if args.threshold is None else read_thresholds(args.threshold, network.au_names)
+    options = {
+        "batch_size": args.batch_size, "detector": args.detector, "precision": args.precision, "thresholds": thresholds,
+        "faces": parse_faces(args.faces), "detect_every": args.detect_every, "smooth": args.smooth,
+    }  # fmt: skip
+    predictor = AUPredictor(network, device=device, **options)
     notice = DEMO_NOTE if adapter == DEMO_DETECTOR else None
     print(f"{notice}\n" if notice else "", end="")
     revision = adapter.parent.name if str(args.checkpoint).startswith("hf://") else None
     return predictor, {
         "checkpoint": {"given": str(args.checkpoint), "file": str(adapter), "sha256": file_sha256(adapter), "revision": revision},
-        "notice": notice,
-    }
+        "notice": notice, "options": options, "backbone_checkpoint": args.backbone_checkpoint and str(args.backbone_checkpoint),
+    }  # fmt: skip
 
 
 def _predict(
@@ -155,7 +159,7 @@ def _predict(
         print(f"going on with an interrupted run: {len(sources) - len(pending)} of {len(sources)} sources are done\n")
     totals = [count_frames(source, selection) for source in pending]
     total = None if None in totals else sum(count or 0 for count in totals)
-    bar = tqdm(total=total, unit=" frames", disable=None, smoothing=0.1, file=sys.stderr)
+    bar = tqdm(total=total, initial=recorder.pictures_done, unit=" frames", disable=None, smoothing=0.1, file=sys.stderr)
     try:
         with bar:
             for item in predictor.stream(pending, selection=selection, keep_images=plan.annotate, resume=recorder.resume):
@@ -179,7 +183,7 @@ def _write(args: argparse.Namespace, recorder: Recorder, settings: dict[str, Any
     if recorder.plan.report:
         said = dict(problems)
         entries = [(source, recorder.table(source), said.get(source, "")) for source in recorder.sources]
-        write_report(recorder.plan.out / "report.html", entries, side, rendered_only=facts["notice"] is not None, sources=args.sources)
+        write_report(recorder.plan.page, entries, side, rendered_only=facts["notice"] is not None, sources=args.sources)
     tables = recorder.write_tables(side)
     if not facts["notice"]:
         print("\nProbabilities that an action unit occurs, not intensities.")
@@ -207,11 +211,7 @@ def _camera(args: argparse.Namespace, source: Source, selection: Selection, plan
 
 
 def _merge(args: argparse.Namespace) -> int:
-    """Join what shards wrote.
-
-    Returns:
-        0, or 1 if a source is missing or has a problem.
-    """
+    """Join what shards wrote: 0, or 1 if a source is missing or has a problem."""
     from auformer.inference.merging import merge_tables
 
     if args.sources:

@@ -1,13 +1,9 @@
-"""Pictures and videos with what was found drawn into them: a box with number and active AUs, and a bar per AU beside the picture."""
+"""Pictures with what was found drawn into them: a box with number and active AUs, and a bar per AU beside the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
-import av
 import cv2
 import numpy as np
 
@@ -15,13 +11,10 @@ from auformer.inference.results import FacePrediction, ImagePrediction
 from auformer.plots import THEMES, au_order
 from auformer.plots.style import SERIES
 
-ENCODERS = ("libx264", "h264", "mpeg4")  # the first that this FFmpeg has; the last one is MPEG-4 Part 2, which browsers do not play
-_OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "h264": {}, "mpeg4": {"qscale": "3"}}
-_BASE = Fraction(1, 1000)  # time base of annotated videos: milliseconds; MPEG-4 allows no finer than 1/65535 [ours]
 _LINE = 18  # pixels per AU in the panel where there is room [ours]
 _PANEL = 230  # pixels of the panel's width for lines of that height [ours]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SMALLEST = 240  # pixels of the canvas' height, so that letters stay legible beside tiny pictures [ours]
+_SMALLEST = 360  # pixels of the canvas' height, so that letters stay legible beside tiny pictures [ours]
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -102,62 +95,3 @@ def _panel(height: int, au_names: Sequence[str], thresholds: np.ndarray, found: 
         cv2.line(panel, (tick, top - 2), (tick, bottom + 2), ink, 1)
     say(notice or "occurrence, not intensity", len(au_names) + 1.2, quiet, scale=0.36)
     return panel
-
-
-def find_encoder() -> str:
-    """The best encoder of this FFmpeg: H.264 where there is one."""
-    for name in ENCODERS:
-        try:
-            av.Codec(name, "w")
-            return name
-        except (av.codec.codec.UnknownCodecError, ValueError):
-            continue
-    raise ValueError(f"Expected an FFmpeg with one of the encoders {', '.join(ENCODERS)}, but this one has none: leave out --annotate.")
-
-
-class VideoWriter:
-    """An MP4 file of pictures with their own times; it takes its name when it is complete.
-
-    Args:
-        path: `.mp4`; an existing one is replaced.
-        encoder: as `find_encoder` gives it.
-
-    Attributes:
-        path: the file.
-    """
-
-    def __init__(self, path: Path, encoder: str) -> None:
-        self.path, self.encoder = path, encoder
-        self._temporary = path.with_name(f".{path.name}.part.mp4")
-        self._container: Any = None
-        self._stream: Any = None
-        self._last = -1
-
-    def add(self, image: np.ndarray, time_s: float) -> None:
-        """Append a picture (H, W, 3) uint8 RGB, both sides even, shown from a time in seconds on; another size is fitted to the first."""
-        if self._container is None:
-            self._container = av.open(str(self._temporary), "w")
-            self._stream = self._container.add_stream(self.encoder, rate=Fraction(25), options=dict(_OPTIONS[self.encoder]))
-            self._stream.height, self._stream.width, self._stream.pix_fmt = *image.shape[:2], "yuv420p"
-            self._stream.codec_context.time_base = _BASE
-        if image.shape[:2] != (self._stream.height, self._stream.width):
-            image = cv2.resize(image, (self._stream.width, self._stream.height), interpolation=cv2.INTER_AREA)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        self._last = max(self._last + 1, round(time_s / _BASE))
-        picture.pts, picture.time_base = self._last, _BASE
-        self._container.mux(self._stream.encode(picture))
-
-    def finish(self) -> None:
-        """Write the end and give the file its name."""
-        if self._container is not None:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._container = None
-            self._temporary.replace(self.path)
-
-    def abandon(self) -> None:
-        """Close and remove what is not complete."""
-        if self._container is not None:
-            self._container.close()
-            self._container = None
-        self._temporary.unlink(missing_ok=True)

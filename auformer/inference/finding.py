@@ -59,23 +59,24 @@ class FaceFollower:
         self._last: list[Face] = []
         self._grey: np.ndarray | None = None
 
-    def update(self, frame: Frame, detected: Sequence[Face] | None) -> list[FoundFace]:
-        """The faces of the next frame.
+    def update(self, frame: Frame, image: np.ndarray, detected: Sequence[Face] | None) -> list[FoundFace]:
+        """The faces of the next frame that can be read.
 
         Args:
             frame: the frame.
+            image: (H, W, 3) uint8 RGB, its picture.
             detected: its faces; None where they were not looked for.
         """
-        faces, grey = self._followed(frame) if detected is None else (list(detected), None)
+        faces, grey = self._followed(image) if detected is None else (list(detected), None)
         time = frame.time_s if frame.time_s is not None else frame.ordinal / NOMINAL_FPS
-        self._remember(frame, faces, grey)
+        self._remember(frame.ordinal, image, faces, grey)
         chosen = choose(faces, self.how_many)
         numbers = self._tracker.update(chosen, time)
         self._smoothers = {number: smoother for number, smoother in self._smoothers.items() if self._tracker.knows(number)}
         found = []
         for face, number in zip(chosen, numbers, strict=True):
             steady = _steady(face, self._smoothers.setdefault(number, PointSmoother()), time)
-            found.append(FoundFace(steady, number, cut(frame.image, steady, self.recipe, self.shape)))
+            found.append(FoundFace(steady, number, cut(image, steady, self.recipe, self.shape)))
         return sorted(found, key=lambda item: item.identity)
 
     def state(self) -> dict[str, Any]:
@@ -90,17 +91,17 @@ class FaceFollower:
         self._tracker.restore(state["tracker"])
         self._smoothers = {int(number): PointSmoother.from_state(value) for number, value in state["smoothers"].items()}
 
-    def _remember(self, frame: Frame, faces: list[Face], grey: np.ndarray | None) -> None:
+    def _remember(self, ordinal: int, image: np.ndarray, faces: list[Face], grey: np.ndarray | None) -> None:
         """Keep what the next frame needs to follow these faces."""
         self._last, self._grey = faces, None
-        if faces and (frame.ordinal + 1) % self.detect_every:
-            self._grey = small_grey(frame.image)[0] if grey is None else grey
+        if faces and (ordinal + 1) % self.detect_every:
+            self._grey = small_grey(image)[0] if grey is None else grey
 
-    def _followed(self, frame: Frame) -> tuple[list[Face], np.ndarray | None]:
+    def _followed(self, image: np.ndarray) -> tuple[list[Face], np.ndarray | None]:
         """The faces of the last frame where they are now, and the grey copy in which they were followed."""
         if self._grey is None:
             return [], None
-        now, scale = small_grey(frame.image)
+        now, scale = small_grey(image)
         if now.shape != self._grey.shape:  # the recording changes its size
             return [], None
         moved = (follow(self._grey, now, scale, face) for face in self._last)

@@ -77,6 +77,8 @@ class Finisher:
         """One picture with its faces, which take their probabilities (N,) from `probs`."""
         frame = task.frame
         assert frame is not None
+        if frame.image is None:
+            return ImagePrediction(task.source, "unreadable", frame.message, frame=frame.index)
         time = frame.time_s if frame.time_s is not None else frame.ordinal / NOMINAL_FPS
         faces = []
         for found in task.found:

@@ -32,7 +32,11 @@ class Plan:
         timelines: a picture per recording.
         annotate: annotated pictures and videos.
         maps: evidence maps per source.
-        report: `report.html`.
+        report: a page.
+        shard: which part of how many a run is; its page has a name of its own.
+
+    Raises:
+        ValueError: another tool's columns are asked for as Parquet.
     """
 
     out: Path
@@ -45,6 +49,17 @@ class Plan:
     annotate: bool = False
     maps: bool = False
     report: bool = False
+    shard: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what does not go together."""
+        if self.kind != "native" and self.suffix != ".csv":
+            raise ValueError(f"Expected `--format native` with --parquet, but got {self.kind}, which that tool reads from CSV files only.")
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.out / ("report.html" if self.shard is None else f"report-{self.shard[0]}-of-{self.shard[1]}.html")
 
     def table(self, source: Source) -> Path:
         """The table that holds a source's rows."""
@@ -68,7 +83,7 @@ class Plan:
 
     def files(self, sources: Iterable[Source]) -> list[Path]:
         """Everything that a run over these sources may write."""
-        found: list[Path | None] = [self.out / "report.html"] if self.report else []
+        found: list[Path | None] = [self.page] if self.report else []
         for source in sources:
             table = self.table(source)
             found += [table, side_path(table), self.picture(source), self.annotated(source), self.map_picture(source)]

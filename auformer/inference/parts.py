@@ -7,6 +7,7 @@ processes may share the parent.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -26,6 +27,7 @@ from auformer.inference.sources import Source
 from auformer.inference.tables import table_rows, typed
 
 FOLDER = ".predict"  # inside the output folder; removed when everything is written
+_TRIES = 9  # at making a folder [ours]
 _TEXT = ("dataset", "subject", "sequence", "file", "status")
 
 
@@ -46,19 +48,19 @@ class Part:
         source: whose they are.
         settings: fingerprint of everything that changes the rows; a part with another one is started anew.
         thresholds: (N,) from which probability on each AU counts as active.
-        whole: never go on inside a recording (an annotated video cannot be appended to).
 
     Attributes:
+        folder: where they lie.
         begun: whether an earlier run with these settings worked on the source, so that outputs found are its own.
     """
 
-    def __init__(self, parent: Path, source: Source, settings: str, thresholds: np.ndarray, *, whole: bool = False) -> None:
+    def __init__(self, parent: Path, source: Source, settings: str, thresholds: np.ndarray) -> None:
         self.source, self.thresholds = source, thresholds
         self.folder = parent / hashlib.sha256(source.name.encode()).hexdigest()[:20]
         self._settings = fingerprint([settings, _identity(source)])
         self._rows: IO[str] | None = None
         self.begun = False
-        self._state = self._read(whole)
+        self._state = self._read()
 
     @property
     def done(self) -> bool:
@@ -122,7 +124,7 @@ class Part:
         path = self.folder / "rows.csv"
         return path.read_bytes()[: self._state["bytes"]].decode("utf-8") if path.is_file() else ""
 
-    def _read(self, whole: bool) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         """The state on disk where it fits, else that of a beginning."""
         fresh = {"done": False, "message": "", "bytes": 0, "resume": None, "size": None, "pictures": {}, "points_source": {}}
         try:
@@ -132,11 +134,11 @@ class Part:
         if state.pop("settings", None) != self._settings:
             return fresh
         self.begun = True
-        return fresh if whole and not state["done"] else state
+        return dict(state)
 
     def _open(self) -> IO[str]:
         """The file of rows, cut to what counts."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        _make(self.folder)
         path = self.folder / "rows.csv"
         with open(path, "ab") as file:
             file.truncate(self._state["bytes"])
@@ -194,8 +196,17 @@ def remove_parts(parent: Path, parts: Iterable[Part]) -> None:
     for part in parts:
         part.close()
         shutil.rmtree(part.folder, ignore_errors=True)
-    if parent.is_dir() and not any(parent.iterdir()):
+    with contextlib.suppress(OSError):  # it is not empty: other processes are at work in it
         parent.rmdir()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, though another process may be removing its empty parent."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _identity(source: Source) -> list[Any]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from auformer.data.atomic import atomic_path
 from auformer.inference.episodes import au_summary, main_face, times_of
 from auformer.inference.predictor import AUPredictor
-from auformer.inference.results import FacePrediction, ImagePrediction
+from auformer.inference.results import ImagePrediction
 from auformer.plots import au_bars
 from auformer.plots.evidence import Evidence, evidence_grid
 from auformer.plots.timeline import timeline
@@ -81,31 +81,40 @@ class BestFaces:
 
     def __init__(self, au_names: tuple[str, ...]) -> None:
         self.au_names = au_names
-        self._best: dict[str, tuple[float, FacePrediction, ImagePrediction]] = {}
+        self._best: dict[str, tuple[float, np.ndarray, str]] = {}  # probability, crop (H, W, 3), where in the recording
 
     def add(self, image: ImagePrediction) -> None:
         """Look at the faces of one more picture."""
+        place = "" if image.source.kind == "photo" else f"frame {image.frame}" if image.time_s is None else f"{image.time_s:.2f} s"
         for found in image.faces:
             for au, prob in zip(self.au_names, found.probs, strict=True):
                 if au not in self._best or prob > self._best[au][0]:
-                    self._best[au] = (float(prob), found, replace(image, image=None))
+                    self._best[au] = (float(prob), found.crop, place)
+
+    def save(self, path: Path) -> None:
+        """Keep what was seen so far, so that a run that is killed goes on with it (NumPy's `.npz`)."""
+        probs, crops, places = zip(*self._best.values(), strict=True) if self._best else ((), (), ())
+        names = np.array(list(self._best), str)  # not of objects, which are not read back
+        with atomic_path(path) as temporary:
+            np.savez(temporary, names=names, probs=np.array(probs), crops=np.array(crops), places=np.array(places, str))
+
+    def restore(self, path: Path) -> None:
+        """Go on from what `save` kept."""
+        with np.load(path) as kept:
+            entries = zip(kept["names"].tolist(), kept["probs"].tolist(), kept["crops"], kept["places"].tolist(), strict=True)
+            self._best = {au: (prob, crop, place) for au, prob, crop, place in entries}
 
     def figure(self, predictor: AUPredictor, *, title: str, notice: str | None = None) -> Any:
         """Draw the evidence map of each AU on its best face; None without a face, or for a network without experts."""
         aus = [au for au in self.au_names if au in self._best]
-        maps = predictor.evidence_maps([self._best[au][1].crop for au in aus])
+        maps = predictor.evidence_maps([self._best[au][1] for au in aus])
         if maps is None:
             return None
-        tiles = {
-            au: Evidence(self._best[au][1].crop, row[self.au_names.index(au)], self._note(au)) for au, row in zip(aus, maps, strict=True)
-        }
+        tiles = {}
+        for au, row in zip(aus, maps, strict=True):
+            prob, crop, place = self._best[au]
+            tiles[au] = Evidence(crop, row[self.au_names.index(au)], f"{prob:.2f}, {place}" if place else f"{prob:.2f}")
         return evidence_grid(tiles, title=title, footer=wrap(notice))
-
-    def _note(self, au: str) -> str:
-        """Probability, and where in a recording."""
-        prob, _, image = self._best[au]
-        where = "" if image.source.kind == "photo" else f", frame {image.frame}" if image.time_s is None else f", {image.time_s:.2f} s"
-        return f"{prob:.2f}{where}"
 
 
 def small(image: np.ndarray, width: int) -> np.ndarray:

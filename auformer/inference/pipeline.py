@@ -108,7 +108,9 @@ class Pipeline:
 
     def _look(self, task: Task) -> Task:
         """Detect the faces of a picture, where its turn has come."""
-        if task.frame is None or (task.source.kind != "photo" and task.frame.ordinal % self.detect_every):
+        if task.frame is None or task.frame.image is None:
+            return task
+        if task.source.kind != "photo" and task.frame.ordinal % self.detect_every:
             return task
         with self.clock.measure("detect"):
             return replace(task, detected=self.detect(task.frame.image, file=task.source.file, frame=task.frame.index))
@@ -117,8 +119,8 @@ class Pipeline:
         """Number, smooth and cut out the faces of picture after picture."""
         follower: FaceFollower | None = None
         for task in tasks:
-            if task.frame is None:
-                follower = None
+            if task.frame is None or task.frame.image is None:
+                follower = None if task.frame is None else follower
                 yield task
                 continue
             with self.clock.measure("follow"):
@@ -128,7 +130,7 @@ class Pipeline:
                     done = replace(task, found=[FoundFace(face, n, crop) for n, (face, crop) in enumerate(zip(faces, crops, strict=True))])
                 else:
                     follower = follower or self._follower(resume.get(task.source.name))
-                    done = replace(task, found=follower.update(task.frame, task.detected))
+                    done = replace(task, found=follower.update(task.frame, task.frame.image, task.detected))
                     if (task.frame.ordinal + 1) % (self.detect_every * -(-_CHECKPOINT // self.detect_every)) == 0:
                         done = replace(done, state=follower.state())
             yield done

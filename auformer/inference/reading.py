@@ -89,8 +89,11 @@ def read_capture(target: int | str, selection: Selection) -> Iterator[Frame]:
 
 
 def _read_sequence(pattern: str, selection: Selection, after: int) -> Iterator[Frame]:
-    """Numbered pictures of one recording; they have no time stamps."""
+    """Numbered pictures of one recording, which have no time stamps; one that cannot be read is given as such, and the others follow."""
     picker = Picker(selection)
     for number, file in sequence_files(pattern).items():
         if picker.takes(None) and number > after:
-            yield Frame(number, picker.taken - 1, None, read_image(file))
+            try:
+                yield Frame(number, picker.taken - 1, None, read_image(file))
+            except ValueError as error:
+                yield Frame(number, picker.taken - 1, None, None, str(error))

@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import av
+import numpy as np
 import pandas as pd
 
 import auformer.plots as plots
 from auformer.data.images import write_image
 from auformer.inference import pictures
-from auformer.inference.annotate import VideoWriter, draw, find_encoder
+from auformer.inference.annotate import draw
+from auformer.inference.encoding import find_encoder
 from auformer.inference.outputs import Plan, check_outputs, check_sources, write_source_table
-from auformer.inference.parts import FOLDER, Part, parts_table, remove_parts
+from auformer.inference.parts import FOLDER, Part, fingerprint, parts_table, remove_parts
+from auformer.inference.pieces import VideoPieces
 from auformer.inference.predictor import AUPredictor
 from auformer.inference.reading import NOMINAL_FPS
 from auformer.inference.results import ImagePrediction, SourceEnd
@@ -23,6 +27,7 @@ from auformer.inference.sources import Source
 from auformer.inference.tables import table_columns
 
 SHORT_NOTICE = "trained on rendered faces only"
+_BEST = "best.npz"  # in a part's folder: the faces for evidence maps
 
 
 class Recorder:
@@ -41,11 +46,14 @@ class Recorder:
 
     def __init__(self, predictor: AUPredictor, plan: Plan, sources: Sequence[Source], *, settings: str, notice: str | None) -> None:
         self.predictor, self.plan, self.sources, self.notice = predictor, plan, list(sources), notice
-        self.folder, whole = plan.out / FOLDER, plan.annotate or plan.maps
-        self.parts = {source.name: Part(self.folder, source, settings, predictor.thresholds, whole=whole) for source in sources}
+        self.folder = plan.out / FOLDER
         self.encoder = find_encoder() if plan.annotate and any(source.kind != "photo" for source in sources) else None
-        self._video: VideoWriter | None = None
-        self._best = pictures.BestFaces(predictor.au_names)
+        mark = fingerprint([settings, self.encoder and [self.encoder, av.__version__]])  # pieces of one video come from one encoder
+        self.parts = {source.name: Part(self.folder, source, mark, predictor.thresholds) for source in sources}
+        self._at: str | None = None  # name of the source at hand
+        self._video: VideoPieces | None = None  # of it
+        self._best = pictures.BestFaces(predictor.au_names)  # of it
+        self._why = ""  # a picture of it could not be read
 
     @property
     def pending(self) -> list[Source]:
@@ -56,6 +64,11 @@ class Recorder:
     def begun(self) -> bool:
         """Whether an interrupted run is gone on with."""
         return any(part.begun for part in self.parts.values())
+
+    @property
+    def pictures_done(self) -> int:
+        """How many pictures of the unfinished sources an interrupted run has done."""
+        return sum(sum(self.parts[source.name].counts["pictures"].values()) for source in self.pending)
 
     @property
     def resume(self) -> dict[str, dict[str, Any]]:
@@ -77,19 +90,25 @@ class Recorder:
     def add(self, item: ImagePrediction | SourceEnd) -> None:
         """Keep one more picture, or close a source."""
         part = self.parts[item.source.name]
+        if self._at != item.source.name:
+            self._begin(item.source, part)
         if isinstance(item, SourceEnd):
             self._close(item.source, part)
-            part.finish(item.message or self._without_faces(item.source, part))
+            part.finish(item.message or self._missing(item.source, part))
+            self._forget(part)
             return
-        part.add(item)
-        if item.faces:
-            picture = self.plan.picture(item.source) if item.source.kind == "photo" else None
-            if picture is not None:
-                plots.save_png(pictures.photo_figure(self.predictor, item, notice=self.notice), picture)
+        if item.status == "unreadable":
+            self._why = item.message
+        if self.plan.maps:
             self._best.add(item)
-        annotated = self.plan.annotated(item.source)
-        if annotated is not None and item.image is not None:
-            self._annotate(item, annotated)
+        if self._video is not None and item.image is not None:
+            time = item.time_s if item.time_s is not None else item.frame / NOMINAL_FPS
+            self._video.add(self._draw(item), item.frame, time)
+        if item.state is not None:
+            self._keep(part)
+        part.add(item)
+        if item.source.kind == "photo":
+            self._photo(item)
 
     def abandon(self) -> None:
         """Close all files after an interruption; parts stay, so that the run can go on."""
@@ -134,26 +153,49 @@ class Recorder:
         remove_parts(self.folder, self.parts.values())
         return written
 
-    def _annotate(self, image: ImagePrediction, path: Path) -> None:
-        """Draw into a picture that was kept, and write it as a file or as the next frame of a video."""
-        names, notice = self.predictor.au_names, SHORT_NOTICE if self.notice else ""
-        drawn = draw(image, names, self.predictor.thresholds, notice=notice)
-        if image.source.kind == "photo":
-            write_image(path, drawn)
-            return
-        if self._video is None:
+    def _begin(self, source: Source, part: Part) -> None:
+        """Make ready for a source, with what an interrupted run has kept of it."""
+        self._at, self._why, self._video, self._best = source.name, "", None, pictures.BestFaces(self.predictor.au_names)
+        annotated = self.plan.annotated(source)
+        if annotated is not None and source.kind != "photo":
             assert self.encoder is not None
-            self._video = VideoWriter(path, self.encoder)
-        self._video.add(drawn, image.time_s if image.time_s is not None else image.frame / NOMINAL_FPS)
+            after = -1 if part.resume is None else part.resume["after"]
+            self._video = VideoPieces(part.folder, annotated, self.encoder, after=after)
+        if self.plan.maps and part.resume is not None:
+            self._best.restore(part.folder / _BEST)
+
+    def _keep(self, part: Part) -> None:
+        """Put on disk what a state counts on, before the state."""
+        if self._video is not None:
+            self._video.cut()
+        if self.plan.maps:
+            self._best.save(part.folder / _BEST)
+
+    def _forget(self, part: Part) -> None:
+        """Remove what was kept of a source that is finished."""
+        if self._video is not None:
+            self._video.remove()
+        (part.folder / _BEST).unlink(missing_ok=True)
+        self._at = None
+
+    def _draw(self, image: ImagePrediction) -> np.ndarray:
+        """A picture that was kept, with what was found: (H, W, 3), both even."""
+        return draw(image, self.predictor.au_names, self.predictor.thresholds, notice=SHORT_NOTICE if self.notice else "")
+
+    def _photo(self, image: ImagePrediction) -> None:
+        """Write the pictures of a photo."""
+        picture, annotated = self.plan.picture(image.source), self.plan.annotated(image.source)
+        if picture is not None and image.faces:
+            plots.save_png(pictures.photo_figure(self.predictor, image, notice=self.notice), picture)
+        if annotated is not None and image.image is not None:
+            write_image(annotated, self._draw(image))
 
     def _close(self, source: Source, part: Part) -> None:
         """Finish the pictures of a source whose last picture came."""
         if self._video is not None:
             self._video.finish()
-            self._video = None
         title, path = PurePosixPath(source.name).name, self.plan.map_picture(source)
         figures = [] if path is None else [(self._best.figure(self.predictor, title=title, notice=self.notice), path)]
-        self._best = pictures.BestFaces(self.predictor.au_names)
         path = None if source.kind == "photo" else self.plan.picture(source)
         if path is not None:
             part.flush()
@@ -167,10 +209,12 @@ class Recorder:
         """Whether not one picture of a source could be read."""
         return set(part.counts["pictures"]) <= {"unreadable"}
 
-    @staticmethod
-    def _without_faces(source: Source, part: Part) -> str:
-        """What to say of a source without any face; empty where there is one."""
-        pictures_ = part.counts["pictures"]
-        if pictures_.get("ok"):
+    def _missing(self, source: Source, part: Part) -> str:
+        """What to say of a source without any face, or with pictures that cannot be read; empty where nothing is amiss."""
+        counts = part.counts["pictures"]
+        if counts.get("unreadable"):
+            why = f"; the last of them: {self._why}" if self._why else ""
+            return f"{counts['unreadable']} of {sum(counts.values())} pictures cannot be read{why}"
+        if counts.get("ok"):
             return ""
-        return "no face found" if source.kind == "photo" else f"no face found in any of {sum(pictures_.values())} frames"
+        return "no face found" if source.kind == "photo" else f"no face found in any of {sum(counts.values())} frames"

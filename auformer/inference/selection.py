@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _ROUNDED = 0.002  # seconds by which time stamps may be rounded (containers often keep milliseconds) [ours]
@@ -30,8 +31,8 @@ class Selection:
         """Check the values."""
         if self.every < 1:
             raise ValueError(f"Expected `every` to be at least 1, but got {self.every}.")
-        if self.fps is not None and not self.fps > 0:
-            raise ValueError(f"Expected `fps` to be positive, but got {self.fps}.")
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise ValueError(f"Expected `fps` to be a positive number, but got {self.fps}.")
         if self.fps is not None and self.every != 1:
             raise ValueError("Expected one of `every` and `fps`, but got both.")
         if not self.start >= 0 or (self.end is not None and not self.end > self.start):

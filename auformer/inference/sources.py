@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"})
 VIDEOS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv", ".gif"}
+    | {".asf", ".vob", ".mxf", ".dv", ".m2v", ".mjpeg", ".mjpg"}
 )
 LISTS = frozenset({".txt", ".lst"})
 _CAMERA = re.compile(r"camera:(\d+)")
@@ -52,7 +53,7 @@ def find_sources(words: Sequence[str | Path]) -> list[Source]:
         Each source once, in the order given.
 
     Raises:
-        ValueError: nothing is named, a pattern or folder holds nothing, or a camera stands beside other sources.
+        ValueError: nothing is named, a pattern or folder holds nothing, a folder cannot be read, or a camera stands beside other sources.
     """
     files = list(dict.fromkeys(file for word in words for file in _expand(os.fspath(word))))
     if any(_CAMERA.fullmatch(file) for file in files):
@@ -77,7 +78,7 @@ def _expand(word: str) -> Iterator[str]:
     """Files behind one word."""
     path = Path(word)
     if path.is_dir():
-        found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in PICTURES | VIDEOS and _is_shown(file, path))
+        found = sorted(str(file) for file in _below(path))
         if not found:
             raise ValueError(f"Expected a folder with pictures or videos, but found none in {word}.")
         yield from found
@@ -92,9 +93,17 @@ def _expand(word: str) -> Iterator[str]:
         yield word
 
 
-def _is_shown(file: Path, folder: Path) -> bool:
-    """Whether a file of a folder is a plain one, not hidden and in no hidden folder."""
-    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+def _below(folder: Path) -> Iterator[Path]:
+    """Pictures and videos in a folder and below it, without hidden ones; a sub-folder that cannot be read is given to be reported."""
+    unreadable: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=unreadable.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = (Path(parent, name) for name in names if not name.startswith("."))
+        yield from (file for file in files if file.suffix.lower() in PICTURES | VIDEOS and file.is_file())
+    for error in unreadable:
+        if Path(error.filename) == folder:
+            raise ValueError(f"Expected a folder that can be read, but got {folder}: {error.strerror}.")
+        yield Path(error.filename)
 
 
 def _listed(path: Path) -> Iterator[str]:
@@ -172,19 +181,22 @@ def in_shard(name: str, number: int, of: int) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % of == number - 1
 
 
-def unique_stems(sources: Sequence[Source]) -> list[str]:
+def unique_stems(sources: Sequence[Source], *, taken: Sequence[str] = ()) -> list[str]:
     """A file name for the outputs of each source, none of them twice (also where upper and lower case are one).
+
+    Args:
+        sources: all sources of a run.
+        taken: names in small letters that are used for something else.
 
     >>> unique_stems([Source("p/a.mp4", "p/a.mp4", "video"), Source("q/A.avi", "q/A.avi", "video")])
     ['a', 'A-2']
     """
-    taken: set[str] = set()
-    names = []
+    used, names = set(taken), []
     for source in sources:
         unique, number = source.stem, 1
-        while unique.lower() in taken:
+        while unique.lower() in used:
             number += 1
             unique = f"{source.stem}-{number}"
-        taken.add(unique.lower())
+        used.add(unique.lower())
         names.append(unique)
     return names

@@ -113,7 +113,6 @@ class PointSmoother:
 
     CUTOFF = 1.5  # Hz, of a face at rest [ours]
     REST = 0.25  # IPD per second up to which a face counts as at rest: what the default detector trembles by [ours]
-    REST = 0.25  # IPD per second up to which a face counts as at rest: what the default detector trembles by [ours]
     PER_SPEED = 6.0  # Hz more for each IPD per second [ours]
     SPEED_CUTOFF = 1.0  # Hz, of the speed itself (as in the paper)
 

@@ -10,12 +10,17 @@ import sys
 import time
 from functools import partial
 
+import numpy as np
 import pytest
 
+import auformer.inference.pieces as pieces
 import auformer.inference.pipeline as pipeline
 from auformer.cli import main
+from auformer.data.images import read_image
 from auformer.data.manifest import read_predictions
 from auformer.inference import AUPredictor
+from auformer.inference.selection import Selection
+from auformer.inference.video import read_video
 from tests.helpers.predicting import files, make_checkpoint, make_clips, options, predict_with, same
 
 
@@ -66,15 +71,49 @@ class TestInterrupted:
         assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
 
 
+FORK = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="jobs share the loaded packages by fork")
+
+
 def _job(words, wait):
-    """One job of an array, as a process of its own; a slow one can be killed in the middle."""
+    """One job as a process of its own; one that waits some seconds for each batch can be killed in the middle."""
     if wait:
         real = AUPredictor.predict_proba
-        AUPredictor.predict_proba = lambda self, crops: (time.sleep(0.4), real(self, crops))[1]
+        AUPredictor.predict_proba = lambda self, crops: (time.sleep(wait), real(self, crops))[1]
     sys.exit(main(words))
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="jobs share the loaded packages by fork")
+@FORK
+def test_killed_while_a_video_is_annotated(clips, checkpoint, tmp_path, monkeypatch):
+    """The process is gone in the middle; then table, evidence maps and every frame of the video are those of one clean pass."""
+    monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
+    words = ["predict", str(clips / "talk.mp4"), *options(checkpoint), "--annotate", "--maps", "--batch-size", "1", "--out"]
+    assert main([*words, str(tmp_path / "clean")]) == 0
+    out, real, seen, joined = tmp_path / "out", AUPredictor.predict_proba, [], []
+    job = multiprocessing.get_context("fork").Process(target=_job, args=([*words, str(out)], 0.15))
+    job.start()
+    deadline = time.monotonic() + 60
+    while '"resume": {' not in "".join(path.read_text() for path in out.glob(".predict/*/state.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(job.pid, signal.SIGKILL)
+    job.join()
+    assert job.exitcode == -signal.SIGKILL and files(out) == [".predict"]
+    (kept,) = out.glob(".predict/*/annotated-000000000000.mkv")
+
+    before = kept.stat().st_mtime_ns
+    real_join = pieces.join_videos
+    monkeypatch.setattr(pieces, "join_videos", lambda found, path: (joined.append(found[0].stat().st_mtime_ns), real_join(found, path)))
+    monkeypatch.setattr(AUPredictor, "predict_proba", lambda self, crops: (seen.append(len(crops)), real(self, crops))[1])
+    assert main([*words, str(out)]) == 0
+    assert joined == [before] and sum(seen) <= 8  # the first piece was not made again, nor were its rows
+    assert files(out) == files(tmp_path / "clean") == ["predictions.csv", "predictions.json", "talk_annotated.mp4", "talk_maps.png"]
+    same(read_predictions(out / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
+    assert np.array_equal(read_image(out / "talk_maps.png"), read_image(tmp_path / "clean" / "talk_maps.png"))
+    whole, clean = (list(read_video(folder / "talk_annotated.mp4", Selection())) for folder in (out, tmp_path / "clean"))
+    assert [frame.time_s for frame in whole] == [frame.time_s for frame in clean] == pytest.approx(np.arange(12) / 10, abs=0.002)
+    assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(whole, clean, strict=True)) < 1
+
+
+@FORK
 def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_path, capsys):
     folder = tmp_path / "videos"
     for k in range(6):
@@ -83,7 +122,7 @@ def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_pa
     words = ["predict", str(folder), *options(checkpoint), "--every", "4", "--out"]
     assert main([*words, str(tmp_path / "clean")]) == 0
     fork, out = multiprocessing.get_context("fork"), tmp_path / "out"
-    jobs = [fork.Process(target=_job, args=([*words, str(out), "--shard", f"{k}/3"], k == 1)) for k in (1, 2, 3)]
+    jobs = [fork.Process(target=_job, args=([*words, str(out), "--report", "--shard", f"{k}/3"], 0.4 * (k == 1))) for k in (1, 2, 3)]
     for job in jobs:
         job.start()
     deadline = time.monotonic() + 60
@@ -94,7 +133,8 @@ def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_pa
         job.join()
     assert [job.exitcode for job in jobs] == [-signal.SIGKILL, 0, 0]
     assert main(["predict", "--merge", str(out)]) == 1 and "are missing" in capsys.readouterr().err
-    assert main([*words, str(out), "--shard", "1/3"]) == 0
+    assert main([*words, str(out), "--report", "--shard", "1/3"]) == 0
+    assert "report-1-of-3.html" in files(out) and "report.html" not in files(out)
     assert main(["predict", "--merge", str(out), "--overwrite"]) == 0 and "6 of 6 sources" in capsys.readouterr().out
     same(read_predictions(out / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
     assert len([name for name in files(out) if name.endswith(".csv")]) == 7 and ".predict" not in files(out)

@@ -104,6 +104,17 @@ class TestTables:
         table = read_predictions(tmp_path / "out" / "predictions.csv")
         assert table["frame"].tolist() == [7, 8, 9, 10] and table["time_s"].isna().all() and table["face"].tolist() == [0] * 4
 
+    def test_a_damaged_picture_among_numbered_ones(self, predict, tmp_path, capsys):
+        for k, image in enumerate(moving(5)):
+            write_picture(tmp_path / "f" / f"{k}.png", image)
+        (tmp_path / "f" / "2.png").write_bytes((tmp_path / "f" / "2.png").read_bytes()[:200])
+        assert predict(tmp_path / "f" / "%d.png", "--out", tmp_path / "out", "--annotate", "--detect-every", 2) == 1
+        table = read_predictions(tmp_path / "out" / "predictions.csv")
+        assert table["status"].tolist() == ["ok", "ok", "unreadable", "no_face", "ok"] and table["face"].tolist() == [0] * 5
+        assert len(list(read_video(tmp_path / "out" / "_d_annotated.mp4", Selection()))) == 4
+        said = capsys.readouterr().err
+        assert "1 of 5 pictures cannot be read" in said and "2.png" in said
+
 
 class TestPicturesAndPage:
     def test_all_of_them(self, clips, predict, tmp_path, checkpoint, monkeypatch):
@@ -194,6 +205,8 @@ class TestBadInput:
             (["--detector", "magic"], "detector"),
             (["--detect-every", "0"], "`detect_every`"),
             (["--start", "60"], "no frame lies between"),
+            (["--fps", "inf"], "`fps`"),
+            (["--format", "openface", "--parquet"], "CSV files only"),
         ],
     )
     def test_options(self, clips, predict, tmp_path, capsys, words, message):

@@ -23,6 +23,7 @@ from tests.helpers.predictions import StandIn
     ],
 )
 def test_names_never_meet(names, pictures):
+    assert unique_stems([Source("predictions.mp4", "predictions.mp4", "video")], taken=("predictions",)) == ["predictions-2"]
     assert unique_stems([Source(name, name, "photo") for name in names]) == pictures
     assert len({name.lower() for name in pictures}) == len(names)
 
@@ -89,6 +90,18 @@ class TestRecordings:
         said = texts(figure)
         assert len(figure.axes) == 3 and "AU25" in said and cut_texts(figure) == []
         assert any(f"{table['AU12_prob'].max():.2f}, " in text for text in said)
+
+    def test_best_faces_are_kept_on_disk(self, tmp_path):
+        predictor, _, best = self.table(tmp_path)
+        best.save(tmp_path / "best.npz")
+        back = BestFaces(AUS)
+        back.restore(tmp_path / "best.npz")
+        assert texts(back.figure(predictor, title="x")) == texts(best.figure(predictor, title="x"))
+        assert all(np.array_equal(back._best[au][1], best._best[au][1]) for au in AUS)
+        empty = BestFaces(AUS)
+        empty.save(tmp_path / "best.npz")
+        empty.restore(tmp_path / "best.npz")
+        assert empty.figure(predictor, title="x") is None
 
     def test_nothing_to_draw(self, tmp_path):
         predictor, table, _ = self.table(tmp_path)

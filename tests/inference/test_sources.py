@@ -104,6 +104,23 @@ class TestWhatIsNamed:
         with pytest.raises(ValueError, match="only source"):
             find_sources(["camera:0", folder / "b.jpg"])
 
+    @pytest.mark.parametrize("closed", ["deep", "."])
+    def test_a_folder_that_cannot_be_read(self, folder, monkeypatch, closed):
+        """One below is named, so that it is reported among the others; the one asked for is refused."""
+        real = os.scandir
+
+        def scandir(path):
+            if Path(path) == folder / closed:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        if closed == ".":
+            with pytest.raises(ValueError, match="can be read.*Permission denied"):
+                find_sources([folder])
+        else:
+            assert ("deep", "photo") in self.names(folder) and ("talk.mp4", "video") in self.names(folder)
+
     def test_an_empty_folder(self, tmp_path):
         with pytest.raises(ValueError, match="found none in"):
             find_sources([tmp_path])
