@@ -69,7 +69,9 @@ def test_the_best_epoch_is_kept(run: RunFolder) -> None:
 
 def test_the_same_run_again_returns_what_is_there_and_another_is_refused(workspace: Path, run: RunFolder) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.path.iterdir()}
-    assert fit(make_module(workspace), make_data(workspace), run.path, epochs=3, seed=0, progress=False) == run.adapter
+    for way in ("nothing", "experts"):  # what is computed again changes no number
+        module = make_module(workspace, recompute=way)
+        assert fit(module, make_data(workspace), run.path, epochs=3, seed=0, progress=False) == run.adapter
     with pytest.raises(ValueError, match="without a finished run"):
         fit(make_module(workspace), make_data(workspace), run.path, epochs=2, seed=0, progress=False)
     assert {path: path.stat().st_mtime_ns for path in run.path.iterdir()} == before
@@ -235,3 +237,4 @@ def test_tuned_thresholds_are_the_best_there_are(rows: list[tuple[int, int]]) ->
 def test_differences_are_named_by_their_path() -> None:
     assert differences({"a": {"b": (1, 2)}, "c": 1}, {"a": {"b": [1, 2]}, "c": 1}) == []
     assert differences({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}) == ["a.b was 1 and is now 2", "d was (absent) and is now 3"]
+    assert differences({"a": {"b": 1, "e": 1}}, {"a": {"b": 2, "e": 2}, "d": 3}, free=("a.b", "d")) == ["a.e was 1 and is now 2"]

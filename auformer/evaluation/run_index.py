@@ -156,7 +156,7 @@ def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
         folder = folder_of(out, claim)
         for found in (read_json(folder / CLAIM) if _begun(folder) else None, lines.get(identity(claim))):
             if found is not None and found.get("key") != claim["key"]:
-                different = [text for name in ("config", "data_sha256") for text in differences(found.get(name), claim[name], name)]
+                different = [text for name in ("config", "data_sha256") for text in differences(found.get(name), claim[name], name=name)]
                 told = "; ".join(different[:4]) or "another checkpoint or other subjects"
                 raise ValueError(
                     f"Expected {folder} to be new or of this configuration, but got a run of another one ({told}). Choose another --out, "

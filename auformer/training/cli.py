@@ -18,7 +18,7 @@ from auformer.training.callbacks import RunBar
 from auformer.training.checkpoint_io import RunCheckpointIO
 from auformer.training.config_files import with_bases
 from auformer.training.metrics_table import MetricsTable
-from auformer.training.run_folder import RunFolder
+from auformer.training.run_folder import NO_NUMBER, RunFolder
 from auformer.training.runs import ALWAYS, DEFAULTS, check_fit, run, run_extras
 from auformer.training.settings import fast_and_restored, quiet_lightning
 
@@ -27,7 +27,7 @@ LINKED = ("au_names", "au_weights")  # what the data module tells the model
 PASSING = ("config", "base", "ckpt_path", "overwrite")  # options that are about one call, not about the run
 # what may differ between an interrupted run and the call that goes on with it
 FREE_TRAINER = ("enable_progress_bar", "default_root_dir", "profiler", "max_time")
-FREE = ("out", "tensorboard", "data.num_workers", *(f"trainer.{name}" for name in FREE_TRAINER))
+FREE = (*NO_NUMBER, "out", "tensorboard", "data.num_workers", *(f"trainer.{name}" for name in FREE_TRAINER))
 
 
 class RunParser(LightningArgumentParser):

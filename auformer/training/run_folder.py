@@ -15,6 +15,7 @@ import yaml
 from auformer.data.atomic import atomic_path
 
 MISSING = "(absent)"
+NO_NUMBER = ("model.init_args.recompute",)  # settings that change no number: a run may go on with another one
 
 
 class RunFolder:
@@ -120,7 +121,7 @@ class RunFolder:
             raise ValueError(
                 f"Expected `out` to be a folder without a finished run, but got {self.path}: choose another one, or say overwrite"
             )
-        differing = [text for text in differences(self.stored_config(), config) if not text.startswith(tuple(f"{name} " for name in free))]
+        differing = differences(self.stored_config(), config, free)
         if differing:
             raise ValueError(
                 f"Expected {self.path} to hold an unfinished run of this configuration, but got another one ({'; '.join(differing[:3])}"
@@ -128,17 +129,21 @@ class RunFolder:
             )
 
 
-def differences(old: Any, new: Any, name: str = "") -> list[str]:
+def differences(old: Any, new: Any, free: Sequence[str] = (), name: str = "") -> list[str]:
     """Where two configurations differ, one text each; 1 and 1.0 differ, since the one is a number of rows and the other all of them.
+
+    Settings of the dotted names `free` may differ.
 
     >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
     ['b.c was 2 and is now 3']
     >>> differences({"data": {"subset": 1.0}}, {"data": {"subset": 1}})
     ['data.subset was 1.0 and is now 1']
     """
+    if name in free:
+        return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [*old, *[key for key in new if key not in old]]
-        parts = [differences(old.get(key, MISSING), new.get(key, MISSING), f"{name}.{key}" if name else str(key)) for key in keys]
+        parts = [differences(old.get(key, MISSING), new.get(key, MISSING), free, f"{name}.{key}" if name else str(key)) for key in keys]
         return [text for part in parts for text in part]
     plain_old, plain_new = _plain(old), _plain(new)
     same = plain_old == plain_new and type(plain_old) is type(plain_new)

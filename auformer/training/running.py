@@ -13,7 +13,7 @@ from auformer.data.datamodule import AUDataModule
 from auformer.lit import AUModule
 from auformer.training.callbacks import RunBar
 from auformer.training.provenance import describe_data
-from auformer.training.run_folder import RunFolder, differences
+from auformer.training.run_folder import NO_NUMBER, RunFolder, differences
 from auformer.training.runs import ALWAYS, DEFAULTS, run, run_extras
 from auformer.training.settings import fast_and_restored, quiet_lightning
 
@@ -73,9 +73,9 @@ def _fit(
     kind = type(module)
     model = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": dict(module.hparams)}
     config = json.loads(json.dumps({"model": model, "data": describe_data(datamodule), "fit": settings}))
-    if resume and folder.finished and not differences(folder.stored_config(), config):
+    if resume and folder.finished and not differences(folder.stored_config(), config, NO_NUMBER):
         return folder.adapter
-    folder.open(config, overwrite=not resume)
+    folder.open(config, overwrite=not resume, free=NO_NUMBER)
     chosen = {name: settings[name] for name in ("patience", "select", "tune")}
     callbacks, loggers, plugins = run_extras(folder, datamodule, settings, tensorboard=tensorboard, **chosen)
     with quiet_lightning(), fast_and_restored(), torch.random.fork_rng(devices=[]):
