@@ -80,7 +80,7 @@ def _marks(axes: Axes, points: Mapping[str, Point], *, hollow: bool, marker: str
 def _labels(axes: Axes, backbones: Mapping[str, Mapping[str, Point]]) -> None:
     """Name each method once, at its first mark, where the name covers neither a mark nor another name."""
     first: dict[str, Point] = {}
-    for points in reversed(backbones.values()):
+    for points in reversed(list(backbones.values())):
         first |= points
     scale = axes.figure.dpi / 72
     marks = [axes.transData.transform((p[0], 100 * p[1])) for points in backbones.values() for p in points.values()]
