@@ -26,6 +26,7 @@ def costs_table(costs: Mapping[str, Any]) -> Table:
         f"{about['image_size']} px, {about['aus']}, batch {about['batch']}, {about['precision']}, {about['threads']} thread(s); "
         f"{about['machine']}, torch {about['torch']}, commit {about['commit']}, {about['date']}."
     ]
+    notes += [f"{name}: {reason}" for name, reason in costs["left_out"].items()]
     return Table(["method", "trained", "prediction / ViT", "training / full", "kept MiB"], rows, notes=notes)
 
 

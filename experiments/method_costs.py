@@ -106,8 +106,8 @@ def predictor(predict: Callable[[Tensor], object], images: Tensor) -> Callable[[
     return run
 
 
-def measure(suite: Suite, names: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
-    """Costs by method; each is built, measured and let go before the next."""
+def measure(suite: Suite, names: dict[str, str], args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """Costs by method, and why others cannot be built on this backbone; each is measured and let go before the next."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(args.batch, 3, args.img_size, args.img_size, generator=generator)
     target = (torch.rand(args.batch, len(parse_au_names(args.aus)), generator=generator) < 0.3).long()
@@ -115,8 +115,14 @@ def measure(suite: Suite, names: dict[str, str], args: argparse.Namespace) -> di
     bare = build(suite, FULL, method_names(suite)[FULL], args).network.backbone.eval()
     whole, vit = trainer(full, images, target), predictor(bare.forward_features, images)
     costs: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
     for name, entry in names.items():
-        module = build(suite, name, entry, args)
+        try:
+            module = build(suite, name, entry, args)
+        except ValueError as error:
+            left_out[name] = str(error)
+            print(f"{name}: {error}", flush=True)
+            continue
         trained, total = module.network.num_parameters()
         with torch.autocast("cpu", torch.bfloat16):
             kept = kept_bytes(module.network.train(), images)
@@ -128,7 +134,7 @@ def measure(suite: Suite, names: dict[str, str], args: argparse.Namespace) -> di
             "forward": ratio(forwards, "own", "vit"), "training": ratio(steps, "own", "full"),
         }  # fmt: skip
         print(f"{name}: {trained:,} trained, prediction {costs[name]['forward']:.2f}, training {costs[name]['training']:.2f}", flush=True)
-    return costs
+    return costs, left_out
 
 
 def settings(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
@@ -161,11 +167,11 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     suite = read_suite(args.suite)
     names = chosen_names(suite, args.methods)
-    costs = measure(suite, names, args)
+    costs, left_out = measure(suite, names, args)
     backbone = args.backbone or next(want.backbone for want in planned(suite) if want.method in names)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(args.out) as temporary:
-        text = json.dumps({"settings": settings(args, backbone), "methods": costs}, indent=2) + "\n"
+        text = json.dumps({"settings": settings(args, backbone), "methods": costs, "left_out": left_out}, indent=2) + "\n"
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

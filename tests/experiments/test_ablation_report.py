@@ -145,7 +145,9 @@ def test_the_verdict_is_kept_and_costs_are_shown(tmp_path: Path) -> None:
     settings = {"rounds": 3, "backbone": "demo", "image_size": 112, "aus": "bp4d", "batch": 16, "precision": "bf16-mixed", "threads": 1}
     settings |= {"machine": "a machine", "torch": "2", "commit": "abc", "date": "2026-11-21"}
     one = {"trained": 1234, "forward": 1.251, "training": 0.5, "kept_bytes": 3 * 2**20}
-    (results / "method_costs.json").write_text(json.dumps({"settings": settings, "methods": {"auformer": one}}), encoding="utf-8")
+    (results / "method_costs.json").write_text(
+        json.dumps({"settings": settings, "methods": {"auformer": one}, "left_out": {}}), encoding="utf-8"
+    )
     for _ in range(2):
         page = _page(SOME, tmp_path)
     assert page.count("It holds.") == 1

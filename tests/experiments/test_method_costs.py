@@ -28,16 +28,17 @@ def _threads():
 def test_a_line_each_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "results" / "costs.json"
     names = ["linear_probe", "full_finetuning", "auformer", "no_carry"]
-    method_costs.main([*TINY, "--methods", *names, "--out", str(out)])
+    method_costs.main([*TINY, "--backbone", "vit_tests_gap", "--methods", *names, "pool_token", "--out", str(out)])
     content = json.loads(out.read_text(encoding="utf-8"))
     costs = content["methods"]
     assert set(costs) == set(names) and capsys.readouterr().out.count("trained, prediction") == 4
+    assert "no class token" in content["left_out"]["pool_token"] and "pool_token" in costs_table(content).notes[1]
     assert costs["linear_probe"]["trained"] == 24 * 2 + 2
     assert costs["full_finetuning"]["trained"] == costs["full_finetuning"]["total"]
-    assert costs["auformer"]["trained"] == AUFormer("vit_tests_token", ["AU1", "AU12"], img_size=32, expert_width=4).num_parameters()[0]
+    assert costs["auformer"]["trained"] == AUFormer("vit_tests_gap", ["AU1", "AU12"], img_size=32, expert_width=4).num_parameters()[0]
     assert costs["linear_probe"]["kept_bytes"] < costs["auformer"]["kept_bytes"]
     assert all(one["forward"] > 0 and one["training"] > 0 for one in costs.values())
-    assert content["settings"]["backbone"] == "vit_tests_token" and content["settings"]["precision"] == "bf16-mixed"
+    assert content["settings"]["backbone"] == "vit_tests_gap" and content["settings"]["precision"] == "bf16-mixed"
     assert [row[0] for row in costs_table(content).rows] == list(costs)
 
 
