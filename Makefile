@@ -17,7 +17,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python experiments/bench.py
+	$(BIN)/python -m experiments.bench
 
 wheel-test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/test_wheel.py

@@ -1,12 +1,13 @@
 """What the experts cost beside the frozen ViT, and what the fused form saves against the plain one: ratios, measured in one process.
 
-    python experiments/bench.py
+    python -m experiments.bench            (make bench: measure, compare with the committed ratios, exit 1 where one got worse)
+    python -m experiments.bench --accept   (measure, and make these the committed ones)
 
 ViT-B/16 at 224 px, 12 action units, expert width 8, float32, eager, two threads. Three ways are timed in turn in every round, and the
 ratio is taken within the round, so that a change in the machine's speed meets all of them: the bare frozen ViT, AUFormer, and the plain
 per-expert form of `tests/helpers/reference.py` with the same weights. Memory is what autograd keeps between forward and backward: the
 bytes of the distinct storages that it saves, parameters not counted; beside it, the growth of the peak resident memory of a process that
-does one training step and nothing else. Writes `bench.json` and `bench.md`.
+does one training step and nothing else. Writes `bench.json` and `bench.md`, to `build/bench` unless they are accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -29,10 +29,14 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from auformer.data.atomic import atomic_path
 from auformer.evaluation.machine import commit, machine
 from auformer.models import AUFormer, load_adapter, save_adapter
+from experiments.bench_guard import judge
+from experiments.bench_memory import kept_bytes, peak_resident
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMITTED = ROOT / "experiments" / "results"
 
 # name: (what is compared, bound, whether the ratio must stay below it)
 TARGETS = {
@@ -54,7 +58,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="images in a batch (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds after one for warming up (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results", help="folder for bench.json and bench.md")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder for bench.json and bench.md (build/bench)")
+    parser.add_argument("--accept", action="store_true", help="replace the committed files in experiments/results")
+    parser.add_argument("--tolerance", type=float, help="relative worsening that is allowed (default: each ratio's own)")
     parser.add_argument("--step", choices=("fused", "plain"), help=argparse.SUPPRESS)  # the child process of `peak_growth`
     return parser.parse_args(argv)
 
@@ -72,8 +78,6 @@ def build(args: argparse.Namespace) -> tuple[AUFormer, Tensor]:
 
 def plain_form(model: AUFormer) -> nn.Module:
     """The plain per-expert form with the model's weights; it lives under tests/, which only a checkout has."""
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
     from tests.helpers.reference import PlainAUFormer
 
     return PlainAUFormer(model)
@@ -98,47 +102,25 @@ def time_in_turn(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str
     return seconds
 
 
+def spread(seconds: dict[str, list[float]], over: str, under: str) -> float:
+    """Distance of the quartiles of the ratio within a round, relative to their median; nan for one round."""
+    values = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
+    if len(values) < 2:
+        return float("nan")
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / middle
+
+
 def ratio(seconds: dict[str, list[float]], over: str, under: str) -> float:
     """Median over rounds of the ratio within a round."""
     return statistics.median(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
 
 
-def kept_bytes(network: Any, images: Tensor) -> int:
-    """Bytes of the distinct storages that autograd keeps from forward to backward, without parameters and buffers."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
-    alive: dict[int, Tensor] = {}  # tensors stay alive, so no address is used twice
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in own:
-            alive[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network.forward_all(images)
-    return sum(tensor.untyped_storage().nbytes() for tensor in alive.values())
-
-
-def peak_resident() -> int:
-    """Largest resident memory of this process so far, in bytes; 0 where the system does not say.
-
-    Linux says it in `/proc`; what `getrusage` says there is inherited from the parent process, so it serves elsewhere only.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"))
-        return int(found.group(1)) * 1024 if found else 0
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def peak_growth(argv: list[str], step: str) -> int:
     """Growth of the peak resident memory over one training step, in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # it finds what this one found
-    command = [sys.executable, __file__, *argv, "--step", step]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, "-m", "experiments.bench", *argv, "--step", step]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout.split()[-1])
 
 
@@ -173,6 +155,7 @@ def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
     }
     return {
         "ratios": ratios,
+        "spread": {"forward": spread(forwards, "auformer", "vit"), "training": spread(steps, "plain", "auformer")},
         "seconds_forward": {name: statistics.median(values) for name, values in forwards.items()},
         "seconds_forward_backward": {name: statistics.median(values) for name, values in steps.items()},
         "bytes_kept": kept,
@@ -205,7 +188,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Speed and memory",
         "",
-        f"`python experiments/bench.py`: {plain['backbone']}, action units {plain['aus']}, R = {plain['expert_width']}, "
+        f"`python -m experiments.bench`: {plain['backbone']}, action units {plain['aus']}, R = {plain['expert_width']}, "
         f"batch {plain['batch']}, {plain['threads']} threads, float32, eager; torch {plain['torch']}, timm {plain['timm']}, "
         f"{plain['machine']}; commit {plain['commit']}, {plain['date']}.",
         "",
@@ -219,8 +202,8 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Measure, print the table, write both files."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print the table, write both files, compare with the committed ratios."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse_arguments(argv)
     if args.step:
@@ -229,15 +212,18 @@ def main(argv: list[str] | None = None) -> None:
         before = peak_resident()
         train_step(network, images)
         print(peak_resident() - before)
-        return
+        return 0
     result = {"settings": settings(args), **measure(args, argv)}
-    args.out.mkdir(parents=True, exist_ok=True)
+    direction = {name: below for name, (_, _, below) in TARGETS.items()}
+    code, told = judge(result, COMMITTED / "bench.json", direction, tolerance=args.tolerance)
+    out = COMMITTED if args.accept else args.out
+    out.mkdir(parents=True, exist_ok=True)
     for name, text in (("bench.json", json.dumps(result, indent=2) + "\n"), ("bench.md", table(result))):
-        partial = args.out / f"{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(args.out / name)
-    print(table(result))
+        with atomic_path(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    print("\n".join([table(result), *told, f"wrote {out / 'bench.json'}"]))
+    return 0 if args.accept else code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

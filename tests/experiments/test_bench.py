@@ -25,13 +25,16 @@ def bench() -> ModuleType:
 
 def test_it_measures_every_target_and_writes_both_files(bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--backbone", "test_vit", "--img-size", "32", "--aus", "AU1,AU2,AU12", "--expert-width", "2", "--batch", "2", "--threads", "1"]
-    bench.main([*words, "--rounds", "1", "--out", str(tmp_path)])
+    assert bench.main([*words, "--rounds", "2", "--out", str(tmp_path)]) == 2  # nothing to compare this ViT with
     result = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert result["ratios"].keys() == bench.TARGETS.keys()
     assert all(value is None or value > 0 for value in result["ratios"].values())
     assert result["ratios"]["activations"] < 1 < result["ratios"]["training"]
     written = (tmp_path / "bench.md").read_text(encoding="utf-8")
-    assert written in capsys.readouterr().out and written.count("\n|") == 2 + len(bench.TARGETS)
+    out = capsys.readouterr().out
+    assert "not compared" in out and "backbone is test_vit, committed vit_base_patch16_224" in out
+    assert all(0 <= value < 10 for value in result["spread"].values())
+    assert written in out and written.count("\n|") == 2 + len(bench.TARGETS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json", "bench.md"]
 
 
@@ -51,6 +54,27 @@ def test_kept_bytes_by_hand(bench: ModuleType) -> None:
 
 def test_ratios_are_taken_within_a_round(bench: ModuleType) -> None:
     assert bench.ratio({"a": [2.0, 40.0, 6.0], "b": [1.0, 10.0, 2.0]}, "a", "b") == 3.0
+
+
+def test_spread_of_the_ratio_by_hand(bench: ModuleType) -> None:
+    seconds = {"a": [1.0, 2.2, 1.2, 1.3, 2.8], "b": [1.0, 2.0, 1.0, 1.0, 2.0]}  # ratios 1.0, 1.1, 1.2, 1.3, 1.4
+    assert bench.spread(seconds, "a", "b") == pytest.approx((1.3 - 1.1) / 1.2)
+
+
+def test_worse_than_committed_fails_unless_it_is_accepted(
+    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratios = {"forward": 1.1, "training": 2.0, "activations": 0.4, "peak_memory": 0.2, "load_seconds": 0.05}
+    committed, out = tmp_path / "committed", tmp_path / "out"
+    monkeypatch.setattr(bench, "COMMITTED", committed)
+    monkeypatch.setattr(bench, "measure", lambda args, argv: {"ratios": dict(ratios)})
+    assert bench.main(["--accept", "--out", str(out)]) == 0 and not out.exists()
+    before = (committed / "bench.json").read_bytes()
+    assert bench.main(["--out", str(out)]) == 0
+    ratios["training"] = 1.7
+    assert bench.main(["--out", str(out)]) == 1 and "worse than committed: training" in capsys.readouterr().out
+    assert bench.main(["--out", str(out), "--tolerance", "0.2"]) == 0 and (committed / "bench.json").read_bytes() == before
+    assert bench.main(["--accept"]) == 0 and bench.main(["--out", str(out)]) == 0
 
 
 def test_verdicts(bench: ModuleType) -> None:
