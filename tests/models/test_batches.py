@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import weakref
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import Tensor
 
 from auformer.models.batches import FittingBatches, is_out_of_memory
@@ -97,6 +100,20 @@ def test_what_the_failed_attempt_held_is_free_before_the_next() -> None:
 
 def test_the_allocators_own_words() -> None:
     """The text is what torch says here, not what was once written down."""
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(RuntimeError) as of_torch:
         torch.empty(2**58, dtype=torch.uint8)
-    assert is_out_of_memory(caught.value)
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty(2**58, dtype=np.uint8)
+    graph = helper.make_graph(
+        [helper.make_node("ConstantOfShape", ["n"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("n", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with pytest.raises(Exception, match="(?i)allocat") as of_onnxruntime:
+        session.run(None, {"n": np.array([2**52])})
+    assert all(is_out_of_memory(caught.value) for caught in (of_torch, of_numpy, of_onnxruntime))
