@@ -85,6 +85,7 @@ class TestProfile:
         assert {f"product {model.embed_dim} to {inner}", "conv2d", "gelu"} <= found["operations"].keys()
         assert len(model.groups[0]._forward_hooks) == before
         assert all(value >= 0.01 * found["groups"] for name, value in found["operations"].items() if name != "what is left")
+        assert list(found["operations"])[-1] == "what is left"
 
     def test_labels(self) -> None:
         assert label("aten::linear", [[4, 197, 768], [96, 768], [96]]) == "product 768 to 96"
@@ -122,6 +123,7 @@ class TestPage:
         parts["compiled"] = speed_parts.compiled(rig)
         parts["memory"] = speed_parts.memory(rig, lambda name: 50 if name == "loop" else 10)
         assert parts["memory"]["ratios"]["peak lora/2"] == 0.2 and 0 < parts["memory"]["ratios"]["kept nothing/2"] < 1
+        assert all(value > 0 for part in parts.values() for value in part.get("ratios", {}).values())
         for target in CPU:
             assert target.figure.rpartition("/")[0] in kinds(parts[target.part]["ratios"]), target
 
