@@ -172,7 +172,7 @@ def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
     if args.resume:
         renewed = renew_lines(suite.out, claims)
         if renewed:
-            print(f"{renewed} finished runs are of an earlier version, which lacked options that have their defaults here: they are kept")
+            print(f"kept: {number_of(renewed)} of an earlier version, which lacked options that have their defaults here", flush=True)
         check_claims(suite.out, claims)
         restore_lines(suite.out)
     else:
@@ -209,7 +209,8 @@ def _rank_predictions(out: Path, lines: Iterable[Line]) -> dict[str, Path]:
     paths = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines}
     lost = [str(path) for path in paths.values() if not path.is_file()]
     if lost:
-        raise ValueError(f"Expected the predictions of all runs to be there for `--bootstrap-ranks`, but {lost[0]} is not; leave it out")
+        told = f"but {lost[0]} is not: leave the option out, or do that run again with --no-resume"
+        raise ValueError(f"Expected the predictions of all runs to be there for `--bootstrap-ranks`, {told}")
     return paths
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from auformer.cli import main
 from auformer.evaluation.older_lines import renew_lines
 from auformer.evaluation.run_index import IDENTITY, append_line, check_claims, folder_of, read_json, read_lines, run_key, write_json
 from auformer.evaluation.runner import finished_line
-from tests.helpers.benchmarks import jobs_of, suite_of, two_labs
+from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
 
 CROSS = {"protocol": "cross", "train": "one", "test": "two"}
 SOURCES = ("init_sha256", "test_subjects", "data_sha256")
@@ -92,3 +93,30 @@ def test_another_configuration_is_still_refused(job: Any, change: str) -> None:
     assert renew_lines(job.out, [claim]) == 0 and (job.out / "runs.jsonl").read_bytes() == before
     with pytest.raises(ValueError, match="Expected .* to be new or of this configuration"):
         check_claims(job.out, [claim])
+
+
+def test_the_command_keeps_what_an_earlier_version_has_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labs, config = two_labs(tmp_path), write_config(tmp_path)
+    words = [
+        "--train",
+        str(labs["one"].manifest),
+        "--test",
+        str(labs["two"].manifest),
+        "--config",
+        str(config),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    monkeypatch.setattr("auformer.commands.benchmark._write", lambda *_: None)
+    assert main(["benchmark", "cross", *words]) == 0
+    (line,) = read_lines(tmp_path / "out").values()
+    folder = tmp_path / "out" / line["folder"]
+    for path in (folder / "run.json", folder / "line.json"):
+        write_json(without(read_json(path), "carry"), path)
+    (tmp_path / "out" / "runs.jsonl").write_text(json.dumps(without(line, "carry")) + "\n", encoding="utf-8")
+    monkeypatch.setattr("auformer.evaluation.runner._run", lambda *_: pytest.fail("ran again"))
+    assert main(["benchmark", "cross", *words]) == 0
+    assert "kept: 1 run of an earlier version" in capsys.readouterr().out
+    assert list(read_lines(tmp_path / "out").values()) == [line] and read_json(folder / "line.json") == line
