@@ -19,6 +19,7 @@ from auformer.inference.episodes import au_summary, main_face, times_of
 from auformer.inference.pictures import small
 from auformer.inference.sources import Source, sequence_files
 from auformer.inference.video import pictures_at
+from auformer.inference.words import about
 from auformer.plots import au_label, au_order
 from auformer.plots.hover import hover_timeline
 from auformer.report import Section, build_report, code, figure, paragraph, responsible_use, table
@@ -93,16 +94,17 @@ def _population(side: dict[str, Any]) -> str:
 
 
 def _overview(entries: Sequence[tuple[Source, pd.DataFrame, str]]) -> str:
-    """One line per source: pictures, those with a face, faces, what was wrong."""
-    rows = []
+    """One line per source: pictures, those with a face, faces, whether something was wrong; below, what."""
+    rows, problems = [], []
     for source, part, problem in entries:
         frames, with_face = part["frame"].nunique(), part.loc[part["status"] == "ok", "frame"].nunique()
         people = part.loc[part["status"] == "ok", "face"].nunique()
         without = "0" if frames == with_face else f"{frames - with_face} ({100 * (1 - with_face / frames):.0f} %)"
-        rows.append([source.name, source.kind, f"{frames:,}", without, str(people), problem or "none"])
+        rows.append([source.name, source.kind, f"{frames:,}", without, str(people), "see below" if problem else "none"])
+        problems += [about(source.file, problem)] if problem else []
     header = ["Source", "Kind", "Pictures", "Without a face", "Faces", "Problem"]
     note = "In a recording, faces are numbered over time: who was away for more than a second, or comes back elsewhere, gets a new number."
-    return table(header, rows, caption="What was read", notes=[note])
+    return table(header, rows, caption="What was read", notes=[note, *problems])
 
 
 def _recording(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
@@ -110,7 +112,7 @@ def _recording(source: Source, rows: pd.DataFrame, aus: list[str], problem: str)
     blocks = [paragraph(f"Problem: {problem}")] if problem else []
     face = main_face(rows)
     if face is None:
-        return Section(source.name, [*blocks, paragraph("No face was found.")], wide=True)
+        return Section(source.name, blocks or [paragraph("No face was found.")], wide=True)
     times, unit = times_of(rows)
     seconds = unit != "Frame"
     frames = pd.Series(times, rows["frame"]).groupby(level=0).first().sort_index()

@@ -153,7 +153,7 @@ class TestBadInput:
         shutil.copy(clips / "empty_room.avi", bad / "empty_room.avi")
         cut = write_video(bad / "cut.avi", moving(20), fps=10)
         cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 3 // 5])
-        assert predict(bad, "--out", tmp_path / "out") == 1
+        assert predict(bad, "--out", tmp_path / "out", "--report") == 1
         table = read_predictions(tmp_path / "out" / "predictions.csv").groupby("subject")["status"].agg(list)
         assert {name: rows for name, rows in table.items() if rows == ["unreadable"]}.keys() == {"empty.mp4", "text.mp4", "sound.avi"}
         assert table["empty_room.avi"] == ["no_face"] * 4 and len(table["talk.mp4"]) == 12 and 1 <= len(table["cut.avi"]) < 20
@@ -166,6 +166,9 @@ class TestBadInput:
             "with 5 of 6 sources",
         ):
             assert words in said
+        page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        assert page.count("<td>see below</td>") == 5 and page.count("<td>none</td>") == 1 and "No face was found" not in page
+        assert page.count("the file is empty") == page.count("cut.avi ends early") == 2  # below the table and in their own sections
 
     def test_difficult_pictures(self, predict, tmp_path):
         face = face_picture()
