@@ -32,7 +32,7 @@ from auformer.aus import parse_au_names
 from auformer.data.atomic import atomic_path
 from auformer.evaluation.machine import commit, machine
 from experiments import speed_floor, speed_parts
-from experiments.bench_memory import peak_resident
+from experiments.bench_memory import kept_bytes, peak_resident
 from experiments.speed_page import markdown
 from experiments.speed_parity import parity
 from experiments.speed_ways import BiasBeforeBlocks, Rig, counted, step
@@ -50,7 +50,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a tiny ViT and one round: shows that it runs, not how fast")
     parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results", help="folder (default: experiments/results)")
-    parser.add_argument("--step", choices=tuple(speed_parts.STEPS), help=argparse.SUPPRESS)  # the child process of `peak_growth`
+    parser.add_argument("--step", choices=tuple(speed_parts.STEPS), help=argparse.SUPPRESS)  # the child process of `memory_of`
     args = parser.parse_args(argv)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("Expected a GPU for --device cuda, but torch finds none: install a torch with CUDA, or measure with --device cpu")
@@ -90,29 +90,33 @@ def paper(rig: Rig) -> dict[str, Any]:
     return {"tables": tables, "counted": counts, "batch": max(rig.training)}
 
 
-def peak_growth(rig: Rig, argv: list[str]) -> Callable[[str], int]:
-    """Growth of the peak memory over one training step: of a process of its own on a CPU, of what torch has allocated on a GPU."""
+def memory_of(rig: Rig, argv: list[str]) -> Callable[[str], tuple[int, int]]:
+    """Growth of the peak memory over one training step, and bytes kept: in a process of its own on a CPU, by torch's count on a GPU."""
 
-    def on_gpu(name: str) -> int:
-        run = training_step(rig, name)
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-
-    def on_cpu(name: str) -> int:
+    def on_cpu(name: str) -> tuple[int, int]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # it finds what this one found
         command = [sys.executable, __file__, *argv, "--step", name]
-        return int(subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        growth, kept = done.stdout.split()[-2:]
+        return int(growth), int(kept)
 
-    return on_gpu if rig.device == "cuda" else on_cpu
+    return on_cpu if rig.device == "cpu" else lambda name: one_step(rig, name)
 
 
-def training_step(rig: Rig, name: str) -> Callable[[], object]:
-    """One training step of a network of `speed_parts.STEPS`."""
+def one_step(rig: Rig, name: str) -> tuple[int, int]:
+    """Growth of the peak memory over one training step of a network of `speed_parts.STEPS`, and the bytes kept for its backward pass."""
     network = speed_parts.STEPS[name](rig)
-    image_network = rig.build() if name == "loop" else network
-    return step(rig, network, rig.images(image_network, rig.batch), half=rig.device == "cuda")
+    if network is None:  # a rival whose package is not installed
+        return 0, 0
+    images = rig.images(network, rig.batch)
+    run = step(rig, network, images, half=rig.device == "cuda")
+    if rig.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if rig.device == "cuda" else peak_resident()
+    run()
+    growth = (torch.cuda.max_memory_allocated() if rig.device == "cuda" else peak_resident()) - before
+    with rig.half(rig.device == "cuda"):
+        return growth, kept_bytes(network, images)
 
 
 def settings(args: argparse.Namespace, rig: Rig) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def measure(part: str, rig: Rig, argv: list[str], *, compiled: bool) -> dict[str
     return {
         "parity": lambda: parity(rig, compiled=compiled), "floor": lambda: paper(rig),
         "forward": lambda: speed_parts.forwards(rig), "training": lambda: speed_parts.trainings(rig),
-        "memory": lambda: speed_parts.memory(rig, peak_growth(rig, argv)), "stages": lambda: speed_parts.stages(rig),
+        "memory": lambda: speed_parts.memory(rig, memory_of(rig, argv)), "stages": lambda: speed_parts.stages(rig),
         "forms": lambda: speed_parts.forms(rig), "slopes": lambda: speed_parts.slopes(rig),
     }[part]()  # fmt: skip
 
@@ -145,10 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
     rig = make_rig(args)
     if args.step:
-        run = training_step(rig, args.step)
-        before = peak_resident()
-        run()
-        print(peak_resident() - before)
+        print(*one_step(rig, args.step))
         return
     name = "speed" if rig.device == "cpu" else "speed_gpu"
     target, result = args.out / f"{name}.json", {"settings": settings(args, rig), "parts": {}}

@@ -11,7 +11,6 @@ import torch
 from auformer.aus import ACTION_UNITS
 from auformer.models import AUFormer, FullFineTuning, LoRA
 from experiments.bench import plain_form, ratio
-from experiments.bench_memory import kept_bytes
 from experiments.speed_forms import FORMS, example
 from experiments.speed_profile import forward_profile
 from experiments.speed_ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, forward, in_turn, rival, sharing, step
@@ -37,7 +36,7 @@ def forwards(rig: Rig) -> Figures:
         images = rig.images(model, batch)
         ways = {"vit": forward(model.backbone.forward_features, images), "auformer": forward(model, images)}
         with rig.half(half):
-            rounds = rig.rounds * max(1, min(4, 8 // batch))  # short ones more often
+            rounds = max(1, rig.rounds * min(4, 8 // batch) if batch <= 8 else (rig.rounds + 1) // 2)  # short ones more often
             seconds = in_turn(rig, ways, rounds=rounds, repeats=10 if rig.device == "cuda" and batch < 8 else 1)
         name = f"forward{' bf16' if half else ''}/{batch}"
         result["ratios"][name], result["seconds"][name] = ratio(seconds, "auformer", "vit"), medians(seconds)
@@ -110,23 +109,19 @@ STEPS: dict[str, Callable[[Rig], Any]] = {
 }
 
 
-def memory(rig: Rig, growth: Callable[[str], int]) -> Figures:
+def memory(rig: Rig, measure: Callable[[str], tuple[int, int]]) -> Figures:
     """Bytes kept for the backward pass, and growth of the peak memory over one training step, over those of the plain loop.
 
     Args:
         rig: What is measured, and on what.
-        growth: Growth of the peak memory in the training step of one of `STEPS`; 0 where it is not known.
+        measure: Growth of the peak memory in the training step of one of `STEPS`, 0 where it is not known, and bytes kept in it.
     """
-    result: Figures = {"ratios": {}, "kept": {}, "peak": {}}
-    for name in STEPS:
-        network = None if name == "loop" and rig.device != "cpu" else STEPS[name](rig)  # the plain form is for the CPU
-        if network is not None:
-            result["kept"][name] = kept_bytes(network.train(), rig.images(rig.build() if name == "loop" else network, rig.batch))
-            del network
-            result["peak"][name] = growth(name)
-    for what in ("kept", "peak"):
-        loop = result[what].get("loop")
-        for name, value in result[what].items():
+    names = [name for name in STEPS if rig.device == "cpu" or name != "loop"]  # the plain form is for the CPU
+    found = {name: measure(name) for name in names}
+    result: Figures = {"ratios": {}, "peak": {}, "kept": {}}
+    for name, values in found.items():
+        for what, value, loop in zip(("peak", "kept"), values, found.get("loop", (0, 0)), strict=True):
+            result[what][name] = value
             if name != "loop" and loop and value:
                 result["ratios"][f"{what} {name}/{rig.batch}"] = value / loop
     return result
@@ -221,7 +216,8 @@ def _against(rig: Rig, models: dict[str, AUFormer], base: AUFormer) -> dict[str,
     images = rig.images(base, rig.batch)
     for model in models.values():
         model.eval()
-    ahead = in_turn(rig, {"vit": forward(base.backbone.forward_features, images)} | {k: forward(m, images) for k, m in models.items()})
+    ways = {"vit": forward(base.backbone.forward_features, images)} | {name: forward(model, images) for name, model in models.items()}
+    ahead = in_turn(rig, ways, rounds=max(1, rig.rounds // 2))
     ways = {"F": step(rig, BiasBeforeBlocks(base), images)} | {name: step(rig, model, images) for name, model in models.items()}
     steps = in_turn(rig, ways, rounds=max(1, rig.rounds // 2))
     first, second = over(ahead, "vit"), over(steps, "F")

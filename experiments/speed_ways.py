@@ -64,8 +64,9 @@ class Rig(NamedTuple):
         return model.to(self.device)
 
     def images(self, network: Any, batch: int) -> Tensor:
-        """A batch of random images `(batch, 3, H, W)`."""
-        return torch.rand(batch, 3, *network.image_size, generator=torch.Generator().manual_seed(batch)).to(self.device)
+        """A batch of random images `(batch, 3, H, W)` for a network of the package, or for the plain form of one."""
+        size = network.image_size if isinstance(network, AUNetwork) else network.vit.patch_embed.img_size
+        return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(batch)).to(self.device)
 
     def half(self, wanted: bool = True) -> Any:
         """A context of bfloat16, or none."""
