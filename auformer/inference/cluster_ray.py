@@ -124,7 +124,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]
         own = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError) as error:
+    except Exception as error:  # Ray raises plain exceptions too, as where its processes do not start in time
         raise ConnectionError(f"Expected a Ray cluster at {address or 'this machine'}, but it cannot be used: {_reason(error)}") from error
     try:
         yield ray
@@ -154,10 +154,10 @@ def _share(nodes: Sequence[dict[str, float]], workers: int | None, device: str) 
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     if device == "cuda" and not gpus:
         raise ValueError("Expected a GPU in the cluster for `--device cuda`, but Ray knows of none: leave --device out.")
-    fitting = [node for node in nodes if not gpus or device == "cpu" or node.get("GPU")]
-    cpus = int(max(1, min(CPUS, max(node.get("CPU", 0) for node in fitting))))
     if gpus and device != "cpu":
-        return workers or gpus, cpus, 1
+        cpus = min(int(node.get("CPU", 0)) // int(node["GPU"]) for node in nodes if node.get("GPU"))
+        return workers or gpus, max(1, min(CPUS, cpus)), 1
+    cpus = int(max(1, min(CPUS, max(node.get("CPU", 0) for node in nodes))))
     return workers or max(1, sum(int(node.get("CPU", 0)) // cpus for node in nodes)), cpus, 0
 
 
