@@ -7,7 +7,8 @@
   auformer benchmark suite experiments/suite-synthetic.yaml --jobs 2     several protocols, data sets and methods at once
   auformer benchmark status runs/bp4d
 
-The same command again goes on where it stopped: finished runs are kept, interrupted ones continue from their last checkpoint. With
+The same command again goes on where it stopped: finished runs are kept, interrupted ones continue from their last checkpoint. Runs whose
+training would be the same, as that of two test sets with the same AUs, train once: one takes over the adapter file of the other. With
 --dry-run the runs are listed, one a line, and nothing is read that is not there.
 """
 

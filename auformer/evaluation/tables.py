@@ -187,7 +187,8 @@ def score_notes(scores: Mapping[str, Any]) -> list[str]:
     }
     notes += [f"{text}: {', '.join(au_names)}." for text, au_names in lacking.items() if au_names]
     if num_folds := len(scores.get("folds", ())):
-        notes.append(f"'F1, folds': mean over {num_folds} of the F1 in each fold; (k/{num_folds}): the AU has positives in k of them.")
+        number = f"{num_folds} fold{'' if num_folds == 1 else 's'}"
+        notes.append(f"'F1, folds': mean over {number} of the F1 in each; (k/{num_folds}): the AU has positives in k of them.")
     return notes
 
 

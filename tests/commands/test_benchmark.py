@@ -74,6 +74,9 @@ def test_three_folds_tables_and_going_on(workspace: Path, capsys: pytest.Capture
     assert (results / "report.html").stat().st_size > 10_000
     assert main(["benchmark", "status", str(workspace / "out")]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 finished"
+    (workspace / "out" / "runs" / "within" / "one" / "auformer" / "T3-seed0" / "predictions.csv").unlink()
+    assert main(words(workspace, "--bootstrap-ranks")) == 1
+    assert "T3-seed0" in (error := capsys.readouterr().err) and "leave the option out" in error
     assert main(words(workspace, "--set", "trainer.max_epochs=2")) == 1
     error = capsys.readouterr().err
     assert "config.fit.epochs was 1 and is now 2" in error and "--no-resume" in error
