@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     counts = pairs.counts
     print(f"A  {args.first} ({first.attrs['format']})\nB  {args.second} ({second.attrs['format']})\n")
     print(
-        f"{counts['pictures']:,} pictures in both; {counts['in_both']:,} faces in both, {counts['only_first']:,} in A only, "
-        f"{counts['only_second']:,} in B only\n"
+        f"pictures in both: {counts['pictures']:,}; faces in both: {counts['in_both']:,}, in A only: {counts['only_first']:,}, "
+        f"in B only: {counts['only_second']:,}\n"
     )
     if table.empty or not counts["in_both"]:
         raise ValueError("Expected the files to share a face and an action unit, but they share none: there is nothing to compare.")
