@@ -138,7 +138,7 @@ def _summary(summary: dict[str, dict[str, Any]], unit: str) -> str:
         length = "–" if np.isnan(facts["mean_length"]) else f"{facts['mean_length']:.2f}"
         rows.append([au_label(au), f"{100 * facts['share']:.1f}", str(len(facts["spans"])), length, f"{facts['mean_prob']:.3f}"])
     header = ["Action unit", "Active, % of frames", "Episodes", f"Mean length, {unit}", "Mean probability"]
-    return table(header, rows, caption="Per action unit, frames with this face", notes=["Active: at or above the checkpoint's threshold."])
+    return table(header, rows, caption="Per action unit, frames with this face", notes=["Active: at or above the threshold, see Settings."])
 
 
 def _photo(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
