@@ -22,8 +22,8 @@ def costs_table(costs: Mapping[str, Any]) -> Table:
     ]
     notes = [
         f"Ratios of times measured in turn in one process, medians over {about['rounds']} rounds: a prediction to that of the frozen "
-        "ViT, a training step to that of full fine-tuning (its own row is to itself, and shows how sure the others are). Kept: what autograd "
-        f"keeps between forward and backward. {about['backbone']}, {about['image_size']} px, {about['aus']}, batch {about['batch']}, "
+        "ViT, a training step to that of full fine-tuning (its own row is to itself, and shows how sure the others are). Kept: what "
+        f"autograd keeps between forward and backward. {about['backbone']}, {about['image_size']} px, {about['aus']}, batch {about['batch']}, "
         f"{about['precision']}, {about['threads']} thread(s); {about['machine']}, torch {about['torch']}, commit {about['commit']}, "
         f"{about['date']}."
     ]
