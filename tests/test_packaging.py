@@ -64,7 +64,7 @@ def test_every_import_is_declared(folder: str, config: configparser.ConfigParser
 
 def test_every_import_of_tests_and_experiments_comes_with_the_test_extra(config: configparser.ConfigParser) -> None:
     declared = _distributions(config["options"]["install_requires"])
-    for extra in ("test", "prepare", "export", "peft", "tensorboard"):
+    for extra in ("test", "prepare", "export", "peft", "cluster", "tensorboard"):
         declared |= _distributions(config["options.extras_require"][extra])
     names = {IMPORTED_AS.get(name, name) for name in declared} | INTO_TESTS
     found = _roots("tests") | _roots("experiments")
@@ -95,7 +95,7 @@ def test_the_extras_hold_what_they_promise(config: configparser.ConfigParser) ->
     assert extras["prepare"] == {"openpyxl", "defusedxml", "xlrd", "scipy"}
     assert extras["export"] == {"onnx", "onnxscript", "onnxruntime"}
     assert (extras["peft"], extras["cluster"], extras["tensorboard"]) == ({"peft"}, {"ray"}, {"tensorboard"})
-    assert "auformer[prepare,export,peft,tensorboard]" in config["options.extras_require"]["test"]
+    assert "auformer[prepare,export,peft,cluster,tensorboard]" in config["options.extras_require"]["test"]
     assert "auformer[test]" in config["options.extras_require"]["dev"]
 
 

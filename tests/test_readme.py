@@ -66,6 +66,7 @@ REDUCED: dict[str, str] = {
     "auformer predict talk.mp4 --out runs/openface --format openface --detect-every 5": (
         "auformer predict talk.mp4 --out runs/openface --format openface --detect-every 5"
     ),
+    "auformer predict videos/ --out runs/videos --cluster ray": "# tests/inference/test_cluster_ray.py does so on two processes",
     "auformer compare runs/talk/predictions.csv runs/openface/talk.csv": (
         "auformer compare runs/talk/predictions.csv runs/openface/talk.csv"
     ),

@@ -62,6 +62,7 @@ RULES: dict[str, set[str]] = {
     "auformer.evaluation.workers": {*_RUNNING, "auformer.training", "cv2"},  # how many threads it takes
     "auformer.inference": {"torch", "av", "cv2", "pandas", "auformer.models", "auformer.faces", *TABLES,
                            "auformer.data.images", "auformer.data.transforms", "auformer.plots", "auformer.report"},
+    "auformer.inference.cluster_ray": {"ray"},
     "auformer.plots": {"matplotlib", "pandas"},
     "auformer.report": {"matplotlib", "pandas"},
     "data_prep": {"pandas", "cv2", "av", "openpyxl", "defusedxml", "xlrd", "scipy", "auformer"},
