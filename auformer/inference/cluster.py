@@ -82,10 +82,10 @@ class ClusterRun:
             workers: number of processes; None for what the cluster holds.
             device: `auto`, `cpu` or `cuda`.
         """
-        if not self.pending:
-            return
         attempts = Attempts(self.plan.out)
         attempts.reset()
+        if not self.pending:
+            return
         by_name = {source.name: source for source in self.pending}
         for row in run_on_ray(self.job, self.pending, address=address, workers=workers, device=device):
             source = by_name[row["name"]]

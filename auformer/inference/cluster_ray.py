@@ -108,7 +108,7 @@ def run_on_ray(job: Job, sources: Sequence[Source], *, address: str | None, work
         try:
             for row in results.iter_rows():
                 yield {"name": str(row["name"]), "problem": str(row["problem"]), "attempts": int(row["attempts"])}
-        except ray.exceptions.RayError as error:
+        except Exception as error:  # of Ray, of Ray Data, or a worker's own
             raise ValueError(f"Expected the workers of the cluster to predict, but they cannot: {_reason(error)}") from error
 
 
@@ -116,6 +116,7 @@ def run_on_ray(job: Job, sources: Sequence[Source], *, address: str | None, work
 def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]:
     """Ray, connected; what was started for this is stopped at the end."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing that we start reports to anybody
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core warns of what it mends itself, such as a process that died
     ray, _ = require("ray", "cluster"), require("ray.data", "cluster")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     own: dict[str, Any] = {}
@@ -162,6 +163,8 @@ def _share(nodes: Sequence[dict[str, float]], workers: int | None, device: str) 
 
 
 def _reason(error: BaseException) -> str:
-    """The last line of a message: Ray puts the traceback of the other machine before it."""
+    """The last line of what lies at the bottom of an error: Ray puts the traceback of the other machine before it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
