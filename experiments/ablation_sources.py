@@ -23,9 +23,9 @@ def costs_table(costs: Mapping[str, Any]) -> Table:
     notes = [
         f"Ratios of times measured in turn in one process, medians over {about['rounds']} rounds: a prediction to that of the frozen "
         "ViT, a training step to that of full fine-tuning (its own row is to itself, and shows how sure the others are). Kept: what "
-        f"autograd keeps between forward and backward. {about['backbone']}, {about['image_size']} px, {about['aus']}, batch {about['batch']}, "
-        f"{about['precision']}, {about['threads']} thread(s); {about['machine']}, torch {about['torch']}, commit {about['commit']}, "
-        f"{about['date']}."
+        f"autograd keeps between forward and backward. {about['backbone']}, {about['image_size']} px, {about['aus']}, "
+        f"batch {about['batch']}, {about['precision']}, {about['threads']} thread(s); {about['machine']}, torch {about['torch']}, "
+        f"commit {about['commit']}, {about['date']}."
     ]
     notes += [f"{name}: {reason}" for name, reason in costs["left_out"].items()]
     return Table(["method", "trained", "prediction / ViT", "training / full", "kept MiB"], rows, notes=notes)

@@ -17,6 +17,7 @@ from experiments.ablation_lines import find_lines, in_order
 from experiments.ablation_rates import at_edge, best_rate, validation_scores
 from experiments.ablation_scores import compare
 from experiments.ablation_sections import Sections
+from experiments.ablation_sources import sources_table
 from tests.helpers.figures import cut_texts, visible_texts
 from tests.helpers.run_lines import counted_line
 
@@ -162,6 +163,11 @@ def test_methods_that_should_get_more_seeds(tmp_path: Path) -> None:
         "demo, unseen, no_ca: more than one standard deviation from AUFormer with 1 seeds; three would tell more",
     ]
     assert Sections(lines[2:], read_suite(_suite(tmp_path))).seeds() == []  # nobody knows AUFormer's deviation
+
+
+def test_a_training_that_was_taken_over_is_counted_once() -> None:
+    lines = [_line("lora", GOOD, seconds=7200.0), _line("lora", GOOD, test="lab_b", seconds=7200.0, trained_by="runs/rivals/lora")]
+    assert sources_table(lines).rows == [["rivals", "a machine", "abc1234", "0", "2", "1", "2.0"]]
 
 
 def test_other_rows_than_the_reference_are_not_compared() -> None:
