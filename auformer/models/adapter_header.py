@@ -102,8 +102,11 @@ def parse_header(text: str | None, where: str) -> dict[str, Any]:
         raise CheckpointError(f"The header of {where} is damaged: {error}") from error
     version = header.get("format_version") if isinstance(header, dict) else None
     if version != FORMAT_VERSION:
+        writer = header.get("package_version") if isinstance(header, dict) else None
+        known = isinstance(writer, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", writer)
         raise CheckpointError(
-            f"{where} has adapter format {version!r}, and this version of auformer ({__version__}) reads format {FORMAT_VERSION}"
+            f"{where} has adapter format {version!r}, and this version of auformer ({__version__}) reads format {FORMAT_VERSION}: use "
+            f"{f'auformer {writer}' if known else 'the version'} that wrote it, or write the file again with this one"
         )
     for key, kind in _REQUIRED.items():
         if not isinstance(header.get(key), kind):

@@ -79,17 +79,40 @@ def _program(network: AUNetwork) -> torch.export.ExportedProgram:
     """The network as a graph whose first dimension is free."""
     network = network.to("cpu", torch.float32).eval()
     example = torch.rand(2, 3, *network.image_size)
-    with torch.no_grad():
+    with torch.no_grad(), _maps_as_they_are(network, example):
         return torch.export.export(_Probabilities(network), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}})
+
+
+@contextmanager
+def _maps_as_they_are(network: AUNetwork, example: Tensor) -> Iterator[None]:
+    """Inside, the composed maps of expert groups are constants, so that the file does not compose them in every forward pass.
+
+    Args:
+        network: In eval mode, without gradients: one forward pass makes it keep its maps.
+        example: Images for that pass.
+    """
+    groups: list[Any] = list(getattr(network, "groups", ()))
+    network(example)
+    for group in groups:
+        maps = group._kept.result
+        assert maps is not None
+        group._composed = lambda previous, maps=maps: maps
+    try:
+        yield
+    finally:
+        for group in groups:
+            del group._composed
 
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, int8: bool) -> None:
     """Translate a program to ONNX, with its metadata."""
     onnx = require("onnx", "export")
     with _quiet():
-        made = torch.onnx.export(program, dynamo=True, opset_version=_OPSET, input_names=["images"], output_names=["probs"], verbose=False)
+        made = torch.onnx.export(
+            program, dynamo=True, opset_version=_OPSET, input_names=["images"], output_names=["probs"], optimize=False, verbose=False
+        )
     assert made is not None
-    model = made.model_proto
+    model = _simplified(made.model_proto)
     del model.graph.value_info[:]  # shapes inside, which later tools infer anew
     if int8:
         model = _in_int8(model)
@@ -97,6 +120,27 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, 
     entry.key, entry.value = METADATA, header
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def _simplified(model: Any) -> Any:
+    """Constants folded by onnxruntime, in operators of ONNX alone; then what it leaves, sequences above all, by the exporter's own rules.
+
+    Those do both, and fold with a reference in Python: minutes instead of seconds (measured, 12,000 nodes before and 1,600 after).
+    """
+    onnx, runtime = require("onnx", "export"), require("onnxruntime", "export")
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3  # errors only
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        folded = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(folded)
+        runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        model = require("onnxscript.optimizer", "export").optimize(onnx.load(folded))
+    used = {node.domain for node in model.graph.node}
+    kept = [each for each in model.opset_import if each.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return model
 
 
 def _in_int8(model: Any) -> Any:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 import auformer.commands.export as command
 from auformer.cli import main
 from auformer.data.manifest import read_predictions
-from auformer.models import AUFormer, save_adapter
+from auformer.models import AUFormer, OnnxDetector, save_adapter
 from tests.helpers import vits
 from tests.helpers.predictions import write_faces_manifest
 
@@ -54,6 +54,18 @@ def test_says_what_it_wrote(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert _export(folder, "a.pt2", "--format", "torch") == 0
     out = capsys.readouterr().out
     assert "2 action units" in out and "(batch, 3, 32, 32)" in out and "crop recipe eyes" in out and "checked" in out
+
+
+def test_in_8_bits(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A smaller file that `evaluate` takes, whose probabilities are near, and not the same."""
+    assert _export(folder, "small.onnx", "--int8") == 0
+    assert f"to within {command.PARITY_INT8:g} (largest difference" in capsys.readouterr().out
+    detectors = [OnnxDetector(folder / name) for name in ("a.onnx", "small.onnx")]
+    assert [each.metadata["exported"]["int8"] for each in detectors] == [False, True]
+    plain, small = (each.predict_probs(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))) for each in detectors)
+    assert 1e-5 < (plain - small).abs().max() < command.PARITY_INT8
+    assert _export(folder, "b.pt2", "--format", "torch", "--int8") == 1
+    assert "Expected `--int8` with the format onnx only" in capsys.readouterr().err and not (folder / "b.pt2").exists()
 
 
 def test_nothing_is_replaced_or_left_half_written(

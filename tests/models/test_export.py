@@ -68,6 +68,20 @@ def test_program_of_torch(network: AUFormer, tmp_path: Path) -> None:
     assert json.loads(found[METADATA])["au_names"] == list(NAMES)
 
 
+def test_maps_are_composed_once_and_the_network_is_left_as_it_was(network: AUFormer, exported: Path) -> None:
+    """Nothing in the file composes maps, and constants are folded: no product of two of them is left, and no sequences of tensors."""
+    graph = onnx.load(exported).graph
+    stored = {each.name for each in graph.initializer}
+    assert not [node.name for node in graph.node if set(node.input) and set(node.input) <= stored]
+    assert not [node.op_type for node in graph.node if "Sequence" in node.op_type or node.domain]
+    assert not any("_composed" in vars(group) for group in network.groups)
+    before = network.predict_probs(_images(2))
+    with torch.no_grad():
+        network.groups[0].up.weight.add_(0.1)
+        assert not torch.allclose(network.predict_probs(_images(2)), before)  # the maps that were exported are not the network's now
+        network.groups[0].up.weight.sub_(0.1)
+
+
 def test_eight_bits_are_near(network: AUFormer, exported: Path, tmp_path: Path) -> None:
     model = _in_int8(onnx.load(exported))
     assert TensorProto.INT8 in {each.data_type for each in model.graph.initializer}
