@@ -41,7 +41,7 @@ from auformer.synthetic.writing import render_dataset
 from experiments.loader_page import text
 
 ROOT = Path(__file__).resolve().parents[1]
-SETS = {112: ("vit_auformer_demo_112", 4, 64), 224: ("vit_base_patch16_224", 8, 16)}  # by size: ViT, expert width, batch
+SETS = {112: ("vit_auformer_demo_112", 4, 64), 224: ("vit_base_patch16_224", 8, 8)}  # by size: ViT, expert width, batch
 WORKERS = (0, 1, 2, 4)
 TOGETHER = (0, 1, 2)  # workers with which the small network is also trained
 
@@ -49,8 +49,8 @@ TOGETHER = (0, 1, 2)  # workers with which the small network is also trained
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--images", type=int, default=256, help="rendered pictures of each size (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each rate is measured at least (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=128, help="rendered pictures of each size (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long each rate is measured at least (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of the network (default: all cores)")
     parser.add_argument("--tiny", action="store_true", help="tiny ViTs at 32 and 64 px, to see that it runs")
     parser.add_argument("--data", type=Path, help="folder that keeps the rendered pictures (default: none is kept)")
@@ -68,8 +68,10 @@ def processor_ms(work: Callable[[int], object], times: int) -> float:
 
 
 def stage_ms(dataset: AUDataset, batch: int) -> dict[str, float]:
-    """Milliseconds per picture of each stage of an item, and what of the whole item they do not explain."""
+    """Milliseconds per picture of each stage of an item, and what of the whole item they do not explain; one thread, as in a worker."""
     assert dataset.transform is not None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     rows, transform = len(dataset), dataset.transform
     paths = [dataset.path(row) for row in range(rows)]
     contents = [np.fromfile(path, np.uint8).tobytes() for path in paths]
@@ -86,6 +88,7 @@ def stage_ms(dataset: AUDataset, batch: int) -> dict[str, float]:
     }
     found["augment"] -= found["seed"]
     whole = processor_ms(lambda row: dataset[(row, 0)], rows)
+    torch.set_num_threads(threads)
     return {**found, "labels and the rest": whole + found["collate"] - sum(found.values()), "all": whole + found["collate"]}
 
 
@@ -184,7 +187,7 @@ def _together(step: Callable[[Tensor], int], images: Tensor, data: Callable[[int
     """By number of workers: rate of training on what the loader gives, relative to pictures that are there, in turn."""
     ways = {str(n): (step(batch["image"]) for batch in endless(data(n))) for n in TOGETHER}
     ratios: dict[str, list[float]] = {name: [] for name in ways}
-    for index in range(4):  # the first round starts workers
+    for index in range(3):  # the first round starts workers
         there = rate((step(images) for _ in itertools.count()), seconds / 2, 0)
         for name, way in ways.items():
             given = rate(way, seconds, 1)
