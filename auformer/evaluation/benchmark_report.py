@@ -91,7 +91,7 @@ def provenance(lines: Sequence[Line]) -> list[str]:
     for line in lines:
         how.setdefault(chosen.get(str(line["select"]), str(line["select"])), set()).add(str(line["method"]))
     texts = "; ".join(f"{text} ({', '.join(sorted(names))})" for text, names in sorted(how.items()))
-    seconds = sum(line.get("seconds") or 0 for line in lines)
+    seconds = sum(line.get("seconds") or 0 for line in lines if not line.get("trained_by"))  # what was taken over took no time
     return [
         f"Code: commit {named('commit')}. Machine: {named('machine')}. Time of all runs together: {seconds / 3600:.1f} h.",
         f"Choice of the epoch: {texts}.",

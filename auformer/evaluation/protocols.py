@@ -36,6 +36,8 @@ def within(data: DataSet, common: Common, *, folds: int = FOLDS) -> list[Run]:
 def cross(train: Sequence[DataSet], tests: Sequence[DataSet], common: Common) -> list[Run]:
     """A run per test set, trained on the AUs that both sides have, as the field does for BP4D and DISFA.
 
+    Test sets with the same AUs share a training: whichever run comes first does it (`trained_once`).
+
     Raises:
         ValueError: A test set is trained on, or shares no AU with the training sets.
     """

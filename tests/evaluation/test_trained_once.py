@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from auformer.evaluation import runner, trained_once
+from auformer.evaluation.benchmark_report import provenance
 from auformer.evaluation.jobs import Job
 from auformer.evaluation.provenance import file_sha256
 from auformer.evaluation.run_index import LINE, read_lines
@@ -243,3 +244,8 @@ def test_what_makes_a_training() -> None:
     assert None not in keys and len({key, *keys}) == len(others) + 1
     assert training_key(claim_of(select="test")) is None and training_key({"key": "x"}) is None
     assert training_key(claim_of(data="one+five")) is None
+
+
+def test_the_time_of_a_shared_training_is_told_once() -> None:
+    lines = [{"select": "last", "method": "auformer", "seconds": 3600.0, "trained_by": by} for by in (None, "runs/x", "runs/x")]
+    assert "Time of all runs together: 1.0 h." in provenance(lines)[0]
