@@ -125,7 +125,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, 
 def _simplified(model: Any) -> Any:
     """Constants folded by onnxruntime, in operators of ONNX alone; then what it leaves, sequences above all, by the exporter's own rules.
 
-    Those do both, and fold with a reference in Python: minutes instead of seconds (measured, 12,000 nodes before and 1,600 after).
+    Those do both, and fold with a reference in Python: 82 seconds instead of 21 for the demo detector (12,000 nodes before, 1,600 after).
     """
     onnx, runtime = require("onnx", "export"), require("onnxruntime", "export")
     options = runtime.SessionOptions()
