@@ -43,6 +43,12 @@ def collection(tmp_path_factory):
     return folder
 
 
+def skip_where_ray_does_not_start(said: str) -> None:
+    """Ray gives its own processes 30 seconds, which a machine with other work may not keep."""
+    if "timed out during startup" in said:
+        pytest.skip("Ray did not start on this machine within its 30 seconds")
+
+
 class Killer(threading.Thread):
     """Kills the process that works on a source, as soon as the first rows of it are on disk."""
 
@@ -70,6 +76,7 @@ def test_two_processes_one_killed_and_a_second_time(checkpoint, collection, tmp_
     code = predict_with(checkpoint, *words)
     killer.stop = True
     said = capfd.readouterr()
+    skip_where_ray_does_not_start(said.err)
     assert code == 1 and killer.killed and killer.killed != os.getpid(), said.err
     assert "begun more than once, because a process ended in the middle: 1 of 4 sources" in said.out
     assert "damaged.mp4" in said.err and "something is wrong with 1 of 4 sources" in said.err and "Traceback" not in said.err
@@ -91,6 +98,7 @@ def test_workers_that_cannot_work_say_why_in_a_line(checkpoint, collection, tmp_
     monkeypatch.setattr("auformer.evaluation.provenance.file_sha256", lambda path: "0" * 64)
     assert predict_with(checkpoint, collection / "one.png", "--cluster", "ray", "--workers", 1, "--out", tmp_path / "out") == 1
     said = capfd.readouterr().err
+    skip_where_ray_does_not_start(said)
     assert "the workers of the cluster" in said and "the same checkpoint on every machine" in said and "Traceback" not in said
 
 
