@@ -117,9 +117,8 @@ MEASURED = {
 
 
 def operations(part: dict[str, Any]) -> str:
-    """Table of the operations of all groups in a forward pass, in per cent of the bare ViT's."""
-    rows = [[name, f"{100 * share:.2f} %"] for name, share in part["forward"].items()]
-    return table(["operation", "time, of `f`"], [*rows, ["all groups", f"{100 * sum(part['forward'].values()):.2f} %"]])
+    """Table of the operations of all groups in a forward pass, in per cent of the rest of the pass."""
+    return table(["operation", "time"], [[name, f"{100 * share:.2f} %"] for name, share in part["forward"].items()])
 
 
 def shares(part: dict[str, Any], floor: dict[str, Any]) -> str:
@@ -209,7 +208,7 @@ def markdown(result: dict[str, Any]) -> str:
         ]
         lines += ["One group after the first, ViT-B/16, N = 12:", group_table(parts["floor"])]
     if {"stages", "floor"} <= parts.keys():
-        lines += ["## Where the time goes", f"Forward, batch {plain['batch']}, by torch's profiler, which adds a little to each operation:"]
+        lines += ["## Where the time goes", f"Forward, batch {plain['batch']}, by torch's profiler, over the rest of the pass:"]
         lines += [operations(parts["stages"]), roof(parts["stages"], plain["batch"])]
         lines += ["Training: the whole model less the one without a stage, so that a figure may be off by a few per cent of `F`."]
         lines += [shares(parts["stages"], parts["floor"])]

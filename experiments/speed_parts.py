@@ -152,9 +152,9 @@ def stages(rig: Rig) -> Figures:
     b = torch.empty_like(a)
     copies = in_turn(rig, {"copy": lambda: b.copy_(a)}, rounds=5)
     return {
-        "forward": {name: value / statistics.median(bare["vit"]) for name, value in found["operations"].items()},
+        "forward": found,
         "training": _shares(over(steps, "vit")),
-        "seconds": {"forward": medians(bare) | {"groups": found["groups"]}, "training": medians(steps)},
+        "seconds": {"forward": medians(bare), "training": medians(steps)},
         "bytes_per_second": 2 * 4 * a.numel() / statistics.median(copies["copy"]),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from typing import Any
 
@@ -13,6 +14,7 @@ from auformer.models import AUFormer
 from auformer.models.moke import ExpertGroup
 
 RANGE = "auformer::group"
+WHOLE = "auformer::forward"
 SMALL = 0.01  # operations below this share of the groups' time are told together [ours]
 
 
@@ -53,31 +55,46 @@ def label(name: str, shapes: list[Any]) -> str:
     return f"product {shapes[2][0]} to {shapes[2][1]}" if plain == "addmm" else plain
 
 
-def forward_profile(model: AUFormer, images: Tensor, repeats: int = 5) -> dict[str, Any]:
-    """Seconds of all groups in one forward pass, together and by operation.
+def forward_profile(model: AUFormer, images: Tensor, repeats: int = 7) -> dict[str, float]:
+    """Time of all groups in a forward pass by operation, over the time of all else in the same pass; medians over passes.
 
     Args:
         model: In eval mode.
         images: `(B, 3, H, W)`.
         repeats: Passes, after one that is not counted.
+
+    Returns:
+        Ratio by operation, the largest first, then that of what is left and of `all groups`.
     """
-    cuda = images.device.type == "cuda"
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    ranges, seconds, total = _Ranges(model), defaultdict(float), 0.0
+    ranges = _Ranges(model)
     try:
         with torch.no_grad():
-            model(images)
-            with profile(activities=activities, record_shapes=True) as profiled:
-                for _ in range(repeats):
-                    model(images)
+            passes = [_one_pass(model, images) for _ in range(repeats + 1)][1:]
     finally:
         ranges.close()
+    whole = statistics.median(each["all groups"] for each in passes)
+    shares = {name: statistics.median(each.get(name, 0.0) for each in passes) for name in passes[0] if name != "all groups"}
+    told = {name: share for name, share in sorted(shares.items(), key=lambda item: -item[1]) if share >= SMALL * whole}
+    return told | {"what is left": whole - sum(told.values()), "all groups": whole}
+
+
+def _one_pass(model: AUFormer, images: Tensor) -> dict[str, float]:
+    """Time of the groups by operation, and of all of them, over the time of all else; one pass."""
+    cuda = images.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities, record_shapes=True) as profiled, record_function(WHOLE):
+        model(images)
+        if cuda:
+            torch.cuda.synchronize()
+    seconds: dict[str, float] = defaultdict(float)
+    whole = groups = 0.0
     for event in profiled.events():
-        spent = (event.device_time_total if cuda else event.cpu_time_total) / 1e6 / repeats
-        if event.name == RANGE and event.cpu_parent is None:
-            total += spent
-        elif event.cpu_parent is not None and event.cpu_parent.name == RANGE:
+        parent = "" if event.cpu_parent is None else event.cpu_parent.name
+        spent = event.device_time_total if cuda else event.cpu_time_total
+        if event.name == WHOLE:
+            whole += spent
+        elif event.name == RANGE and parent == WHOLE:
+            groups += spent
+        elif parent == RANGE:
             seconds[label(event.name, event.input_shapes)] += spent
-    small = {name: value for name, value in seconds.items() if value < SMALL * total}
-    told = {name: seconds[name] for name in sorted(seconds, key=seconds.__getitem__, reverse=True) if name not in small}
-    return {"groups": total, "operations": told | {"what is left": total - sum(told.values())}}
+    return {name: spent / (whole - groups) for name, spent in [*seconds.items(), ("all groups", groups)]}
