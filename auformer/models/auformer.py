@@ -121,7 +121,8 @@ class AUFormer(AUNetwork):
 
     def _blocks(self) -> Iterator[Steps]:
         """The sub-layers of each block and what stands beside them."""
-        groups, has_group = iter(self.groups), iter(self._places)
+        groups: Iterator[Any] = iter(self.groups)
+        has_group = iter(self._places)
         for block, rope in zip(self.backbone.blocks, rotary(self.backbone), strict=True):
             yield [(layer, rope, next(groups) if next(has_group) else None) for layer in sub_layers(block)]
 
