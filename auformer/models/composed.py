@@ -72,7 +72,7 @@ def compose(group: Any, previous: Any) -> Composed:
 def _fields(group: Any) -> tuple[tuple[Tensor, ...], Tensor]:
     """Kernels and bias of the multi-receptive-field branch with `fuse` folded in."""
     fuse, bias = group.fuse.stacked()  # (N, R, len(dilations)*R), (N, R)
-    kernels = []
+    kernels: list[Tensor] = []
     for part, branch in zip(fuse.chunk(len(group.dilations), 2), group.dilated, strict=True):
         weight, branch_bias = branch.stacked()  # (N, R, R, 3, 3), (N, R)
         kernel = torch.bmm(part, weight.flatten(2)).view_as(weight)
