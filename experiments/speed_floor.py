@@ -75,17 +75,9 @@ def vit_stages(vit: ViT, size: int, batch: int = 1) -> list[list[Stage]]:
 
 
 def group_stages(
-    vit: ViT,
-    num_experts: int,
-    width: int,
-    size: int,
-    *,
-    batch: int = 1,
-    first: bool = False,
-    training: bool = False,
-    dilations: int = 3,
-    window: int = 3,
-) -> list[Stage]:
+    vit: ViT, num_experts: int, width: int, size: int, *,
+    batch: int = 1, first: bool = False, training: bool = False, dilations: int = 3, window: int = 3,
+) -> list[Stage]:  # fmt: skip
     """Stages of one group of experts.
 
     Args:
