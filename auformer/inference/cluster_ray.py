@@ -92,6 +92,7 @@ def run_on_ray(job: Job, sources: Sequence[Source], *, address: str | None, work
     with _connected(address, workers) as ray:
         count, cpus, gpus = _share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, device)
         job = replace(job, device="cuda" if gpus else "cpu", threads=cpus)
+        _quiet()
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         rows = [{"file": source.file, "name": source.name, "kind": source.kind} for source in sources]
@@ -118,7 +119,6 @@ def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing that we start reports to anybody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core warns of what it mends itself, such as a process that died
     ray, _ = require("ray", "cluster"), require("ray.data", "cluster")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     own: dict[str, Any] = {}
     if address is None:
         cpus = max(os.cpu_count() or 1, CPUS * (workers or 1))
@@ -163,8 +163,13 @@ def _share(nodes: Sequence[dict[str, float]], workers: int | None, device: str) 
 
 
 def _reason(error: BaseException) -> str:
-    """The last line of what lies at the bottom of an error: Ray puts the traceback of the other machine before it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """The last line of a message: Ray puts the traceback of the other machine before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def _quiet() -> None:
+    """Keep Ray Data's messages in its log files; what the user needs is said once, by us."""
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.CRITICAL + 1)

@@ -19,17 +19,17 @@ from auformer.data.images import write_image
 from auformer.data.manifest import read_predictions
 from auformer.inference.cluster_parts import FOLDER
 from tests.helpers.photos import face_picture
-from tests.helpers.predicting import files, make_checkpoint, predict_with, same
+from tests.helpers.predicting import files, same
 from tests.helpers.trees.pictures import write_video
 from tests.helpers.videos import moving
 
 ray = pytest.importorskip("ray")
-FRAMES = 200  # of the clip whose process is killed: some seconds of work
+FRAMES = 120  # of the clip whose process is killed: some seconds of work
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+def predict(*words):
+    """Exit code with the packaged detector: the processes of a cluster do not know the networks of the tests."""
+    return main(["predict", *map(str, words), "--checkpoint", "demo", "--device", "cpu"])
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,13 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
-def test_two_processes_one_killed_and_a_second_time(checkpoint, collection, tmp_path, capfd):
-    assert predict_with(checkpoint, collection, "--out", tmp_path / "clean") == 1
+def test_two_processes_one_killed_and_a_second_time(collection, tmp_path, capfd):
+    assert predict(collection, "--out", tmp_path / "clean") == 1
     out, words = tmp_path / "out", (collection, "--cluster", "ray", "--workers", 2, "--batch-size", 4, "--out", tmp_path / "out")
     killer = Killer(out, "long.mp4")
     killer.start()
     capfd.readouterr()
-    code = predict_with(checkpoint, *words)
+    code = predict(*words)
     killer.stop = True
     said = capfd.readouterr()
     skip_where_ray_does_not_start(said.err)
@@ -88,29 +88,29 @@ def test_two_processes_one_killed_and_a_second_time(checkpoint, collection, tmp_
 
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
     (collection / "damaged.mp4").unlink()  # a source that is gone; what is finished needs no process
-    assert predict_with(checkpoint, *words) == 0 and "3 of 3 sources are done already" in capfd.readouterr().out
+    assert predict(*words) == 0 and "3 of 3 sources are done already" in capfd.readouterr().out
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     same(read_predictions(out / "predictions.csv"), clean[clean["subject"] != "damaged.mp4"].reset_index(drop=True))
 
 
-def test_workers_that_cannot_work_say_why_in_a_line(checkpoint, collection, tmp_path, monkeypatch, capfd):
+def test_workers_that_cannot_work_say_why_in_a_line(collection, tmp_path, monkeypatch, capfd):
     """Here they are told of another checkpoint than they find."""
     monkeypatch.setattr("auformer.evaluation.provenance.file_sha256", lambda path: "0" * 64)
-    assert predict_with(checkpoint, collection / "one.png", "--cluster", "ray", "--workers", 1, "--out", tmp_path / "out") == 1
+    assert predict(collection / "one.png", "--cluster", "ray", "--workers", 1, "--out", tmp_path / "out") == 1
     said = capfd.readouterr().err
     skip_where_ray_does_not_start(said)
     assert "the workers of the cluster" in said and "the same checkpoint on every machine" in said and "Traceback" not in said
 
 
 class TestAddress:
-    def predict(self, checkpoint, tmp_path, address):
-        return predict_with(checkpoint, "one.png", "--cluster", "ray", "--address", address, "--out", tmp_path / "out")
+    def connect(self, tmp_path, address):
+        return predict("one.png", "--cluster", "ray", "--address", address, "--out", tmp_path / "out")
 
-    def test_nobody_listens(self, checkpoint, tmp_path, capsys):
+    def test_nobody_listens(self, tmp_path, capsys):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         start = time.monotonic()
-        assert self.predict(checkpoint, tmp_path, f"127.0.0.1:{port}") == 1
+        assert self.connect(tmp_path, f"127.0.0.1:{port}") == 1
         said = capsys.readouterr().err
         assert f"Expected a Ray cluster at 127.0.0.1:{port}, but nothing answers" in said and "Traceback" not in said
         assert time.monotonic() - start < 60 and not (tmp_path / "out").exists()
@@ -119,7 +119,7 @@ class TestAddress:
         ("answer", "message"),
         [(None, "nothing answers there within 0.5 s"), (b"", "nothing answers"), (b"SSH-2.0-server\r\n", "something else")],
     )
-    def test_who_listens_is_no_cluster(self, checkpoint, tmp_path, capsys, monkeypatch, answer, message):
+    def test_who_listens_is_no_cluster(self, tmp_path, capsys, monkeypatch, answer, message):
         """Silent, hanging up, or of another trade."""
         monkeypatch.setattr(cluster_ray, "ADDRESS_SECONDS", 0.5)
         links = []
@@ -134,7 +134,7 @@ class TestAddress:
         with socket.create_server(("127.0.0.1", 0)) as server:
             thread = threading.Thread(target=serve, daemon=True)
             thread.start()
-            assert self.predict(checkpoint, tmp_path, f"127.0.0.1:{server.getsockname()[1]}") == 1
+            assert self.connect(tmp_path, f"127.0.0.1:{server.getsockname()[1]}") == 1
             thread.join(10)
         for link in links:
             link.close()
@@ -153,8 +153,8 @@ class TestAddress:
             thread.join(10)
 
     @pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port", "http://head:8265", ":6379"])
-    def test_no_address(self, checkpoint, tmp_path, capsys, address):
-        assert self.predict(checkpoint, tmp_path, address) == 1
+    def test_no_address(self, tmp_path, capsys, address):
+        assert self.connect(tmp_path, address) == 1
         assert (
             f"Expected `--address` to be HOST:PORT of the cluster's head (often port 6379) or auto, but got {address!r}"
             in capsys.readouterr().err
