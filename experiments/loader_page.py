@@ -32,7 +32,9 @@ def text(result: dict[str, Any]) -> str:
         "# Does the loader keep up?",
         "",
         f"`python -m experiments.bench_loader`: {how['images']} rendered JPEG pictures of each size, training augmentation, "
-        f"{how['threads']} threads for the network, torch {how['torch']}, {how['machine']}; commit {how['commit']}, {how['date']}.",
+        f"{how['threads']} threads for the network, torch {how['torch']}, {how['machine']}; commit {how['commit']}, {how['date']}. "
+        f"Load of the machine before the start: {how['load']}; other programs lower the rates, least those of the stages, which are in "
+        "processor time.",
         "",
         *_rates(result["sizes"]),
         "",
@@ -73,7 +75,8 @@ def _verdict(size: str, one: dict[str, Any]) -> list[str]:
     busy, faster = 100 * cores_needed(stages["all"], training), math.floor(1000 / stages["all"])
     said = (
         f"* {size} px: {enough} on this machine; loading takes {busy:.1f} % of one core while it trains. "
-        f"One core loads {faster} pictures a second; what bounds it is `{bound}`, {100 * stages[bound] / stages['all']:.0f} % of its time."
+        f"One core loads {faster} pictures a second; what bounds it is `{bound}`, {100 * stages[bound] / stages['all']:.0f} % of its time. "
+        f"A GPU that trains on 1,000 pictures a second would keep {cores_needed(stages['all'], 1000.0):.1f} cores busy with loading."
     )
     if "together" in one:
         shares = ", ".join(f"{100 * share:.0f} % with {workers} workers" for workers, share in one["together"].items())

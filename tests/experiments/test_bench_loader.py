@@ -61,10 +61,11 @@ def test_the_page_by_hand() -> None:
     stages = {"read the file": 0.1, "decode": 0.5, "augment": 1.2, "collate": 0.2, "all": 2.0}
     one: dict[str, Any] = {"backbone": "v", "batch": 16, "stages_ms": stages, "transforms_ms": {"Affine": 0.3, "between them": 0.9}}
     one |= {"loader": {"0": 500.0, "1": 450.0, "2": 900.0}, "training": 600.0}
-    how = {"images": 8, "threads": 2, "torch": "t", "machine": "m", "commit": "c", "date": "d"}
+    how = {"images": 8, "threads": 2, "torch": "t", "machine": "m", "commit": "c", "date": "d", "load": 3.5}
     said = text({"settings": how, "sizes": {"112": {**one, "together": {"0": 0.5, "2": 0.97}}, "224": {**one, "training": 1000.0}}})
     assert "112 px: 2 workers keep up on this machine; loading takes 120.0 % of one core while it trains. One core loads 500 " in said
     assert "bounds it is `augment`, 60 % of its time" in said and "50 % with 0 workers, 97 % with 2 workers" in said
+    assert "would keep 2.0 cores busy" in said and "before the start: 3.5;" in said
     assert "224 px: no number of workers that was measured keeps up" in said
     assert "| decode | 0.500 (25 %) | 0.500 (25 %) |" in said and "| Affine | 0.300 (25 %) | 0.300 (25 %) |" in said
     assert cores_needed(2.0, 600.0) == pytest.approx(1.2)
