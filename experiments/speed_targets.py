@@ -25,8 +25,9 @@ class Target(NamedTuple):
     reason: str = ""
 
 
-FORWARD_REASON = "see the table of stages"
-TRAINING_REASON = "see the table of stages"
+SMALL = "the groups' many small operations run below the rate of the ViT's large products, on which the floor rests"
+FORWARD_REASON = f"{SMALL}: see where the time goes"
+TRAINING_REASON = f"{SMALL}: see where the time goes, and what recomputing and LoRA take"
 CPU = (
     Target("forward", "forward/1", "forward, batch 1, over `f`", 1.10, FORWARD_REASON),
     Target("forward", "forward/4", "forward, batch 4, over `f`"),
