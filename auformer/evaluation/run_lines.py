@@ -203,6 +203,7 @@ class _Row(NamedTuple):
     select: str
     config: str
     data: str
+    subset_type: str  # 1 row and all of them, 1.0, are equal numbers
 
 
 def _row_of(line: Line) -> _Row:
@@ -211,7 +212,8 @@ def _row_of(line: Line) -> _Row:
     if _leaves_data_set_out(line):
         config = _digest(sorted((name, value) for name, value in line["config"].items() if name != "au_names"))
     data = _digest([line.get("data_sha256"), line.get("init_sha256")])
-    return _Row(str(line["method"]), str(line["init"] or ""), line["subset"], str(line["select"]), config, data)
+    subset = line["subset"]
+    return _Row(str(line["method"]), str(line["init"] or ""), subset, str(line["select"]), config, data, type(subset).__name__)
 
 
 def _digest(value: Any) -> str:

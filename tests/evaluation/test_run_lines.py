@@ -58,6 +58,12 @@ def test_rows_differ_in_method_start_size_selection_and_configuration():
     assert len(set(labels(*sizes))) == 1
 
 
+def test_one_frame_and_all_frames_are_two_rows() -> None:
+    """Python holds 1 and 1.0 for equal, also as keys."""
+    lines = [counted_line(COUNTS, protocol="efficiency", data="lab_a", subset=size) for size in (1, 1.0)]
+    assert [(method.subset, type(method.subset)) for method in group_lines(lines)[0].methods] == [(1, int), (1.0, float)]
+
+
 def test_missing_runs_are_named_also_folds_that_no_method_has():
     lines = three_fold_lines(seeds=(0, 1))
     assert group_lines(lines)[0].missing() == []
