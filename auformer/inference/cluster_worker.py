@@ -154,7 +154,7 @@ class SourceWorker:
             for source in sources:
                 if recorder.parts[source.name].done:  # killed between its last row and its table
                     self._write(source)
-            options = {"selection": job.selection, "keep_images": job.plan.annotate, "resume": recorder.resume}
+            options: dict[str, Any] = {"selection": job.selection, "keep_images": job.plan.annotate, "resume": recorder.resume}
             for item in self.predictor.stream(recorder.pending, **options):
                 recorder.add(item)
                 if isinstance(item, SourceEnd):
