@@ -51,8 +51,8 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("ablations", {"rates": 44, "rivals": 66 + 38, "clips": 44, "parts": 20, "losses": 12, "noise": 12, "sizes": 24}),
-        ("ablations-large", {"rivals": 110 + 66, "clips": 132, "parts": 60, "losses": 36, "noise": 36, "sizes": 96}),
+        ("ablations", {"rates": 44, "rivals": 66 + 38, "clips": 44, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
+        ("ablations-large", {"rivals": 110 + 66, "clips": 132, "parts": 57, "losses": 36, "noise": 36, "sizes": 96}),
     ],
 )
 def test_numbers_of_runs(name: str, numbers: dict[str, int]) -> None:
@@ -64,7 +64,7 @@ def test_numbers_of_runs(name: str, numbers: dict[str, int]) -> None:
 def test_each_method_differs_from_auformer_as_its_name_says() -> None:
     suite = read_suite(FOLDER / "ablations.yaml")
     entries = {run.method: run.name for run in _runs(suite)}
-    assert set(entries) == set(suite.methods)
+    assert set(suite.methods) - set(entries) == {"pool_token"}  # the demo ViT has no class token
     seen = {}
     for method, entry in entries.items():
         module = _build(suite, method, entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,13 @@ def _threads():
 def test_a_line_each_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "results" / "costs.json"
     names = ["linear_probe", "full_finetuning", "auformer", "no_carry"]
-    method_costs.main([*TINY, "--backbone", "vit_tests_gap", "--methods", *names, "pool_token", "--out", str(out)])
+    for file in method_costs.HERE.glob("*.yaml"):  # a suite names its files relative to itself
+        shutil.copy(file, tmp_path)
+    suite = tmp_path / "suite.yaml"
+    entry = {"protocol": "cross", "train": "lab_a", "test": "unseen"}
+    runs = [{**entry, "name": "rivals", "methods": names[:3]}, {**entry, "name": "parts", "methods": [names[3], "pool_token"]}]
+    suite.write_text(json.dumps({"base": "ablations.yaml", "runs": runs}), encoding="utf-8")
+    method_costs.main([*TINY, "--backbone", "vit_tests_gap", "--suite", str(suite), "--out", str(out)])
     content = json.loads(out.read_text(encoding="utf-8"))
     costs = content["methods"]
     assert set(costs) == set(names) and capsys.readouterr().out.count("trained, prediction") == 4

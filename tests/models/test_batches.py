@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 
 import numpy as np
@@ -37,6 +38,15 @@ class Limited:
         if len(images) > self.room:
             raise self.error
         return images.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a package that configures logging did in this process before."""
+    monkeypatch.setattr(logging.getLogger("auformer.models.batches"), "disabled", False)
+    monkeypatch.setattr(logging.getLogger("auformer"), "propagate", True)
+    caplog.set_level(logging.WARNING, logger="auformer.models.batches")
+
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:24])
