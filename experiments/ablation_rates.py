@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-from auformer.evaluation.run_index import read_json
 from auformer.evaluation.tables import Table, percent
 from experiments.ablation_lines import Line, chosen, in_order, setting
 
 Scores = dict[str, dict[float, float]]
 """Method -> learning rate -> mean F1 on validation subjects, in [0, 1]."""
-SUMMARY = "summary.json"  # of a run folder; its `score` is the best epoch's mean F1 on the validation part
 
 
-def validation_scores(lines: Iterable[Line], folder: Path) -> Scores:
-    """Scores of the runs of the grid.
+def validation_scores(lines: Iterable[Line]) -> Scores:
+    """Scores of the runs of the grid: of the epoch that was chosen by them.
 
     Args:
         lines: All lines; those of entries `rates-...` count.
-        folder: Folder of the benchmark, whose run folders hold the scores.
 
     Raises:
-        ValueError: The folder of a run is not there, so nobody knows its score on validation subjects.
+        ValueError: A run of the grid was not scored on validation subjects.
     """
     found: dict[str, dict[float, list[float]]] = {}
     for line in chosen(lines, ("rates",)):
-        summary: Mapping[str, Any] = read_json(folder / str(line["folder"]) / SUMMARY) or {}
-        if summary.get("score") is None:
+        if line.get("select") != "validation" or line.get("validation_score") is None:
             raise ValueError(
-                f"Expected {folder / str(line['folder']) / SUMMARY} to hold the score on validation subjects, but it does not: run this "
-                "where the benchmark was run"
+                f"Expected the run of {line['method']} in {line['name']} to hold `validation_score`, the F1 on validation subjects, but it "
+                "does not: its entry has to keep the best epoch by validation subjects (`select: best`)"
             )
-        found.setdefault(str(line["method"]), {}).setdefault(float(setting(line, "lr")), []).append(float(summary["score"]))
+        found.setdefault(str(line["method"]), {}).setdefault(float(setting(line, "lr")), []).append(float(line["validation_score"]))
     return {method: {rate: sum(some) / len(some) for rate, some in sorted(rates.items())} for method, rates in found.items()}
 
 
@@ -89,17 +83,3 @@ def rates_table(scores: Scores, lines: Sequence[Line], wanted: Sequence[str]) ->
     notes = ["F1 × 100 on validation subjects after the grid's few epochs; * best of the row."]
     notes += [f"Best at an edge of the grid, so a better rate may lie outside: {', '.join(edge)}."] if edge else []
     return Table(["method", *(f"{rate:.0e}" for rate in grid), "trained with"], rows, notes=notes)
-
-
-def plain(scores: Scores) -> dict[str, dict[str, float]]:
-    """Scores for a JSON file."""
-    return {method: {f"{rate:g}": score for rate, score in rates.items()} for method, rates in scores.items()}
-
-
-def from_plain(content: Mapping[str, Mapping[str, float]]) -> Scores:
-    """Scores from a JSON file.
-
-    >>> from_plain(plain({"lora": {0.003: 0.7}}))
-    {'lora': {0.003: 0.7}}
-    """
-    return {method: {float(rate): score for rate, score in rates.items()} for method, rates in content.items()}

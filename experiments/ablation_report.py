@@ -3,9 +3,8 @@
     python -m experiments.ablation_report runs/ablations --rates      the best learning rate of each method, for ablations.yaml
     python -m experiments.ablation_report experiments/results/runs.jsonl --out experiments/results/ablations.md
 
-Whatever has been run is shown, the rest is "not run". Beside the page lie `ablations_rates.json`, which `--rates` writes because scores
-on validation subjects are in the run folders only, `method_costs.json` of method_costs.py, the figures, and `ablations_verdict.md`: what
-holds and what does not, written by hand, which the page begins with.
+Whatever has been run is shown, the rest is "not run". Beside the page lie `method_costs.json` of method_costs.py, the figures, and
+`ablations_verdict.md`: what holds and what does not, written by hand, which the page begins with.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from auformer.data.atomic import atomic_path
 from auformer.evaluation.suite_file import read_suite
 from auformer.plots.style import save_png
 from experiments.ablation_lines import Line, find_lines
-from experiments.ablation_rates import from_plain, plain, rates_table, rates_text, validation_scores
+from experiments.ablation_rates import rates_table, rates_text, validation_scores
 from experiments.ablation_sections import Section, Sections
 from experiments.ablation_sources import costs_table, sources_table
 from experiments.ablation_tables import CELLS
 
 HERE = Path(__file__).resolve().parent
-RATES, COSTS, VERDICT = "ablations_rates.json", "method_costs.json", "ablations_verdict.md"
+COSTS, VERDICT = "method_costs.json", "ablations_verdict.md"
 HEAD = f"""# Does AUFormer earn its parts?
 
 Rendered faces, where the truth is known: trained on lab A, tested on other subjects of it (`unseen`) and on another lab (`lab_b`).
@@ -43,7 +42,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("runs", type=Path, help="runs.jsonl, or the folder that it is in")
     parser.add_argument("--suite", type=Path, default=HERE / "ablations.yaml", help="what was planned (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "ablations.md", help="the page (default: %(default)s)")
-    parser.add_argument("--rates", action="store_true", help="print the best learning rate of each method and keep the scores, no page")
+    parser.add_argument("--rates", action="store_true", help="print the best learning rate of each method, no page")
     return parser.parse_args(argv)
 
 
@@ -70,9 +69,10 @@ def write_page(lines: Sequence[Line], suite: Path, out: Path) -> None:
     """
     sections = Sections(lines, read_suite(suite))
     shown = sections.all()
-    rates, costs, verdict = (_read(out.parent / name) for name in (RATES, COSTS, VERDICT))
+    costs, verdict = (_read(out.parent / name) for name in (COSTS, VERDICT))
     wanted = [want.method for want in sections.wants if want.kind == "rates"]
-    tuned = [] if rates is None else [rates_table(from_plain(json.loads(rates)), lines, wanted)]
+    scores = validation_scores(lines)
+    tuned = [rates_table(scores, lines, wanted)] if scores else []
     priced = [] if costs is None else [costs_table(json.loads(costs))]
     shown += [Section("Learning rates", tuned), Section("Costs", priced)]
     if lines:
@@ -103,13 +103,10 @@ def main(argv: list[str] | None = None) -> None:
     """Write the page, or print the rates."""
     args = parse_arguments(argv)
     lines = find_lines(args.runs)
-    if not args.rates:
+    if args.rates:
+        print(rates_text(validation_scores(lines)))
+    else:
         write_page(lines, args.suite, args.out)
-        return
-    scores = validation_scores(lines, args.runs if args.runs.is_dir() else args.runs.parent)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    _write(json.dumps(plain(scores), indent=2) + "\n", args.out.parent / RATES)
-    print(rates_text(scores))
 
 
 if __name__ == "__main__":

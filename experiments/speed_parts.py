@@ -44,12 +44,11 @@ def forwards(rig: Rig) -> Figures:
 
 
 def compiled(rig: Rig) -> Figures:
-    """The same with both compiled, one graph without a break; on a GPU also batch 1 as CUDA graphs and the training step."""
+    """The same with both compiled, one graph without a break; batch 1 too, on a GPU as CUDA graphs, and there the training step."""
     model = rig.build().eval()
     result: Figures = {"ratios": {}, "seconds": {}}
     cases: list[tuple[str, int, Any]] = [("forward compiled", rig.batch, None)]
-    if rig.device == "cuda":
-        cases.append(("forward CUDA graphs", 1, "reduce-overhead"))
+    cases.append(("forward CUDA graphs", 1, "reduce-overhead") if rig.device == "cuda" else ("forward compiled", 1, None))
     for what, batch, mode in cases:
         images = rig.images(model, batch)
         ways: dict[str, Way] = {}
@@ -57,7 +56,8 @@ def compiled(rig: Rig) -> Figures:
             ways[name] = forward(torch.compile(network, fullgraph=True, mode=mode), images)
             for _ in range(3):  # compiling, and what CUDA graphs record first
                 ways[name]()
-        seconds = in_turn(rig, ways, repeats=10 if rig.device == "cuda" and batch < 8 else 1)
+        repeats = 10 if rig.device == "cuda" and batch < 8 else 1
+        seconds = in_turn(rig, ways, rounds=4 * rig.rounds if batch == 1 else rig.rounds, repeats=repeats)
         result["ratios"][f"{what}/{batch}"], result["seconds"][f"{what}/{batch}"] = ratio(seconds, "auformer", "vit"), medians(seconds)
         torch.compiler.reset()
     if rig.device == "cuda":

@@ -108,6 +108,7 @@ def _run(job: Job, progress: bool) -> Line:
         **scored,
         "epochs": summary["epochs_trained"],
         "epoch": summary["epoch"],
+        "validation_score": summary["score"],
         "seconds": summary["seconds"],
         "trainable_parameters": summary["trainable_parameters"],
         "total_parameters": summary["total_parameters"],

@@ -68,6 +68,8 @@ def test_a_run_writes_its_folder_and_its_line(finished: tuple[Job, dict[str, Any
     assert {subject for counts in line["counts"].values() for subject in counts} == {"one/S000", "one/S003"}
     assert set(line["thresholds"]) == set(line["aus"]) and line["select"] == "validation" and line["epochs"] == 3
     assert line["folder"] == "runs/within/one/auformer/T1-seed0" and 0 < line["trainable_parameters"] < line["total_parameters"]
+    scores = pd.read_csv(job.folder / "metrics.csv")["val/f1"].dropna()
+    assert line["validation_score"] == pytest.approx(scores.max()) and line["epoch"] == scores.argmax() + 1
     text = (job.folder / "log.txt").read_text(encoding="utf-8")
     assert "within  one  fold T1  auformer  seed 0" in text and "finished: epoch" in text
 

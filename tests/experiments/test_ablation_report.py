@@ -179,37 +179,34 @@ def test_other_rows_than_the_reference_are_not_compared() -> None:
         compare([_line("auformer", GOOD), _line("auformer", GOOD, test="lab_b")])
 
 
-def _rated(folder: Path, scores: dict[str, dict[float, float]]) -> list[dict[str, Any]]:
-    lines = []
-    for method, rates in scores.items():
-        for rate, score in rates.items():
-            line = _line(method, GOOD, f"rates-{rate:g}", lr=rate, folder=f"runs/{method}-{rate:g}")
-            (folder / line["folder"]).mkdir(parents=True)
-            (folder / line["folder"] / "summary.json").write_text(json.dumps({"score": score}), encoding="utf-8")
-            lines.append(line)
-    return lines
+def _rated(scores: dict[str, dict[float, float]]) -> list[dict[str, Any]]:
+    return [
+        _line(method, GOOD, f"rates-{rate:g}", lr=rate, validation_score=score)
+        for method, rates in scores.items()
+        for rate, score in rates.items()
+    ]
 
 
 def test_rates_are_chosen_on_validation_subjects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = _rated(tmp_path, {"lora": {1e-3: 0.6, 3e-3: 0.71, 1e-2: 0.7}, "auformer": {1e-3: 0.5, 3e-3: 0.6, 1e-2: 0.8}})
-    out = ["--suite", str(_suite(tmp_path)), "--out", str(tmp_path / "page.md")]
-    ablation_report.main([str(_write([*lines, *SOME], tmp_path)), "--rates", *out])
+    lines = _rated({"lora": {1e-3: 0.6, 3e-3: 0.71, 1e-2: 0.7}, "auformer": {1e-3: 0.5, 3e-3: 0.6, 1e-2: 0.8}})
+    ablation_report.main([str(_write([*lines, *SOME], tmp_path)), "--rates", "--out", str(tmp_path / "page.md")])
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == "lora: {model.lr: 3.0e-03}  # F1 on validation subjects 71.0 (1e-03 60.0, 1e-02 70.0)"
     assert printed[0].startswith("auformer: {model.lr: 1.0e-02}") and printed[0].endswith("EDGE OF THE GRID: try a rate beyond it")
-    assert yaml.safe_load(printed[1]) == {"lora": {"model.lr": 0.003}}
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "ablations_rates.json").write_bytes((tmp_path / "ablations_rates.json").read_bytes())
-    ablation_report.main([str(tmp_path), *out[:2], "--out", str(tmp_path / "elsewhere" / "page.md")])
-    page = (tmp_path / "elsewhere" / "page.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(printed[1]) == {"lora": {"model.lr": 0.003}} and not (tmp_path / "page.md").exists()
+    page = _page([*lines, *SOME], tmp_path)
     rows = _rows(page, "Learning rates")
     assert rows[0] == ["method", "1e-03", "3e-03", "1e-02", "trained with"]
-    assert rows[2:] == [["auformer", "50.0", "60.0", "80.0*", "5e-03"], ["lora", "60.0", "71.0*", "70.0", "5e-03"]]
+    assert rows[2:4] == [["auformer", "50.0", "60.0", "80.0*", "5e-03"], ["lora", "60.0", "71.0*", "70.0", "5e-03"]]
     assert "a better rate may lie outside: auformer." in page
     assert "auformer | 1,000 | 2 | 94.4" in page  # runs of the grid are no runs of the rivals
-    with pytest.raises(ValueError, match=r"summary\.json to hold the score"):
-        validation_scores(lines, tmp_path / "elsewhere")
     assert best_rate({0.1: 0.5, 0.01: 0.5}) == 0.01 and at_edge({0.1: 0.5, 0.01: 0.5})
+
+
+@pytest.mark.parametrize("wrong", [{}, {"validation_score": None}, {"validation_score": 0.7, "select": "test"}])
+def test_rates_need_scores_on_validation_subjects(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"run of lora in rates-0\.01 to hold `validation_score`"):
+        validation_scores([_line("lora", GOOD, "rates-0.01", lr=0.01, **wrong)])
 
 
 def test_files_of_another_name_are_refused(tmp_path: Path) -> None:
