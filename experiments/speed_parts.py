@@ -147,7 +147,7 @@ def stages(rig: Rig) -> Figures:
     bare = in_turn(rig, {"vit": forward(whole.backbone.forward_features, images)})
     models = {"auformer": whole} | {name: sharing(rig.build(**changed), whole) for name, changed in LEFT_OUT.items()}
     ways = {"vit": step(rig, BiasBeforeBlocks(whole), images)} | {name: step(rig, one, images) for name, one in models.items()}
-    steps = in_turn(rig, ways, rounds=max(1, (rig.rounds + 1) // 2))
+    steps = in_turn(rig, ways, rounds=2 * rig.rounds)  # differences of small parts
     a = torch.rand(2**24, device=rig.device)  # 64 MiB: no cache holds it
     b = torch.empty_like(a)
     copies = in_turn(rig, {"copy": lambda: b.copy_(a)}, rounds=5)

@@ -64,6 +64,7 @@ class Run:
         """The run in one line, its protocol first."""
         test = "" if self.test.data == self.train else f" -> {'+'.join(self.test.data)}"
         parts = [self.protocol, f"{'+'.join(self.train)}{test}"]
+        parts += [self.name] if self.name != self.protocol else []
         parts += [self.stands_for] if self.stands_for else [f"fold {self.fold}"] if self.fold else []
         parts += [f"{_size(self.subset)} frames"] if self.subset is not None else []
         parts += [self.method, f"seed {self.seed}"]

@@ -51,7 +51,7 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("ablations", {"rates": 44, "rivals": 66 + 38, "clips": 44, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
+        ("ablations", {"rates": 48, "rivals": 66 + 38, "clips": 44, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
         ("ablations-large", {"rivals": 110 + 66, "clips": 132, "parts": 57, "losses": 36, "noise": 36, "sizes": 96}),
     ],
 )
