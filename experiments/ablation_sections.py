@@ -50,8 +50,9 @@ class Sections:
     def all(self) -> list[Section]:
         """The sections in their order."""
         return [
-            self.rivals(), self.action_units(), self.clips(), self.against("Parts of AUFormer", "parts"),
-            self.against("Losses", "losses"), self.noise(), self.sizes(),
+            self.rivals(), self.action_units(), self.by_itself("Trained three times as long", "longer"),
+            self.by_itself("Clips of low intensity", "clips"),
+            self.against("Parts of AUFormer", "parts"), self.against("Losses", "losses"), self.noise(), self.sizes(),
         ]  # fmt: skip
 
     def methods(self, kind: str, backbone: str) -> list[str]:
@@ -86,14 +87,13 @@ class Sections:
                     tables.append(aus_table(lines, self.methods("rivals", backbone), title=title))
         return Section("Rivals, per action unit", tables)
 
-    def clips(self) -> Section:
-        """F1 on clips of low intensity."""
+    def by_itself(self, heading: str, kind: str) -> Section:
+        """F1 of the rivals in another setting, with its own AUFormer."""
         tables = []
-        for backbone in self.under("clips"):
-            lines = chosen(self.lines, ("clips",), backbone=backbone)
-            tests = self._tests("clips", backbone)
-            tables.append(tests_table(lines, self.methods("clips", backbone), tests, title=f"Backbone {backbone}", sets={}))
-        return Section("Clips of low intensity", tables)
+        for backbone in self.under(kind):
+            lines = chosen(self.lines, (kind,), backbone=backbone)
+            tables.append(tests_table(lines, self.methods(kind, backbone), self._tests(kind, backbone), title=f"Backbone {backbone}", sets={}))
+        return Section(heading, tables)
 
     def against(self, heading: str, kind: str) -> Section:
         """Variants of AUFormer under clean labels, with AUFormer itself in the first row."""

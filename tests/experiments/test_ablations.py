@@ -51,7 +51,7 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("ablations", {"rates": 48, "rivals": 66 + 38, "clips": 44, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
+        ("ablations", {"rates": 48, "rivals": 66 + 38, "longer": 10, "clips": 44, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
         ("ablations-large", {"rivals": 110 + 66, "clips": 132, "parts": 57, "losses": 36, "noise": 36, "sizes": 96}),
     ],
 )
@@ -71,7 +71,7 @@ def test_each_method_differs_from_auformer_as_its_name_says() -> None:
         if method in RIVALS:
             assert type(module) is getattr(lit_rivals, f"{RIVALS[method]}Module")
             continue
-        assert type(module.network) is AUFormer
+        assert type(module.network) is AUFormer and module.hparams["lr"] == 3e-3  # one rate for all of them
         seen[method] = {name: module.hparams[name] for name, value in PLAIN.items() if module.hparams[name] != value}
     assert seen.pop("auformer") == {} and all(seen.values()) and len({str(each) for each in seen.values()}) == len(seen)
     assert seen["no_carry"] == {"carry": False} and seen["neither"] == {"dilations": [], "window": 0}
@@ -126,9 +126,9 @@ def test_training_parts_hold_the_largest_size(name: str) -> None:
 def test_rates_keep_their_configurations() -> None:
     suite = read_suite(FOLDER / "ablations.yaml")
     entries = [entry for entry in suite.entries if str(entry["name"]).startswith("rates")]
-    assert [entry["set"]["model.lr"] for entry in entries] == [3e-4, 1e-3, 3e-3, 1e-2]
+    assert [entry["set"]["model.lr"] for entry in entries] == [3e-4, 1e-3, 3e-3, 1e-2, 1e-4, 3e-2, 1e-1]  # the last: beyond the edges
     for entry in entries:
-        config = resolve_config(suite.config_of("auformer", entry["name"]))
+        config = resolve_config(suite.config_of(entry["methods"][0], entry["name"]))
         assert (config.fit["epochs"], config.fit["precision"], config.fit["select"]) == (3, "bf16-mixed", "best")
         assert (config.data["val_fraction"], config.data["batch_size"]) == (0.2, 16)
 
