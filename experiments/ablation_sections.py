@@ -92,7 +92,8 @@ class Sections:
         tables = []
         for backbone in self.under(kind):
             lines = chosen(self.lines, (kind,), backbone=backbone)
-            tables.append(tests_table(lines, self.methods(kind, backbone), self._tests(kind, backbone), title=f"Backbone {backbone}", sets={}))
+            tests = self._tests(kind, backbone)
+            tables.append(tests_table(lines, self.methods(kind, backbone), tests, title=f"Backbone {backbone}", sets={}))
         return Section(heading, tables)
 
     def against(self, heading: str, kind: str) -> Section:
