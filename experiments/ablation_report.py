@@ -18,11 +18,11 @@ from typing import Any
 from auformer.data.atomic import atomic_path
 from auformer.evaluation.suite_file import read_suite
 from auformer.plots.style import save_png
-from experiments.ablation_lines import Line, find_lines
-from experiments.ablation_rates import rates_table, rates_text, validation_scores
-from experiments.ablation_sections import Section, Sections
-from experiments.ablation_sources import costs_table, sources_table
-from experiments.ablation_tables import CELLS
+from experiments.ablation.lines import Line, find_lines
+from experiments.ablation.rates import rates_table, rates_text, validation_scores
+from experiments.ablation.sections import Section, Sections
+from experiments.ablation.sources import costs_table, sources_table
+from experiments.ablation.tables import CELLS
 
 HERE = Path(__file__).resolve().parent
 COSTS, VERDICT = "method_costs.json", "ablations_verdict.md"

@@ -31,11 +31,12 @@ import torch
 from auformer.aus import parse_au_names
 from auformer.data.atomic import atomic_path
 from auformer.evaluation.machine import commit, machine
-from experiments import speed_floor, speed_parts
 from experiments.bench_memory import kept_bytes, peak_resident
-from experiments.speed_page import markdown
-from experiments.speed_parity import parity
-from experiments.speed_ways import BiasBeforeBlocks, Rig, counted, step
+from experiments.speed import floor as speed_floor
+from experiments.speed import parts as speed_parts
+from experiments.speed.page import markdown
+from experiments.speed.parity import parity
+from experiments.speed.ways import BiasBeforeBlocks, Rig, counted, step
 
 PARTS = ("parity", "floor", "forward", "compiled", "training", "memory", "stages", "forms", "slopes")
 

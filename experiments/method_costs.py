@@ -29,7 +29,7 @@ from auformer.evaluation.suite import Suite
 from auformer.evaluation.suite_file import read_suite
 from auformer.lit import AUModule
 from auformer.training.method_config import resolve_config
-from experiments.ablation_lines import planned
+from experiments.ablation.lines import planned
 from experiments.bench import ratio, time_in_turn
 from experiments.bench_memory import kept_bytes
 

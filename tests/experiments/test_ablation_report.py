@@ -12,12 +12,12 @@ import yaml
 
 from auformer.evaluation.suite_file import read_suite
 from experiments import ablation_report
-from experiments.ablation_figures import noise_figure, parameters_figure
-from experiments.ablation_lines import find_lines, in_order
-from experiments.ablation_rates import at_edge, best_rate, validation_scores
-from experiments.ablation_scores import compare
-from experiments.ablation_sections import Sections
-from experiments.ablation_sources import sources_table
+from experiments.ablation.figures import noise_figure, parameters_figure
+from experiments.ablation.lines import find_lines, in_order
+from experiments.ablation.rates import at_edge, best_rate, validation_scores
+from experiments.ablation.scores import compare
+from experiments.ablation.sections import Sections
+from experiments.ablation.sources import sources_table
 from tests.helpers.figures import cut_texts, visible_texts
 from tests.helpers.run_lines import counted_line
 

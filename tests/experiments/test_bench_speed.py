@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import bench_speed, speed_forms, speed_parity, speed_parts
-from experiments.speed_page import MEASURED, markdown, table, verdicts
-from experiments.speed_profile import forward_profile, label
-from experiments.speed_targets import CPU, GPU, Target, verdict
-from experiments.speed_ways import BiasBeforeBlocks, Rig, forward, in_turn, step
+from experiments import bench_speed
+from experiments.speed import forms as speed_forms
+from experiments.speed import parity as speed_parity
+from experiments.speed import parts as speed_parts
+from experiments.speed.page import MEASURED, markdown, table, verdicts
+from experiments.speed.profile import forward_profile, label
+from experiments.speed.targets import CPU, GPU, Target, verdict
+from experiments.speed.ways import BiasBeforeBlocks, Rig, forward, in_turn, step
 
 SCRIPT = Path(bench_speed.__file__).with_name("gpu_speed.sh")
 

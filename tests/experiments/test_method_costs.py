@@ -12,7 +12,7 @@ import torch
 from auformer.evaluation.suite_file import read_suite
 from auformer.models import AUFormer
 from experiments import method_costs
-from experiments.ablation_sources import costs_table
+from experiments.ablation.sources import costs_table
 from tests.helpers import vits as vits  # registers tiny ViTs: width 24, 2 blocks
 
 SUITE = Path(__file__).resolve().parents[2] / "experiments" / "ablations.yaml"

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from auformer.models import AUFormer
-from experiments.speed_floor import VITS, ViT, floor, group_stages, vit_stages
-from experiments.speed_ways import BiasBeforeBlocks, convolution_backward, counted
-from experiments.speed_work import Work, total
+from experiments.speed.floor import VITS, ViT, floor, group_stages, vit_stages
+from experiments.speed.ways import BiasBeforeBlocks, convolution_backward, counted
+from experiments.speed.work import Work, total
 from tests.helpers import vits
 from tests.helpers.reference import PlainExpert
 

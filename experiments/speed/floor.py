@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from experiments.speed_work import Stage, Work, linear, total
+from experiments.speed.work import Stage, Work, linear, total
 
 CHANNELS = 3  # RGB
 KERNEL = 9  # places of a 3x3 kernel

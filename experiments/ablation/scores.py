@@ -12,7 +12,7 @@ import numpy as np
 from auformer.evaluation.bootstrap import Difference, difference
 from auformer.evaluation.fold_scores import GroupScorer, MethodScores, not_comparable
 from auformer.evaluation.run_lines import Method, group_lines
-from experiments.ablation_lines import REFERENCE, Line
+from experiments.ablation.lines import REFERENCE, Line
 
 DRAWS = 1000  # as the tables of the benchmark (auformer.evaluation.benchmark_results)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auformer.evaluation.tables import Table
-from experiments.ablation_lines import Line
+from experiments.ablation.lines import Line
 
 
 def costs_table(costs: Mapping[str, Any]) -> Table:

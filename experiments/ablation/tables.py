@@ -9,8 +9,8 @@ from auformer.evaluation.bootstrap import Difference
 from auformer.evaluation.run_names import subset_order
 from auformer.evaluation.table_cells import size_text
 from auformer.evaluation.tables import Table, au_columns_table, percent
-from experiments.ablation_lines import REFERENCE, Line, chosen, in_order, label_noise
-from experiments.ablation_scores import Compared, compare
+from experiments.ablation.lines import REFERENCE, Line, chosen, in_order, label_noise
+from experiments.ablation.scores import Compared, compare
 
 NOT_RUN = "not run"
 APART = "less AUFormer [95 %]"

@@ -11,9 +11,9 @@ import torch
 from auformer.aus import ACTION_UNITS
 from auformer.models import AUFormer, FullFineTuning, LoRA
 from experiments.bench import plain_form, ratio
-from experiments.speed_forms import FORMS, example
-from experiments.speed_profile import forward_profile
-from experiments.speed_ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, forward, in_turn, rival, sharing, step
+from experiments.speed.forms import FORMS, example
+from experiments.speed.profile import forward_profile
+from experiments.speed.ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, forward, in_turn, rival, sharing, step
 
 Figures = dict[str, Any]
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from auformer.evaluation.suite import Suite
 from auformer.evaluation.tables import Table
-from experiments.ablation_figures import Point, noise_figure, parameters_figure
-from experiments.ablation_lines import REFERENCE, Line, backbone_of, chosen, differs, in_order, label_noise, planned, planned_tests
-from experiments.ablation_scores import compare
-from experiments.ablation_tables import aus_table, chosen_test, more_seeds, noise_level, noise_tables, sizes_tables, tests_table
+from experiments.ablation.figures import Point, noise_figure, parameters_figure
+from experiments.ablation.lines import REFERENCE, Line, backbone_of, chosen, differs, in_order, label_noise, planned, planned_tests
+from experiments.ablation.scores import compare
+from experiments.ablation.tables import aus_table, chosen_test, more_seeds, noise_level, noise_tables, sizes_tables, tests_table
 
 
 class Section(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from experiments import speed_floor
-from experiments.speed_parity import BOUNDS
-from experiments.speed_targets import CPU, GPU, GPU_ABSENT, Target, verdict
-from experiments.speed_work import Stage
+from experiments.speed import floor as speed_floor
+from experiments.speed.parity import BOUNDS
+from experiments.speed.targets import CPU, GPU, GPU_ABSENT, Target, verdict
+from experiments.speed.work import Stage
 
 GIGA = 1e9
 MEGA = 1e6

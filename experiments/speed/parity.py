@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from experiments.bench import plain_form
-from experiments.speed_forms import FORMS, example
-from experiments.speed_ways import Rig
+from experiments.speed.forms import FORMS, example
+from experiments.speed.ways import Rig
 
 # Largest difference relative to the largest value [ours]: rounding, with a margin for the order of sums.
 BOUNDS = {

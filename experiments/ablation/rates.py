@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from auformer.evaluation.tables import Table, percent
-from experiments.ablation_lines import Line, chosen, in_order, setting
+from experiments.ablation.lines import Line, chosen, in_order, setting
 
 Scores = dict[str, dict[float, float]]
 """Method -> learning rate -> mean F1 on validation subjects, in [0, 1]."""
