@@ -51,8 +51,8 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("ablations", {"rates": 48, "rivals": 66 + 38, "longer": 10, "clips": 44, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
-        ("ablations-large", {"rivals": 110 + 66, "clips": 132, "parts": 57, "losses": 36, "noise": 36, "sizes": 96}),
+        ("ablations", {"rates": 48, "rivals": 72 + 44, "longer": 12, "clips": 48, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
+        ("ablations-large", {"rivals": 120 + 72, "clips": 144, "parts": 57, "losses": 36, "noise": 36, "sizes": 96}),
     ],
 )
 def test_numbers_of_runs(name: str, numbers: dict[str, int]) -> None:
@@ -94,8 +94,8 @@ def test_both_backbones_have_the_same_rivals_and_a_missing_one_is_named_with_its
         for name, found in (("rivals", first), ("rivals-masks", second)):
             if run.name == name:
                 found[run.method].add((run.seed, run.test.data))
-    assert set(first) == set(second) == {"auformer", *RIVALS} and {len(each) for each in first.values()} == {6}
-    several = {"auformer", "linear_probe", "full_finetuning", "lora"}
+    assert set(first) == set(second) == {"auformer", "both_heads", *RIVALS} and {len(each) for each in first.values()} == {6}
+    several = {"auformer", "both_heads", "linear_probe", "full_finetuning", "lora"}
     assert {name: len(each) for name, each in second.items()} == {name: 6 if name in several else 2 for name in second}
     (name,) = suite.needs
     config = resolve_config(suite.config_of("lora", "rivals-masks"))
