@@ -51,8 +51,8 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("ablations", {"rates": 48, "rivals": 72 + 44, "longer": 12, "clips": 48, "parts": 19, "losses": 12, "noise": 12, "sizes": 24}),
-        ("ablations-large", {"rivals": 120 + 72, "clips": 144, "parts": 57, "losses": 36, "noise": 36, "sizes": 96}),
+        ("ablations", {"rates": 48, "rivals": 72 + 44, "longer": 12, "clips": 48, "parts": 19, "losses": 12, "noise": 18, "sizes": 24}),
+        ("ablations-large", {"rivals": 120 + 72, "clips": 144, "parts": 57, "losses": 36, "noise": 54, "sizes": 96}),
     ],
 )
 def test_numbers_of_runs(name: str, numbers: dict[str, int]) -> None:
