@@ -28,8 +28,8 @@ class Target(NamedTuple):
 SMALL = "the groups' many small operations run below the rate of the ViT's large products, on which the floor rests"
 FORWARD_REASON = f"{SMALL}: see where the time goes"
 SINGLE_REASON = (
-    "with one image the ViT's weights (0.34 GB) pass through the caches between any two groups, and a group then takes about twice as long "
-    "as by itself, where its two wide products run at the ViT's rate; compiling does not change that"
+    "a group takes about twice as long between the blocks of the ViT as by itself, where its two wide products run at the ViT's rate: "
+    "probably because the ViT's weights (0.34 GB) pass through the caches in between; compiling changes little"
 )
 TRAINING_REASON = f"{SMALL}: see where the time goes, and what recomputing and LoRA take"
 CPU = (
