@@ -51,7 +51,7 @@ class Sections:
         """The sections in their order."""
         return [
             self.rivals(), self.action_units(), self.by_itself("Trained three times as long", "longer"),
-            self.by_itself("Clips of low intensity", "clips"),
+            self.by_itself("Trained on ten times as many images", "larger"), self.by_itself("Clips of low intensity", "clips"),
             self.against("Parts of AUFormer", "parts"), self.against("Losses", "losses"), self.noise(), self.sizes(),
         ]  # fmt: skip
 
