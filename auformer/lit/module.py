@@ -37,7 +37,7 @@ class AUModule(pl.LightningModule):
         dilations: Dilations of the multi-receptive-field branch; an empty list leaves it out.
         window: Odd side of the context operator's neighbourhood; 0 leaves it out.
         pool: `avg` (mean of the patch tokens) or `token` (the class token).
-        average_heads: Predict the mean of both heads' probabilities instead of the main head's.
+        average_heads: Predict the mean of both heads' probabilities, where `expert_loss_weight` trains both, instead of the main head's.
         loss: Of main head and expert heads: `mdwa` (the paper's), `wa`, `asl`, `focal`, `bce` or `weighted_bce`, see `AULoss`.
         margin: Margin of MDWA, in [0, 1).
         gamma_low: Exponent of the AU with the smallest weight.
@@ -73,7 +73,7 @@ class AUModule(pl.LightningModule):
         dilations: list[int] = [1, 3, 5],  # noqa: B006 (a plain list, never changed: what YAML and checkpoints hold)
         window: int = 3,
         pool: str = "avg",
-        average_heads: bool = False,
+        average_heads: bool = True,
         loss: Literal["mdwa", "wa", "asl", "focal", "bce", "weighted_bce"] = "mdwa",
         margin: float = 0.05,
         gamma_low: float = 1.0,

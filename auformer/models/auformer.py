@@ -39,7 +39,8 @@ class AUFormer(AUNetwork):
         window: Odd side of the context operator's neighbourhood; 0 leaves it out.
         pool: `avg` (mean of the patch tokens [ours]) or `token` (the class token).
         expert_heads: Build the expert heads (a training signal).
-        average_heads: Predict the mean of both heads' probabilities instead of the main head's.
+        average_heads: Predict the mean of both heads' probabilities, where there are expert heads, instead of the main head's: never worse
+            than it in our runs [ours: experiments/results/ablations.md].
         experts_beside: `both` sub-layers of a block [F], or only its `attention` or its `mlp` (an ablation).
         carry: Each expert sees its own output in the previous group [F]; without, normed tokens only (an ablation).
         shared_expert: One expert per group for all action units instead of one each (an ablation); the expert heads stay one each.
@@ -64,7 +65,7 @@ class AUFormer(AUNetwork):
         window: int = 3,
         pool: str = "avg",
         expert_heads: bool = True,
-        average_heads: bool = False,
+        average_heads: bool = True,
         experts_beside: str = "both",
         carry: bool = True,
         shared_expert: bool = False,
@@ -73,8 +74,6 @@ class AUFormer(AUNetwork):
     ) -> None:
         dilations = tuple(dilations)
         check_options(expert_width, dilations, window, experts_beside, blocks, recompute)
-        if average_heads and not expert_heads:
-            raise ValueError("Expected `expert_heads` to be True where `average_heads` is, but got False")
         super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
         num_aus, dim = len(self.au_names), self.embed_dim
         self._places = places(len(self.backbone.blocks), experts_beside, blocks)
@@ -86,13 +85,13 @@ class AUFormer(AUNetwork):
         )
         self.head = MLPHead(dim, num_aus)
         self.expert_heads = ExpertHeads(num_aus, dim) if expert_heads else None
-        self.average_heads = average_heads
+        self.average_heads = average_heads and expert_heads
         self.arguments |= {
             "expert_width": expert_width,
             "dilations": list(dilations),
             "window": window,
             "expert_heads": expert_heads,
-            "average_heads": average_heads,
+            "average_heads": self.average_heads,
             "experts_beside": experts_beside,
             "carry": carry,
             "shared_expert": shared_expert,

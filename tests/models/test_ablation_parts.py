@@ -22,7 +22,7 @@ PARTS: list[tuple[dict[str, Any], int]] = [  # options, parameters of one expert
     ({"window": 5}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
     ({"dilations": (), "window": 0}, 50 + 38 + 72),
     ({"pool": "token"}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
-    ({"average_heads": True}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
+    ({"average_heads": False}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
     ({"expert_width": 4}, (24 * 4 + 4) + (4 * 4 * 9 + 4) + (3 * 148 + 12 * 4 + 4) + 3 * 20 + (4 * 24 + 24)),
     ({"expert_width": 1}, (24 + 1) + (9 + 1) + (3 * 10 + 3 + 1) + 3 * 2 + (24 + 24)),
 ]

@@ -59,7 +59,7 @@ def test_the_header_says_everything(weights: Path, tmp_path: Path) -> None:
         "network": "auformer.models.auformer.AUFormer",
         "arguments": {
             "backbone": "vit_tests_stem", "au_names": NAMES, "img_size": [32, 32], "expert_width": 2, "dilations": [1, 2], "window": 5,
-            "pool": "avg", "expert_heads": True, "average_heads": False, "experts_beside": "both", "carry": True,
+            "pool": "avg", "expert_heads": True, "average_heads": True, "experts_beside": "both", "carry": True,
             "shared_expert": False, "blocks": "all",
         },
         "au_names": NAMES,

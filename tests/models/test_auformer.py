@@ -167,8 +167,8 @@ def test_evidence_maps_are_norms_of_full_width_outputs() -> None:
         assert not model.expert_maps(images).any()
 
 
-def test_predicted_probabilities_are_the_main_heads_or_the_mean_of_both() -> None:
-    model, both = _shake(_model()), _shake(_model(average_heads=True))
+def test_predicted_probabilities_are_the_mean_of_both_heads_or_the_main_heads() -> None:
+    both, model = _shake(_model()), _shake(_model(average_heads=False))
     main, experts = (each.sigmoid() for each in model.forward_all(_images(model)))
     assert torch.equal(model.predict_probs(_images(model)), main)
     assert torch.allclose(both.predict_probs(_images(model)), (main + experts) / 2)
@@ -179,6 +179,7 @@ def test_without_expert_heads() -> None:
     model = _model(expert_heads=False)
     assert model.forward_all(_images(model))[1] is None
     assert not any(name.startswith("expert_heads") for name in model.adapter_state_dict())
+    assert not model.average_heads and torch.equal(model.predict_probs(_images(model)), model(_images(model)).sigmoid())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -223,7 +224,7 @@ def test_copies_and_pickles_are_the_same_network() -> None:
     [
         {"expert_width": 0}, {"expert_width": 2.0}, {"window": 2}, {"window": -1}, {"window": 10**9 + 1}, {"dilations": (0,)},
         {"dilations": (1, 1)}, {"dilations": (10**9,)}, {"dilations": (1.5,)}, {"pool": "max"}, {"au_names": ["AU1", "AU01"]},
-        {"au_names": []}, {"expert_heads": False, "average_heads": True},
+        {"au_names": []},
     ],
 )  # fmt: skip
 def test_arguments_out_of_range_are_refused(arguments: dict[str, object]) -> None:
