@@ -16,7 +16,8 @@ NOT_RUN = "not run"
 APART = "less AUFormer [95 %]"
 CELLS = (
     "F1 × 100, mean over AUs; ± standard deviation over seeds where there are several. 'Less AUFormer': difference of the means over the "
-    "seeds that both have, with its 95 % interval over subjects drawn again, the same ones for both (paired bootstrap)."
+    "seeds that both have, with its 95 % interval over subjects drawn again, the same ones for both (paired bootstrap). F1 is at threshold "
+    "0.5; AP: average precision × 100, mean over AUs, for which no threshold matters."
 )
 Compare = Callable[[Sequence[Line]], list[Compared]]
 
@@ -27,6 +28,14 @@ def f1_cell(found: Compared | None) -> str:
         return NOT_RUN
     values = found.scores.f1.values
     return percent(found.mean, found.scores.f1.mean.num, len(values)) + ("" if math.isnan(found.spread) else f" ± {100 * found.spread:.1f}")
+
+
+def score_cell(found: Compared | None, name: str) -> str:
+    """Mean over AUs of a score, as `auformer.evaluation.fold_scores.MethodScores` names it; empty where the runs do not have it."""
+    if found is None:
+        return NOT_RUN
+    score = found.scores.scores.get(name)
+    return "" if score is None or math.isnan(score.mean.value) else percent(score.mean.value, score.mean.num, len(score.values))
 
 
 def apart_cell(found: Difference | None) -> str:
@@ -54,12 +63,12 @@ def rows_of(found: Sequence[Compared], wanted: Iterable[str]) -> list[tuple[str,
 
 
 def tests_table(lines: Sequence[Line], wanted: Sequence[str], tests: Sequence[str], *, title: str, sets: Mapping[str, str]) -> Table:
-    """A row per method: what it sets, trained parameters, seeds, and per test set its F1 and how far it is from AUFormer.
+    """A row per method: what it sets, trained parameters, seeds, and per test set its F1, how far it is from AUFormer, and its AP.
 
     Args:
         lines: Lines of one backbone.
         wanted: Methods that should be there.
-        tests: Test sets, a pair of columns each.
+        tests: Test sets, three columns each.
         title: Line above the table.
         sets: Method -> what it sets; a column of its own where any is not empty.
     """
@@ -73,8 +82,9 @@ def tests_table(lines: Sequence[Line], wanted: Sequence[str], tests: Sequence[st
         name = label if some is None else some.method
         about = [label, *([sets.get(name, "")] if says else []), "" if some is None else f"{some.trained:,}"]
         seeds = "" if some is None else str(max(len(one.seeds) for one in found.values() if one is not None))
-        rows.append([*about, seeds, *(cell for one in found.values() for cell in (f1_cell(one), _apart_of(one)))])
-    header = ["method", *(["sets"] if says else []), "trained", "seeds", *(text for test in tests for text in (f"F1 {test}", APART))]
+        rows.append([*about, seeds, *(cell for one in found.values() for cell in (f1_cell(one), _apart_of(one), score_cell(one, "ap")))])
+    columns = [text for test in tests for text in (f"F1 {test}", APART, f"AP {test}")]
+    header = ["method", *(["sets"] if says else []), "trained", "seeds", *columns]
     return Table(header, rows, title=title, text_columns=1 + says)
 
 
@@ -103,7 +113,7 @@ def aus_table(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> Ta
 
 
 def noise_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> list[Table]:
-    """F1 of each loss over the share of flipped training labels, and how far each is from AUFormer's at the same share.
+    """Each loss over the share of flipped training labels: F1, how far it is from AUFormer's, and what holds without the threshold 0.5.
 
     Args:
         lines: Lines of one backbone and test set, clean ones among them.
@@ -115,7 +125,11 @@ def noise_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) ->
     header = ["loss", *(f"{100 * level:g} % flipped" for level in levels)]
     first = [[name, *(f1_cell(found[level].get(name)) for level in levels)] for name in wanted]
     second = [[name, *(_apart_of(found[level].get(name)) for level in levels)] for name in wanted if name != REFERENCE]
-    return [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")]
+    tables = [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")]
+    for name, text in (("f1_tuned", "F1 with thresholds chosen on validation subjects"), ("ap", "average precision")):
+        rows = [[method, *(score_cell(found[level].get(method), name) for level in levels)] for method in wanted]
+        tables.append(Table(header, rows, title=f"{title}: {text}"))
+    return tables
 
 
 def noise_level(lines: Sequence[Line], wanted: Sequence[str], level: float) -> dict[str, Compared]:

@@ -34,7 +34,10 @@ def _line(method: str, counts: dict[str, list[int]], name: str = "rivals", **giv
     config = {"model": {"init_args": model}, "data": {"label_noise": given.pop("noise", 0.0)}}
     own = {"protocol": "cross", "data": "lab_a", "test": "unseen", "trainable_parameters": 1000, "config": config, "config_hash": method}
     own |= {"test_subjects": None, "folder": f"runs/{name}/{method}"}
-    return counted_line({"AU12": counts}, **{**own, "method": method, "name": name, **given})
+    known = {"ap": {"AU12": given.pop("ap", None)}}
+    if tuned := given.pop("tuned", None):
+        known |= {"thresholds": {"AU12": 0.3}, "counts_tuned": {"AU12": tuned}}
+    return counted_line({"AU12": counts}, **{**own, "method": method, "name": name, **given}) | known
 
 
 def _suite(folder: Path, extra: list[dict[str, Any]] | None = None) -> Path:
@@ -71,8 +74,9 @@ def _rows(page: str, heading: str) -> list[list[str]]:
 
 
 SOME = [
-    _line("auformer", GOOD), _line("auformer", BEST, seed=1), _line("lora", POOR, trainable_parameters=2000),
-    _line("no_ca", POOR, "parts"), _line("bce", GOOD, "losses"), _line("auformer", POOR, "noise-20", noise=0.2),
+    _line("auformer", GOOD, ap=0.9, tuned=BEST), _line("auformer", BEST, seed=1, ap=0.7, tuned=GOOD),
+    _line("lora", POOR, trainable_parameters=2000, ap=0.5), _line("no_ca", POOR, "parts"), _line("bce", GOOD, "losses", tuned=POOR),
+    _line("auformer", POOR, "noise-20", noise=0.2, ap=0.25),
 ]  # fmt: skip
 
 
@@ -80,13 +84,13 @@ def test_means_spreads_and_paired_intervals_by_hand(tmp_path: Path) -> None:
     page = _page(SOME, tmp_path)
     # (88.9 + 100) / 2, their deviation 11.11 / sqrt 2; LoRA on the seed that both have: 55.6 - 88.9, drawn subjects: -22.2 to -44.4
     assert _rows(page, "Rivals") == [
-        ["method", "trained", "seeds", "F1 unseen", "less AUFormer [95 %]"], ["---", "---:", "---:", "---:", "---:"],
-        ["auformer", "1,000", "2", "94.4 ± 7.9", ""], ["lora", "2,000", "1", "55.6", "-33.3 [-44.4, -22.2]"],
-        ["bitfit", "", "", "not run", "not run"],
+        ["method", "trained", "seeds", "F1 unseen", "less AUFormer [95 %]", "AP unseen"], ["---", *["---:"] * 5],
+        ["auformer", "1,000", "2", "94.4 ± 7.9", "", "80.0"], ["lora", "2,000", "1", "55.6", "-33.3 [-44.4, -22.2]", "50.0"],
+        ["bitfit", "", "", "not run", "not run", "not run"],
     ]  # fmt: skip
     assert _rows(page, "Rivals, per action unit")[2:] == [["auformer", "94.4", "94.4"], ["lora", "55.6", "55.6"]]
     assert _rows(page, "Parts of AUFormer")[2:] == [
-        ["auformer", "", "1,000", "2", "94.4 ± 7.9", ""], ["no_ca", "window 0", "1,000", "1", "55.6", "-33.3 [-44.4, -22.2]"],
+        ["auformer", "", "1,000", "2", "94.4 ± 7.9", "", "80.0"], ["no_ca", "window 0", "1,000", "1", "55.6", "-33.3 [-44.4, -22.2]", ""],
     ]  # fmt: skip
     sources = _rows(page, "Where the numbers are from")[2:]
     assert ["rivals", "a machine", "abc1234", "0, 1", "3", "3", "0.1"] in sources  # three minutes
@@ -97,7 +101,9 @@ def test_flipped_labels_by_hand(tmp_path: Path) -> None:
     rows = _rows(_page(SOME, tmp_path), "Flipped training labels")
     assert rows[0] == ["loss", "0 % flipped", "20 % flipped"]
     assert rows[2:4] == [["auformer", "94.4 ± 7.9", "55.6"], ["bce", "88.9", "not run"]]
-    assert rows[6:] == [["bce", "+0.0 [+0.0, +0.0]", "not run"]]  # on seed 0, where AUFormer has the same counts
+    assert rows[6:7] == [["bce", "+0.0 [+0.0, +0.0]", "not run"]]  # on seed 0, where AUFormer has the same counts
+    assert rows[9:11] == [["auformer", "94.4", ""], ["bce", "55.6", "not run"]]  # with thresholds of its own, where it has any
+    assert rows[13:] == [["auformer", "80.0", "25.0"], ["bce", "", "not run"]]
 
 
 def test_sizes_by_hand(tmp_path: Path) -> None:
@@ -120,11 +126,12 @@ def test_another_backbone_and_another_lab_have_places_of_their_own(tmp_path: Pat
     page = _page(lines, tmp_path)
     assert page.index("Backbone demo") < page.index("Backbone masks")
     rows = _rows(page, "Rivals")
-    assert rows[0] == ["method", "trained", "seeds", *(text for t in ("unseen", "lab_b") for text in (f"F1 {t}", "less AUFormer [95 %]"))]
-    assert rows[3] == ["lora", "2,000", "1", "55.6", "-33.3 [-44.4, -22.2]", "55.6", "-44.4 [-55.6, -33.3]"]
+    columns = [text for test in ("unseen", "lab_b") for text in (f"F1 {test}", "less AUFormer [95 %]", f"AP {test}")]
+    assert rows[0] == ["method", "trained", "seeds", *columns]
+    assert rows[3] == ["lora", "2,000", "1", "55.6", "-33.3 [-44.4, -22.2]", "50.0", "55.6", "-44.4 [-55.6, -33.3]", ""]
     assert rows[7:] == [  # no line of lab B there
-        ["auformer", "1,000", "1", "55.6", "", "not run", "not run"],
-        ["lora", "1,000", "1", "88.9", "+33.3 [+22.2, +44.4]", "not run", "not run"],
+        ["auformer", "1,000", "1", "55.6", "", "", *["not run"] * 3],
+        ["lora", "1,000", "1", "88.9", "+33.3 [+22.2, +44.4]", "", *["not run"] * 3],
     ]
 
 
