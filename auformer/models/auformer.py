@@ -39,8 +39,8 @@ class AUFormer(AUNetwork):
         window: Odd side of the context operator's neighbourhood; 0 leaves it out.
         pool: `avg` (mean of the patch tokens [ours]) or `token` (the class token).
         expert_heads: Build the expert heads (a training signal).
-        average_heads: Predict the mean of both heads' probabilities, where there are expert heads, instead of the main head's [ours: it ranks
-            better wherever we compared them, experiments/results/ablations.md].
+        average_heads: Predict the mean of both heads' probabilities, where there are expert heads, instead of the main head's
+            [ours: it ranks better wherever we compared them, experiments/results/ablations.md].
         experts_beside: `both` sub-layers of a block [F], or only its `attention` or its `mlp` (an ablation).
         carry: Each expert sees its own output in the previous group [F]; without, normed tokens only (an ablation).
         shared_expert: One expert per group for all action units instead of one each (an ablation); the expert heads stay one each.
