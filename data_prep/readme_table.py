@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from data_prep.checking.published import published
 from data_prep.not_read import NOT_READ
 from data_prep.readers import load, names
@@ -105,5 +105,4 @@ def renewed(text: str) -> str:
 
 
 if __name__ == "__main__":
-    with atomic_path(README) as temporary:
-        temporary.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    write_text(README, renewed(README.read_text(encoding="utf-8")))

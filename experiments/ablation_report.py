@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.evaluation.suite_file import read_suite
 from auformer.plots.style import save_png
 from experiments.ablation.lines import Line, find_lines
@@ -95,8 +95,7 @@ def _read(path: Path) -> Any:
 
 def _write(text: str, path: Path) -> None:
     """Write a text file, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_text(path, text)
 
 
 def main(argv: list[str] | None = None) -> None:

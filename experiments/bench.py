@@ -13,7 +13,6 @@ does one training step and nothing else. Writes `bench.json` and `bench.md`, to 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -21,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from auformer.data.atomic import atomic_path
-from auformer.evaluation.machine import commit, machine
 from auformer.models import AUFormer, load_adapter, save_adapter
+from experiments.bench_files import circumstances, write_result
 from experiments.bench_guard import judge
 from experiments.bench_memory import kept_bytes, peak_resident
 
@@ -168,9 +165,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     """What was measured, on what."""
     return {
         "backbone": args.backbone, "image_size": args.img_size, "aus": args.aus, "expert_width": args.expert_width, "batch": args.batch,
-        "threads": args.threads, "rounds": args.rounds, "dtype": "float32", "torch": torch.__version__, "timm": timm.__version__,
-        "machine": machine(), "commit": commit(),
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "threads": args.threads, "rounds": args.rounds, "dtype": "float32", "timm": timm.__version__, **circumstances(),
     }  # fmt: skip
 
 
@@ -217,10 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     direction = {name: below for name, (_, _, below) in TARGETS.items()}
     code, told = judge(result, COMMITTED / "bench.json", direction, tolerance=args.tolerance)
     out = COMMITTED if args.accept else args.out
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in (("bench.json", json.dumps(result, indent=2) + "\n"), ("bench.md", table(result))):
-        with atomic_path(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_result(out, "bench", result, table(result))
     print("\n".join([table(result), *told, f"wrote {out / 'bench.json'}"]))
     return 0 if args.accept else code
 

@@ -13,12 +13,9 @@ the thresholds in its header. Writes `int8.json` and `int8.md`.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +27,15 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from auformer.aus import AU_SETS
-from auformer.data.atomic import atomic_path
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import read_manifest
-from auformer.evaluation.machine import commit, machine
 from auformer.evaluation.predictions import predict_manifest
 from auformer.metrics import confusion_counts, f1_from_counts, mean_over_aus
 from auformer.models import AUFormer, AUNetwork, OnnxDetector, export_detector, load_detector
 from auformer.models.export import _in_int8, _quiet
 from auformer.synthetic.writing import render_dataset
 from experiments.bench import ratio, spread, time_in_turn
+from experiments.bench_files import circumstances, write_result
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_TEST, FIRST_CALIBRATION = 50_000, 51_000  # numbers of faces that nothing else here shows
@@ -213,16 +209,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     how = {
         **{name: getattr(args, name) for name in ("checkpoint", "large", "threads", "rounds")},
         "pictures": args.subjects * args.frames, "calibration_pictures": 2 * CALIBRATION, "onnxruntime": onnxruntime.__version__,
-        "torch": torch.__version__, "machine": machine(), "commit": commit(), "date": datetime.now(timezone.utc).date().isoformat(),
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        **circumstances(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         result = {"settings": how, **measure(args, Path(folder))}
     result["pays"] = verdict(result)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, content in (("int8.json", json.dumps(result, indent=2) + "\n"), ("int8.md", text(result))):
-        with atomic_path(args.out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write_result(args.out, "int8", result, text(result))
     sys.stdout.write(text(result))
     return result
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import statistics
 import sys
@@ -21,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +28,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from auformer.data.atomic import atomic_path
 from auformer.data.datamodule import AUDataModule
 from auformer.data.dataset import AUDataset
 from auformer.data.images import decode_image
 from auformer.data.transforms import resize, to_float
-from auformer.evaluation.machine import commit, machine
 from auformer.models import AUFormer
 from auformer.synthetic.writing import render_dataset
+from experiments.bench_files import circumstances, write_result
 from experiments.loader_page import text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,21 +198,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = parse_arguments(argv)
     args.sets = {32: ("test_vit", 2, 8), 64: ("test_vit", 2, 8)} if args.tiny else SETS
     torch.set_num_threads(args.threads)
-    how = {
-        **{name: getattr(args, name) for name in ("images", "seconds", "threads")}, "torch": torch.__version__, "machine": machine(),
-        "commit": commit(), "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "date": datetime.now(timezone.utc).date().isoformat(),
-    }  # fmt: skip
+    how = {**{name: getattr(args, name) for name in ("images", "seconds", "threads")}, **circumstances()}
     result: dict[str, Any] = {"settings": how, "sizes": {}}
     with tempfile.TemporaryDirectory() as folder:
         for size, (backbone, width, batch) in args.sets.items():
             people = {"subjects": 8, "frames": -(-args.images // 8), "au_names": "all", "size": size}
             manifest = render_dataset((args.data or Path(folder)) / str(size), lab="A", **people)
             result["sizes"][str(size)] = measure_size(size, backbone, width, batch, manifest, args)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, content in (("loader.json", json.dumps(result, indent=2) + "\n"), ("loader.md", text(result))):
-        with atomic_path(args.out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write_result(args.out, "loader", result, text(result))
     sys.stdout.write(text(result))
     return result
 

@@ -20,7 +20,7 @@ import av
 import numpy as np
 import torch
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.evaluation.machine import commit, machine
 from auformer.inference import AUPredictor, ImagePrediction, find_sources
 from auformer.inference.threads import share_cores
@@ -107,8 +107,7 @@ def main(args: list[str] | None = None) -> dict:
     text = json.dumps(result, indent=1) + "\n"
     print(text, end="")
     if options.out:
-        with atomic_path(options.out / "bench_predict.json") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(options.out / "bench_predict.json", text)
     return result
 
 

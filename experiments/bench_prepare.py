@@ -32,6 +32,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from auformer.data.atomic import write_text
 from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest, validate_manifest, write_manifest
 from auformer.data.table_file import read_table
@@ -267,11 +268,8 @@ def main(argv: list[str] | None = None) -> None:
     words = "".join(f" --{key} {value}" for key, value in settings.items() if value != parse_arguments([]).__dict__[key])
     facts = {"command": f"python experiments/bench_prepare.py{words}", "machine": machine(), "commit": commit(), "load": load}
     result = {"settings": {**settings, **facts, "date": datetime.now(timezone.utc).date().isoformat()}, "measured": measured}
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, content in (("prepare.json", json.dumps(result, indent=2) + "\n"), ("prepare.md", text(result))):
-        partial = args.out / f".{name}.partial"
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(args.out / name)
+    write_text(args.out / "prepare.json", json.dumps(result, indent=2) + "\n")
+    write_text(args.out / "prepare.md", text(result))
     print(text(result))
 
 

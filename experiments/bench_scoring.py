@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import AU_SETS, SHARED_BP4D_DISFA
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.data.splits import PUBLISHED_PARTS
 from auformer.evaluation.machine import commit, machine
 
@@ -159,8 +159,7 @@ def main(args: list[str] | None = None) -> dict:
     result = {"machine": machine(), "commit": commit(), "numpy": np.__version__, **measure(given.rows, given.draws, given.rounds)}
     print(json.dumps(result, indent=2))
     if given.out is not None:
-        with atomic_path(given.out) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_text(given.out, json.dumps(result, indent=2) + "\n")
     return result
 
 

@@ -29,7 +29,7 @@ import timm
 import torch
 
 from auformer.aus import parse_au_names
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.evaluation.machine import commit, machine
 from experiments.bench_memory import kept_bytes, peak_resident
 from experiments.speed import floor as speed_floor
@@ -163,8 +163,7 @@ def main(argv: list[str] | None = None) -> None:
         found = measure(part, rig, argv, compiled=args.compile or "compiled" in args.parts)
         result["parts"][part] = {**found, "commit": commit(), "date": datetime.now(timezone.utc).date().isoformat(), "rounds": rig.rounds}
         for path, text in ((target, json.dumps(result, indent=1) + "\n"), (args.out / f"{name}.md", markdown(result))):
-            with atomic_path(path) as partial:
-                partial.write_text(text, encoding="utf-8")
+            write_text(path, text)
         if found.get("beyond"):
             sys.exit(f"Expected the numbers that the plain form gives, but got others: {', '.join(found['beyond'])}; see {target}")
     print(markdown(result))

@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 
 FRAMES = 10_000_000  # the scale of BP4D+ and Aff-Wild2
 PRICE = 0.05  # dollars per core-hour: an assumption for the example
@@ -89,8 +89,7 @@ def main(args: list[str] | None = None) -> str:
     text = page(json.loads(options.bench.read_text(encoding="utf-8")))
     print(text)
     if options.out:
-        with atomic_path(options.out / "cost.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(options.out / "cost.md", text)
     return text
 
 

@@ -14,7 +14,6 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,14 +22,14 @@ import torch
 from torch import Tensor
 
 from auformer.aus import parse_au_names
-from auformer.data.atomic import atomic_path
-from auformer.evaluation.machine import commit, machine
+from auformer.data.atomic import write_text
 from auformer.evaluation.suite import Suite
 from auformer.evaluation.suite_file import read_suite
 from auformer.lit import AUModule
 from auformer.training.method_config import resolve_config
 from experiments.ablation.lines import planned
 from experiments.bench import ratio, time_in_turn
+from experiments.bench_files import circumstances
 from experiments.bench_memory import kept_bytes
 
 HERE = Path(__file__).resolve().parent
@@ -141,8 +140,7 @@ def settings(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
     """What was measured, on what."""
     return {
         "backbone": backbone, "image_size": args.img_size, "aus": args.aus, "batch": args.batch, "threads": args.threads,
-        "rounds": args.rounds, "precision": "bf16-mixed", "torch": torch.__version__, "machine": machine(), "commit": commit(),
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "rounds": args.rounds, "precision": "bf16-mixed", **circumstances(),
     }  # fmt: skip
 
 
@@ -167,12 +165,10 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     suite = read_suite(args.suite)
     names = chosen_names(suite, args.methods)
-    costs, left_out = measure(suite, names, args)
     backbone = args.backbone or next(want.backbone for want in planned(suite) if want.method in names)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(args.out) as temporary:
-        text = json.dumps({"settings": settings(args, backbone), "methods": costs, "left_out": left_out}, indent=2) + "\n"
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    how = settings(args, backbone)
+    costs, left_out = measure(suite, names, args)
+    write_text(args.out, json.dumps({"settings": how, "methods": costs, "left_out": left_out}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from auformer.aus import AU_SETS
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.evaluation.machine import commit, machine
 from auformer.inference import AUPredictor
 from auformer.plots import save_png
@@ -66,8 +66,7 @@ def main(args: list[str] | None = None) -> dict:
         "mean_probability": {au: values.mean(0).round(4).tolist() for au, values in rows.items()},
         "thresholds": thresholds,
     }
-    with atomic_path(options.out / "probability_intensity.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_text(options.out / "probability_intensity.json", json.dumps(result, indent=1) + "\n")
     return result
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import timm
 import torch
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.models import AUFormer
 
 FAMILIES = ("vision_transformer", "vision_transformer_hybrid", "deit", "eva")  # timm's modules that hold plain ViTs
@@ -110,8 +110,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     out = parser.parse_args().out
     text = page([describe(name) for name in names()], timm.__version__)
-    with atomic_path(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(out, text)
     print(f"wrote {out}")
 
 

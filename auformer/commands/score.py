@@ -92,7 +92,6 @@ def _check_target(path: Path) -> None:
 
 def _write(scores: dict[str, Any], path: Path) -> None:
     """Write scores as JSON."""
-    from auformer.data.atomic import atomic_path
+    from auformer.data.atomic import write_text
 
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
+    write_text(path, json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

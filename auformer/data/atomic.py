@@ -25,9 +25,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp(), "a.txt")
         >>> with atomic_path(target) as temporary:
-        ...     _ = temporary.write_text("all of it", encoding="utf-8")
-        >>> target.read_text(encoding="utf-8")
-        'all of it'
+        ...     _ = temporary.write_bytes(b"all of it")
+        >>> target.read_bytes()
+        b'all of it'
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -37,3 +37,21 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, in UTF-8 and with the same line ends on every system, completely or not at all, see `atomic_path`.
+
+    Args:
+        path: The file; an existing one is replaced.
+        text: What it is to hold.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp(), "a.txt")
+        >>> write_text(target, "all of it")
+        >>> target.read_text(encoding="utf-8")
+        'all of it'
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

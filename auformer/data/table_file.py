@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import atomic_path, write_text
 from auformer.data.columns import CLIP_FRAMES, NUMBERS, parse_column
 from auformer.errors import ManifestError
 
@@ -136,5 +136,4 @@ def write_side(side: dict[str, Any], path: str | Path) -> None:
         text = json.dumps({"format_version": FORMAT_VERSION, **side}, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected `side` to hold plain JSON values, but got one that is not: {error}") from error
-    with atomic_path(side_path(path)) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_text(side_path(path), text + "\n")

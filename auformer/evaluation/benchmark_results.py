@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import atomic_path, write_text
 from auformer.evaluation.benchmark_figures import Figure, group_figures, matrix_figure
 from auformer.evaluation.benchmark_report import Part, report_page
 from auformer.evaluation.benchmark_tables import BenchmarkTable, write_table
@@ -61,8 +61,7 @@ def write_results(
             write_table(one, out / "tables")
     pictures = {one.name: _write_pictures(one, out / "figures") for part in parts for one in part.figures}
     page = report_page(lines, parts, pictures)
-    with atomic_path(out / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    write_text(out / "report.html", page)
     return out / "report.html"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.evaluation.tables import Table
 
 FORMS = ("txt", "md", "tex", "csv")
@@ -159,8 +159,7 @@ def best_cells(values: Sequence[Sequence[float | None]], blocks: Sequence[object
 def write_table(table: BenchmarkTable, folder: Path) -> None:
     """Write all four forms into a folder, each atomically."""
     for kind in FORMS:
-        with atomic_path(folder / f"{table.name}.{kind}") as temporary:
-            temporary.write_text(table.form(kind), encoding="utf-8", newline="\n")
+        write_text(folder / f"{table.name}.{kind}", table.form(kind))
 
 
 def _latex(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 
 COMMAND = "auformer demo"
 PARTS = ("train", "val", "test_a", "test_b")
@@ -73,8 +73,7 @@ class DemoFolder:
                 f"Expected `--out` to be a new folder or that of a demo with the same settings, but got {self.path}, made with "
                 f"{'; '.join(different[:4])}. Choose another folder, or add --overwrite to remove that demo."
             )
-        with atomic_path(self.config) as temporary:
-            temporary.write_text(config_text(config), encoding="utf-8")
+        write_text(self.config, config_text(config))
 
     def _own(self) -> list[Path]:
         """Everything that a demo writes here."""

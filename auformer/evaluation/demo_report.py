@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import SHARED_BP4D_DISFA
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import atomic_path, write_text
 from auformer.data.manifest import predicted_aus
 from auformer.evaluation.demo import COMMITTED, LABELS, METHODS, TITLES, Results, demo_results, method_label, per_au_table, results_table
 from auformer.evaluation.demo_folder import DemoFolder, config_text
@@ -107,19 +107,16 @@ def write_demo(
     logs = {LABELS[method]: read_training_log(outcome.log) for method, outcome in outcomes.items()}
     figures = demo_figures(results, logs, gallery)
     lead, notes = _lead(config), _notes(config, predictions["auformer"])
-    with atomic_path(folder.file("metrics.json")) as temporary:
-        temporary.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(folder.file("metrics.json"), json.dumps(results, indent=2, allow_nan=False) + "\n")
     with atomic_path(folder.file("adapter.safetensors")) as temporary:
         shutil.copyfile(outcomes["auformer"].adapter, temporary)
     first = results_table(results, committed, both_heads=config["methods"]["auformer"]["average_heads"], notes=notes)
-    with atomic_path(folder.file("table.md")) as temporary:
-        temporary.write_text(_markdown(first, results, lead), encoding="utf-8")
+    write_text(folder.file("table.md"), _markdown(first, results, lead))
     pictures = {name: _write_pictures(draw, folder.file(name)) for name, draw in figures.items()}
     times = ", ".join(f"{LABELS[method]} {outcome.seconds:.0f} s" for method, outcome in outcomes.items())
     footer = f"auformer {config['package_version']}, seed {config['seed']}. Training took: {times}."
     page = demo_page(results, first, pictures, lead=lead, config=config_text(config), footer=footer)
-    with atomic_path(folder.file("report.html")) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(folder.file("report.html"), page)
     return first.text()
 
 

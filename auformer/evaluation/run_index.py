@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.evaluation.run_lock import RunLock, waiting_lock
 from auformer.training.run_folder import differences
 
@@ -100,8 +100,7 @@ def read_json(path: Path) -> Line | None:
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a JSON file, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def append_line(out: Path, line: Mapping[str, Any]) -> None:
@@ -133,8 +132,7 @@ def forget(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
     gone = {identity(claim) for claim in claims}
     with waiting_lock(out / f".{LINES}.lock"):
         kept = [line for line in _file_lines(out / LINES) if identity(line) not in gone]
-        with atomic_path(out / LINES) as temporary:
-            temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8", newline="\n")
+        write_text(out / LINES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
     for path in [*(out / RUNS).glob(f"*/*/*/*/{CLAIM}"), *(out / RUNS).glob(f"*/*/*/*/{LINE}")]:
         found = read_json(path)
         if found is not None and identity(found) in gone:

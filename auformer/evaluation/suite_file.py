@@ -14,8 +14,9 @@
       - {protocol: micro, data: [clips], split: 4fold, init: [null, demo], set: {data.clip_input: difference}}
     fast: {seeds: [0], ...}           # what `--fast` changes, in the same form
 
-An entry of `runs` may have a `name`, and `select_on_test: true`; `base: OTHER.yaml` builds on another suite. A file that `set` names as
-`model.checkpoint_path` is relative to the suite; `needs: {FILE: COMMAND}` says how to make one that is not there.
+An entry of `runs` may have a `name`, and `select_on_test: true`. A file that `set` names as `model.checkpoint_path` is relative to the
+suite; `needs: {FILE: COMMAND}` says how to make one that is not there. `base: OTHER.yaml` builds on another suite, in the same folder: all
+paths count from that of the file that is read.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.data.table_file import read_side, write_side
 from auformer.errors import ManifestError
 from auformer.inference.outputs import Plan
@@ -109,8 +109,7 @@ class Attempts:
         """
         count = self.count(source) + 1
         who = {"source": source.name, "count": count, "host": socket.gethostname(), "pid": os.getpid()}
-        with atomic_path(self._path(source)) as temporary:
-            temporary.write_text(json.dumps(who), encoding="utf-8")
+        write_text(self._path(source), json.dumps(who))
         return count
 
     def _path(self, source: Source) -> Path:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.data.images import read_image
 from auformer.inference.episodes import au_summary, main_face, times_of
 from auformer.inference.pictures import small
@@ -48,8 +48,7 @@ def write_report(
     """
     command = f"auformer predict {shlex.join(map(str, sources))} --checkpoint {shlex.quote(side['checkpoint'])}"
     page = report_page(entries, side, rendered_only=rendered_only, command=command)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def report_page(

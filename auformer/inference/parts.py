@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.inference.results import ImagePrediction
 from auformer.inference.sources import Source
 from auformer.inference.tables import table_rows, typed
@@ -147,8 +147,7 @@ class Part:
     def _save(self) -> None:
         """Replace the state on disk, after the rows that it counts."""
         self.flush()
-        with atomic_path(self.folder / "state.json") as temporary:
-            temporary.write_text(json.dumps({"settings": self._settings, **self._state}), encoding="utf-8")
+        write_text(self.folder / "state.json", json.dumps({"settings": self._settings, **self._state}))
 
 
 class LiveTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 
 MISSING = "(absent)"
 NO_NUMBER = ("model.init_args.recompute",)  # settings that change no number: a run may go on with another one
@@ -77,8 +76,7 @@ class RunFolder:
             self._check_same(config, free)
         if not self.resumable:
             self.clear()
-        with atomic_path(self.config) as temporary:
-            temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_text(self.config, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def check_writable(self) -> None:
         """Raise `OSError` with the folder's name unless a file can be written in it."""
@@ -106,8 +104,7 @@ class RunFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Mark the run as finished."""
-        with atomic_path(self.summary) as temporary:
-            temporary.write_text(json.dumps(dict(summary), indent=2, ensure_ascii=False) + os.linesep, encoding="utf-8")
+        write_text(self.summary, json.dumps(dict(summary), indent=2, ensure_ascii=False) + "\n")
 
     def told(self) -> str:
         """The summary of a finished run in one line."""

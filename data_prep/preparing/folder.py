@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import write_text
 from auformer.data.manifest import faces_path, side_path
 from auformer.data.table_file import read_side, read_table, write_table
 from auformer.errors import DatasetLayoutError, ManifestError
@@ -87,8 +87,7 @@ class OutFolder:
         except OSError as error:
             raise OSError(error.errno, f"cannot write here ({error.strerror})", str(self.out)) from error
         if found is None:
-            with atomic_path(self._note) as temporary:
-                temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
+            write_text(self._note, json.dumps(record, indent=2))
 
     def _recorded(self) -> dict[str, Any] | None:
         """The options that the folder was filled with; None for a folder that was not."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auformer.data.atomic import atomic_path
+from auformer.data.atomic import atomic_path, write_text
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -35,3 +35,15 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path, er
 def test_nothing_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
         pass
+
+
+def test_text_is_utf8_with_newlines_as_given(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "a.txt", "Ä\nb\n")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == b"\xc3\x84\nb\n"
+
+
+def test_text_that_cannot_be_encoded_keeps_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.txt", "half \ud800")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.txt", b"old")]
