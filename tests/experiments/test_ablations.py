@@ -51,7 +51,7 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
 @pytest.mark.parametrize(
     ("name", "numbers"),
     [
-        ("ablations", {"rates": 48, "rivals": 84 + 120, "longer": 22, "larger": 12, "clips": 48, "parts": 39, "losses": 28, "noise": 18,
+        ("ablations", {"rates": 48, "rivals": 92 + 120, "longer": 22, "larger": 12, "clips": 48, "parts": 41, "losses": 28, "noise": 18,
                        "sizes": 24}),
         ("ablations-large", {"rivals": 120 + 72, "clips": 144, "parts": 57, "losses": 36, "noise": 54, "sizes": 96}),
     ],
