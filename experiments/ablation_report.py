@@ -85,17 +85,12 @@ def write_page(lines: Sequence[Line], suite: Path, out: Path) -> None:
     for section in shown:
         if section.figure is not None:
             save_png(section.figure, out.parent / f"{out.stem}_{section.name}.png")
-    _write("\n\n".join(blocks) + "\n", out)
+    write_text(out, "\n\n".join(blocks) + "\n")
 
 
 def _read(path: Path) -> Any:
     """Content of a text file; None where there is none."""
     return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def _write(text: str, path: Path) -> None:
-    """Write a text file, atomically."""
-    write_text(path, text)
 
 
 def main(argv: list[str] | None = None) -> None:
