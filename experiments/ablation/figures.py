@@ -6,8 +6,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from auformer.plots.style import FONT_SIZE, MARKERS, SERIES, SMALL, THEMES, add_footnote, dress_axes, new_figure
@@ -18,7 +20,7 @@ Point = tuple[int, float, float]
 _AROUND = [
     (radius * x, radius * y)
     for radius in (9, 18, 30, 44)
-    for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+    for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0.4), (-1, 0.4), (1, -0.4), (-1, -0.4))
 ]
 """Where a label may stand, in points from its mark, the nearest first [ours]."""
 
@@ -54,7 +56,7 @@ def parameters_figure(panels: Mapping[str, Mapping[str, Mapping[str, Point]]], *
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # labels are placed among what stands now
     for axes, backbones in zip(rows, panels.values(), strict=True):
-        _labels(axes, backbones)
+        _labels(axes, backbones, reference)
     return figure
 
 
@@ -77,8 +79,8 @@ def _marks(axes: Axes, points: Mapping[str, Point], *, hollow: bool, marker: str
         axes.plot([parameters], [100 * mean], marker, color=colour, markerfacecolor=face, markersize=size, zorder=3)
 
 
-def _labels(axes: Axes, backbones: Mapping[str, Mapping[str, Point]]) -> None:
-    """Name each method once, at its first mark, where the name covers neither a mark nor another name."""
+def _labels(axes: Axes, backbones: Mapping[str, Mapping[str, Point]], reference: str) -> None:
+    """Name each method once, at its first mark; neither the name nor the line to its mark covers another mark or another name."""
     first: dict[str, Point] = {}
     for points in reversed(list(backbones.values())):
         first |= points
@@ -86,19 +88,21 @@ def _labels(axes: Axes, backbones: Mapping[str, Mapping[str, Point]]) -> None:
     marks = [axes.transData.transform((p[0], 100 * p[1])) for points in backbones.values() for p in points.values()]
     taken = [Bbox.from_extents(x - 5 * scale, y - 5 * scale, x + 5 * scale, y + 5 * scale) for x, y in marks]
     frame = axes.get_window_extent()
-    for method, (parameters, mean, _) in sorted(first.items(), key=lambda item: item[1][1], reverse=True):
+    for method, (parameters, mean, _) in sorted(first.items(), key=lambda item: (item[0] != reference, -item[1][1])):
         mark, ink = (parameters, 100 * mean), THEMES[THEME]["ink"]
+        here = axes.transData.transform(mark)
+        others = [box for box in taken if not box.contains(*here)]
         text = axes.annotate(method.replace("_", " "), mark, _AROUND[0], textcoords="offset points", size=SMALL, color=ink, zorder=4)
         for across, up in _AROUND:
             text.set(x=across, y=up, va="center", ha="left" if across > 0 else "right" if across < 0 else "center")
-            box = text.get_window_extent()
+            box, line = text.get_window_extent(), Path([here, here + scale * np.array((across, up))])
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not any(box.overlaps(other) for other in taken):
+            if inside and not any(box.overlaps(other) for other in taken) and not any(line.intersects_bbox(other) for other in others):
                 break
         taken.append(text.get_window_extent())
         if abs(text.get_position()[0]) + abs(text.get_position()[1]) > _AROUND[0][0]:
-            line = {"arrowstyle": "-", "color": THEMES[THEME]["quiet"], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
-            axes.annotate("", mark, text.get_position(), textcoords="offset points", arrowprops=line)
+            line_style = {"arrowstyle": "-", "color": THEMES[THEME]["quiet"], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
+            axes.annotate("", mark, text.get_position(), textcoords="offset points", arrowprops=line_style)
 
 
 def noise_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> Figure:

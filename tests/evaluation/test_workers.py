@@ -55,13 +55,20 @@ def test_several_processes_do_what_one_does(labs: dict[str, Source], tmp_path: P
     assert not list((tmp_path / "shared").rglob("*.lock"))
 
 
-def test_a_process_that_dies_is_told_of(labs: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = multiprocessing.get_context("fork") if sys.platform != "win32" else None
-    if context is None:
-        pytest.skip("processes that are killed, on a system that can fork")
-    monkeypatch.setattr("auformer.evaluation.workers.get_context", lambda _: context)
-    monkeypatch.setattr("auformer.evaluation.workers.attempt", lambda job: os.kill(os.getpid(), signal.SIGKILL))
-    jobs = jobs_of(suite_of(tmp_path, labs, WITHIN))
+class Deadly:
+    """Kills the process that is sent it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _die, ()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
+def test_a_process_that_dies_is_told_of(labs: dict[str, Source], tmp_path: Path) -> None:
+    jobs = [replace(job, warnings=(Deadly(),)) for job in jobs_of(suite_of(tmp_path, labs, WITHIN))]
     told: list[tuple[Any, Any]] = []
     with pytest.raises(ValueError, match="all of them have died"):
         run_jobs(jobs, 2, lambda job, line, error: told.append((line, error)))

@@ -12,13 +12,11 @@ import yaml
 
 from auformer.evaluation.suite_file import read_suite
 from experiments import ablation_report
-from experiments.ablation.figures import noise_figure, parameters_figure
 from experiments.ablation.lines import find_lines, in_order
 from experiments.ablation.rates import at_edge, best_rate, validation_scores
 from experiments.ablation.scores import compare
 from experiments.ablation.sections import Sections
 from experiments.ablation.sources import sources_table
-from tests.helpers.figures import cut_texts, visible_texts
 from tests.helpers.run_lines import counted_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,42 +220,6 @@ def test_files_of_another_name_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"Expected a folder with runs\.jsonl"):
             find_lines(path)
     assert in_order(["b", "a", "c", "a"], ["c", "d"]) == ["c", "b", "a"]
-
-
-# figures ------------------------------------------------------------------------------------------------------------------------------
-
-MANY = {
-    "linear_probe": (2_316, 0.61, 0.004), "bitfit": (28_800, 0.70, 0.01), "ssf": (45_100, 0.71, math.nan), "vpt_deep": (36_000, 0.68, 0.01),
-    "lora": (190_000, 0.74, 0.006), "convpass": (88_000, 0.73, 0.01), "adaptformer": (160_000, 0.735, 0.01),
-    "houlsby": (310_000, 0.745, 0.01), "auformer": (362_952, 0.75, 0.005), "last_blocks": (460_000, 0.66, 0.01),
-    "full_finetuning": (2_806_000, 0.742, 0.01),
-}  # fmt: skip
-
-
-def test_every_method_has_a_label_that_covers_nothing() -> None:
-    other = {name: (size, mean - 0.05, spread) for name, (size, mean, spread) in MANY.items()}
-    figure = parameters_figure({"unseen": {"demo": MANY, "masks": other}, "lab_b": {"demo": other}}, reference="auformer")
-    assert not cut_texts(figure)
-    for axes in figure.axes:
-        boxes = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text()}
-        assert set(boxes) == {name.replace("_", " ") for name in MANY}
-        names = list(boxes)
-        assert not [(a, b) for i, a in enumerate(names) for b in names[:i] if boxes[a].overlaps(boxes[b])]
-    assert {"demo", "masks"} <= {text.get_text() for text in visible_texts(figure)}
-    with pytest.raises(ValueError, match="at least one point"):
-        parameters_figure({"unseen": {"demo": {}}}, reference="auformer")
-
-
-def test_a_line_per_loss() -> None:
-    curves = {
-        name: [(0.0, 0.7 - i / 50, 0.01), (0.05, 0.69 - i / 40, math.nan), (0.2, 0.6 - i / 30, 0.02)] for i, name in enumerate("abcd")
-    }
-    figure = noise_figure(curves)
-    assert not cut_texts(figure) and {"a", "b", "c", "d", "0", "5", "20"} <= {text.get_text() for text in visible_texts(figure)}
-    assert figure.axes[0].lines[0].get_xydata().round(6).tolist()[2] == [20, 60]
-    for wrong in ({}, {str(i): curves["a"] for i in range(7)}):
-        with pytest.raises(ValueError, match="1 to 6 losses"):
-            noise_figure(wrong)
 
 
 def test_the_page_shows_its_figures(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while not self.killed and not self.stop:
-            for path in self.out.glob(f"{FOLDER}/*.json"):
+            for path in self.out.glob(f"{FOLDER}/[!.]*.json"):  # a name with a dot in front is of a file that is being written
                 who = json.loads(path.read_text(encoding="utf-8"))
                 if who["source"] == self.source and (self.out / ".predict" / path.stem / "rows.csv").is_file():
                     self.killed = who["pid"]
