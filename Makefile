@@ -17,7 +17,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m experiments.bench
+	$(BIN)/python -m experiments.speed.bench
 
 wheel-test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/test_wheel.py

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auformer.data.datamodule import AUDataModule
-    from auformer.lit import AUModule
     from auformer.losses import MDWALoss
     from auformer.models import AUFormer, load_detector
+    from auformer.training.module import AUModule
 
 __version__ = "0.1.0"
 

@@ -44,7 +44,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 INTERRUPTED = "Interrupted; what is written so far is complete. Run the same command again to go on."
 
-OURS = ("auformer", "data_prep")
+OURS = ("auformer",)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The parts of README.md that repeat what the readers declare; `python -m data_prep.readme_table` writes them anew.
+"""The parts of README.md that repeat what the readers declare; `python -m auformer.data_prep.readme_table` writes them anew.
 
 Everything between a mark such as `<!-- data sets -->` and its end `<!-- /data sets -->` comes from the `RELEASE` and the options of
 each reader, from the published counts, and from here: one row per data set, its tree with what belongs to it, and what is not read.
@@ -10,18 +10,19 @@ import argparse
 import re
 from pathlib import Path
 
-from auformer.data.atomic import write_text
-from data_prep.checking.published import published
-from data_prep.not_read import NOT_READ
-from data_prep.readers import load, names
-from data_prep.release import Release
+from auformer.files import write_text
+
+from .datasets.catalogue import load, names
+from .datasets.not_read import NOT_READ
+from .release import Release
+from .verify.published import published
 
 README = Path(__file__).with_name("README.md")
 
 # What a command needs beside --root and --out.
 _NEEDS = {"csv": " --table labels.csv", "feafa": " --columns columns.txt"}
 
-# Counts of data sets that `data_prep.checking.published` does not have, with who says so.
+# Counts of data sets that `auformer.data_prep.verify.published` does not have, with who says so.
 COUNTS = {
     "csv": "your own",
     "disfaplus": "57,150 or 57,668 frames (Py-Feat)",

@@ -49,28 +49,28 @@ def test_modules_import_only_what_the_table_allows() -> None:
         ("auformer.losses", "from auformer.models import AUFormer"),
         ("auformer.metrics", "def f():\n    import torch"),
         ("auformer.metrics", "import torch.nn.functional as F"),
-        ("auformer.models.moke", "import pytorch_lightning as pl"),
-        ("auformer.models.moke", "from ..lit import AUModule"),
+        ("auformer.models.experts", "import pytorch_lightning as pl"),
+        ("auformer.models.experts", "from ..lit import AUModule"),
         ("auformer.models.folder", "import huggingface_hub"),
         ("auformer.data.transforms", "import albumentations as A"),
         ("auformer.data.datamodule", "def f():\n    import albumentations"),
         ("auformer.data.manifest", "import importlib\nimportlib.import_module('torch')"),
-        ("auformer.data.manifest", "from auformer.evaluation import scores"),
-        ("auformer.inference.predictor", "def f():\n    from auformer.evaluation import scores"),
+        ("auformer.data.manifest", "from auformer.scoring import scores"),
+        ("auformer.predict.predictor", "def f():\n    from auformer.scoring import scores"),
         ("auformer.faces.detect", "import pandas"),
         ("auformer.synthetic.writing", "from auformer.faces.detect import detect"),
-        ("auformer.evaluation.scores", "import torch"),
+        ("auformer.scoring.scores", "import torch"),
         ("auformer.lit", "from auformer.data.datamodule import AUDataModule"),
         ("auformer.commands.score", "import pandas as pd"),
         ("auformer.cli", "from auformer.training import cli_main"),
         ("auformer.aus", "import numpy"),
         ("auformer.aus", "from auformer.errors import ManifestError"),
         ("auformer", "from auformer.models import AUFormer"),
-        ("auformer.plots", "from auformer.data.manifest import read_manifest"),
-        ("data_prep.casme2", "import openpyxl"),
-        ("data_prep.casme2", "from auformer.errors import require\nrequire('xlrd', 'prepare')"),
+        ("auformer.report", "from auformer.data.manifest import read_manifest"),
+        ("auformer.data_prep.datasets.casme2", "import openpyxl"),
+        ("auformer.data_prep.datasets.casme2", "from auformer.errors import require\nrequire('xlrd', 'prepare')"),
         ("experiments.base", "from tests.helpers import reference"),
-        ("auformer.report", "from auformer import AUFormer"),
+        ("auformer.report.html", "from auformer import AUFormer"),
     ],
 )
 def test_a_planted_breach_is_found(module: str, source: str) -> None:
@@ -80,15 +80,15 @@ def test_a_planted_breach_is_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("auformer.models.moke", "from . import backbone\nfrom .heads import Head\nimport torch, numpy, math"),
+        ("auformer.models.experts", "from . import backbone\nfrom .heads import Head\nimport torch, numpy, math"),
         ("auformer.models.folder", "def f():\n    from huggingface_hub import snapshot_download"),
         ("auformer.models.adapter_file", "from auformer import __version__"),
         ("auformer.data.transforms", "def f():\n    import albumentations"),
         ("auformer.losses", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
-        ("auformer.commands.score", "def run(args):\n    import pandas\n    from auformer.evaluation import scores"),
-        ("auformer.evaluation.predictions", "import torch\nfrom auformer.data.manifest import KEY"),
-        ("data_prep.casme2", "from auformer.errors import require\ndef f():\n    require('openpyxl', 'prepare')"),
-        ("experiments.bench", "from tests.helpers import reference"),
+        ("auformer.commands.score", "def run(args):\n    import pandas\n    from auformer.scoring import scores"),
+        ("auformer.predict.manifest", "import torch\nfrom auformer.data.manifest import KEY"),
+        ("auformer.data_prep.datasets.casme2", "from auformer.errors import require\ndef f():\n    require('openpyxl', 'prepare')"),
+        ("experiments.speed.bench", "from tests.helpers import reference"),
     ],
 )
 def test_what_is_allowed_passes(module: str, source: str) -> None:
@@ -97,12 +97,12 @@ def test_what_is_allowed_passes(module: str, source: str) -> None:
 
 def test_every_entry_of_the_table_is_about_this_tree() -> None:
     """A name that no file could have is a typing mistake; modules of later versions are listed by name."""
-    later = {"auformer.inference", "auformer.evaluation.runner", "auformer.faces.table"}
+    later = {"auformer.predict", "auformer.benchmark.runner", "auformer.faces.table"}
     known = {_module(path)[0] for path in _sources(*PACKAGES)} | {"experiments"}
     assert {name for name in RULES if name not in known} <= later
 
 
-@pytest.mark.parametrize("module", ["auformer", "auformer.cli", "auformer.data.manifest", "auformer.evaluation.scores"])
+@pytest.mark.parametrize("module", ["auformer", "auformer.cli", "auformer.data.manifest", "auformer.scoring.scores"])
 def test_light_modules_do_not_pull_torch(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'timm', 'pytorch_lightning', 'albumentations'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.evaluation.run import Run
-    from auformer.evaluation.run_index import Line
-    from auformer.evaluation.suite import Suite
+    from auformer.benchmark.run import Run
+    from auformer.benchmark.store import Line
+    from auformer.benchmark.suite import Suite
 
 CONFIG = "NAME=FILE names the method; several FILEs are several methods (default: AUFormer on ViT-B)"
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: The folder cannot be written.
     """
     if args.word == "status":
-        from auformer.evaluation.run_index import status_text
+        from auformer.benchmark.store import status_text
 
         print(status_text(args.folder))
         return 0
@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _suite(args: argparse.Namespace) -> Suite:
     """What is to be run, from a file or from options."""
-    from auformer.evaluation.suite import Suite
-    from auformer.evaluation.suite_file import method_words, parse_settings, read_suite, sources
+    from auformer.benchmark.suite import Suite
+    from auformer.benchmark.suite_file import method_words, parse_settings, read_suite, sources
 
     if args.word == "suite":
         return read_suite(args.suite, fast=args.fast, out=args.out)
@@ -159,13 +159,13 @@ def _at_least(least: int) -> Callable[[str], int]:
 def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
     """Render what is missing, run, write the results."""
     _render(suite, args.jobs)
-    from auformer.evaluation.jobs import make_jobs
-    from auformer.evaluation.machine import commit, machine
-    from auformer.evaluation.older_lines import renew_lines
-    from auformer.evaluation.progress import Progress, number_of
-    from auformer.evaluation.run_index import check_claims, forget, read_lines, restore_lines
-    from auformer.evaluation.runner import claim, finished_line
-    from auformer.evaluation.workers import run_jobs
+    from auformer.benchmark.jobs import make_jobs
+    from auformer.benchmark.older_lines import renew_lines
+    from auformer.benchmark.progress import Progress, number_of
+    from auformer.benchmark.runner import claim, finished_line
+    from auformer.benchmark.store import check_claims, forget, read_lines, restore_lines
+    from auformer.benchmark.workers import run_jobs
+    from auformer.scoring.machine import commit, machine
 
     data = suite.find_data()
     jobs = make_jobs(suite, _chosen(suite.runs(data), args.only), data, {"commit": commit(), "machine": machine()})
@@ -205,7 +205,7 @@ def _render(suite: Suite, workers: int) -> None:
 
 def _rank_predictions(out: Path, lines: Iterable[Line]) -> dict[str, Path]:
     """Key of each finished run -> its predictions."""
-    from auformer.evaluation.run_index import folder_of
+    from auformer.benchmark.store import folder_of
 
     paths = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines}
     lost = [str(path) for path in paths.values() if not path.is_file()]
@@ -217,8 +217,8 @@ def _rank_predictions(out: Path, lines: Iterable[Line]) -> dict[str, Path]:
 
 def _write(out: Path, args: argparse.Namespace) -> None:
     """Tables, figures and report of all finished runs of the folder."""
-    from auformer.evaluation.benchmark_results import write_results
-    from auformer.evaluation.run_index import read_lines
+    from auformer.benchmark.report import write_results
+    from auformer.benchmark.store import read_lines
 
     lines = [line for _, line in sorted(read_lines(out).items())]  # not in the order in which they were finished
     if not lines:

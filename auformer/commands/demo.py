@@ -21,8 +21,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from auformer.evaluation.demo_folder import DemoFolder
-    from auformer.evaluation.demo_report import Gallery, Outcome
+    from auformer.demo.folder import DemoFolder
+    from auformer.demo.page import Gallery, Outcome
     from auformer.models import AUNetwork
 
 OUT = Path("runs/demo")
@@ -104,9 +104,9 @@ def run_demo(
         backbone_file: Its weights; None: those that timm finds (the demo's are in the package).
         committed_file: Results of what is not trained here; None: those in the package.
     """
-    from auformer.evaluation.demo import read_committed
-    from auformer.evaluation.demo_folder import DemoFolder
-    from auformer.evaluation.demo_report import write_demo
+    from auformer.demo.folder import DemoFolder
+    from auformer.demo.page import write_demo
+    from auformer.demo.results import read_committed
 
     if seed < 0:
         raise ValueError(f"Expected `--seed` to be at least 0, but got {seed}")
@@ -143,8 +143,8 @@ def demo_config(plan: Plan, *, fast: bool, seed: int, backbone: str) -> dict[str
         "au_names": list(parse_au_names(AUS)),
         "faces": {"seed": DATA_SEED, "pixels": plan.size, **faces},
         "methods": {
-            "auformer": {"module": "auformer.lit.AUModule", "epochs": plan.epochs, **shared, **AUFORMER},
-            "linear_probe": {"module": "auformer.lit_rivals.LinearProbeModule", "epochs": plan.probe_epochs, **shared, **LINEAR_PROBE},
+            "auformer": {"module": "auformer.training.AUModule", "epochs": plan.epochs, **shared, **AUFORMER},
+            "linear_probe": {"module": "auformer.training.baselines.LinearProbeModule", "epochs": plan.probe_epochs, **shared, **LINEAR_PROBE},
         },
         "not_trained_here": "full_finetuning and every row with a mark: results that come with the package",
     }
@@ -175,11 +175,11 @@ def train_and_test(
     import torch
 
     from auformer.data.datamodule import AUDataModule
-    from auformer.evaluation.demo_report import Outcome
-    from auformer.lit import AUModule
-    from auformer.lit_rivals import LinearProbeModule
+    from auformer.demo.page import Outcome
     from auformer.models import load_detector
-    from auformer.training import fit
+    from auformer.training.baselines import LinearProbeModule
+    from auformer.training.module import AUModule
+    from auformer.training.run import fit
     from auformer.training.run_folder import RunFolder
 
     settings = {name: value for name, value in config["methods"][method].items() if name not in ("module", "epochs", "batch_size")}
@@ -205,9 +205,9 @@ def _predict(network: AUNetwork, adapter: Path, manifests: Sequence[Path], path:
     import torch
 
     from auformer.data.manifest import au_columns, read_manifest, read_predictions, write_predictions
-    from auformer.evaluation.predictions import predict_manifest
-    from auformer.evaluation.provenance import choose_aus, predictions_side
-    from auformer.report import RENDERED_ONLY
+    from auformer.predict.manifest import predict_manifest
+    from auformer.report.html.html import RENDERED_ONLY
+    from auformer.scoring.provenance import choose_aus, predictions_side
 
     tables = [read_manifest(manifest) for manifest in manifests]
     choice = choose_aus(network.au_names, [au for au in au_columns(tables[0]) if au in au_columns(tables[1])], network.au_names)
@@ -233,8 +233,8 @@ def choose_gallery(network: AUNetwork, predictions: pd.DataFrame, manifests: Seq
     from auformer.data.images import read_image
     from auformer.data.manifest import read_manifest
     from auformer.data.transforms import to_float
-    from auformer.evaluation.demo import choose_faces
-    from auformer.evaluation.demo_report import Gallery
+    from auformer.demo.page import Gallery
+    from auformer.demo.results import choose_faces
 
     files = [path.parent / image for path in manifests for image in read_manifest(path)["image"]]  # in the order of the predictions
     chosen = choose_faces(predictions, np.random.default_rng(GALLERY_SEED))

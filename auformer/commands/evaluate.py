@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
         show_scores(predictions, title=str(args.out))
     else:
-        from auformer.evaluation.provenance import provenance_lines
+        from auformer.scoring.provenance import provenance_lines
 
         print("\n".join(provenance_lines(predictions.attrs["side"])))
         print(f"Nothing to score: the manifest has no labels for {', '.join(predictions.attrs['au_names'])}.")
@@ -109,10 +109,10 @@ def _part(manifest: pd.DataFrame, fold: str | None) -> pd.DataFrame:
 def _predict(args: argparse.Namespace, manifest: pd.DataFrame, asked: tuple[str, ...] | None) -> pd.DataFrame:
     """Load the network, predict, write the predictions and their side file; the table's `attrs` hold the side file's content."""
     from auformer.data.manifest import au_columns, read_predictions, write_predictions
-    from auformer.evaluation.predictions import predict_manifest
-    from auformer.evaluation.provenance import choose_aus, image_warnings, predictions_side
-    from auformer.models.detector import DEMO_DETECTOR, open_detector, resolve_checkpoint
-    from auformer.report import DEMO_NOTE
+    from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
+    from auformer.predict.manifest import predict_manifest
+    from auformer.report.html.html import DEMO_NOTE
+    from auformer.scoring.provenance import choose_aus, image_warnings, predictions_side
 
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)

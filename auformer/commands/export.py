@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
         MissingExtraError: The packages for ONNX are not installed.
         ValueError: The file is there already, has another suffix, or gives other probabilities than the network.
     """
-    from auformer.data.atomic import atomic_path
     from auformer.errors import require
+    from auformer.files import atomic_path
     from auformer.models import export_detector, load_detector
-    from auformer.models.detector import DEMO_DETECTOR, resolve_checkpoint
+    from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
     from auformer.models.export import FORMATS
 
     if args.out.exists() and not args.overwrite:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {network.crop_recipe or 'unknown'}; gives `probs`")
     print(f"checked: its probabilities are the network's to within {allowed:g} (largest difference {difference:.1g})")
     if path == DEMO_DETECTOR:
-        from auformer.report import DEMO_NOTE
+        from auformer.report.html.html import DEMO_NOTE
 
         print(DEMO_NOTE)
     return 0

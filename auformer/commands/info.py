@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CheckpointError: There is no such checkpoint, it is damaged, or it is not ours.
     """
-    from auformer.models.detector import DEMO_DETECTOR, resolve_checkpoint
-    from auformer.report import DEMO_NOTE
+    from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
+    from auformer.report.html.html import DEMO_NOTE
 
     path = resolve_checkpoint(args.checkpoint)
     header = _read_header(path)
@@ -55,7 +55,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":  # what torch.save writes
             return read_adapter_header(path)
-    from auformer.lit.checkpoint import HEADER, read_checkpoint
+    from auformer.models.run_checkpoint import HEADER, read_checkpoint
 
     return parse_header(read_checkpoint(path, mmap=True).get(HEADER), str(path))
 

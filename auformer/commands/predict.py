@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.inference import AUPredictor, ImagePrediction, Selection, Source
-    from auformer.inference.recorder import Recorder
+    from auformer.predict.predictor import AUPredictor
+    from auformer.predict.recorder import Recorder
+    from auformer.predict.selection import Selection
+    from auformer.predict.sources import Source
+    from auformer.predict.types import ImagePrediction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
         OSError: the output folder cannot be written.
     """
     from auformer.commands.steps.predict_cluster import predict_on_cluster
-    from auformer.inference import Selection, find_sources
-    from auformer.inference.merging import NAME
-    from auformer.inference.options import parse_shard, parse_time
-    from auformer.inference.outputs import Plan, check_outputs
-    from auformer.inference.sources import in_shard, unique_stems
+    from auformer.predict.cluster.merging import NAME
+    from auformer.predict.options import parse_shard, parse_time
+    from auformer.predict.outputs import Plan, check_outputs
+    from auformer.predict.selection import Selection
+    from auformer.predict.sources import find_sources, in_shard, unique_stems
 
     if args.merge is not None:
         return _merge(args)
@@ -111,12 +114,12 @@ def run(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
     """The predictor, and what is known about its checkpoint; says what the demo detector was trained on."""
     from auformer.commands.evaluate import find_device
-    from auformer.evaluation.provenance import file_sha256
-    from auformer.inference import AUPredictor
-    from auformer.inference.options import parse_faces, read_thresholds
-    from auformer.inference.threads import share_cores
-    from auformer.models.detector import DEMO_DETECTOR, open_detector, resolve_checkpoint
-    from auformer.report import DEMO_NOTE
+    from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
+    from auformer.predict.options import parse_faces, read_thresholds
+    from auformer.predict.predictor import AUPredictor
+    from auformer.predict.threads import share_cores
+    from auformer.report.html.html import DEMO_NOTE
+    from auformer.scoring.provenance import file_sha256
 
     device = find_device(args.device)
     adapter = resolve_checkpoint(args.checkpoint)
@@ -143,11 +146,11 @@ def _predict(
     """Predict, print, write everything; after an interruption the same command goes on."""
     from tqdm import tqdm
 
-    from auformer.inference import ImagePrediction
-    from auformer.inference.parts import fingerprint
-    from auformer.inference.reading import count_frames
-    from auformer.inference.recorder import Recorder
-    from auformer.inference.tables import run_settings
+    from auformer.predict.parts import fingerprint
+    from auformer.predict.reading import count_frames
+    from auformer.predict.recorder import Recorder
+    from auformer.predict.table import run_settings
+    from auformer.predict.types import ImagePrediction
 
     settings = run_settings(predictor, selection, shard=args.shard)
     outputs = [plan.kind, plan.per_source, plan.pictures, plan.timelines, plan.annotate, plan.maps]
@@ -174,8 +177,8 @@ def _predict(
 
 def _write(args: argparse.Namespace, recorder: Recorder, settings: dict[str, Any], facts: dict[str, Any]) -> int:
     """Write report and tables, and say what was written; the exit code."""
-    from auformer.inference.page import write_report
-    from auformer.inference.tables import predictions_side
+    from auformer.predict.report import write_report
+    from auformer.predict.table import predictions_side
 
     counts, problems = recorder.counts(), recorder.problems()
     side = predictions_side(recorder.predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"])
@@ -192,9 +195,9 @@ def _write(args: argparse.Namespace, recorder: Recorder, settings: dict[str, Any
 
 def _camera(args: argparse.Namespace, source: Source, selection: Selection, plan: Any) -> int:
     """Read a camera until it ends or somebody presses Ctrl-C; every row is in the table at once."""
-    from auformer.inference.live import follow_camera
-    from auformer.inference.outputs import check_outputs
-    from auformer.inference.tables import run_settings
+    from auformer.predict.live import follow_camera
+    from auformer.predict.outputs import check_outputs
+    from auformer.predict.table import run_settings
 
     asked = [name for name in ("annotate", "plot", "maps", "report", "shard") if getattr(args, name)]
     if asked or args.format != "native" or args.suffix != ".csv":
@@ -212,7 +215,7 @@ def _camera(args: argparse.Namespace, source: Source, selection: Selection, plan
 
 def _merge(args: argparse.Namespace) -> int:
     """Join what shards wrote: 0, or 1 if a source is missing or has a problem."""
-    from auformer.inference.merging import merge_tables
+    from auformer.predict.cluster.merging import merge_tables
 
     if args.sources:
         args.usage_error("--merge takes no SOURCE")
@@ -229,7 +232,7 @@ def _show(predictor: AUPredictor, image: ImagePrediction) -> None:
     """Print what was found in one photo, on stderr what went wrong; of recordings nothing before the end."""
     from tqdm import tqdm
 
-    from auformer.inference.words import about, photo_lines
+    from auformer.predict.progress import about, photo_lines
 
     if image.source.kind == "photo" and image.status != "ok":
         tqdm.write(f"auformer: {image.status}: {about(image.file, image.message)}", file=sys.stderr)
@@ -239,7 +242,7 @@ def _show(predictor: AUPredictor, image: ImagePrediction) -> None:
 
 def _summary(recorder: Recorder, tables: list[Path], problems: list[tuple[Source, str]]) -> int:
     """Print what was written and where the time went; the exit code."""
-    from auformer.inference.words import about, summary_lines
+    from auformer.predict.progress import about, summary_lines
 
     print("\n" + "\n".join(summary_lines(recorder, tables)))
     for source, problem in problems:

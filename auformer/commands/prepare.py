@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from data_prep.preparing.pipeline import Prepared
-    from data_prep.readers import Reader
+    from auformer.data_prep.datasets.catalogue import Reader
+    from auformer.data_prep.pipeline.prepare import Prepared
 
 SIZE, WORKERS = 224, 1
 
@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
         ValueError: there is no such data set, or an option is out of range.
         OSError: the result cannot be written.
     """
-    from data_prep.not_read import not_read_lines
-    from data_prep.preparing.summary import release_lines
-    from data_prep.readers import load, names
+    from auformer.data_prep.datasets.catalogue import load, names
+    from auformer.data_prep.datasets.not_read import not_read_lines
+    from auformer.data_prep.pipeline.summary import release_lines
 
     if args.list:
         print("\n\n".join(["\n".join(release_lines(load(name).RELEASE)) for name in names()] + not_read_lines()))
@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _parser(reader: Reader) -> argparse.ArgumentParser:
     """The options of one data set: those of all, and its own."""
+    from auformer.data_prep.pipeline.prepare import BORDERS, own_options
+    from auformer.data_prep.pipeline.summary import release_lines
     from auformer.faces import CROP_RECIPES
-    from data_prep.preparing.pipeline import BORDERS, own_options
-    from data_prep.preparing.summary import release_lines
 
     release = reader.RELEASE
     parser = argparse.ArgumentParser(
@@ -83,7 +83,7 @@ def _parser(reader: Reader) -> argparse.ArgumentParser:
 
 def _prepare(reader: Reader, args: argparse.Namespace) -> int:
     """Do it and print the summary; the exit code."""
-    from data_prep.preparing.pipeline import own_options, prepare
+    from auformer.data_prep.pipeline.prepare import own_options, prepare
 
     if args.out is None and not args.dry_run:
         raise ValueError("Expected `--out`, a folder for the result, but got none. To read the labels only: --dry-run")
@@ -113,7 +113,7 @@ def _prepare(reader: Reader, args: argparse.Namespace) -> int:
 
 def summary(done: Prepared, limit: int | None) -> list[str]:
     """What was prepared, what was found on the way, and where it is."""
-    from data_prep.preparing.summary import table_lines
+    from auformer.data_prep.pipeline.summary import table_lines
 
     title = done.release.title + (f", the first {limit:,} rows with a picture only" if limit else "")
     lines = [title, *table_lines(done.table)]

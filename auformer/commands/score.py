@@ -53,9 +53,9 @@ def show_scores(predictions: pd.DataFrame, *, title: str, by: str | None = None,
     Raises:
         ValueError: There is nothing to score.
     """
-    from auformer.evaluation.provenance import provenance_lines
-    from auformer.evaluation.scores import score_predictions
-    from auformer.evaluation.tables import group_table, score_table
+    from auformer.scoring.provenance import provenance_lines
+    from auformer.scoring.scores import score_predictions
+    from auformer.scoring.tables import group_table, score_table
 
     side = predictions.attrs.get("side", {})
     scores = score_predictions(predictions, by=by)
@@ -92,6 +92,6 @@ def _check_target(path: Path) -> None:
 
 def _write(scores: dict[str, Any], path: Path) -> None:
     """Write scores as JSON."""
-    from auformer.data.atomic import write_text
+    from auformer.files import write_text
 
     write_text(path, json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: `--workers` is not positive.
     """
-    from data_prep.checking.verify import verify
-    from data_prep.checking.verify_text import report_lines
+    from auformer.data_prep.verify.manifest import verify
+    from auformer.data_prep.verify.text import report_lines
 
     if args.workers < 1:
         raise ValueError(f"Expected `--workers` to be at least 1, but got {args.workers}")

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from auformer.aus import parse_au_names
-from auformer.data.clip_rows import clip_rows
+from auformer.data.clips import clip_rows
 from auformer.data.dataset import AUDataset
 from auformer.data.joining import join_manifests
 from auformer.data.manifest import au_columns

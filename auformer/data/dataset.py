@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import Dataset
 
 from auformer.data.checks import require_columns, row_name
-from auformer.data.clip_rows import COMPOSE, FRAMES, compose
-from auformer.data.columns import SIDES
+from auformer.data.clips import COMPOSE, FRAMES, compose
 from auformer.data.images import read_image
+from auformer.data.schema import SIDES
 from auformer.data.transforms import image_shape, resize, to_float
 from auformer.errors import ManifestError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from auformer.data.atomic import atomic_path
+from auformer.files import atomic_path
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _JPEG_SCAN, _JPEG_END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"

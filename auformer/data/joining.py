@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.checks import row_name
-from auformer.data.columns import KEY, SIDES, parse_column
 from auformer.data.dataset import MANIFEST, ROW
 from auformer.data.manifest import read_manifest
+from auformer.data.schema import KEY, SIDES, parse_column
 from auformer.errors import ManifestError
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from auformer.data.columns import SIDES
 from auformer.data.row_draws import au_draws, row_hashes
+from auformer.data.schema import SIDES
 from auformer.data.splits import people, subject_split
 from auformer.errors import ManifestError
 

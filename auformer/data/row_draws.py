@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from auformer.data.columns import KEY
+from auformer.data.schema import KEY
 
 
 def row_hashes(frame: pd.DataFrame, seed: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.checks import fail, number_column, require_columns, text_column, unique_key, whole_column
-from auformer.data.columns import CLIP_FRAMES, KEY, NUMBERS, SIDES, TEXT_KEY, aus_with, parse_column
+from auformer.data.schema import CLIP_FRAMES, KEY, NUMBERS, SIDES, TEXT_KEY, aus_with, parse_column
 from auformer.errors import ManifestError
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from auformer.data.atomic import atomic_path, write_text
-from auformer.data.columns import CLIP_FRAMES, NUMBERS, parse_column
+from auformer.data.schema import CLIP_FRAMES, NUMBERS, parse_column
 from auformer.errors import ManifestError
+from auformer.files import atomic_path, write_text
 
 FORMAT_VERSION = 1
 _INFERRED = {"frame", "face", *CLIP_FRAMES, *NUMBERS}

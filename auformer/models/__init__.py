@@ -5,7 +5,7 @@ from __future__ import annotations
 from auformer.models.adapter_file import load_adapter, read_adapter_header, save_adapter
 from auformer.models.auformer import AUFormer
 from auformer.models.backbone import create_backbone
-from auformer.models.detector import load_detector, open_detector
+from auformer.models.checkpoints import load_detector, open_detector
 from auformer.models.export import export_detector
 from auformer.models.network import AUNetwork
 from auformer.models.onnx_detector import OnnxDetector

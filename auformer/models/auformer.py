@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from auformer.models.backbone import SubLayer, attention_for_training, rotary, sub_layers
 from auformer.models.expert_io import expert_weights, load_expert_weights
 from auformer.models.expert_options import check_options, places
+from auformer.models.experts import Carried, ExpertGroup
 from auformer.models.heads import ExpertHeads, MLPHead
-from auformer.models.moke import Carried, ExpertGroup
 from auformer.models.network import AUNetwork
 
 Steps = list[tuple[SubLayer, Any, "ExpertGroup | None"]]  # of a block: sub-layer, rotary embedding, and the group beside it

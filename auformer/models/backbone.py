@@ -17,7 +17,6 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from auformer.errors import CheckpointError
-from auformer.models import demo_vit as demo_vit  # registers `vit_auformer_demo_112` with timm
 from auformer.models.weight_file import weight_overlay
 
 MAX_IMAGE_SIDE = 4096  # pixels; a size read from a stranger's file must not allocate gigabytes of position embedding [ours]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from auformer.models.moke import ExpertGroup, ExpertMap
+from auformer.models.experts import ExpertGroup, ExpertMap
 
 
 def _maps(group: ExpertGroup) -> Iterator[tuple[str, ExpertMap]]:

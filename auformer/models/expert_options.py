@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auformer.models.moke import MAX_DILATION, MAX_WIDTH
+from auformer.models.experts import MAX_DILATION, MAX_WIDTH
 
 BESIDE = {"both": (True, True), "attention": (True, False), "mlp": (False, True)}  # has attention, has the MLP a group of experts?
 BLOCKS = ("all", "first_half", "last_half")

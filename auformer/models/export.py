@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from auformer.data.atomic import atomic_path
 from auformer.errors import require
+from auformer.files import atomic_path
 from auformer.models.adapter_header import describe
 from auformer.models.network import AUNetwork
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.training.running import fit
+    from auformer.training.run import fit
     from auformer.training.thresholds import tune_thresholds
 
-_LAZY = {"fit": "auformer.training.running", "tune_thresholds": "auformer.training.thresholds"}
+_LAZY = {"fit": "auformer.training.run", "tune_thresholds": "auformer.training.thresholds"}
 
 __all__ = ["cli_main", "fit", "tune_thresholds"]
 

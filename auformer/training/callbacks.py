@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ProgressBar
 from tqdm import tqdm
 
-from auformer.lit import AUModule
+from auformer.training.module import AUModule
 from auformer.training.run_folder import RunFolder
 from auformer.training.thresholds import tune_thresholds
 

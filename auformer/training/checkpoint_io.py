@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from auformer.data.atomic import atomic_path
-from auformer.lit.checkpoint import read_checkpoint
+from auformer.files import atomic_path
+from auformer.models.run_checkpoint import read_checkpoint
 
 
 class RunCheckpointIO(TorchCheckpointIO):
@@ -33,5 +33,5 @@ class RunCheckpointIO(TorchCheckpointIO):
             temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Read one checkpoint; `weights_only` is always on, see `auformer.lit.checkpoint.read_checkpoint`."""
+        """Read one checkpoint; `weights_only` is always on, see `auformer.models.run_checkpoint.read_checkpoint`."""
         return read_checkpoint(Path(path), map_location)

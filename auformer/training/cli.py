@@ -12,12 +12,12 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from auformer.data.datamodule import AUDataModule
-from auformer.lit import AUModule
-from auformer.lit.checkpoint import CLASS_PATH, read_checkpoint
+from auformer.models.run_checkpoint import CLASS_PATH, read_checkpoint
 from auformer.training.callbacks import RunBar
 from auformer.training.checkpoint_io import RunCheckpointIO
 from auformer.training.config_files import with_bases
 from auformer.training.metrics_table import MetricsTable
+from auformer.training.module import AUModule
 from auformer.training.run_folder import NO_NUMBER, RunFolder
 from auformer.training.runs import ALWAYS, DEFAULTS, check_fit, run, run_extras
 from auformer.training.settings import fast_and_restored, quiet_lightning
@@ -41,7 +41,7 @@ class RunParser(LightningArgumentParser):
         model = LightningArgumentParser(prog="model", add_help=False, usage="")
         model.add_class_arguments(AUModule, "model", skip=set(LINKED))
         options = model.format_help().partition("Trains AUFormer")[2]
-        return f"{text}\nOptions of the model (of its rivals in auformer.lit_rivals too):{options.partition(':')[2]}"
+        return f"{text}\nOptions of the model (of its rivals in auformer.training.baselines too):{options.partition(':')[2]}"
 
 
 class AUFormerCLI(LightningCLI):
@@ -82,7 +82,7 @@ class AUFormerCLI(LightningCLI):
         parser.add_argument("--select", type=Literal["best", "last"], default="best", help="Epoch of the adapter file: best F1, or last.")
         parser.add_argument("--tune", type=bool, default=False, help="Choose a threshold per AU on the validation part.")
         parser.add_argument("--tensorboard", type=bool, default=False, help="Write event files for TensorBoard too.")
-        parser.set_defaults({"model": {"class_path": "auformer.lit.AUModule"}})
+        parser.set_defaults({"model": {"class_path": "auformer.training.AUModule"}})
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -99,7 +99,7 @@ class AUFormerCLI(LightningCLI):
         path = self._option("ckpt_path") or str(folder.best if folder.best.is_file() else folder.last)
         self.config[word]["ckpt_path"] = path
         plain = read_checkpoint(path, mmap=True)["hyper_parameters"]
-        model = {"class_path": plain.pop(CLASS_PATH, "auformer.lit.AUModule")}
+        model = {"class_path": plain.pop(CLASS_PATH, "auformer.training.AUModule")}
         model["init_args"] = {name: value for name, value in plain.items() if name not in LINKED}
         self.config = self.parser.parse_object({word: {"model": model}}, self.config)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jsonargparse
 
 from auformer.data.datamodule import AUDataModule
-from auformer.lit import AUModule
+from auformer.training.module import AUModule
 
 LINKED = {"au_names", "au_weights"}  # the data module tells the model
 DECIDED = ("train", "val", "test", "fold", "test_subjects", "subset", "seed")  # by whoever runs the configuration
@@ -91,7 +91,7 @@ def _parser() -> jsonargparse.ArgumentParser:
     """The settings that a method has; the defaults are those of `auformer fit`."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(AUModule, "model", skip=LINKED)
-    parser.set_defaults({"model": {"class_path": "auformer.lit.AUModule"}})
+    parser.set_defaults({"model": {"class_path": "auformer.training.AUModule"}})
     parser.add_class_arguments(AUDataModule, "data", skip=set(DECIDED))
     parser.add_argument("--patience", type=int | None, default=None)
     parser.add_argument("--select", type=Literal["best", "last"], default="best")

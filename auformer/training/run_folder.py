@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from auformer.data.atomic import write_text
+from auformer.files import write_text
 
 MISSING = "(absent)"
 NO_NUMBER = ("model.init_args.recompute",)  # settings that change no number: a run may go on with another one

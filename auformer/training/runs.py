@@ -14,14 +14,15 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from auformer.data.datamodule import AUDataModule
 from auformer.errors import require
-from auformer.lit import AUModule, NonFiniteLossError
 from auformer.models import save_adapter
 from auformer.models.batches import is_out_of_memory, shortage
 from auformer.training.callbacks import PatientStopping, RunCheckpoints
 from auformer.training.checkpoint_io import RunCheckpointIO
 from auformer.training.metrics_table import MetricsTable
+from auformer.training.module import AUModule
 from auformer.training.provenance import crop_recipe, describe_data
 from auformer.training.run_folder import RunFolder
+from auformer.training.scores import NonFiniteLossError
 
 ALWAYS: dict[str, Any] = {"use_distributed_sampler": False}  # the data module has samplers of its own
 # Scores of half a part say nothing, figures are logged once per epoch (so nothing is gathered per step), the summary holds the sizes.

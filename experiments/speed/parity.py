@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.bench import plain_form
+from experiments.speed.bench import plain_form
 from experiments.speed.forms import FORMS, example
 from experiments.speed.ways import Rig
 

@@ -10,7 +10,7 @@ import torch
 
 from auformer.aus import ACTION_UNITS
 from auformer.models import AUFormer, FullFineTuning, LoRA
-from experiments.bench import plain_form, ratio
+from experiments.speed.bench import plain_form, ratio
 from experiments.speed.forms import FORMS, example
 from experiments.speed.profile import forward_profile
 from experiments.speed.ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, forward, in_turn, rival, sharing, step

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from auformer.models import AUFormer
-from auformer.models.moke import ExpertGroup
+from auformer.models.experts import ExpertGroup
 
 RANGE = "auformer::group"
 WHOLE = "auformer::forward"

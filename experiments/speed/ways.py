@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from auformer.errors import MissingExtraError
 from auformer.models import AUFormer, AUNetwork
 from auformer.models.backbone import attention_for_training, rotary
-from experiments.bench import time_in_turn
+from experiments.speed.bench import time_in_turn
 
 Way = Callable[[], object]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from auformer.benchmark import runner
+from auformer.benchmark.lock import RunLock
+from auformer.benchmark.store import read_lines
 from auformer.cli import main
 from auformer.commands.synth import render
-from auformer.evaluation import runner
-from auformer.evaluation.run_index import read_lines
-from auformer.evaluation.run_lock import RunLock
 from tests.helpers.benchmarks import rewrite, two_labs, write_config
 
 ROOT = Path(__file__).resolve().parents[2]

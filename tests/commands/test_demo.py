@@ -153,7 +153,7 @@ def test_a_second_run_reuses_everything_and_prints_the_table_again(
 
     monkeypatch.setattr("pytorch_lightning.Trainer.fit", refuse)
     monkeypatch.setattr("auformer.synthetic.writing.render_subject", refuse)
-    monkeypatch.setattr("auformer.evaluation.predictions.predict_manifest", refuse)
+    monkeypatch.setattr("auformer.predict.manifest.predict_manifest", refuse)
     run_demo(out, TINY, fast=True, **inputs)
     after = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert after == before
@@ -200,7 +200,7 @@ def test_an_interrupted_demo_goes_on_to_the_same_result(
             if len(epochs) == 2:
                 raise KeyboardInterrupt
 
-        patch.setattr("auformer.lit.AUModule.on_train_epoch_start", stop, raising=False)
+        patch.setattr("auformer.training.AUModule.on_train_epoch_start", stop, raising=False)
         with pytest.raises(KeyboardInterrupt):
             run_demo(out, TINY, fast=True, **inputs)
     assert not (out / "metrics.json").exists() and (out / "auformer" / "last.ckpt").exists()

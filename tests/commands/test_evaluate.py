@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import auformer.models.detector as detector
+import auformer.models.checkpoints as detector
 from auformer.cli import main
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import read_manifest, read_predictions
-from auformer.evaluation.provenance import file_sha256
 from auformer.models import AUFormer, FullFineTuning, save_adapter
+from auformer.scoring.provenance import file_sha256
 from tests.helpers import vits
 from tests.helpers.predictions import StandIn, write_faces_manifest
 
@@ -136,7 +136,7 @@ class TestChoices:
 
     def test_demo_says_what_it_is(self, stand_in, manifest, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(detector, "resolve_checkpoint", lambda checkpoint: detector.DEMO_DETECTOR)
-        monkeypatch.setattr("auformer.evaluation.provenance.file_sha256", lambda path: "0" * 64)
+        monkeypatch.setattr("auformer.scoring.provenance.file_sha256", lambda path: "0" * 64)
         assert evaluate("demo", manifest, "--out", tmp_path / "p.csv") == 0
         notice = read_predictions(tmp_path / "p.csv").attrs["side"]["notice"]
         assert "rendered faces only" in notice and "not intensities" in notice and notice in capsys.readouterr().out

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-import auformer.models.detector as detector
+import auformer.models.checkpoints as detector
 from auformer.cli import main
 from auformer.data.images import read_image
 from auformer.data.manifest import read_predictions
-from auformer.evaluation.provenance import file_sha256
 from auformer.faces import align, detect
 from auformer.models import load_detector
+from auformer.scoring.provenance import file_sha256
 from tests.helpers.photos import AUS, write_detector, write_photos
 
 THRESHOLDS = {"AU12": 0.5, "AU1": 0.3, "AU25": 0.7}
@@ -94,7 +94,7 @@ class TestOutputs:
         assert "1 picture without a face" in said.out and "2 pictures unreadable" in said.out
 
     def test_the_demo_detector_says_what_it_was_trained_on_everywhere(self, photos, predict, checkpoint, tmp_path, monkeypatch, capsys):
-        from auformer.inference import pictures
+        from auformer.predict import figures as pictures
 
         figures = []
         monkeypatch.setattr(detector, "DEMO_DETECTOR", checkpoint / "adapter.safetensors")
@@ -143,7 +143,7 @@ class TestWhatIsThereAlready:
 
 class TestInterrupted:
     def test_the_same_command_can_be_given_again(self, photos, predict, tmp_path, monkeypatch, capsys):
-        import auformer.plots as plots
+        import auformer.report.html as plots
 
         real, calls = plots.save_png, []
 
@@ -165,7 +165,7 @@ class TestInterrupted:
         pd.testing.assert_frame_equal(whole, read_predictions(tmp_path / "clean" / "predictions.csv"), rtol=0, atol=1e-5)
 
     def test_a_full_disk(self, photos, predict, tmp_path, monkeypatch, capsys):
-        import auformer.inference.outputs as outputs
+        import auformer.predict.outputs as outputs
 
         def full(*args):
             raise OSError(28, "No space left on device", str(tmp_path / "out"))

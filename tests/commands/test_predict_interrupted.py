@@ -13,14 +13,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-import auformer.inference.pieces as pieces
-import auformer.inference.pipeline as pipeline
+import auformer.predict.pieces as pieces
+import auformer.predict.pipeline as pipeline
 from auformer.cli import main
 from auformer.data.images import read_image
 from auformer.data.manifest import read_predictions
-from auformer.inference import AUPredictor
-from auformer.inference.selection import Selection
-from auformer.inference.video import read_video
+from auformer.predict.predictor import AUPredictor
+from auformer.predict.selection import Selection
+from auformer.predict.video import read_video
 from tests.helpers.predicting import files, make_checkpoint, make_clips, options, predict_with, same
 
 

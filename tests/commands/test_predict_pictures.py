@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from auformer.cli import main
 from auformer.data.manifest import read_predictions
 from auformer.data.transforms import to_float
-from auformer.inference import AUPredictor
-from auformer.lit import AUModule
 from auformer.models import export_detector, load_detector
+from auformer.predict.predictor import AUPredictor
+from auformer.training.module import AUModule
 from tests.helpers.photos import AUS, face_picture
 from tests.helpers.predicting import files, make_checkpoint, make_clips, predict_with
 

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-import auformer.models.detector as detector
+import auformer.models.checkpoints as detector
 from auformer.data.manifest import read_predictions
-from auformer.inference import AUPredictor
-from auformer.inference.readers import read_predictions as read_any
-from auformer.inference.selection import Selection
-from auformer.inference.video import read_video, video_facts
 from auformer.models import load_detector
+from auformer.predict.predictor import AUPredictor
+from auformer.predict.readers import read_predictions as read_any
+from auformer.predict.selection import Selection
+from auformer.predict.video import read_video, video_facts
 from tests.helpers.browser import console, measure
 from tests.helpers.photos import AUS, face_picture
 from tests.helpers.predicting import files, make_checkpoint, make_clips, predict_with
@@ -228,7 +228,7 @@ def test_a_camera_writes_rows_as_they_come(clips, predict, tmp_path, monkeypatch
         table["time_s"].is_monotonic_increasing and json.loads((tmp_path / "a" / "predictions.json").read_text())["counts"]["sources"] == 1
     )
 
-    import auformer.inference.live as live
+    import auformer.predict.live as live
 
     class Interrupted(live.LiveTable):
         def add(self, image):

@@ -8,8 +8,9 @@ import pytest
 
 from auformer.cli import main
 from auformer.data.manifest import read_manifest
-from data_prep import command, readers
-from data_prep.preparing import pipeline
+from auformer.data_prep import command
+from auformer.data_prep.datasets import catalogue as readers
+from auformer.data_prep.pipeline import prepare as pipeline
 from tests.helpers.trees.tiny import TinyDetector, TinyReader, write_tiny
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from auformer.commands import prepare as prepare_command
 from auformer.commands import verify as verify_command
+from auformer.data_prep.datasets.catalogue import NAMES, load, names
+from auformer.data_prep.datasets.not_read import NOT_READ, not_read_lines
+from auformer.data_prep.readme_table import README, command, counts, options, renewed, section
 from auformer.faces import CROP_RECIPES
-from data_prep.not_read import NOT_READ, not_read_lines
-from data_prep.readers import NAMES, load, names
-from data_prep.readme_table import README, command, counts, options, renewed, section
 
 TEXT = README.read_text(encoding="utf-8")
 
@@ -24,16 +24,16 @@ def test_every_data_set_has_its_row(name: str) -> None:
     rows = [line for line in TEXT.splitlines() if line.startswith(f"| [`{name}`](#{name})")]
     assert len(rows) == 1
     for text in (release.title, release.request, release.terms, command(name), counts(name)):
-        assert f"{text}`" in rows[0] or f" {text} |" in rows[0], f"{text}: run python -m data_prep.readme_table"
+        assert f"{text}`" in rows[0] or f" {text} |" in rows[0], f"{text}: run python -m auformer.data_prep.readme_table"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_data_set_has_its_tree(name: str) -> None:
-    assert "\n".join(section(load(name).RELEASE)) in TEXT + "\n", "run python -m data_prep.readme_table"
+    assert "\n".join(section(load(name).RELEASE)) in TEXT + "\n", "run python -m auformer.data_prep.readme_table"
 
 
 def test_nothing_else_is_in_the_table() -> None:
-    assert renewed(TEXT) == TEXT, "run python -m data_prep.readme_table"
+    assert renewed(TEXT) == TEXT, "run python -m auformer.data_prep.readme_table"
     assert names() == list(NAMES) and not set(NOT_READ) & set(NAMES)
     assert all(text in TEXT for text in NOT_READ.values())
     with pytest.raises(ValueError, match="one pair of marks <!-- data sets -->"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Annotation
 
-from experiments.ablation.figures import noise_figure, parameters_figure
+from experiments.ablations.figures import noise_figure, parameters_figure
 from tests.helpers.figures import cut_texts, visible_texts
 
 MANY = {

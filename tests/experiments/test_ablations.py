@@ -14,16 +14,15 @@ from typing import Any
 
 import pytest
 
-from auformer import lit_rivals
-from auformer.evaluation.data_facts import DataSet
-from auformer.evaluation.run import Run
-from auformer.evaluation.suite import Suite
-from auformer.evaluation.suite_file import read_suite
-from auformer.lit import AUModule
+from auformer.benchmark.data_facts import DataSet
+from auformer.benchmark.run import Run
+from auformer.benchmark.suite import Suite
+from auformer.benchmark.suite_file import read_suite
 from auformer.models import AUFormer
 from auformer.synthetic import CHANNELS
+from auformer.training import baselines as lit_rivals
 from auformer.training.method_config import resolve_config
-from tests.helpers import vits as vits  # registers tiny ViTs
+from auformer.training.module import AUModule
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 RIVALS = {

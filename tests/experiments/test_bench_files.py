@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.bench_files import circumstances, write_result
+from experiments.speed.bench_files import circumstances, write_result
 
 
 def test_both_files_hold_what_is_given(tmp_path: Path) -> None:

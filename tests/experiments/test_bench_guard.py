@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.bench_guard import Change, compare, different, judge, lines
+from experiments.speed.bench_guard import Change, compare, different, judge, lines
 
 LOWER = {"forward": True, "training": False, "activations": True, "peak_memory": True, "load_seconds": True}
 BEFORE = {"forward": 1.10, "training": 2.0, "activations": 0.40, "peak_memory": 0.20, "load_seconds": 0.05}

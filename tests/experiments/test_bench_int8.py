@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto
 
 from auformer.models import OnnxDetector
-from experiments import bench_int8 as bench
+from experiments.speed import bench_int8 as bench
 from tests.helpers.photos import write_detector
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import bench_speed
+from experiments.speed import bench_speed
 from experiments.speed import forms as speed_forms
 from experiments.speed import parity as speed_parity
 from experiments.speed import parts as speed_parts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cost import cost, main
+from experiments.speed.cost import cost, main
 
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 

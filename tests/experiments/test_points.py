@@ -11,9 +11,9 @@ import torch
 
 from auformer.faces.regressor import INPUT, SIDE
 from auformer.synthetic import Renderer
-from experiments import measure_points, points_data, train_points
-from experiments.point_net import Layer, PointNet, cells, write_onnx
-from experiments.points_data import SIZE, batch, render_shards, render_subject, vary
+from experiments.pretraining import measure_points, points_data, train_points
+from experiments.pretraining.point_net import Layer, PointNet, cells, write_onnx
+from experiments.pretraining.points_data import SIZE, batch, render_shards, render_subject, vary
 
 
 @pytest.fixture(scope="module")

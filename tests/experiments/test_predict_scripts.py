@@ -12,8 +12,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from auformer.inference import AUPredictor
-from auformer.plots.intensity import intensity_curves
+from auformer.predict.predictor import AUPredictor
+from auformer.report.intensity import intensity_curves
 from tests.helpers.figures import cut_texts, texts
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.vit_table import OUT, Row, describe, names, page
+from experiments.speed.vit_table import OUT, Row, describe, names, page
 
 
 def test_a_row_by_hand() -> None:

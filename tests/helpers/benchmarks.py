@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from auformer.benchmark.jobs import Job, make_jobs
+from auformer.benchmark.suite import Method, Source, Suite
 from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest, write_manifest
-from auformer.evaluation.jobs import Job, make_jobs
-from auformer.evaluation.suite import Method, Source, Suite
 from tests.helpers.faces import tiny_image, tiny_manifest
 from tests.helpers.runs import write_vit
 
@@ -27,7 +27,7 @@ def write_config(folder: Path, name: str = "tiny.yaml", **settings: Any) -> Path
         write_vit(folder / "vit.safetensors", VIT)
     model = {"backbone": VIT, "pretrained": False, "checkpoint_path": str(folder / "vit.safetensors"), "img_size": 32, "expert_width": 2}
     content: dict[str, Any] = {
-        "model": {"class_path": "auformer.lit.AUModule", "init_args": model},
+        "model": {"class_path": "auformer.training.AUModule", "init_args": model},
         "data": {"image_size": 32, "batch_size": 8, "augment": "none", "val_fraction": 0.3},
         "trainer": {"max_epochs": 1, "accelerator": "cpu"},
     }

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Free for all, as `from auformer import __version__` is; `data.atomic` is the one way to write a file.
-FREE = {"numpy", "tqdm", "yaml", "auformer.errors", "auformer.aus", "auformer.data.atomic"}
+FREE = {"numpy", "tqdm", "yaml", "auformer.errors", "auformer.aus", "auformer.files"}
 
 # The file contracts: `data.manifest` and the modules it is made of.
-TABLES = {"auformer.data.manifest", "auformer.data.table_file", "auformer.data.columns"}
+TABLES = {"auformer.data.manifest", "auformer.data.table_file", "auformer.data.schema"}
 
 # Packages that an extra brings, or that is slow and rarely needed: only inside functions, by whoever may import them at all.
 INSIDE_FUNCTIONS_ONLY = {
@@ -19,15 +19,15 @@ INSIDE_FUNCTIONS_ONLY = {
     "peft", "ray", "scipy", "tensorboard", "xlrd",
 }  # fmt: skip
 
-ON_STDLIB_ALONE = ("auformer.errors", "auformer.aus", "auformer.data.atomic")
+ON_STDLIB_ALONE = ("auformer.errors", "auformer.aus", "auformer.files")
 
 # What only the ends of the chain may import.
-ENDS = ("auformer.evaluation", "auformer.inference")
+ENDS = ("auformer.scoring", "auformer.predict")
 ENDS_USERS = ("auformer.cli", "auformer.commands", "experiments", "tests")
 
 ANYTHING = {"*"}
-_SCORING = {"pandas", "auformer.metrics", *TABLES, "auformer.data.splits", "auformer.plots", "auformer.report"}
-_RUNNING = {"torch", "pytorch_lightning", "pandas", "auformer.models", "auformer.lit", "auformer.lit_rivals", "auformer.data"}
+_SCORING = {"pandas", "auformer.metrics", *TABLES, "auformer.data.splits", "auformer.report", "auformer.report.html"}
+_RUNNING = {"torch", "pytorch_lightning", "pandas", "auformer.models", "auformer.lit", "auformer.training.baselines", "auformer.data"}
 
 # Module or package -> what it may import besides FREE and its own package; the longest matching name counts.
 RULES: dict[str, set[str]] = {
@@ -47,24 +47,24 @@ RULES: dict[str, set[str]] = {
     "auformer.faces.table": {"cv2", "pandas"},
     "auformer.synthetic": {"cv2", "pandas", "auformer.faces.align", *TABLES},
     "auformer.lit": {"torch", "pytorch_lightning", "torchmetrics", "auformer.models", "auformer.losses", "auformer.metrics"},
-    "auformer.lit_rivals": {"torch", "pytorch_lightning", "auformer.models", "auformer.lit"},
-    "auformer.training": {"torch", "pytorch_lightning", "jsonargparse", "auformer.models", "auformer.lit", "auformer.lit_rivals",
+    "auformer.training.baselines": {"torch", "pytorch_lightning", "auformer.models", "auformer.lit"},
+    "auformer.training": {"torch", "pytorch_lightning", "jsonargparse", "auformer.models", "auformer.lit", "auformer.training.baselines",
                           "auformer.data", "pandas", "tensorboard"},
-    "auformer.evaluation": _SCORING,
-    "auformer.evaluation.predictions": _RUNNING,
-    "auformer.evaluation.suite": {*_SCORING, "auformer.training.config_files"},  # the YAML that `auformer fit` takes
-    "auformer.evaluation.suite_file": {*_SCORING, "auformer.training.config_files"},
-    "auformer.evaluation.run_index": {*_SCORING, "auformer.training.run_folder"},
-    "auformer.evaluation.trained_once": {*_SCORING, "auformer.training.run_folder"},
-    "auformer.evaluation.older_lines": {*_SCORING, "auformer.training.method_config"},
-    "auformer.evaluation.jobs": {*_RUNNING, "auformer.training"},
-    "auformer.evaluation.runner": {*_RUNNING, "auformer.training"},
-    "auformer.evaluation.workers": {*_RUNNING, "auformer.training", "cv2"},  # how many threads it takes
-    "auformer.inference": {"torch", "av", "cv2", "pandas", "auformer.models", "auformer.faces", *TABLES,
-                           "auformer.data.images", "auformer.data.transforms", "auformer.plots", "auformer.report"},
-    "auformer.inference.cluster_ray": {"ray"},
-    "auformer.plots": {"matplotlib", "pandas"},
+    "auformer.scoring": _SCORING,
+    "auformer.predict.manifest": _RUNNING,
+    "auformer.benchmark.suite": {*_SCORING, "auformer.training.config_files"},  # the YAML that `auformer fit` takes
+    "auformer.benchmark.suite_file": {*_SCORING, "auformer.training.config_files"},
+    "auformer.benchmark.store": {*_SCORING, "auformer.training.run_folder"},
+    "auformer.benchmark.trained_once": {*_SCORING, "auformer.training.run_folder"},
+    "auformer.benchmark.older_lines": {*_SCORING, "auformer.training.method_config"},
+    "auformer.benchmark.jobs": {*_RUNNING, "auformer.training"},
+    "auformer.benchmark.runner": {*_RUNNING, "auformer.training"},
+    "auformer.benchmark.workers": {*_RUNNING, "auformer.training", "cv2"},  # how many threads it takes
+    "auformer.predict": {"torch", "av", "cv2", "pandas", "auformer.models", "auformer.faces", *TABLES,
+                           "auformer.data.images", "auformer.data.transforms", "auformer.report", "auformer.report.html"},
+    "auformer.predict.cluster.ray": {"ray"},
     "auformer.report": {"matplotlib", "pandas"},
+    "auformer.report.html": {"matplotlib", "pandas"},
     "data_prep": {"pandas", "cv2", "av", "openpyxl", "defusedxml", "xlrd", "scipy", "auformer"},
     "auformer.cli": ANYTHING,
     "auformer.commands": ANYTHING,
@@ -136,7 +136,7 @@ def _reason(module: str, item: Import) -> str:
         return ""
     if any(_under(item.target, (end,)) and not _under(module, (*ENDS_USERS, end)) for end in ENDS):
         return "only cli, commands, experiments and tests import evaluation and inference"
-    if root == "tests" and module != "experiments.bench":
+    if root == "tests" and module != "experiments.speed.bench":
         return "tests.helpers are for tests and benches"
     if root in INSIDE_FUNCTIONS_ONLY and not item.inside and not item.typing_only and not module.startswith("experiments"):
         return "optional packages are imported inside functions"

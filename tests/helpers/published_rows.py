@@ -9,7 +9,7 @@ import pandas as pd
 
 from auformer.data.manifest import validate_manifest
 from auformer.data.splits import PUBLISHED_PARTS
-from data_prep.checking.verify import check_manifest
+from auformer.data_prep.verify.manifest import check_manifest
 
 # Positives per part as printed (MDHR's lists); typed in here a second time, so that a slip in the package's table shows.
 BP4D_AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from auformer.evaluation.run_record import record
+from auformer.benchmark.record import record
 
 FOLDS = {"P1": ("S1", "S2", "S3"), "P2": ("S4", "S5", "S6"), "P3": ("S7", "S8")}
 AUS = ("AU1", "AU4", "AU12")

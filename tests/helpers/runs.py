@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from auformer.data.datamodule import AUDataModule
-from auformer.lit import AUModule
-from tests.helpers import vits as vits  # registers `vit_tests_*`
+from auformer.training.module import AUModule
 from tests.helpers.faces import tiny_manifest
 
 VIT = "vit_tests_token"  # 2 blocks of width 24

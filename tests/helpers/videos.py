@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from auformer.inference.sources import Source
+from auformer.predict.sources import Source
 from tests.helpers.photos import face_picture
 
 FACE = 96  # pixels of a face's square

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from auformer.models import AUFormer
-from tests.helpers import vits as vits  # registers tiny ViTs: width 24, 2 blocks, so 4 groups
 
 NAMES = ("AU1", "AU4", "AU12")
 PARTS: list[tuple[dict[str, Any], int]] = [  # options, parameters of one expert

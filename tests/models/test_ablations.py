@@ -16,9 +16,8 @@ from auformer.models.adapter_file import check_header
 from auformer.models.adapter_header import describe
 from auformer.models.expert_options import places
 from auformer.models.transfer import transfer_experts
-from tests.helpers import vits as vits  # registers tiny ViTs: width 24, 2 blocks
 from tests.helpers.reference import PlainAUFormer
-from tests.models.test_moke import _compare, _shaken
+from tests.models.test_experts import _compare, _shaken
 
 NAMES = ("AU1", "AU4", "AU12")
 OPTIONS: list[dict[str, Any]] = [

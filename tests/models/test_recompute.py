@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from auformer.models import AUFormer, load_adapter, save_adapter
-from tests.helpers import vits as vits  # registers tiny ViTs: width 24, 2 blocks
-from tests.models.test_moke import _shaken
+from tests.models.test_experts import _shaken
 
 WAYS = ("nothing", "experts", "blocks")
 

@@ -6,7 +6,6 @@ import torch
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, LinearProbe
 from auformer.models.transfer import transfer_experts
-from tests.helpers import vits as vits
 
 
 def network(au_names: list[str], seed: int, **arguments) -> AUFormer:

@@ -108,7 +108,7 @@ def test_no_face_belongs_to_two_subjects() -> None:
 
 
 def test_no_data_set_can_show_a_face_of_the_pre_training() -> None:
-    from experiments.pretrain_data import FIRST_IDENTITY
+    from experiments.pretraining.pretrain_data import FIRST_IDENTITY
 
     pretrained = range(FIRST_IDENTITY, FIRST_IDENTITY + 10_000)
     assert identity_number("A", 99_999) < pretrained[0] and pretrained[-1] < identity_number("B", 0)

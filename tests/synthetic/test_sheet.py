@@ -91,7 +91,7 @@ def test_bad_options_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_bench_script_measures_both_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from experiments import bench_render
+    from experiments.speed import bench_render
 
     result = bench_render.main(["--images", "2", "--rounds", "1", "--out", str(tmp_path / "bench.json")])
     assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8")) == result == json.loads(capsys.readouterr().out)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.inference import AUPredictor, Selection, Source
-    from auformer.inference.cluster import ClusterRun
-    from auformer.inference.outputs import Plan
+    from auformer.predict.cluster.run import ClusterRun
+    from auformer.predict.outputs import Plan
+    from auformer.predict.predictor import AUPredictor
+    from auformer.predict.selection import Selection
+    from auformer.predict.sources import Source
 
 DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is Ray's choice
 
@@ -42,8 +44,8 @@ def predict_on_cluster(
     from tqdm import tqdm
 
     from auformer.errors import require
-    from auformer.inference.cluster import ClusterRun
-    from auformer.inference.cluster_ray import check_address
+    from auformer.predict.cluster.ray import check_address
+    from auformer.predict.cluster.run import ClusterRun
 
     _check_options(args, sources)
     require("ray", "cluster")
@@ -80,7 +82,7 @@ def _check_options(args: argparse.Namespace, sources: list[Source]) -> None:
 
 def _say(run: ClusterRun) -> int:
     """Join the tables and print what was written and what is wrong; the exit code."""
-    from auformer.inference.words import about
+    from auformer.predict.progress import about
 
     joined, counts = run.join(), run.counts()
     pictures, faces = sum(counts["pictures"].values()), sum(counts["points_source"].values())

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
+from auformer.data_prep.formats.frames import index_frames, list_members
+from auformer.data_prep.release import Findings, Release
 from auformer.faces import Face
-from data_prep.reading.frames import index_frames, list_members
-from data_prep.release import Findings, Release
 from tests.helpers.trees.pictures import face_picture, plain_picture, write_video
 
 FRAMES = 4  # of each sequence

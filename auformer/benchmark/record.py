@@ -1,0 +1,128 @@
+"""What the line of a finished run holds about its scores: enough to make every table again without the predictions.
+
+Counts are kept per subject, so that folds can be pooled and subjects resampled later; what rests on the order of probabilities (AUROC,
+AP) and on their size (reliability, ECE) is kept per AU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from auformer import metrics
+from auformer.data.manifest import KEY, validate_predictions
+from auformer.errors import ManifestError
+from auformer.scoring.calibration import expected_calibration_error, plain_bins, reliability_bins
+from auformer.scoring.scores import scored_aus, truth_and_probs
+
+
+def record(predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None, expected: pd.DataFrame | None = None) -> dict[str, Any]:
+    """Score the predictions of one run.
+
+    Args:
+        predictions: Table of the predictions contract; for clips one row per clip.
+        thresholds: AU -> threshold in [0, 1] tuned on validation rows; None where none were.
+        expected: The rows that should have been predicted, as a table with the key; None to take those that are there.
+
+    Returns:
+        Plain JSON values, rates in [0, 1], None where undefined; `AU -> ...` over the AUs with truth and probabilities, by number:
+
+        * `aus`; `not_scored`: AUs without truth, and without probabilities;
+        * `rows`: rows scored; `unscored`: the others by status; `unknown`: AU -> scored rows in which it is not annotated;
+        * `counts`: AU -> `dataset/subject` -> [TP, FP, FN, TN] at 0.5; `thresholds`, and `counts_tuned` at those, or None;
+        * `auroc`, `ap`, `ece`: AU -> value; `reliability`: AU -> ten bins of [mean probability, rate of positives, rows].
+
+    Raises:
+        ManifestError: The table breaks the contract (nan or a probability outside [0, 1] in a row that is `ok`, a key twice), or has
+            not the rows of `expected`.
+        ValueError: No AU has both truth and probabilities, or `thresholds` lacks one or is outside [0, 1].
+    """
+    table = validate_predictions(predictions)
+    if expected is not None:
+        _check_rows(table, expected)
+    aus, not_scored = scored_aus(table)
+    if not aus:
+        raise ValueError("Expected `predictions` to have an AU with both `AU.._true` and `AU.._prob`, but got none: nothing can be scored.")
+    ok = table[table["status"] == "ok"]
+    true, prob = truth_and_probs(ok, aus)
+    subjects = (ok["dataset"].astype(str) + "/" + ok["subject"].astype(str)).to_numpy()
+    bins = reliability_bins(true, prob)
+    left_out = table.loc[table["status"] != "ok", "status"].value_counts().sort_index()
+    cuts = _checked_thresholds(thresholds, aus)
+    return {
+        "aus": aus,
+        "not_scored": not_scored,
+        "rows": len(ok),
+        "unscored": {str(status): int(num) for status, num in left_out.items()},
+        "unknown": _by_au(aus, ((true != 0) & (true != 1)).sum(0), int),
+        "counts": counts_by_subject(true, prob, subjects, aus),
+        "thresholds": cuts,
+        "counts_tuned": None if cuts is None else counts_by_subject(true, prob, subjects, aus, [cuts[au] for au in aus]),
+        "auroc": _by_au(aus, metrics.auroc(true, prob), _plain),
+        "ap": _by_au(aus, metrics.average_precision(true, prob), _plain),
+        "ece": _by_au(aus, expected_calibration_error(bins), _plain),
+        "reliability": _by_au(aus, bins, plain_bins),
+    }
+
+
+def counts_by_subject(
+    true: np.ndarray, prob: np.ndarray, subjects: np.ndarray, au_names: Sequence[str], threshold: Any = metrics.THRESHOLD
+) -> dict[str, dict[str, list[int]]]:
+    """AU -> subject -> [TP, FP, FN, TN], the subjects in alphabetical order.
+
+    Args:
+        true: Labels `(n, N)`: 1, 0, and -1 or nan where not annotated.
+        prob: Probabilities `(n, N)` in [0, 1].
+        subjects: Whose each row is, `(n,)`.
+        au_names: Names of the N columns.
+        threshold: An AU is predicted where its probability is at least this; one number, or one per AU `(N,)`.
+    """
+    names, whose = np.unique(subjects.astype(str), return_inverse=True)
+    active, present, known = prob >= np.asarray(threshold), true == 1, (true == 0) | (true == 1)
+    cells = np.where(present, np.where(active, 0, 2), np.where(active, 1, 3))  # TP 0, FP 1, FN 2, TN 3
+    counts = {}
+    for i, au in enumerate(au_names):
+        place = 4 * whose[known[:, i]] + cells[known[:, i], i]
+        table = np.bincount(place, minlength=4 * len(names)).reshape(-1, 4)
+        counts[au] = dict(zip(names.tolist(), table.tolist(), strict=True))
+    return counts
+
+
+def _check_rows(table: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Refuse predictions that are not of the rows that were to be predicted."""
+    keys = [name for name in KEY if name in expected]
+    sets = [set(zip(*(rows[name].astype(str) for name in keys), strict=True)) for rows in (expected, table)]
+    for text, keys_apart in (("lacks", sets[0] - sets[1]), ("has beyond them", sets[1] - sets[0])):
+        if keys_apart:
+            first = "/".join(min(keys_apart))
+            raise ManifestError(
+                f"predictions: expected a row for each of the {len(sets[0]):,} rows of the test part, but the table {text} "
+                f"{len(keys_apart):,}, the first {first} ({', '.join(keys)}); predict again"
+            )
+
+
+def _checked_thresholds(thresholds: Mapping[str, float] | None, au_names: Sequence[str]) -> dict[str, float] | None:
+    """Thresholds of the scored AUs."""
+    if thresholds is None:
+        return None
+    lacking = [au for au in au_names if au not in thresholds]
+    if lacking:
+        raise ValueError(f"Expected `thresholds` to hold every scored AU, but got none for {', '.join(lacking)}.")
+    for au in au_names:
+        if not 0 <= thresholds[au] <= 1:
+            raise ValueError(f"Expected `thresholds` to be in [0, 1], but got {thresholds[au]} for {au}.")
+    return {au: float(thresholds[au]) for au in au_names}
+
+
+def _by_au(au_names: Sequence[str], values: Any, plain: Any) -> dict[str, Any]:
+    """AU -> value as plain JSON."""
+    return {au: plain(value) for au, value in zip(au_names, values, strict=True)}
+
+
+def _plain(value: float) -> float | None:
+    """A number that JSON can hold: None for nan."""
+    return None if math.isnan(value) else float(value)

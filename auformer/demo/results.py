@@ -1,0 +1,197 @@
+"""Results of `auformer demo`: what `metrics.json` holds, the rows of the committed run, and the tables on both.
+
+    {"lab_a": {METHOD: {"mean_f1", "mean_auroc", "f1": {AU: ...}, "trainable_parameters"}}, "lab_b": ..., "lab_b_shared": ...}
+
+Rates are 0 to 1, None where undefined. `lab_a` is the lab of the training faces, `lab_b` the unseen lab over the same AUs, `lab_b_shared`
+the unseen lab over the AUs that BP4D and DISFA share. What does not fit into a demo's minutes, full fine-tuning and further seeds, was
+trained once: those results come with the package, in the same form, with `spread` (standard deviation over seeds) beside the means.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from auformer.aus import SHARED_BP4D_DISFA
+from auformer.data.manifest import KEY, predicted_aus
+from auformer.scoring.scores import score_predictions
+from auformer.scoring.tables import Table, methods_table, percent
+
+METHODS = ("auformer", "linear_probe", "full_finetuning", "always_positive")
+LABELS = {
+    "auformer": "AUFormer",
+    "linear_probe": "Linear probe",
+    "full_finetuning": "Full fine-tuning",
+    "always_positive": "Always positive",
+}
+DATASETS = {"lab_a": "synthetic_a", "lab_b": "synthetic_b", "lab_b_shared": "synthetic_b"}
+TITLES = {
+    "lab_a": "Lab A: unseen faces of the lab that was trained on",
+    "lab_b": "Lab B: a lab that was never trained on",
+    "lab_b_shared": "Lab B, only the AUs that BP4D and DISFA share",
+}
+BOTH_HEADS = "auformer_both_heads"  # in the committed run also AUFormer's prediction by the mean of both heads
+COMMITTED = "†"  # mark of rows that were not made in this run
+KEYS = ("mean_f1", "mean_auroc", "f1", "trainable_parameters")
+CHANCE = 0.5  # AUROC of a constant detector
+
+Results = dict[str, dict[str, dict[str, Any]]]
+
+
+def demo_results(predictions: Mapping[str, pd.DataFrame], trainable: Mapping[str, int], committed: Mapping[str, Any]) -> Results:
+    """What `metrics.json` holds.
+
+    Args:
+        predictions: method -> predictions on the test faces of both labs, one table; the methods trained in this run.
+        trainable: method -> number of trained parameters.
+        committed: As `read_committed` gives it, for the methods not trained here.
+    """
+    results: Results = {}
+    for part in DATASETS:
+        pairs = {method: part_entries(table, part, trainable[method]) for method, table in predictions.items()}
+        entries = {method: {key: entry[key] for key in KEYS} for method, entry in committed[part].items()}
+        entries |= {method: entry for method, (entry, _) in pairs.items()}
+        entries["always_positive"] = next(iter(pairs.values()))[1]
+        results[part] = {method: entries[method] for method in METHODS}
+    return results
+
+
+def part_entries(predictions: pd.DataFrame, part: str, trainable: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries of a method, and of the always-positive floor, on one part.
+
+    Args:
+        predictions: The method's predictions on the test faces of both labs.
+        part: `lab_a`, `lab_b` or `lab_b_shared`.
+        trainable: Number of trained parameters.
+    """
+    names = [au for au in predicted_aus(predictions) if part != "lab_b_shared" or au in SHARED_BP4D_DISFA]
+    columns = [*KEY, *(f"{au}_{kind}" for au in names for kind in ("true", "prob"))]
+    scores = score_predictions(predictions.loc[predictions["dataset"] == DATASETS[part], columns])
+    return _entry(scores, trainable), _floor(scores)
+
+
+def _entry(scores: Mapping[str, Any], trainable: int) -> dict[str, Any]:
+    """One method's entry from the scores of its predictions."""
+    return {
+        "mean_f1": scores["mean"]["f1"],
+        "mean_auroc": scores["mean"]["auroc"],
+        "f1": {au: values["f1"] for au, values in scores["per_au"].items()},
+        "trainable_parameters": trainable,
+    }
+
+
+def _floor(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of a detector that always says yes: F1 = 2r / (1 + r) at the rate r of each AU on these faces."""
+    return {
+        "mean_f1": scores["mean"]["always_positive_f1"],
+        "mean_auroc": CHANCE,
+        "f1": {au: values["always_positive_f1"] for au, values in scores["per_au"].items()},
+        "trainable_parameters": 0,
+    }
+
+
+def read_committed(path: str | Path | None = None) -> dict[str, Any]:
+    """Read the results that come with the package.
+
+    Args:
+        path: Another file of the same form.
+
+    Raises:
+        ValueError: The file is not of that form, or lacks what a demo does not train itself.
+    """
+    source = resources.files("auformer").joinpath("assets", "demo_results.json") if path is None else Path(path)
+    try:
+        content = json.loads(source.read_text(encoding="utf-8"))
+        missing = [f"{part}.full_finetuning.{key}" for part in DATASETS for key in KEYS if key not in content[part]["full_finetuning"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"Expected {source} to hold the results of the committed demo run, but got other content ({error!r})") from error
+    if missing:
+        raise ValueError(f"Expected {source} to hold the results of the committed demo run, but it lacks {', '.join(missing)}")
+    return content
+
+
+def results_table(results: Results, committed: Mapping[str, Any], *, both_heads: bool, notes: Sequence[str] = ()) -> Table:
+    """The demo's one table: a row per method of this run, then those of the committed run, marked.
+
+    Args:
+        results: As `demo_results` gives them.
+        committed: As `read_committed` gives it.
+        both_heads: Whether AUFormer predicts by the mean of both heads; its committed row is the one that does the same.
+        notes: Lines below the table, before the note on the mark.
+    """
+    rows = [_row(LABELS[method], results, method) for method in METHODS if method != "full_finetuning"]
+    sources = {"full_finetuning": "full_finetuning", "auformer": BOTH_HEADS if both_heads else "auformer", "linear_probe": "linear_probe"}
+    marked = {LABELS[method]: source for method, source in sources.items() if all(source in committed[part] for part in DATASETS)}
+    rows += [_row(f"{label} {COMMITTED}", committed, source) for label, source in marked.items()]
+    header = ["method", "A F1", "A AUROC", "B F1", "B AUROC", "B shared F1", "trained"]
+    return Table(header, rows, notes=[*notes, _committed_note(committed, marked)])
+
+
+def _row(label: str, results: Mapping[str, Any], method: str) -> list[str]:
+    """One row of `results_table`; a mean over fewer AUs than there are says so."""
+    cells = []
+    for part, key in (
+        ("lab_a", "mean_f1"),
+        ("lab_a", "mean_auroc"),
+        ("lab_b", "mean_f1"),
+        ("lab_b", "mean_auroc"),
+        ("lab_b_shared", "mean_f1"),
+    ):
+        entry = results[part][method]
+        defined = sum(value is not None for value in entry["f1"].values())
+        cells.append(percent(entry[key], defined, len(entry["f1"])))
+    return [label, *cells, f"{results['lab_a'][method]['trainable_parameters']:,}"]
+
+
+def _committed_note(committed: Mapping[str, Any], marked: Mapping[str, str]) -> str:
+    """What the mark means: how many seeds, how far apart they are; ``marked``: label -> method of the committed run."""
+    spreads = {label: (committed["lab_a"][source].get("spread") or {}).get("mean_f1") for label, source in marked.items()}
+    apart = ", ".join(f"{label} {100 * spread:.1f}" for label, spread in spreads.items() if spread is not None)
+    seeds, epochs = len(committed.get("seeds") or [0]), committed.get("epochs")
+    return (
+        f"{COMMITTED} not trained in this run: {f'means of {seeds} seeds' if seeds > 1 else 'results'} of a longer training"
+        f"{f' ({epochs} epochs)' if epochs else ''} whose results come with the package"
+        f"{f'; standard deviation of the mean F1 on lab A: {apart}' if apart else ''}."
+    )
+
+
+def per_au_table(results: Results, part: str) -> Table:
+    """F1 per AU of every method on one part, a row per method.
+
+    Args:
+        results: As `demo_results` gives them.
+        part: `lab_a`, `lab_b` or `lab_b_shared`.
+    """
+    entries = {method_label(method): results[part][method] for method in METHODS}
+    return methods_table(entries, list(results[part]["auformer"]["f1"]), title=TITLES[part])
+
+
+def method_label(method: str) -> str:
+    """A method's name, marked where its numbers were not made in this run."""
+    return f"{LABELS[method]} {COMMITTED}" if method == "full_finetuning" else LABELS[method]
+
+
+def choose_faces(predictions: pd.DataFrame, rng: np.random.Generator) -> list[tuple[int, str]]:
+    """For each AU one face that shows it, drawn by chance (not by whether it was found), from the labs in turn.
+
+    Args:
+        predictions: Predictions on the test faces.
+        rng: Chance.
+
+    Returns:
+        `(row, AU)` pairs; an AU that no face shows is left out.
+    """
+    chosen = []
+    for number, au in enumerate(predicted_aus(predictions)):
+        shows = predictions[f"{au}_true"] == 1
+        turn = shows & (predictions["dataset"] == ("synthetic_a", "synthetic_b")[number % 2])
+        rows = predictions.index[turn if turn.any() else shows]
+        if len(rows):
+            chosen.append((int(rng.choice(rows)), au))
+    return chosen

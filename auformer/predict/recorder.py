@@ -1,0 +1,220 @@
+"""Keeps what a run gives as it comes: rows on disk, pictures, annotated videos; puts the tables together at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import av
+import numpy as np
+import pandas as pd
+
+from auformer.data.images import write_image
+from auformer.predict import figures as pictures
+from auformer.predict.annotate import draw
+from auformer.predict.encoding import find_encoder
+from auformer.predict.outputs import Plan, check_outputs, check_sources, write_source_table
+from auformer.predict.parts import FOLDER, Part, fingerprint, parts_table, remove_parts
+from auformer.predict.pieces import VideoPieces
+from auformer.predict.predictor import AUPredictor
+from auformer.predict.reading import NOMINAL_FPS
+from auformer.predict.sources import Source
+from auformer.predict.table import table_columns
+from auformer.predict.types import ImagePrediction, SourceEnd
+from auformer.report.style import save_png
+
+SHORT_NOTICE = "trained on rendered faces only"
+_BEST = "best.npz"  # in a part's folder: the faces for evidence maps
+
+
+class Recorder:
+    """Takes what `AUPredictor.stream` gives, picture after picture.
+
+    Args:
+        predictor: who predicts.
+        plan: what to write where.
+        sources: all sources of the run.
+        settings: fingerprint of everything that changes the results; unfinished parts with another one are started anew.
+        notice: what every output of this checkpoint has to say.
+
+    Attributes:
+        parts: what there is of each source so far, by its name.
+    """
+
+    def __init__(self, predictor: AUPredictor, plan: Plan, sources: Sequence[Source], *, settings: str, notice: str | None) -> None:
+        self.predictor, self.plan, self.sources, self.notice = predictor, plan, list(sources), notice
+        self.folder = plan.out / FOLDER
+        self.encoder = find_encoder() if plan.annotate and any(source.kind != "photo" for source in sources) else None
+        mark = fingerprint([settings, self.encoder and [self.encoder, av.__version__]])  # pieces of one video come from one encoder
+        self.parts = {source.name: Part(self.folder, source, mark, predictor.thresholds) for source in sources}
+        self._at: str | None = None  # name of the source at hand
+        self._video: VideoPieces | None = None  # of it
+        self._best = pictures.BestFaces(predictor.au_names)  # of it
+        self._why = ""  # a picture of it could not be read
+
+    @property
+    def pending(self) -> list[Source]:
+        """Sources that are not finished."""
+        return [source for source in self.sources if not self.parts[source.name].done]
+
+    @property
+    def begun(self) -> bool:
+        """Whether an interrupted run is gone on with."""
+        return any(part.begun for part in self.parts.values())
+
+    @property
+    def pictures_done(self) -> int:
+        """How many pictures of the unfinished sources an interrupted run has done."""
+        return sum(sum(self.parts[source.name].counts["pictures"].values()) for source in self.pending)
+
+    @property
+    def resume(self) -> dict[str, dict[str, Any]]:
+        """What `AUPredictor.stream` needs to go on inside recordings."""
+        states = {source.name: self.parts[source.name].resume for source in self.pending}
+        return {name: state for name, state in states.items() if state is not None}
+
+    def check_outputs(self, *, overwrite: bool) -> None:
+        """Refuse to replace what is there, but what an interrupted run with the same settings made.
+
+        Raises:
+            ValueError: an output exists, or would replace one of the sources.
+            OSError: the folder cannot be written.
+        """
+        check_sources(self.plan, self.sources)
+        new = [source for source in self.sources if not self.parts[source.name].begun]
+        check_outputs(replace(self.plan, report=self.plan.report and not self.begun), new, overwrite=overwrite)
+
+    def add(self, item: ImagePrediction | SourceEnd) -> None:
+        """Keep one more picture, or close a source."""
+        part = self.parts[item.source.name]
+        if self._at != item.source.name:
+            self._begin(item.source, part)
+        if isinstance(item, SourceEnd):
+            self._close(item.source, part)
+            part.finish(item.message or self._missing(item.source, part))
+            self._forget(part)
+            return
+        if item.status == "unreadable":
+            self._why = item.message
+        if self.plan.maps:
+            self._best.add(item)
+        if self._video is not None and item.image is not None:
+            time = item.time_s if item.time_s is not None else item.frame / NOMINAL_FPS
+            self._video.add(self._draw(item), item.frame, time)
+        if item.state is not None:
+            self._keep(part)
+        part.add(item)
+        if item.source.kind == "photo":
+            self._photo(item)
+
+    def abandon(self) -> None:
+        """Close all files after an interruption; parts stay, so that the run can go on."""
+        if self._video is not None:
+            self._video.abandon()
+        for part in self.parts.values():
+            part.close()
+
+    def table(self, source: Source) -> pd.DataFrame:
+        """The rows of one source."""
+        return parts_table([self.parts[source.name]], table_columns(self.predictor.au_names))
+
+    def counts(self) -> dict[str, Any]:
+        """Number of sources, pictures by status, and where the points of faces come from."""
+        totals: dict[str, Counter[str]] = {"pictures": Counter(), "points_source": Counter()}
+        for part in self.parts.values():
+            for name, counter in totals.items():
+                counter.update(part.counts[name])
+        return {"sources": len(self.sources), **{name: dict(counter) for name, counter in totals.items()}}
+
+    def problems(self) -> list[tuple[Source, str]]:
+        """Sources with which something is wrong, and what."""
+        return [(source, part.message) for source in self.sources if (part := self.parts[source.name]).message]
+
+    def write_tables(self, side: dict[str, Any]) -> list[Path]:
+        """Write all tables; the parts are no longer needed then and are removed.
+
+        Args:
+            side: content of the side files.
+        """
+        columns, written = table_columns(self.predictor.au_names), []
+        if self.plan.kind == "native" and not self.plan.per_source:
+            table = parts_table([self.parts[source.name] for source in self.sources], columns)
+            written.append(write_source_table(self.plan, self.sources[0], table, side, None))
+        else:
+            for source in self.sources:
+                part = self.parts[source.name]
+                if self.plan.kind == "native" or not self._is_unreadable(part):
+                    table = parts_table([part], columns)
+                    own = {**side, "source": source.file, "counts": {"sources": 1, **part.counts}, "problem": part.message or None}
+                    written.append(write_source_table(self.plan, source, table, own, part.size))
+        remove_parts(self.folder, self.parts.values())
+        return written
+
+    def _begin(self, source: Source, part: Part) -> None:
+        """Make ready for a source, with what an interrupted run has kept of it."""
+        self._at, self._why, self._video, self._best = source.name, "", None, pictures.BestFaces(self.predictor.au_names)
+        annotated = self.plan.annotated(source)
+        if annotated is not None and source.kind != "photo":
+            assert self.encoder is not None
+            after = -1 if part.resume is None else part.resume["after"]
+            self._video = VideoPieces(part.folder, annotated, self.encoder, after=after)
+        if self.plan.maps and part.resume is not None:
+            self._best.restore(part.folder / _BEST)
+
+    def _keep(self, part: Part) -> None:
+        """Put on disk what a state counts on, before the state."""
+        if self._video is not None:
+            self._video.cut()
+        if self.plan.maps:
+            self._best.save(part.folder / _BEST)
+
+    def _forget(self, part: Part) -> None:
+        """Remove what was kept of a source that is finished."""
+        if self._video is not None:
+            self._video.remove()
+        (part.folder / _BEST).unlink(missing_ok=True)
+        self._at = None
+
+    def _draw(self, image: ImagePrediction) -> np.ndarray:
+        """A picture that was kept, with what was found: (H, W, 3), both even."""
+        return draw(image, self.predictor.au_names, self.predictor.thresholds, notice=SHORT_NOTICE if self.notice else "")
+
+    def _photo(self, image: ImagePrediction) -> None:
+        """Write the pictures of a photo."""
+        picture, annotated = self.plan.picture(image.source), self.plan.annotated(image.source)
+        if picture is not None and image.faces:
+            save_png(pictures.photo_figure(self.predictor, image, notice=self.notice), picture)
+        if annotated is not None and image.image is not None:
+            write_image(annotated, self._draw(image))
+
+    def _close(self, source: Source, part: Part) -> None:
+        """Finish the pictures of a source whose last picture came."""
+        if self._video is not None:
+            self._video.finish()
+        title, path = PurePosixPath(source.name).name, self.plan.map_picture(source)
+        figures = [] if path is None else [(self._best.figure(self.predictor, title=title, notice=self.notice), path)]
+        path = None if source.kind == "photo" else self.plan.picture(source)
+        if path is not None:
+            part.flush()
+            figures.append((pictures.timeline_figure(self.table(source), self.predictor.au_names, title=title, notice=self.notice), path))
+        for figure, path in figures:
+            if figure is not None:
+                save_png(figure, path)
+
+    @staticmethod
+    def _is_unreadable(part: Part) -> bool:
+        """Whether not one picture of a source could be read."""
+        return set(part.counts["pictures"]) <= {"unreadable"}
+
+    def _missing(self, source: Source, part: Part) -> str:
+        """What to say of a source without any face, or with pictures that cannot be read; empty where nothing is amiss."""
+        counts = part.counts["pictures"]
+        if counts.get("unreadable"):
+            why = f"; the last of them: {self._why}" if self._why else ""
+            return f"{counts['unreadable']} of {sum(counts.values())} pictures cannot be read{why}"
+        if counts.get("ok"):
+            return ""
+        return "no face found" if source.kind == "photo" else f"no face found in any of {sum(counts.values())} frames"

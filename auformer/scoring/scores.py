@@ -1,0 +1,140 @@
+"""Scores of a predictions file: what `auformer score` prints and writes as JSON.
+
+Only `AU.._true`, `AU.._prob` and the key are read (and `fold` or a group column where there is one): an AU counts as active from a
+probability of 0.5 on. Undefined scores are None, so that the result is plain JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from auformer import metrics
+from auformer.data.manifest import predicted_aus
+from auformer.scoring.calibration import expected_calibration_error, reliability_bins
+
+SCORES = ("f1", "auroc", "average_precision", "accuracy")
+UNKNOWN_GROUP = "(unknown)"
+
+
+def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> dict[str, Any]:
+    """Score predictions against the truth beside them.
+
+    Args:
+        predictions: Table as `read_predictions` gives it.
+        by: Also score each value of this column by itself: `subject`, or one called `group_...`.
+
+    Returns:
+        Rates in [0, 1], None where undefined:
+
+        * `mean`: mean over AUs of `f1`, `auroc`, `average_precision`, `accuracy`, `always_positive_f1`, `macro_f1` (mean of the F1 of
+          "present" and of "absent"), `ece` (expected calibration error), and in `num_aus` how many AUs each mean rests on;
+        * `per_au`: the same per AU, with `positives` and `annotated` rows;
+        * where there are folds, `f1_folds` (mean over the folds in which the AU has positives) in both, `num_folds` per AU, and
+          `folds`: rows and F1 of each;
+        * `threshold`; `rows`: `total`, `scored`, and under `left_out` the others by status;
+        * `unscored`: AUs without truth or without probabilities;
+        * with `by`, `by` and `groups`: `rows`, `mean` and `per_au` of each group.
+
+    Raises:
+        ValueError: No AU has both a truth and a probability, or the column `by` is not there.
+    """
+    scored, unscored = scored_aus(predictions)
+    if not scored:
+        raise ValueError(
+            "Expected `predictions` to have a column AU.._true beside AU.._prob, but got no truth: predictions can only be scored "
+            "where their manifest had labels."
+        )
+    ok = predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
+    left_out = predictions.loc[predictions.index.difference(ok.index), "status"].value_counts() if len(ok) < len(predictions) else {}
+    result = {
+        **_scores(ok, scored),
+        "threshold": metrics.THRESHOLD,
+        "rows": {"total": len(predictions), "scored": len(ok), "left_out": {str(k): int(n) for k, n in left_out.items()}},
+        "unscored": unscored,
+    }
+    if "fold" in ok and ok["fold"].notna().any():
+        _add_folds(result, ok, scored)
+    if by is not None:
+        result["by"] = by
+        result["groups"] = {name: {"rows": len(rows), **_scores(rows, scored)} for name, rows in _groups(ok, by)}
+    return result
+
+
+def scored_aus(predictions: pd.DataFrame) -> tuple[list[str], dict[str, list[str]]]:
+    """AUs with truth and probability, and those that lack one of them."""
+    predicted = predicted_aus(predictions)
+    scored = [au for au in predicted if f"{au}_true" in predictions]
+    true = [str(name).removesuffix("_true") for name in predictions if str(name).startswith("AU") and str(name).endswith("_true")]
+    return scored, {
+        "no_truth": [au for au in predicted if au not in scored],
+        "no_probability": [au for au in true if au not in scored],
+    }
+
+
+def truth_and_probs(rows: pd.DataFrame, au_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and probabilities `(n, N)`."""
+    true = rows[[f"{au}_true" for au in au_names]].to_numpy(np.float64, na_value=np.nan)
+    return true, rows[[f"{au}_prob" for au in au_names]].to_numpy(np.float64, na_value=np.nan)
+
+
+def _scores(rows: pd.DataFrame, au_names: Sequence[str]) -> dict[str, Any]:
+    """`mean` and `per_au` of some rows."""
+    true, prob = truth_and_probs(rows, au_names)
+    counts = metrics.confusion_counts(true, prob)
+    values = {
+        "f1": metrics.f1_from_counts(counts),
+        "auroc": metrics.auroc(true, prob),
+        "average_precision": metrics.average_precision(true, prob),
+        "accuracy": metrics.accuracy_from_counts(counts),
+        "always_positive_f1": metrics.always_positive_f1(counts),
+        "macro_f1": metrics.macro_f1_from_counts(counts),
+        "ece": expected_calibration_error(reliability_bins(true, prob)),
+    }
+    means = {name: metrics.mean_over_aus(value) for name, value in values.items()}
+    positives, annotated = metrics.positives(counts), counts.sum(0)
+    per_au = {
+        au: {
+            **{name: _plain(value[i]) for name, value in values.items()},
+            "positives": int(positives[i]),
+            "annotated": int(annotated[i]),
+        }
+        for i, au in enumerate(au_names)
+    }
+    mean = {**{name: _plain(m.value) for name, m in means.items()}, "num_aus": {name: m.num for name, m in means.items()}}
+    return {"mean": mean, "per_au": per_au}
+
+
+def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[str]) -> None:
+    """Add the field's number: F1 of each fold, its mean over folds per AU, and the mean of those over AUs."""
+    f1 = {}
+    result["folds"] = {}
+    for name, part in rows.groupby("fold", sort=True):
+        f1[str(name)] = metrics.f1_from_counts(metrics.confusion_counts(*truth_and_probs(part, au_names)))
+        result["folds"][str(name)] = {"rows": len(part), "f1": {au: _plain(v) for au, v in zip(au_names, f1[str(name)], strict=True)}}
+    values, folds = metrics.mean_over_folds(list(f1.values()))
+    mean = metrics.mean_over_aus(values)
+    for au, value, num in zip(au_names, values, folds, strict=True):
+        result["per_au"][au] |= {"f1_folds": _plain(value), "num_folds": int(num)}
+    result["mean"]["f1_folds"] = _plain(mean.value)
+    result["mean"]["num_aus"]["f1_folds"] = mean.num
+
+
+def _groups(rows: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
+    """Rows by the value of a column, in the order of the values; subjects of several data sets keep the data set's name."""
+    allowed = ["subject", *(str(name) for name in rows if str(name).startswith("group_"))]
+    if by not in allowed:
+        raise ValueError(f"Expected `by` to be one of {', '.join(allowed)}, the columns of this file, but got {by!r}.")
+    keys = rows[by].astype(object).where(rows[by].notna(), UNKNOWN_GROUP).astype(str)
+    if by == "subject" and rows["dataset"].nunique() > 1:
+        keys = rows["dataset"].astype(str) + "/" + keys
+    return [(str(name), part) for name, part in rows.groupby(keys.to_numpy(), sort=True)]
+
+
+def _plain(value: float) -> float | None:
+    """A number that JSON can hold: None for nan."""
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,245 @@
+"""Your own pictures and videos: a table of paths and labels, or a folder of photos without labels."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from auformer.errors import DatasetLayoutError
+
+from ..formats.csv_labels import read_labels
+from ..formats.frames import PICTURES, count_video_frames, list_files
+from ..release import SOURCE, SOURCE_FRAME, Findings, Release
+
+VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".webm", ".wmv", ".mpg", ".mpeg", ".m4v"})
+TABLES = frozenset({".csv", ".tsv", ".txt", ".parquet"})
+MISSING = "-1,9,999"  # of BP4D (9), EmotioNet (999), Aff-Wild2 (-1)
+THRESHOLD = 2.0  # DISFA's, see `auformer.data_prep.datasets.disfa`
+PATHS = ("path", "image", "file", "filename", "video", "input")  # accepted names of the column with paths
+SPLITS = ("split", "fold")
+KEPT = ("time_s", "clip", "onset", "apex", "offset")  # columns of the manifest that pass as they are, and `group_*`
+
+RELEASE = Release(
+    name="csv",
+    title="Your own pictures",
+    request="nothing; a table of paths and labels, or a folder of photos",
+    terms="those of your pictures",
+    tree="""
+<table>.csv     columns path (or video and frame), AU1 or AU01 or AU01_c, AU12_left, AU12_r ...; optional subject, sequence, split
+<pictures>      paths of the table are relative to --root; without --table every picture below --root is taken, without labels
+""",
+    au_names=(),
+    frames="the table's column `frame` (of videos the position, from 0; see --first-frame), 0 of a photo without one",
+    source="names of columns: TadasBaltrusaitis/OpenFace:lib/local/Utilities/src/RecorderCSV.cpp, cosanlab/py-feat:feat/utils/io.py",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `auformer prepare csv`."""
+    add = parser.add_argument
+    add(
+        "--table",
+        metavar="FILE",
+        help="table of paths and labels, below --root or elsewhere: .csv, .tsv or .parquet (default: none, photos)",
+    )
+    add(
+        "--missing-values", default=MISSING, metavar="LIST", help=f"numbers that mean not annotated, as empty cells do (default: {MISSING})"
+    )
+    add("--threshold", type=float, default=THRESHOLD, metavar="X", help=f"intensity from which an AU is present (default: {THRESHOLD:g})")
+    add("--first-frame", type=int, default=0, metavar="N", help="number of a video's first frame in the table (default: 0)")
+
+
+def read(
+    root: Path,
+    findings: Findings,
+    *,
+    table: str | None = None,
+    missing_values: str = MISSING,
+    threshold: float = THRESHOLD,
+    first_frame: int = 0,
+) -> pd.DataFrame:
+    """One row per line of the table, or per photo.
+
+    Args:
+        root: folder of the pictures.
+        findings: gets what is met on the way.
+        table: path of the table, below `root` or elsewhere; None for photos without labels.
+        missing_values: numbers that mean not annotated, with commas.
+        threshold: intensity from which an action unit is present, where the table has intensities only.
+        first_frame: number of a video's first frame in the table.
+
+    Returns:
+        As every reader of this package. Without a column `subject`, every file counts as a subject of its own.
+
+    Raises:
+        DatasetLayoutError: The table or the folder cannot be used; the message names the line.
+    """
+    if not root.is_dir():
+        raise DatasetLayoutError(f"Expected `--root` to be a folder, but there is none at {root}; check the path")
+    if table is None:
+        return _photos(root, findings)
+    path = root / table if (root / table).is_file() else Path(table)
+    cells, name = _cells(path), path.name
+    labels = read_labels(cells, missing=_missing(missing_values), threshold=threshold, where=name, findings=findings)
+    if not len(labels.columns):
+        findings.note("no labels", name, f"no column such as AU12, AU01_c or AU12_r among {', '.join(cells.columns[:10])}")
+    rows = pd.concat([_places(cells, root, name, first_frame, findings), _kept(cells, name), labels], axis=1)
+    return rows.sort_values(["subject", "sequence", "frame"], kind="stable", ignore_index=True)
+
+
+def _photos(root: Path, findings: Findings) -> pd.DataFrame:
+    """Every picture below a folder, without labels."""
+    found = {suffix: [path for path in list_files(root) if path.suffix.lower() in suffix] for suffix in (PICTURES, VIDEOS, TABLES)}
+    if found[VIDEOS]:
+        findings.note(
+            "videos without labels are left out", str(found[VIDEOS][0]), f"{len(found[VIDEOS]):,} videos; name frames in a --table"
+        )
+    if found[TABLES]:
+        findings.note("a table may belong to the pictures", str(found[TABLES][0]), "name it to read its labels: --table")
+    if not found[PICTURES]:
+        raise DatasetLayoutError(f"Expected pictures in {root}, but found none ({', '.join(sorted(PICTURES))}); check --root")
+    findings.note("no subjects", ".", "every photo counts as a subject of its own")
+    names = [path.as_posix() for path in found[PICTURES]]
+    return pd.DataFrame({"subject": names, "sequence": names, "frame": 0, "status": "ok", SOURCE: names, SOURCE_FRAME: None})
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    """A table as text; an empty cell is empty text, blanks around names and cells are dropped."""
+    suffix = path.suffix.lower()
+    if suffix not in TABLES:
+        raise DatasetLayoutError(f"Expected `--table` to end in {', '.join(sorted(TABLES))}, but got {path}; save it as CSV")
+    try:
+        if suffix == ".parquet":
+            frame = pd.read_parquet(path)
+            cells = frame.astype(object).where(frame.notna(), "").astype(str)
+        else:
+            with open(path, encoding="utf-8-sig") as file:
+                separator = max("\t;,", key=file.readline().count)
+            options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skip_blank_lines": False}
+            cells = pd.read_csv(path, sep=separator, header=None, **options)  # with a header pandas would rename what is there twice
+            cells = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1).reset_index(drop=True)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise DatasetLayoutError(f"Expected a table at {path}, but it cannot be read ({error}); save it as CSV in UTF-8") from error
+    cells.columns = pd.Index([str(name).strip() for name in cells.columns])
+    if not len(cells) or not cells.columns.is_unique:
+        raise DatasetLayoutError(f"Expected {path} to hold rows, and every column once, but it does not; correct it")
+    cells = cells.apply(lambda column: column.fillna("").str.strip())
+    return cells[(cells != "").any(axis=1)]  # empty lines go, the others keep their number
+
+
+def _missing(text: str) -> frozenset[float]:
+    """The numbers of `--missing-values`."""
+    try:
+        return frozenset(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"Expected `--missing-values` to be numbers with commas, as in {MISSING}, but got {text!r}") from error
+
+
+def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Findings) -> pd.DataFrame:
+    """Key, status and source of each line."""
+    named = [column for column in PATHS if column in cells.columns]
+    if len(named) != 1:
+        raise DatasetLayoutError(
+            f"{name}: expected one column of paths, called {', '.join(PATHS)}, but got {', '.join(named) or 'none'} "
+            f"among {', '.join(cells.columns[:10])}; rename or remove columns"
+        )
+    sources = [_relative(text, root, f"{name}, line {line + 2}") for line, text in cells[named[0]].items()]
+    frames = _frames(cells, name)
+    is_video = [PurePosixPath(source).suffix.lower() in VIDEOS for source in sources]
+    if any(is_video) and frames is None:
+        raise DatasetLayoutError(f"{name}: expected a column `frame` with the frames of the videos, but there is none; add it")
+    numbers = frames if frames is not None else [0] * len(cells)
+    positions = [number - first if video else None for number, video in zip(numbers, is_video, strict=True)]
+    for line, number, position in zip(cells.index, numbers, positions, strict=True):
+        if position is not None and position < 0:
+            raise DatasetLayoutError(f"{name}, line {line + 2}: frame {number} comes before the first, {first}; see --first-frame")
+    if "subject" not in cells.columns:
+        findings.note("no subjects", name, "every file counts as a subject of its own")
+    table = pd.DataFrame({
+        "subject": cells["subject"].tolist() if "subject" in cells.columns else sources,
+        "sequence": cells["sequence"].tolist() if "sequence" in cells.columns else sources,
+        "frame": numbers,
+        "status": _status(sources, positions, root, name, findings, cells.index),
+        SOURCE: sources,
+        SOURCE_FRAME: pd.array(positions, dtype="Int64"),
+    }, index=cells.index)  # fmt: skip
+    _refuse_doubles(table, name)
+    return table
+
+
+def _relative(text: str, root: Path, where: str) -> str:
+    """A path of the table relative to the root, with `/`."""
+    path = text.replace("\\", "/") if os.sep == "/" and "/" not in text else text
+    if Path(path).is_absolute():
+        path = os.path.relpath(path, root.absolute())
+    clean = os.path.normpath(path).replace(os.sep, "/") if text else ""
+    if not clean or clean == "." or clean.split("/")[0] == ".." or re.match(r"[A-Za-z]:|/", clean):
+        raise DatasetLayoutError(
+            f"{where}: expected the path of a picture inside --root, but got {text!r}; name a root that holds them all"
+        )
+    return clean
+
+
+def _frames(cells: pd.DataFrame, name: str) -> list[int] | None:
+    """The column `frame` as whole numbers; None where there is none."""
+    if "frame" not in cells.columns:
+        return None
+    bad = ~cells["frame"].str.fullmatch(r"-?\d+(\.0+)?")
+    if bad.any():
+        line = bad.idxmax()
+        raise DatasetLayoutError(f"{name}, line {line + 2}: expected `frame` to be a whole number, but got {cells['frame'][line]!r}")
+    return [int(float(text)) for text in cells["frame"]]
+
+
+def _status(sources: list[str], positions: list[int | None], root: Path, name: str, findings: Findings, lines: pd.Index) -> list[str]:
+    """`ok`, or `no_image` where there is no such file or the video is shorter; a file that is missing is told once."""
+    lengths = {source: count_video_frames(root / source) for source, at in zip(sources, positions, strict=True) if at is not None}
+    there = {source: (root / source).is_file() for source in dict.fromkeys(sources)}
+    for source, is_there in there.items():
+        if not is_there:
+            findings.miss(source, f"named by {name}, line {lines[sources.index(source)] + 2}")
+    last: dict[str, int] = {}
+    status = []
+    for source, position in zip(sources, positions, strict=True):
+        length = lengths.get(source)
+        is_late = position is not None and length is not None and position >= length
+        status.append("ok" if there[source] and not is_late else "no_image")
+        last[source] = max(last.get(source, 0), position or 0)
+    for source, length in lengths.items():
+        if length is not None and last[source] >= length:
+            findings.note("labels beyond the end of a video", source, f"up to frame {last[source]} from 0; it has {length:,} frames")
+        elif length is not None and last[source] < length - 1:
+            findings.note("frames behind the last label", source, f"{length - 1 - last[source]:,} of {length:,}")
+    return status
+
+
+def _refuse_doubles(table: pd.DataFrame, name: str) -> None:
+    """Raise if two lines are about one frame."""
+    key = ["subject", "sequence", "frame"]
+    twice = table.duplicated(key)
+    if twice.any():
+        line = twice.idxmax()
+        first = (table[key] == table.loc[line, key]).all(axis=1).idxmax()
+        what = ", ".join(f"{column} {value}" for column, value in table.loc[line, key].items())
+        raise DatasetLayoutError(
+            f"{name}, line {line + 2}: {what} is that of line {first + 2} already; remove one of them, or add `sequence` and `frame`"
+        )
+
+
+def _kept(cells: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The other columns that a manifest knows: the split as `fold`, times, clips and groups; empty cells are missing."""
+    kept: dict[str, Any] = {column: cells[column] for column in cells.columns if column in KEPT or column.startswith("group_")}
+    splits = [column for column in SPLITS if column in cells.columns]
+    if len(splits) > 1:
+        raise DatasetLayoutError(f"{name}: columns `split` and `fold` mean the same; remove one")
+    if splits:
+        kept["fold"] = cells[splits[0]]
+    table = pd.DataFrame(kept, index=cells.index).replace("", None)
+    for column in [column for column in KEPT if column in table.columns and column != "clip"]:
+        table[column] = pd.to_numeric(table[column], errors="coerce").where(table[column].notna())
+    return table

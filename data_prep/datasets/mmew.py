@@ -1,0 +1,92 @@
+"""MMEW: 300 micro-expressions of 30 people at 90 frames a second, coded as an AU text per clip, in folders by emotion."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from auformer.aus import AU_SETS
+
+from ..formats.clip_folders import Folders
+from ..formats.clips import Clip, read_clips, rows_with_clips
+from ..formats.corrections import apply_corrections
+from ..formats.sheets import cell_number, cell_text, read_sheet
+from ..release import Findings, Release, find_path
+
+RELEASE = Release(
+    name="mmew",
+    title="MMEW (micro part)",
+    request="MMEW (MMEW_Micro_Exp.xlsx and Micro_Expression) from Xianye Ben, Shandong University",
+    terms="research only, signed by a member of staff; neither pictures nor annotations may be passed on",
+    tree="""\
+MMEW_Micro_Exp.xlsx
+Micro_Expression/anger/S13-07-001/1.jpg""",
+    au_names=tuple(sorted({*AU_SETS["mmew"], *AU_SETS["cd6me"]}, key=lambda au: int(au[2:]))),
+    frames="the number in the picture's name, as in the table",
+    source="tvaranka/meb:meb/datasets/datasets.py, config/dataset_config.py",
+    per_clip=True,
+    doubts="Apex and offset of 16 clips are estimates of tvaranka/meb, which says only that the table's are wrong.",
+)
+
+_TABLES = ("MMEW_Micro_Exp.xlsx", "*/MMEW_Micro_Exp.xlsx", "MMEW_Micro_Exp*.xls*")
+_PICTURES = ("Micro_Expression", "*/Micro_Expression", "Micro_Expression/Micro_Expression")
+_COLUMNS = {
+    "subject": ("Subject",),
+    "name": ("Filename",),
+    "onset": ("OnsetFrame",),
+    "apex": ("ApexFrame",),
+    "offset": ("OffsetFrame",),
+    "au": ("Action Units", "AUs"),
+    "emotion": ("Estimated Emotion",),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MMEW has no options of its own."""
+
+
+def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.DataFrame:
+    """One row per frame of each clip.
+
+    Args:
+        root: folder of the release.
+        findings: takes what is met.
+        corrections: whether the known faults of the table are put right.
+
+    Raises:
+        DatasetLayoutError: The tree or the table is not as expected.
+    """
+    table = find_path(root, *_TABLES, what="the table of MMEW")
+    stated = read_sheet(table, columns=_COLUMNS, optional=("emotion",), findings=findings)
+    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
+    sheet = rows_with_clips(sheet, findings)
+    folders = Folders(find_path(root, *_PICTURES, what="pictures of MMEW"))
+    clips = []
+    for subject, name, emotion in zip(sheet["subject"], sheet["name"], sheet["emotion"], strict=True):
+        clip = cell_text(name)
+        clips.append(Clip(_subject(subject, clip), clip, _folder(folders, clip, cell_text(emotion))))
+    folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
+    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)
+
+
+def _subject(value: object, clip: str) -> str:
+    """`S13`: of the clip's name `S13-07-001`, or else of the table's number.
+
+    >>> _subject(13, "S13-07-001"), _subject(4.0, "04-07-001")
+    ('S13', 'S04')
+    """
+    match = re.match(r"S\d+(?=-)", clip, re.IGNORECASE)
+    number = cell_number(value)
+    return match[0].upper() if match else cell_text(value) if number is None else f"S{number:02d}"
+
+
+def _folder(folders: Folders, clip: str, emotion: str) -> Path | None:
+    """The clip's folder: below its emotion, or below another one (the table says `others` where folders say `repression`)."""
+    direct = folders.find(emotion, clip)
+    if direct is not None:
+        return direct
+    found = [path for path in (folders.find(each.name, clip) for each in folders.held(folders.base)) if path is not None]
+    return found[0] if len(found) == 1 else None

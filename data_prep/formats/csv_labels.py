@@ -1,0 +1,135 @@
+"""The label columns of a table of anybody's making: `AU1`, `AU01`, `AU01_c`, `AU12_left`, `AU12_r`, to the manifest's columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from auformer.aus import ACTION_UNITS
+from auformer.errors import DatasetLayoutError
+
+from ..release import Findings
+
+#: Ending of a column's name -> kind in a manifest. `_c` and `_r` are OpenFace's presence and regression (intensity).
+_KINDS = {"": "", "c": "", "left": "left", "right": "right", "r": "intensity", "intensity": "intensity"}
+_COLUMN = re.compile(r"AU\s?0*(\d+)(?:_(\w+))?", re.IGNORECASE)
+_HIGHEST = 5.0  # FACS intensities A to E are 1 to 5
+
+
+class LabelColumn(NamedTuple):
+    """A column with labels.
+
+    Args:
+        name: in the table.
+        au: canonical name.
+        kind: of a manifest's column: `""`, `left`, `right` or `intensity`.
+    """
+
+    name: str
+    au: str
+    kind: str
+
+
+def label_columns(names: Sequence[str], where: str) -> list[LabelColumn]:
+    """Columns that hold labels, by number of the action unit.
+
+    Args:
+        names: of the table's columns.
+        where: what messages call the table.
+
+    Raises:
+        DatasetLayoutError: A column names an unknown action unit, or two columns mean the same.
+
+    >>> [tuple(column) for column in label_columns(["path", "AU12_r", "AU01_c"], "labels.csv")]
+    [('AU01_c', 'AU1', ''), ('AU12_r', 'AU12', 'intensity')]
+    """
+    found: dict[tuple[str, str], LabelColumn] = {}
+    for name in names:
+        match = _COLUMN.fullmatch(name)
+        if match is None or (match.group(2) or "").lower() not in _KINDS:
+            continue
+        au, kind = f"AU{match.group(1)}", _KINDS[(match.group(2) or "").lower()]
+        if au not in ACTION_UNITS:
+            raise DatasetLayoutError(f"{where}: column `{name}` names an unknown action unit; correct its number or rename the column")
+        if (au, kind) in found:
+            raise DatasetLayoutError(f"{where}: columns `{found[au, kind].name}` and `{name}` mean the same; remove one")
+        found[au, kind] = LabelColumn(name, au, kind)
+    return sorted(found.values(), key=lambda column: (int(column.au[2:]), column.kind))
+
+
+def read_labels(table: pd.DataFrame, *, missing: frozenset[float], threshold: float, where: str, findings: Findings) -> pd.DataFrame:
+    """The labels of a table as columns of a manifest.
+
+    Args:
+        table: text cells.
+        missing: numbers that mean not annotated, besides an empty cell.
+        threshold: an action unit that has an intensity only is present from there on.
+        where: what messages call the table.
+        findings: gets a note for each number that was read as not annotated.
+
+    Raises:
+        DatasetLayoutError: A column or a cell cannot be understood.
+    """
+    labels: dict[str, np.ndarray] = {}
+    columns = label_columns(list(table.columns), where)
+    for column in columns:
+        values = _numbers(table[column.name], where)
+        unknown = np.isin(values, list(missing))
+        for value in sorted(set(values[unknown])):
+            findings.note("read as not annotated", where, f"{value:g} in {int((values == value).sum()):,} rows of {column.name}")
+        values[unknown] = np.nan
+        if column.kind == "intensity":
+            _refuse(table[column.name], (values < 0) | (values > _HIGHEST), where, "an intensity of 0 to 5")
+            labels[f"{column.au}_intensity"] = values
+        else:
+            _refuse(table[column.name], ~np.isnan(values) & (values != 0) & (values != 1), where, "0, 1 or empty")
+            name = f"{column.au}_{column.kind}" if column.kind else column.au
+            labels[name] = np.where(np.isnan(values), -1, values).astype(np.int8)
+    for au in dict.fromkeys(column.au for column in columns):
+        _complete(labels, au, threshold)
+    return pd.DataFrame({name: labels[name] for name in sorted(labels, key=_order)}, index=table.index)
+
+
+def _complete(labels: dict[str, np.ndarray], au: str, threshold: float) -> None:
+    """Add what a manifest needs beside the columns of an action unit: both sides, and whether it is present at all."""
+    left, right = f"{au}_left", f"{au}_right"
+    if left in labels or right in labels:
+        one = labels.get(left, labels.get(right))
+        assert one is not None
+        for side in (left, right):
+            labels.setdefault(side, np.full(len(one), -1, np.int8))
+        low, high = np.minimum(labels[left], labels[right]), np.maximum(labels[left], labels[right])
+        labels.setdefault(au, np.where((high == 1) | (low >= 0), high, -1).astype(np.int8))
+    intensity = labels.get(f"{au}_intensity")
+    if au not in labels and intensity is not None:
+        labels[au] = np.where(np.isnan(intensity), -1, intensity >= threshold).astype(np.int8)
+
+
+def _order(name: str) -> tuple[int, str]:
+    """By number, then by kind."""
+    au, _, kind = name.partition("_")
+    return int(au[2:]), kind
+
+
+def _numbers(column: pd.Series, where: str) -> np.ndarray:
+    """A column of text as float64, nan where empty."""
+    text = column.fillna("").str.strip()
+    values = pd.to_numeric(text.where(text != ""), errors="coerce").to_numpy(np.float64)
+    _refuse(column, (np.isnan(values) & (text != "").to_numpy(bool)) | np.isinf(values), where, "a number or empty")
+    return values.copy()
+
+
+def _refuse(column: pd.Series, bad: np.ndarray, where: str, expected: str) -> None:
+    """Raise for the first bad cell."""
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        line, value = column.index[rows[0]] + 2, column.iloc[rows[0]]
+        more = f" (and {rows.size - 1:,} more)" if rows.size > 1 else ""
+        raise DatasetLayoutError(
+            f"{where}, line {line}: expected `{column.name}` to be {expected}, but got {value!r}{more}; correct it, or name values that "
+            "mean not annotated: --missing-values"
+        )

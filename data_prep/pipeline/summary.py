@@ -1,0 +1,116 @@
+"""What a preparation says of itself: the manifest's side file, the texts of the command, and problems grouped by where they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from auformer import __version__
+
+from ..release import Findings, Release
+from .folder import RECORD
+from .labels import label_rates
+from .units import Row
+
+_KINDS = {
+    "no_face": "no face found",
+    "unreadable": "unreadable",
+    "no_image": "labels without a picture",
+}
+
+
+def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) -> None:
+    """Add what went wrong with pictures to the findings, one note per folder, video or archive.
+
+    Args:
+        findings: of the reader; it has noted the rows without a picture that it knew of.
+        rows: of the table.
+        results: of all rows, see `auformer.data_prep.pipeline.crops`.
+    """
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for row, status, message in zip(rows, results["status"], results["message"], strict=True):
+        if status != "ok" and row.status == "ok":
+            where = row.source if row.position is not None or row.member is not None else row.source.rpartition("/")[0] or "."
+            groups.setdefault((_KINDS.get(status, status), where, message), []).append(row.frame)
+    for (kind, where, message), frames in groups.items():
+        span = f"frame {frames[0]}" if len(frames) == 1 else f"{len(frames):,} frames, {min(frames)} to {max(frames)}"
+        findings.note(kind, where, f"{span}: {message}" if message else span)
+    for row, seen in zip(rows, results["points_frame"], strict=True):
+        if row.onset is not None and row.frame == row.onset and seen != row.frame:
+            findings.note("clips cut out by a later frame than the onset", row.file, f"no face in frame {row.onset}, taken from {seen}")
+
+
+def side_file(
+    release: Release, manifest: pd.DataFrame, findings: Findings, record: dict[str, Any], results: pd.DataFrame
+) -> dict[str, Any]:
+    """What the manifest's JSON side file says; it names no folder of this machine.
+
+    Args:
+        release: of the data set.
+        manifest: the finished table.
+        findings: of the reader and the pipeline.
+        record: the options, see `auformer.data_prep.pipeline.folder`.
+        results: of all rows, see `auformer.data_prep.pipeline.crops`.
+    """
+    size = record["size"]
+    return {
+        "dataset": release.name,
+        "title": release.title,
+        "terms": release.terms,
+        "layout": release.source,
+        "frames": release.frames,
+        "auformer_version": __version__,
+        "crop_recipe": record["recipe"],
+        "image_size": [size, size],
+        "border": record["border"],
+        "transform": "one per clip, from its onset frame" if release.per_clip else "one per frame",
+        "detector": {"name": record["detector"], "version": record["detector_version"]},
+        "points_sources": {str(name): int(count) for name, count in _counted(results["points_source"][results["status"] == "ok"])},
+        "rows": len(manifest),
+        "subjects": int(manifest["subject"].nunique()),
+        "sequences": len(manifest[["subject", "sequence"]].drop_duplicates()),
+        "status": {str(name): int(count) for name, count in _counted(manifest["status"])},
+        "rows_with_several_faces": int((results["faces_found"] > 1).sum()),
+        "limit": record["limit"],
+        "label_rates": label_rates(manifest),
+        "corrected": findings.summary()["corrections"],
+        "findings": {key: value for key, value in findings.summary().items() if key != "corrections"},
+        "doubts": release.doubts,
+        RECORD: record,
+    }
+
+
+def recorded_findings(side: dict[str, Any]) -> Findings:
+    """The findings that a side file holds."""
+    return Findings.from_summary({**side.get("findings", {}), "corrections": side.get("corrected", [])})
+
+
+def _counted(column: pd.Series) -> list[tuple[str, int]]:
+    """Values of a column and how often they occur, by name."""
+    return sorted(column.value_counts().items())
+
+
+def table_lines(manifest: pd.DataFrame) -> list[str]:
+    """Rows, subjects, sequences, status, and a line for each AU."""
+    sequences = len(manifest[["subject", "sequence"]].drop_duplicates())
+    lines = [f"{len(manifest):,} rows of {manifest['subject'].nunique():,} subjects in {sequences:,} sequences"]
+    status = dict(_counted(manifest["status"]))
+    if set(status) != {"ok"}:
+        ok = status.pop("ok", 0)
+        lines.append(f"{ok:,} with a picture, " + ", ".join(f"{count:,} {name}" for name, count in status.items()))
+    rates = label_rates(manifest)
+    if rates:
+        lines += ["", f"{'AU':<6}{'positives':>10}{'labelled':>10}{'rate':>8}"]
+    for au, rate in rates.items():
+        share = f"{rate['measured']:.3f}" if rate["known"] else "-"
+        lines.append(f"{au:<6}{rate['positives']:>10,}{rate['known']:>10,}{share:>8}")
+    return lines
+
+
+def release_lines(release: Release) -> list[str]:
+    """What a data set needs, for `auformer prepare --list`."""
+    lines = [f"{release.name}: {release.title}", f"  request   {release.request}", f"  terms     {release.terms}"]
+    lines += [f"  AUs       {' '.join(release.au_names) or 'those of the table'}", "  tree"]
+    lines += [f"    {line}" for line in release.tree.strip().splitlines()]
+    return lines + ([f"  unsure    {release.doubts}"] if release.doubts else [])

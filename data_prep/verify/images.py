@@ -1,0 +1,145 @@
+"""The pictures of a manifest: which are missing, which cannot be read, and which are the same file under several names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from auformer.data.images import read_image
+from auformer.data.manifest import au_columns
+from auformer.data.splits import people
+
+from .problem import Problem, named
+
+_BATCH = 512  # pictures in work at once, so that no more of them are held [ours]
+
+
+@dataclass
+class ImageCheck:
+    """What the pictures of a manifest are.
+
+    Args:
+        checked: rows whose picture was opened.
+        missing: rows without a file, as `path (key)`.
+        unreadable: rows whose file is no complete picture, with the reason.
+        sizes: `112 x 112` (width x height) -> number of pictures.
+        duplicates: groups of rows, by position, whose pictures have the same bytes.
+    """
+
+    checked: int = 0
+    missing: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    duplicates: list[list[int]] = field(default_factory=list)
+
+
+def check_images(frame: pd.DataFrame, folder: Path, *, workers: int = 1, progress: bool = False) -> ImageCheck:
+    """Open every picture of a manifest.
+
+    Args:
+        frame: As `read_manifest` gives it, with a column `image`.
+        folder: Where the manifest lies.
+        workers: Threads that read and decode.
+        progress: Show a bar.
+
+    Returns:
+        What was found, in the order of the rows.
+    """
+    found = ImageCheck()
+    sizes: dict[str, int] = defaultdict(int)
+    same: dict[str, list[int]] = defaultdict(list)
+    rows = [int(row) for row in (frame["status"] == "ok").to_numpy(bool).nonzero()[0]]
+    paths = frame["image"].to_numpy()
+    with ThreadPoolExecutor(max_workers=workers) as pool, tqdm(total=len(rows), desc="images", unit="img", disable=not progress) as bar:
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            for row, (digest, size, reason) in zip(batch, pool.map(_look, [folder / str(paths[row]) for row in batch]), strict=True):
+                if size:
+                    sizes[size] += 1
+                elif reason:
+                    found.unreadable.append(f"{paths[row]}: {reason}")
+                else:
+                    found.missing.append(str(paths[row]))
+                if digest:
+                    same[digest].append(row)
+            bar.update(len(batch))
+    found.checked = len(rows)
+    found.sizes = dict(sorted(sizes.items(), key=lambda item: -item[1]))
+    found.duplicates = [group for group in same.values() if len(group) > 1]
+    return found
+
+
+def _look(path: Path) -> tuple[str, str, str]:
+    """Digest of the bytes, size, and why it cannot be read; all empty where there is no file."""
+    if not path.is_file():
+        return "", "", ""
+    try:
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        height, width = read_image(path).shape[:2]
+    except (OSError, ValueError) as error:
+        return "", "", str(error).removeprefix(f"Expected an image at {path}, but ") or "it cannot be read"
+    return digest, f"{width} x {height}", ""
+
+
+def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
+    """What is wrong with the pictures.
+
+    The same bytes for two people are wrong, and for one person with different labels, unless they are neighbours in one sequence: videos
+    repeat frames. Others are only noted.
+    """
+    if found.missing:
+        text = f"pictures that are not there: {len(found.missing):,} ({named(found.missing)}); copy them, or prepare the data set again"
+        yield Problem("missing_image", "images", text)
+    if found.unreadable:
+        yield Problem(
+            "unreadable_image", "images", f"pictures that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})"
+        )
+    if len(found.sizes) > 1:
+        shown = named([f"{size}: {count:,}" for size, count in found.sizes.items()])
+        yield Problem("image_sizes", "images", f"pictures of {len(found.sizes)} sizes ({shown})", wrong=False)
+    yield from _duplicate_problems(frame, found.duplicates)
+
+
+def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterator[Problem]:
+    """Groups of equal pictures: of two people, of other labels, or harmless."""
+    names = au_columns(frame)
+    members = [row for group in groups for row in group]
+    who = dict(zip(members, people(frame.iloc[members]), strict=True)) if members else {}
+    strange: list[str] = []
+    differing: list[str] = []
+    harmless = 0
+    for group in groups:
+        rows = frame.iloc[group]
+        if len({who[row] for row in group}) > 1:
+            strange.append(_pair(rows))
+        elif len(rows[names].drop_duplicates()) > 1 and not _neighbours(rows):
+            differing.append(_pair(rows))
+        else:
+            harmless += 1
+    if strange:
+        text = f"the same picture under several people: {len(strange):,} ({named(strange, 3)}); mixed up, or twice in the release"
+        yield Problem("duplicate_image", "images", text)
+    if differing:
+        text = f"the same picture with different labels: {len(differing):,} ({named(differing, 3)})"
+        yield Problem("duplicate_image", "images", text)
+    if harmless:
+        text = f"the same picture more than once, in neighbouring frames or with one label, as where a video repeats frames: {harmless:,}"
+        yield Problem("duplicate_image", "images", text, wrong=False)
+
+
+def _neighbours(rows: pd.DataFrame) -> bool:
+    """Whether rows follow each other in one sequence."""
+    frames = rows["frame"].to_numpy()
+    return len(rows[["dataset", "sequence"]].drop_duplicates()) == 1 and int(frames.max() - frames.min()) == len(frames) - 1
+
+
+def _pair(rows: pd.DataFrame) -> str:
+    """Two rows of a group, by their pictures."""
+    return " = ".join(str(path) for path in rows["image"].head(2))

@@ -1,0 +1,136 @@
+"""Check a manifest: the contract, what it counts, its pictures, its folds, and the published counts of the data sets that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from auformer.data.manifest import read_manifest
+from auformer.errors import ManifestError
+
+from .comparison import Comparison, compare
+from .counts import count_faults
+from .folds import fold_naming, people_in_two_folds
+from .images import check_images, image_problems
+from .inspection import inspect
+from .problem import Problem, named
+from .rows import row_faults
+
+FORMAT_VERSION = 1
+
+
+def verify(path: str | Path, *, images: bool = True, workers: int = 1, progress: bool = False) -> dict[str, Any]:
+    """Read and check a manifest.
+
+    Args:
+        path: CSV or Parquet file.
+        images: Open every picture too.
+        workers: Threads that do so.
+        progress: Show a bar while they do.
+
+    Returns:
+        Plain JSON values, always with the keys `format_version`, `manifest` (the path), `correct` (nothing is wrong), `problems` and
+        `notes` (lists of `kind`, `where`, `text`); where the file can be read as a manifest, also those of `check_manifest`.
+    """
+    report: dict[str, Any] = {"format_version": FORMAT_VERSION, "manifest": str(path), "correct": False}
+    try:
+        frame = read_manifest(path)
+    except ManifestError as error:
+        text = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}, ")
+        return {**report, "problems": [Problem("contract", str(path), text).plain()], "notes": []}
+    report.update(check_manifest(frame, Path(path).parent if images else None, workers=workers, progress=progress))
+    report["correct"] = not report["problems"]
+    return report
+
+
+def check_manifest(frame: pd.DataFrame, folder: Path | None, *, workers: int = 1, progress: bool = False) -> dict[str, Any]:
+    """Check a manifest that is read.
+
+    Args:
+        frame: As `read_manifest` gives it.
+        folder: Where its pictures are relative to; None: they are not opened.
+        workers: Threads that open pictures.
+        progress: Show a bar.
+
+    Returns:
+        Plain JSON values: the keys of `inspect`; `images`, None where they were not opened (`checked`, `missing`, `unreadable`, `sizes`,
+        `duplicates`: groups of keys); `published`, an object per data set that counts are published of (`dataset`, `title`, `frames`,
+        `clips`, `by`, `source`, `parts`: `name, subjects, expected, complete, frames, positives, published_frames, published_positives`,
+        `totals`: `source, about, frames, clips`); `problems` and `notes`.
+    """
+    problems = list(_whole(frame))
+    report: dict[str, Any] = {**inspect(frame), "images": None, "published": []}
+    if folder is not None and "image" in frame.columns:
+        found = check_images(frame, folder, workers=workers, progress=progress)
+        problems += image_problems(frame, found)
+        report["images"] = {**vars(found), "duplicates": [[_key(frame, row) for row in group] for group in found.duplicates]}
+    for dataset in sorted(frame["dataset"].unique()):
+        rows = frame[frame["dataset"] == dataset]
+        problems += fold_naming(rows, dataset)
+        comparison = compare(rows, dataset)
+        if comparison is not None:
+            problems += _published(comparison, frame.attrs.get("side", {}))
+            report["published"].append(_plain(comparison))
+    report["problems"] = [problem.plain() for problem in problems if problem.wrong]
+    report["notes"] = [problem.plain() for problem in problems if not problem.wrong]
+    return report
+
+
+def _whole(frame: pd.DataFrame) -> Iterator[Problem]:
+    """What concerns a manifest of any data set."""
+    yield from people_in_two_folds(frame)
+    if not (frame["status"] == "ok").any():
+        yield Problem("nothing_usable", "status", "no row has the status `ok`, so nothing can be trained or scored on it")
+    if "image" not in frame.columns:
+        yield Problem("no_images", "images", "there is no column `image`, so there are no pictures to check", wrong=False)
+
+
+def _published(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
+    """Differences from the published counts."""
+    missing = [f"{part.name} ({part.subjects} of {part.expected} subjects)" for part in found.parts if not part.complete]
+    if missing:
+        text = f"parts that are not whole are not compared: {named(missing)}"
+        yield Problem("partial", found.dataset, text, wrong=False)
+    if found.strangers:
+        yield Problem("unknown_subjects", found.dataset, f"subjects of no published part: {named(found.strangers)}", wrong=False)
+    if found.parts and not found.au_names:
+        yield Problem("no_common_aus", found.dataset, "none of the AUs whose counts are published has a column", wrong=False)
+    problems, explained = row_faults(found, side)
+    yield from problems
+    yield from count_faults(found, explained)
+    if not found.parts:
+        yield from _totals(found)
+
+
+def _totals(found: Comparison) -> Iterator[Problem]:
+    """Data sets of which totals only are published: said, never wrong, for sources choose their frames or clips in their own ways."""
+    pairs = [(total, total.frames, found.frames, "frames") for total in found.published.totals if total.frames is not None]
+    pairs += [(total, total.clips, found.clips, "clips") for total in found.published.totals if total.clips is not None]
+    if any(there == here for _, there, here, _ in pairs):
+        return
+    shown = "; ".join(f"{total.source} has {there:,} {unit} ({total.about}), here are {here:,}" for total, there, here, unit in pairs)
+    yield Problem("total", found.dataset, f"another total than published: {shown}", wrong=False)
+
+
+def _plain(found: Comparison) -> dict[str, Any]:
+    """A comparison for JSON."""
+    return {
+        "dataset": found.dataset,
+        "title": found.published.title,
+        "frames": found.frames,
+        "clips": found.clips,
+        "by": found.by,
+        "source": found.published.parts_source,
+        "parts": [{**vars(part), "complete": part.complete} for part in found.parts],
+        "totals": [vars(total) for total in found.published.totals],
+    }
+
+
+def _key(frame: pd.DataFrame, row: int) -> dict[str, Any]:
+    """Key of a row for JSON."""
+    values = frame.iloc[row]
+    return {"dataset": values["dataset"], "subject": values["subject"], "sequence": values["sequence"],
+            "frame": int(values["frame"]), "face": int(values["face"])}  # fmt: skip

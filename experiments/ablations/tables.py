@@ -1,0 +1,182 @@
+"""Tables of the ablation page, from lines alone; what the suite planned and nobody ran is shown as not run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from auformer.benchmark.cells import size_text
+from auformer.benchmark.names import subset_order
+from auformer.scoring.bootstrap import Difference
+from auformer.scoring.tables import Table, au_columns_table, percent
+from experiments.ablations.lines import REFERENCE, Line, chosen, in_order, label_noise
+from experiments.ablations.scores import Compared, compare
+
+NOT_RUN = "not run"
+APART = "less AUFormer [95 %]"
+CELLS = (
+    "F1 × 100, mean over AUs; ± standard deviation over seeds where there are several. 'Less AUFormer': difference of the means over the "
+    "seeds that both have, with its 95 % interval over subjects drawn again, the same ones for both (paired bootstrap). F1 is at threshold "
+    "0.5; AP: average precision × 100, mean over AUs, for which no threshold matters."
+)
+Compare = Callable[[Sequence[Line]], list[Compared]]
+
+
+def f1_cell(found: Compared | None) -> str:
+    """Mean F1, how many AUs it rests on unless on all, and its spread over seeds."""
+    if found is None:
+        return NOT_RUN
+    values = found.scores.f1.values
+    return percent(found.mean, found.scores.f1.mean.num, len(values)) + ("" if math.isnan(found.spread) else f" ± {100 * found.spread:.1f}")
+
+
+def score_cell(found: Compared | None, name: str) -> str:
+    """Mean over AUs of a score, as `auformer.benchmark.fold_scores.MethodScores` names it; empty where the runs do not have it."""
+    if found is None:
+        return NOT_RUN
+    score = found.scores.scores.get(name)
+    return "" if score is None or math.isnan(score.mean.value) else percent(score.mean.value, score.mean.num, len(score.values))
+
+
+def apart_cell(found: Difference | None) -> str:
+    """A difference with its interval; empty where there is none.
+
+    >>> from auformer.scoring.bootstrap import Interval
+    >>> apart_cell(Difference(-0.012, Interval(-0.02, 0.004, 1000), 0.2, 12))
+    '-1.2 [-2.0, +0.4]'
+    """
+    if found is None or math.isnan(found.value):
+        return ""
+    low, high = found.interval.low, found.interval.high
+    return f"{100 * found.value:+.1f}" + (f" [{100 * low:+.1f}, {100 * high:+.1f}]" if found.interval.num else "")
+
+
+def rows_of(found: Sequence[Compared], wanted: Iterable[str]) -> list[tuple[str, Compared | None]]:
+    """A row per method: those that were wanted in their order, with None where there is nothing, then others that are there."""
+    by_name: dict[str, list[Compared]] = {}
+    for one in found:
+        by_name.setdefault(one.method, []).append(one)
+    rows: list[tuple[str, Compared | None]] = []
+    for name in dict.fromkeys([*wanted, *by_name]):
+        rows += [(one.label, one) for one in by_name.get(name, ())] or [(name, None)]
+    return rows
+
+
+def tests_table(lines: Sequence[Line], wanted: Sequence[str], tests: Sequence[str], *, title: str, sets: Mapping[str, str]) -> Table:
+    """A row per method: what it sets, trained parameters, seeds, and per test set its F1, how far it is from AUFormer, and its AP.
+
+    Args:
+        lines: Lines of one backbone.
+        wanted: Methods that should be there.
+        tests: Test sets, three columns each.
+        title: Line above the table.
+        sets: Method -> what it sets; a column of its own where any is not empty.
+    """
+    by_test = {test: dict(rows_of(compare(chosen_test(lines, test)), wanted)) for test in tests}
+    labels = in_order([label for rows in by_test.values() for label in rows], wanted)
+    says = any(sets.get(name) for name in labels)
+    rows = []
+    for label in labels:
+        found = {test: by_test[test].get(label) for test in tests}
+        some = next((one for one in found.values() if one is not None), None)
+        name = label if some is None else some.method
+        about = [label, *([sets.get(name, "")] if says else []), "" if some is None else f"{some.trained:,}"]
+        seeds = "" if some is None else str(max(len(one.seeds) for one in found.values() if one is not None))
+        rows.append([*about, seeds, *(cell for one in found.values() for cell in (f1_cell(one), _apart_of(one), score_cell(one, "ap")))])
+    columns = [text for test in tests for text in (f"F1 {test}", APART, f"AP {test}")]
+    header = ["method", *(["sets"] if says else []), "trained", "seeds", *columns]
+    return Table(header, rows, title=title, text_columns=1 + says)
+
+
+def _apart_of(found: Compared | None) -> str:
+    """How far a method is from AUFormer."""
+    return NOT_RUN if found is None else apart_cell(found.apart)
+
+
+def chosen_test(lines: Sequence[Line], test: str) -> list[Line]:
+    """Lines of one test set."""
+    return [line for line in lines if line["test"] == test]
+
+
+def aus_table(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> Table:
+    """F1 per AU, mean over seeds, a row per method.
+
+    Args:
+        lines: Lines of one backbone and test set.
+        wanted: Methods, in their order; those that were not run are left out.
+        title: Line above the table.
+    """
+    found = [(label, one) for label, one in rows_of(compare(lines), wanted) if one is not None]
+    au_names = sorted({str(au) for line in lines for au in line["aus"]}, key=lambda au: int(au[2:]))
+    f1 = {label: dict(zip(au_names, one.scores.f1.values.tolist(), strict=True)) for label, one in found}
+    return au_columns_table("method", f1, au_names, title=title)
+
+
+def noise_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> list[Table]:
+    """Each loss over the share of flipped training labels: F1, how far it is from AUFormer's, and what holds without the threshold 0.5.
+
+    Args:
+        lines: Lines of one backbone and test set, clean ones among them.
+        wanted: Methods that should be there.
+        title: Line above the first table.
+    """
+    levels = sorted({0.0, *map(label_noise, lines)})
+    found = {level: noise_level(lines, wanted, level) for level in levels}
+    header = ["loss", *(f"{100 * level:g} % flipped" for level in levels)]
+    first = [[name, *(f1_cell(found[level].get(name)) for level in levels)] for name in wanted]
+    second = [[name, *(_apart_of(found[level].get(name)) for level in levels)] for name in wanted if name != REFERENCE]
+    tables = [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")]
+    for name, text in (("f1_tuned", "F1 with thresholds chosen on validation subjects"), ("ap", "average precision")):
+        rows = [[method, *(score_cell(found[level].get(method), name) for level in levels)] for method in wanted]
+        tables.append(Table(header, rows, title=f"{title}: {text}"))
+    return tables
+
+
+def noise_level(lines: Sequence[Line], wanted: Sequence[str], level: float) -> dict[str, Compared]:
+    """Methods at one share of flipped labels."""
+    some = [line for line in lines if label_noise(line) == level and line["method"] in wanted]
+    return {one.method: one for one in compare(some)}
+
+
+def sizes_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> list[Table]:
+    """F1 over the number of training frames, and how far each method is from AUFormer at the same number.
+
+    Args:
+        lines: Lines of one backbone and data set.
+        wanted: Methods that should be there.
+        title: Line above the first table.
+    """
+    found = compare(lines)
+    sizes = sorted({one.scores.method.subset for one in found}, key=subset_order)
+    by = {(one.method, one.scores.method.subset): one for one in found}
+    names = in_order([*wanted, *(one.method for one in found)])
+    header = ["method", *(f"{size_text(size)} frames" for size in sizes)]
+    first = [[name, *(f1_cell(by.get((name, size))) for size in sizes)] for name in names]
+    second = [[name, *(_apart_of(by.get((name, size))) for size in sizes)] for name in names if name != REFERENCE]
+    return [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")] if sizes else []
+
+
+def more_seeds(lines: Sequence[Line]) -> list[str]:
+    """Which methods should get more seeds: rivals within a deviation of AUFormer have three, and parts and losses further away have one.
+
+    Args:
+        lines: Lines of one backbone and test set.
+
+    Returns:
+        A line each; none where AUFormer has fewer than two seeds, so that nobody knows its deviation.
+    """
+    found = compare([line for line in chosen(lines, ("rivals", "parts", "losses")) if not label_noise(line)])
+    reference = next((one for one in found if one.method == REFERENCE and not math.isnan(one.spread)), None)
+    if reference is None:
+        return []
+    rivals = {str(line["method"]) for line in chosen(lines, ("rivals",))}
+    texts = []
+    for one in found:
+        if one is reference or one.apart is None:
+            continue
+        near = abs(one.apart.value) <= reference.spread
+        if one.method in rivals and near and len(one.seeds) < 5:
+            texts.append(f"{one.label}: within one standard deviation of AUFormer with {len(one.seeds)} seeds; five would tell more")
+        if one.method not in rivals and not near and len(one.seeds) < 3:
+            texts.append(f"{one.label}: more than one standard deviation from AUFormer with {len(one.seeds)} seeds; three would tell more")
+    return texts

@@ -1,0 +1,207 @@
+"""Pre-train the demo backbone on dense face geometry, without AU labels.
+
+    python -m experiments.pretraining.pretrain_data --out runs/pretrain
+    python -m experiments.pretraining.pretrain_demo_backbone runs/pretrain --images 800000 --processes 2
+
+One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4 px; the loss of
+each channel is divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of one thread each share the batch
+and average gradients, which is faster on a CPU than one process with as many threads. A killed run continues from its last checkpoint.
+Writes `demo_backbone.safetensors` (float16) and `pretrain.jsonl` (held-out losses) to `--out`, by default beside the data; copy the first
+to `auformer/assets/` and its results to `experiments/results/`. Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000
+on Linux: page faults otherwise cost a third of the time.
+
+The second backbone of the ablations has seen where the parts of a face are, but neither how its skin moves nor its relief:
+
+    python -m experiments.pretraining.pretrain_demo_backbone runs/pretrain --out runs/pretrain_masks --images 550000 --channels face hair brow eye \
+        iris upper_lip lower_lip opening teeth template_x template_y
+    cp runs/pretrain_masks/demo_backbone.safetensors experiments/backbones/demo_masks.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from auformer.models.demo_vit import DEMO_BACKBONE
+from experiments.pretraining.pretrain_batches import WEIGHTS, Data
+
+GRID, CELL = 7, 4  # tokens per side, target cells per token and side
+CHECKPOINT_STEPS, EVALUATE_STEPS = 500, 1000
+SEED = 0
+
+
+class DenseModel(nn.Module):
+    """The demo ViT with one linear decoder: images `(B, 3, 112, 112)` -> targets `(B, 28, 28, C)`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.vit = timm.create_model(DEMO_BACKBONE)
+        for block in self.vit.blocks:  # the backward of torch's CPU flash attention takes 41 % of a step at 49 tokens
+            block.attn.fused_attn = False
+        self.channels = channels
+        self.decoder = nn.Linear(self.vit.embed_dim, CELL * CELL * channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predict the standardised targets."""
+        z = self.decoder(self.vit.forward_features(images)).view(-1, GRID, GRID, CELL, CELL, self.channels)
+        return z.permute(0, 1, 3, 2, 4, 5).reshape(-1, GRID * CELL, GRID * CELL, self.channels)
+
+
+@torch.no_grad()
+def evaluate(net: DenseModel, data: Data) -> Tensor:
+    """Held-out loss per channel `(C,)`."""
+    net.eval()
+    parts = []
+    for i in range(0, len(data.held_out), 100):
+        x, t = data.batch(data.held_out[i : i + 100])
+        parts.append(data.losses(net(x), t))
+    net.train()
+    return torch.stack(parts).mean(0)
+
+
+def average(tensors: list[Tensor], world: int) -> None:
+    """Replace the tensors by their mean over processes."""
+    if world == 1:
+        return
+    flat = torch.cat([t.reshape(-1) for t in tensors])
+    dist.all_reduce(flat)
+    for t, mean in zip(tensors, (flat / world).split([t.numel() for t in tensors]), strict=True):
+        t.copy_(mean.view_as(t))
+
+
+def save(net: DenseModel, optimiser: torch.optim.Optimizer, channels: list[str], step: int, seconds: float, folder: Path) -> None:
+    """Write checkpoint and weights, each under a temporary name first."""
+    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "channels": channels, "step": step, "seconds": seconds}
+    torch.save(state, folder / "pretrain.tmp")
+    os.replace(folder / "pretrain.tmp", folder / "pretrain.ckpt")
+    weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.vit.state_dict().items()}
+    save_file(weights, folder / "weights.tmp")
+    os.replace(folder / "weights.tmp", folder / "demo_backbone.safetensors")
+
+
+def resume(net: DenseModel, optimiser: torch.optim.Optimizer, folder: Path) -> tuple[int, float]:
+    """Continue from the checkpoint of the folder where there is one: steps done, seconds spent."""
+    if not (folder / "pretrain.ckpt").exists():
+        return 0, 0.0
+    state = torch.load(folder / "pretrain.ckpt", weights_only=True)
+    net.load_state_dict(state["net"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["step"], state["seconds"]
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse channels that are not there, and a folder that was begun with others.
+
+    Raises:
+        SystemExit: So it is.
+    """
+    known = json.loads((options.data / "meta.json").read_text(encoding="utf-8"))["channels"]
+    chosen = [name for name in known if name in (options.channels or known)]
+    odd = sorted(set(options.channels or known) - set(known))
+    if odd:
+        raise SystemExit(f"Expected --channels among {' '.join(known)}, but got {' '.join(odd)}")
+    if (options.out / "pretrain.ckpt").exists():
+        begun = torch.load(options.out / "pretrain.ckpt", weights_only=True, mmap=True).get("channels", list(WEIGHTS))
+        if begun != chosen:
+            raise SystemExit(
+                f"{options.out} holds a training on the channels {' '.join(begun)}: choose another --out, or the same channels"
+            )
+
+
+def train(rank: int, options: argparse.Namespace) -> None:
+    """One process of the training."""
+    if options.processes > 1 and hasattr(os, "sched_setaffinity"):  # a scheduler may leave both on one core for long
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[(rank * options.threads + i) % len(cores)] for i in range(options.threads)})
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(SEED)
+    world, data = options.processes, Data(options.data, options.channels)
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{options.port}", rank=rank, world_size=world)
+    net = DenseModel(len(data.channels)).to(memory_format=torch.channels_last)
+    matrices, vectors = ([p for p in net.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
+    optimiser = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}], lr=options.lr, betas=(0.9, 0.98), fused=True
+    )
+    share, steps, start = options.batch // world, options.images // options.batch, time.time()
+    first, before = resume(net, optimiser, options.out)
+    statistics = [b for b in net.buffers() if b.is_floating_point()]
+    for step in range(first, steps):
+        rng = np.random.default_rng([SEED, step, rank])
+        rows = rows_of(step, options.batch, data.num_training)[rank * share : (rank + 1) * share]
+        for group in optimiser.param_groups:
+            group["lr"] = options.lr * min(1, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
+        images, target = data.batch(np.sort(rows), rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            prediction = net(images)
+        loss = (data.losses(prediction, target) * data.weights).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        average([p.grad for p in net.parameters()], world)
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        done = step + 1
+        if done % CHECKPOINT_STEPS and done != steps:
+            continue
+        with torch.no_grad():
+            average(statistics, world)
+        if rank == 0:
+            seconds = before + time.time() - start
+            save(net, optimiser, data.channels, done, seconds, options.out)
+            if done % EVALUATE_STEPS == 0 or done == steps:
+                report(evaluate(net, data), data, done * options.batch, seconds, options.out)
+
+
+def rows_of(step: int, batch: int, count: int) -> np.ndarray:
+    """The rows of one step: passes over the set, each in an order of its own."""
+    per_pass = count // batch
+    order = np.random.default_rng([SEED, 7, step // per_pass]).permutation(count)
+    at = step % per_pass * batch
+    return order[at : at + batch]
+
+
+def report(losses: Tensor, data: Data, images: int, seconds: float, folder: Path) -> None:
+    """Print and append one line of held-out losses."""
+    line = {"images": images, "seconds": round(seconds), "held_out": round((losses * data.weights).sum().item(), 4)}
+    line |= {name: round(v, 3) for name, v in zip(data.channels, losses.tolist(), strict=True)}
+    with (folder / "pretrain.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+    print(json.dumps(line), flush=True)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder written by pretrain_data.py")
+    parser.add_argument("--out", type=Path, help="folder of checkpoint, weights and losses; default: that of the data")
+    parser.add_argument("--channels", nargs="+", metavar="CHANNEL", help="targets to learn; default: all that the data has")
+    parser.add_argument("--images", type=int, default=800_000, help="training images to see, over all passes")
+    parser.add_argument("--batch", type=int, default=64, help="over all processes")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="per process")
+    parser.add_argument("--port", type=int, default=29600)
+    options = parser.parse_args(args)
+    options.out = options.out or options.data
+    check(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.processes > 1:
+        torch.multiprocessing.spawn(train, args=(options,), nprocs=options.processes)
+    else:
+        train(0, options)
+
+
+if __name__ == "__main__":
+    main()

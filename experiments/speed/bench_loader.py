@@ -1,0 +1,214 @@
+"""Does the loader keep up with the network? Pictures per second of decoding, augmenting and collating beside what training takes.
+
+    python -m experiments.speed.bench_loader
+
+On rendered JPEG pictures at 112 and 224 px: the processor time of each stage of one item, of each transform of the augmentation, the
+pictures per second of the training loader alone with 0, 1, 2 and 4 worker processes, and the pictures per second of a training step on
+pictures that are there already (demo ViT at 112 px, ViT-B/16 at 224 px). For the demo ViT also both together: training on what the loader
+gives, relative to training on pictures that are there already. Stages are in processor time, which other programs on the machine do not
+change; the rates are wall-clock. Writes `loader.json` and `loader.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from auformer.data.datamodule import AUDataModule
+from auformer.data.dataset import AUDataset
+from auformer.data.images import decode_image
+from auformer.data.transforms import resize, to_float
+from auformer.models import AUFormer
+from auformer.synthetic.writing import render_dataset
+from experiments.speed.bench_files import circumstances, write_result
+from experiments.speed.loader_page import text
+
+ROOT = Path(__file__).resolve().parents[1]
+SETS = {112: ("vit_auformer_demo_112", 4, 64), 224: ("vit_base_patch16_224", 8, 8)}  # by size: ViT, expert width, batch
+WORKERS = (0, 1, 2, 4)
+TOGETHER = (0, 1, 2)  # workers with which the small network is also trained
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--images", type=int, default=128, help="rendered pictures of each size (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long each rate is measured at least (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of the network (default: all cores)")
+    parser.add_argument("--tiny", action="store_true", help="tiny ViTs at 32 and 64 px, to see that it runs")
+    parser.add_argument("--data", type=Path, help="folder that keeps the rendered pictures (default: none is kept)")
+    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results", help="folder for loader.json and loader.md")
+    return parser.parse_args(argv)
+
+
+def processor_ms(work: Callable[[int], object], times: int) -> float:
+    """Milliseconds of processor time of one call, all threads counted; a first call is not counted."""
+    work(0)
+    start = time.process_time()
+    for index in range(times):
+        work(index)
+    return 1000 * (time.process_time() - start) / times
+
+
+def stage_ms(dataset: AUDataset, batch: int) -> dict[str, float]:
+    """Milliseconds per picture of each stage of an item, and what of the whole item they do not explain; one thread, as in a worker."""
+    assert dataset.transform is not None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows, transform = len(dataset), dataset.transform
+    paths = [dataset.path(row) for row in range(rows)]
+    contents = [np.fromfile(path, np.uint8).tobytes() for path in paths]
+    images = [resize(decode_image(content, ""), dataset.image_size) for content in contents]
+    items = [dataset[(row, 0)] for row in range(min(batch, rows))]
+    found = {
+        "read the file": processor_ms(lambda row: np.fromfile(paths[row], np.uint8).tobytes(), rows),
+        "decode": processor_ms(lambda row: decode_image(contents[row], ""), rows),
+        "resize": processor_ms(lambda row: resize(images[row], dataset.image_size), rows),
+        "seed": processor_ms(lambda row: np.random.default_rng([0, 0, row]), rows),
+        "augment": processor_ms(lambda row: transform(images[row], np.random.default_rng([0, 0, row])), rows),
+        "to float": processor_ms(lambda row: torch.from_numpy(to_float(images[row])), rows),
+        "collate": processor_ms(lambda _: default_collate(items), 20) / len(items),
+    }
+    found["augment"] -= found["seed"]
+    whole = processor_ms(lambda row: dataset[(row, 0)], rows)
+    torch.set_num_threads(threads)
+    return {**found, "labels and the rest": whole + found["collate"] - sum(found.values()), "all": whole + found["collate"]}
+
+
+@contextmanager
+def timed_calls(kinds: set[type], seconds: dict[str, float]) -> Iterator[None]:
+    """Inside, the processor time of every call of objects of these classes is added up by class."""
+    own = {kind: vars(kind).get("__call__") for kind in kinds}
+
+    def wrapped(kind: type, plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            try:
+                return plain(self, *args, **kwargs)
+            finally:
+                seconds[kind.__name__] = seconds.get(kind.__name__, 0.0) + time.process_time() - start
+
+        return call
+
+    try:
+        for kind in kinds:
+            setattr(kind, "__call__", wrapped(kind, kind.__call__))  # noqa: B010 (types of classes that are not known)
+        yield
+    finally:
+        for kind, plain in own.items():
+            if plain is None:
+                delattr(kind, "__call__")
+            else:
+                setattr(kind, "__call__", plain)  # noqa: B010
+
+
+def transform_ms(dataset: AUDataset) -> dict[str, float]:
+    """Milliseconds per picture of each transform of the augmentation, at the rate at which it happens."""
+    augmentation: Any = dataset.transform
+    images = [dataset._read(row) for row in range(len(dataset))]
+    seconds: dict[str, float] = {}
+    start = time.process_time()
+    with timed_calls({type(one) for one in (*augmentation.pipeline.transforms, augmentation.flip)}, seconds):
+        for row, image in enumerate(images):
+            augmentation(image, np.random.default_rng([0, 0, row]))
+    whole = time.process_time() - start
+    each = {name: 1000 * value / len(images) for name, value in sorted(seconds.items(), key=lambda one: -one[1])}
+    return {**each, "between them": 1000 * whole / len(images) - sum(each.values())}
+
+
+def rate(batches: Iterator[int], seconds: float, warm_up: int = 1) -> float:
+    """Pictures per second: the numbers of pictures that an iterator gives, over the time that it takes."""
+    for _ in range(warm_up):
+        next(batches)
+    count, start = 0, time.perf_counter()
+    while (passed := time.perf_counter() - start) < seconds or not count:
+        count += next(batches)
+    return count / passed
+
+
+def endless(data: AUDataModule) -> Iterator[dict[str, Tensor]]:
+    """Training batches, epoch after epoch, from one loader, as a run has it."""
+    loader: Any = data.train_dataloader()
+    for epoch in itertools.count():
+        loader.sampler.set_epoch(epoch)
+        yield from loader
+
+
+def stepper(network: AUFormer) -> Callable[[Tensor], int]:
+    """Forward and backward on images; gives how many."""
+
+    def step(images: Tensor) -> int:
+        network.zero_grad(set_to_none=True)
+        logits, experts = network.forward_all(images)
+        (logits.sum() + (0.0 if experts is None else experts.sum())).backward()
+        return len(images)
+
+    return step
+
+
+def measure_size(size: int, backbone: str, width: int, batch: int, manifest: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """All figures of one image size."""
+
+    def data(workers: int) -> AUDataModule:
+        return AUDataModule(str(manifest), val_fraction=0.0, image_size=size, batch_size=batch, num_workers=workers)
+
+    plain = data(0)
+    found: dict[str, Any] = {"backbone": backbone, "batch": batch, "stages_ms": stage_ms(plain.train_dataset, batch)}
+    found["transforms_ms"] = transform_ms(plain.train_dataset)
+    whole = len(plain.train_dataset) // batch  # the first epoch starts the workers and fills the system's cache of files
+    found["loader"] = {str(n): rate((len(one["image"]) for one in endless(data(n))), args.seconds, whole) for n in WORKERS}
+    torch.manual_seed(0)
+    network = AUFormer(backbone, plain.au_names, img_size=size, expert_width=width).train()
+    step, images = stepper(network), next(endless(plain))["image"]
+    found["training"] = rate((step(images) for _ in itertools.count()), 2 * args.seconds)
+    if size == min(args.sets):
+        found["together"] = _together(step, images, data, args.seconds)
+    return found
+
+
+def _together(step: Callable[[Tensor], int], images: Tensor, data: Callable[[int], AUDataModule], seconds: float) -> dict[str, float]:
+    """By number of workers: rate of training on what the loader gives, relative to pictures that are there, in turn."""
+    ways = {str(n): (step(batch["image"]) for batch in endless(data(n))) for n in TOGETHER}
+    ratios: dict[str, list[float]] = {name: [] for name in ways}
+    for index in range(3):  # the first round starts workers
+        there = rate((step(images) for _ in itertools.count()), seconds / 2, 0)
+        for name, way in ways.items():
+            given = rate(way, seconds, 1)
+            if index:
+                ratios[name].append(given / there)
+    return {name: statistics.median(values) for name, values in ratios.items()}
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Measure, print, write both files."""
+    args = parse_arguments(argv)
+    args.sets = {32: ("test_vit", 2, 8), 64: ("test_vit", 2, 8)} if args.tiny else SETS
+    torch.set_num_threads(args.threads)
+    how = {**{name: getattr(args, name) for name in ("images", "seconds", "threads")}, **circumstances()}
+    result: dict[str, Any] = {"settings": how, "sizes": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for size, (backbone, width, batch) in args.sets.items():
+            people = {"subjects": 8, "frames": -(-args.images // 8), "au_names": "all", "size": size}
+            manifest = render_dataset((args.data or Path(folder)) / str(size), lab="A", **people)
+            result["sizes"][str(size)] = measure_size(size, backbone, width, batch, manifest, args)
+    write_result(args.out, "loader", result, text(result))
+    sys.stdout.write(text(result))
+    return result
+
+
+if __name__ == "__main__":
+    main()

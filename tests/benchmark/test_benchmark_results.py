@@ -1,0 +1,154 @@
+"""From lines to files: the committed small benchmark byte for byte, the page in a browser, and nothing that depends on order."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from auformer.benchmark.report import write_results
+from auformer.data.manifest import write_predictions
+from auformer.data.splits import PUBLISHED_PARTS
+from tests.helpers.browser import console, measure
+from tests.helpers.run_lines import line_of, some_predictions, three_fold_lines
+
+SMALL = Path(__file__).parent / "small_benchmark"
+AUS = ("AU1", "AU2", "AU4", "AU6", "AU12")
+CUTS = dict.fromkeys(AUS, 0.35)
+DRAWS = 200
+
+
+def small_lines(shuffle: int | None = None) -> list[dict]:
+    """Lines of the committed predictions; with a number, rows and lines in a random order."""
+    table = pd.read_csv(SMALL / "predictions.csv", dtype={"subject": str, "fold": str}).fillna({"fold": ""})
+    if shuffle is not None:
+        table = table.sample(frac=1, random_state=shuffle)
+    lines = []
+    for (test, method, fold), rows in table.groupby(["dataset", "method", "fold"]):
+        protocol = "within" if test == "DISFA" else "cross"
+        select = "test" if method == "linear_probe" and protocol == "within" else "validation"
+        warnings = ["DISFA has crops by 'eyes', lab_a by 'box'"] if protocol == "cross" else []
+        given = {"protocol": protocol, "data": "DISFA", "test": test, "method": method, "fold": fold, "select": select}
+        lines.append(line_of(rows.drop(columns="method"), thresholds=CUTS, warnings=warnings, **given))
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(lines)
+    return lines
+
+
+def make_small() -> None:
+    """Write the predictions and their tables anew."""
+    parts = []
+    for method, skill in (("auformer", 1.0), ("linear_probe", 0.6)):
+        for fold, subjects in PUBLISHED_PARTS["disfa"].items():
+            rows = some_predictions(fold, skill=skill, rows=40, subjects=subjects[:4], dataset="DISFA", aus=AUS)
+            if fold == "D2":
+                rows["AU2_true"] = 0  # no positives in this fold
+            parts.append(rows.assign(method=method))
+        parts.append(some_predictions("", skill=skill, rows=40, subjects="abcd", dataset="lab_a", aus=AUS).assign(method=method))
+    table = pd.concat(parts, ignore_index=True)
+    table.loc[table.index % 11 == 0, "AU12_true"] = -1
+    table["status"] = "ok"
+    table.loc[table["frame"] == 39, "status"] = "no_face"
+    for au in AUS:
+        table.loc[table["frame"] == 39, f"{au}_prob"] = None
+    table.to_csv(SMALL / "predictions.csv", index=False, lineterminator="\n")
+    write_results(small_lines(), SMALL, bootstraps=DRAWS)
+    (SMALL / "report.html").unlink()
+    for path in (SMALL / "figures").iterdir():
+        path.unlink()
+    (SMALL / "figures").rmdir()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_bytes().decode("utf-8") for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("benchmark")
+    assert write_results(small_lines(), out, bootstraps=DRAWS) == out / "report.html"
+    return out
+
+
+def test_the_committed_tables_byte_for_byte(made: Path) -> None:
+    assert contents(made / "tables") == contents(SMALL / "tables")
+    assert len(contents(SMALL / "tables")) == 4 * 9
+
+
+def test_order_of_rows_and_lines_does_not_matter(made: Path, tmp_path: Path) -> None:
+    write_results(small_lines(shuffle=5), tmp_path, bootstraps=DRAWS)
+    assert contents(tmp_path / "tables") == contents(made / "tables")
+    for path in sorted((made / "figures").iterdir()):
+        assert (tmp_path / "figures" / path.name).read_bytes() == path.read_bytes()
+    assert (tmp_path / "report.html").read_bytes() == (made / "report.html").read_bytes()
+
+
+def test_figures_and_what_the_page_says(made: Path) -> None:
+    names = [path.name for path in sorted((made / "figures").iterdir())]
+    assert names == ["cross-DISFA-lab_a-reliability.png", "cross-DISFA-lab_a.png", "within-DISFA-reliability.png", "within-DISFA.png"]
+    page = (made / "report.html").read_text(encoding="utf-8")
+    for text in ("as published", "† The epoch was chosen on the test part", "crops by &#x27;eyes&#x27;", "commit abc1234", "<strong>"):
+        assert text in page
+    assert page.count("<img") == 4 and page.count("(prefers-color-scheme: dark)") >= 4
+    assert 'src="http' not in page and "seen rendered faces only" not in page
+
+
+def test_a_page_about_rendered_faces_says_so(tmp_path: Path) -> None:
+    lines = [line_of(some_predictions("P1", skill=1.0, dataset="synthetic_a"), data="lab_a")]
+    assert "seen rendered faces only" in write_results(lines, tmp_path, bootstraps=5).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width, dark", [(390, False), (1280, True)])
+def test_the_page_in_a_browser(made: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    seen = measure(made / "report.html", tmp_path, width=width, dark=dark)
+    assert seen["scrollWidth"] == seen["width"] and all(picture["loaded"] for picture in seen["pictures"])
+    if not dark:
+        assert console(made / "report.html", tmp_path) == []
+
+
+def test_all_protocols_and_intervals_of_ranks(tmp_path: Path) -> None:
+    lines, paths = [], {}
+    for number, (protocol, given) in enumerate(
+        [("micro", {"fold": "sub1"}), ("micro", {"fold": "sub2"}), ("efficiency", {"subset": 100}), ("efficiency", {"subset": 1.0})]
+    ):
+        table = some_predictions(str(number), skill=0.8, subjects=[given.get("fold", "x"), *(["y"] if protocol == "efficiency" else [])])
+        lines.append(line_of(table, protocol=protocol, **given))
+        paths[lines[-1]["key"]] = tmp_path / f"{number}.csv"
+        write_predictions(table, paths[lines[-1]["key"]], {})
+    write_results(lines, tmp_path / "out", bootstraps=20, rank_predictions=paths)
+    assert {path.name for path in (tmp_path / "out" / "figures").iterdir()} == {
+        "efficiency-lab_a.png", "micro-lab_a.png", "micro-lab_a-reliability.png",
+    }  # fmt: skip
+    text = (tmp_path / "out" / "tables" / "micro-lab_a-scores.csv").read_text(encoding="utf-8")
+    assert "AUROC 95 % interval" in text and text.splitlines()[1].count("[") == 2
+    write_results(lines, tmp_path / "without", bootstraps=20)
+    assert "95 %" not in (tmp_path / "without" / "tables" / "micro-lab_a-scores.csv").read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_an_interrupted_writer_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auformer.benchmark import report as benchmark_results
+
+    write_results(three_fold_lines({"auformer": 1.0}), tmp_path, bootstraps=5)
+    before = (tmp_path / "report.html").read_bytes()
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmark_results, "report_page", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_results(three_fold_lines({"auformer": 0.1}), tmp_path, bootstraps=5)
+    assert (tmp_path / "report.html").read_bytes() == before
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+
+
+def test_needs_no_torch() -> None:
+    code = "import sys, auformer.benchmark.report, auformer.benchmark.record; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+if __name__ == "__main__":
+    make_small()

@@ -1,0 +1,139 @@
+"""Means over folds, seeds and AUs by hand, and what they rest on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from auformer.benchmark.fold_scores import GroupScorer, not_comparable
+from auformer.benchmark.groups import group_lines
+from auformer.scoring.calibration import expected_calibration_error, reliability_bins
+from tests.helpers.run_lines import FOLDS, counted_line, line_of, some_predictions, three_fold_lines
+
+BP4D = {  # positives of the published parts and their frames, AU 1 2 4 6 7 10 12 14 15 17 23 24 (MDHR's labels)
+    "P1": (50631, "8322 8172 10085 21055 29862 29183 28277 20274 7664 16080 8023 7076"),
+    "P2": (50182, "10223 6568 9870 23312 27651 27954 26187 25762 10024 18379 8657 7867"),
+    "P3": (46034, "12497 10370 9800 23309 23103 30133 28066 22339 7181 15947 7608 7286"),
+}
+DISFA = {  # AU 1 2 4 6 9 12 25 26
+    "D1": (43604, "1839 1125 5119 2360 1218 4503 10850 4902"),
+    "D2": (43605, "1469 879 6653 3558 1287 6187 13206 4123"),
+    "D3": (43605, "3198 3640 8161 4409 2968 6161 12191 2508"),
+}
+PUBLISHED = [("bp4d", BP4D, "1 2 4 6 7 10 12 14 15 17 23 24", 48.0), ("disfa", DISFA, "1 2 4 6 9 12 25 26", 18.6)]
+
+
+def published_lines(data, parts, aus):
+    """Lines of a detector that always says no, on the published occurrence rates."""
+    lines = []
+    for fold, (rows, positives) in parts.items():
+        numbers = dict(zip((f"AU{au}" for au in aus.split()), map(int, positives.split()), strict=True))
+        lines.append(counted_line({au: {f"{data}/x": [0, 0, n, rows - n]} for au, n in numbers.items()}, data=data, fold=fold))
+    return lines
+
+
+def scored(lines, **options):
+    (group,) = group_lines(lines)
+    scorer = GroupScorer(group, draws=options.get("draws", 20))
+    return scorer, [scorer.score(method) for method in group.methods]
+
+
+@pytest.mark.parametrize("data, parts, aus, floor", PUBLISHED)
+def test_the_floor_on_the_published_rates(data, parts, aus, floor):
+    _, (scores,) = scored(published_lines(data, parts, aus))
+    assert round(100 * scores.scores["floor"].mean.value, 1) == floor
+    assert scores.f1.mean == (0.0, len(aus.split()))
+
+
+def test_against_scikit_learn():
+    tables = {fold: some_predictions(fold, skill=0.7) for fold in FOLDS}
+    cuts = {"AU1": 0.4, "AU4": 0.5, "AU12": 0.7}
+    _, (scores,) = scored([line_of(table, fold=fold, thresholds=cuts) for fold, table in tables.items()])
+    whole = {au: [np.concatenate([t[f"{au}_{kind}"] for t in tables.values()]) for kind in ("true", "prob")] for au in cuts}
+    for i, au in enumerate(("AU1", "AU4", "AU12")):
+        each = [(t[f"{au}_true"], t[f"{au}_prob"]) for t in tables.values()]
+        expected = {
+            "f1_folds": np.mean([sk.f1_score(true, prob >= 0.5) for true, prob in each]),
+            "f1_pooled": sk.f1_score(whole[au][0], whole[au][1] >= 0.5),
+            "f1_tuned": np.mean([sk.f1_score(true, prob >= cuts[au]) for true, prob in each]),
+            "macro_f1": np.mean([sk.f1_score(true, prob >= 0.5, average="macro") for true, prob in each]),
+            "accuracy": np.mean([sk.accuracy_score(true, prob >= 0.5) for true, prob in each]),
+            "auroc": np.mean([sk.roc_auc_score(true, prob) for true, prob in each]),
+            "ap": np.mean([sk.average_precision_score(true, prob) for true, prob in each]),
+            "floor": np.mean([sk.f1_score(true, np.ones(len(true))) for true, _ in each]),
+        }
+        for name, value in expected.items():
+            assert scores.scores[name].values[i] == pytest.approx(value, rel=1e-9), name
+    assert scores.scores["f1_folds"].values[0] != pytest.approx(scores.scores["f1_pooled"].values[0], abs=1e-4)
+
+
+def test_an_au_without_positives_in_a_fold_rests_on_the_others():
+    lines = [
+        counted_line({"AU1": {"d/a": [1, 1, 0, 8]}, "AU2": {"d/a": [0, 1, 0, 9]}}, fold="P1"),
+        counted_line({"AU1": {"d/b": [0, 2, 0, 8]}, "AU2": {"d/b": [0, 0, 0, 9]}}, fold="P2"),
+        counted_line({"AU1": {"d/c": [1, 0, 2, 8]}}, fold="P3"),
+    ]
+    _, (scores,) = scored(lines)
+    f1 = scores.scores["f1_folds"]
+    assert f1.values[0] == pytest.approx((2 / 3 + 2 / 4) / 2) and np.isnan(f1.values[1])
+    assert f1.num_folds.tolist() == [2, 0] and f1.mean.num == 1
+    assert scores.scores["accuracy"].num_folds.tolist() == [3, 2]
+    assert scores.positives().tolist() == [4, 0] and scores.annotated().tolist() == [31, 19]
+    assert f1.intervals()[1] is None
+
+
+def test_seeds_are_averaged_and_their_means_kept():
+    lines = three_fold_lines({"auformer": 0.8}, seeds=(0, 1, 2))
+    _, (scores,) = scored(lines)
+    alone = [scored([line for line in lines if line["seed"] == seed])[1][0] for seed in (0, 1, 2)]
+    assert scores.seed_means == [one.f1.mean.value for one in alone] and len(set(scores.seed_means)) == 3
+    assert scores.f1.mean.value == pytest.approx(np.mean(scores.seed_means))
+    np.testing.assert_allclose(scores.f1.draws, np.mean([one.f1.draws for one in alone], 0), rtol=1e-12)
+    assert scores.rows == alone[0].rows == 180
+
+
+def test_predictions_together_count_where_folds_are_single_subjects_or_data_sets():
+    lines = [counted_line({"AU1": {f"d/s{i}": [i, 1, 2, 5]}}, protocol="micro", fold=f"s{i}") for i in range(3)]
+    scorer, (scores,) = scored(lines)
+    assert scorer.single and scores.main == "f1_pooled" and scores.f1.values[0] == pytest.approx(6 / (6 + 3 + 6))
+    assert scores.scores["f1_folds"].values[0] == pytest.approx(np.mean([0, 2 / 5, 4 / 7]))
+    quarters = [
+        counted_line({"AU1": {f"d/s{i}": [1, 1, 2, 5], f"d/t{i}": [1, 1, 2, 5]}}, protocol="micro", fold=f"ours{i}") for i in range(4)
+    ]
+    assert scored(quarters)[1][0].main == "f1_folds"
+    left_out = [
+        counted_line({"AU1": {f"{a}/s": [1, 1, 2, 5], f"{a}/t": [1, 1, 2, 5]}}, protocol="micro", data=b, test=a, fold=a)
+        for a, b in (("samm", "mmew"), ("mmew", "samm"))
+    ]
+    assert scored(left_out)[1][0].main == "f1_pooled"
+
+
+def test_tuned_thresholds_only_where_every_run_has_them():
+    lines = three_fold_lines({"auformer": 0.8}, thresholds={"AU1": 0.3, "AU4": 0.3, "AU12": 0.3})
+    assert "f1_tuned" in scored(lines)[1][0].scores
+    assert "f1_tuned" not in scored([*lines[:2], lines[2] | {"counts_tuned": None}])[1][0].scores
+
+
+def test_calibration_of_runs_is_added_up():
+    lines = three_fold_lines({"auformer": 0.8})
+    _, (scores,) = scored(lines)
+    assert scores.bins[..., 2].sum() == 180 * 3
+    np.testing.assert_allclose(scores.scores["ece"].values, np.mean([list(line["ece"].values()) for line in lines], 0))
+
+
+def test_what_cannot_be_compared_says_why():
+    lines = three_fold_lines()
+    assert not_comparable(*scored(lines)[1]) == ""
+    assert not_comparable(*scored(lines[:-1])[1]) == "runs are missing"
+    other = [line_of(some_predictions("P3", skill=0.5, rows=50), method="linear_probe", fold="P3")]
+    assert not_comparable(*scored([*lines[:-1], *other])[1]) == "not on the same rows of the same subjects"
+
+
+def test_calibration_error_of_predictions_together_is_that_of_all_rows():
+    tables = {f"s{i}": some_predictions(f"s{i}", skill=0.8, subjects=[f"s{i}"]) for i in range(3)}
+    _, (scores,) = scored([line_of(table, protocol="micro", fold=fold) for fold, table in tables.items()])
+    whole = pd.concat(tables.values())
+    bins = reliability_bins(whole[["AU1_true", "AU4_true", "AU12_true"]], whole[["AU1_prob", "AU4_prob", "AU12_prob"]])
+    np.testing.assert_allclose(scores.scores["ece"].values, expected_calibration_error(bins), atol=1e-5)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from auformer.benchmark.suite import Method, Source, Suite
+from auformer.benchmark.suite_file import method_words, read_suite, sources
+
+CONFIG = {"model": {"class_path": "auformer.training.AUModule", "init_args": {"lr": 0.1}}, "trainer": {"max_epochs": 4}}
+SUITE = {
+    "seeds": [3, 4],
+    "data": {"a": {"manifest": "a.csv"}, "b": {"synth": {"lab": "B", "subjects": 4}}, "unused": {"manifest": "c.csv"}},
+    "methods": {"auformer": {"config": "m.yaml", "set": {"trainer.max_epochs": 2}}, "probe": {"config": "m.yaml"}},
+    "runs": [
+        {"protocol": "within", "data": ["a", "b"], "methods": ["probe"], "seeds": 0},
+        {"protocol": "cross", "train": "a", "test": "b", "set": {"model.lr": 0.5}, "select_on_test": True},
+        {
+            "protocol": "micro",
+            "name": "mine",
+            "data": "a",
+            "init": ["none", "x/adapter.safetensors", "macro=demo"],
+            "set": {"select": "last"},
+        },
+    ],
+    "fast": {"seeds": 9, "data": {"b": {"synth": {"subjects": 2}}}},
+}
+
+
+def write(folder: Path, **changes) -> Path:
+    (folder / "m.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    content = {name: value for name, value in {**SUITE, **changes}.items() if value is not None}
+    (folder / "suite.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder / "suite.yaml"
+
+
+def test_a_suite_becomes_runs(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path))
+    assert (suite.out, suite.seeds) == (Path("runs/suite"), (3, 4))
+    data = suite.find_data()
+    assert set(data) == {"a", "b"} and data["a"].path == tmp_path / "a.csv" and data["b"].rendered
+    assert data["b"].path == Path("runs/suite/data/b/manifest.csv")
+    lines = [run.text() for run in suite.runs(data)]
+    assert lines[:2] == ["within  a  each fold  probe  seed 0", "within  b  fold ours1  probe  seed 0"] and len(lines) == 4 + 4 + 12
+    assert lines[4] == "cross  a -> b  auformer  seed 3  selected on the test part"
+    micro = [run for run in suite.runs(data) if run.name == "mine"]
+    assert [run.init for run in micro[::4]] == [None, "x", "macro"] and {run.validation for run in micro} == {"last"}
+    places = [suite.checkpoint_of(run) for run in micro[::4]]
+    assert places == [None, str(tmp_path / "x" / "adapter.safetensors"), "demo"]
+
+
+def test_settings_go_over_the_configuration(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path))
+    assert suite.config_of("auformer", "within")["trainer"] == {"max_epochs": 2}
+    assert suite.config_of("probe", "cross") == {**CONFIG, "model": {**CONFIG["model"], "init_args": {"lr": 0.5}}}
+
+
+def test_weights_that_settings_name_are_relative_to_the_suite(tmp_path: Path) -> None:
+    weights = {"model.checkpoint_path": "backbones/a.safetensors"}
+    method = {"config": "m.yaml", "set": {"model.checkpoint_path": "/there/b.safetensors"}}
+    entries = [{"protocol": "within", "data": "a", "set": weights}, {"protocol": "cross", "train": "a", "test": "b"}]
+    path = write(tmp_path, runs=entries, methods={**SUITE["methods"], "own": method}, needs={"backbones/a.safetensors": "python make.py"})
+    suite = read_suite(path)
+    places = [
+        suite.config_of(name, entry)["model"]["init_args"].get("checkpoint_path")
+        for name, entry in (("probe", "within"), ("own", "cross"), ("probe", "cross"))
+    ]
+    assert places == [str(tmp_path / "backbones/a.safetensors"), str(tmp_path / "/there/b.safetensors"), None]
+    with pytest.raises(ValueError, match=r"Expected the weights of probe to be at .*a.safetensors, .* make it with: python make.py"):
+        suite.check_weights("probe", places[0])
+    with pytest.raises(ValueError, match=r"b.safetensors, .* check `model.checkpoint_path`"):
+        suite.check_weights("own", places[1])
+    (tmp_path / "backbones").mkdir()
+    (tmp_path / "backbones/a.safetensors").touch()
+    suite.check_weights("probe", places[0])
+    suite.check_weights("probe", None)
+
+
+def test_some_methods_have_more_seeds(tmp_path: Path) -> None:
+    entry = {"protocol": "cross", "train": "a", "test": ["b", "unused"], "seeds": {"probe": [5, 6, 7]}}
+    suite = read_suite(write(tmp_path, runs=[entry, {**entry, "name": "other", "seeds": {"probe": 8, "default": [1]}}]))
+    runs = suite.runs(suite.find_data())
+    told = {name: [(run.method, run.seed) for run in runs if run.name == name and run.test.data == ("b",)] for name in ("cross", "other")}
+    assert told["cross"] == [("auformer", 3), ("auformer", 4), ("probe", 5), ("probe", 6), ("probe", 7)]
+    assert told["other"] == [("auformer", 1), ("probe", 8)] and len(runs) == 2 * (5 + 2)
+
+
+def test_fast_is_merged_over_the_rest(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path), fast=True)
+    assert suite.seeds == (9,) and suite.out == Path("runs/suite-fast")
+    assert suite.data["b"].synth == {"lab": "B", "subjects": 2} and suite.data["a"] == Source(tmp_path / "a.csv")
+    assert read_suite(write(tmp_path), fast=True, out=tmp_path / "x").out == tmp_path / "x"
+    with pytest.raises(ValueError, match="under `fast`"):
+        read_suite(write(tmp_path, fast=None), fast=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"runs": None}, "without runs"),
+        ({"extra": 1}, "with extra"),
+        ({"data": {"a": "a.csv"}}, "data set a to be"),
+        ({"methods": {"auformer": {"file": "m.yaml"}}}, "method auformer to be"),
+        ({"runs": [{"protocol": "between", "data": "a"}]}, "`protocol` of between"),
+        ({"runs": [{"protocol": "within", "data": "z"}]}, "`data` of within to be among a, b, unused, but got z"),
+        ({"runs": [{"protocol": "within"}]}, "but got none"),
+        ({"runs": [{"protocol": "within", "data": "a", "sizes": [1]}]}, "but got sizes"),
+        ({"runs": [{"protocol": "within", "data": "a", "methods": ["svm"]}]}, "`methods` of within"),
+        ({"runs": [{"protocol": "within", "data": "a"}] * 2}, "within twice"),
+        (
+            {"runs": [{"protocol": "within", "data": "a", "seeds": {"svm": 1}}]},
+            "`seeds` of within to name its methods, or `default`, but got svm",
+        ),
+    ],
+)
+def test_what_is_no_suite(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_suite(write(tmp_path, **changes))
+
+
+def test_methods_and_manifests_by_name(tmp_path: Path) -> None:
+    write(tmp_path)
+    config = str(tmp_path / "m.yaml")
+    assert method_words([config, f"other={config}"]) == {"auformer": Method(Path(config)), "other": Method(Path(config))}
+    (default,) = method_words([]).values()
+    assert default.plain({"trainer.max_epochs": 3})["trainer"] == {"max_epochs": 3} and default.plain()["data"] == {"image_size": 224}
+    with pytest.raises(ValueError, match="auformer again: write NAME="):
+        method_words([config, config])
+    assert list(sources([Path("x/bp4d.csv"), Path("lab/manifest.csv")])) == ["bp4d", "lab"]
+    with pytest.raises(ValueError, match="different names"):
+        sources([Path("x/bp4d.csv"), Path("y/bp4d.csv")])
+
+
+def test_no_runs_is_no_suite(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="but got none"):
+        Suite(tmp_path, {}, {}, [])

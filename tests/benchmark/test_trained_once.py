@@ -1,0 +1,251 @@
+"""Runs whose training is the same train once, and only those; the outcome is that of a training of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auformer.benchmark import runner, trained_once
+from auformer.benchmark.jobs import Job
+from auformer.benchmark.lock import RunLock
+from auformer.benchmark.page import provenance
+from auformer.benchmark.runner import claim, execute
+from auformer.benchmark.store import LINE, read_lines
+from auformer.benchmark.suite import Source
+from auformer.benchmark.trained_once import next_job, training_key, training_lock
+from auformer.benchmark.workers import run_jobs
+from auformer.scoring.provenance import file_sha256
+from auformer.training.run_folder import RunFolder
+from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
+from tests.helpers.faces import tiny_manifest
+from tests.helpers.runs import write_vit
+
+CROSS = {"protocol": "cross", "train": "one"}
+TWICE = {**CROSS, "test": ["two", "three"]}
+
+
+class Killed(BaseException):
+    """As if the process ended here."""
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
+    """`one` to train on; `two` and `three` share AU4 and 12 with it, `four` AU1 and 4."""
+    folder = tmp_path_factory.mktemp("labs")
+    aus = {"three": ("AU4", "AU12"), "four": ("AU1", "AU4")}
+    more = {
+        name: Source(tiny_manifest(folder / name, subjects=4, frames=4, dataset=name, au_names=names, seed=len(name)))
+        for name, names in aus.items()
+    }
+    return {**two_labs(folder), **more}
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Folders in which something was trained."""
+    folders: list[str] = []
+    fit = runner.fit
+
+    def counted(module: Any, data: Any, out: Path, **settings: Any) -> Path:
+        folders.append(Path(out).parent.parent.name)
+        return fit(module, data, out, **settings)
+
+    monkeypatch.setattr(runner, "fit", counted)
+    return folders
+
+
+def run(job: Job) -> dict[str, Any]:
+    claim(job)
+    line = execute(job)
+    assert line is not None
+    return line
+
+
+def plain(line: dict[str, Any]) -> dict[str, Any]:
+    """What may not differ between a training of its own and one that was taken over."""
+    return {name: value for name, value in line.items() if name not in ("seconds", "trained_by")}
+
+
+@pytest.fixture(scope="module")
+def shared(labs: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, list[Job]]]:
+    """Makes a benchmark of which the first of two runs is finished."""
+    folder = tmp_path_factory.mktemp("shared")
+    first = jobs_of(suite_of(folder, labs, TWICE, out="made"))[0]
+    run(first)
+
+    def copy(name: str) -> tuple[Path, list[Job]]:
+        shutil.copytree(folder / "made", folder / name)
+        return folder / name, jobs_of(suite_of(folder, labs, TWICE, out=name))
+
+    return copy
+
+
+@pytest.fixture(scope="module")
+def alone(labs: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], bytes]:
+    """Line and predictions of the second run, trained by itself."""
+    job = jobs_of(suite_of(tmp_path_factory.mktemp("alone"), labs, {**CROSS, "test": "three"}))[0]
+    return run(job), (job.folder / "predictions.csv").read_bytes()
+
+
+def test_two_test_sets_train_once(
+    shared: Callable[[str], tuple[Path, list[Job]]], alone: tuple[dict[str, Any], bytes], trainings: list[str]
+) -> None:
+    out, (first, second) = shared("once")
+    line = run(second)
+    assert trainings == [] and execute(first) is not None
+    (other,) = [one for one in read_lines(out).values() if one["test"] == "two"]
+    assert line["trained_by"] == other["folder"] == "runs/cross/one-to-two/auformer/seed0" and other["trained_by"] is None
+    assert line["seconds"] == other["seconds"] > 0 and line["epoch"] == other["epoch"]
+    assert plain(line) == plain(alone[0]) and (second.folder / "predictions.csv").read_bytes() == alone[1]
+    side = json.loads((second.folder / "predictions.json").read_text(encoding="utf-8"))
+    assert side["run"] == dict(second.claim) and side["adapter"]["sha256"] == file_sha256(first.folder / "adapter.safetensors")
+    assert f"training taken over from {other['folder']}, commit c0ffee" in (second.folder / "log.txt").read_text(encoding="utf-8")
+    assert execute(second) == line and not list(out.rglob("*.lock"))
+    left = [path.name for path in second.folder.iterdir()]
+    assert "last.ckpt" not in left and {"adapter.safetensors", "metrics.csv", "config.yaml", "summary.json"} <= set(left)
+
+
+def test_a_third_run_names_who_has_trained(shared: Callable[[str], tuple[Path, list[Job]]], trainings: list[str]) -> None:
+    out, (first, second) = shared("third")
+    run(second)
+    shutil.rmtree(first.folder)  # what was taken over can be taken over again
+    third = replace(second, claim={**second.claim, "name": "again"}, folder=out / "runs/again/one-to-three/auformer/seed0")
+    assert run(third)["trained_by"] == "runs/cross/one-to-two/auformer/seed0" and trainings == []
+
+
+def test_other_aus_are_not_taken_over(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
+    lines = [run(job) for job in jobs_of(suite_of(tmp_path, labs, {**CROSS, "test": ["two", "four"]}))]
+    assert [line["aus"] for line in lines] == [["AU4", "AU12"], ["AU1", "AU4"]] and [line["trained_by"] for line in lines] == [None, None]
+    assert trainings == ["one-to-two", "one-to-four"]
+
+
+def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
+    first, second = jobs_of(suite_of(tmp_path, labs, TWICE))
+    run(first)
+    (tmp_path / "other").mkdir()
+    write_config(tmp_path / "other")
+    weights = tmp_path / "other" / "vit.safetensors"
+    write_vit(weights, "test_vit", seed=1)
+    other = replace(second, config=replace(second.config, model={**second.config.model, "checkpoint_path": str(weights)}))
+    assert training_key(other.claim) == training_key(first.claim)
+    assert run(other)["trained_by"] is None and trainings == ["one-to-two", "one-to-three"]
+
+
+@pytest.mark.parametrize("fault", ["gone", "no adapter", "no predictions", "damaged", "of another training"])
+def test_what_is_lost_or_damaged_is_trained_anew(
+    shared: Callable[[str], tuple[Path, list[Job]]], alone: tuple[dict[str, Any], bytes], trainings: list[str], fault: str
+) -> None:
+    _, (first, second) = shared(fault.replace(" ", "-"))
+    adapter, side = first.folder / "adapter.safetensors", first.folder / "predictions.json"
+    if fault == "gone":
+        shutil.rmtree(first.folder)
+    elif fault == "damaged":
+        adapter.write_bytes(adapter.read_bytes()[:-4] + b"0000")
+    elif fault == "of another training":
+        side.write_text(side.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'), encoding="utf-8")
+    else:
+        (adapter if fault == "no adapter" else side).unlink()
+    line = run(second)
+    assert line["trained_by"] is None and trainings == ["one-to-three"] and plain(line) == plain(alone[0])
+
+
+@pytest.mark.parametrize("where", ["copying", "summary", "predictions"])
+def test_killed_while_taking_over(
+    shared: Callable[[str], tuple[Path, list[Job]]],
+    alone: tuple[dict[str, Any], bytes],
+    trainings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    out, (first, second) = shared(f"killed-{where}")
+
+    def kill(*args: Any, **kwargs: Any) -> None:
+        raise Killed
+
+    target = {"copying": (trained_once.shutil, "copyfile"), "summary": (RunFolder, "finish"), "predictions": (runner, "write_predictions")}
+    with monkeypatch.context() as patch:
+        patch.setattr(*target[where], kill)
+        claim(second)
+        with pytest.raises(Killed):
+            execute(second)
+    assert RunFolder(second.folder).finished == (where == "predictions") and not list(out.rglob("*.lock"))
+    if where == "predictions":  # it has all that it needs
+        shutil.rmtree(first.folder)
+    line = run(second)
+    assert line["trained_by"] == "runs/cross/one-to-two/auformer/seed0" and trainings == []
+    assert plain(line) == plain(alone[0]) and (second.folder / "predictions.csv").read_bytes() == alone[1]
+
+
+def test_a_copy_that_changes_under_way_is_not_used(
+    shared: Callable[[str], tuple[Path, list[Job]]], trainings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (_, second) = shared("race")
+    with monkeypatch.context() as patch:
+        patch.setattr(trained_once.shutil, "copyfile", lambda one, other: Path(other).write_bytes(b"half"))
+        line = run(second)
+    assert line["trained_by"] is None and trainings == ["one-to-three"]
+
+
+def test_nobody_trains_what_another_process_is_training(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
+    first, second = jobs_of(suite_of(tmp_path, labs, TWICE))
+    claim(second)
+    with training_lock(first) as mine:  # as the process that trains the first one
+        assert mine and execute(second) is None and trainings == []
+        assert not RunLock(second.folder / "run.lock").holder() and not (second.folder / LINE).exists()
+    assert run(second)["trained_by"] is None and run(first)["trained_by"] == "runs/cross/one-to-three/auformer/seed0"
+    assert trainings == ["one-to-three"]
+
+
+def test_two_processes_train_once(labs: dict[str, Source], tmp_path: Path) -> None:
+    jobs = jobs_of(suite_of(tmp_path, labs, TWICE))
+    told = {}
+    for job in jobs:
+        claim(job)
+    run_jobs(jobs, 2, lambda job, line, error: told.update({job.run.test.data[0]: (line, error)}))
+    assert [told[name][1] for name in ("two", "three")] == [None, None]
+    assert [told[name][0]["trained_by"] for name in ("two", "three")] == [None, "runs/cross/one-to-two/auformer/seed0"]
+
+
+def test_the_next_run_is_one_that_need_not_wait(labs: dict[str, Source], tmp_path: Path) -> None:
+    jobs = jobs_of(replace(suite_of(tmp_path, labs, TWICE), seeds=(0, 1)))
+    waiting = list(jobs)
+    order = [next_job(waiting, []), next_job(waiting, [jobs[0]]), next_job(waiting, [jobs[0], jobs[2]])]
+    assert order == [jobs[0], jobs[2], None] and next_job(waiting, [jobs[2]]) == jobs[1] and waiting == [jobs[3]]
+    on_test = [replace(job, claim={**job.claim, "select": "test"}) for job in jobs]
+    assert next_job(on_test[1:], on_test[:1]) == on_test[1]
+
+
+def claim_of(**changes: Any) -> dict[str, Any]:
+    plain = {
+        "protocol": "cross", "name": "cross", "data": "one+two", "test": "three", "method": "auformer", "fold": "", "subset": None,
+        "seed": 0, "select": "validation", "init": None, "config": {"fit": {"epochs": 3}, "au_names": ["AU4"]}, "init_sha256": None,
+        "test_subjects": None, "data_sha256": {"one": "1", "two": "2", "three": "3"},
+    }  # fmt: skip
+    return {**plain, **changes}
+
+
+def test_what_makes_a_training() -> None:
+    key = training_key(claim_of())
+    same = ({"test": "four", "data_sha256": {"one": "1", "two": "2", "four": "4"}}, {"name": "x"}, {"method": "x"}, {"key": "x"})
+    assert all(training_key(claim_of(**change)) == key for change in same) and key is not None
+    others = [
+        {"data": "two+one"}, {"data": "one"}, {"data_sha256": {"one": "1", "two": "other", "three": "3"}}, {"subset": 1}, {"subset": 1.0},
+        {"seed": 1}, {"select": "last"}, {"init_sha256": "x"}, {"config": {"fit": {"epochs": 3}, "au_names": ["AU4", "AU12"]}},
+        {"config": {"fit": {"epochs": 3}, "au_names": ["AU4"], "min_steps": 5}}, {"test": "one+two", "fold": "P1"},
+        {"test": "one+two", "fold": "P2"}, {"test": "one+two", "fold": "P1", "test_subjects": ["one/S1"]},
+    ]  # fmt: skip
+    keys = [training_key(claim_of(**change)) for change in others]
+    assert None not in keys and len({key, *keys}) == len(others) + 1
+    assert training_key(claim_of(select="test")) is None and training_key({"key": "x"}) is None
+    assert training_key(claim_of(data="one+five")) is None
+
+
+def test_the_time_of_a_shared_training_is_told_once() -> None:
+    lines = [{"select": "last", "method": "auformer", "seconds": 3600.0, "trained_by": by} for by in (None, "runs/x", "runs/x")]
+    assert "Time of all runs together: 1.0 h." in provenance(lines)[0]

@@ -1,0 +1,193 @@
+"""Tables of anybody's making: spellings of columns, values that mean unknown, thresholds, videos, damaged tables; and plain photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from auformer.cli import main
+from auformer.data.manifest import read_manifest
+from auformer.data_prep.datasets import csv
+from auformer.data_prep.pipeline.prepare import prepare
+from auformer.data_prep.release import Findings
+from auformer.errors import DatasetLayoutError
+from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photos, one of them in a folder with blanks and accents, and a video of four frames."""
+    root = tmp_path_factory.mktemp("mine") / "Fotos é"
+    write_picture(root / "a.jpg", face_picture(0, 1))
+    write_picture(root / "b 1" / "é.png", face_picture(1, 1))
+    write_picture(root / "wall.png", plain_picture(1))
+    write_video(root / "film.avi", [face_picture(2, k) for k in range(4)])
+    return root
+
+
+def read(root: Path, text: str, findings: Findings | None = None, *, name: str = "labels.csv", **options: object) -> pd.DataFrame:
+    path = root.parent / name
+    path.write_text(text, encoding="utf-8")
+    return csv.read(root, findings or Findings(), table=str(path), **options)  # type: ignore[arg-type]
+
+
+# columns and values -----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_spelling_of_a_label(root: Path) -> None:
+    table = read(
+        root, "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\na.jpg,1,0,1,1,2.5,1.9,0,1\nb 1/é.png,,-1,9,999,,5,1,\n"
+    )
+    assert [name for name in table.columns if name.startswith("AU")] == [
+        "AU1", "AU2", "AU4", "AU6", "AU6_intensity", "AU12", "AU12_intensity", "AU14", "AU14_left", "AU14_right",
+    ]  # fmt: skip
+    first, second = table.to_dict("records")
+    assert [first[f"AU{n}"] for n in (1, 2, 4, 6, 12, 14)] == [1, 0, 1, 0, 1, 1] and first["AU12_intensity"] == 2.5
+    assert [second[f"AU{n}"] for n in (1, 2, 4, 6, 12, 14)] == [-1, -1, -1, 1, -1, 1] and pd.isna(second["AU12_intensity"])
+    assert (second["AU14_left"], second["AU14_right"]) == (1, -1)
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(2.0, [0, 0, 1, 1]), (1.0, [0, 1, 1, 1]), (0.5, [1, 1, 1, 1]), (5.0, [0, 0, 0, 1])])
+def test_intensities_become_labels_from_the_threshold_on(root: Path, threshold: float, expected: list[int]) -> None:
+    text = "path,frame,AU12_r\n" + "".join(f"film.avi,{k},{value}\n" for k, value in enumerate((0.5, 1.0, 2.0, 5)))
+    assert read(root, text, threshold=threshold)["AU12"].tolist() == expected
+
+
+def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root: Path) -> None:
+    found = Findings()
+    table = read(root, "path,AU1,AU12_r\na.jpg,9,9\nwall.png,999,0\n", found)
+    assert table["AU1"].tolist() == [-1, -1] and table["AU12"].tolist() == [-1, 0] and pd.isna(table["AU12_intensity"][0])
+    assert [text for kind, _, text in found.notes if kind == "read as not annotated"] == [
+        "9 in 1 rows of AU1", "999 in 1 rows of AU1", "9 in 1 rows of AU12_r",
+    ]  # fmt: skip
+    with pytest.raises(
+        DatasetLayoutError, match=r"labels.csv, line 3: expected `AU1` to be 0, 1 or empty, but got '999'.*--missing-values"
+    ):
+        read(root, "path,AU1\na.jpg,9\nwall.png,999\n", missing_values="9")
+    assert read(root, "path,AU1\na.jpg,7\n", missing_values="7, 8")["AU1"].tolist() == [-1]
+    with pytest.raises(ValueError, match="--missing-values"):
+        read(root, "path,AU1\na.jpg,7\n", missing_values="nine")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("path,AU1\na.jpg,2\n", r"line 2: expected `AU1` to be 0, 1 or empty, but got '2'"),
+        ("path,AU1\na.jpg,yes\n", r"line 2: expected `AU1` to be a number or empty, but got 'yes'"),
+        ("path,AU1_r\na.jpg,5.5\n", r"expected `AU1_r` to be an intensity of 0 to 5"),
+        ("path,AU1\na.jpg,inf\n", r"a number or empty"),
+        ("path,AU3\na.jpg,1\n", r"column `AU3` names an unknown action unit"),
+        ("path,AU1,AU01_c\na.jpg,1,1\n", r"columns `AU1` and `AU01_c` mean the same"),
+        ("path,AU1,AU1\na.jpg,1,1\n", r"every column once"),
+        ("name,AU1\na.jpg,1\n", r"one column of paths, called path, .*but got none among name, AU1"),
+        ("path,video,AU1\na.jpg,film.avi,1\n", r"but got path, video"),
+        ("path,AU1\n../secret.jpg,1\n", r"line 2: expected the path of a picture inside --root"),
+        ("path,AU1\n/etc/passwd,1\n", r"inside --root"),
+        ("path,AU1\nC:/a.jpg,1\n", r"inside --root"),
+        ("path,AU1\n,1\n", r"inside --root, but got ''"),
+        ("path,AU1\na.jpg,1\nwall.png,0\na.jpg,0\n", r"line 4: subject a.jpg, .* is that of line 2 already"),
+        ("video,AU1\nfilm.avi,1\n", r"a column `frame`"),
+        ("video,frame,AU1\nfilm.avi,one,1\n", r"line 2: expected `frame` to be a whole number, but got 'one'"),
+        ("video,frame,AU1\nfilm.avi,-1,1\n", r"line 2: frame -1 comes before the first, 0"),
+        ("path,AU1,split,fold\na.jpg,1,a,b\n", r"`split` and `fold` mean the same"),
+        ("path,AU1\na.jpg,1\n\nwall.png,3\n\n", r"line 4: expected `AU1`"),
+        ("path,AU1\n", r"to hold rows"),
+        ("", r"cannot be read"),
+    ],
+)
+def test_damaged_tables(root: Path, text: str, match: str) -> None:
+    with pytest.raises(DatasetLayoutError, match=match):
+        read(root, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("l.tsv", "path\tAU1\na.jpg\t1\n"), ("l.txt", "\ufeffpath;AU1\r\na.jpg;1\r\n"), ("l.csv", " path, AU1\na.jpg, 1\n")]
+)
+def test_separators_and_byte_order_marks(root: Path, name: str, text: str) -> None:
+    assert read(root, text, name=name)["AU1"].tolist() == [1]
+
+
+def test_a_table_in_parquet(root: Path) -> None:
+    path = root.parent / "l.parquet"
+    pd.DataFrame({"path": ["a.jpg", "wall.png"], "AU1": [1, None], "AU12_r": [2.0, 1.5]}).to_parquet(path)
+    table = csv.read(root, Findings(), table=str(path))
+    assert table["AU1"].tolist() == [1, -1] and table["AU12"].tolist() == [1, 0]
+
+
+# where the pictures are -------------------------------------------------------------------------------------------------------------
+
+
+def test_subjects_splits_and_groups(root: Path) -> None:
+    text = "path,subject,split,group_age,clip,onset,time_s,remark,AU1\na.jpg,007,train,30-40,c1,0,0.5,x,1\nwall.png,008,test,,,,,y,0\n"
+    table = read(root, text)
+    assert table[["subject", "sequence", "frame", "fold"]].to_numpy().tolist() == [
+        ["007", "a.jpg", 0, "train"],
+        ["008", "wall.png", 0, "test"],
+    ]
+    assert (
+        table["group_age"][0] == "30-40"
+        and table["group_age"].isna()[1]
+        and table["onset"].tolist()[0] == 0
+        and "remark" not in table.columns
+    )
+    bare = Findings()
+    assert read(root, "path,AU1\nb 1\\é.png,1\n".replace("\\", "/"), bare)["subject"].tolist() == ["b 1/é.png"]
+    assert bare.notes[0][0] == "no subjects"
+
+
+def test_frames_of_a_video(root: Path) -> None:
+    found = Findings()
+    table = read(root, "video,frame,AU1\nfilm.avi,2,1\nfilm.avi,1,0\nfilm.avi,9,0\n", found)
+    assert table["frame"].tolist() == [1, 2, 9] and table["source_frame"].tolist() == [1, 2, 9] and table["AU1"].tolist() == [0, 1, 0]
+    assert table["status"].tolist() == ["ok", "ok", "no_image"]
+    assert ("labels beyond the end of a video", "film.avi", "up to frame 9 from 0; it has 4 frames") in found.notes
+    one = read(root, "video,frame,AU1\nfilm.avi,1,1\nfilm.avi,2,1\n", found, first_frame=1)
+    assert one["frame"].tolist() == [1, 2] and one["source_frame"].tolist() == [0, 1]
+    assert ("frames behind the last label", "film.avi", "2 of 4") in found.notes
+
+
+def test_absolute_paths_inside_the_root_become_relative(root: Path) -> None:
+    assert read(root, f"path,AU1\n{root / 'a.jpg'},1\n")["source"].tolist() == ["a.jpg"]
+
+
+def test_missing_files_are_rows_and_told_once(root: Path) -> None:
+    found = Findings()
+    table = read(root, "path,frame,AU1\na.jpg,0,1\ngone.avi,1,1\ngone.avi,2,1\n", found)
+    assert dict(zip(table["source"], table["status"], strict=True)) == {"a.jpg": "ok", "gone.avi": "no_image"}
+    assert found.incomplete == [("gone.avi", "named by labels.csv, line 3")]
+
+
+# the whole way ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_from_pictures_to_a_manifest(root: Path, tmp_path: Path) -> None:
+    (root / "labels.csv").write_text(
+        "path,frame,subject,AU1,AU12_r\na.jpg,0,p1,1,2\nwall.png,0,p1,0,\nfilm.avi,3,p2,9,1\n", encoding="utf-8"
+    )
+    done = prepare("csv", root, tmp_path / "out", options={"table": "labels.csv"}, size=64)
+    table = read_manifest(tmp_path / "out" / "manifest.csv")
+    assert done.made == 3 and table["subject"].tolist() == ["p1", "p1", "p2"] and table["status"].tolist() == ["ok", "no_face", "ok"]
+    assert table["AU1"].tolist() == [1, 0, -1] and table["AU12"].tolist() == [1, -1, 0] and (table["dataset"] == "csv").all()
+    assert table["file"].tolist() == ["a.jpg", "wall.png", "film.avi"]
+
+
+def test_a_folder_of_photos_through_the_command_line(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "csv", "--root", str(root), "--out", str(tmp_path / "out"), "--size", "64"]) == 0
+    said = capsys.readouterr().out
+    assert "3 rows of 3 subjects in 3 sequences\n2 with a picture, 1 no_face\n" in said and "videos without labels are left out" in said
+    table = read_manifest(tmp_path / "out" / "manifest.csv")
+    assert table["file"].tolist() == ["a.jpg", "b 1/é.png", "wall.png"] and table.attrs["au_names"] == []
+    assert all((tmp_path / "out" / image).is_file() for image in table["image"].dropna())
+
+
+def test_folders_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(DatasetLayoutError, match="Expected pictures in"):
+        csv.read(tmp_path, Findings())
+    with pytest.raises(DatasetLayoutError, match="Expected `--root` to be a folder"):
+        csv.read(tmp_path / "gone", Findings())
+    with pytest.raises(DatasetLayoutError, match="cannot be read"):
+        csv.read(tmp_path, Findings(), table="gone.csv")
+    with pytest.raises(DatasetLayoutError, match="to end in"):
+        csv.read(tmp_path, Findings(), table="labels.ods")

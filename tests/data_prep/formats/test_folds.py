@@ -1,0 +1,50 @@
+"""The column `fold`: published parts by name, our own divisions that say so, nobody in two parts."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from auformer.data.splits import PUBLISHED_PARTS, person, view_part
+from auformer.data_prep.formats.folds import ALL_SUBJECTS, fold_of, our_folds, with_folds
+
+
+@pytest.mark.parametrize("name", ["bp4d", "disfa"])
+def test_published_parts(name: str) -> None:
+    expected = {subject: part for part, members in PUBLISHED_PARTS[name].items() for subject in members}
+    assert fold_of(name, expected) == expected
+    assert fold_of(name, ["nobody", next(iter(expected))])["nobody"] is None
+
+
+def test_views_of_others_name_the_same_subjects() -> None:
+    parts = fold_of("bp4d", ["F001", "F003", "F004"])
+    assert [parts["F004"], parts["F003"], parts["F001"]] == [view_part("megraphau", "bp4d", fold) for fold in (1, 2, 3)]
+    assert [parts["F001"], parts["F003"], parts["F004"]] == [view_part("fgnet", "bp4d", fold) for fold in (0, 1, 2)]
+
+
+def test_disfaplus_follows_disfa_so_that_no_person_is_in_two_parts() -> None:
+    subjects = ["SN001", "SN003", "SN004", "SN007", "SN009", "SN010", "SN013", "SN025", "SN027"]
+    assert fold_of("disfaplus", subjects) == fold_of("disfa", subjects)
+    assert all(person("disfaplus", subject) == person("disfa", subject) for subject in subjects)
+
+
+def test_bp4dplus_has_four_parts_of_35_whatever_is_there() -> None:
+    everyone = ALL_SUBJECTS["bp4dplus"]
+    parts = fold_of("bp4dplus", everyone)
+    assert len(set(everyone)) == 140 and sorted(pd.Series(parts).value_counts()) == [35] * 4
+    assert fold_of("bp4dplus", ["M058", "F001"]) == {"F001": parts["F001"], "M058": parts["M058"]}
+    assert {"F001", "F900"} == set(fold_of("bp4dplus", ["F001", "F900"]))
+
+
+def test_other_data_sets_are_divided_by_subject_and_seed() -> None:
+    subjects = [f"sub{i:02d}" for i in range(1, 27)]
+    parts = our_folds(subjects, 4, seed=0)
+    assert our_folds(reversed(subjects), 4, seed=0) == parts != our_folds(subjects, 4, seed=1)
+    assert sorted(pd.Series(parts).value_counts()) == [6, 6, 7, 7] and set(parts.values()) == {"ours1", "ours2", "ours3", "ours4"}
+    assert our_folds([]) == {} and our_folds(["a"]) == {"a": "ours1"}
+
+
+def test_the_column() -> None:
+    rows = pd.DataFrame({"subject": ["sub01", "sub02", "sub01"], "frame": [1, 1, 2]})
+    done = with_folds(rows, "casme2")
+    assert done["fold"].iloc[0] == done["fold"].iloc[2] != done["fold"].iloc[1] and "fold" not in rows

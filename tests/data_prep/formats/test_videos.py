@@ -1,0 +1,132 @@
+"""Frames of a video by position: only those that are wanted, up to the first damage, and why there are no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auformer.data_prep.formats import videos
+from auformer.data_prep.formats.videos import read_frames
+from tests.helpers.trees.pictures import face_picture, write_video
+
+FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def images() -> list[np.ndarray]:
+    return [face_picture(0, k) for k in range(FRAMES)]
+
+
+@pytest.mark.parametrize("wanted", [[0], [29], [0, 1, 2], [3, 11, 28], list(range(FRAMES))])
+def test_position_k_is_picture_k(images: list[np.ndarray], tmp_path: Path, wanted: list[int]) -> None:
+    path = write_video(tmp_path / "a é.mkv", images)
+    found = list(read_frames(path, wanted))
+    assert [position for position, *_ in found] == wanted and {status for *_, status, _ in found} == {"ok"}
+    assert all((image == images[position]).all() for position, image, _, _ in found)
+
+
+def test_only_wanted_frames_become_pictures_and_the_rest_is_not_decoded(
+    images: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoders: list[videos._Decoder] = []
+    original, converted = videos._Decoder.picture, []
+
+    def counted(self: videos._Decoder, frame: object) -> np.ndarray:
+        decoders.append(self)
+        converted.append(frame)
+        return original(self, frame)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(videos._Decoder, "picture", counted)
+    list(read_frames(write_video(tmp_path / "a.avi", images), [4, 9]))
+    assert len(converted) == 2 and decoders[0].count == 10
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", None), ("a.avi", "mjpeg"), ("a.mp4", None), ("a.mkv", None)])
+def test_lossy_frames_are_near_their_pictures_and_not_near_others(
+    images: list[np.ndarray], tmp_path: Path, name: str, codec: str | None
+) -> None:
+    path = write_video(tmp_path / name, images, codec=codec)
+    for position, image, _, _ in read_frames(path, [0, 7, 19]):
+        assert image is not None
+        away = [float(np.abs(image.astype(int) - other).mean()) for other in images]
+        assert int(np.argmin(away)) == position and away[position] < 3
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mjpeg"), ("a.mkv", "ffv1")])
+def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_path: Path, name: str, codec: str) -> None:
+    path = write_video(tmp_path / name, images, codec=codec)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = list(read_frames(path, list(range(FRAMES))))
+    status = [status for *_, status, _ in found]
+    whole = status.count("ok")
+    assert 5 < whole < 25 and status == ["ok"] * whole + ["unreadable"] * (FRAMES - whole)
+    assert name in found[-1][3] and str(tmp_path) not in found[-1][3]
+    for position, image, _, _ in found[:whole]:
+        assert image is not None and np.abs(image.astype(int) - images[position]).mean() < 3
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
+def test_damage_does_not_shift_frames_unless_it_is_told(
+    images: list[np.ndarray], tmp_path: Path, name: str, rng: np.random.Generator
+) -> None:
+    """Wherever bytes are overwritten: what is handed out is no other whole picture; demuxers may lose a frame, then the end is missing."""
+    whole = write_video(tmp_path / name, images).read_bytes()
+    hurt = 0
+    for at in np.linspace(0.2, 0.9, 8):
+        start = int(len(whole) * at)
+        path = tmp_path / f"hurt_{name}"
+        path.write_bytes(whole[:start] + rng.integers(0, 256, 400, dtype=np.uint8).tobytes() + whole[start + 400 :])
+        found = list(read_frames(path, list(range(FRAMES))))
+        status = [status for *_, status, _ in found]
+        assert [position for position, *_ in found] == list(range(FRAMES)) and set(status) <= {"ok", "unreadable"}
+        hurt += "unreadable" in status
+        for position, image, _, _ in found:
+            if image is not None:
+                away = [float(np.abs(image.astype(int) - other).mean()) for other in images]
+                shifted = int(np.argmin(away)) != position and min(away) < 3
+                assert not shifted or (status[-1] == "unreadable" and "copy it again" in found[-1][3])
+    assert hurt
+
+
+def test_behind_damage_frames_go_on_at_the_next_key_frame(images: list[np.ndarray], tmp_path: Path) -> None:
+    """Of a Motion JPEG file every frame is a key frame: one that is spoilt costs that frame alone."""
+    path = write_video(tmp_path / "a.avi", images, codec="mjpeg")
+    data = bytearray(path.read_bytes())
+    starts = [at for at in range(len(data) - 4) if data[at : at + 4] == b"00dc" and data[at + 8 : at + 10] == b"\xff\xd8"]
+    assert len(starts) == FRAMES
+    data[starts[10] + 8 : starts[11]] = bytes(starts[11] - starts[10] - 8)
+    path.write_bytes(bytes(data))
+    found = list(read_frames(path, list(range(FRAMES))))
+    assert [position for position, _, status, _ in found if status != "ok"] == [10]
+    assert found[10][2:] == ("unreadable", "a.avi: it is damaged at frame 10")
+    assert all(image is not None and np.abs(image.astype(int) - images[k]).mean() < 3 for k, image, status, _ in found if status == "ok")
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
+def test_positions_behind_the_end(images: list[np.ndarray], tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, images[:3])
+    assert [(position, status, text) for position, _, status, text in read_frames(path, [2, 3, 9])] == [
+        (2, "ok", ""),
+        (3, "no_image", f"{name}: it has 3 frames"),
+        (9, "no_image", f"{name}: it has 3 frames"),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all", b"RIFF" + bytes(100)])
+def test_what_is_no_video(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.avi"
+    path.write_bytes(content)
+    found = list(read_frames(path, [0, 5]))
+    assert [(position, status) for position, _, status, _ in found] == [(0, "unreadable"), (5, "unreadable")]
+    assert "it cannot be read" in found[0][3] or "holds no video" in found[0][3]
+
+
+def test_a_turned_video_is_turned_back() -> None:
+    """A telephone held upright writes lying frames and how far to turn them, in degrees against the clock."""
+    image = np.arange(6).reshape(2, 3)
+    assert videos.turned(image, 0).tolist() == image.tolist()
+    assert videos.turned(image, -90).tolist() == [[3, 0], [4, 1], [5, 2]]
+    assert videos.turned(image, 90).tolist() == [[2, 5], [1, 4], [0, 3]]
+    assert videos.turned(image, 180).tolist() == [[5, 4, 3], [2, 1, 0]]

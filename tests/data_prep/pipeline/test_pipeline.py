@@ -1,0 +1,266 @@
+"""The pipeline on a made-up release: the same crops from files, video and archive, statuses, side files, options, refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from auformer.data.images import read_image
+from auformer.data.manifest import read_manifest
+from auformer.data_prep.pipeline import prepare as pipeline
+from auformer.data_prep.pipeline.prepare import prepare
+from auformer.errors import DatasetLayoutError, ManifestError
+from auformer.faces import CROP_RECIPES, align
+from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
+from tests.helpers.trees.tiny import SEQUENCES, TinyDetector, TinyReader, write_tiny
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("release") / "Tiny é 1")
+
+
+@pytest.fixture(autouse=True)
+def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast detector, but for the tests that ask for the default one."""
+    if "default_detector" not in request.fixturenames:
+        monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
+
+
+@pytest.fixture
+def default_detector() -> None:
+    """Leave the detector as it is."""
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> TinyReader:
+    reader = TinyReader()
+    monkeypatch.setattr(pipeline, "load", lambda name: reader)
+    return reader
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder and what it holds."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# what is written --------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_pictures(
+    tree: Path, reader: TinyReader, tmp_path: Path, default_detector: None
+) -> None:
+    before = files(tree)
+    done = prepare("tiny", tree, tmp_path / "out", size=64)
+    table = read_manifest(tmp_path / "out" / "manifest.csv")
+    assert table[["subject", "sequence"]].drop_duplicates().to_numpy().tolist() == [list(each) for each in SEQUENCES]
+    assert table["status"].tolist() == ["ok", "ok", "no_face", "ok"] * 4 and done.made == 16
+    assert table["frame"].tolist() == [1, 2, 3, 4] * 4 and table["AU1"].tolist() == [0, 1, 1, 1] * 4
+    assert table["AU12_intensity"].tolist() == [0.5, 1, 1.5, 2] * 4  # a frame without a face keeps its labels
+    assert table["file"].tolist()[7::4] == ["S1/weinen é/1/img004.png", "film.mkv", "packed.zip/S3/0004.png"]
+    assert table["image"].iloc[8] == "crops/S2/film/1.jpg" and table["image"][table["status"] != "ok"].isna().all()
+    assert all(image.isascii() and " " not in image and image.count("/") == 3 for image in table["image"].dropna())
+    assert files(tree) == before
+
+    faces = pd.read_parquet(tmp_path / "out" / "manifest.faces.parquet")
+    assert len(faces) == 12 and (faces["faces_found"] == 1).all() and (faces["points_frame"] == faces["frame"]).all()
+    for (_, row), (_, face) in zip(table[table["status"] == "ok"].iterrows(), faces.iterrows(), strict=True):
+        points = face[[f"{name}_{axis}" for name in ("pupil_left", "pupil_right") for axis in "xy"]].to_numpy(float).reshape(2, 2)
+        wanted, _ = align(face_picture(int(row["subject"][1]), row["frame"]), points, "eyes", 64)
+        crop = read_image(tmp_path / "out" / row["image"])
+        assert np.abs(crop.astype(int) - wanted).mean() < 3  # the JPEG's loss
+
+
+def test_frame_k_of_a_video_and_picture_k_give_one_crop(reader: TinyReader, tmp_path: Path) -> None:
+    """The same three pictures in a folder, by name, and in a lossless video, by position: the crops are equal to the byte."""
+    images = [face_picture(1, k) for k in (1, 2, 4)]
+    root = tmp_path / "release"
+    for number, image in zip((1, 2, 4), images, strict=True):
+        write_picture(root / "frames" / f"{number}.png", image)
+    write_video(root / "frames.mkv", [images[0], images[1], face_picture(2, 3), images[2]])
+    rows = [{"subject": "S", "sequence": "files", "frame": n, "AU1": 0, "source": f"frames/{n}.png"} for n in (1, 2, 4)]
+    rows += [{"subject": "S", "sequence": "video", "frame": n, "AU1": 0, "source": "frames.mkv", "source_frame": n - 1} for n in (1, 2, 4)]
+    reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
+    prepare("tiny", root, tmp_path / "out", size=64)
+    crops = tmp_path / "out" / "crops" / "S"
+    assert {path.name for path in (crops / "video").iterdir()} == {"1.jpg", "2.jpg", "4.jpg"}
+    for number in (1, 2, 4):
+        assert (crops / "video" / f"{number}.jpg").read_bytes() == (crops / "files" / f"{number}.jpg").read_bytes()
+
+
+def test_the_side_file_says_how_the_crops_were_made(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    prepare("tiny", tree, tmp_path, size=48, border="constant", parquet=True, options={"threshold": 3})
+    side = read_manifest(tmp_path / "manifest.parquet").attrs["side"]
+    assert (side["dataset"], side["crop_recipe"], side["image_size"], side["border"]) == ("tiny", "eyes", [48, 48], "constant")
+    assert side["detector"] == {"name": "tiny", "version": "1"} and side["points_sources"] == {"fixed": 12}
+    assert side["label_rates"]["AU1"] == {"positives": 8, "known": 16, "measured": 0.5}
+    assert side["label_rates"]["AU12"] == {"positives": 4, "known": 12, "measured": 0.3333}
+    assert side["status"] == {"no_face": 4, "ok": 12} and (side["rows"], side["subjects"], side["sequences"]) == (16, 3, 4)
+    assert side["corrected"] == [{"table": "tiny", "row": "3", "text": "frame 7 is frame 3"}]
+    assert side["prepared_with"]["threshold"] == 3 and side["limit"] is None
+    notes = [note for note in side["findings"]["notes"] if note["kind"] == "no face found"]
+    assert [note["where"] for note in notes] == ["S1/smile", "S1/weinen é/1", "film.mkv", "packed.zip"]
+    assert notes[0]["text"] == "frame 3" and str(tree) not in json.dumps(side) and str(tmp_path) not in json.dumps(side)
+    assert not (tmp_path / "manifest.csv").exists() and not (tmp_path / ".prepare").exists()
+
+
+def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The onset's, of the first frame with a face from there on (frame 3 shows none), for every frame, also for that without a face."""
+    reader = TinyReader(per_clip=True, onset=3)
+    monkeypatch.setattr(pipeline, "load", lambda name: reader)
+    done = prepare("tiny", tree, tmp_path, size=64)
+    assert done.table["status"].tolist() == ["ok"] * 16
+    faces = pd.read_parquet(tmp_path / "manifest.faces.parquet")
+    assert (faces["points_frame"] == 4).all()
+    assert len(faces.drop_duplicates(["subject", "sequence", "pupil_left_x", "pupil_left_y", "nose_tip_x"])) == len(SEQUENCES)
+    points = faces[["pupil_left_x", "pupil_left_y", "pupil_right_x", "pupil_right_y"]].to_numpy()[0].reshape(2, 2)
+    wanted, _ = align(face_picture(1, 1), points, "eyes", 64)
+    assert np.abs(read_image(tmp_path / "crops" / "S1" / "smile" / "1.jpg").astype(int) - wanted).mean() < 3
+    notes = [note for note in done.findings.notes if note[0].startswith("clips cut out by")]
+    assert len(notes) == 4 and notes[0][2] == "no face in frame 3, taken from 4"
+    reader.onset = 2
+    done = prepare("tiny", tree, tmp_path / "plain", size=64)
+    assert done.findings.notes == [] and (pd.read_parquet(tmp_path / "plain" / "manifest.faces.parquet")["points_frame"] == 2).all()
+
+
+# bad input --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_damaged_and_missing_pictures_are_rows_with_a_reason(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(tree, root)
+    monkeypatch.setattr(pipeline, "load", lambda name: TinyReader(frames=6))
+    video = root / "film.mkv"
+    video.write_bytes(video.read_bytes()[: video.stat().st_size * 6 // 10])
+    broken = root / "S1" / "smile" / "img002.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    done = prepare("tiny", root, tmp_path / "out", size=64)
+    status = {str(name): group["status"].tolist() for name, group in done.table.groupby("sequence")}
+    assert status["smile"] == ["ok", "unreadable", "no_face", "ok", "no_image", "no_image"]
+    assert status["packed"] == ["ok", "ok", "no_face", "ok", "no_image", "no_image"]
+    assert status["film"][0] == "ok" and set(status["film"][2:]) <= {"unreadable", "no_image"}
+    text = "\n".join(done.findings.lines())
+    assert "img002.png" in text and "film.mkv" in text and str(root) not in text
+    assert "labels without a picture" not in text  # the reader knows of those
+
+
+def test_a_release_without_any_face(reader: TinyReader, tmp_path: Path) -> None:
+    """Every row keeps its labels; there is no table of faces."""
+    for number in (1, 2):
+        write_picture(tmp_path / "release" / f"{number}.png", plain_picture(number))
+    rows = [{"subject": "S", "sequence": "s", "frame": n, "AU1": 1, "source": f"{n}.png"} for n in (1, 2)]
+    reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
+    for made in (2, 0):
+        done = prepare("tiny", tmp_path / "release", tmp_path / "out", size=64)
+        assert done.made == made and done.table["status"].tolist() == ["no_face"] * 2 and done.table["AU1"].tolist() == [1, 1]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.csv", "manifest.json"]
+
+
+def test_a_video_that_ends_before_its_labels(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    rows = [{"subject": "S2", "sequence": "film", "frame": n, "AU1": 0, "source": "film.mkv", "source_frame": n - 1} for n in (4, 5, 6)]
+    reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
+    done = prepare("tiny", tree, tmp_path, size=64)
+    assert done.table["status"].tolist() == ["ok", "no_image", "no_image"]
+    assert done.findings.notes == [("labels without a picture", "film.mkv", "2 frames, 5 to 6: film.mkv: it has 4 frames")]
+
+
+def test_missing_files_stop_unless_partial(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    read = reader.read
+
+    def incomplete(root: Path, findings, **options):  # type: ignore[no-untyped-def]
+        findings.miss("S9/labels.csv", "its pictures are not there")
+        return read(root, findings)
+
+    reader.read = incomplete  # type: ignore[method-assign]
+    with pytest.raises(DatasetLayoutError, match=r"S9/labels.csv: its pictures are not there\n.*--partial"):
+        prepare("tiny", tree, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert prepare("tiny", tree, tmp_path / "out", partial=True, limit=1, size=64).manifest is not None
+    assert prepare("tiny", tree, None, dry_run=True).findings.incomplete
+
+
+def test_out_stays_away_from_the_release(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    before = files(tree)
+    for out in (tree, tree / "crops", tree / ".." / tree.name / "a" / "b"):
+        with pytest.raises(DatasetLayoutError, match="`--out` to lie outside `--root`"):
+            prepare("tiny", tree, out)
+    with pytest.raises(DatasetLayoutError, match="where crops are written"):
+        prepare("tiny", tmp_path / "crops" / "Tiny", tmp_path)
+    assert files(tree) == before
+
+
+def test_a_source_outside_the_root_is_refused(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    for source in ("../secret.png", "/etc/passwd", "a/../../b.png", "C:/x.png"):
+        rows = [{"subject": "S", "sequence": "s", "frame": 1, "AU1": 0, "source": source}]
+        reader.read = lambda root, findings, rows=rows: pd.DataFrame(rows)  # type: ignore[method-assign]
+        with pytest.raises(DatasetLayoutError, match="inside `--root`"):
+            prepare("tiny", tree, tmp_path)
+
+
+def test_labels_that_break_the_contract_stop_before_any_picture_is_read(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    row = {"subject": "S", "sequence": "s", "frame": 1, "source": "x.png"}
+    for rows, error, match in (
+        ([row | {"AU1": 9}], ManifestError, "AU1"),
+        ([row | {"AU1": 1}, row | {"AU1": 0}], DatasetLayoutError, "one row per frame"),
+        ([], DatasetLayoutError, "not one row"),
+    ):
+        reader.read = lambda root, findings, rows=rows: pd.DataFrame(rows)  # type: ignore[method-assign]
+        with pytest.raises(error, match=match):
+            prepare("tiny", tree, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"workers": 0}, "--workers"),
+        ({"size": 8}, "--size"),
+        ({"size": 4096}, "--size"),
+        ({"border": "blue"}, "--border"),
+        ({"recipe": "face"}, "recipe"),
+        ({"limit": 0}, "--limit"),
+        ({"options": {"camera": "left"}}, "threshold, corrections"),
+    ],
+)
+def test_arguments_out_of_range(tree: Path, reader: TinyReader, tmp_path: Path, arguments: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        prepare("tiny", tree, tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(OSError, match="cannot write here"):
+        prepare("tiny", tree, tmp_path / "file" / "out")
+
+
+# limits and dry runs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_limit_takes_the_first_rows_with_a_picture(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pipeline, "load", lambda name: TinyReader(frames=6))  # frames 5 and 6 of the first folders have no picture
+    done = prepare("tiny", tree, tmp_path, limit=6, size=64)
+    assert done.table[["sequence", "frame"]].to_numpy().tolist() == [["smile", n] for n in (1, 2, 3, 4)] + [
+        ["weinen é/1", n] for n in (1, 2)
+    ]
+    assert read_manifest(tmp_path / "manifest.csv").attrs["side"]["limit"] == 6
+
+
+def test_a_dry_run_opens_no_picture_and_writes_nothing(
+    tree: Path, reader: TinyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auformer.data_prep.pipeline.pictures.read_image", lambda path: pytest.fail("a picture was opened"))
+    monkeypatch.setattr("auformer.data_prep.formats.videos.av.open", lambda *words, **names: pytest.fail("a video was opened"))
+    done = prepare("tiny", tree, tmp_path / "out", dry_run=True)
+    assert len(done.table) == 16 and done.manifest is None and not list(tmp_path.iterdir())
+
+
+def test_every_recipe_gives_crops(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+    for recipe in CROP_RECIPES:
+        done = prepare("tiny", tree, tmp_path / recipe, limit=1, recipe=recipe, size=64)
+        assert read_image(tmp_path / recipe / done.table["image"][0]).shape == (64, 64, 3)

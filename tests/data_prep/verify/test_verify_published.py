@@ -1,0 +1,253 @@
+"""`verify` against the published counts: manifests with exactly these numbers pass, and every planted fault is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from auformer.data.splits import PUBLISHED_PARTS
+from auformer.data_prep.verify.published import published
+from tests.helpers.published_rows import BP4D_AUS, DISFA_AUS, PUBLISHED, check, notes, problems, published_rows, with_intensities
+
+AUS = {"bp4d": [f"AU{au}" for au in BP4D_AUS], "disfa": [f"AU{au}" for au in DISFA_AUS]}
+
+
+@pytest.fixture(scope="module", params=["bp4d", "disfa"])
+def either(request: pytest.FixtureRequest) -> pd.DataFrame:
+    return published_rows(request.param)
+
+
+@pytest.fixture(scope="module")
+def bp4d() -> pd.DataFrame:
+    return published_rows("bp4d")
+
+
+@pytest.fixture(scope="module")
+def disfa() -> pd.DataFrame:
+    return published_rows("disfa")
+
+
+# what passes ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_published_numbers_pass(either: pd.DataFrame) -> None:
+    wrong, known, report = check(either)
+    assert wrong == {} and set(known) == {"no_images"}
+    dataset = either["dataset"].iloc[0]
+    entry = report["published"][0]
+    for part in entry["parts"]:
+        frames, positives = PUBLISHED[dataset][part["name"]]
+        assert part["complete"] and part["frames"] == part["published_frames"] == frames
+        assert list(part["positives"].values()) == list(part["published_positives"].values()) == list(positives)
+    assert entry["frames"] == {"bp4d": 146_847, "disfa": 130_814}[dataset]
+
+
+def test_the_totals_of_others() -> None:
+    totals = {name: {total.source: total.frames or total.clips for total in published(name).totals} for name in ("bp4d", "disfa", "casme2")}
+    assert totals == {
+        "bp4d": {"ME-GraphAU, MDHR": 146_847, "JAA-Net": 146_576, "AU-Net": 146_538, "FG-Net": 146_423},
+        "disfa": {"official text files, MDHR": 130_814, "FG-Net": 130_311, "JAA-Net": 126_144},
+        "casme2": {"CD6ME": 256},
+    }
+    assert sum(part.frames for part in published("bp4d").parts.values()) == 146_847
+
+
+def test_rows_without_a_usable_picture_count_since_their_labels_do(either: pd.DataFrame) -> None:
+    frame = either.copy()
+    frame.loc[frame.index[::50], "status"] = "no_face"
+    assert problems(frame) == {}
+
+
+def test_wider_label_sets_and_intensities_pass(bp4d: pd.DataFrame, disfa: pd.DataFrame) -> None:
+    wide = bp4d.assign(AU26=np.int8(0), AU9=np.where(np.arange(len(bp4d)) % 9, 0, -1).astype(np.int8))
+    assert problems(wide) == {}
+    assert problems(with_intensities(disfa)) == {}
+
+
+def test_a_part_of_a_release_is_compared_where_it_is_whole(either: pd.DataFrame) -> None:
+    dataset = either["dataset"].iloc[0]
+    last = list(PUBLISHED_PARTS[dataset])[-1]
+    some = either[~either["subject"].isin(PUBLISHED_PARTS[dataset][last][1:])]
+    wrong, known, report = check(some.reset_index(drop=True))
+    assert wrong == {} and f"{last} (1 of {len(PUBLISHED_PARTS[dataset][last])} subjects)" in known["partial"]
+    assert [part["complete"] for part in report["published"][0]["parts"]] == [True, True, False]
+    broken = some.reset_index(drop=True)
+    broken.loc[broken["subject"] == PUBLISHED_PARTS[dataset][last][0], AUS[dataset]] = 1
+    assert problems(broken) == {}  # nothing is published about one subject alone
+    name = AUS[dataset][0]
+    row = broken.index[(broken["fold"] != last) & (broken[name] == 0)][0]
+    broken.loc[row, name] = 1
+    assert f"{name} +1" in problems(broken)["unexplained"]
+
+
+# planted faults ---------------------------------------------------------------------------------------------------------------------
+
+
+def more_positives(frame: pd.DataFrame, names: list[str], seed: int = 0) -> pd.DataFrame:
+    """Some of the absent labels become present in every AU."""
+    rng = np.random.default_rng(seed)
+    frame = frame.copy()
+    for name in names:
+        frame[name] = np.where(rng.random(len(frame)) < 0.08, 1, frame[name]).astype(np.int8)
+    return frame
+
+
+def test_threshold_1(disfa: pd.DataFrame) -> None:
+    wrong = problems(more_positives(disfa, AUS["disfa"]))
+    assert (
+        set(wrong) == {"threshold"}
+        and "more positives in all parts" in wrong["threshold"]
+        and "intensity of 1 or more" in wrong["threshold"]
+    )
+
+
+def test_threshold_by_the_intensities_themselves(disfa: pd.DataFrame) -> None:
+    frame = with_intensities(disfa)
+    for name in AUS["disfa"]:
+        frame[name] = (frame[f"{name}_intensity"] >= 1).astype(np.int8)
+    assert set(problems(frame)) == {"threshold"} and "labels are those of intensity of 1 or more" in problems(frame)["threshold"]
+    one = with_intensities(disfa)
+    one["AU4"] = (one["AU4_intensity"] >= 3).astype(np.int8)
+    assert problems(one)["threshold"].startswith("AU4: the labels are those of intensity of 3 or more") and len(problems(one)) == 1
+    some = one[one["subject"] == "SN001"].reset_index(drop=True)
+    assert set(problems(some)) == {"threshold"}, "one subject is enough to see it"
+
+
+def test_threshold_3(disfa: pd.DataFrame) -> None:
+    frame = disfa.copy()
+    for name in AUS["disfa"]:
+        frame[name] = np.where(np.arange(len(frame)) % 7 == 0, 0, frame[name]).astype(np.int8)
+    assert "intensity of 3 or more" in problems(frame)["threshold"]
+
+
+def extra_frames(frame: pd.DataFrame, value: int) -> pd.DataFrame:
+    """Frames before the coded ones of one task of every subject, with one label for all AUs."""
+    first = frame[(frame["sequence"] == "T2") & (frame["frame"] <= 2800)].groupby("subject").head(40)
+    return pd.concat([frame, first.assign(frame=first["frame"] - 45, **dict.fromkeys(AUS["bp4d"], np.int8(value)))], ignore_index=True)
+
+
+@pytest.mark.parametrize(("value", "kind", "word"), [(0, "unknown_as_negative", "read as 0"), (1, "unknown_as_positive", "read as 1")])
+def test_code_9_of_uncoded_frames_read_as_a_label(bp4d: pd.DataFrame, value: int, kind: str, word: str) -> None:
+    wrong = problems(extra_frames(bp4d, value))
+    assert set(wrong) == {kind} and word in wrong[kind] and "1,640 frames more than published" in wrong[kind]
+    assert problems(extra_frames(bp4d, -1)) == {}
+
+
+def test_code_9_of_other_aus_read_as_0(bp4d: pd.DataFrame) -> None:
+    """Beyond the twelve AUs, a release without any unknown label has lost them."""
+    wrong = problems(bp4d.assign(AU9=np.int8(0), AU26=np.int8(0)))
+    assert (
+        set(wrong) == {"unknown_as_negative"}
+        and "146,847 rows" in wrong["unknown_as_negative"]
+        and "14 AUs" in wrong["unknown_as_negative"]
+    )
+    few = bp4d.groupby("subject").head(3).assign(AU9=np.int8(0)).reset_index(drop=True)
+    assert "unknown_as_negative" not in problems(few)
+
+
+def test_code_9_read_as_1_among_coded_frames(bp4d: pd.DataFrame) -> None:
+    wrong = problems(more_positives(bp4d, AUS["bp4d"]))
+    assert set(wrong) == {"unknown_as_positive"} and "read as 1" in wrong["unknown_as_positive"]
+
+
+def test_frames_counted_from_0(either: pd.DataFrame) -> None:
+    wrong = problems(either.assign(frame=either["frame"] - 1))
+    assert set(wrong) == {"frame_base"} and "frames start at 0, those of the release at 1" in wrong["frame_base"]
+    wrong = problems(either.assign(frame=either["frame"] + 1))
+    assert set(wrong) == {"frame_base"} and "too high" in wrong["frame_base"]
+
+
+def test_frames_counted_from_0_show_in_the_names_of_pictures(either: pd.DataFrame) -> None:
+    names = either["subject"] + "/" + either["sequence"] + "/img" + (either["frame"] + 1).astype(str).str.zfill(5) + ".jpg"
+    middle = either.assign(image=names)[either["frame"] > 9].reset_index(drop=True)
+    assert "frame numbers are one below the numbers of their pictures" in problems(middle)["frame_base"]
+    names = either["subject"] + "/" + (either["frame"] - 1).astype(str) + ".png"
+    assert problems(either.assign(image=names)) == {} and "counted from 0" in notes(either.assign(image=names))["frame_base"]
+    names = "crops/" + either["subject"] + "/" + either["frame"].astype(str) + ".png"
+    assert "frame_base" not in {**problems(either.assign(image=names)), **notes(either.assign(image=names))}
+
+
+def test_every_subject_lacks_one_frame(disfa: pd.DataFrame) -> None:
+    wrong = problems(disfa[disfa["frame"] < disfa.groupby("subject")["frame"].transform("max")].reset_index(drop=True))
+    assert "one had no partner" in wrong["frame_base"] and set(wrong) == {"frame_base", "dropped_frames"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sequence": "right"},
+        {"file": "Video_RightCamera/RightVideoSN001_comp.avi"},
+        {"image": "RightVideoSN001/frame_1.jpg"},
+    ],
+)
+def test_right_camera(disfa: pd.DataFrame, change: dict[str, str]) -> None:
+    wrong = problems(disfa.assign(**change))
+    assert set(wrong) == {"camera"} and "130,814 of 130,814 rows: right camera" in wrong["camera"]
+
+
+def test_right_camera_by_the_side_file(disfa: pd.DataFrame) -> None:
+    assert "side file: right camera" in problems(disfa, options={"camera": "right"})["camera"]
+    assert problems(disfa, options={"camera": "left"}) == {}
+
+
+def test_permuted_au_files(either: pd.DataFrame) -> None:
+    names = AUS[either["dataset"].iloc[0]]
+    one, two, three = names[0], names[2], names[-1]
+    frame = either.assign(**{one: either[two], two: either[three], three: either[one]})
+    wrong = problems(frame)
+    assert set(wrong) == {"permuted_aus"}
+    assert f"{one} has the published counts of {two}, {two} has the published counts of {three}" in wrong["permuted_aus"]
+
+
+def test_permuted_au_files_and_dropped_frames(bp4d: pd.DataFrame) -> None:
+    frame = bp4d.assign(AU12=bp4d["AU1"], AU1=bp4d["AU12"])[np.arange(len(bp4d)) % 500 != 0].reset_index(drop=True)
+    wrong = problems(frame)
+    assert set(wrong) == {"permuted_aus", "dropped_frames"} and "AU12 has the published counts of AU1" in wrong["permuted_aus"]
+
+
+def drop(frame: pd.DataFrame, subject: str, keep: int) -> pd.DataFrame:
+    """Leave the first frames of a subject only."""
+    rank = frame.groupby("subject").cumcount()
+    return frame[(frame["subject"] != subject) | (rank < keep)].reset_index(drop=True)
+
+
+def test_the_frames_that_jaanet_dropped(disfa: pd.DataFrame) -> None:
+    frame = disfa
+    for subject, keep in (("SN021", 1793), ("SN029", 4391), ("SN023", 4423)):
+        frame = drop(frame, subject, keep)
+    wrong = problems(frame)
+    assert (
+        set(wrong) == {"jaanet_frames"}
+        and "SN021 has 1,793 of 4,845" in wrong["jaanet_frames"]
+        and "3,928 frames fewer" in wrong["jaanet_frames"]
+    )
+    whole = drop(frame, "SN001", 4845 - (len(frame) - 126_144))  # the others that its total lacks
+    assert len(whole) == 126_144 and "126,144 frames in all are its total" in problems(whole)["jaanet_frames"]
+
+
+def test_dropped_frames_of_others(bp4d: pd.DataFrame, disfa: pd.DataFrame) -> None:
+    wrong = problems(drop(disfa, "SN001", 4845 - 503))
+    assert set(wrong) == {"dropped_frames"} and "130,311 in all is the total of FG-Net" in wrong["dropped_frames"]
+    wrong = problems(drop(disfa, "SN001", 4000))
+    assert set(wrong) == {"dropped_frames"} and "SN001 has 4,000 of 4,845" in wrong["dropped_frames"]
+    wrong = problems(bp4d[np.arange(len(bp4d)) >= 271].reset_index(drop=True))
+    assert set(wrong) == {"dropped_frames"} and "146,576 in all is the total of JAA-Net" in wrong["dropped_frames"]
+
+
+def test_both_cameras(disfa: pd.DataFrame) -> None:
+    both = pd.concat([disfa, disfa.assign(sequence="other")], ignore_index=True)
+    assert "every frame is there 2 times" in problems(both)["extra_frames"]
+
+
+def test_what_no_reason_fits(disfa: pd.DataFrame) -> None:
+    frame = disfa.copy()
+    frame.loc[:99, "AU4"] = 1 - frame.loc[:99, "AU4"]
+    frame.loc[:49, "AU6"] = 0
+    wrong = problems(frame)
+    assert set(wrong) == {"unexplained"} and "AU4 " in wrong["unexplained"] and "AU9" not in wrong["unexplained"]
+
+
+def test_faults_together(disfa: pd.DataFrame) -> None:
+    frame = more_positives(disfa, AUS["disfa"]).assign(sequence="right", frame=disfa["frame"] - 1)
+    assert set(problems(frame)) == {"threshold", "camera", "frame_base"}

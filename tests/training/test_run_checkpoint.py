@@ -1,0 +1,166 @@
+"""Run checkpoints: what is in them, and that nothing of a stranger's is executed or allocated."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from auformer.errors import CheckpointError
+from auformer.models import load_detector, read_adapter_header
+from auformer.training.baselines import FullFineTuningModule, LinearProbeModule
+from auformer.training.module import AUModule
+from auformer.training.run import fit
+from tests.helpers.runs import make_data, make_module, write_vit, write_workspace
+
+PLAIN = (bool, int, float, str, type(None))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a finished run of each kind."""
+    folder = write_workspace(tmp_path_factory.mktemp("checkpoint"))
+    for name, kind in (("run", AUModule), ("probe", LinearProbeModule), ("full", FullFineTuningModule)):
+        fit(make_module(folder, kind), make_data(folder), folder / name, epochs=1, seed=0, progress=False)
+    return folder
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def _changed(workspace: Path, tmp_path: Path, change: Any, name: str = "run") -> Path:
+    """The best checkpoint of a run after `change(checkpoint)`."""
+    checkpoint = _read(workspace / name / "best.ckpt")
+    change(checkpoint)
+    torch.save(checkpoint, tmp_path / "changed.ckpt")
+    return tmp_path / "changed.ckpt"
+
+
+def test_a_checkpoint_holds_everything_but_the_frozen_weights(workspace: Path) -> None:
+    checkpoint, module = _read(workspace / "run" / "best.ckpt"), make_module(workspace)
+    assert set(checkpoint["state_dict"]) == {f"network.{name}" for name in module.network.adapter_state_dict()}
+    assert not any("backbone" in name for name in checkpoint["state_dict"])
+    states = checkpoint["optimizer_states"][0]["state"]
+    assert sum(one["exp_avg"].numel() for one in states.values()) == module.network.num_parameters()[0]
+    assert any("backbone" in name for name in _read(workspace / "full" / "best.ckpt")["state_dict"])
+    assert json.loads(checkpoint["auformer"])["backbone"]["fingerprint"] == module.network.fingerprint
+    assert checkpoint["hyper_parameters"]["_class_path"] == "auformer.training.module.AUModule"
+    for value in checkpoint["hyper_parameters"].values():
+        assert isinstance(value, PLAIN) or (type(value) is list and all(isinstance(one, PLAIN) for one in value)), value
+
+
+@pytest.mark.parametrize(("name", "kind"), [("run", AUModule), ("probe", LinearProbeModule), ("full", FullFineTuningModule)])
+def test_a_module_comes_back_as_it_was(workspace: Path, name: str, kind: type[AUModule]) -> None:
+    path, images = workspace / name / "best.ckpt", torch.rand(2, 3, 32, 32)
+    module = AUModule.load_from_checkpoint(path, weights_only=True).eval()
+    assert type(module) is kind and module.hparams == make_module(workspace, kind).hparams
+    assert all(torch.equal(module.state_dict()[key], value) for key, value in _read(path)["state_dict"].items())
+    detector = load_detector(workspace / name / "adapter.safetensors", backbone_checkpoint=workspace / "vit.safetensors")
+    assert torch.equal(module(images), detector.predict_probs(images))
+    assert module.network.crop_recipe == detector.crop_recipe == "eyes"
+    assert AUModule.load_from_checkpoint(path, lr=1e-4).hparams["lr"] == 1e-4
+
+
+def test_the_adapter_file_says_how_it_came_about(workspace: Path) -> None:
+    header = read_adapter_header(workspace / "run" / "adapter.safetensors")
+    assert header["training_data"]["train"]["subjects"] == 5 and header["training_data"]["val"]["rows"] == 6
+    assert header["extra"]["selection"]["epoch"] == 1 and "validation" in header["extra"]["selection"]["monitor"]
+    assert header["extra"]["config"]["model"]["lr"] == 2e-3 and header["extra"]["config"]["fit"]["seed"] == 0
+    assert str(workspace) not in json.dumps(header)  # people share these files
+
+
+def test_another_class_than_asked_for_is_refused(workspace: Path) -> None:
+    with pytest.raises(CheckpointError, match="Expected .* to hold a LinearProbeModule"):
+        LinearProbeModule.load_from_checkpoint(workspace / "run" / "best.ckpt")
+    with pytest.raises(ValueError, match="`weights_only` to be True"):
+        AUModule.load_from_checkpoint(workspace / "run" / "best.ckpt", weights_only=False)
+
+
+def test_other_frozen_weights_are_refused(workspace: Path, tmp_path: Path) -> None:
+    other = write_vit(tmp_path / "other.safetensors", seed=1)
+    with pytest.raises(CheckpointError, match="other frozen weights"):
+        AUModule.load_from_checkpoint(workspace / "run" / "best.ckpt", backbone_checkpoint=str(other))
+    AUModule.load_from_checkpoint(workspace / "full" / "best.ckpt", backbone_checkpoint=str(other))  # its weights are all in the file
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["hyper_parameters"].update(_instantiator="os.system"),
+        lambda c: c["hyper_parameters"].update(_class_path="os.system"),
+        lambda c: c["hyper_parameters"].update(_class_path="auformer.cli.main"),
+        lambda c: c["hyper_parameters"].update(_class_path="auformer.training.nothing"),
+        lambda c: c["hyper_parameters"].update(command="rm"),
+        lambda c: c["hyper_parameters"].update(expert_width=10**9),
+        lambda c: c.update(auformer=c["auformer"].replace('"expert_width": 2', '"expert_width": 1000000000')),
+        lambda c: c.update(auformer=json.dumps({**json.loads(c["auformer"]), "network": "os.path.join"})),
+        lambda c: c.pop("auformer"),
+        lambda c: c.pop("hyper_parameters"),
+        lambda c: c["state_dict"].pop("network.head.fc1.weight"),
+        lambda c: c["state_dict"].update(extra=torch.zeros(1)),
+        lambda c: c["state_dict"].update({"network.head.fc1.weight": torch.zeros(1).expand(10**5, 10**4)}),
+        lambda c: c["state_dict"].update({"network.head.fc1.weight": c["state_dict"]["network.head.fc1.weight"].double()}),
+        lambda c: c["state_dict"].update({"network.head.fc1.weight": "a word"}),
+    ],
+    ids=[
+        "maker", "class", "function of ours", "no class of ours", "unknown argument", "huge argument", "huge header", "foreign network",
+        "no header", "no arguments", "missing key", "extra key", "huge tensor", "other type", "no tensor",
+    ],
+)  # fmt: skip
+def test_a_stranger_s_checkpoint_is_refused(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("something of the file was run")
+
+    path = _changed(workspace, tmp_path, change)
+    monkeypatch.setattr(os, "system", fail)
+    with pytest.raises(CheckpointError):
+        AUModule.load_from_checkpoint(path)
+
+
+def test_damaged_and_pickled_files_are_refused(workspace: Path, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, tuple[str, ...]]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    whole = (workspace / "run" / "best.ckpt").read_bytes()
+    (tmp_path / "short.ckpt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps(Payload()))
+    torch.save({"state_dict": {}, "hyper_parameters": {"lr": Payload()}}, tmp_path / "payload.ckpt")
+    for name in ("short", "pickle", "payload", "absent"):
+        with pytest.raises(CheckpointError, match=f"{name}.ckpt"):
+            AUModule.load_from_checkpoint(tmp_path / f"{name}.ckpt")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_only_a_frozen_backbone_may_be_missing_and_only_as_a_whole(workspace: Path) -> None:
+    module = make_module(workspace)
+    whole = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    backbone = [name for name in whole if name.startswith("network.backbone.")]
+    without = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in whole.items() if name not in backbone}
+    result = module.load_state_dict(without)
+    assert sorted(result.missing_keys) == sorted(backbone) and not result.unexpected_keys
+    assert torch.equal(module.network.head.fc1.bias, whole["network.head.fc1.bias"] + 1)
+    module.load_state_dict(whole)
+    part = {name: tensor for name, tensor in whole.items() if name != backbone[0]}
+    with pytest.raises(CheckpointError, match="missing keys network.backbone"):
+        module.load_state_dict(part)
+    full = make_module(workspace, FullFineTuningModule)
+    before = full.network.head.fc1.bias.clone()
+    with pytest.raises(CheckpointError, match="missing keys network.backbone"):
+        full.load_state_dict({name: tensor for name, tensor in full.state_dict().items() if "backbone" not in name})
+    assert torch.equal(full.network.head.fc1.bias, before)
+
+
+def test_a_user_s_own_subclass_loads_its_own_files(workspace: Path, tmp_path: Path) -> None:
+    class Mine(AUModule):
+        pass
+
+    fit(make_module(workspace, Mine), make_data(workspace), tmp_path / "mine", epochs=1, seed=0, progress=False)
+    assert "_class_path" not in _read(tmp_path / "mine" / "last.ckpt")["hyper_parameters"]
+    assert type(Mine.load_from_checkpoint(tmp_path / "mine" / "last.ckpt")) is Mine
