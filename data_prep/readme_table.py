@@ -12,8 +12,7 @@ from pathlib import Path
 
 from auformer.files import write_text
 
-from .datasets.catalogue import load, names
-from .datasets.not_read import NOT_READ
+from .datasets.catalogue import NOT_READ, load, names
 from .release import Release
 from .verify.published import published
 

@@ -12,12 +12,11 @@ import pytest
 import torch
 import yaml
 
-from auformer.benchmark.data_facts import DataSet
-from auformer.benchmark.suite_file import read_suite
+from auformer.benchmark.protocols import DataSet
+from auformer.benchmark.suite import read_suite
 from auformer.cli import main
 from auformer.models import AUFormer, FullFineTuning, LinearProbe
-from auformer.training.config_files import merged_config, with_bases
-from auformer.training.method_config import resolve_config
+from auformer.training.config import merged_config, resolve_config, with_bases
 from auformer.training.module import AUModule
 from tests.helpers.runs import cli_words, write_workspace
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from auformer.losses import AULoss, MDWALoss, asl_loss, bce_loss, dice_loss, focal_loss, mdwa_loss, wa_loss
-from auformer.losses.total import KINDS
+from auformer.losses import KINDS, AULoss, MDWALoss, asl_loss, bce_loss, dice_loss, focal_loss, mdwa_loss, wa_loss
 from tests.helpers.losses import gradient, random_batch
 
 LOG3 = math.log(3.0)  # the logit of p = 3/4

@@ -1,8 +1,18 @@
-"""From runs to what a process can do: configurations resolved, files found, leaks refused, before anything is trained."""
+"""From runs to what a process can do: configurations resolved, files found, leaks refused, shared trainings known.
+
+Runs whose training is the same, as that of two test sets with the same AUs, train once: the others take over the adapter file.
+
+What is taken over is a file that a finished run of the same benchmark has made its predictions with; where its folder is gone, or the
+file is not the one that the predictions were made with, the run trains by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,18 +22,82 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import parse_au_names
-from auformer.benchmark.data_facts import DataSet
-from auformer.benchmark.leaks import check_leaks, with_marks
-from auformer.benchmark.run import Run
-from auformer.benchmark.store import IDENTITY, folder_of, run_key
+from auformer.benchmark.protocols import DataSet, Run
+from auformer.benchmark.store import IDENTITY, RUNS, Line, RunLock, folder_of, read_json, read_lines, run_key
 from auformer.benchmark.suite import Suite
+from auformer.data.dataset import join_manifests
 from auformer.data.images import read_image
-from auformer.data.joining import join_manifests
 from auformer.data.manifest import read_manifest
-from auformer.data.parts import cut_fold, cut_subjects
+from auformer.data.splits import check_disjoint, cut_fold, cut_subjects, dataset_id
+from auformer.errors import ManifestError
+from auformer.files import atomic_path
 from auformer.models.checkpoints import resolve_checkpoint
 from auformer.scoring.provenance import file_sha256
-from auformer.training.method_config import MethodConfig, resolve_config
+from auformer.training.config import MethodConfig, resolve_config
+from auformer.training.run_folder import RunFolder
+
+SHOWN = 3  # examples in a message
+FILE, PICTURE, FIRST = "@file", "@picture", "@first"  # marks of a row's recording
+WHAT = {FILE: "the video", PICTURE: "the picture", FIRST: "the first picture"}
+
+
+def with_marks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with marks of the recording that each is from, empty where there is none to know it by.
+
+    Args:
+        rows: Usable rows of `join_manifests`, with the column `@manifest`.
+
+    Returns:
+        A copy with `@file` (data set and source file), `@picture` (the picture's path) and `@first` (digest of the first picture of the
+        row's sequence, on that row: a copy of a video under another name begins with the same one).
+    """
+    marked = rows.copy()
+    marked[FILE] = marked[PICTURE] = marked[FIRST] = ""
+    if "file" in rows.columns:
+        known = rows["file"].notna() & (rows["file"] != "")
+        sets = rows["dataset"].map({name: dataset_id(name) for name in rows["dataset"].unique()})
+        marked[FILE] = (sets + ": " + rows["file"].astype(str)).where(known, "")
+    if "image" in rows.columns:
+        folders = {path: Path(path).resolve().parent.as_posix() for path in rows["@manifest"].astype(str).unique()}
+        marked[PICTURE] = rows["@manifest"].astype(str).map(folders) + "/" + rows["image"].astype(str)
+        first = marked.sort_values("frame").drop_duplicates(["dataset", "subject", "sequence"])[PICTURE]
+        marked.loc[first.index, FIRST] = [_digest(Path(path)) for path in first]
+    return marked
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a picture; empty where it is missing, which is the data set's to report."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def check_leaks(train: pd.DataFrame, test: pd.DataFrame) -> None:
+    """Refuse training and test rows that show the same person or the same recording.
+
+    Args:
+        train: Rows to train and validate on, of `with_marks`.
+        test: Rows to test on, of `with_marks`.
+
+    Raises:
+        ManifestError: A person, a video (`file` of a data set), a picture, or the first picture of a sequence is on both sides.
+    """
+    check_disjoint({"training": train, "test": test})
+    for mark, what in WHAT.items():
+        both = [value for value in np.intersect1d(train[mark].unique(), test[mark].unique()) if value]
+        if both:
+            told = "; ".join(f"{_row(train, mark, value)} (training) and {_row(test, mark, value)} (test)" for value in both[:SHOWN])
+            more = f" and {len(both) - SHOWN:,} more" if len(both) > SHOWN else ""
+            raise ManifestError(
+                f"Expected no recording in training and in test, but {what} of these is the same: {told}{more}; one recording under two "
+                "subjects is a leak, so correct the manifest"
+            )
+
+
+def _row(rows: pd.DataFrame, mark: str, value: str) -> str:
+    """The first row with a mark, in words."""
+    row = rows[rows[mark] == value].iloc[0]
+    source = f", file {row['file']}" if mark == FILE else f", {row['image']}"
+    return f"{row['dataset']} {row['subject']} {row['sequence']} frame {row['frame']}{source}"
+
 
 SAMPLE = 64  # pictures from which the mean and spread of a data set are measured [ours]
 FAR = 0.1  # of the range [0, 1]: from this difference on, two data sets count as lit or recorded in another way [ours]
@@ -206,3 +280,112 @@ def image_look(path: Path) -> tuple[str | None, np.ndarray, np.ndarray]:
         sums, squares = sums + pixels.mean(0), squares + np.square(pixels).mean(0)
     mean = sums / len(chosen)
     return manifest.attrs["side"].get("crop_recipe"), mean, np.sqrt(np.maximum(squares / len(chosen) - np.square(mean), 0))
+
+
+logger = logging.getLogger("auformer.benchmark")
+TRAINED_BY, WEIGHTS = "trained_by", "weights_sha256"
+_ABOUT = ("data", "test", "fold", "subset", "seed", "select", "config", "init_sha256", "test_subjects", "data_sha256")
+
+
+def training_key(claim: Mapping[str, Any]) -> str | None:
+    """What makes the training of a run itself, whatever it is tested on and whatever it is called.
+
+    Args:
+        claim: What a run is, or its line.
+
+    Returns:
+        SHA-256 over data, AUs, configuration, subset, seed and checkpoint; None where the training is nobody else's, because its epoch is
+        chosen on the test part, or where the claim does not say enough.
+    """
+    if any(name not in claim for name in _ABOUT) or claim["select"] == "test":
+        return None
+    sources: Mapping[str, str] = claim["data_sha256"]
+    names = str(claim["data"]).split("+")
+    if any(name not in sources for name in names):
+        return None
+    cut = [claim["fold"], claim["test_subjects"]] if claim["test"] == claim["data"] else None
+    about = {name: claim[name] for name in ("subset", "seed", "select", "config", "init_sha256")}
+    return run_key({**about, "data": [[name, sources[name]] for name in names], "cut": cut})
+
+
+def weights_sha256(job: Job) -> str | None:
+    """SHA-256 of the file with the weights of the ViT, which a run's key knows by name only; None where there is no such file."""
+    path = job.config.model.get("checkpoint_path")
+    return None if path is None else file_sha256(path)
+
+
+def next_job(waiting: list[Job], busy: Sequence[Job]) -> Job | None:
+    """Take the first run off the list whose training no busy process is at; None where every one has to wait."""
+    taken = {training_key(job.claim) for job in busy} - {None}
+    for position, job in enumerate(waiting):
+        if training_key(job.claim) not in taken:
+            return waiting.pop(position)
+    return None
+
+
+@contextmanager
+def training_lock(job: Job) -> Iterator[bool]:
+    """Whether this process may train; inside, no other one trains the same."""
+    key = training_key(job.claim)
+    lock = None if key is None else RunLock(job.out / RUNS / f".{key[:16]}.lock")
+    if lock is not None and not lock.acquire():
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def trained_by(folder: RunFolder) -> str | None:
+    """Folder of the run that has trained what lies in a folder; None: the run itself, or it is not finished."""
+    summary = read_json(folder.summary) if folder.finished else None
+    return None if summary is None else summary.get(TRAINED_BY)
+
+
+def take_over(job: Job) -> bool:
+    """Take over the training of a finished run that is the same; False where there is none.
+
+    The summary is written last: before that, the folder holds nothing that counts as trained.
+    """
+    for line, sha256 in _twins(job):
+        source, mine = RunFolder(folder_of(job.out, line)), RunFolder(job.folder)
+        mine.clear()
+        try:
+            summary = read_json(source.summary)
+            for one, other in ((source.metrics, mine.metrics), (source.config, mine.config), (source.adapter, mine.adapter)):
+                with atomic_path(other) as temporary:
+                    shutil.copyfile(one, temporary)
+            whole = summary is not None and file_sha256(mine.adapter) == sha256
+        except OSError as error:  # somebody is clearing that folder
+            logger.warning("%s cannot be taken over (%s)", source.path, error)
+            whole = False
+        if whole and summary is not None:
+            place = source.path.relative_to(job.out).as_posix()
+            mine.finish({**summary, TRAINED_BY: summary.get(TRAINED_BY) or place})
+            logger.info("training taken over from %s, commit %s: the same data, AUs, configuration and seed", place, line.get("commit"))
+            return True
+        mine.clear()
+    return False
+
+
+def _twins(job: Job) -> Iterator[tuple[Line, str]]:
+    """Finished runs whose training is the same, each with the SHA-256 of the adapter file that lies in its folder."""
+    key, weights = training_key(job.claim), weights_sha256(job)
+    if key is None:
+        return
+    for line in read_lines(job.out).values():
+        if training_key(line) == key and (weights is None or line.get(WEIGHTS) == weights):
+            sha256 = _adapter_sha256(folder_of(job.out, line), key)
+            if sha256 is not None:
+                yield line, sha256
+
+
+def _adapter_sha256(folder: Path, key: str) -> str | None:
+    """SHA-256 of the adapter file of a folder, if the predictions beside it are of this training and were made with that very file."""
+    found, side = RunFolder(folder), read_json(folder / "predictions.json") or {}
+    if not found.finished or training_key(side.get("run") or {}) != key:
+        return None
+    sha256 = file_sha256(found.adapter)
+    return sha256 if (side.get("adapter") or {}).get("sha256") == sha256 else None

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from auformer.benchmark.lock import waiting_lock
-from auformer.benchmark.store import CLAIM, LINE, LINES, Line, folder_of, identity, read_json, read_lines, write_json
+from auformer.benchmark.store import CLAIM, LINE, LINES, Line, folder_of, identity, read_json, read_lines, waiting_lock, write_json
 from auformer.files import atomic_path
-from auformer.training.method_config import resolve_config
+from auformer.training.config import resolve_config
 
 RENEWED = ("key", "config", "config_hash")
 SOURCES = ("init_sha256", "test_subjects", "data_sha256")

@@ -1,4 +1,6 @@
-"""Which runs a protocol is made of; nothing is trained or opened here.
+"""Which runs a protocol is made of, from the facts of its data sets; nothing is trained here.
+
+Which runs a protocol is made of; nothing is trained or opened here.
 
 A protocol is a list of `Run`: what to train on, how the epoch is chosen, what to test on. What is known of the data comes as `Facts`; a
 data set that is not there yet has none, and then a run may stand for many (`Run.stands_for`), which a dry run says.
@@ -8,12 +10,206 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from auformer.aus import AU_SETS
-from auformer.benchmark.data_facts import DataSet, shared_aus
-from auformer.benchmark.run import Common, Rows, Run
+from auformer.data.manifest import au_columns, read_manifest
 from auformer.data.splits import PUBLISHED_PARTS, dataset_id, subject_folds
+
+VALIDATIONS = ("validation", "test", "last")  # how the epoch is chosen: on training subjects held out, on the test part, or not at all
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of data sets: all, those of one `fold`, or those of named subjects.
+
+    Attributes:
+        data: Names of the data sets.
+        fold: Name in the column `fold`; None: not by that column.
+        subjects: Names like `casme2/sub01`; None: not by subject.
+    """
+
+    data: tuple[str, ...]
+    fold: str | None = None
+    subjects: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and one test.
+
+    Attributes:
+        protocol: `within`, `cross`, `efficiency` or `micro`.
+        name: Of the suite's entry; the protocol by default.
+        method: Name of the configuration.
+        train: Data sets to train on; the rows of `test` are cut out of them.
+        validation: One of `VALIDATIONS`.
+        test: What to test on.
+        fold: What the tables call the test part; empty where there is one only.
+        subset: Number or fraction of the training rows; None: all.
+        seed: Of everything random in the run.
+        init: Name of the checkpoint whose experts it starts from; None: from scratch.
+        au_names: AUs to train and test; None: those of the configuration, else of the data.
+        clips: Whether the faces are clips, one prediction each.
+        min_steps: Train for more epochs than configured until there are so many optimiser steps.
+        warnings: What a reader of its numbers should know.
+        stands_for: Where the data is not there yet: what this run stands for.
+    """
+
+    protocol: str
+    name: str
+    method: str
+    train: tuple[str, ...]
+    validation: str
+    test: Rows
+    fold: str = ""
+    subset: int | float | None = None
+    seed: int = 0
+    init: str | None = None
+    au_names: tuple[str, ...] | None = None
+    clips: bool = False
+    min_steps: int = 0
+    warnings: tuple[str, ...] = ()
+    stands_for: str = ""
+
+    def text(self) -> str:
+        """The run in one line, its protocol first."""
+        test = "" if self.test.data == self.train else f" -> {'+'.join(self.test.data)}"
+        parts = [self.protocol, f"{'+'.join(self.train)}{test}"]
+        parts += [self.name] if self.name != self.protocol else []
+        parts += [self.stands_for] if self.stands_for else [f"fold {self.fold}"] if self.fold else []
+        parts += [f"{_size(self.subset)} frames"] if self.subset is not None else []
+        parts += [self.method, f"seed {self.seed}"]
+        parts += [f"experts from {self.init}"] if self.init else []
+        parts += ["selected on the test part"] if self.validation == "test" else []
+        return "  ".join(parts)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all runs of a protocol share.
+
+    Attributes:
+        methods: Name of each configuration, and how its epoch is chosen (one of `VALIDATIONS`).
+        seeds: A run for each.
+        name: Of the suite's entry; empty: the protocol's.
+        init: Name of the checkpoint whose experts the runs start from.
+    """
+
+    methods: tuple[tuple[str, str], ...]
+    seeds: tuple[int, ...] = (0,)
+    name: str = ""
+    init: str | None = None
+
+
+def _size(size: int | float) -> str:
+    """A subset in words.
+
+    >>> _size(1000), _size(0.5)
+    ('1,000', '50 % of the')
+    """
+    return f"{size:,}" if isinstance(size, int) else f"{100 * size:g} % of the"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a manifest holds; only rows whose `status` is `ok` count.
+
+    Attributes:
+        au_names: AUs with labels, by number.
+        datasets: Values of the column `dataset`.
+        subjects: `dataset/subject`, sorted.
+        folds: Values of the column `fold`, sorted; empty without it.
+        without_fold: Rows without a fold, where others have one.
+        has_clips: Whether the rows are frames of clips.
+    """
+
+    au_names: tuple[str, ...]
+    datasets: tuple[str, ...]
+    subjects: tuple[str, ...]
+    folds: tuple[str, ...] = ()
+    without_fold: int = 0
+    has_clips: bool = False
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set by name.
+
+    Attributes:
+        name: What runs and tables call it.
+        path: Its manifest.
+        facts: What it holds; None as long as it is not there.
+        rendered: Whether it is made by the renderer.
+    """
+
+    name: str
+    path: Path
+    facts: Facts | None = None
+    rendered: bool = False
+
+
+def subject_names(frame: pd.DataFrame) -> pd.Series:
+    """`dataset/subject` of each row."""
+    return frame["dataset"].astype(str) + "/" + frame["subject"].astype(str)
+
+
+def manifest_facts(frame: pd.DataFrame) -> Facts:
+    """The facts of a manifest, as `read_manifest` gives it."""
+    ok = frame[frame["status"] == "ok"]
+    folds = ok["fold"] if "fold" in ok else pd.Series(dtype=str)
+    known: Any = folds.dropna()
+    known = known[known != ""]
+    return Facts(
+        tuple(au_columns(frame)),
+        tuple(sorted(ok["dataset"].unique())),
+        tuple(sorted(subject_names(ok).unique())),
+        tuple(sorted(known.unique())),
+        len(folds) - len(known) if len(known) else 0,
+        {"clip", "onset", "apex", "offset"} <= set(ok.columns) and bool(ok["clip"].notna().all()) and len(ok) > 0,
+    )
+
+
+def find_facts(path: Path) -> Facts | None:
+    """The facts of a manifest; None where there is no such file.
+
+    Raises:
+        ManifestError: The file is no manifest.
+    """
+    return manifest_facts(read_manifest(path)) if path.is_file() else None
+
+
+def data_name(path: Path) -> str:
+    """What a manifest is called by itself: its file, or its folder where the file is called `manifest`.
+
+    >>> data_name(Path("data/bp4d.csv")), data_name(Path("runs/lab_a/manifest.csv"))
+    ('bp4d', 'lab_a')
+    """
+    return path.resolve().parent.name if path.stem == "manifest" else path.stem
+
+
+def shared_aus(train: Sequence[DataSet], test: DataSet) -> tuple[str, ...] | None:
+    """AUs that both sides have, by number; None as long as one of them is not there.
+
+    Raises:
+        ValueError: There are none.
+    """
+    facts = [data.facts for data in train]
+    if test.facts is None or None in facts:
+        return None
+    trained = {au for known in facts if known is not None for au in known.au_names}
+    shared = tuple(au for au in test.facts.au_names if au in trained)
+    if not shared:
+        names = "+".join(data.name for data in train)
+        mine, theirs = ", ".join(sorted(trained, key=lambda au: int(au[2:]))) or "none", ", ".join(test.facts.au_names) or "none"
+        told = f"{mine} and {theirs}; take data sets that label the same ones"
+        raise ValueError(f"Expected {names} and {test.name} to share an action unit, but got {told}")
+    return shared
+
 
 MICRO_SPLITS = ("loso", "4fold", "lodo")
 FOLDS, MICRO_FOLDS = 3, 4  # as the published folds of BP4D and DISFA; as the 4-fold protocol of the micro-expression papers

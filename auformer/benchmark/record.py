@@ -16,7 +16,7 @@ import pandas as pd
 from auformer import metrics
 from auformer.data.manifest import KEY, validate_predictions
 from auformer.errors import ManifestError
-from auformer.scoring.calibration import expected_calibration_error, plain_bins, reliability_bins
+from auformer.metrics import expected_calibration_error, plain_bins, reliability_bins
 from auformer.scoring.scores import scored_aus, truth_and_probs
 
 

@@ -1,21 +1,267 @@
-"""Everything that a benchmark shows, from the lines of its finished runs: tables in four forms, figures, one page."""
+"""Everything that a benchmark shows: tables in four forms, figures, and one page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from auformer.benchmark.detail_tables import au_table, difference_table, scores_table
-from auformer.benchmark.figures import Figure, group_figures, matrix_figure
-from auformer.benchmark.fold_scores import GroupScorer, MethodScores
-from auformer.benchmark.forms import BenchmarkTable, write_table
-from auformer.benchmark.group_tables import main_table
-from auformer.benchmark.groups import Line, group_lines
-from auformer.benchmark.page import Part, report_page
-from auformer.benchmark.rank_bootstrap import add_rank_draws
-from auformer.benchmark.suite_tables import Scored, cross_matrix_of, matrix_table, summary_table
+from auformer import __version__
+from auformer.benchmark.cells import TEST_NOTE, size_text
+from auformer.benchmark.fold_scores import GroupScorer, MethodScores, add_rank_draws
+from auformer.benchmark.groups import Line, group_lines, subset_order
+from auformer.benchmark.tables import (
+    Matrix,
+    Scored,
+    au_table,
+    cross_matrix_of,
+    difference_table,
+    main_table,
+    matrix_table,
+    scores_table,
+    sort_scores,
+    summary_table,
+)
 from auformer.files import atomic_path, write_text
+from auformer.metrics import add_bins
+from auformer.report.html import Section, build_report, figure, paragraph, responsible_use, table
+from auformer.report.scores import MEAN, cross_matrix, f1_bars, reliability_diagram, training_size_curves
 from auformer.report.style import copy_layout, image_bytes
+from auformer.scoring.tables import BenchmarkTable, write_table
+
+SHOWN = 6  # methods in one figure: as many as there are colours that everyone can tell apart
+Draw = Callable[[str], Any]
+
+
+class Figure(NamedTuple):
+    """One figure.
+
+    Attributes:
+        name: Stem of its file.
+        heading: What it shows.
+        caption: What its marks mean.
+        alt: What it shows, for those who cannot see it.
+        draw: Theme -> matplotlib figure.
+    """
+
+    name: str
+    heading: str
+    caption: str
+    alt: str
+    draw: Draw
+
+
+def group_figures(scorer: GroupScorer, scored: Sequence[MethodScores]) -> list[Figure]:
+    """The figures of a group: F1 over training size, or per AU; and reliability.
+
+    Args:
+        scorer: Scorer of the group.
+        scored: Its methods.
+    """
+    if scorer.group.protocol == "efficiency":
+        return [_size_figure(scorer, scored)]
+    return [_bars_figure(scorer, scored), _reliability_figure(scorer, scored)]
+
+
+def matrix_figure(matrix: Matrix) -> Figure:
+    """Train × test.
+
+    Args:
+        matrix: As `cross_matrix_of` gives it.
+    """
+    values = {_plain(label): table for label, table in matrix.values.items()}
+    note = TEST_NOTE if matrix.on_test else None
+    text = f"Mean F1 x 100 over {', '.join(matrix.au_names)}. Rows: trained on; columns: tested on."
+    return Figure(
+        "cross-matrix",
+        "Trained on one, tested on another",
+        text,
+        f"{text} The values stand in the table cross-matrix.",
+        lambda theme: cross_matrix(values, matrix.train, matrix.test, footnote=note, theme=theme),
+    )
+
+
+def _bars_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
+    """F1 per AU of the best methods, with intervals and floor."""
+    group, shown, rest = scorer.group, *_best(scored)
+    scores = {_plain(one.method.label): dict(zip(group.au_names, one.f1.values.tolist(), strict=True)) for one in shown}
+    ends = {}
+    for one in shown:
+        found = {au: value for au, value in zip(group.au_names, one.f1.intervals(), strict=True) if value is not None and value.num}
+        mean = one.f1.mean_interval()
+        ends[_plain(one.method.label)] = {au: (value.low, value.high) for au, value in found.items()}
+        if mean is not None and mean.num:
+            ends[_plain(one.method.label)][MEAN] = (mean.low, mean.high)
+    fullest = max(scored, key=lambda one: one.annotated().sum())
+    floor = dict(zip(group.au_names, fullest.scores["floor"].values.tolist(), strict=True))
+    caption = f"F1 × 100 per action unit and their mean; thin lines: 95 % intervals over subjects; upright marks: always positive.{rest}"
+    return Figure(
+        group.name,
+        f"{group.title}: F1 per action unit",
+        caption,
+        f"Bars of F1 per action unit. {_means(shown)} The values stand in the table {group.name}.",
+        lambda theme: f1_bars(scores, floor=floor, intervals=ends, footnote=_note(shown), theme=theme),
+    )
+
+
+def _reliability_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
+    """Reliability over all AUs of the best methods."""
+    group, shown, rest = scorer.group, *_best(scored)
+    bins = {_plain(one.method.label): add_bins(list(one.bins)) for one in shown}
+    errors = ", ".join(f"{one.method.label} {_text(one.scores['ece'].mean.value)}" for one in shown)
+    caption = f"All action units together, in ten bins; the larger a mark, the more rows. Expected calibration error × 100: {errors}.{rest}"
+    return Figure(
+        f"{group.name}-reliability",
+        f"{group.title}: reliability",
+        caption,
+        f"Rate of positives over predicted probability. Expected calibration error × 100: {errors}.",
+        lambda theme: reliability_diagram(bins, footnote=_note(shown), theme=theme),
+    )
+
+
+def _size_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
+    """Mean F1 over the size of the training set."""
+    group = scorer.group
+    subsets = sorted({one.method.subset for one in scored}, key=subset_order)
+    sizes = list(dict.fromkeys(map(size_text, subsets)))
+    labels = list(dict.fromkeys(one.method.label for one in sort_scores(scored)))[:SHOWN]
+    points: dict[str, dict[str, tuple[float, float, float]]] = {label: {} for label in labels}
+    shown = [one for one in scored if one.method.label in points]
+    for one in sort_scores(shown):
+        found = one.f1.mean_interval()
+        ends = (math.nan, math.nan) if found is None or not found.num else (found.low, found.high)
+        points[one.method.label][size_text(one.method.subset)] = (one.f1.mean.value, *ends)
+    fullest = max(scored, key=lambda one: one.annotated().sum())
+    floor = fullest.scores["floor"].mean.value
+    curves = {_plain(label): values for label, values in points.items()}
+    return Figure(
+        group.name,
+        f"{group.title}: F1 over training frames",
+        "Mean F1 × 100 on the same test folds; upright lines: 95 % intervals over subjects. The sizes are evenly spaced.",
+        f"Mean F1 over the number of training frames. {_means(shown)} The values stand in the table {group.name}.",
+        lambda theme: training_size_curves(curves, sizes, floor=None if math.isnan(floor) else floor, footnote=_note(shown), theme=theme),
+    )
+
+
+def _best(scored: Sequence[MethodScores]) -> tuple[list[MethodScores], str]:
+    """The methods that one figure can show, and what it says of the others."""
+    ranked = sort_scores(scored)
+    return ranked[:SHOWN], f" The best {SHOWN} of {len(ranked)} methods are shown." if len(ranked) > SHOWN else ""
+
+
+def _note(shown: Sequence[MethodScores]) -> str | None:
+    """Footnote of a figure."""
+    return TEST_NOTE if any(one.method.on_test for one in shown) else None
+
+
+def _means(shown: Sequence[MethodScores]) -> str:
+    """Means of the methods in words."""
+    sizes = len({one.method.subset for one in shown}) > 1
+    texts = [
+        f"{one.method.label}{f' ({size_text(one.method.subset)} frames)' if sizes else ''} {_text(one.f1.mean.value)}"
+        for one in sort_scores(shown)
+    ]
+    return f"Means × 100: {', '.join(texts)}."
+
+
+def _text(value: float) -> str:
+    """A rate × 100."""
+    return "nan" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _plain(label: str) -> str:
+    """A name in which matplotlib finds no mathematics."""
+    return label.replace("$", r"\$")
+
+
+LONG = 60  # rows; longer tables stand in their files only [ours]
+RENDERED = "synthetic_"  # how the data sets of the renderer are called
+Pictures = Mapping[str, tuple[bytes, bytes]]
+
+
+class Part(NamedTuple):
+    """What the page says about one group, or about all of them.
+
+    Attributes:
+        heading: Protocol and data in words.
+        tables: The main one first.
+        figures: The main one first.
+    """
+
+    heading: str
+    tables: Sequence[BenchmarkTable]
+    figures: Sequence[Figure]
+
+
+def report_page(lines: Sequence[Line], parts: Sequence[Part], pictures: Pictures) -> str:
+    """The page `report.html`.
+
+    Args:
+        lines: The runs.
+        parts: What is over all groups, then each group.
+        pictures: Name of a figure -> image file by day and by night.
+    """
+    rendered = all(subject.startswith(RENDERED) for line in lines for au in line["aus"] for subject in line["counts"][au])
+    sections = [Section(part.heading, _blocks(part, pictures), wide=True) for part in parts]
+    sections[0] = sections[0]._replace(blocks=[*sections[0].blocks, responsible_use(rendered_only=rendered)])
+    sections.append(Section("Where the numbers come from", [paragraph(text) for text in provenance(lines)], wide=True))
+    seeds, data = sorted({line["seed"] for line in lines}), sorted({name for line in lines for name in (line["data"], line["test"])})
+    lead = f"{len(lines)} runs on {', '.join(data)}; seeds {', '.join(map(str, seeds))}."
+    return build_report("Benchmark of action unit detectors", sections, lead=lead, footer=f"auformer {__version__}.")
+
+
+def _blocks(part: Part, pictures: Pictures) -> list[str]:
+    """Tables and figures in turn; a note that several tables have stands below the first."""
+    said: set[str] = set()
+    blocks = []
+    for one, drawn in itertools.zip_longest(part.tables, part.figures):
+        if one is not None:
+            blocks.append(table_block(one, said))
+        if drawn is not None:
+            blocks.append(figure(*pictures[drawn.name], alt=drawn.alt, caption=f"{drawn.heading}. {drawn.caption}"))
+    return blocks
+
+
+def table_block(one: BenchmarkTable, said: set[str]) -> str:
+    """A table on a page; a long one as a sentence that says where it is.
+
+    Args:
+        one: The table.
+        said: Notes that the page has already; those of this table are added.
+    """
+    if len(one.rows) > LONG:
+        return paragraph(f"{one.title}: {len(one.rows)} rows, in tables/{one.name}.csv, .md, .tex and .txt.")
+    extra = one.text_columns - 1  # the first column alone names a row: further columns of text are joined to it
+    rows = [[", ".join(row[: extra + 1]), *row[extra + 1 :]] for row in (one.header, *one.rows)]
+    notes = [note.replace(" (* in plain text)", "") for note in one.notes if note not in said]
+    said.update(one.notes)
+    return table(rows[0], rows[1:], caption=one.title, notes=notes, bold={(i, k - extra) for i, k in one.bold})
+
+
+def provenance(lines: Sequence[Line]) -> list[str]:
+    """Commits, machines, epochs and time of the runs, in sentences.
+
+    Args:
+        lines: The runs.
+    """
+
+    def named(key: str) -> str:
+        return "; ".join(sorted({str(line[key]) for line in lines if line.get(key)})) or "unknown"
+
+    chosen = {"validation": "on subjects held out of training", "test": "on the test part", "last": "the last one"}
+    how: dict[str, set[str]] = {}
+    for line in lines:
+        how.setdefault(chosen.get(str(line["select"]), str(line["select"])), set()).add(str(line["method"]))
+    texts = "; ".join(f"{text} ({', '.join(sorted(names))})" for text, names in sorted(how.items()))
+    seconds = sum(line.get("seconds") or 0 for line in lines if not line.get("trained_by"))  # what was taken over took no time
+    return [
+        f"Code: commit {named('commit')}. Machine: {named('machine')}. Time of all runs together: {seconds / 3600:.1f} h.",
+        f"Choice of the epoch: {texts}.",
+        "All tables and figures are made from runs.jsonl alone; each of its lines holds the configuration of its run.",
+    ]
+
 
 DRAWS = 1000  # [ours]: the ends of a 95 % interval then rest on 25 draws each
 

@@ -17,17 +17,15 @@ from typing import Any
 import pandas as pd
 import torch
 
-from auformer.benchmark.jobs import Job
-from auformer.benchmark.lock import RunLock
+from auformer.benchmark.jobs import TRAINED_BY, WEIGHTS, Job, take_over, trained_by, training_lock, weights_sha256
 from auformer.benchmark.record import record
-from auformer.benchmark.store import CLAIM, LINE, LOCK, Line, append_line, identity, read_json, read_lines, write_json
-from auformer.benchmark.trained_once import TRAINED_BY, WEIGHTS, take_over, trained_by, training_lock, weights_sha256
+from auformer.benchmark.store import CLAIM, LINE, LOCK, Line, RunLock, append_line, identity, read_json, read_lines, write_json
 from auformer.data.clips import clip_rows
 from auformer.data.datamodule import AUDataModule
 from auformer.data.manifest import au_columns, read_manifest, write_predictions
-from auformer.data.parts import cut_fold, cut_subjects
+from auformer.data.splits import cut_fold, cut_subjects
 from auformer.models import AUNetwork, load_adapter, load_detector
-from auformer.models.transfer import transfer_experts
+from auformer.models.auformer import transfer_experts
 from auformer.predict.manifest import predict_manifest
 from auformer.scoring.provenance import choose_aus, image_warnings, predictions_side
 from auformer.training.module import AUModule

@@ -1,17 +1,126 @@
-"""A suite: data sets, methods and protocols by name; from a YAML file (`suite_file`) or the options of `auformer benchmark`."""
+"""A suite: data sets, methods and protocols by name; from a YAML file or the options of `auformer benchmark`.
+
+The form of a suite's file: which values are names, numbers, lists or mappings; what they mean is checked where they are used.
+
+YAML takes `no` for false and 1 for a number wherever they stand: without this check, a text in the place of a switch would count as true.
+
+The YAML file of a suite.
+
+    out: runs/mine                    # optional
+    seeds: [0, 1, 2]                  # optional, default [0]
+    data:
+      bp4d: {manifest: data/bp4d.csv}                       # relative to the suite
+      lab_a: {synth: {lab: A, subjects: 30, frames: 60}}    # arguments of `auformer synth`
+    methods:
+      auformer: {config: bp4d.yaml, set: {trainer.max_epochs: 10}}
+    runs:
+      - {protocol: within, data: bp4d}
+      - {protocol: cross, train: bp4d, test: [lab_a], seeds: {default: [0], auformer: [0, 1, 2]}}
+      - {protocol: efficiency, data: bp4d, sizes: [100, 1.0], methods: [auformer], seeds: [0]}
+      - {protocol: micro, data: [clips], split: 4fold, init: [null, demo], set: {data.clip_input: difference}}
+    fast: {seeds: [0], ...}           # what `--fast` changes, in the same form
+
+An entry of `runs` may have a `name`, and `select_on_test: true`. A file that `set` names as `model.checkpoint_path` is relative to the
+suite; `needs: {FILE: COMMAND}` says how to make one that is not there. `base: OTHER.yaml` builds on another suite, in the same folder: all
+paths count from that of the file that is read.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from auformer.benchmark import protocols
-from auformer.benchmark.data_facts import DataSet, find_facts
-from auformer.benchmark.run import Common, Run
-from auformer.training.config_files import deep_merge, merged_config
+from auformer.benchmark.protocols import Common, DataSet, Run, data_name, find_facts
+from auformer.training.config import deep_merge, merged_config
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_whole(value: Any, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_mapping(value: Any) -> bool:
+    """Whether a value is a mapping from text."""
+    return isinstance(value, dict) and all(map(_is_text, value))
+
+
+def _each(value: Any, check: Callable[[Any], bool]) -> bool:
+    """Whether one value, or each of a list that is not empty, passes; none may be there twice."""
+    values = value if isinstance(value, list) else [value]
+    return bool(values) and all(map(check, values)) and len(set(map(repr, values))) == len(values)
+
+
+Check = tuple[Callable[[Any], bool], str]
+TEXT: Check = (_is_text, "text")
+NAMES: Check = (lambda value: _each(value, _is_text), "a name or a list of names, each once")
+SEEDS: Check = (lambda value: _each(value, _is_whole), "whole numbers, at least 0, each once")
+OF_METHODS: Check = (
+    lambda value: all(map(SEEDS[0], value.values())) if _is_mapping(value) else SEEDS[0](value),
+    f"{SEEDS[1]}, or a mapping of them by method",
+)
+BY_NAME: Check = (_is_mapping, "a mapping by name (a name that looks like a number needs quotes)")
+SETTINGS: Check = (_is_mapping, "settings by dotted name, like {trainer.max_epochs: 5}")
+
+# keys of the file, of a data set, of a method, and of an entry of `runs` -> what they hold; null always counts as not given
+WHOLE: Mapping[str, Check] = {
+    "out": TEXT, "seeds": SEEDS, "data": BY_NAME, "methods": BY_NAME, "needs": BY_NAME, "fast": BY_NAME,
+    "runs": (lambda value: isinstance(value, list) and all(map(_is_mapping, value)), "a list of entries like {protocol: within, data: A}"),
+}  # fmt: skip
+SOURCE: Mapping[str, Check] = {"manifest": TEXT}
+METHOD: Mapping[str, Check] = {"config": TEXT, "set": SETTINGS}
+ENTRY: Mapping[str, Check] = {
+    "protocol": TEXT, "name": TEXT, "methods": NAMES, "data": NAMES, "train": NAMES, "test": NAMES, "seeds": OF_METHODS, "set": SETTINGS,
+    "select_on_test": (lambda value: isinstance(value, bool), "true or false"),
+    "folds": (lambda value: _is_whole(value, 2), "a whole number, at least 2"),
+    "sizes": (lambda value: _each(value, _is_number), "numbers of frames or fractions, each once"),
+    "min_steps": (_is_whole, "a whole number, at least 0"),
+    "split": TEXT,
+    "init": (lambda value: _each(value, lambda one: one is None or _is_text(one)), "a checkpoint, null, or a list of them, each once"),
+}  # fmt: skip
+NEEDED = {"manifest", "config"}  # null does not stand for these
+
+
+def check_form(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse values of another kind than a suite has in their places.
+
+    Args:
+        content: What the file holds, or its short form merged into it; keys may be missing.
+        path: The file, for messages.
+
+    Raises:
+        ValueError: It names the key, where it stands, and what it should be.
+    """
+    _check(content, WHOLE, str(path))
+    for name, source in (content.get("data") or {}).items():
+        _check(source, SOURCE, f"the data set {name} in {path}")
+    for name, method in (content.get("methods") or {}).items():
+        _check(method, METHOD, f"the method {name} in {path}")
+    for number, entry in enumerate(content.get("runs") or [], 1):
+        _check(entry, ENTRY, f"entry {number} of `runs` in {path}")
+
+
+def _check(content: Any, rules: Mapping[str, Check], where: str) -> None:
+    """Refuse the first value that is not what its key holds; what is no mapping at all is told by whoever reads it."""
+    for key, (check, words) in rules.items():
+        if not isinstance(content, dict) or key not in content or (content[key] is None and key not in NEEDED):
+            continue
+        if not check(content[key]):
+            raise ValueError(f"Expected `{key}` of {where} to be {words}, but got {content[key]!r}")
+
 
 # keys of an entry of `runs`, by protocol; those of all protocols first
 SHARED = ("protocol", "name", "methods", "seeds", "set", "select_on_test")
@@ -236,3 +345,106 @@ def _init_parts(text: str) -> tuple[str, str]:
     path = Path(place)
     own = path.parent.name if path.stem in ("adapter", "best", "last") and path.parent.name else path.stem
     return name or own, place
+
+
+def read_suite(path: Path, *, fast: bool = False, out: Path | None = None) -> Suite:
+    """Read a suite.
+
+    Args:
+        path: YAML file.
+        fast: Take what its `fast` says over the rest.
+        out: Folder of runs and results in place of its own.
+
+    Raises:
+        ValueError: It is no suite, or contradicts itself.
+    """
+    content = merged_config(path)
+    check_form(content, path)
+    short = content.pop("fast", None)
+    if fast and short is None:
+        raise ValueError(f"Expected {path} to say under `fast` what the short form is, but it has no such key")
+    content = deep_merge(content, short) if fast else content
+    check_form(content, path)
+    odd = sorted(set(content) - {"out", "seeds", "data", "methods", "runs", "needs"})
+    missing = [key for key in ("data", "methods", "runs") if not content.get(key)]
+    if odd or missing:
+        told = f"without {', '.join(missing)}" if missing else f"with {', '.join(odd)}"
+        raise ValueError(
+            f"Expected {path} to be a suite of `data`, `methods` and `runs` (and `out`, `seeds`, `needs`, `fast`), but got one {told}"
+        )
+    folder = path.resolve().parent
+    out = out or Path(content.get("out") or Path("runs") / f"{path.stem}{'-fast' if fast else ''}")
+    data = {name: _source(str(name), value, folder, out) for name, value in content["data"].items()}
+    methods = {str(name): _method(str(name), value, folder) for name, value in content["methods"].items()}
+    needs = {str(name): str(command) for name, command in (content.get("needs") or {}).items()}
+    return Suite(out, data, methods, content["runs"], tuple(as_list(content.get("seeds", 0))), folder, needs)
+
+
+def _source(name: str, value: Any, folder: Path, out: Path) -> Source:
+    """Where a data set of a suite is."""
+    if isinstance(value, dict) and set(value) == {"manifest"}:
+        return Source(folder / str(value["manifest"]))
+    if isinstance(value, dict) and set(value) == {"synth"} and isinstance(value["synth"], dict):
+        return Source(out / "data" / name / "manifest.csv", value["synth"])
+    raise ValueError(f"Expected the data set {name} to be {{manifest: FILE}} or {{synth: {{...}}}}, but got {value!r}")
+
+
+def _method(name: str, value: Any, folder: Path) -> Method:
+    """A method of a suite."""
+    if isinstance(value, dict) and "config" in value and set(value) <= {"config", "set"}:
+        return Method(folder / str(value["config"]), value.get("set") or {})
+    raise ValueError(f"Expected the method {name} to be {{config: FILE, set: {{...}}}}, but got {value!r}")
+
+
+def parse_settings(words: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` words as settings; values as in YAML.
+
+    >>> parse_settings(["trainer.max_epochs=5"])
+    {'trainer.max_epochs': 5}
+    """
+    settings = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise ValueError(f"Expected settings like trainer.max_epochs=5, but got {word!r}")
+        settings[name] = yaml.safe_load(value)
+    return settings
+
+
+def sources(manifests: Sequence[Path]) -> dict[str, Source]:
+    """Manifests by the names that they have by themselves.
+
+    Raises:
+        ValueError: Two have the same name.
+    """
+    found = {data_name(path): Source(path) for path in manifests}
+    if len(found) < len(manifests):
+        raise ValueError(f"Expected manifests with different names, but got {', '.join(map(str, manifests))}: rename one, or write a suite")
+    return found
+
+
+def method_words(words: Sequence[str]) -> dict[str, Method]:
+    """Methods from `FILE` or `NAME=FILE`; a file's own name is that of the network that it trains.
+
+    Raises:
+        ValueError: Two have the same name.
+    """
+    methods: dict[str, Method] = {} if words else {"auformer": Method(None)}
+    for word in words:
+        name, equals, path = word.rpartition("=")
+        method = Method(Path(path))
+        name = name if equals else method_name(method.plain())
+        if name in methods:
+            raise ValueError(f"Expected methods with different names, but {path} is {name} again: write NAME={path}")
+        methods[name] = method
+    return methods
+
+
+def method_name(config: Mapping[str, Any]) -> str:
+    """What a configuration trains, by its class.
+
+    >>> method_name({"model": {"class_path": "auformer.training.baselines.LinearProbeModule"}}), method_name({})
+    ('linear_probe', 'auformer')
+    """
+    kind = str((config.get("model") or {}).get("class_path") or "AUModule").rpartition(".")[2].removesuffix("Module")
+    return "auformer" if kind == "AU" else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()

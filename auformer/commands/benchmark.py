@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auformer.benchmark.run import Run
+    from auformer.benchmark.protocols import Run
     from auformer.benchmark.store import Line
     from auformer.benchmark.suite import Suite
 
@@ -109,8 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _suite(args: argparse.Namespace) -> Suite:
     """What is to be run, from a file or from options."""
-    from auformer.benchmark.suite import Suite
-    from auformer.benchmark.suite_file import method_words, parse_settings, read_suite, sources
+    from auformer.benchmark.suite import Suite, method_words, parse_settings, read_suite, sources
 
     if args.word == "suite":
         return read_suite(args.suite, fast=args.fast, out=args.out)
@@ -161,11 +160,10 @@ def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
     _render(suite, args.jobs)
     from auformer.benchmark.jobs import make_jobs
     from auformer.benchmark.older_lines import renew_lines
-    from auformer.benchmark.progress import Progress, number_of
     from auformer.benchmark.runner import claim, finished_line
     from auformer.benchmark.store import check_claims, forget, read_lines, restore_lines
-    from auformer.benchmark.workers import run_jobs
-    from auformer.scoring.machine import commit, machine
+    from auformer.benchmark.workers import Progress, number_of, run_jobs
+    from auformer.scoring.provenance import commit, machine
 
     data = suite.find_data()
     jobs = make_jobs(suite, _chosen(suite.runs(data), args.only), data, {"commit": commit(), "machine": machine()})

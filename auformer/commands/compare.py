@@ -35,9 +35,8 @@ def run(args: argparse.Namespace) -> int:
         ValueError: the files share no picture, no face or no AU, or an output is there already.
     """
     from auformer.data.table_file import write_table
-    from auformer.predict.compare import agreement, pair_rows
-    from auformer.predict.readers import read_predictions
-    from auformer.report.agreement import agreement_plot
+    from auformer.predict.compare import agreement, pair_rows, read_predictions
+    from auformer.report.scores import agreement_plot
     from auformer.report.style import save_png
 
     for path, suffixes in ((args.out, (".csv", ".parquet")), (args.plot, (".png",))):

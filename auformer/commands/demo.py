@@ -206,7 +206,7 @@ def _predict(network: AUNetwork, adapter: Path, manifests: Sequence[Path], path:
 
     from auformer.data.manifest import au_columns, read_manifest, read_predictions, write_predictions
     from auformer.predict.manifest import predict_manifest
-    from auformer.report.html.html import RENDERED_ONLY
+    from auformer.report.html import RENDERED_ONLY
     from auformer.scoring.provenance import choose_aus, predictions_side
 
     tables = [read_manifest(manifest) for manifest in manifests]

@@ -111,7 +111,7 @@ def _predict(args: argparse.Namespace, manifest: pd.DataFrame, asked: tuple[str,
     from auformer.data.manifest import au_columns, read_predictions, write_predictions
     from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
     from auformer.predict.manifest import predict_manifest
-    from auformer.report.html.html import DEMO_NOTE
+    from auformer.report.html import DEMO_NOTE
     from auformer.scoring.provenance import choose_aus, image_warnings, predictions_side
 
     device = find_device(args.device)

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {network.crop_recipe or 'unknown'}; gives `probs`")
     print(f"checked: its probabilities are the network's to within {allowed:g} (largest difference {difference:.1g})")
     if path == DEMO_DETECTOR:
-        from auformer.report.html.html import DEMO_NOTE
+        from auformer.report.html import DEMO_NOTE
 
         print(DEMO_NOTE)
     return 0

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         CheckpointError: There is no such checkpoint, it is damaged, or it is not ours.
     """
     from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
-    from auformer.report.html.html import DEMO_NOTE
+    from auformer.report.html import DEMO_NOTE
 
     path = resolve_checkpoint(args.checkpoint)
     header = _read_header(path)
@@ -50,12 +50,12 @@ def _read_header(path: Path) -> dict[str, Any]:
         CheckpointError: Neither of the two, or damaged.
     """
     from auformer.models import read_adapter_header
-    from auformer.models.adapter_header import parse_header
+    from auformer.models.adapter_file import parse_header
 
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":  # what torch.save writes
             return read_adapter_header(path)
-    from auformer.models.run_checkpoint import HEADER, read_checkpoint
+    from auformer.models.checkpoints import HEADER, read_checkpoint
 
     return parse_header(read_checkpoint(path, mmap=True).get(HEADER), str(path))
 
@@ -102,7 +102,7 @@ def _parameters(path: Path, header: dict[str, Any]) -> tuple[int, int]:
     """Trained and all parameters of the network, counted on a network that holds no memory."""
     import torch
 
-    from auformer.models.adapter_header import check_arguments, network_class
+    from auformer.models.adapter_file import check_arguments, network_class
 
     kind = network_class(header["network"], str(path))
     check_arguments(kind, header["arguments"], str(path))

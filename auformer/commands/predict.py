@@ -1,4 +1,6 @@
-"""Action units (AUs) of your own photos and videos: find the faces, follow and align them, predict.
+"""`auformer predict --cluster ray`: the order of steps, and what is said about them.
+
+Action units (AUs) of your own photos and videos: find the faces, follow and align them, predict.
 
   auformer predict portrait.jpg --out runs/portrait
   auformer predict talk.mp4 --out runs/talk --annotate --report --plot
@@ -18,15 +20,100 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auformer.predict.cluster.run import ClusterRun
+    from auformer.predict.outputs import Plan
     from auformer.predict.predictor import AUPredictor
     from auformer.predict.recorder import Recorder
-    from auformer.predict.selection import Selection
     from auformer.predict.sources import Source
-    from auformer.predict.types import ImagePrediction
+    from auformer.predict.types import ImagePrediction, Selection
+
+DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is Ray's choice
+
+
+def predict_on_cluster(
+    args: argparse.Namespace,
+    plan: Plan,
+    sources: list[Source],
+    selection: Selection,
+    load: Callable[[argparse.Namespace], tuple[AUPredictor, dict[str, Any]]],
+) -> int:
+    """Spread the sources over a cluster, join the tables, say what was done.
+
+    Args:
+        args: options of `auformer predict`.
+        plan: what to write where.
+        sources: all of the collection.
+        selection: which frames of recordings.
+        load: gives the predictor, and what is known about its checkpoint.
+
+    Returns:
+        0, or 1 if something is wrong with a source.
+
+    Raises:
+        ValueError: an option does not go with a cluster, or an output exists that is none of this run's.
+        ConnectionError: there is no cluster at the address.
+        MissingExtraError: Ray is not installed.
+    """
+    from tqdm import tqdm
+
+    from auformer.errors import require
+    from auformer.predict.cluster.ray import check_address
+    from auformer.predict.cluster.run import ClusterRun
+
+    _check_options(args, sources)
+    require("ray", "cluster")
+    check_address(args.address)
+    device, args.device = args.device, "cpu"  # here the network is only loaded to find mistakes before the work is spread
+    predictor, facts = load(args)
+    run = ClusterRun(predictor, plan, sources, selection, facts=facts, suffix=args.suffix, overwrite=args.overwrite)
+    finished = len(sources) - len(run.pending)
+    print(f"{finished} of {len(sources)} sources are done already\n" if finished else "", end="", flush=True)
+    bar = tqdm(total=len(sources), initial=finished, unit=" sources", disable=None, smoothing=0.1, file=sys.stderr)
+    with bar:
+        for _ in run.results(address=args.address, workers=args.workers, device=device):
+            bar.update()
+    return _say(run)
+
+
+def _check_options(args: argparse.Namespace, sources: list[Source]) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if args.shard is not None:
+        raise ValueError("Expected one of --cluster and --shard, but got both: the cluster shares the sources out by itself.")
+    if sources[0].kind == "camera":
+        raise ValueError("Expected files with --cluster, but got a camera: predict that on the machine that it is plugged into.")
+    if args.report:
+        raise ValueError("Expected no --report with --cluster, but got it: make the page of the few files that you want to look at.")
+    if args.device not in DEVICES:
+        raise ValueError(f"Expected `--device` to be {', '.join(DEVICES)} with --cluster, but got {args.device!r}: Ray deals out the GPUs.")
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"Expected `--workers` to be at least 1, but got {args.workers}.")
+
+
+def _say(run: ClusterRun) -> int:
+    """Join the tables and print what was written and what is wrong; the exit code."""
+    from auformer.predict.progress import about
+
+    joined, counts = run.join(), run.counts()
+    pictures, faces = sum(counts["pictures"].values()), sum(counts["points_source"].values())
+    what = f"{joined[0]} and its side file from {joined[1]} tables" if joined else f"a table per source in {run.plan.out}"
+    print(f"wrote {what}: {pictures:,} pictures and frames, {faces:,} faces")
+    if run.begun_again:
+        print(f"begun more than once, because a process ended in the middle: {run.begun_again} of {len(run.sources)} sources")
+    for source in run.sources:
+        if problem := run.problems.get(source.name):
+            print(f"auformer: {about(source.file, problem)}", file=sys.stderr)
+    if run.problems:
+        print(f"auformer: something is wrong with {len(run.problems)} of {len(run.sources)} sources", file=sys.stderr)
+    return 1 if run.problems else 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,12 +163,10 @@ def run(args: argparse.Namespace) -> int:
         ValueError: the options do not fit, or an output exists already.
         OSError: the output folder cannot be written.
     """
-    from auformer.commands.steps.predict_cluster import predict_on_cluster
-    from auformer.predict.cluster.merging import NAME
-    from auformer.predict.options import parse_shard, parse_time
+    from auformer.predict.cluster.run import NAME
     from auformer.predict.outputs import Plan, check_outputs
-    from auformer.predict.selection import Selection
     from auformer.predict.sources import find_sources, in_shard, unique_stems
+    from auformer.predict.types import Selection, parse_shard, parse_time
 
     if args.merge is not None:
         return _merge(args)
@@ -115,10 +200,10 @@ def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
     """The predictor, and what is known about its checkpoint; says what the demo detector was trained on."""
     from auformer.commands.evaluate import find_device
     from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
-    from auformer.predict.options import parse_faces, read_thresholds
+    from auformer.predict.pipeline import share_cores
     from auformer.predict.predictor import AUPredictor
-    from auformer.predict.threads import share_cores
-    from auformer.report.html.html import DEMO_NOTE
+    from auformer.predict.types import parse_faces, read_thresholds
+    from auformer.report.html import DEMO_NOTE
     from auformer.scoring.provenance import file_sha256
 
     device = find_device(args.device)
@@ -146,11 +231,10 @@ def _predict(
     """Predict, print, write everything; after an interruption the same command goes on."""
     from tqdm import tqdm
 
-    from auformer.predict.parts import fingerprint
-    from auformer.predict.reading import count_frames
     from auformer.predict.recorder import Recorder
-    from auformer.predict.table import run_settings
+    from auformer.predict.table import fingerprint, run_settings
     from auformer.predict.types import ImagePrediction
+    from auformer.predict.video import count_frames
 
     settings = run_settings(predictor, selection, shard=args.shard)
     outputs = [plan.kind, plan.per_source, plan.pictures, plan.timelines, plan.annotate, plan.maps]
@@ -195,8 +279,8 @@ def _write(args: argparse.Namespace, recorder: Recorder, settings: dict[str, Any
 
 def _camera(args: argparse.Namespace, source: Source, selection: Selection, plan: Any) -> int:
     """Read a camera until it ends or somebody presses Ctrl-C; every row is in the table at once."""
-    from auformer.predict.live import follow_camera
     from auformer.predict.outputs import check_outputs
+    from auformer.predict.recorder import follow_camera
     from auformer.predict.table import run_settings
 
     asked = [name for name in ("annotate", "plot", "maps", "report", "shard") if getattr(args, name)]
@@ -215,7 +299,7 @@ def _camera(args: argparse.Namespace, source: Source, selection: Selection, plan
 
 def _merge(args: argparse.Namespace) -> int:
     """Join what shards wrote: 0, or 1 if a source is missing or has a problem."""
-    from auformer.predict.cluster.merging import merge_tables
+    from auformer.predict.cluster.run import merge_tables
 
     if args.sources:
         args.usage_error("--merge takes no SOURCE")

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: the result cannot be written.
     """
     from auformer.data_prep.datasets.catalogue import load, names
-    from auformer.data_prep.datasets.not_read import not_read_lines
+    from auformer.data_prep.datasets.catalogue import not_read_lines
     from auformer.data_prep.pipeline.summary import release_lines
 
     if args.list:

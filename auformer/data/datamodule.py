@@ -11,12 +11,20 @@ from torch.utils.data import DataLoader
 
 from auformer.aus import parse_au_names
 from auformer.data.clips import clip_rows
-from auformer.data.dataset import AUDataset
-from auformer.data.joining import join_manifests
+from auformer.data.dataset import AUDataset, join_manifests
 from auformer.data.manifest import au_columns
-from auformer.data.parts import count_labels, cut_fold, cut_subjects, cut_validation, trainable_aus, usable_rows, with_label_noise
 from auformer.data.samplers import OrderedSampler, ShuffledSampler, even_batch_size
-from auformer.data.splits import check_disjoint, nested_subset
+from auformer.data.splits import (
+    check_disjoint,
+    count_labels,
+    cut_fold,
+    cut_subjects,
+    cut_validation,
+    nested_subset,
+    trainable_aus,
+    usable_rows,
+    with_label_noise,
+)
 from auformer.data.transforms import build_augmentation, image_shape
 from auformer.losses import au_weights
 

@@ -1,9 +1,10 @@
-"""A row of a manifest -> image, labels, index."""
+"""Rows of one or several manifests -> image, labels, index."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
-from auformer.data.checks import require_columns, row_name
 from auformer.data.clips import COMPOSE, FRAMES, compose
 from auformer.data.images import read_image
-from auformer.data.schema import SIDES
+from auformer.data.manifest import read_manifest
+from auformer.data.schema import KEY, SIDES, parse_column, require_columns, row_name
 from auformer.data.transforms import image_shape, resize, to_float
 from auformer.errors import ManifestError
 
@@ -120,3 +121,51 @@ def _labels(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """Label columns as int8 `(rows, columns)`, -1 where there is none."""
     columns = [frame[name].to_numpy(np.int8) if name in frame.columns else np.full(len(frame), -1, np.int8) for name in names]
     return np.stack(columns, axis=1)
+
+
+def join_manifests(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Read manifests and put them under each other.
+
+    Args:
+        paths: One manifest or several.
+
+    Returns:
+        The rows of all in their order, with the union of the columns: labels that a manifest lacks are -1, other values are missing.
+        The columns `@manifest` and `@row` say where a row is from.
+
+    Raises:
+        ManifestError: A manifest is not as it should be, none is named, or a key occurs in two of them.
+    """
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not listed:
+        raise ManifestError("Expected at least one manifest, but got an empty list")
+    frames = []
+    for path in listed:
+        frame = read_manifest(path)
+        frame[MANIFEST], frame[ROW] = str(path), np.arange(len(frame))
+        frame.attrs = {}
+        frames.append(frame)
+    joined = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    for name in joined.columns:
+        parsed = parse_column(name)
+        if parsed is not None and parsed[1] in ("", *SIDES):
+            joined[name] = joined[name].fillna(-1).astype(np.int8)
+    _check_keys(joined)
+    joined[MANIFEST] = joined[MANIFEST].astype("category")
+    return joined
+
+
+def _check_keys(joined: pd.DataFrame) -> None:
+    """Raise if two files hold the same face.
+
+    Raises:
+        ManifestError: It names both files and rows.
+    """
+    twice = np.flatnonzero(joined.duplicated(KEY).to_numpy(bool))
+    if twice.size:
+        second = joined.iloc[twice[0]]
+        first = joined[(joined[KEY] == second[KEY]).all(axis=1)].iloc[0]
+        raise ManifestError(
+            f"{second[MANIFEST]}, {row_name(second[ROW])}: the same key is in {first[MANIFEST]}, {row_name(first[ROW])}: "
+            f"{', '.join(f'{name} {second[name]}' for name in KEY)}; join manifests of different faces"
+        )

@@ -13,9 +13,20 @@ from typing import Any
 
 import pandas as pd
 
-from auformer.data.checks import fail, image_column, label_column, range_column
-from auformer.data.schema import KEY, MANIFEST_KINDS, PREDICTION_KINDS, aus_with
-from auformer.data.table_checks import au_kinds, check_clips, check_sides, keyed
+from auformer.data.schema import (
+    KEY,
+    MANIFEST_KINDS,
+    PREDICTION_KINDS,
+    au_kinds,
+    aus_with,
+    check_clips,
+    check_sides,
+    fail,
+    image_column,
+    keyed,
+    label_column,
+    range_column,
+)
 from auformer.data.table_file import faces_path, read_side, read_table, side_path, write_side, write_table
 from auformer.errors import ManifestError
 

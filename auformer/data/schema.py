@@ -1,11 +1,22 @@
-"""Names of the columns of a manifest and of a predictions file."""
+"""Names, types and checks of the columns of a manifest and of a predictions file.
+
+Checks of single columns, whole columns at a time; each returns the column in the type of the contract.
+
+An error says what is wrong, where (file, row, column) and what to do. Rows are counted from 1 as in a list of faces; the line of a
+CSV file is one more, because of its header.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
 
 from auformer.aus import ACTION_UNITS, canonical
+from auformer.errors import ManifestError
 
 KEY = ["dataset", "subject", "sequence", "frame", "face"]
 TEXT_KEY = ["dataset", "subject", "sequence"]
@@ -59,3 +70,239 @@ def aus_with(names: Iterable[object], kind: str) -> list[str]:
     """
     found = {parsed[0] for name in names if (parsed := parse_column(name)) is not None and parsed[1] == kind}
     return sorted(found, key=lambda au: int(au[2:]))
+
+
+# absolute in POSIX or Windows style, a backslash, a drive letter, or a `..` part
+_OUTSIDE = r"^/|\\|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)"
+
+
+def row_name(row: int) -> str:
+    """How a message names a row.
+
+    >>> row_name(0)
+    'row 1 (line 2 of a CSV)'
+    """
+    return f"row {row + 1} (line {row + 2} of a CSV)"
+
+
+def fail(where: str, bad: np.ndarray, message: str, todo: str) -> None:
+    """Raise for the first bad row, if there is one.
+
+    Args:
+        where: File, or another name of the table.
+        bad: `(rows,)` bool.
+        message: What is wrong; `{row}` stands for the index of the first bad row.
+        todo: What to do about it.
+
+    Raises:
+        ManifestError: Some row is bad.
+    """
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        more = f" (and {rows.size - 1:,} more row{'s' if rows.size > 2 else ''})" if rows.size > 1 else ""
+        raise ManifestError(f"{where}, {row_name(int(rows[0]))}: {message}{more}; {todo}")
+
+
+def require_columns(frame: pd.DataFrame, names: Iterable[str], where: str, what: str) -> None:
+    """Raise unless all columns are there.
+
+    Raises:
+        ManifestError: A column is missing.
+    """
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        has = ", ".join(map(str, frame.columns[:20]))
+        listed = ", ".join(f"`{name}`" for name in missing)
+        raise ManifestError(f"{where}: missing column {listed}; {what} needs it; the columns found are {has}")
+
+
+def text_column(column: pd.Series, where: str, *, required: bool) -> pd.Series:
+    """A column of text; whole numbers become text, empty cells stay missing.
+
+    Args:
+        column: The column.
+        where: What messages call the table.
+        required: Whether an empty cell is an error.
+
+    Raises:
+        ManifestError: It holds decimal numbers, or a required cell is empty.
+    """
+    name = str(column.name)
+    if pd.api.types.is_float_dtype(column.dtype) and column.notna().any():
+        raise ManifestError(f"{where}: column `{name}` holds decimal numbers where text is expected; write it as text")
+    missing = column.isna()
+    text = column.astype(str).where(~missing) if missing.any() else column.astype(str)
+    empty = (missing | (text == "")).to_numpy(bool)
+    if required:
+        fail(where, empty, f"column `{name}` is empty", "fill it in, it is part of every row's key")
+    return text
+
+
+def number_column(column: pd.Series, where: str) -> np.ndarray:
+    """A column of numbers as float64, nan where empty."""
+    values = pd.to_numeric(column, errors="coerce")
+    bad = (values.isna() & column.notna()).to_numpy(bool)
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = bad | np.isinf(numbers)
+    if bad.any():
+        fail(where, bad, f"column `{column.name}` should be a number, but is {_first(column, bad)!r}", "correct it")
+    return numbers
+
+
+def _first(column: pd.Series, bad: np.ndarray) -> object:
+    """The first bad value, as plain Python."""
+    value = column.iloc[int(np.flatnonzero(bad)[0])]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def whole_column(column: pd.Series, where: str) -> pd.Series:
+    """A column of whole numbers, without empty cells, as int64."""
+    numbers = number_column(column, where)
+    bad = ~(np.isfinite(numbers) & (numbers == np.round(numbers)))
+    if bad.any():
+        fail(where, bad, f"column `{column.name}` should be a whole number, but is {_first(column, bad)!r}", "correct it")
+    return pd.Series(numbers.astype(np.int64), index=column.index, name=column.name)
+
+
+def label_column(column: pd.Series, where: str, *, allowed: Sequence[int] = (0, 1, -1)) -> pd.Series:
+    """A column of labels as int8, -1 where empty.
+
+    Args:
+        column: The column.
+        where: What messages call the table.
+        allowed: Values a cell may have beside empty.
+
+    Raises:
+        ManifestError: A cell has another value.
+    """
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    empty = column.isna().to_numpy(bool)
+    bad = ~(empty | np.isin(numbers, allowed))
+    if bad.any():
+        listed = ", ".join(map(str, allowed))
+        hint = "9 and 999 of the releases mean -1, not annotated" if _first(column, bad) in (9, 999) else "correct the label"
+        fail(where, bad, f"`{column.name}` should be {listed} or empty, but is {_first(column, bad)!r}", hint)
+    return pd.Series(np.where(empty, -1, numbers).astype(np.int8), index=column.index, name=column.name)
+
+
+def range_column(column: pd.Series, where: str, low: float, high: float) -> pd.Series:
+    """A column of numbers in `[low, high]` or empty."""
+    numbers = number_column(column, where)
+    bad = (numbers < low) | (numbers > high)
+    if bad.any():
+        fail(where, bad, f"`{column.name}` should be in {low:g} to {high:g}, but is {_first(column, bad)!r}", "correct it")
+    return pd.Series(numbers, index=column.index, name=column.name)
+
+
+def image_column(column: pd.Series, ok: np.ndarray, where: str) -> pd.Series:
+    """A column of image paths: relative, `/` between the parts, inside the manifest's folder; empty where a row is not `ok`."""
+    text = text_column(column, where, required=False)
+    missing = (text.isna() | (text == "")).to_numpy(bool)
+    fail(where, ok & missing, "`image` is empty in a row whose `status` is `ok`", "name the image, or the reason in `status`")
+    bad = text.str.contains(re.compile(_OUTSIDE), na=False).to_numpy(bool)
+    if bad.any():
+        message = f"`image` should be a path inside the manifest's folder, relative to it and with `/`, but is {_first(text, bad)!r}"
+        fail(where, bad, message, "move the images beside the manifest, or the manifest above them")
+    return text
+
+
+def unique_key(frame: pd.DataFrame, key: list[str], where: str) -> None:
+    """Raise if two rows have one key.
+
+    Raises:
+        ManifestError: Two rows have the same key; both are named.
+    """
+    twice = frame.duplicated(key).to_numpy(bool)
+    if twice.any():
+        row = int(np.flatnonzero(twice)[0])
+        values = frame.iloc[row][key]
+        first = int(np.flatnonzero((frame[key] == values).all(axis=1).to_numpy(bool))[0])
+        named = ", ".join(f"{name} {values[name]}" for name in key)
+        fail(where, twice, f"same key as {row_name(first)}: {named}", "keep one row per face, or number the faces in `face`")
+
+
+def au_kinds(frame: pd.DataFrame, where: str) -> dict[str, tuple[str, str]]:
+    """Column -> (AU, kind) of the columns that are about an AU.
+
+    Raises:
+        ManifestError: A column names an unknown AU, or spells its name in another way.
+    """
+    kinds = {}
+    for name in frame.columns:
+        try:
+            parsed = parse_column(name)
+        except ValueError as error:
+            raise ManifestError(f"{where}: {error}") from error
+        if parsed is not None:
+            kinds[str(name)] = parsed
+    return kinds
+
+
+def keyed(frame: pd.DataFrame, where: str, what: str) -> pd.DataFrame:
+    """A copy with key, status and the other columns of both contracts in their types.
+
+    Args:
+        frame: Table with at least the key, `face` aside.
+        where: What messages call it.
+        what: What it should be, for messages.
+
+    Raises:
+        ManifestError: A column is missing, a value breaks the contract, or a key occurs twice.
+    """
+    require_columns(frame, KEY[:-1], where, what)
+    if not len(frame):
+        raise ManifestError(f"{where}: the table has no rows; write it again with at least one")
+    frame = frame.reset_index(drop=True)
+    if "face" not in frame.columns:
+        frame.insert(frame.columns.get_loc("frame") + 1, "face", 0)
+    frame["face"] = frame["face"].fillna(0)
+    if "status" not in frame.columns:
+        frame["status"] = "ok"
+    for name in TEXT_KEY:
+        frame[name] = text_column(frame[name], where, required=True)
+    for name in ("frame", "face"):
+        frame[name] = whole_column(frame[name], where)
+    frame["status"] = text_column(frame["status"], where, required=False).fillna("ok").replace("", "ok")
+    for name in [name for name in ("fold", "clip", "file") if name in frame.columns]:
+        frame[name] = text_column(frame[name], where, required=False)
+    for name in [name for name in (*NUMBERS, *CLIP_FRAMES) if name in frame.columns]:
+        frame[name] = number_column(frame[name], where)
+    unique_key(frame, KEY, where)
+    return frame
+
+
+def check_sides(frame: pd.DataFrame, kinds: dict[str, tuple[str, str]], where: str) -> None:
+    """`AU12` is the maximum of its sides, as far as they are annotated.
+
+    Raises:
+        ManifestError: It is not, or one of the three columns is missing.
+    """
+    for au in sorted({au for au, kind in kinds.values() if kind in SIDES}):
+        sides = [f"{au}_{side}" for side in SIDES]
+        require_columns(frame, [au, *sides], where, f"a manifest with sides of {au}")
+        left, right, label = (frame[name].to_numpy() for name in (*sides, au))
+        highest = np.maximum(left, right)
+        known = (left >= 0) & (right >= 0)
+        bad = (label >= 0) & np.where(known, label != highest, label < highest)
+        fail(where, bad, f"`{au}` is not the maximum of `{sides[0]}` and `{sides[1]}`", "correct the label or the sides")
+
+
+def check_clips(frame: pd.DataFrame, where: str) -> None:
+    """Frame numbers and labels of a clip are equal on all its rows, and onset, apex and offset are in order.
+
+    Raises:
+        ManifestError: They are not.
+    """
+    if "clip" not in frame.columns:
+        return
+    named = [name for name in CLIP_FRAMES if name in frame.columns]
+    shared = [*named, *aus_with(frame.columns, "")]
+    rows = frame[[*TEXT_KEY, "clip", *shared]].reset_index(names="row").dropna(subset="clip")
+    distinct = rows.drop_duplicates([*TEXT_KEY, "clip", *shared])
+    differing = distinct.duplicated([*TEXT_KEY, "clip"]).to_numpy(bool)
+    bad = np.zeros(len(frame), bool)
+    bad[distinct["row"].to_numpy()[differing]] = True
+    fail(where, bad, "frame numbers or labels differ from those of the clip's first row", "a clip has one label and one set of frames")
+    for early, late in itertools.combinations(named, 2):
+        bad = frame["clip"].notna().to_numpy(bool) & (frame[early] > frame[late]).to_numpy(bool)
+        fail(where, bad, f"`{early}` comes after `{late}`", "correct the frame numbers of the clip")

@@ -17,7 +17,7 @@ from auformer.demo.folder import DemoFolder, config_text
 from auformer.demo.results import COMMITTED, LABELS, METHODS, TITLES, Results, demo_results, method_label, per_au_table, results_table
 from auformer.files import atomic_path, write_text
 from auformer.report.faces import face_grid
-from auformer.report.html.html import RENDERED_ONLY, RESPONSIBLE_USE, Section, build_report, code, figure, paragraph, responsible_use, table
+from auformer.report.html import RENDERED_ONLY, RESPONSIBLE_USE, Section, build_report, code, figure, paragraph, responsible_use, table
 from auformer.report.scores import f1_bars, read_training_log, training_curves
 from auformer.report.style import au_label, au_order, image_bytes, save_png
 from auformer.scoring.tables import Table, percent

@@ -82,7 +82,7 @@ def make_detector(
         min_score: faces below this score, in [0, 1], are left out; None for the back-end's own (0.5, 0.6, and 0 for tables).
         min_size: faces whose box is narrower, in pixels, are left out; None for 40, and 0 for tables. The cascade also leaves out, of an
             image of more than 640 pixels, faces below 1/27 of its longer side.
-        cache: folder for fetched files, see `auformer.faces.download.cache_folder`.
+        cache: folder for fetched files, see `auformer.faces.yunet.cache_folder`.
         largest: only the largest face of an image is wanted; the cascade is then three times as fast, and may leave out smaller ones.
 
     Raises:

@@ -5,11 +5,7 @@ from __future__ import annotations
 from auformer.models.adapter_file import load_adapter, read_adapter_header, save_adapter
 from auformer.models.auformer import AUFormer
 from auformer.models.backbone import create_backbone
-from auformer.models.checkpoints import load_detector, open_detector
-from auformer.models.export import export_detector
-from auformer.models.network import AUNetwork
-from auformer.models.onnx_detector import OnnxDetector
-from auformer.models.rivals import (
+from auformer.models.baselines import (
     SSF,
     AdaptFormer,
     BitFit,
@@ -21,6 +17,9 @@ from auformer.models.rivals import (
     LoRA,
     VPTDeep,
 )
+from auformer.models.checkpoints import load_detector, open_detector
+from auformer.models.export import OnnxDetector, export_detector
+from auformer.models.network import AUNetwork
 
 __all__ = [
     "SSF",

@@ -1,4 +1,11 @@
-"""AUFormer: a frozen ViT with a group of experts beside every sub-layer (Yuan et al., ECCV 2024; method.md 2 and 3 [P][F])."""
+"""What the arguments of AUFormer may be, and which sub-layers they put a group of experts beside.
+
+Experts of one AUFormer as the start of another: the action units that both have, the rest stays as it was initialised [ours].
+
+The paper transfers what was learnt on macro-expressions to micro-expressions and does not say how [P]; an expert belongs to an AU, so
+whatever belongs to an AU both have is taken over: its expert in every group, and its expert head. The main head is not: it rests on the
+feature statistics of its own training images.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +19,44 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from auformer.errors import CheckpointError
 from auformer.models.backbone import SubLayer, attention_for_training, rotary, sub_layers
-from auformer.models.expert_io import expert_weights, load_expert_weights
-from auformer.models.expert_options import check_options, places
-from auformer.models.experts import Carried, ExpertGroup
+from auformer.models.experts import MAX_DILATION, MAX_WIDTH, Carried, ExpertGroup, expert_weights, load_expert_weights
 from auformer.models.heads import ExpertHeads, MLPHead
 from auformer.models.network import AUNetwork
+
+BESIDE = {"both": (True, True), "attention": (True, False), "mlp": (False, True)}  # has attention, has the MLP a group of experts?
+BLOCKS = ("all", "first_half", "last_half")
+RECOMPUTE = ("nothing", "experts", "blocks")
+
+
+def places(num_blocks: int, experts_beside: str, blocks: str) -> list[bool]:
+    """Which of the `2L` sub-layers have a group of experts, in order.
+
+    >>> places(3, "mlp", "first_half")
+    [False, True, False, True, False, False]
+    """
+    half = (num_blocks + 1) // 2
+    chosen = {"all": range(num_blocks), "first_half": range(half), "last_half": range(half, num_blocks)}[blocks]
+    return [beside and block in chosen for block in range(num_blocks) for beside in BESIDE[experts_beside]]
+
+
+def check_options(expert_width: int, dilations: tuple[int, ...], window: int, experts_beside: str, blocks: str, recompute: str) -> None:
+    """Ranges and names.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    if type(expert_width) is not int or not 1 <= expert_width <= MAX_WIDTH:
+        raise ValueError(f"Expected `expert_width` to be a whole number from 1 to {MAX_WIDTH}, but got {expert_width!r}")
+    if not all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations) or len(set(dilations)) != len(dilations):
+        raise ValueError(f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}")
+    if type(window) is not int or window not in (0, *range(1, 2 * MAX_DILATION, 2)):
+        raise ValueError(f"Expected `window` to be 0 or an odd number below {2 * MAX_DILATION}, but got {window!r}")
+    for name, value, known in (("experts_beside", experts_beside, BESIDE), ("blocks", blocks, BLOCKS), ("recompute", recompute, RECOMPUTE)):
+        if value not in known:
+            raise ValueError(f"Expected `{name}` to be one of {', '.join(known)}, but got {value!r}")
+
 
 Steps = list[tuple[SubLayer, Any, "ExpertGroup | None"]]  # of a block: sub-layer, rotary embedding, and the group beside it
 
@@ -201,11 +240,11 @@ class AUFormer(AUNetwork):
         return sum(maps[1:], maps[0]).transpose(1, 2).unflatten(2, self.grid_size).expand(shape).contiguous()
 
     def expert_weights(self, g: int, au_name: str) -> dict[str, Tensor]:
-        """One expert's weights, see `auformer.models.expert_io.expert_weights`."""
+        """One expert's weights, see `auformer.models.experts.expert_weights`."""
         return expert_weights(self._group(g), self._index(au_name))
 
     def load_expert_weights(self, g: int, au_name: str, weights: dict[str, Tensor]) -> None:
-        """Put one expert's weights in place, see `auformer.models.expert_io.load_expert_weights`."""
+        """Put one expert's weights in place, see `auformer.models.experts.load_expert_weights`."""
         load_expert_weights(self._group(g), self._index(au_name), weights)
 
     def _group(self, g: int) -> Any:
@@ -217,3 +256,45 @@ class AUFormer(AUNetwork):
         if au_name not in self.au_names:
             raise ValueError(f"Expected `au_name` to be one of {', '.join(self.au_names)}, but got {au_name!r}")
         return 0 if self.shared_expert else self.au_names.index(au_name)
+
+
+# Arguments in which two networks may differ; in all others, which shape the experts and say where they are, they have to agree.
+FREE = ("backbone", "au_names", "img_size", "pool", "expert_heads", "average_heads")
+
+
+def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
+    """Copy the experts of shared action units.
+
+    Args:
+        source: A trained AUFormer.
+        target: An AUFormer on the same frozen ViT, of another or the same list of action units; it is changed.
+
+    Returns:
+        The action units whose experts were taken over, in the order of the target.
+
+    Raises:
+        CheckpointError: One of them is no AUFormer, they differ in backbone or expert shape, or share no action unit; nothing is changed.
+    """
+    if not isinstance(source, AUFormer) or not isinstance(target, AUFormer):
+        kinds = f"{type(source).__name__} and {type(target).__name__}"
+        raise CheckpointError(f"Expected two AUFormers to move experts between, but got {kinds}: other networks have none")
+    for name in [name for name in target.arguments if name not in FREE]:
+        mine, theirs = target.arguments[name], source.arguments[name]
+        if mine != theirs:
+            raise CheckpointError(f"Expected a checkpoint with experts of `{name}` {mine}, but got {theirs}; set `model.{name}` to that")
+    if source.fingerprint != target.fingerprint or len(source.groups) != len(target.groups):
+        raise CheckpointError(
+            f"Expected a checkpoint on the same frozen weights as {target.backbone_name}, but got one on {source.backbone_name} with others"
+        )
+    shared = [au for au in target.au_names if au in source.au_names]
+    if not shared:
+        raise CheckpointError(f"Expected a checkpoint with experts for {', '.join(target.au_names)}, but got {', '.join(source.au_names)}")
+    for au in shared:
+        for group in range(len(target.groups)):
+            target.load_expert_weights(group, au, source.expert_weights(group, au))
+    if source.expert_heads is not None and target.expert_heads is not None:
+        here, there = ([network.au_names.index(au) for au in shared] for network in (target, source))
+        with torch.no_grad():
+            target.expert_heads.weight[here] = source.expert_heads.weight[there].to(target.expert_heads.weight)
+            target.expert_heads.bias[here] = source.expert_heads.bias[there].to(target.expert_heads.bias)
+    return shared

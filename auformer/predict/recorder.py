@@ -1,4 +1,4 @@
-"""Keeps what a run gives as it comes: rows on disk, pictures, annotated videos; puts the tables together at the end."""
+"""The annotated video of a recording in pieces, so that a run that was killed goes on with it: H.264 files cannot be appended to."""
 
 from __future__ import annotations
 
@@ -13,18 +13,76 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
+from auformer.data.table_file import write_side
 from auformer.predict import figures as pictures
-from auformer.predict.annotate import draw
-from auformer.predict.encoding import find_encoder
+from auformer.predict.annotate import VideoWriter, draw, find_encoder, join_videos, shape_of
 from auformer.predict.outputs import Plan, check_outputs, check_sources, write_source_table
-from auformer.predict.parts import FOLDER, Part, fingerprint, parts_table, remove_parts
-from auformer.predict.pieces import VideoPieces
 from auformer.predict.predictor import AUPredictor
-from auformer.predict.reading import NOMINAL_FPS
 from auformer.predict.sources import Source
-from auformer.predict.table import table_columns
-from auformer.predict.types import ImagePrediction, SourceEnd
+from auformer.predict.table import FOLDER, LiveTable, Part, fingerprint, parts_table, predictions_side, remove_parts, table_columns
+from auformer.predict.types import ImagePrediction, Selection, SourceEnd
+from auformer.predict.video import NOMINAL_FPS
 from auformer.report.style import save_png
+
+_NAME = "annotated-{:012d}.mkv"  # Matroska keeps times as they are; the number is that of the first frame
+
+
+class VideoPieces:
+    """Each stretch between two states of a run is a file of its own; at the end their packets are put into one MP4 file.
+
+    Call `cut` before a state is saved: what a later run finds of the frames up to that state is complete then.
+
+    Args:
+        folder: where the pieces lie while the run lasts.
+        path: the video, `.mp4`; it is there when it is complete.
+        encoder: as `find_encoder` gives it.
+        after: index of the last frame that an interrupted run has done, -1 for none; pieces of later frames are removed.
+    """
+
+    def __init__(self, folder: Path, path: Path, encoder: str, *, after: int = -1) -> None:
+        self.folder, self.path, self.encoder = folder, path, encoder
+        for piece in self._all():
+            if int(piece.stem.split("-")[1]) > after:
+                piece.unlink()
+        kept = self._all()
+        self._shape = shape_of(kept[0]) if kept else None
+        self._writer: VideoWriter | None = None
+
+    def add(self, image: np.ndarray, frame: int, time_s: float) -> None:
+        """Append a picture (H, W, 3) uint8 RGB, both sides even; its frame number and time in seconds are later than all before."""
+        if self._writer is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._writer = VideoWriter(self.folder / _NAME.format(frame), self.encoder, self._shape)
+        self._writer.add(image, time_s)
+        self._shape = self._writer.shape
+
+    def cut(self) -> None:
+        """End a piece."""
+        if self._writer is not None:
+            self._writer.finish()
+            self._writer = None
+
+    def finish(self) -> None:
+        """Write the video; without a picture there is none."""
+        self.cut()
+        if self._all():
+            join_videos(self._all(), self.path)
+
+    def remove(self) -> None:
+        """Remove the pieces."""
+        for piece in self._all():
+            piece.unlink()
+
+    def abandon(self) -> None:
+        """Close the piece at hand, which does not count."""
+        if self._writer is not None:
+            self._writer.abandon()
+            self._writer = None
+
+    def _all(self) -> list[Path]:
+        """The complete pieces in their order."""
+        return sorted(self.folder.glob(_NAME.replace("{:012d}", "*")))
+
 
 SHORT_NOTICE = "trained on rendered faces only"
 _BEST = "best.npz"  # in a part's folder: the faces for evidence maps
@@ -218,3 +276,43 @@ class Recorder:
         if counts.get("ok"):
             return ""
         return "no face found" if source.kind == "photo" else f"no face found in any of {sum(counts.values())} frames"
+
+
+def follow_camera(
+    predictor: AUPredictor, source: Source, selection: Selection, path: Path, *, settings: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, int]:
+    """Predict a camera's pictures and write the table row by row; Ctrl-C is the usual end.
+
+    Args:
+        predictor: who predicts, with a batch size of 1.
+        source: the camera.
+        selection: which frames.
+        path: CSV table; its side file is written at the end.
+        settings: as `run_settings` gives them.
+        facts: `checkpoint` and `notice` for the side file.
+
+    Returns:
+        How many pictures have each status.
+
+    Raises:
+        ValueError: the camera cannot be opened or gives nothing; no table is written then.
+    """
+    table: LiveTable | None = None
+    try:
+        for item in predictor.stream([source], selection=selection):
+            if isinstance(item, SourceEnd) or item.status == "unreadable":
+                if table is None:
+                    raise ValueError(item.message)
+                break
+            table = table or LiveTable(path, table_columns(predictor.au_names), predictor.thresholds)
+            table.add(item)
+    except KeyboardInterrupt:
+        if table is None:
+            raise
+    finally:
+        if table is not None:
+            table.close()
+    assert table is not None
+    counts = {"sources": 1, "pictures": dict(table.pictures)}
+    write_side(predictions_side(predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"]), path)
+    return dict(table.pictures)

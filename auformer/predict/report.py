@@ -15,14 +15,13 @@ import pandas as pd
 
 from auformer.data.images import read_image
 from auformer.files import write_text
-from auformer.predict.episodes import au_summary, main_face, times_of
-from auformer.predict.figures import small
+from auformer.predict.figures import au_summary, main_face, small, times_of
 from auformer.predict.progress import about
 from auformer.predict.sources import Source, sequence_files
 from auformer.predict.video import pictures_at
-from auformer.report.hover import hover_timeline
-from auformer.report.html.html import Section, build_report, code, figure, paragraph, responsible_use, table
+from auformer.report.html import Section, build_report, code, figure, paragraph, responsible_use, table
 from auformer.report.style import au_label, au_order
+from auformer.report.timeline import hover_timeline
 
 MOST = 30  # sources with a section of their own; the page stays small enough to open [ours]
 _SHOTS, _SHOT_WIDTH = 6, 150  # small pictures along a timeline, and their width in pixels [ours]

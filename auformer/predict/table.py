@@ -1,17 +1,32 @@
-"""Predictions as the predictions file and its side file (the contract of `auformer.data.manifest`)."""
+"""Predictions as rows of the predictions file, and what a run has of them so far.
+
+What a run has so far, source by source on disk, so that one that was killed goes on where it stopped.
+
+Of each source there is a folder with its rows (CSV without a header, appended to as they come) and a state that is replaced from time to
+time: how many bytes of the rows count, and with what following goes on after them. Folders of different sources never touch, so several
+processes may share the parent.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from auformer import __version__
-from auformer.predict.selection import Selection
-from auformer.predict.types import ImagePrediction
+from auformer.files import write_text
+from auformer.predict.sources import Source
+from auformer.predict.types import ImagePrediction, Selection
 
 if TYPE_CHECKING:
     from auformer.predict.predictor import AUPredictor
@@ -140,3 +155,192 @@ def predictions_side(
         "warnings": warnings,
         "notice": notice,
     }
+
+
+FOLDER = ".predict"  # inside the output folder; removed when everything is written
+_TRIES = 9  # at making a folder [ours]
+_TEXT = ("dataset", "subject", "sequence", "file", "status")
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of plain JSON values.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+class Part:
+    """Rows and state of one source.
+
+    Args:
+        parent: folder of all parts.
+        source: whose they are.
+        settings: fingerprint of everything that changes the rows; a part with another one is started anew.
+        thresholds: (N,) from which probability on each AU counts as active.
+
+    Attributes:
+        folder: where they lie.
+        begun: whether an earlier run with these settings worked on the source, so that outputs found are its own.
+    """
+
+    def __init__(self, parent: Path, source: Source, settings: str, thresholds: np.ndarray) -> None:
+        self.source, self.thresholds = source, thresholds
+        self.folder = parent / hashlib.sha256(source.name.encode()).hexdigest()[:20]
+        self._settings = fingerprint([settings, _identity(source)])
+        self._rows: IO[str] | None = None
+        self.begun = False
+        self._state = self._read()
+
+    @property
+    def done(self) -> bool:
+        """Whether the source is finished, well or badly."""
+        return bool(self._state["done"])
+
+    @property
+    def message(self) -> str:
+        """Why the source ended too early; empty if it did not."""
+        return str(self._state["message"])
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of its first readable picture."""
+        return None if self._state["size"] is None else (self._state["size"][0], self._state["size"][1])
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many pictures have each status, how many faces there are, and where their points come from."""
+        return {name: dict(self._state[name]) for name in ("pictures", "points_source")}
+
+    @property
+    def resume(self) -> dict[str, Any] | None:
+        """What `AUPredictor.stream` needs to go on inside the recording; None to begin with its beginning."""
+        return self._state["resume"]
+
+    def add(self, image: ImagePrediction) -> None:
+        """Append the rows of one picture."""
+        if self._rows is None:
+            self._rows = self._open()
+            self._save()  # from here on the source's outputs are this run's
+        csv.writer(self._rows, lineterminator="\n").writerows(table_rows(image, self.thresholds))
+        pictures, points = Counter(self._state["pictures"]), Counter(self._state["points_source"])
+        pictures[image.status] += 1
+        points.update(found.face.points_source for found in image.faces)
+        self._state.update(pictures=dict(pictures), points_source=dict(points), size=self._state["size"] or image.size)
+        if image.state is not None:
+            self._state["resume"] = image.state
+            self._save()
+
+    def finish(self, message: str) -> None:
+        """Close the part: nothing more comes."""
+        self._state.update(done=True, message=message, resume=None)
+        self._save()
+        self.close()
+
+    def flush(self) -> None:
+        """Let `text` see all rows so far; on disk they count from the next state on."""
+        if self._rows is not None:
+            self._rows.flush()
+            self._state["bytes"] = (self.folder / "rows.csv").stat().st_size
+
+    def close(self) -> None:
+        """Close the file of rows; what came after the last state is done again the next time."""
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+    def text(self) -> str:
+        """The rows that count, as CSV without a header."""
+        path = self.folder / "rows.csv"
+        return path.read_bytes()[: self._state["bytes"]].decode("utf-8") if path.is_file() else ""
+
+    def _read(self) -> dict[str, Any]:
+        """The state on disk where it fits, else that of a beginning."""
+        fresh = {"done": False, "message": "", "bytes": 0, "resume": None, "size": None, "pictures": {}, "points_source": {}}
+        try:
+            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return fresh
+        if state.pop("settings", None) != self._settings:
+            return fresh
+        self.begun = True
+        return dict(state)
+
+    def _open(self) -> IO[str]:
+        """The file of rows, cut to what counts."""
+        _make(self.folder)
+        path = self.folder / "rows.csv"
+        with open(path, "ab") as file:
+            file.truncate(self._state["bytes"])
+        return open(path, "a", encoding="utf-8", newline="")
+
+    def _save(self) -> None:
+        """Replace the state on disk, after the rows that it counts."""
+        self.flush()
+        write_text(self.folder / "state.json", json.dumps({"settings": self._settings, **self._state}))
+
+
+class LiveTable:
+    """A predictions file that grows while a camera runs, a row at once when it is known.
+
+    Args:
+        path: CSV file; an existing one is replaced.
+        columns: as `table_columns` gives them.
+        thresholds: (N,) from which probability on each AU counts as active.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], thresholds: np.ndarray) -> None:
+        self.thresholds = thresholds
+        self.pictures: Counter[str] = Counter()
+        self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(columns)
+
+    def add(self, image: ImagePrediction) -> None:
+        """Write the rows of one picture through to the file."""
+        self._writer.writerows(table_rows(image, self.thresholds))
+        self._file.flush()
+        self.pictures[image.status] += 1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def parts_table(parts: Iterable[Part], columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of several parts as one predictions table.
+
+    Args:
+        parts: in the order wanted.
+        columns: as `table_columns` gives them.
+    """
+    text = io.StringIO("".join(part.text() for part in parts))
+    dtype: Mapping[str, Any] = dict.fromkeys(_TEXT, str)
+    table = pd.read_csv(text, names=list(columns), dtype=dtype, keep_default_na=False, na_values=[""], low_memory=False)
+    return typed(table)
+
+
+def remove_parts(parent: Path, parts: Iterable[Part]) -> None:
+    """Remove parts that are written elsewhere, and their parent when it is empty."""
+    for part in parts:
+        part.close()
+        shutil.rmtree(part.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it is not empty: other processes are at work in it
+        parent.rmdir()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, though another process may be removing its empty parent."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _identity(source: Source) -> list[Any]:
+    """What tells a source from another one of its name: path, size and time of change of its file."""
+    path = Path(source.file)
+    facts = path.stat() if path.is_file() else None
+    return [source.kind, source.file, *([facts.st_size, facts.st_mtime_ns] if facts else [])]

@@ -1,4 +1,11 @@
-"""Who is who over time: faces of a recording get numbers that stay with them.
+"""Who is who over time: faces followed from frame to frame, numbered, their landmarks and probabilities smoothed.
+
+Follow faces from one frame to the next without looking for them: optical flow on a grid inside each box (Lucas and Kanade 1981).
+
+For the frames between two detections (`--detect-every`). A face that turns away or is covered is followed to where it is lost; a new
+face is seen at the next detection only.
+
+Who is who over time: faces of a recording get numbers that stay with them.
 
 A face is taken for the one whose box, moved on at its last speed, it overlaps most. Faces that pass in front of each other keep their
 numbers as long as they move on evenly; one that is away for longer than `max_gap`, or comes back elsewhere, gets a new number: nothing
@@ -7,12 +14,69 @@ here recognises people. Two that swap places while both are hidden are confused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from auformer.faces import Face
+
+_GRID = 7  # points along each side of the box's inner part [ours]
+_INNER = 0.7  # of the box, so that the background does not pull [ours]
+_WINDOW, _LEVELS = (15, 15), 3  # pixels and pyramid of the flow [ours]
+_LONGEST = 640  # pixels of the longer side in which the flow is computed [ours]
+_KEPT = 0.5  # of the grid that must move together; below, the face is lost [ours]
+_GROWTH = 1.5  # factor by which a face may grow or shrink from one frame to the next [ours]
+_SMALLEST = 10  # pixels of a box's width [ours]
+_RANSAC = 1.0  # pixels by which a point of the grid may differ from the others [ours]
+
+
+def small_grey(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """A grey copy (h, w) of an RGB image in which the flow is computed, and its scale."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    scale = min(1.0, _LONGEST / max(grey.shape))
+    return (grey if scale == 1 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)), scale
+
+
+def follow(before: np.ndarray, now: np.ndarray, scale: float, face: Face) -> Face | None:
+    """Where a face of the last frame is in this one.
+
+    Args:
+        before: (h, w) the last frame, as `small_grey` gives it.
+        now: (h, w) this frame.
+        scale: of both.
+        face: the face in the last frame, in pixels of the full image.
+
+    Returns:
+        The face with box and points moved, turned and scaled; None where it is lost.
+    """
+    x, y, w, h = (value * scale for value in face.box)
+    steps = (np.arange(_GRID) / (_GRID - 1) - 0.5) * _INNER + 0.5
+    grid = np.array([(x + w * across, y + h * down) for down in steps for across in steps], np.float32)
+    inside = (grid >= 0).all(1) & (grid < (before.shape[1], before.shape[0])).all(1)
+    if inside.sum() < _KEPT * len(grid):
+        return None
+    grid = grid[inside]
+    start = np.zeros_like(grid[:, None])  # not read: no initial flow is asked for
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(before, now, grid[:, None], start, winSize=_WINDOW, maxLevel=_LEVELS)
+    seen = np.asarray(found).ravel() == 1
+    if seen.sum() < 3:
+        return None
+    matrix, agree = cv2.estimateAffinePartial2D(grid[seen], np.asarray(moved)[seen, 0], ransacReprojThreshold=_RANSAC)
+    if matrix is None or agree.sum() < _KEPT * _GRID**2:
+        return None
+    linear, shift = matrix[:, :2], matrix[:, 2] / scale
+    factor = float(np.sqrt(abs(np.linalg.det(linear))))
+    if not 1 / _GROWTH < factor < _GROWTH or face.box[2] * factor < _SMALLEST:
+        return None
+    middle = linear @ (np.array(face.box[:2]) + np.array(face.box[2:]) / 2) + shift
+    size = np.array(face.box[2:]) * factor
+    corner = middle - size / 2
+    box = (float(corner[0]), float(corner[1]), float(size[0]), float(size[1]))
+    return Face(box, face.score, face.points @ linear.T + shift, face.points_source)
+
 
 MIN_OVERLAP = 0.2  # intersection over union with the expected box from which on a face is the same one [ours]
 MAX_GAP = 1.0  # seconds that a face may be away for [ours]
@@ -152,3 +216,41 @@ class PointSmoother:
 def _share(cutoff: float, gone: float) -> float:
     """Share of the new value in a first-order low-pass filter of `cutoff` Hz after `gone` seconds."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * gone))
+
+
+class ProbSmoother:
+    """A causal exponential mean of each face's probabilities: it follows a step to 63 % within `seconds`.
+
+    Args:
+        seconds: time constant, > 0.
+
+    Raises:
+        ValueError: `seconds` is not positive.
+
+    >>> smoother = ProbSmoother(1.0)
+    >>> smoother.update(0, np.array([0.0]), 0.0), smoother.update(0, np.array([1.0]), 1.0).round(3)
+    (array([0.]), array([0.632]))
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds > 0:
+            raise ValueError(f"Expected `smooth` to be a positive number of seconds, but got {seconds}.")
+        self.seconds = seconds
+        self._faces: dict[int, tuple[float, np.ndarray]] = {}
+
+    def update(self, identity: int, probs: np.ndarray, time_s: float) -> np.ndarray:
+        """Smoothed probabilities (N,) of a face at a time; a face that was away starts anew."""
+        self._faces = {number: kept for number, kept in self._faces.items() if time_s - kept[0] <= MAX_GAP}
+        if identity in self._faces:
+            before, old = self._faces[identity]
+            probs = old + (1 - math.exp(-(time_s - before) / self.seconds)) * (probs - old)
+        self._faces[identity] = (time_s, probs)
+        return probs
+
+    def state(self) -> dict[str, Any]:
+        """What is known so far, as plain JSON values."""
+        return {str(number): [time, probs.tolist()] for number, (time, probs) in self._faces.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._faces = {int(number): (time, np.array(probs)) for number, (time, probs) in state.items()}

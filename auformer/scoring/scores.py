@@ -15,7 +15,7 @@ import pandas as pd
 
 from auformer import metrics
 from auformer.data.manifest import predicted_aus
-from auformer.scoring.calibration import expected_calibration_error, reliability_bins
+from auformer.metrics import expected_calibration_error, reliability_bins
 
 SCORES = ("f1", "auroc", "average_precision", "accuracy")
 UNKNOWN_GROUP = "(unknown)"

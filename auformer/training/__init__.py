@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auformer.training.run import fit
-    from auformer.training.thresholds import tune_thresholds
+    from auformer.training.scores import tune_thresholds
 
-_LAZY = {"fit": "auformer.training.run", "tune_thresholds": "auformer.training.thresholds"}
+_LAZY = {"fit": "auformer.training.run", "tune_thresholds": "auformer.training.scores"}
 
 __all__ = ["cli_main", "fit", "tune_thresholds"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from auformer.models import AUNetwork
-from auformer.models.rivals import (
+from auformer.models.baselines import (
     SSF,
     AdaptFormer,
     BitFit,

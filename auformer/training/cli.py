@@ -12,15 +12,12 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from auformer.data.datamodule import AUDataModule
-from auformer.models.run_checkpoint import CLASS_PATH, read_checkpoint
-from auformer.training.callbacks import RunBar
-from auformer.training.checkpoint_io import RunCheckpointIO
-from auformer.training.config_files import with_bases
-from auformer.training.metrics_table import MetricsTable
+from auformer.models.checkpoints import CLASS_PATH, read_checkpoint
+from auformer.training.callbacks import MetricsTable, RunBar, RunCheckpointIO
+from auformer.training.config import with_bases
 from auformer.training.module import AUModule
+from auformer.training.run import ALWAYS, DEFAULTS, check_fit, fast_and_restored, quiet_lightning, run, run_extras
 from auformer.training.run_folder import NO_NUMBER, RunFolder
-from auformer.training.runs import ALWAYS, DEFAULTS, check_fit, run, run_extras
-from auformer.training.settings import fast_and_restored, quiet_lightning
 
 RUNS = Path("runs")
 LINKED = ("au_names", "au_weights")  # what the data module tells the model

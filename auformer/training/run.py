@@ -1,21 +1,284 @@
-"""`fit`, the call for programs: one training run into one folder."""
+"""`fit`, the call for programs: one training run into one folder, and what every run has."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from auformer.data.datamodule import AUDataModule
-from auformer.training.callbacks import RunBar
+from auformer.data.dataset import MANIFEST
+from auformer.data.manifest import KEY, side_path
+from auformer.errors import require
+from auformer.models import save_adapter
+from auformer.models.batches import is_out_of_memory, shortage
+from auformer.training.callbacks import MetricsTable, PatientStopping, RunBar, RunCheckpointIO, RunCheckpoints
 from auformer.training.module import AUModule
-from auformer.training.provenance import describe_data
 from auformer.training.run_folder import NO_NUMBER, RunFolder, differences
-from auformer.training.runs import ALWAYS, DEFAULTS, run, run_extras
-from auformer.training.settings import fast_and_restored, quiet_lightning
+from auformer.training.scores import NonFiniteLossError
+
+
+def _side_files(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Content of the side files of the manifests that rows are from, by manifest; empty where there is none."""
+    sides = {}
+    for manifest in sorted(set(rows[MANIFEST].astype(str))):
+        side = side_path(manifest)
+        sides[manifest] = json.loads(side.read_text(encoding="utf-8")) if side.is_file() else {}
+    return sides
+
+
+def crop_recipe(data: AUDataModule) -> str | None:
+    """Crop recipe of the training images, if all their manifests name the same one."""
+    if "train" not in data.parts:
+        return None
+    recipes = {side.get("crop_recipe") for side in _side_files(data.parts["train"]).values()}
+    recipe = recipes.pop() if len(recipes) == 1 else None
+    return recipe if isinstance(recipe, str) else None
+
+
+def digest(rows: pd.DataFrame, au_names: list[str]) -> str:
+    """Short fingerprint of keys and labels of rows, in their order."""
+    columns = [*KEY, *[name for name in au_names if name in rows.columns]]
+    values = pd.util.hash_pandas_object(rows[columns], index=False).to_numpy()
+    return hashlib.sha256(values.astype("<u8").tobytes()).hexdigest()[:16]
+
+
+def describe_data(data: AUDataModule) -> dict[str, Any]:
+    """What the parts of a run are: data sets, rows, subjects, label rates, fingerprints; no paths of this machine.
+
+    Args:
+        data: The data module.
+
+    Returns:
+        Plain JSON values, by part, and how the rows are fed.
+    """
+    told: dict[str, Any] = {}
+    for part in ("train", "val"):
+        if part not in data.parts:
+            continue
+        rows = data.parts[part]
+        told[part] = {
+            "datasets": sorted(set(rows["dataset"].astype(str))),
+            "rows": len(rows),
+            "subjects": int(rows[["dataset", "subject"]].drop_duplicates().shape[0]),
+            "digest": digest(rows, data.au_names),
+        }
+    if "train" in told:
+        rows = data.parts["train"]
+        known = {name: rows[name][rows[name] >= 0] for name in data.au_names if name in rows.columns}
+        told["train"]["label_rates"] = {name: round(float((labels == 1).mean()), 4) for name, labels in known.items() if len(labels)}
+    told["image_size"] = list(data.image_size)
+    told["batch_size"] = data.batch_size
+    told["augmented"] = data.augmentation is not None
+    told["seed"] = data.seed
+    return told
+
+
+# What Lightning warns of although it is meant: a frozen backbone in eval mode, images loaded in this process, a folder with files.
+_EXPECTED = (
+    ".*does not have many workers.*",
+    ".*Found .* module.* in eval mode.*",
+    ".*number of training batches .* is smaller than the logging interval.*",
+    ".*callbacks used to create the checkpoint need to be provided.*",
+    ".*Total length of .* across ranks is zero.*",
+    "(?s).*instantiate_classes.* was deprecated.*",
+    "(?s).*JsonargparseDeprecationWarning per type is shown.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Inside, Lightning reports problems only."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for text in _EXPECTED:
+                warnings.filterwarnings("ignore", text)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def fast_and_restored() -> Iterator[None]:
+    """Inside, denormal numbers count as zero, and deterministic algorithms do not fill fresh memory; afterwards all is as before.
+
+    Small gradients behind the zero-initialised up-projections are denormal numbers, which cost a CPU a hundred cycles each. Filling fresh
+    memory with NaN finds reads of unwritten memory and is paid for by every buffer.
+    """
+    flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).all())
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic: Any = torch.utils.deterministic
+    filled = deterministic.fill_uninitialized_memory
+    benchmark = torch.backends.cudnn.benchmark
+    torch.set_flush_denormal(True)
+    deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)
+        deterministic.fill_uninitialized_memory = filled
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+ALWAYS: dict[str, Any] = {"use_distributed_sampler": False}  # the data module has samplers of its own
+# Scores of half a part say nothing, figures are logged once per epoch (so nothing is gathered per step), the summary holds the sizes.
+DEFAULTS: dict[str, Any] = {"num_sanity_val_steps": 0, "log_every_n_steps": 1_000_000, "enable_model_summary": False}
+
+
+def run_extras(
+    folder: RunFolder,
+    datamodule: AUDataModule,
+    settings: Mapping[str, Any],
+    *,
+    patience: int | None,
+    select: str,
+    tune: bool,
+    tensorboard: bool,
+) -> tuple[list[Callback], list[Logger], list[Any]]:
+    """Callbacks, loggers and plugins of a run.
+
+    Args:
+        folder: The run folder.
+        datamodule: For the header of the adapter file.
+        settings: Settings of the run, plain values, for that header.
+        patience: Validations without a better score before the run stops, or None.
+        select: `best` or `last` epoch.
+        tune: Choose thresholds on the validation part.
+        tensorboard: Write event files too.
+
+    Raises:
+        ValueError: Something is to be chosen on the validation part, and there is none.
+    """
+    if "val" not in datamodule.parts and (select == "best" or tune or patience is not None):
+        raise ValueError(
+            "Expected a validation part to choose the epoch or thresholds on, but got none: "
+            "name `val`, set `val_fraction` above 0, or use select='last' without `tune` and `patience`"
+        )
+
+    def write_adapter(module: AUModule, selection: Mapping[str, Any]) -> None:
+        extra = {"config": {"model": _shareable(module), "fit": dict(settings)}, "selection": dict(selection)}
+        save_adapter(folder.adapter, module.network, training_data=describe_data(datamodule), extra=extra)
+
+    callbacks: list[Callback] = [RunCheckpoints(folder, write_adapter, select=select, tune=tune)]
+    if patience is not None:
+        callbacks.insert(0, PatientStopping(patience))
+    loggers: list[Logger] = [MetricsTable(folder.metrics)]
+    if tensorboard:
+        require("tensorboard", "tensorboard")
+        loggers.append(TensorBoardLogger(str(folder.path), name="", version=folder.events.name))
+    return callbacks, loggers, [RunCheckpointIO()]
+
+
+def run(trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: RunFolder, resume_from: Path | None) -> None:
+    """Train, and mark the folder as finished.
+
+    Args:
+        trainer: Made with what `run_extras` gives.
+        module: The module.
+        datamodule: Its rows.
+        folder: The run folder, opened.
+        resume_from: Run checkpoint to go on from.
+
+    Raises:
+        KeyboardInterrupt: Interrupted; the message says how to go on.
+        NonFiniteLossError: The loss is not finite; the message names the last good checkpoint.
+        OSError: A file could not be written.
+        ValueError: A batch does not fit into memory; the message says what to do.
+    """
+    check_fit(module, datamodule)
+    module.network.crop_recipe = crop_recipe(datamodule)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        raise KeyboardInterrupt(f"Interrupted in epoch {trainer.current_epoch + 1}; {_kept(folder)}: run it again to go on") from None
+    except NonFiniteLossError as error:
+        raise NonFiniteLossError(f"{error} {_kept(folder)}.") from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(f"{_too_large(datamodule, error)}; {_kept(folder)}.") from error
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror or error}; {_kept(folder)}", error.filename or str(folder.path)) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C from the first one on
+    if trainer.is_global_zero:
+        _finish(trainer, module, folder)
+
+
+def check_fit(module: AUModule, datamodule: AUDataModule) -> None:
+    """Refuse a module and a data module that were not made for each other.
+
+    Raises:
+        ValueError: Other action units or another image size.
+    """
+    network, names = module.network, ", ".join(datamodule.au_names)
+    if list(network.au_names) != list(datamodule.au_names):
+        raise ValueError(f"Expected a network for the action units of the data, {names}, but got one for {', '.join(network.au_names)}")
+    if tuple(network.image_size) != tuple(datamodule.image_size):
+        raise ValueError(f"Expected `image_size` to be that of the network, {network.image_size}, but got {datamodule.image_size}")
+
+
+def _kept(folder: RunFolder) -> str:
+    """What an interrupted run leaves."""
+    return f"{folder.last} holds the last finished epoch" if folder.last.is_file() else "no epoch was finished yet"
+
+
+def _too_large(datamodule: AUDataModule, error: BaseException) -> str:
+    """What to do about a batch that does not fit; a smaller one is another optimisation, so it is the user who decides."""
+    size, (height, width) = datamodule.batch_size, datamodule.image_size
+    ways = [f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)"] if size > 1 else []
+    way = ", or ".join([*ways, "--trainer.precision bf16-mixed", "a smaller backbone or image"])
+    return f"Expected a batch of {size} images of {height} x {width} pixels to fit into memory, but got: {shortage(error)}. Try {way}"
+
+
+def _shareable(module: AUModule) -> dict[str, Any]:
+    """Hyper-parameters without folders of this machine."""
+    plain = dict(module.hparams)
+    local = plain.get("checkpoint_path")
+    return {**plain, "checkpoint_path": Path(local).name if local else None}
+
+
+def _finish(trainer: Trainer, module: AUModule, folder: RunFolder) -> None:
+    """Write the summary of a run that came to its end."""
+    if not folder.adapter.is_file():
+        raise ValueError(f"Expected {trainer.max_epochs} epochs with a validation among them, but none was validated")
+    checkpoints = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoints))
+    trainable, total = module.network.num_parameters()
+    folder.finish(
+        {
+            **checkpoints.selection(trainer),
+            "epochs_trained": trainer.current_epoch,
+            "seconds": round(checkpoints.seconds(), 1),
+            "trainable_parameters": trainable,
+            "total_parameters": total,
+        }
+    )
+
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 

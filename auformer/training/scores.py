@@ -1,15 +1,82 @@
-"""Scores over a whole part, and what to say about a loss that is not finite."""
+"""Scores over a whole split: what the heads say about its rows, gathered over ranks, and the thresholds chosen on them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from auformer.metrics import auroc, confusion_counts, f1_from_counts, mean_f1, mean_over_aus
-from auformer.training.outputs import Part
+
+
+class Part(NamedTuple):
+    """The gathered rows in the order of the part, each once.
+
+    Args:
+        rows: Row of the part `(n,)`.
+        target: Labels `(n, N)` in {1, 0, -1}.
+        logits: Logits of the main head `(n, N)`.
+        experts: Logits of the expert heads `(n, N)`, or None.
+    """
+
+    rows: Tensor
+    target: Tensor
+    logits: Tensor
+    experts: Tensor | None
+
+
+class PartOutputs(Metric):
+    """Collects labels and logits per row; rows that several ranks or batches bring are counted once.
+
+    Scores over a part are not means over batches, and under DDP a sampler may repeat rows to even out the ranks. So the rows themselves are
+    gathered (a few bytes each) and the first of every row id is kept.
+
+    Args:
+        num_aus: Number of action units `N`.
+        experts: Whether there are expert heads.
+    """
+
+    full_state_update = False
+    index: list[Tensor]
+    target: list[Tensor]
+    logits: list[Tensor]
+    experts: list[Tensor]
+
+    def __init__(self, num_aus: int, *, experts: bool) -> None:
+        super().__init__()
+        self.num_aus = num_aus
+        self.has_experts = experts
+        for name in ("index", "target", "logits", "experts"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def start(self) -> None:
+        """Forget everything; a rank that meets no batch then still has something of the right shape to gather."""
+        self.reset()
+        empty = torch.zeros(0, self.num_aus, device=self.device)
+        self.update(empty[:, 0].long(), empty.long(), empty, empty if self.has_experts else None)
+
+    def update(self, index: Tensor, target: Tensor, logits: Tensor, experts: Tensor | None) -> None:
+        """Add one batch: row ids `(B,)`, labels, logits and expert logits `(B, N)`."""
+        self.index.append(index)
+        self.target.append(target.to(torch.int8))
+        self.logits.append(logits.detach().float())
+        self.experts.append((logits if experts is None else experts).detach().float())
+
+    def compute(self) -> Part:
+        """All rows of all ranks, in order, each once."""
+        index = dim_zero_cat(self.index)
+        order = torch.argsort(index, stable=True)
+        ordered = index[order]
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        kept = order[first]
+        experts = dim_zero_cat(self.experts)[kept] if self.has_experts else None
+        return Part(index[kept], dim_zero_cat(self.target)[kept], dim_zero_cat(self.logits)[kept], experts)
 
 
 class NonFiniteLossError(ValueError):
@@ -83,3 +150,45 @@ def blame(
         f"Expected a finite loss, but got {float(loss.detach())} in {where} ({detail}). Lower the learning rate, "
         f"or train in 32-true precision; labels and images of these rows may be broken too."
     )
+
+
+LOWEST, HIGHEST = 0.05, 0.95  # a threshold outside says that the validation rows are too few to choose one [ours]
+
+
+def tune_thresholds(target: Any, prob: Any, au_names: Sequence[str]) -> dict[str, float]:
+    """Choose the threshold with the highest F1 for each action unit [ours].
+
+    Candidates lie halfway between neighbouring probabilities; of several equally good ones the one nearest 0.5 is taken.
+
+    Args:
+        target: Labels `(n, N)`: 1, 0, and -1 or NaN where not annotated.
+        prob: Predicted probabilities `(n, N)`.
+        au_names: Names of the action units, `N`.
+
+    Returns:
+        Threshold per name in [0.05, 0.95]; 0.5 for an action unit without a positive or without a negative row.
+
+    >>> tune_thresholds([[1], [1], [0], [0]], [[0.4], [0.3], [0.2], [0.1]], ["AU12"])
+    {'AU12': 0.25}
+    """
+    labels, probs = np.asarray(target, dtype=np.float64), np.asarray(prob, dtype=np.float64)
+    if labels.shape != probs.shape or labels.ndim != 2 or labels.shape[1] != len(au_names):
+        raise ValueError(f"Expected `target` and `prob` to have shape (n, {len(au_names)}), but got {labels.shape} and {probs.shape}")
+    return {name: _best(labels[:, i], probs[:, i]) for i, name in enumerate(au_names)}
+
+
+def _best(target: np.ndarray, prob: np.ndarray) -> float:
+    """Best threshold of one action unit."""
+    known = (target == 0) | (target == 1)
+    order = np.argsort(-prob[known], kind="stable")
+    ranked, labels = prob[known][order], target[known][order]
+    positives = labels.sum()
+    if positives in (0, len(labels)):
+        return 0.5
+    edges = np.concatenate([[0.0], np.unique(ranked), [1.0]])
+    candidates = np.clip((edges[1:] + edges[:-1]) / 2, LOWEST, HIGHEST)
+    called = np.searchsorted(-ranked, -candidates, side="right")  # rows with a probability of at least the candidate
+    hits = np.concatenate([[0.0], np.cumsum(labels)])[called]
+    f1 = 2 * hits / (called + positives)  # 2 TP / (2 TP + FP + FN)
+    best = candidates[f1 >= f1.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - 0.5))])

@@ -12,8 +12,7 @@ import pandas as pd
 from auformer.aus import AU_SETS, canonical
 from auformer.errors import DatasetLayoutError
 
-from ..formats.frames import index_frames
-from ..formats.pairing import NO_IMAGE, pair_files, pair_nothing
+from ..formats.frames import NO_IMAGE, index_frames, pair_files, pair_nothing
 from ..release import Findings, Release, find_path
 
 # Spellings of the release's two sets -> value of the column `fold`.

@@ -13,7 +13,7 @@ from auformer.errors import DatasetLayoutError
 
 from ..formats.coding import Sequence, add_intensities, find_intensity, find_occurrence, read_occurrence, report_gaps
 from ..formats.folds import with_folds
-from ..formats.pairing import note_unpaired, pair_folder, pair_nothing, pair_video
+from ..formats.frames import note_unpaired, pair_folder, pair_nothing, pair_video
 from ..release import Findings, Release, find_path
 
 SUBJECTS = tuple([f"F{i:03d}" for i in range(1, 24)] + [f"M{i:03d}" for i in range(1, 19)])

@@ -10,11 +10,20 @@ import pandas as pd
 
 from auformer.errors import DatasetLayoutError
 
+from ..formats.clips import read_corrections
 from ..formats.coding import Sequence, add_intensities, find_intensity, find_occurrence, read_occurrence, report_gaps
-from ..formats.corrections import read_corrections
 from ..formats.folds import ALL_SUBJECTS, with_folds
-from ..formats.frames import PICTURES, frame_number, index_frames, list_members
-from ..formats.pairing import note_unpaired, pair_files, pair_members, pair_nothing, pair_video
+from ..formats.frames import (
+    PICTURES,
+    frame_number,
+    index_frames,
+    list_members,
+    note_unpaired,
+    pair_files,
+    pair_members,
+    pair_nothing,
+    pair_video,
+)
 from ..release import Findings, Release, find_path
 
 TASKS = ("T1", "T6", "T7", "T8")  # those that are coded (ubicomplab/rPPG-Toolbox)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from auformer.aus import AU_SETS
 
-from ..formats.sub_folders import read_sub_clips
+from ..formats.clips import read_sub_clips
 from ..release import Findings, Release
 
 RELEASE = Release(

@@ -11,9 +11,7 @@ import pandas as pd
 
 from auformer.aus import AU_SETS
 
-from ..formats.clip_folders import Folders
-from ..formats.clips import Clip, read_clips, rows_with_clips
-from ..formats.corrections import apply_corrections
+from ..formats.clips import Clip, Folders, apply_corrections, read_clips, rows_with_clips
 from ..formats.sheets import cell_text, read_sheet
 from ..release import Findings, Release, find_path
 

@@ -10,8 +10,7 @@ import pandas as pd
 from auformer.aus import AU_SETS
 from auformer.errors import DatasetLayoutError
 
-from ..formats.clip_folders import Folders
-from ..formats.clips import Clip, read_clips, rows_with_clips
+from ..formats.clips import Clip, Folders, read_clips, rows_with_clips
 from ..formats.sheets import cell_number, cell_text, place, read_sheet
 from ..release import Findings, Release, find_path
 

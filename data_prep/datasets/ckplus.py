@@ -13,8 +13,7 @@ from auformer.errors import DatasetLayoutError
 
 from ..formats.au_text import AUText, Term, label_columns
 from ..formats.folds import with_folds
-from ..formats.frames import index_frames
-from ..formats.photos import pair_photos
+from ..formats.frames import index_frames, pair_photos
 from ..formats.text_lines import code, number_rows
 from ..release import Findings, Release, find_path
 

@@ -11,10 +11,9 @@ import pandas as pd
 from auformer.aus import AU_SETS
 from auformer.errors import DatasetLayoutError
 
-from ..formats.codes import read_codes
+from ..formats.codes import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus, read_codes
 from ..formats.folds import with_folds
-from ..formats.intensity_sets import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus
-from ..formats.pairing import note_unpaired, pair_nothing, pair_video
+from ..formats.frames import note_unpaired, pair_nothing, pair_video
 from ..release import Findings, Release, find_path
 from ..verify.published import frames_kept
 

@@ -11,10 +11,9 @@ import pandas as pd
 from auformer.aus import AU_SETS
 from auformer.errors import DatasetLayoutError
 
+from ..formats.codes import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus
 from ..formats.folds import with_folds
-from ..formats.frames import frame_number
-from ..formats.intensity_sets import INTENSITY_CODES, THRESHOLD, add_threshold, check_threshold, join_aus
-from ..formats.pairing import note_unpaired, pair_folder, pair_nothing
+from ..formats.frames import frame_number, note_unpaired, pair_folder, pair_nothing
 from ..release import Findings, Release, find_path
 
 SUBJECTS = ("SN001", "SN003", "SN004", "SN007", "SN009", "SN010", "SN013", "SN025", "SN027")

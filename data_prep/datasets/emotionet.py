@@ -15,7 +15,7 @@ from auformer.aus import ACTION_UNITS, AU_SETS
 from auformer.errors import DatasetLayoutError
 
 from ..formats.folds import with_folds
-from ..formats.photos import find_photo, index_photos, pair_photos
+from ..formats.frames import find_photo, index_photos, pair_photos
 from ..formats.sheets import cell_text, place, read_sheet
 from ..release import Findings, Release, find_path
 

@@ -13,8 +13,7 @@ from auformer.aus import canonical
 from auformer.errors import DatasetLayoutError
 
 from ..formats.folds import fold_of
-from ..formats.frames import count_video_frames, index_frames
-from ..formats.pairing import note_unpaired, pair_folder, pair_nothing, pair_video
+from ..formats.frames import count_video_frames, index_frames, note_unpaired, pair_folder, pair_nothing, pair_video
 from ..formats.text_lines import index_files, number_rows, read_lines
 from ..release import Findings, Release, find_path
 

@@ -9,11 +9,9 @@ import pandas as pd
 
 from auformer.errors import DatasetLayoutError
 
-from ..formats.au_notes import note_terms
-from ..formats.au_text import AUText, label_columns, parse_aus
+from ..formats.au_text import AUText, label_columns, note_terms, parse_aus
 from ..formats.folds import with_folds
-from ..formats.frames import frame_number
-from ..formats.photos import find_photo, index_photos, pair_photos
+from ..formats.frames import find_photo, frame_number, index_photos, pair_photos
 from ..formats.text_lines import read_lines
 from ..release import Findings, Release, find_path
 

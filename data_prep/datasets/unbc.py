@@ -13,7 +13,7 @@ from auformer.errors import DatasetLayoutError
 
 from ..formats.codes import occurrence
 from ..formats.folds import with_folds
-from ..formats.pairing import note_unpaired, pair_folder, pair_nothing
+from ..formats.frames import note_unpaired, pair_folder, pair_nothing
 from ..formats.text_lines import code, index_files, number_rows
 from ..release import Findings, Release, find_path
 

@@ -1,5 +1,7 @@
 """Action units as coders write them in a cell: `4+L12`, `R14A`, `AU4+AU7(k)`, `1，2`, `R14A or 17A`.
 
+Action units as coders write them in a cell: `4+L12`, `R14A`, `AU4+AU7(k)`, `1，2`, `R14A or 17A`.
+
 A term is a number with an optional `AU`, side and intensity. `L` and `R`, before or after the number, are the person's sides; `A` before
 it is FACS's mark of an asymmetric action (both sides); `A` to `E` after it are the FACS intensities 1 to 5. Terms are put together with
 `+` or a comma. Spellings met: tvaranka/meb:meb/datasets/datasets.py. Where meb keeps only the digits of a term, so that `R14A or 17A` is
@@ -16,6 +18,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS, canonical
+
+from ..release import Findings
 
 INTENSITIES = "ABCDE"  # trace, slight, marked, severe, maximum (FACS 2002): 1 to 5
 
@@ -160,3 +164,18 @@ def _label(text: AUText, au: str) -> int:
     if au in text.aus:
         return 1
     return 0 if text.complete and au not in text.ambiguous else -1
+
+
+def note_terms(text: AUText, raw: str, where: str, findings: Findings) -> None:
+    """Report the ambiguous and the unread terms of one text.
+
+    Args:
+        text: What was read.
+        raw: The text as the release has it.
+        where: File and line.
+        findings: Take the report.
+    """
+    if text.ambiguous:
+        findings.note("ambiguous AU text", where, f"{raw}: {', '.join(text.ambiguous)} are -1")
+    if text.unread:
+        findings.note("AU text not read", where, f"{raw}: {', '.join(text.unread)}; what it does not name is -1")

@@ -30,8 +30,7 @@ from ..formats.folds import with_folds
 from ..release import Findings, Release
 from .crops import NUMBERS, QUALITY, Settings
 from .folder import LABELS, OutFolder, keep_apart
-from .labels import checked, first_with_picture, to_manifest
-from .summary import note_problems, recorded_findings, side_file
+from .summary import checked, first_with_picture, note_problems, recorded_findings, side_file, to_manifest
 from .units import Row, Unit, cut_units, make_rows
 from .workers import do_units
 

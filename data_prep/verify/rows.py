@@ -10,7 +10,7 @@ import pandas as pd
 
 from auformer.data.manifest import au_columns
 
-from .comparison import Comparison
+from .counts import Comparison
 from .problem import Problem, named
 
 _ENOUGH = 5000  # rows without a single unknown label before that is suspicious [ours]

@@ -15,14 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auformer.benchmark.suite_file import read_suite
+from auformer.benchmark.suite import read_suite
 from auformer.files import write_text
 from auformer.report.style import save_png
 from experiments.ablations.lines import Line, find_lines
-from experiments.ablations.rates import rates_table, rates_text, validation_scores
 from experiments.ablations.sections import Section, Sections
-from experiments.ablations.sources import costs_table, sources_table
-from experiments.ablations.tables import CELLS
+from experiments.ablations.tables import CELLS, costs_table, rates_table, rates_text, sources_table, validation_scores
 
 HERE = Path(__file__).resolve().parent
 COSTS, VERDICT = "method_costs.json", "ablations_verdict.md"

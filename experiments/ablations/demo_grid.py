@@ -22,7 +22,7 @@ import numpy as np
 from auformer.commands.demo import AUFORMER, AUS, BACKBONE, BATCH, FULL, render_parts
 from auformer.demo.folder import DemoFolder
 from auformer.demo.results import DATASETS, LABELS, METHODS
-from auformer.scoring.machine import commit, machine
+from auformer.scoring.provenance import commit, machine
 
 RESULTS = Path(__file__).parent / "results"
 LINES = RESULTS / "demo_runs.jsonl"

@@ -22,15 +22,13 @@ import torch
 from torch import Tensor
 
 from auformer.aus import parse_au_names
-from auformer.benchmark.suite import Suite
-from auformer.benchmark.suite_file import read_suite
+from auformer.benchmark.suite import Suite, read_suite
 from auformer.files import write_text
-from auformer.training.method_config import resolve_config
+from auformer.training.config import resolve_config
 from auformer.training.module import AUModule
 from experiments.ablations.lines import planned
 from experiments.speed.bench import ratio, time_in_turn
-from experiments.speed.bench_files import circumstances
-from experiments.speed.bench_memory import kept_bytes
+from experiments.speed.bench_files import circumstances, kept_bytes
 
 HERE = Path(__file__).resolve().parent
 FULL = "full_finetuning"

@@ -17,9 +17,9 @@ import numpy as np
 from auformer.aus import AU_SETS
 from auformer.files import write_text
 from auformer.predict.predictor import AUPredictor
-from auformer.report.intensity import intensity_curves
 from auformer.report.style import save_png
-from auformer.scoring.machine import commit, machine
+from auformer.report.timeline import intensity_curves
+from auformer.scoring.provenance import commit, machine
 from auformer.synthetic import Identity, Renderer
 
 FIRST = 40_000  # number of the first identity; none of the packaged weights has seen these

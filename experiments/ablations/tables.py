@@ -1,16 +1,94 @@
-"""Tables of the ablation page, from lines alone; what the suite planned and nobody ran is shown as not run."""
+"""The learning rate of each method: the best of the grid by F1 on validation subjects, which are training subjects held out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from auformer.benchmark.cells import size_text
-from auformer.benchmark.names import subset_order
+from auformer.benchmark.groups import subset_order
 from auformer.scoring.bootstrap import Difference
 from auformer.scoring.tables import Table, au_columns_table, percent
-from experiments.ablations.lines import REFERENCE, Line, chosen, in_order, label_noise
+from experiments.ablations.lines import REFERENCE, Line, chosen, in_order, label_noise, setting
 from experiments.ablations.scores import Compared, compare
+
+Scores = dict[str, dict[float, float]]
+"""Method -> learning rate -> mean F1 on validation subjects, in [0, 1]."""
+
+
+def validation_scores(lines: Iterable[Line]) -> Scores:
+    """Scores of the runs of the grid: of the epoch that was chosen by them.
+
+    Args:
+        lines: All lines; those of entries `rates-...` count.
+
+    Raises:
+        ValueError: A run of the grid was not scored on validation subjects.
+    """
+    found: dict[str, dict[float, list[float]]] = {}
+    for line in chosen(lines, ("rates",)):
+        if line.get("select") != "validation" or line.get("validation_score") is None:
+            raise ValueError(
+                f"Expected the run of {line['method']} in {line['name']} to hold `validation_score`, the F1 on validation subjects, but it "
+                "does not: its entry has to keep the best epoch by validation subjects (`select: best`)"
+            )
+        found.setdefault(str(line["method"]), {}).setdefault(float(setting(line, "lr")), []).append(float(line["validation_score"]))
+    return {method: {rate: sum(some) / len(some) for rate, some in sorted(rates.items())} for method, rates in found.items()}
+
+
+def best_rate(rates: Mapping[float, float]) -> float:
+    """The rate with the highest score; of equals the smallest.
+
+    >>> best_rate({0.003: 0.7, 0.001: 0.7, 0.01: 0.6})
+    0.001
+    """
+    return min(rates, key=lambda rate: (-rates[rate], rate))
+
+
+def at_edge(rates: Mapping[float, float]) -> bool:
+    """Whether the best rate is the smallest or the largest of the grid, so that a better one may lie outside.
+
+    >>> at_edge({0.001: 0.7, 0.003: 0.8, 0.01: 0.6}), at_edge({0.001: 0.9, 0.003: 0.8})
+    (False, True)
+    """
+    return best_rate(rates) in (min(rates), max(rates))
+
+
+def rates_text(scores: Scores) -> str:
+    """For a terminal: a line per method as the suite takes it, its score behind it, and what to do at the edge of the grid."""
+    rows = []
+    for method, rates in scores.items():
+        best = best_rate(rates)
+        others = ", ".join(f"{rate:.0e} {percent(score)}" for rate, score in rates.items() if rate != best)
+        edge = "  EDGE OF THE GRID: try a rate beyond it" if at_edge(rates) else ""
+        rows.append(f"{method}: {{model.lr: {best:.1e}}}  # F1 on validation subjects {percent(rates[best])} ({others}){edge}")
+    return "\n".join(rows) or "no runs of entries rates-..."
+
+
+def rates_table(scores: Scores, lines: Sequence[Line], wanted: Sequence[str]) -> Table:
+    """F1 on validation subjects by method and rate, and the rate that the other runs were made with.
+
+    Args:
+        scores: As `validation_scores` gives them.
+        lines: All lines: those of the rivals say which rate they had.
+        wanted: Methods that should be there.
+    """
+    grid = sorted({rate for rates in scores.values() for rate in rates})
+    used: dict[str, list[str]] = {}
+    for line in chosen(lines, ("rivals",)):
+        used.setdefault(str(line["method"]), []).append(f"{float(setting(line, 'lr')):.0e}")
+    rows = []
+    for method in in_order([*scores, *wanted], wanted):
+        rates = scores.get(method, {})
+        best = best_rate(rates) if rates else math.nan
+        cells = [percent(rates.get(rate)).replace("nan", "") + ("*" if rate == best else "") for rate in grid]
+        rows.append([method, *cells, ", ".join(dict.fromkeys(used.get(method, ()))) or "not run"])
+    edge = [method for method, rates in scores.items() if at_edge(rates)]
+    notes = ["F1 × 100 on validation subjects after the grid's few epochs; * best of the row."]
+    notes += [f"Best at an edge of the grid, so a better rate may lie outside: {', '.join(edge)}."] if edge else []
+    return Table(["method", *(f"{rate:.0e}" for rate in grid), "trained with"], rows, notes=notes)
+
 
 NOT_RUN = "not run"
 APART = "less AUFormer [95 %]"
@@ -180,3 +258,42 @@ def more_seeds(lines: Sequence[Line]) -> list[str]:
         if one.method not in rivals and not near and len(one.seeds) < 3:
             texts.append(f"{one.label}: more than one standard deviation from AUFormer with {len(one.seeds)} seeds; three would tell more")
     return texts
+
+
+def costs_table(costs: Mapping[str, Any]) -> Table:
+    """Costs of the methods, as `experiments/method_costs.py` measured them.
+
+    Args:
+        costs: Content of `method_costs.json`.
+    """
+    about = costs["settings"]
+    rows = [
+        [name, f"{one['trained']:,}", f"{one['forward']:.2f}", f"{one['training']:.2f}", f"{one['kept_bytes'] / 2**20:.0f}"]
+        for name, one in costs["methods"].items()
+    ]
+    notes = [
+        f"Ratios of times measured in turn in one process, medians over {about['rounds']} rounds: a prediction to that of the frozen "
+        "ViT, a training step to that of full fine-tuning (its own row is to itself, and shows how sure the others are). Kept: what "
+        f"autograd keeps between forward and backward. {about['backbone']}, {about['image_size']} px, {about['aus']}, "
+        f"batch {about['batch']}, {about['precision']}, {about['threads']} thread(s); {about['machine']}, torch {about['torch']}, "
+        f"commit {about['commit']}, {about['date']}."
+    ]
+    notes += [f"{name}: {reason}" for name, reason in costs["left_out"].items()]
+    return Table(["method", "trained", "prediction / ViT", "training / full", "kept MiB"], rows, notes=notes)
+
+
+def sources_table(lines: Sequence[Line]) -> Table:
+    """A row per entry of the suite: its runs, seeds, machines, commits and hours of training.
+
+    Args:
+        lines: Of finished runs.
+    """
+    rows = []
+    for name in dict.fromkeys(str(line["name"]) for line in lines):
+        some = [line for line in lines if line["name"] == name]
+        own = [line for line in some if not line.get("trained_by")]  # the others took over a training that is counted already
+        hours = sum(float(line["seconds"]) for line in own) / 3600
+        seeds = ", ".join(map(str, sorted({line["seed"] for line in some})))
+        places = [", ".join(dict.fromkeys(str(line[key]) for line in some)) for key in ("machine", "commit")]
+        rows.append([name, *places, seeds, str(len(some)), str(len(own)), f"{hours:.1f}"])
+    return Table(["entry", "machine", "commits", "seeds", "runs", "trainings", "process-hours"], rows, text_columns=4)

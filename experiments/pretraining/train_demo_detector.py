@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from auformer.commands.demo import BACKBONE, BATCH
-from auformer.scoring.machine import commit, machine
+from auformer.scoring.provenance import commit, machine
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGED = Path(__file__).parent.parent / "auformer" / "assets" / "demo_detector.safetensors"

@@ -28,9 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from auformer.models import AUFormer, load_adapter, save_adapter
-from experiments.speed.bench_files import circumstances, write_result
+from experiments.speed.bench_files import circumstances, kept_bytes, peak_resident, write_result
 from experiments.speed.bench_guard import judge
-from experiments.speed.bench_memory import kept_bytes, peak_resident
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = ROOT / "experiments" / "results"

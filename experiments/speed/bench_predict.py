@@ -22,11 +22,11 @@ import torch
 
 from auformer.files import write_text
 from auformer.models import AUFormer
+from auformer.predict.pipeline import share_cores
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import find_sources
-from auformer.predict.threads import share_cores
 from auformer.predict.types import ImagePrediction
-from auformer.scoring.machine import commit, machine
+from auformer.scoring.provenance import commit, machine
 from auformer.synthetic import Identity, Renderer
 
 TARGETS = {"every_frame_fps": 25.0, "every_5th_fps": 60.0, "vit_b_network_share": 0.9}

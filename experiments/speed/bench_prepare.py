@@ -39,7 +39,7 @@ from auformer.data_prep.formats.videos import read_frames
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.faces import crop_matrix, make_detector, warp
 from auformer.files import write_text
-from auformer.scoring.machine import commit, machine
+from auformer.scoring.provenance import commit, machine
 from auformer.synthetic import Identity, Renderer
 
 ROOT = Path(__file__).resolve().parents[1]

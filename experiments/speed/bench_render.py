@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 
-from auformer.scoring.machine import commit, machine
+from auformer.scoring.provenance import commit, machine
 from auformer.synthetic import Identity, Renderer, sample_aus, sample_scene
 from auformer.synthetic.subject import SubjectJob, render_subject
 

@@ -29,7 +29,7 @@ import pandas as pd
 from auformer.aus import AU_SETS, SHARED_BP4D_DISFA
 from auformer.data.splits import PUBLISHED_PARTS
 from auformer.files import write_text
-from auformer.scoring.machine import commit, machine
+from auformer.scoring.provenance import commit, machine
 
 ROWS, DRAWS = 150_000, 1000
 TARGETS = {"scoring": 10.0, "results": 5.0}  # seconds on two cores, asked for by the specification

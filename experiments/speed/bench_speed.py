@@ -30,10 +30,10 @@ import torch
 
 from auformer.aus import parse_au_names
 from auformer.files import write_text
-from auformer.scoring.machine import commit, machine
+from auformer.scoring.provenance import commit, machine
 from experiments.speed import floor as speed_floor
 from experiments.speed import parts as speed_parts
-from experiments.speed.bench_memory import kept_bytes, peak_resident
+from experiments.speed.bench_files import kept_bytes, peak_resident
 from experiments.speed.page import markdown
 from experiments.speed.parity import parity
 from experiments.speed.ways import BiasBeforeBlocks, Rig, counted, step

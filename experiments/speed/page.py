@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments.speed import floor as speed_floor
+from experiments.speed.floor import Stage
 from experiments.speed.parity import BOUNDS
 from experiments.speed.targets import CPU, GPU, GPU_ABSENT, Target, verdict
-from experiments.speed.work import Stage
 
 GIGA = 1e9
 MEGA = 1e6

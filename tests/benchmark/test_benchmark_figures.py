@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from auformer.benchmark.figures import SHOWN, group_figures, matrix_figure
 from auformer.benchmark.fold_scores import GroupScorer
 from auformer.benchmark.groups import group_lines
-from auformer.benchmark.suite_tables import cross_matrix_of
+from auformer.benchmark.report import SHOWN, group_figures, matrix_figure
+from auformer.benchmark.tables import cross_matrix_of
 from tests.helpers.figures import texts
 from tests.helpers.run_lines import line_of, some_predictions, three_fold_lines
 

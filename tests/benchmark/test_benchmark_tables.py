@@ -9,7 +9,7 @@ import re
 import pandas as pd
 import pytest
 
-from auformer.benchmark.forms import BenchmarkTable, best_cells, write_table
+from auformer.scoring.tables import BenchmarkTable, best_cells, write_table
 
 TABLE = BenchmarkTable(
     "within-lab_a",

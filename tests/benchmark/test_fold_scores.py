@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 
 from auformer.benchmark.fold_scores import GroupScorer, not_comparable
 from auformer.benchmark.groups import group_lines
-from auformer.scoring.calibration import expected_calibration_error, reliability_bins
+from auformer.metrics import expected_calibration_error, reliability_bins
 from tests.helpers.run_lines import FOLDS, counted_line, line_of, some_predictions, three_fold_lines
 
 BP4D = {  # positives of the published parts and their frames, AU 1 2 4 6 7 10 12 14 15 17 23 24 (MDHR's labels)

@@ -7,7 +7,7 @@ import pytest
 from auformer.benchmark.fold_scores import GroupScorer
 from auformer.benchmark.groups import group_lines
 from auformer.benchmark.report import group_tables
-from auformer.benchmark.suite_tables import cross_matrix_of, matrix_table, summary_table
+from auformer.benchmark.tables import cross_matrix_of, matrix_table, summary_table
 from tests.helpers.run_lines import FOLDS, counted_line, line_of, some_predictions, three_fold_lines
 
 

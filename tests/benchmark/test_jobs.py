@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auformer.benchmark.data_facts import DataSet, find_facts
 from auformer.benchmark.jobs import image_differences, image_look
+from auformer.benchmark.protocols import DataSet, find_facts
 from auformer.benchmark.suite import Source
 from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest, write_manifest

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from auformer.benchmark.leaks import check_leaks, with_marks
-from auformer.data.joining import join_manifests
+from auformer.benchmark.jobs import check_leaks, with_marks
+from auformer.data.dataset import join_manifests
 from auformer.data.manifest import read_manifest, write_manifest
 from auformer.errors import ManifestError
 from tests.helpers.faces import tiny_manifest

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from auformer.benchmark.progress import Progress
+from auformer.benchmark.workers import Progress
 
 
 def job(fold: str) -> Any:

@@ -8,8 +8,7 @@ import pytest
 
 from auformer.aus import AU_SETS
 from auformer.benchmark import protocols
-from auformer.benchmark.data_facts import DataSet, Facts, data_name, find_facts
-from auformer.benchmark.run import Common, Run
+from auformer.benchmark.protocols import Common, DataSet, Facts, Run, data_name, find_facts
 from auformer.data.splits import PUBLISHED_PARTS
 from tests.helpers.benchmarks import rewrite, tiny_clips
 from tests.helpers.faces import tiny_manifest
@@ -167,7 +166,7 @@ def test_micro_refuses_stills_and_single_sets() -> None:
 
 
 def test_planning_needs_no_torch() -> None:
-    modules = "auformer.benchmark.suite_file, auformer.benchmark.store, auformer.commands.benchmark"
+    modules = "auformer.benchmark.suite, auformer.benchmark.store, auformer.commands.benchmark"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from auformer.benchmark.fold_scores import GroupScorer
+from auformer.benchmark.fold_scores import GroupScorer, add_rank_draws, drawn_auroc, drawn_average_precision
 from auformer.benchmark.groups import group_lines
-from auformer.benchmark.rank_bootstrap import add_rank_draws, drawn_auroc, drawn_average_precision
 from auformer.data.manifest import write_predictions
 from auformer.scoring.bootstrap import draw_subjects
 from tests.helpers.run_lines import FOLDS, line_of, some_predictions

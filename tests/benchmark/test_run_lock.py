@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from auformer.benchmark import lock as run_lock
-from auformer.benchmark.lock import RunLock, waiting_lock
+from auformer.benchmark import store as run_lock
+from auformer.benchmark.store import RunLock, waiting_lock
 
 HERE = {"host": socket.gethostname(), "pid": os.getpid()}
 

@@ -13,9 +13,8 @@ import torch
 
 from auformer.benchmark import runner
 from auformer.benchmark.jobs import Job
-from auformer.benchmark.lock import RunLock
 from auformer.benchmark.runner import build_data, claim, execute, finished_line
-from auformer.benchmark.store import check_claims, forget, read_lines, restore_lines
+from auformer.benchmark.store import RunLock, check_claims, forget, read_lines, restore_lines
 from auformer.benchmark.suite import Source
 from auformer.data.manifest import read_manifest, read_predictions
 from auformer.data.splits import people

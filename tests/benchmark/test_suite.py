@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from auformer.benchmark.suite import Method, Source, Suite
-from auformer.benchmark.suite_file import method_words, read_suite, sources
+from auformer.benchmark.suite import Method, Source, Suite, method_words, read_suite, sources
 
 CONFIG = {"model": {"class_path": "auformer.training.AUModule", "init_args": {"lr": 0.1}}, "trainer": {"max_epochs": 4}}
 SUITE = {

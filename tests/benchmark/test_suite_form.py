@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from auformer.benchmark.suite_file import read_suite
-from auformer.benchmark.suite_form import check_form
+from auformer.benchmark.suite import check_form, read_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN: dict[str, Any] = {

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from auformer.benchmark import runner, trained_once
-from auformer.benchmark.jobs import Job
-from auformer.benchmark.lock import RunLock
-from auformer.benchmark.page import provenance
+from auformer.benchmark import jobs as trained_once
+from auformer.benchmark import runner
+from auformer.benchmark.jobs import Job, next_job, training_key, training_lock
+from auformer.benchmark.report import provenance
 from auformer.benchmark.runner import claim, execute
-from auformer.benchmark.store import LINE, read_lines
+from auformer.benchmark.store import LINE, RunLock, read_lines
 from auformer.benchmark.suite import Source
-from auformer.benchmark.trained_once import next_job, training_key, training_lock
 from auformer.benchmark.workers import run_jobs
 from auformer.scoring.provenance import file_sha256
 from auformer.training.run_folder import RunFolder

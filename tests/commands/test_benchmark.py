@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from auformer.benchmark import runner
-from auformer.benchmark.lock import RunLock
-from auformer.benchmark.store import read_lines
+from auformer.benchmark.store import RunLock, read_lines
 from auformer.cli import main
 from auformer.commands.synth import render
 from tests.helpers.benchmarks import rewrite, two_labs, write_config

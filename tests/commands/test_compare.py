@@ -8,7 +8,7 @@ import pytest
 
 from auformer.cli import main
 from auformer.data.manifest import write_predictions
-from auformer.predict.writers import openface_table, pyfeat_table
+from auformer.predict.outputs import openface_table, pyfeat_table
 
 
 @pytest.fixture

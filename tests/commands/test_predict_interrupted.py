@@ -13,13 +13,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-import auformer.predict.pieces as pieces
 import auformer.predict.pipeline as pipeline
+import auformer.predict.recorder as pieces
 from auformer.cli import main
 from auformer.data.images import read_image
 from auformer.data.manifest import read_predictions
 from auformer.predict.predictor import AUPredictor
-from auformer.predict.selection import Selection
+from auformer.predict.types import Selection
 from auformer.predict.video import read_video
 from tests.helpers.predicting import files, make_checkpoint, make_clips, options, predict_with, same
 

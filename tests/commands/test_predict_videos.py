@@ -13,9 +13,9 @@ import pytest
 import auformer.models.checkpoints as detector
 from auformer.data.manifest import read_predictions
 from auformer.models import load_detector
+from auformer.predict.compare import read_predictions as read_any
 from auformer.predict.predictor import AUPredictor
-from auformer.predict.readers import read_predictions as read_any
-from auformer.predict.selection import Selection
+from auformer.predict.types import Selection
 from auformer.predict.video import read_video, video_facts
 from tests.helpers.browser import console, measure
 from tests.helpers.photos import AUS, face_picture
@@ -228,7 +228,7 @@ def test_a_camera_writes_rows_as_they_come(clips, predict, tmp_path, monkeypatch
         table["time_s"].is_monotonic_increasing and json.loads((tmp_path / "a" / "predictions.json").read_text())["counts"]["sources"] == 1
     )
 
-    import auformer.predict.live as live
+    import auformer.predict.recorder as live
 
     class Interrupted(live.LiveTable):
         def add(self, image):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from auformer.data.dataset import AUDataset
+from auformer.data.dataset import AUDataset, join_manifests
 from auformer.data.images import read_image, write_image
-from auformer.data.joining import join_manifests
 from auformer.data.manifest import read_manifest, write_manifest
 from auformer.data.transforms import build_augmentation
 from auformer.errors import ManifestError

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from auformer.data.manifest import validate_manifest
-from auformer.data.parts import count_labels, cut_fold, cut_validation, trainable_aus, usable_rows, with_label_noise
+from auformer.data.splits import count_labels, cut_fold, cut_validation, trainable_aus, usable_rows, with_label_noise
 from auformer.errors import ManifestError
 
 AUS = ["AU1", "AU12"]

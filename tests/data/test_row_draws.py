@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from auformer.data.row_draws import au_draws, row_hashes
+from auformer.data.splits import au_draws, row_hashes
 
 
 def rows(count: int) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""`auformer prepare`: the words, the list, the summary, errors as one line, and the same through `python -m data_prep.NAME`."""
+"""`auformer prepare`: the words, the list, the summary, errors as one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from auformer.cli import main
 from auformer.data.manifest import read_manifest
-from auformer.data_prep import command
 from auformer.data_prep.datasets import catalogue as readers
 from auformer.data_prep.pipeline import prepare as pipeline
 from tests.helpers.trees.tiny import TinyDetector, TinyReader, write_tiny
@@ -53,13 +52,6 @@ def test_the_summary_twice(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == f"{SUMMARY}All was there already: {out / 'manifest.csv'}\n"
     assert main([*words, "--no-corrections"]) == 1
     assert "corrections (True there, False now)" in capsys.readouterr().err
-
-
-def test_python_m_does_the_same(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["tiny.py", "--root", str(tree), "--out", str(tmp_path), "--limit", "2", "--parquet", "--size", "64"])
-    assert command.main("tiny") == 0
-    assert capsys.readouterr().out.startswith("Tiny, the first 2 rows with a picture only\n2 rows of 1 subjects in 1 sequences\n")
-    assert len(read_manifest(tmp_path / "manifest.parquet")) == 2
 
 
 def test_a_dry_run_counts_the_labels(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

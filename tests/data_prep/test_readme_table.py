@@ -11,7 +11,7 @@ import pytest
 from auformer.commands import prepare as prepare_command
 from auformer.commands import verify as verify_command
 from auformer.data_prep.datasets.catalogue import NAMES, load, names
-from auformer.data_prep.datasets.not_read import NOT_READ, not_read_lines
+from auformer.data_prep.datasets.catalogue import NOT_READ, not_read_lines
 from auformer.data_prep.readme_table import README, command, counts, options, renewed, section
 from auformer.faces import CROP_RECIPES
 

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from auformer.benchmark.suite_file import read_suite
+from auformer.benchmark.suite import read_suite
 from experiments.ablations import ablation_report
 from experiments.ablations.lines import find_lines, in_order
-from experiments.ablations.rates import at_edge, best_rate, validation_scores
 from experiments.ablations.scores import compare
 from experiments.ablations.sections import Sections
-from experiments.ablations.sources import sources_table
+from experiments.ablations.tables import at_edge, best_rate, sources_table, validation_scores
 from tests.helpers.run_lines import counted_line
 
 ROOT = Path(__file__).resolve().parents[2]

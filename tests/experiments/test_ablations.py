@@ -14,14 +14,12 @@ from typing import Any
 
 import pytest
 
-from auformer.benchmark.data_facts import DataSet
-from auformer.benchmark.run import Run
-from auformer.benchmark.suite import Suite
-from auformer.benchmark.suite_file import read_suite
+from auformer.benchmark.protocols import DataSet, Run
+from auformer.benchmark.suite import Suite, read_suite
 from auformer.models import AUFormer
 from auformer.synthetic import CHANNELS
 from auformer.training import baselines as lit_rivals
-from auformer.training.method_config import resolve_config
+from auformer.training.config import resolve_config
 from auformer.training.module import AUModule
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.speed import bench_loader as bench
-from experiments.speed.loader_page import cores_needed, text, workers_needed
+from experiments.speed.bench_loader import cores_needed, text, workers_needed
 
 
 def test_it_measures_and_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from auformer.benchmark.suite_file import read_suite
+from auformer.benchmark.suite import read_suite
 from auformer.models import AUFormer
 from experiments.ablations import method_costs
-from experiments.ablations.sources import costs_table
+from experiments.ablations.tables import costs_table
 
 SUITE = Path(__file__).resolve().parents[2] / "experiments" / "ablations.yaml"
 TINY = ["--backbone", "vit_tests_token", "--img-size", "32", "--aus", "AU1,AU12", "--batch", "2", "--rounds", "1"]

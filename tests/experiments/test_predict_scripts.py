@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from auformer.predict.predictor import AUPredictor
-from auformer.report.intensity import intensity_curves
+from auformer.report.timeline import intensity_curves
 from tests.helpers.figures import cut_texts, texts
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from auformer.synthetic import CHANNELS
-from experiments.pretraining import pretrain_batches, pretrain_demo_backbone
-from experiments.pretraining.pretrain_batches import WEIGHTS, Data
+from experiments.pretraining import pretrain_demo_backbone
+from experiments.pretraining import pretrain_demo_backbone as pretrain_batches
+from experiments.pretraining.pretrain_demo_backbone import WEIGHTS, Data
 
 IMAGES, SIZE, CELLS = 30, 112, 28
 SOME = ["brow", "template_x", "face"]  # `face` stands before `brow` in the data

@@ -8,9 +8,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from auformer.models import AUFormer
-from experiments.speed.floor import VITS, ViT, floor, group_stages, vit_stages
+from experiments.speed.floor import VITS, ViT, Work, floor, group_stages, total, vit_stages
 from experiments.speed.ways import BiasBeforeBlocks, convolution_backward, counted
-from experiments.speed.work import Work, total
 from tests.helpers import vits
 from tests.helpers.reference import PlainExpert
 

@@ -10,8 +10,8 @@ import urllib.error
 import numpy as np
 import pytest
 
-from auformer.faces import download
-from auformer.faces.download import Remote, cache_folder, fetch
+from auformer.faces import yunet as download
+from auformer.faces.yunet import Remote, cache_folder, fetch
 
 BODY = np.random.default_rng(0).bytes(200_000)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auformer.faces.eyes import complete_points, find_points
+from auformer.faces.cascade import complete_points, find_points
 
 BOX = (50.0, 40.0, 100.0, 100.0)
 EXPECTED = np.array([(80.0, 81.3), (120.0, 81.3)])  # 0.30, 0.70 and 0.413 of the side

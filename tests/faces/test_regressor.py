@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from auformer.faces import align, detect, regressor
-from auformer.faces import points as chooser
-from auformer.faces.points import choose_points, contradiction
+from auformer.faces import cascade as chooser
+from auformer.faces.cascade import choose_points, contradiction
 from auformer.faces.recipes import Square
 from auformer.faces.regressor import INPUT, MODEL, locate, locate_in_any_box, look, model_version, normalise, square_of
 from auformer.synthetic import Identity, Renderer

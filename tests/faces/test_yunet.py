@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from auformer.faces import make_detector, yunet
-from auformer.faces.download import Remote
 from auformer.faces.regressor import MODEL
-from auformer.faces.yunet import YUNET, YuNet, make_yunet, parse
+from auformer.faces.yunet import YUNET, Remote, YuNet, make_yunet, parse
 
 # x, y, w, h; right eye, left eye, nose, right and left corner of the mouth of the person; score.
 ROW = [10, 20, 60, 80, 25, 45, 55, 46, 41, 60, 28, 80, 52, 81, 0.9]

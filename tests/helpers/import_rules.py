@@ -35,8 +35,8 @@ RULES: dict[str, set[str]] = {
     "auformer.metrics": {"sklearn"},
     "auformer.models": {"torch", "timm", "safetensors", "huggingface_hub"},
     "auformer.models.export": {"torch", "onnx", "onnxruntime", "onnxscript"},
-    "auformer.models.onnx_detector": {"torch", "onnxruntime"},
-    "auformer.models.rivals.lora": {"peft"},
+    "auformer.models.export": {"torch", "onnxruntime"},
+    "auformer.models.baselines": {"peft"},
     "auformer.data": {"torch", "pytorch_lightning", "cv2", "pandas"},
     "auformer.data.manifest": {"pandas"},
     "auformer.data.splits": {"pandas"},
@@ -52,11 +52,11 @@ RULES: dict[str, set[str]] = {
                           "auformer.data", "pandas", "tensorboard"},
     "auformer.scoring": _SCORING,
     "auformer.predict.manifest": _RUNNING,
-    "auformer.benchmark.suite": {*_SCORING, "auformer.training.config_files"},  # the YAML that `auformer fit` takes
-    "auformer.benchmark.suite_file": {*_SCORING, "auformer.training.config_files"},
+    "auformer.benchmark.suite": {*_SCORING, "auformer.training.config"},  # the YAML that `auformer fit` takes
+    "auformer.benchmark.suite": {*_SCORING, "auformer.training.config"},
     "auformer.benchmark.store": {*_SCORING, "auformer.training.run_folder"},
-    "auformer.benchmark.trained_once": {*_SCORING, "auformer.training.run_folder"},
-    "auformer.benchmark.older_lines": {*_SCORING, "auformer.training.method_config"},
+    "auformer.benchmark.jobs": {*_SCORING, "auformer.training.run_folder"},
+    "auformer.benchmark.older_lines": {*_SCORING, "auformer.training.config"},
     "auformer.benchmark.jobs": {*_RUNNING, "auformer.training"},
     "auformer.benchmark.runner": {*_RUNNING, "auformer.training"},
     "auformer.benchmark.workers": {*_RUNNING, "auformer.training", "cv2"},  # how many threads it takes

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, FullFineTuning, LinearProbe, load_detector, save_adapter
-from auformer.models.adapter_header import describe, network_class
+from auformer.models.adapter_file import describe, network_class
 from tests.helpers import vits  # noqa: F401 (registers tiny ViTs)
 
 NAMES = ["AU1", "AU12"]

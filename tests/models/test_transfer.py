@@ -5,7 +5,7 @@ import torch
 
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, LinearProbe
-from auformer.models.transfer import transfer_experts
+from auformer.models.auformer import transfer_experts
 
 
 def network(au_names: list[str], seed: int, **arguments) -> AUFormer:

@@ -20,8 +20,7 @@ import auformer.predict.cluster.run as cluster
 from auformer.cli import main
 from auformer.data.manifest import read_predictions
 from auformer.data.table_file import read_side
-from auformer.predict.cluster.parts import FOLDER, MAX_ATTEMPTS, Attempts
-from auformer.predict.cluster.worker import SourceWorker
+from auformer.predict.cluster.worker import FOLDER, MAX_ATTEMPTS, Attempts, SourceWorker
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.recorder import Recorder
 from auformer.predict.sources import Source, find_sources

@@ -17,7 +17,7 @@ import auformer.predict.cluster.ray as cluster_ray
 from auformer.cli import main
 from auformer.data.images import write_image
 from auformer.data.manifest import read_predictions
-from auformer.predict.cluster.parts import FOLDER
+from auformer.predict.cluster.worker import FOLDER
 from tests.helpers.photos import face_picture
 from tests.helpers.predicting import files, same
 from tests.helpers.trees.pictures import write_video

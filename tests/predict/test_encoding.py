@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from auformer.predict.encoding import VideoWriter, find_encoder, join_videos, shape_of
-from auformer.predict.pieces import VideoPieces
-from auformer.predict.selection import Selection
+from auformer.predict.annotate import VideoWriter, find_encoder, join_videos, shape_of
+from auformer.predict.recorder import VideoPieces
+from auformer.predict.types import Selection
 from auformer.predict.video import read_video, video_facts
 
 

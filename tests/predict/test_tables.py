@@ -11,9 +11,8 @@ import pandas as pd
 from auformer.data.manifest import read_predictions, write_predictions
 from auformer.faces import Face
 from auformer.predict.predictor import AUPredictor
-from auformer.predict.selection import Selection
 from auformer.predict.table import predictions_side, predictions_table, run_settings
-from auformer.predict.types import FacePrediction, ImagePrediction
+from auformer.predict.types import FacePrediction, ImagePrediction, Selection
 from tests.helpers.predictions import StandIn
 from tests.helpers.videos import photo_source
 

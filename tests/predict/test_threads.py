@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from auformer.predict.threads import SMALL, share_cores
+from auformer.predict.pipeline import SMALL, share_cores
 
 
 @pytest.fixture(autouse=True)

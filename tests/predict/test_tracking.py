@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from auformer.faces import Face
-from auformer.predict.following import follow, small_grey
-from auformer.predict.tracking import MAX_GAP, PointSmoother, Tracker, overlap
+from auformer.predict.tracking import MAX_GAP, PointSmoother, Tracker, follow, overlap, small_grey
 from tests.helpers.videos import scene
 
 POINTS = np.array([[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [35.0, 80.0], [65.0, 80.0]])

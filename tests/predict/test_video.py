@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from auformer.predict.selection import Selection
+from auformer.predict.types import Selection
 from auformer.predict.video import pictures_at, read_video, video_facts
 from tests.helpers.trees.pictures import write_video
 from tests.helpers.videos import write_sound, write_times

@@ -11,11 +11,11 @@ import pytest
 from auformer.data.manifest import write_predictions
 from auformer.errors import ManifestError
 from auformer.faces import Face
-from auformer.predict.readers import read_predictions
+from auformer.predict.compare import read_predictions
+from auformer.predict.outputs import PYFEAT_COLUMNS, format_notes, openface_table, pyfeat_table
 from auformer.predict.sources import Source
 from auformer.predict.table import predictions_table
 from auformer.predict.types import FacePrediction, ImagePrediction
-from auformer.predict.writers import PYFEAT_COLUMNS, format_notes, openface_table, pyfeat_table
 
 AUS = ("AU12", "AU1", "AU24")
 R = "AU01_r,AU02_r,AU04_r,AU05_r,AU06_r,AU07_r,AU09_r,AU10_r,AU12_r,AU14_r,AU15_r,AU17_r,AU20_r,AU23_r,AU25_r,AU26_r,AU45_r"

@@ -9,8 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from auformer.aus import AU_SETS
-from auformer.report.faces import blend_evidence, face_grid
-from auformer.report.photo import au_bars
+from auformer.report.faces import au_bars, blend_evidence, face_grid
 from tests.helpers.figures import cut_texts, texts
 
 NAMES = ["AU12", "AU1", "AU4", "AU6"]

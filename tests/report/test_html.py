@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from auformer.report.html.html import Section, build_report, code, figure, notice, paragraph, responsible_use, table
+from auformer.report.html import Section, build_report, code, figure, notice, paragraph, responsible_use, table
 from auformer.report.style import THEMES
 from tests.helpers.browser import console, measure
 

@@ -7,11 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from auformer.report.cross_matrix import cross_matrix
-from auformer.report.reliability import reliability_diagram
-from auformer.report.scores import MEAN, f1_bars
+from auformer.report.scores import MEAN, cross_matrix, f1_bars, reliability_diagram, training_size_curves
 from auformer.report.style import copy_layout, image_bytes
-from auformer.report.training_size import training_size_curves
 from tests.helpers.figures import cut_texts, texts
 
 F1 = {"AU1": 0.25, "AU12": 0.9}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auformer.scoring.calibration import add_bins, expected_calibration_error, plain_bins, read_bins, reliability_bins
+from auformer.metrics import add_bins, expected_calibration_error, plain_bins, read_bins, reliability_bins
 
 
 def rows(seed, n=200):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from auformer.models import AUNetwork, load_detector
-from auformer.models.adapter_header import network_class
+from auformer.models.adapter_file import network_class
 from auformer.models.checkpoints import _MODULES
 from auformer.training import baselines as lit_rivals
 from auformer.training.module import AUModule

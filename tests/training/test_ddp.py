@@ -12,7 +12,7 @@ import torch
 
 from auformer.cli import main
 from auformer.models.heads import STD_FLOOR
-from auformer.training.features import measure_features
+from auformer.training.module import measure_features
 from tests.helpers.runs import cli_words, make_data, make_module, write_workspace
 
 ROOT = Path(__file__).resolve().parents[1]

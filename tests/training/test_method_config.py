@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from auformer.training.config_files import merged_config
-from auformer.training.method_config import resolve_config
+from auformer.training.config import merged_config, resolve_config
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 

@@ -14,12 +14,10 @@ from auformer.losses import MDWALoss, bce_loss
 from auformer.models import FullFineTuning
 from auformer.models.heads import STD_FLOOR
 from auformer.training.baselines import FullFineTuningModule, LinearProbeModule
-from auformer.training.features import measure_features
-from auformer.training.module import AUModule
+from auformer.training.module import AUModule, measure_features
 from auformer.training.optimiser import WarmupCosine, parameter_groups
-from auformer.training.outputs import Part, PartOutputs
 from auformer.training.run import fit
-from auformer.training.scores import blame, part_scores
+from auformer.training.scores import Part, PartOutputs, blame, part_scores
 from tests.helpers.runs import AUS, make_data, make_module, state_of, write_workspace
 
 

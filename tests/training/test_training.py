@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from auformer.models import read_adapter_header
-from auformer.training import checkpoint_io
+from auformer.training import callbacks as checkpoint_io
 from auformer.training.module import AUModule
 from auformer.training.run import fit
 from auformer.training.run_folder import RunFolder, differences
-from auformer.training.scores import NonFiniteLossError
-from auformer.training.thresholds import tune_thresholds
+from auformer.training.scores import NonFiniteLossError, tune_thresholds
 from tests.helpers.runs import AUS, make_data, make_module, write_workspace
 
 

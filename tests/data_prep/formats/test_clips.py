@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auformer.data_prep.datasets import casme2, mmew
-from auformer.data_prep.formats.clip_folders import Folders
+from auformer.data_prep.formats.clips import Folders
 from auformer.data_prep.release import Findings
 from auformer.errors import DatasetLayoutError
 from tests.helpers.trees.casme import write_casme2

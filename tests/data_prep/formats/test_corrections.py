@@ -9,7 +9,7 @@ import pytest
 
 import auformer.data_prep
 from auformer.data_prep.formats.au_text import parse_aus
-from auformer.data_prep.formats.corrections import apply_corrections, read_corrections
+from auformer.data_prep.formats.clips import apply_corrections, read_corrections
 from auformer.data_prep.release import Findings
 
 NAMES = ["casme", "casme2", "casme3", "fourdme", "mmew", "samm"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from auformer.data_prep.formats.photos import find_photo, index_photos, pair_photos
+from auformer.data_prep.formats.frames import find_photo, index_photos, pair_photos
 from auformer.errors import DatasetLayoutError
 
 

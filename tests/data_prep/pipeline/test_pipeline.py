@@ -254,7 +254,7 @@ def test_limit_takes_the_first_rows_with_a_picture(tree: Path, monkeypatch: pyte
 def test_a_dry_run_opens_no_picture_and_writes_nothing(
     tree: Path, reader: TinyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auformer.data_prep.pipeline.pictures.read_image", lambda path: pytest.fail("a picture was opened"))
+    monkeypatch.setattr("auformer.data_prep.pipeline.crops.read_image", lambda path: pytest.fail("a picture was opened"))
     monkeypatch.setattr("auformer.data_prep.formats.videos.av.open", lambda *words, **names: pytest.fail("a video was opened"))
     done = prepare("tiny", tree, tmp_path / "out", dry_run=True)
     assert len(done.table) == 16 and done.manifest is None and not list(tmp_path.iterdir())
