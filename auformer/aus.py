@@ -195,7 +195,9 @@ def parse_au_names(spec: str | Iterable[str | int]) -> tuple[str, ...]:
             return AU_SETS[text.lower()]
         items: list[str | int] = [part for part in text.split(",") if part.strip()]
         if len(items) == 1 and _NAME.fullmatch(text) is None:
-            raise ValueError(f"Expected `spec` to be one of {', '.join(sorted(AU_SETS))}, or names such as 'AU1,AU12', but got {spec!r}")
+            raise ValueError(
+                f"Expected `spec` to be one of {', '.join(sorted(AU_SETS))}, or names such as 'AU1,AU12', but got {spec!r}"
+            )
     else:
         items = list(spec)
     if not items:
@@ -203,5 +205,7 @@ def parse_au_names(spec: str | Iterable[str | int]) -> tuple[str, ...]:
     names = tuple(canonical(item) for item in items)
     twice = sorted({name for name in names if names.count(name) > 1}, key=names.index)
     if twice:
-        raise ValueError(f"Expected `spec` to name each action unit once, but got {', '.join(twice)} more than once in {spec!r}")
+        raise ValueError(
+            f"Expected `spec` to name each action unit once, but got {', '.join(twice)} more than once in {spec!r}"
+        )
     return names

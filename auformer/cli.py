@@ -20,13 +20,19 @@ from auformer import __version__
 
 # word -> (module with `add_arguments` and `run`, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("auformer.commands.demo", "render faces, train AUFormer and a linear probe on them, evaluate, write a report"),
+    "demo": (
+        "auformer.commands.demo",
+        "render faces, train AUFormer and a linear probe on them, evaluate, write a report",
+    ),
     "synth": ("auformer.commands.synth", "render faces with known action units: images, manifest, exact truth"),
     "prepare": ("auformer.commands.prepare", "a licensed data set, from its release to aligned crops and a manifest"),
     "verify": ("auformer.commands.verify", "check a manifest: counts, pictures, folds, published counts"),
     "evaluate": ("auformer.commands.evaluate", "predict a manifest with a checkpoint and score it"),
     "score": ("auformer.commands.score", "score a predictions file"),
-    "benchmark": ("auformer.commands.benchmark", "the paper's protocols on your manifests: runs, tables, figures, report"),
+    "benchmark": (
+        "auformer.commands.benchmark",
+        "the paper's protocols on your manifests: runs, tables, figures, report",
+    ),
     "predict": ("auformer.commands.predict", "action units of your own photos and videos"),
     "export": ("auformer.commands.export", "write a checkpoint as ONNX or as a program of torch"),
     "compare": ("auformer.commands.compare", "two predictions files of the same pictures: agreement per AU"),
@@ -96,7 +102,10 @@ def _route(words: list[str]) -> int:
         return EXIT_USAGE
     command = importlib.import_module(COMMANDS[word][0])
     parser = argparse.ArgumentParser(
-        prog=f"auformer {word}", description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog=f"auformer {word}",
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     command.add_arguments(parser)
     return int(command.run(parser.parse_args(rest)) or 0)
@@ -106,7 +115,10 @@ def _overview() -> str:
     """Text of `auformer --help`."""
     about = "Facial action units with AUFormer (ECCV 2024). Each command explains itself: auformer COMMAND --help"
     lines = ["usage: auformer COMMAND [options]", "", about, ""]
-    for title, table in (("commands", {word: text for word, (_, text) in COMMANDS.items()}), ("training (LightningCLI)", TRAINING)):
+    for title, table in (
+        ("commands", {word: text for word, (_, text) in COMMANDS.items()}),
+        ("training (LightningCLI)", TRAINING),
+    ):
         lines += [f"{title}:", *(f"  {word:<10} {text}" for word, text in table.items()), ""]
     return "\n".join([*lines, "options:", "  --version  the version", "  --help     this text", ""])
 

@@ -51,5 +51,6 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise  # the package is there, something that it needs itself is not
         raise MissingExtraError(
-            f'Expected the optional package `{module}` to be installed, but it is not. Run: pip install "auformer[{extra}]"', name=module
+            f'Expected the optional package `{module}` to be installed, but it is not. Run: pip install "auformer[{extra}]"',
+            name=module,
         ) from error

@@ -62,7 +62,10 @@ def reduced(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"Expected `reduction` to be 'mean', 'sum' or 'none', but got {reduction!r}.")
 
 
-GAMMA_LOW, GAMMA_HIGH = 1.0, 2.0  # exponents of the AUs with the smallest and the largest weight [ours; the curve shows 1]
+GAMMA_LOW, GAMMA_HIGH = (
+    1.0,
+    2.0,
+)  # exponents of the AUs with the smallest and the largest weight [ours; the curve shows 1]
 
 
 def au_weights(positives: Any, annotated: Any, *, au_names: Sequence[str] | None = None) -> Tensor:
@@ -88,7 +91,9 @@ def au_weights(positives: Any, annotated: Any, *, au_names: Sequence[str] | None
     positive, total = torch.as_tensor(positives).double(), torch.as_tensor(annotated).double()
     if positive.ndim != 1 or positive.shape != total.shape or not bool(((positive >= 0) & (positive <= total)).all()):
         counts = f"{positive.tolist()} and {total.tolist()}"
-        raise ValueError(f"Expected `positives` to hold one count per AU, at most that of `annotated`, but got {counts}.")
+        raise ValueError(
+            f"Expected `positives` to hold one count per AU, at most that of `annotated`, but got {counts}."
+        )
     lacking = [index for index, count in enumerate(positive.tolist()) if count == 0]
     if lacking:
         names = [f"number {index}" if au_names is None else str(au_names[index]) for index in lacking]
@@ -164,7 +169,9 @@ def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = FOCAL_GAMMA, al
     return reduced(-share * missed**gamma * functional.logsigmoid(signed), known, "mean")
 
 
-MARGIN = 0.05  # m of MDWA, read off the loss curve in the paper's pipeline figure (529 points, RMSE 0.0014 with gamma = 1)
+MARGIN = (
+    0.05  # m of MDWA, read off the loss curve in the paper's pipeline figure (529 points, RMSE 0.0014 with gamma = 1)
+)
 
 
 def mdwa_loss(
@@ -207,7 +214,9 @@ def mdwa_loss(
     probs = logits.sigmoid()
     gamma = difficulty_exponents(weight, gamma_low, gamma_high)
     truncated = probs - margin
-    active = truncated > torch.finfo(truncated.dtype).tiny  # below it the power would overflow backwards, and its term is 0
+    active = (
+        truncated > torch.finfo(truncated.dtype).tiny
+    )  # below it the power would overflow backwards, and its term is 0
     focus = torch.where(active, truncated, 1.0) ** gamma
     # log(1 - p_m) = log((1 - p) + m): exact for p -> 1, and log-sigmoid itself for m = 0.
     log_margin = logits.new_full((), math.log(margin) if margin > 0 else -math.inf)
@@ -227,7 +236,10 @@ def check_shape_of_curve(margin: float, gamma_low: float, gamma_high: float) -> 
         raise ValueError(f"Expected `gamma_high` to be at least `gamma_low` = {gamma_low}, but got {gamma_high}.")
 
 
-ASL_GAMMA, ASL_MARGIN = 4.0, 0.05  # exponent and margin of negatives: Ridnik et al., ICCV 2021, section 4.1; 0 for positives
+ASL_GAMMA, ASL_MARGIN = (
+    4.0,
+    0.05,
+)  # exponent and margin of negatives: Ridnik et al., ICCV 2021, section 4.1; 0 for positives
 
 
 def asl_loss(logits: Tensor, target: Tensor, *, gamma: float = ASL_GAMMA, margin: float = ASL_MARGIN) -> Tensor:
@@ -246,7 +258,9 @@ def asl_loss(logits: Tensor, target: Tensor, *, gamma: float = ASL_GAMMA, margin
         >>> float(asl_loss(torch.zeros(1, 1), torch.zeros(1, 1)))  # 0.45^4 * -log(0.55)
         0.0245...
     """
-    return mdwa_loss(logits, target, logits.new_ones(logits.shape[-1:]), margin=margin, gamma_low=gamma, gamma_high=gamma)
+    return mdwa_loss(
+        logits, target, logits.new_ones(logits.shape[-1:]), margin=margin, gamma_low=gamma, gamma_high=gamma
+    )
 
 
 def wa_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -331,16 +345,22 @@ class AULoss(nn.Module):
         if weight.ndim != 1 or weight.numel() == 0 or not bool(((weight > 0) & weight.isfinite()).all()):
             raise ValueError(f"Expected `weight` to be one positive number per AU, but got {weight.tolist()}.")
         if not (0 <= dice_weight < math.inf and 0 <= expert_weight < math.inf):
-            raise ValueError(f"Expected `dice_weight` and `expert_weight` to be at least 0, but got {dice_weight} and {expert_weight}.")
+            raise ValueError(
+                f"Expected `dice_weight` and `expert_weight` to be at least 0, but got {dice_weight} and {expert_weight}."
+            )
         check_shape_of_curve(margin, gamma_low, gamma_high)
         self.kind, self.margin, self.gamma_low, self.gamma_high = kind, margin, gamma_low, gamma_high
         self.dice_weight, self.expert_weight = dice_weight, expert_weight
-        self.register_buffer("weight", weight, persistent=False)  # an argument of the run, so no entry of its checkpoints
+        self.register_buffer(
+            "weight", weight, persistent=False
+        )  # an argument of the run, so no entry of its checkpoints
 
     def term(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one head over logits and labels ``(B, N)``, a scalar."""
         if self.kind == "mdwa":
-            return mdwa_loss(logits, target, self.weight, margin=self.margin, gamma_low=self.gamma_low, gamma_high=self.gamma_high)
+            return mdwa_loss(
+                logits, target, self.weight, margin=self.margin, gamma_low=self.gamma_low, gamma_high=self.gamma_high
+            )
         if self.kind == "wa":
             return wa_loss(logits, target, self.weight)
         if self.kind == "asl":

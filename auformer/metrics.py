@@ -170,7 +170,9 @@ def _checked(target: Any, prob: Any) -> tuple[np.ndarray, np.ndarray]:
     """Labels as int8 ``(n, N)`` with -1 for not annotated, and probabilities as float64 ``(n, N)``."""
     target, prob = np.asarray(target), np.asarray(prob, dtype=np.float64)
     if target.ndim != 2 or target.shape != prob.shape:
-        raise ValueError(f"Expected `target` and `prob` to have one shape (n, N), but got {target.shape} and {prob.shape}.")
+        raise ValueError(
+            f"Expected `target` and `prob` to have one shape (n, N), but got {target.shape} and {prob.shape}."
+        )
     unknown = np.isnan(target) | (target == -1) if target.dtype.kind == "f" else target == -1
     wrong = ~(unknown | (target == 0) | (target == 1))
     if wrong.any():
@@ -178,7 +180,9 @@ def _checked(target: Any, prob: Any) -> tuple[np.ndarray, np.ndarray]:
     outside = ~unknown & ~((prob >= 0) & (prob <= 1))
     if outside.any():
         row, au = np.argwhere(outside)[0]
-        raise ValueError(f"Expected `prob` to be in [0, 1] where `target` is annotated, but got {prob[row, au]} in row {row}, column {au}.")
+        raise ValueError(
+            f"Expected `prob` to be in [0, 1] where `target` is annotated, but got {prob[row, au]} in row {row}, column {au}."
+        )
     return np.where(unknown, -1, target).astype(np.int8), prob
 
 
@@ -231,7 +235,9 @@ def reliability_bins(target: Any, prob: Any, num_bins: int = NUM_BINS) -> np.nda
     """
     target, prob = np.asarray(target, dtype=np.float64), np.asarray(prob, dtype=np.float64)
     if target.ndim != 2 or target.shape != prob.shape:
-        raise ValueError(f"Expected `target` and `prob` to have one shape (n, N), but got {target.shape} and {prob.shape}.")
+        raise ValueError(
+            f"Expected `target` and `prob` to have one shape (n, N), but got {target.shape} and {prob.shape}."
+        )
     if num_bins < 1:
         raise ValueError(f"Expected `num_bins` to be at least 1, but got {num_bins}.")
     bins = np.empty((target.shape[1], num_bins, 3))
@@ -279,7 +285,10 @@ def add_bins(parts: Iterable[Any]) -> np.ndarray:
 
 def plain_bins(bins: np.ndarray) -> list[list[float | None]]:
     """Bins of one AU `(M, 3)` as plain JSON: None for nan, rows as whole numbers."""
-    return [[None, None, 0] if rows == 0 else [round(float(mean), 6), round(float(rate), 6), int(rows)] for mean, rate, rows in bins]
+    return [
+        [None, None, 0] if rows == 0 else [round(float(mean), 6), round(float(rate), 6), int(rows)]
+        for mean, rate, rows in bins
+    ]
 
 
 def read_bins(bins: Sequence[Sequence[float | None]]) -> np.ndarray:

@@ -69,7 +69,13 @@ def options(name: str) -> str:
 def section(release: Release) -> list[str]:
     """Tree, frame numbers, action units, options and doubts of one data set."""
     aus = ", ".join(name.removeprefix("AU") for name in release.au_names) or "those of your table or of `--columns`"
-    lines = [f"### {release.name}", "", f"{release.title}. Action units: {aus}. Frames: {release.frames}.", "", "```text"]
+    lines = [
+        f"### {release.name}",
+        "",
+        f"{release.title}. Action units: {aus}. Frames: {release.frames}.",
+        "",
+        "```text",
+    ]
     lines += [*release.tree.strip("\n").splitlines(), "```", ""]
     if options(release.name):
         lines += [options(release.name), ""]

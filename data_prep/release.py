@@ -135,7 +135,9 @@ class Findings:
         for kind, names in self.absent.items():
             lines.append(f"not there: {len(names):,} {kind} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})")
         if self.incomplete:
-            lines.append(f"missing files: {len(self.incomplete):,}, the first {self.incomplete[0][0]}: {self.incomplete[0][1]}")
+            lines.append(
+                f"missing files: {len(self.incomplete):,}, the first {self.incomplete[0][0]}: {self.incomplete[0][1]}"
+            )
         return lines
 
 

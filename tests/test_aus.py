@@ -86,7 +86,9 @@ def test_canonical_accepts_how_people_write_it(name: str | int) -> None:
     assert canonical(name) == "AU12"
 
 
-@pytest.mark.parametrize("name", ["", "AU", "AU0", 0, -12, "AU3", 40, "AU12_left", "AU12_r", "12.0", 12.0, True, None, "smile", "AU99"])
+@pytest.mark.parametrize(
+    "name", ["", "AU", "AU0", 0, -12, "AU3", 40, "AU12_left", "AU12_r", "12.0", 12.0, True, None, "smile", "AU99"]
+)
 def test_canonical_refuses_what_is_no_action_unit(name: object) -> None:
     with pytest.raises(ValueError, match="Expected `name` to be an action unit"):
         canonical(name)  # type: ignore[arg-type]

@@ -90,7 +90,9 @@ def test_only_the_named_command_is_imported() -> None:
 def test_the_table_is_the_folder() -> None:
     """A file of `commands` that no word reaches, or a word without its file, is a mistake."""
     files = {path.stem for path in (ROOT / "auformer" / "commands").glob("*.py")} - {"__init__"}
-    assert {module.removeprefix("auformer.commands.") for module, _ in cli.COMMANDS.values()} == files == set(cli.COMMANDS)
+    assert (
+        {module.removeprefix("auformer.commands.") for module, _ in cli.COMMANDS.values()} == files == set(cli.COMMANDS)
+    )
     assert importlib.util.find_spec("auformer.training") is not None
 
 
@@ -121,7 +123,10 @@ def test_each_command_explains_itself(word: str, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("word", sorted(cli.COMMANDS))
 def test_help_of_a_command_is_instant(word: str) -> None:
-    assert _last_line(f"main(['{word}', '--help']); print({{'torch', 'timm', 'cv2', 'sklearn'}} & set(sys.modules))") == "set()"
+    assert (
+        _last_line(f"main(['{word}', '--help']); print({{'torch', 'timm', 'cv2', 'sklearn'}} & set(sys.modules))")
+        == "set()"
+    )
 
 
 def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,12 +134,18 @@ def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == f"auformer {auformer.__version__}\n"
     # setup.cfg takes it from the source by reading, not by importing: it has to stay a plain literal
     tree = ast.parse(Path(auformer.__file__).read_text(encoding="utf-8"))
-    literals = [node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__"]
+    literals = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__"
+    ]
     assert [ast.literal_eval(value) for value in literals] == [auformer.__version__]
 
 
 def test_module_form_is_the_same_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "auformer", "--version"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "auformer", "--version"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, f"auformer {auformer.__version__}\n")
 
 
@@ -165,7 +176,9 @@ def test_a_wrong_option_is_a_usage_error(stand_in: Callable, capsys: pytest.Capt
 # errors of the input ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["ManifestError", "CheckpointError", "DatasetLayoutError", "FaceNotFoundError", "MissingExtraError"])
+@pytest.mark.parametrize(
+    "kind", ["ManifestError", "CheckpointError", "DatasetLayoutError", "FaceNotFoundError", "MissingExtraError"]
+)
 def test_what_a_user_meets_is_one_line(kind: str, stand_in: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(_raise(getattr(errors, kind)("row 7 of faces.csv: AU12 is 9")))
     assert cli.main(["try"]) == 1
@@ -176,7 +189,9 @@ def test_a_value_error_of_our_own_code_is_one_line(stand_in: Callable, capsys: p
     stand_in(lambda args: aus.parse_au_names("AU12,smile"))  # type: ignore[return-value, arg-type]
     assert cli.main(["try"]) == 1
     said = capsys.readouterr().err
-    assert said == "auformer: error: Expected `name` to be an action unit such as 'AU12', 'AU01' or 12, but got 'smile'\n"
+    assert (
+        said == "auformer: error: Expected `name` to be an action unit such as 'AU12', 'AU01' or 12, but got 'smile'\n"
+    )
 
 
 def test_a_value_error_from_elsewhere_keeps_its_traceback(stand_in: Callable) -> None:
@@ -191,7 +206,9 @@ def test_a_mistake_of_ours_keeps_its_traceback(stand_in: Callable) -> None:
         cli.main(["try"])
 
 
-def test_a_missing_file_and_a_full_disk_name_the_path(stand_in: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_and_a_full_disk_name_the_path(
+    stand_in: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     missing = tmp_path / "faces.csv"
     stand_in(lambda args: len(missing.read_text(encoding="utf-8")))
     assert cli.main(["try"]) == 1
@@ -219,7 +236,9 @@ def test_an_interruption_says_how_to_go_on(stand_in: Callable, capsys: pytest.Ca
     assert capsys.readouterr().err == "\nauformer: Interrupted in epoch 3; run it again to go on\n"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="closing the reading end of a pipe is not an error of the writer on Windows")
+@pytest.mark.skipif(
+    os.name == "nt", reason="closing the reading end of a pipe is not an error of the writer on Windows"
+)
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_leaves_early_makes_no_noise(unbuffered: str) -> None:
     """`auformer score FILE | head -1`: neither a traceback nor Python's own complaint at exit."""

@@ -43,6 +43,15 @@ def test_every_extra_that_the_code_names_exists() -> None:
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     extras = set(config["options.extras_require"])
     assert {"prepare", "export", "peft", "cluster", "tensorboard", "test", "dev"} <= extras
-    sources = [path for folder in ("auformer", "data_prep") for path in (ROOT / folder).rglob("*.py") if path.name != "errors.py"]
-    named = {extra for path in sources for extra in re.findall(r'require\("[\w.]+", "(\w+)"\)', path.read_text(encoding="utf-8"))}
+    sources = [
+        path
+        for folder in ("auformer", "data_prep")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.name != "errors.py"
+    ]
+    named = {
+        extra
+        for path in sources
+        for extra in re.findall(r'require\("[\w.]+", "(\w+)"\)', path.read_text(encoding="utf-8"))
+    }
     assert named <= extras

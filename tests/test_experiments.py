@@ -22,7 +22,9 @@ from tests.helpers.runs import cli_words, write_workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITES = sorted((ROOT / "experiments").glob("suite-*.yaml"))
-CONFIGS = sorted(set((ROOT / "experiments").glob("*.yaml")) - set(SUITES) - set((ROOT / "experiments").glob("ablations*.yaml")))
+CONFIGS = sorted(
+    set((ROOT / "experiments").glob("*.yaml")) - set(SUITES) - set((ROOT / "experiments").glob("ablations*.yaml"))
+)
 SYNTHETIC = ROOT / "experiments" / "synthetic.yaml"
 
 
@@ -41,7 +43,11 @@ def run(workspace: Path) -> list[str]:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_trains(workspace: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = {"data__au_names": "AU1,AU4,AU12", "data__num_workers": 0, "data__clip_input": "frames"}  # the workspace has stills
+    small = {
+        "data__au_names": "AU1,AU4,AU12",
+        "data__num_workers": 0,
+        "data__clip_input": "frames",
+    }  # the workspace has stills
     words = cli_words(workspace, config, config.stem, trainer__max_epochs=1, **small)
     assert main(["fit", *words]) == 0
     chosen = r", mean F1 0\.\d+ on the validation part" if merged_config(config)["select"] == "best" else ""
@@ -50,7 +56,9 @@ def test_every_configuration_trains(workspace: Path, config: Path, capsys: pytes
     kinds = {"synthetic_linear_probe": LinearProbe, "synthetic_full_finetuning": FullFineTuning}
     assert type(network) is kinds.get(config.stem, AUFormer)
     stored = yaml.safe_load((workspace / config.stem / "config.yaml").read_text(encoding="utf-8"))
-    given = [yaml.safe_load(Path(path).read_text(encoding="utf-8")) for path in with_bases(["--config", str(config)])[1::2]]
+    given = [
+        yaml.safe_load(Path(path).read_text(encoding="utf-8")) for path in with_bases(["--config", str(config)])[1::2]
+    ]
     rates = [one["model"]["init_args"]["lr"] for one in given if "lr" in one.get("model", {}).get("init_args", {})]
     assert stored["model"]["init_args"]["lr"] == rates[-1] and stored["model"]["init_args"]["warmup_fraction"] == 0.08
 
@@ -59,9 +67,16 @@ def test_every_configuration_trains(workspace: Path, config: Path, capsys: pytes
 def test_every_suite_lists_its_runs_and_builds_its_methods(workspace: Path, path: Path) -> None:
     """With a tiny ViT; what they need in data is not here."""
     suite = read_suite(path)
-    runs = suite.runs({name: DataSet(name, source.manifest, None, source.synth is not None) for name, source in suite.data.items()})
+    runs = suite.runs(
+        {name: DataSet(name, source.manifest, None, source.synth is not None) for name, source in suite.data.items()}
+    )
     assert runs and {run.protocol for run in runs} == {entry["protocol"] for entry in suite.entries}
-    tiny = {"backbone": "vit_tests_token", "pretrained": False, "checkpoint_path": str(workspace / "vit.safetensors"), "img_size": 32}
+    tiny = {
+        "backbone": "vit_tests_token",
+        "pretrained": False,
+        "checkpoint_path": str(workspace / "vit.safetensors"),
+        "img_size": 32,
+    }
     for method, entry in sorted({(run.method, run.name) for run in runs}):
         config = resolve_config(suite.config_of(method, entry))
         data = SimpleNamespace(au_names=["AU1", "AU4"], au_weights=[1.0, 1.0])
@@ -73,9 +88,20 @@ def test_the_paper_s_protocols_are_four_suites_of_known_size() -> None:
     numbers = {}
     for path in SUITES:
         suite = read_suite(path)
-        runs = suite.runs({name: DataSet(name, source.manifest, None, source.synth is not None) for name, source in suite.data.items()})
+        runs = suite.runs(
+            {
+                name: DataSet(name, source.manifest, None, source.synth is not None)
+                for name, source in suite.data.items()
+            }
+        )
         numbers[path.stem] = len(runs)
-    assert numbers == {"suite-within": 12, "suite-cross": 4, "suite-efficiency": 30, "suite-micro": 24, "suite-synthetic": 61}
+    assert numbers == {
+        "suite-within": 12,
+        "suite-cross": 4,
+        "suite-efficiency": 30,
+        "suite-micro": 24,
+        "suite-synthetic": 61,
+    }
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -91,12 +117,17 @@ def test_a_finished_run_is_scored_on_both_parts(workspace: Path, run: list[str])
         assert main([word, *run]) == 0
         figures = pd.read_csv(workspace / "run" / f"{word}.csv").iloc[0]
         assert 0 <= figures[f"{part}/f1"] <= 1
-    table, best = pd.read_csv(workspace / "run" / "metrics.csv"), torch.load(workspace / "run" / "best.ckpt", weights_only=True)
+    table, best = (
+        pd.read_csv(workspace / "run" / "metrics.csv"),
+        torch.load(workspace / "run" / "best.ckpt", weights_only=True),
+    )
     again = pd.read_csv(workspace / "run" / "validate.csv").iloc[0]
     assert again["val/loss"] == pytest.approx(table.set_index("epoch").loc[best["epoch"], "val/loss"], rel=1e-5)
 
 
-def test_a_finished_run_is_not_overwritten_without_being_told(workspace: Path, run: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_not_overwritten_without_being_told(
+    workspace: Path, run: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (workspace / "run" / "adapter.safetensors").stat().st_mtime_ns
     assert main(["fit", *run]) == 1
     assert "without a finished run" in capsys.readouterr().err
@@ -118,7 +149,18 @@ def test_a_stranger_s_checkpoint_names_no_class(
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(tmp_path)
         for word in ("validate", "test", "fit"):
-            assert main([word, *run, "--ckpt_path", str(tmp_path / "evil.ckpt"), *(["--overwrite", "true"] if word == "fit" else [])]) == 1
+            assert (
+                main(
+                    [
+                        word,
+                        *run,
+                        "--ckpt_path",
+                        str(tmp_path / "evil.ckpt"),
+                        *(["--overwrite", "true"] if word == "fit" else []),
+                    ]
+                )
+                == 1
+            )
             assert "only classes of auformer" in capsys.readouterr().err
     assert not (tmp_path / "imported").exists()
 
@@ -135,7 +177,17 @@ def test_files_that_build_on_others_come_after_them(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("base: a.yaml\n", encoding="utf-8")
     (tmp_path / "c.yaml").write_text("base: b.yaml\n", encoding="utf-8")
     a, b, c = (str(tmp_path / f"{name}.yaml") for name in "abc")
-    assert with_bases(["fit", "--config", c, "--x", "2"]) == ["fit", "--config", a, "--config", b, "--config", c, "--x", "2"]
+    assert with_bases(["fit", "--config", c, "--x", "2"]) == [
+        "fit",
+        "--config",
+        a,
+        "--config",
+        b,
+        "--config",
+        c,
+        "--x",
+        "2",
+    ]
     assert with_bases([f"--config={b}", "-c", a]) == ["--config", a, "--config", b, "--config", a]
     (tmp_path / "a.yaml").write_text("base: c.yaml\n", encoding="utf-8")
     for wrong in (c, a):

@@ -60,7 +60,7 @@ def test_modules_import_only_what_the_table_allows() -> None:
         ("auformer.faces.detect", "import pandas"),
         ("auformer.synthetic.writing", "from auformer.faces.detect import detect"),
         ("auformer.scoring.scores", "import torch"),
-        ("auformer.lit", "from auformer.data.datamodule import AUDataModule"),
+        ("auformer.training", "from auformer.data.datamodule import AUDataModule"),
         ("auformer.commands.score", "import pandas as pd"),
         ("auformer.cli", "from auformer.training import cli_main"),
         ("auformer.aus", "import numpy"),
@@ -87,7 +87,10 @@ def test_a_planted_breach_is_found(module: str, source: str) -> None:
         ("auformer.losses", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
         ("auformer.commands.score", "def run(args):\n    import pandas\n    from auformer.scoring import scores"),
         ("auformer.predict.manifest", "import torch\nfrom auformer.data.manifest import KEY"),
-        ("auformer.data_prep.datasets.casme2", "from auformer.errors import require\ndef f():\n    require('openpyxl', 'prepare')"),
+        (
+            "auformer.data_prep.datasets.casme2",
+            "from auformer.errors import require\ndef f():\n    require('openpyxl', 'prepare')",
+        ),
         ("experiments.speed.bench", "from tests.helpers import reference"),
     ],
 )
@@ -143,7 +146,9 @@ def _functions(source: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def _long_functions(source: str) -> list[str]:
-    return [f"{f.name}: {length} lines" for f in _functions(source) if (length := (f.end_lineno or 0) - f.lineno + 1) > 50]
+    return [
+        f"{f.name}: {length} lines" for f in _functions(source) if (length := (f.end_lineno or 0) - f.lineno + 1) > 50
+    ]
 
 
 def _bare_functions(source: str) -> list[str]:
@@ -154,7 +159,11 @@ def _bare_functions(source: str) -> list[str]:
 
 def _prints(source: str) -> list[str]:
     """Calls of `print`, as `print(...)` or handed on by name."""
-    return [f"line {node.lineno}" for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name) and node.id == "print"]
+    return [
+        f"line {node.lineno}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Name) and node.id == "print"
+    ]
 
 
 def test_files_and_functions_stay_short() -> None:

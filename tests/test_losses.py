@@ -18,7 +18,20 @@ from tests.helpers.losses import gradient, random_batch
 BP4D_POSITIVES = [18545, 14740, 19955, 44367, 57513, 57137, 54464, 46036, 17688, 34459, 16680, 14943]
 BP4D_FRAMES = 100813
 # The weights that ME-GraphAU published for that fold.
-BP4D_WEIGHTS = [1.342985, 1.689665, 1.248091, 0.561356, 0.433044, 0.435894, 0.457287, 0.541004, 1.408054, 0.722762, 1.493145, 1.666711]
+BP4D_WEIGHTS = [
+    1.342985,
+    1.689665,
+    1.248091,
+    0.561356,
+    0.433044,
+    0.435894,
+    0.457287,
+    0.541004,
+    1.408054,
+    0.722762,
+    1.493145,
+    1.666711,
+]
 
 
 class TestAUWeights:
@@ -27,7 +40,9 @@ class TestAUWeights:
         torch.testing.assert_close(weight, torch.tensor(BP4D_WEIGHTS), rtol=0, atol=6e-7)
         assert float(weight.sum()) == pytest.approx(12, abs=1e-5)
 
-    @pytest.mark.parametrize("convert", [list, np.asarray, torch.tensor, lambda x: torch.tensor(x, dtype=torch.float64)])
+    @pytest.mark.parametrize(
+        "convert", [list, np.asarray, torch.tensor, lambda x: torch.tensor(x, dtype=torch.float64)]
+    )
     def test_lists_arrays_and_tensors_agree(self, convert):
         weight = au_weights(convert([1, 2, 4]), convert([10, 10, 10]))
         torch.testing.assert_close(weight, torch.tensor([12 / 7, 6 / 7, 3 / 7]))
@@ -41,7 +56,9 @@ class TestAUWeights:
         with pytest.raises(ValueError, match="number 1"):
             au_weights([3, 0], [9, 9])
 
-    @pytest.mark.parametrize("positives, annotated", [([1, 2], [3]), ([[1]], [[2]]), ([4], [3]), ([-1], [3]), ([math.nan], [3])])
+    @pytest.mark.parametrize(
+        "positives, annotated", [([1, 2], [3]), ([[1]], [[2]]), ([4], [3]), ([-1], [3]), ([math.nan], [3])]
+    )
     def test_counts_that_do_not_fit(self, positives, annotated):
         with pytest.raises(ValueError, match="Expected `positives`"):
             au_weights(positives, annotated)
@@ -50,14 +67,31 @@ class TestAUWeights:
 class TestCurve:
     """The published curve: gradient of one unweighted negative with respect to its logit, for gamma = 1 and m = 0.05."""
 
-    exact = [(0.01, 0), (0.05, 0), (0.10, 0.0094), (0.20, 0.0542), (0.30, 0.1304), (0.40, 0.2326), (0.70, 0.6105), (0.84, 0.7154)]
+    exact = [
+        (0.01, 0),
+        (0.05, 0),
+        (0.10, 0.0094),
+        (0.20, 0.0542),
+        (0.30, 0.1304),
+        (0.40, 0.2326),
+        (0.70, 0.6105),
+        (0.84, 0.7154),
+    ]
     exact += [(0.90, 0.6807), (0.99, 0.1830)]
     read_off = [(0.10, 0.011), (0.20, 0.056), (0.30, 0.131), (0.40, 0.234), (0.70, 0.612), (0.84, 0.716), (0.90, 0.680)]
 
     @staticmethod
     def slope(probs, margin=0.05, gamma=1.0):
         logits = torch.logit(torch.as_tensor(probs, dtype=torch.float64)).reshape(-1, 1).requires_grad_()
-        loss = mdwa_loss(logits, torch.zeros_like(logits), torch.ones(1), margin=margin, gamma_low=gamma, gamma_high=gamma, reduction="sum")
+        loss = mdwa_loss(
+            logits,
+            torch.zeros_like(logits),
+            torch.ones(1),
+            margin=margin,
+            gamma_low=gamma,
+            gamma_high=gamma,
+            reduction="sum",
+        )
         return gradient(loss, logits).squeeze(1)
 
     def test_table(self):
@@ -110,7 +144,9 @@ class TestMDWA:
         torch.testing.assert_close(mdwa_loss(logits, target, weight), entries.sum() / (target >= 0).sum())
 
     def test_exponents_rise_with_the_weight(self):
-        torch.testing.assert_close(difficulty_exponents(torch.tensor([2.0, 1.0, 4.0]), 1.0, 4.0), torch.tensor([2.0, 1.0, 4.0]))
+        torch.testing.assert_close(
+            difficulty_exponents(torch.tensor([2.0, 1.0, 4.0]), 1.0, 4.0), torch.tensor([2.0, 1.0, 4.0])
+        )
         assert difficulty_exponents(torch.full((3,), 0.7), 1.0, 2.0).tolist() == [1.0, 1.0, 1.0]
 
     @pytest.mark.parametrize(
@@ -138,7 +174,12 @@ class TestMDWA:
         logits = torch.logit(torch.tensor([[0.05] * 3, [0.05 + 1e-7] * 3, [1e-30] * 3])).requires_grad_()
         for margin in (0.05, 0.0):
             value = mdwa_loss(
-                logits, torch.zeros(3, 3), torch.tensor([0.5, 0.6, 1.9]), margin=margin, gamma_low=gammas[0], gamma_high=gammas[1]
+                logits,
+                torch.zeros(3, 3),
+                torch.tensor([0.5, 0.6, 1.9]),
+                margin=margin,
+                gamma_low=gammas[0],
+                gamma_high=gammas[1],
             )
             assert value.isfinite() and gradient(value, logits).isfinite().all()
 
@@ -198,6 +239,9 @@ class TestMDWALoss:
 
 
 def test_doctests():
-    modules = [importlib.import_module(f"auformer.losses.{each.name}") for each in pkgutil.iter_modules(auformer.losses.__path__)]
+    modules = [
+        importlib.import_module(f"auformer.losses.{each.name}")
+        for each in pkgutil.iter_modules(auformer.losses.__path__)
+    ]
     results = [doctest.testmod(module, optionflags=doctest.ELLIPSIS) for module in modules]
     assert sum(each.attempted for each in results) >= 8 and not any(each.failed for each in results)

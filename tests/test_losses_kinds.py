@@ -70,7 +70,9 @@ def test_focal_without_focus_is_half_of_cross_entropy_at_its_smallest_exponent()
     torch.testing.assert_close(focal_loss(logits, target, gamma=1.0, alpha=0.5), (0.5 * missed * entries)[known].mean())
 
 
-@pytest.mark.parametrize(("options", "match"), [({"gamma": 0.5}, "gamma"), ({"alpha": 1.5}, "alpha"), ({"gamma": math.nan}, "gamma")])
+@pytest.mark.parametrize(
+    ("options", "match"), [({"gamma": 0.5}, "gamma"), ({"alpha": 1.5}, "alpha"), ({"gamma": math.nan}, "gamma")]
+)
 def test_options_out_of_range_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         focal_loss(torch.zeros(1, 1), torch.zeros(1, 1), **options)
@@ -100,7 +102,9 @@ def test_the_total_of_each_kind(kind):
     terms = loss(logits, target, experts)
     assert list(terms) == ["loss", kind, "dice", "experts"]
     assert torch.equal(terms[kind], own(logits)) and torch.equal(terms["experts"], own(experts))
-    torch.testing.assert_close(terms["loss"], own(logits) + 0.3 * dice_loss(logits, target, weight) + 0.7 * own(experts))
+    torch.testing.assert_close(
+        terms["loss"], own(logits) + 0.3 * dice_loss(logits, target, weight) + 0.7 * own(experts)
+    )
     assert loss(logits, target)["experts"] == 0
 
 
@@ -113,10 +117,15 @@ def test_every_kind_is_another_function():
 def test_fixed_exponents_are_difficulty_made_equal():
     """Exponent 1 for all, 2 for all, and between them by rarity: `gamma_low` and `gamma_high`."""
     logits, target, weight = random_batch(8)
-    one, two, aware = (MDWALoss(weight, gamma_low=low, gamma_high=high)(logits, target)["mdwa"] for low, high in ((1, 1), (2, 2), (1, 2)))
+    one, two, aware = (
+        MDWALoss(weight, gamma_low=low, gamma_high=high)(logits, target)["mdwa"]
+        for low, high in ((1, 1), (2, 2), (1, 2))
+    )
     assert two < aware < one
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="`kind` of the loss to be one of mdwa, wa, asl, focal, bce, weighted_bce, but got 'hinge'"):
+    with pytest.raises(
+        ValueError, match="`kind` of the loss to be one of mdwa, wa, asl, focal, bce, weighted_bce, but got 'hinge'"
+    ):
         AULoss([1.0], kind="hinge")

@@ -37,7 +37,9 @@ class TestUnknownLabels:
     def test_bce_over_known_entries(self):
         logits, target, weight = random_batch(5)
         known = target >= 0
-        entries = functional.binary_cross_entropy_with_logits(logits, target.clamp_min(0).double(), reduction="none") * weight
+        entries = (
+            functional.binary_cross_entropy_with_logits(logits, target.clamp_min(0).double(), reduction="none") * weight
+        )
         torch.testing.assert_close(bce_loss(logits, target, weight), entries[known].mean())
 
     @pytest.mark.parametrize("rows", [0, 3])
@@ -67,8 +69,12 @@ class TestNumbers:
         logits, target, weight = random_batch(dtype=dtype)
         for name, value in all_losses(logits, target, weight.to(dtype)).items():
             assert value.dtype == torch.float32, name
-            torch.testing.assert_close(value, all_losses(logits.float(), target, weight.to(dtype).float())[name], rtol=0, atol=1e-3)
-        assert mdwa_loss(logits, target, weight.to(dtype)) == mdwa_loss(logits.float(), target, weight.to(dtype).float())
+            torch.testing.assert_close(
+                value, all_losses(logits.float(), target, weight.to(dtype).float())[name], rtol=0, atol=1e-3
+            )
+        assert mdwa_loss(logits, target, weight.to(dtype)) == mdwa_loss(
+            logits.float(), target, weight.to(dtype).float()
+        )
 
     def test_double_stays(self):
         logits, target, weight = random_batch()

@@ -98,7 +98,12 @@ class TestUnknown:
         target, prob = np.full((5, 2), -1), np.full((5, 2), np.nan)
         counts = confusion_counts(target, prob)
         assert counts.sum() == 0
-        for values in (f1_from_counts(counts), accuracy_from_counts(counts), auroc(target, prob), average_precision(target, prob)):
+        for values in (
+            f1_from_counts(counts),
+            accuracy_from_counts(counts),
+            auroc(target, prob),
+            average_precision(target, prob),
+        ):
             assert np.isnan(values).all()
 
     def test_no_rows(self):
@@ -149,7 +154,9 @@ class TestMeans:
     def test_always_positive_floor_of_bp4d(self):
         present, frames = np.array(BP4D_POSITIVES), np.array(BP4D_FRAMES)[:, None]
         zeros = np.zeros_like(present)
-        floor, _ = mean_over_folds([always_positive_f1(fold) for fold in np.stack([zeros, zeros, present, frames - present], axis=1)])
+        floor, _ = mean_over_folds(
+            [always_positive_f1(fold) for fold in np.stack([zeros, zeros, present, frames - present], axis=1)]
+        )
         assert round(100 * mean_over_aus(floor).value, 1) == 48.0
 
 

@@ -101,7 +101,9 @@ def test_the_extras_hold_what_they_promise(config: configparser.ConfigParser) ->
 
 def test_make_has_its_targets_and_ci_calls_it() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert {"demo", "test", "lint", "bench", "wheel-test"} <= set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    assert {"demo", "test", "lint", "bench", "wheel-test"} <= set(
+        re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE)
+    )
     ci = ROOT / ".ci" / "run"
     assert ci.read_text(encoding="utf-8").rstrip().endswith("make test")
     assert ci.stat().st_mode & 0o100

@@ -103,7 +103,9 @@ def _run(command: str, folder: Path) -> int:
         return main(words[1:])
     if words[0] in ("python", "pip"):
         words[:1] = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "pip"]
-    return subprocess.run(words, cwd=ROOT if words[0] == "make" else folder, capture_output=True, check=False).returncode
+    return subprocess.run(
+        words, cwd=ROOT if words[0] == "make" else folder, capture_output=True, check=False
+    ).returncode
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,9 @@ def test_every_command_has_a_reduced_form_and_every_form_a_command(readme: str) 
 
 
 @pytest.mark.timeout(600)
-def test_commands_and_python_run_in_the_order_of_the_readme(readme: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_and_python_run_in_the_order_of_the_readme(
+    readme: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(demo, "FAST", demo.Plan(train=(6, 8), val=(2, 8), test=(2, 8), epochs=1, probe_epochs=1))
     for command in dict.fromkeys(_commands(readme)):
@@ -155,5 +159,7 @@ def test_commands_and_python_run_in_the_order_of_the_readme(readme: str, folder:
 
 def test_links_and_pictures_of_the_readme_exist(readme: str) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", readme)
-    local = {(a or b).split("#")[0] for a, b in targets if "://" not in a + b and not (a + b).startswith("mailto:")} - {""}
+    local = {(a or b).split("#")[0] for a, b in targets if "://" not in a + b and not (a + b).startswith("mailto:")} - {
+        ""
+    }
     assert [target for target in sorted(local) if not (ROOT / target).exists()] == []

@@ -22,8 +22,12 @@ MEGABYTE = 1_000_000
 
 def _run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a program away from the checkout; its failure is the test's."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    done = subprocess.run([str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    }
+    done = subprocess.run(
+        [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done
 
@@ -36,7 +40,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    _run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation", "-w", out, source, cwd=source)
+    _run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "-w",
+        out,
+        source,
+        cwd=source,
+    )
     (path,) = out.glob("*.whl")
     return path
 
@@ -106,7 +122,21 @@ def test_version(clean: Path, tmp_path: Path) -> None:
 def test_from_rendering_to_a_score_in_an_empty_folder(clean: Path, tmp_path: Path) -> None:
     """What a new user does: render, look at the detector, evaluate it."""
     command = clean / "auformer"
-    _run(command, "synth", "--lab", "A", "--subjects", "2", "--frames", "6", "--aus", "all", "--out", "faces", cwd=tmp_path)
+    _run(
+        command,
+        "synth",
+        "--lab",
+        "A",
+        "--subjects",
+        "2",
+        "--frames",
+        "6",
+        "--aus",
+        "all",
+        "--out",
+        "faces",
+        cwd=tmp_path,
+    )
     assert (tmp_path / "faces" / "manifest.csv").is_file()
     said = _run(command, "info", "demo", cwd=tmp_path).stdout
     assert "AU12  Lip corner puller" in said

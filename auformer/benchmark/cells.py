@@ -19,7 +19,9 @@ NAMES = {
 """Headers of the scores, in the order of the columns."""
 
 INTERVAL = "95 % interval"
-TEST_NOTE = f"{DAGGER} The epoch was chosen on the test part itself, so these numbers are too high; they are never bold."
+TEST_NOTE = (
+    f"{DAGGER} The epoch was chosen on the test part itself, so these numbers are too high; they are never bold."
+)
 
 
 def size_text(subset: int | float | None) -> str:
@@ -85,7 +87,9 @@ def shared_notes(group: Group, scored: Sequence[MethodScores], *, draws: int) ->
     everyone = set.intersection(*({*scores.method.warnings()} for scores in scored))
     notes += [f"Warning: {text}" for text in sorted(everyone)]
     for scores in scored:
-        notes += [f"Warning, {scores.method.label}: {text}" for text in scores.method.warnings() if text not in everyone]
+        notes += [
+            f"Warning, {scores.method.label}: {text}" for text in scores.method.warnings() if text not in everyone
+        ]
     missing = group.missing()
     if missing:
         notes.append(f"Runs that are missing, by their folds: {'; '.join(missing)}. Means are over the others.")
@@ -99,7 +103,9 @@ def _coverage(group: Group, scored: Sequence[MethodScores]) -> list[str]:
     whole = max(scored, key=lambda scores: scores.annotated().sum())
     positives, annotated = whole.positives(), whole.annotated()
     texts = {
-        "Without annotated rows, in no mean": [au for au, num in zip(group.au_names, annotated, strict=True) if not num],
+        "Without annotated rows, in no mean": [
+            au for au, num in zip(group.au_names, annotated, strict=True) if not num
+        ],
         "Without positives, so without F1, AUROC and AP": [
             au for au, num, known in zip(group.au_names, positives, annotated, strict=True) if known and not num
         ],
@@ -107,7 +113,9 @@ def _coverage(group: Group, scored: Sequence[MethodScores]) -> list[str]:
     if group.folds and len(group.folds) > 1 and not all(part.shape[0] == 1 for part in whole.truth.values()):
         for fold, part in whole.truth.items():
             known, present = part.sum((0, 1)), part[:, 0].sum(0)
-            texts[f"Not scored in fold {fold}"] = [au for i, au in enumerate(group.au_names) if annotated[i] and not known[i]]
+            texts[f"Not scored in fold {fold}"] = [
+                au for i, au in enumerate(group.au_names) if annotated[i] and not known[i]
+            ]
             empty = [au for i, au in enumerate(group.au_names) if positives[i] and known[i] and not present[i]]
             texts[f"Without positives in fold {fold}"] = empty
     notes = [f"{text}: {', '.join(names)}." for text, names in texts.items() if names]
@@ -129,4 +137,8 @@ def _few_draws(group: Group, scored: Sequence[MethodScores], draws: int) -> list
     if all(scores.f1.draws is None for scores in scored):
         return ["One subject only: there is nothing to draw from, so no intervals."]
     texts = ", ".join(f"{au} {num:,}" for au, num in fewest.items())
-    return [f"Intervals that rest on fewer than {draws:,} draws, for want of subjects with positives: {texts}."] if texts else []
+    return (
+        [f"Intervals that rest on fewer than {draws:,} draws, for want of subjects with positives: {texts}."]
+        if texts
+        else []
+    )

@@ -26,7 +26,17 @@ from auformer.benchmark.groups import Group, Line, Method
 from auformer.benchmark.record import counts_by_subject
 from auformer.data.manifest import read_predictions
 from auformer.metrics import add_bins, expected_calibration_error, read_bins
-from auformer.scoring.bootstrap import Interval, Score, can_draw, draw_subjects, everybody, fold_mean, interval, mean_of_defined, pooled
+from auformer.scoring.bootstrap import (
+    Interval,
+    Score,
+    can_draw,
+    draw_subjects,
+    everybody,
+    fold_mean,
+    interval,
+    mean_of_defined,
+    pooled,
+)
 from auformer.scoring.scores import truth_and_probs
 
 # Name -> where its counts stand in a line, the score, and whether it is averaged over folds; None: as the group's main score.
@@ -64,12 +74,18 @@ class AUScore:
         """Of each AU, `N`; None where there is nothing to draw or the score is undefined."""
         if self.draws is None:
             return [None] * len(self.values)
-        return [None if np.isnan(value) else interval(draws) for value, draws in zip(self.values, self.draws.T, strict=True)]
+        return [
+            None if np.isnan(value) else interval(draws) for value, draws in zip(self.values, self.draws.T, strict=True)
+        ]
 
     def mean_interval(self) -> Interval | None:
         """Of the mean, in every draw over the AUs that are defined in it."""
         defined = ~np.isnan(self.values)
-        return None if self.draws is None or not defined.any() else interval(mean_of_defined(list(self.draws[:, defined].T)))
+        return (
+            None
+            if self.draws is None or not defined.any()
+            else interval(mean_of_defined(list(self.draws[:, defined].T)))
+        )
 
 
 @dataclass
@@ -127,10 +143,14 @@ class GroupScorer:
         lines = [line for method in group.methods for line in method.runs.values()]
         tested: dict[str, set[str]] = {}
         for line in lines:
-            tested.setdefault(str(line["fold"]), set()).update(name for au in line["aus"] for name in line["counts"][au])
+            tested.setdefault(str(line["fold"]), set()).update(
+                name for au in line["aus"] for name in line["counts"][au]
+            )
         self.subjects = {fold: tuple(sorted(names)) for fold, names in sorted(tested.items())}
         self.single = len(tested) > 1 and all(len(names) == 1 for names in tested.values())
-        self.main = "f1_pooled" if group.protocol == "micro" and (self.single or group.one_data_set_left_out) else "f1_folds"
+        self.main = (
+            "f1_pooled" if group.protocol == "micro" and (self.single or group.one_data_set_left_out) else "f1_folds"
+        )
         self.once = everybody(self.subjects)
         self.weights = draw_subjects(self.subjects, draws, seed) if can_draw(self.subjects) else None
 
@@ -142,7 +162,9 @@ class GroupScorer:
         for name, (key, score, over_folds) in _COUNTED.items():
             if key == "counts" or tuned:
                 over_folds = self.main == "f1_folds" if over_folds is None else over_folds
-                scores[name] = self._counted([self._arrays(lines, key) for lines in by_seed.values()], score, over_folds)
+                scores[name] = self._counted(
+                    [self._arrays(lines, key) for lines in by_seed.values()], score, over_folds
+                )
         for name in _PER_LINE:
             scores[name] = self._per_line(list(by_seed.values()), name)
         bins = add_bins(self._bins(line) for line in method.runs.values())
@@ -151,13 +173,17 @@ class GroupScorer:
         seed_means = [self._main_mean(lines) for lines in by_seed.values()]
         fullest = max(by_seed.values(), key=len)
         truth = {fold: self._truth(line, fold) for fold, line in fullest.items()}
-        unknown = np.sum([[line["unknown"].get(au, 0) for au in self.group.au_names] for line in fullest.values()], axis=0)
+        unknown = np.sum(
+            [[line["unknown"].get(au, 0) for au in self.group.au_names] for line in fullest.values()], axis=0
+        )
         unscored: dict[str, int] = {}
         for line in fullest.values():
             for status, num in line["unscored"].items():
                 unscored[status] = unscored.get(status, 0) + num
         rows = sum(line["rows"] for line in fullest.values())
-        return MethodScores(method, scores, self.main, seed_means, bins, truth, unknown, rows, dict(sorted(unscored.items())))
+        return MethodScores(
+            method, scores, self.main, seed_means, bins, truth, unknown, rows, dict(sorted(unscored.items()))
+        )
 
     def _arrays(self, lines: Mapping[str, Line], key: str) -> dict[str, np.ndarray]:
         """Fold -> counts per subject `(S, 4, N)`; 0 where a line has not the AU or the subject."""
@@ -172,7 +198,9 @@ class GroupScorer:
         """A score of counts."""
         how = fold_mean if over_folds else pooled
         values = mean_of_defined([how(score, counts, self.once)[0] for counts in seeds])
-        draws = None if self.weights is None else mean_of_defined([how(score, counts, self.weights) for counts in seeds])
+        draws = (
+            None if self.weights is None else mean_of_defined([how(score, counts, self.weights) for counts in seeds])
+        )
         rests = (lambda c: ~np.isnan(score(c.sum(0)))) if over_folds else (lambda c: c.sum((0, 1)) > 0)
         defined = [{fold: rests(c) for fold, c in counts.items()} for counts in seeds]
         return AUScore(values, _folds_defined(defined, len(self.group.au_names)), draws)
@@ -186,7 +214,9 @@ class GroupScorer:
 
     def _row(self, line: Line, name: str) -> np.ndarray:
         """A score of a line per AU `(N,)`."""
-        return np.array([np.nan if line[name].get(au) is None else line[name][au] for au in self.group.au_names], dtype=np.float64)
+        return np.array(
+            [np.nan if line[name].get(au) is None else line[name][au] for au in self.group.au_names], dtype=np.float64
+        )
 
     def _bins(self, line: Line) -> np.ndarray:
         """Reliability bins of a line `(N, M, 3)`; without rows where it has not the AU."""
@@ -211,7 +241,11 @@ def not_comparable(first: MethodScores, second: MethodScores) -> str:
         first: A method.
         second: Another one of the same group.
     """
-    folds = {frozenset(fold for s, fold in scores.method.runs if s == seed) for scores in (first, second) for seed in scores.method.seeds}
+    folds = {
+        frozenset(fold for s, fold in scores.method.runs if s == seed)
+        for scores in (first, second)
+        for seed in scores.method.seeds
+    }
     if len(folds) > 1:
         return "runs are missing"
     if any(not np.array_equal(first.truth[fold], second.truth[fold]) for fold in first.truth):
@@ -286,7 +320,9 @@ def drawn_average_precision(true: np.ndarray, prob: np.ndarray, whose: np.ndarra
         precision = found / np.where(called > 0, called, 1)
         gained = np.diff(found, axis=1, prepend=0.0)
         total = found[:, -1]
-        values[first : first + step] = np.where(total > 0, (gained * precision).sum(1) / np.where(total > 0, total, 1), np.nan)
+        values[first : first + step] = np.where(
+            total > 0, (gained * precision).sum(1) / np.where(total > 0, total, 1), np.nan
+        )
     return values
 
 
@@ -331,7 +367,9 @@ def _draw_line(scorer: GroupScorer, line: Line, path: Path) -> tuple[np.ndarray,
     true, prob = truth_and_probs(ok, aus)
     names = (ok["dataset"].astype(str) + "/" + ok["subject"].astype(str)).to_numpy()
     if counts_by_subject(true, prob, names, aus) != line["counts"]:
-        told = f"the predictions of run {line['key'][:12]}, but it gives other counts: do the run again with --no-resume"
+        told = (
+            f"the predictions of run {line['key'][:12]}, but it gives other counts: do the run again with --no-resume"
+        )
         raise ValueError(f"Expected {path} to hold {told}.")
     subjects = scorer.subjects[str(line["fold"])]
     whose = np.searchsorted(subjects, names)
@@ -340,5 +378,8 @@ def _draw_line(scorer: GroupScorer, line: Line, path: Path) -> tuple[np.ndarray,
     for i, au in enumerate(aus):
         known = (true[:, i] == 0) | (true[:, i] == 1)
         rows = true[known, i], prob[known, i], whose[known]
-        values[:, :, scorer.group.au_names.index(au)] = drawn_auroc(*rows, weights), drawn_average_precision(*rows, weights)
+        values[:, :, scorer.group.au_names.index(au)] = (
+            drawn_auroc(*rows, weights),
+            drawn_average_precision(*rows, weights),
+        )
     return values[0], values[1]

@@ -21,7 +21,13 @@ from auformer.data.splits import PUBLISHED_PARTS, dataset_id
 def group_title(protocol: str, name: str, data: str, test: str) -> str:
     """Protocol and data in words."""
     words = {"within": "Within", "cross": "Cross-domain", "efficiency": "Data efficiency", "micro": "Micro-expressions"}
-    where = data if test == data else f"{data} → {test}" if test else f"{data.replace('+', ', ')}, one data set left out at a time"
+    where = (
+        data
+        if test == data
+        else f"{data} → {test}"
+        if test
+        else f"{data.replace('+', ', ')}, one data set left out at a time"
+    )
     return f"{words.get(protocol, protocol)}: {where}" + (f" ({name})" if name != protocol else "")
 
 
@@ -173,12 +179,20 @@ def _check_line(line: Line, number: int) -> None:
     where = f"line {number} of the finished runs"
     lacking = [name for name in NEEDED if name not in line]
     if lacking:
-        raise ValueError(f"Expected {where} to hold {', '.join(lacking)}, but it does not: remove the line, and the run is done again.")
+        raise ValueError(
+            f"Expected {where} to hold {', '.join(lacking)}, but it does not: remove the line, and the run is done again."
+        )
     for name in ("counts", "counts_tuned"):
         counts = line[name]
-        wrong = [] if counts is None and name == "counts_tuned" else [au for au in line["aus"] if not _are_counts((counts or {}).get(au))]
+        wrong = (
+            []
+            if counts is None and name == "counts_tuned"
+            else [au for au in line["aus"] if not _are_counts((counts or {}).get(au))]
+        )
         if wrong:
-            raise ValueError(f"Expected `{name}` of {where} to hold four counts per subject of every AU, but it does not for {wrong[0]}.")
+            raise ValueError(
+                f"Expected `{name}` of {where} to hold four counts per subject of every AU, but it does not for {wrong[0]}."
+            )
 
 
 def _are_counts(subjects: Any) -> bool:
@@ -186,7 +200,8 @@ def _are_counts(subjects: Any) -> bool:
     if not isinstance(subjects, Mapping) or not subjects:
         return False
     return all(
-        isinstance(cells, list) and len(cells) == 4 and all(isinstance(n, int) and n >= 0 for n in cells) for cells in subjects.values()
+        isinstance(cells, list) and len(cells) == 4 and all(isinstance(n, int) and n >= 0 for n in cells)
+        for cells in subjects.values()
     )
 
 
@@ -231,7 +246,9 @@ def _group(key: tuple[str, ...], lines: Sequence[Line], taken: set[str]) -> Grou
     methods.sort(key=lambda method: (subset_order(method.subset), method.label))
     stem = file_name(protocol, name, data, test, taken)
     title = group_title(protocol, name, data, test)
-    return Group(stem, title, protocol, data, test, tuple(aus), tuple(sorted(folds, key=natural)), tuple(methods), others)
+    return Group(
+        stem, title, protocol, data, test, tuple(aus), tuple(sorted(folds, key=natural)), tuple(methods), others
+    )
 
 
 class _Row(NamedTuple):
@@ -253,7 +270,9 @@ def _row_of(line: Line) -> _Row:
         config = _digest(sorted((name, value) for name, value in line["config"].items() if name != "au_names"))
     data = _digest([line.get("data_sha256"), line.get("init_sha256")])
     subset = line["subset"]
-    return _Row(str(line["method"]), str(line["init"] or ""), subset, str(line["select"]), config, data, type(subset).__name__)
+    return _Row(
+        str(line["method"]), str(line["init"] or ""), subset, str(line["select"]), config, data, type(subset).__name__
+    )
 
 
 def _digest(value: Any) -> str:

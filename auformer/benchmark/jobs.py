@@ -84,7 +84,9 @@ def check_leaks(train: pd.DataFrame, test: pd.DataFrame) -> None:
     for mark, what in WHAT.items():
         both = [value for value in np.intersect1d(train[mark].unique(), test[mark].unique()) if value]
         if both:
-            told = "; ".join(f"{_row(train, mark, value)} (training) and {_row(test, mark, value)} (test)" for value in both[:SHOWN])
+            told = "; ".join(
+                f"{_row(train, mark, value)} (training) and {_row(test, mark, value)} (test)" for value in both[:SHOWN]
+            )
             more = f" and {len(both) - SHOWN:,} more" if len(both) > SHOWN else ""
             raise ManifestError(
                 f"Expected no recording in training and in test, but {what} of these is the same: {told}{more}; one recording under two "
@@ -134,7 +136,9 @@ class Job:
     provenance: Mapping[str, str]
 
 
-def make_jobs(suite: Suite, runs: Sequence[Run], data: Mapping[str, DataSet], provenance: Mapping[str, str]) -> list[Job]:
+def make_jobs(
+    suite: Suite, runs: Sequence[Run], data: Mapping[str, DataSet], provenance: Mapping[str, str]
+) -> list[Job]:
     """Everything that can be wrong with runs before they start is found here.
 
     Args:
@@ -160,7 +164,12 @@ def make_jobs(suite: Suite, runs: Sequence[Run], data: Mapping[str, DataSet], pr
 
 
 def _job(
-    suite: Suite, run: Run, config: MethodConfig, data: Mapping[str, DataSet], digests: Mapping[str, str], provenance: Mapping[str, str]
+    suite: Suite,
+    run: Run,
+    config: MethodConfig,
+    data: Mapping[str, DataSet],
+    digests: Mapping[str, str],
+    provenance: Mapping[str, str],
 ) -> Job:
     """One run with everything that it needs."""
     test = () if run.test.data == run.train else tuple(str(data[name].path) for name in run.test.data)
@@ -183,7 +192,9 @@ def _job(
     key = run_key({**claim, "config": plain, **sources})
     claim = {"key": key, **claim, "config_hash": run_key(plain), "config": plain, **sources}
     folder, train = folder_of(suite.out, claim), tuple(str(data[name].path) for name in run.train)
-    return Job(run, config, train, test, au_names, claim, suite.out, folder, checkpoint, (*run.warnings, *warnings), provenance)
+    return Job(
+        run, config, train, test, au_names, claim, suite.out, folder, checkpoint, (*run.warnings, *warnings), provenance
+    )
 
 
 def _fitting(run: Run, config: MethodConfig) -> dict[str, Any]:
@@ -192,7 +203,9 @@ def _fitting(run: Run, config: MethodConfig) -> dict[str, Any]:
     return {**clips, **({"leave_out_missing": True} if run.protocol in ("efficiency", "micro") else {})}
 
 
-def _au_names(run: Run, config: MethodConfig, data: Mapping[str, DataSet]) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+def _au_names(
+    run: Run, config: MethodConfig, data: Mapping[str, DataSet]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """AUs to train on, in the configuration's order where it names some, and what is left out for want of a test."""
     asked = config.data["au_names"]
     wanted = None if asked is None else parse_au_names(asked)
@@ -210,7 +223,9 @@ def _au_names(run: Run, config: MethodConfig, data: Mapping[str, DataSet]) -> tu
 def _some(names: tuple[str, ...], run: Run) -> tuple[str, ...]:
     """AUs, unless there are none."""
     if not names:
-        raise ValueError(f"Expected an action unit of the configuration that training and test of `{run.text()}` share, but got none")
+        raise ValueError(
+            f"Expected an action unit of the configuration that training and test of `{run.text()}` share, but got none"
+        )
     return names
 
 
@@ -255,7 +270,9 @@ def image_differences(train: Sequence[DataSet], test: Sequence[DataSet]) -> list
         for theirs in test:
             (recipe, level, spread), (other, other_level, other_spread) = image_look(mine.path), image_look(theirs.path)
             if recipe != other:
-                found.append(f"crop recipes differ: {mine.name} {recipe or 'unknown'}, {theirs.name} {other or 'unknown'}")
+                found.append(
+                    f"crop recipes differ: {mine.name} {recipe or 'unknown'}, {theirs.name} {other or 'unknown'}"
+                )
             for what, one, two in (("mean", level, other_level), ("standard deviation", spread, other_spread)):
                 if np.abs(one - two).max() > FAR:
                     told = f"{mine.name} {_colours(one)}, {theirs.name} {_colours(two)}"
@@ -279,7 +296,11 @@ def image_look(path: Path) -> tuple[str | None, np.ndarray, np.ndarray]:
         pixels = read_image(path.parent / name).reshape(-1, 3) / 255.0
         sums, squares = sums + pixels.mean(0), squares + np.square(pixels).mean(0)
     mean = sums / len(chosen)
-    return manifest.attrs["side"].get("crop_recipe"), mean, np.sqrt(np.maximum(squares / len(chosen) - np.square(mean), 0))
+    return (
+        manifest.attrs["side"].get("crop_recipe"),
+        mean,
+        np.sqrt(np.maximum(squares / len(chosen) - np.square(mean), 0)),
+    )
 
 
 logger = logging.getLogger("auformer.benchmark")
@@ -354,7 +375,11 @@ def take_over(job: Job) -> bool:
         mine.clear()
         try:
             summary = read_json(source.summary)
-            for one, other in ((source.metrics, mine.metrics), (source.config, mine.config), (source.adapter, mine.adapter)):
+            for one, other in (
+                (source.metrics, mine.metrics),
+                (source.config, mine.config),
+                (source.adapter, mine.adapter),
+            ):
                 with atomic_path(other) as temporary:
                     shutil.copyfile(one, temporary)
             whole = summary is not None and file_sha256(mine.adapter) == sha256
@@ -364,7 +389,11 @@ def take_over(job: Job) -> bool:
         if whole and summary is not None:
             place = source.path.relative_to(job.out).as_posix()
             mine.finish({**summary, TRAINED_BY: summary.get(TRAINED_BY) or place})
-            logger.info("training taken over from %s, commit %s: the same data, AUs, configuration and seed", place, line.get("commit"))
+            logger.info(
+                "training taken over from %s, commit %s: the same data, AUs, configuration and seed",
+                place,
+                line.get("commit"),
+            )
             return True
         mine.clear()
     return False

@@ -11,7 +11,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from auformer.benchmark.store import CLAIM, LINE, LINES, Line, folder_of, identity, read_json, read_lines, waiting_lock, write_json
+from auformer.benchmark.store import (
+    CLAIM,
+    LINE,
+    LINES,
+    Line,
+    folder_of,
+    identity,
+    read_json,
+    read_lines,
+    waiting_lock,
+    write_json,
+)
 from auformer.files import atomic_path
 from auformer.training.config import resolve_config
 
@@ -30,7 +41,9 @@ def renew_lines(out: Path, claims: Iterable[Mapping[str, Any]]) -> int:
         How many finished runs were renewed.
     """
     wanted = {identity(claim): claim for claim in claims}
-    renewed = {name: line for name, line in read_lines(out).items() if name in wanted and _only_lacks(line, wanted[name])}
+    renewed = {
+        name: line for name, line in read_lines(out).items() if name in wanted and _only_lacks(line, wanted[name])
+    }
     for name, claim in wanted.items():
         folder = folder_of(out, claim)
         for path in (folder / CLAIM, folder / LINE):

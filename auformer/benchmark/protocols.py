@@ -20,7 +20,11 @@ from auformer.aus import AU_SETS
 from auformer.data.manifest import au_columns, read_manifest
 from auformer.data.splits import PUBLISHED_PARTS, dataset_id, subject_folds
 
-VALIDATIONS = ("validation", "test", "last")  # how the epoch is chosen: on training subjects held out, on the test part, or not at all
+VALIDATIONS = (
+    "validation",
+    "test",
+    "last",
+)  # how the epoch is chosen: on training subjects held out, on the test part, or not at all
 
 
 @dataclass(frozen=True)
@@ -205,14 +209,20 @@ def shared_aus(train: Sequence[DataSet], test: DataSet) -> tuple[str, ...] | Non
     shared = tuple(au for au in test.facts.au_names if au in trained)
     if not shared:
         names = "+".join(data.name for data in train)
-        mine, theirs = ", ".join(sorted(trained, key=lambda au: int(au[2:]))) or "none", ", ".join(test.facts.au_names) or "none"
+        mine, theirs = (
+            ", ".join(sorted(trained, key=lambda au: int(au[2:]))) or "none",
+            ", ".join(test.facts.au_names) or "none",
+        )
         told = f"{mine} and {theirs}; take data sets that label the same ones"
         raise ValueError(f"Expected {names} and {test.name} to share an action unit, but got {told}")
     return shared
 
 
 MICRO_SPLITS = ("loso", "4fold", "lodo")
-FOLDS, MICRO_FOLDS = 3, 4  # as the published folds of BP4D and DISFA; as the 4-fold protocol of the micro-expression papers
+FOLDS, MICRO_FOLDS = (
+    3,
+    4,
+)  # as the published folds of BP4D and DISFA; as the 4-fold protocol of the micro-expression papers
 FOLD_SEED = 0  # of the folds that are ours: the same for all methods and seeds [ours]
 OURS = f"{{}}: the folds are ours (subjects divided at random, seed {FOLD_SEED})"
 # A hundred frames in 20 epochs are 140 steps, from which little is learnt: the curve would show steps, not data [ours].
@@ -243,11 +253,18 @@ def cross(train: Sequence[DataSet], tests: Sequence[DataSet], common: Common) ->
         raise ValueError(f"Expected data sets to train on and others to test on, but got {got}")
     names = tuple(data.name for data in train)
     first = Run("", "", "", names, "", Rows(names))
-    return _multiply("cross", [replace(first, test=Rows((test.name,)), au_names=shared_aus(train, test)) for test in tests], common)
+    return _multiply(
+        "cross", [replace(first, test=Rows((test.name,)), au_names=shared_aus(train, test)) for test in tests], common
+    )
 
 
 def efficiency(
-    data: DataSet, common: Common, *, sizes: Sequence[int | float] = SIZES, folds: int = FOLDS, min_steps: int = MIN_STEPS
+    data: DataSet,
+    common: Common,
+    *,
+    sizes: Sequence[int | float] = SIZES,
+    folds: int = FOLDS,
+    min_steps: int = MIN_STEPS,
 ) -> list[Run]:
     """`within` on random frames of all training subjects: a smaller subset lies in the larger ones, the test folds stay whole.
 
@@ -255,8 +272,15 @@ def efficiency(
         ValueError: As `within`; or a size is no number of frames and no fraction.
     """
     for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, int | float) or size <= 0 or (isinstance(size, float) and size > 1):
-            raise ValueError(f"Expected `sizes` to be numbers of frames, at least 1, or fractions in (0, 1], but got {size!r}")
+        if (
+            isinstance(size, bool)
+            or not isinstance(size, int | float)
+            or size <= 0
+            or (isinstance(size, float) and size > 1)
+        ):
+            raise ValueError(
+                f"Expected `sizes` to be numbers of frames, at least 1, or fractions in (0, 1], but got {size!r}"
+            )
     runs = _multiply("efficiency", [_cut(data, *part) for part in _parts(data, folds)], common)
     return [replace(run, subset=size, min_steps=min_steps) for size, run in itertools.product(sizes, runs)]
 
@@ -277,7 +301,9 @@ def micro(data: Sequence[DataSet], split: str, common: Common) -> list[Run]:
         raise ValueError(f"Expected `split` to be one of {', '.join(MICRO_SPLITS)}, but got {split!r}")
     for one in data:
         if one.facts is not None and not one.facts.has_clips:
-            raise ValueError(f"Expected {one.name} to hold clips (columns `clip`, `onset`, `apex`, `offset`), but it has none")
+            raise ValueError(
+                f"Expected {one.name} to hold clips (columns `clip`, `onset`, `apex`, `offset`), but it has none"
+            )
     if split == "lodo":
         runs = _leave_one_data_set_out(data)
     elif split == "4fold":
@@ -290,7 +316,9 @@ def micro(data: Sequence[DataSet], split: str, common: Common) -> list[Run]:
 def _leave_one_data_set_out(data: Sequence[DataSet]) -> list[Run]:
     """A run per data set, trained on all others, over the AUs of CD6ME."""
     if len(data) < 2:
-        raise ValueError(f"Expected at least two data sets to leave one out, but got {', '.join(one.name for one in data) or 'none'}")
+        raise ValueError(
+            f"Expected at least two data sets to leave one out, but got {', '.join(one.name for one in data) or 'none'}"
+        )
     runs = []
     for one in data:
         rest = [other for other in data if other.name != one.name]
@@ -306,7 +334,9 @@ def _leave_one_subject_out(data: DataSet) -> list[Run]:
         return [_cut(data, "", None, None, (), "each subject left out")]
     subjects = data.facts.subjects
     if len(subjects) < 2:
-        raise ValueError(f"Expected at least two subjects in {data.name} to leave one out, but got {', '.join(subjects) or 'none'}")
+        raise ValueError(
+            f"Expected at least two subjects in {data.name} to leave one out, but got {', '.join(subjects) or 'none'}"
+        )
     plain = [subject.partition("/")[2] for subject in subjects]
     shown = plain if len(set(plain)) == len(plain) else subjects
     return [_cut(data, name, None, (subject,)) for name, subject in zip(shown, subjects, strict=True)]
@@ -333,7 +363,9 @@ def _parts(data: DataSet, folds: int) -> list[Part]:
     if len(known.folds) < 2:
         got = f"its column `fold` knows only {', '.join(known.folds)}; name other parts there, or leave the column out for folds of ours"
         raise ValueError(f"Expected at least two folds in {data.name}, but {got}")
-    missing = [name for one in known.datasets for name in PUBLISHED_PARTS.get(dataset_id(one), {}) if name not in known.folds]
+    missing = [
+        name for one in known.datasets for name in PUBLISHED_PARTS.get(dataset_id(one), {}) if name not in known.folds
+    ]
     told = [f"{data.name}: the published folds {', '.join(missing)} are missing"] if missing else []
     told += [OURS.format(data.name)] if any(name.startswith("ours") for name in known.folds) else []
     return [(name, name, None, tuple(told), "") for name in known.folds]
@@ -358,7 +390,12 @@ def _our_folds(data: DataSet, folds: int) -> list[Part]:
 
 
 def _cut(
-    data: DataSet, name: str, fold: str | None, subjects: tuple[str, ...] | None, warnings: tuple[str, ...] = (), stands_for: str = ""
+    data: DataSet,
+    name: str,
+    fold: str | None,
+    subjects: tuple[str, ...] | None,
+    warnings: tuple[str, ...] = (),
+    stands_for: str = "",
 ) -> Run:
     """A run that tests on a part of the data set that it is trained on."""
     test = Rows((data.name,), fold, subjects)

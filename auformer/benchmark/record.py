@@ -20,7 +20,9 @@ from auformer.metrics import expected_calibration_error, plain_bins, reliability
 from auformer.scoring.scores import scored_aus, truth_and_probs
 
 
-def record(predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None, expected: pd.DataFrame | None = None) -> dict[str, Any]:
+def record(
+    predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None, expected: pd.DataFrame | None = None
+) -> dict[str, Any]:
     """Score the predictions of one run.
 
     Args:
@@ -46,7 +48,9 @@ def record(predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None,
         _check_rows(table, expected)
     aus, not_scored = scored_aus(table)
     if not aus:
-        raise ValueError("Expected `predictions` to have an AU with both `AU.._true` and `AU.._prob`, but got none: nothing can be scored.")
+        raise ValueError(
+            "Expected `predictions` to have an AU with both `AU.._true` and `AU.._prob`, but got none: nothing can be scored."
+        )
     ok = table[table["status"] == "ok"]
     true, prob = truth_and_probs(ok, aus)
     subjects = (ok["dataset"].astype(str) + "/" + ok["subject"].astype(str)).to_numpy()
@@ -61,7 +65,9 @@ def record(predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None,
         "unknown": _by_au(aus, ((true != 0) & (true != 1)).sum(0), int),
         "counts": counts_by_subject(true, prob, subjects, aus),
         "thresholds": cuts,
-        "counts_tuned": None if cuts is None else counts_by_subject(true, prob, subjects, aus, [cuts[au] for au in aus]),
+        "counts_tuned": None
+        if cuts is None
+        else counts_by_subject(true, prob, subjects, aus, [cuts[au] for au in aus]),
         "auroc": _by_au(aus, metrics.auroc(true, prob), _plain),
         "ap": _by_au(aus, metrics.average_precision(true, prob), _plain),
         "ece": _by_au(aus, expected_calibration_error(bins), _plain),
@@ -70,7 +76,11 @@ def record(predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None,
 
 
 def counts_by_subject(
-    true: np.ndarray, prob: np.ndarray, subjects: np.ndarray, au_names: Sequence[str], threshold: Any = metrics.THRESHOLD
+    true: np.ndarray,
+    prob: np.ndarray,
+    subjects: np.ndarray,
+    au_names: Sequence[str],
+    threshold: Any = metrics.THRESHOLD,
 ) -> dict[str, dict[str, list[int]]]:
     """AU -> subject -> [TP, FP, FN, TN], the subjects in alphabetical order.
 

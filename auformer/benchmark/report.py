@@ -89,7 +89,11 @@ def _bars_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
     scores = {_plain(one.method.label): dict(zip(group.au_names, one.f1.values.tolist(), strict=True)) for one in shown}
     ends = {}
     for one in shown:
-        found = {au: value for au, value in zip(group.au_names, one.f1.intervals(), strict=True) if value is not None and value.num}
+        found = {
+            au: value
+            for au, value in zip(group.au_names, one.f1.intervals(), strict=True)
+            if value is not None and value.num
+        }
         mean = one.f1.mean_interval()
         ends[_plain(one.method.label)] = {au: (value.low, value.high) for au, value in found.items()}
         if mean is not None and mean.num:
@@ -141,7 +145,9 @@ def _size_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
         f"{group.title}: F1 over training frames",
         "Mean F1 × 100 on the same test folds; upright lines: 95 % intervals over subjects. The sizes are evenly spaced.",
         f"Mean F1 over the number of training frames. {_means(shown)} The values stand in the table {group.name}.",
-        lambda theme: training_size_curves(curves, sizes, floor=None if math.isnan(floor) else floor, footnote=_note(shown), theme=theme),
+        lambda theme: training_size_curves(
+            curves, sizes, floor=None if math.isnan(floor) else floor, footnote=_note(shown), theme=theme
+        ),
     )
 
 
@@ -203,11 +209,16 @@ def report_page(lines: Sequence[Line], parts: Sequence[Part], pictures: Pictures
         parts: What is over all groups, then each group.
         pictures: Name of a figure -> image file by day and by night.
     """
-    rendered = all(subject.startswith(RENDERED) for line in lines for au in line["aus"] for subject in line["counts"][au])
+    rendered = all(
+        subject.startswith(RENDERED) for line in lines for au in line["aus"] for subject in line["counts"][au]
+    )
     sections = [Section(part.heading, _blocks(part, pictures), wide=True) for part in parts]
     sections[0] = sections[0]._replace(blocks=[*sections[0].blocks, responsible_use(rendered_only=rendered)])
     sections.append(Section("Where the numbers come from", [paragraph(text) for text in provenance(lines)], wide=True))
-    seeds, data = sorted({line["seed"] for line in lines}), sorted({name for line in lines for name in (line["data"], line["test"])})
+    seeds, data = (
+        sorted({line["seed"] for line in lines}),
+        sorted({name for line in lines for name in (line["data"], line["test"])}),
+    )
     lead = f"{len(lines)} runs on {', '.join(data)}; seeds {', '.join(map(str, seeds))}."
     return build_report("Benchmark of action unit detectors", sections, lead=lead, footer=f"auformer {__version__}.")
 
@@ -255,7 +266,9 @@ def provenance(lines: Sequence[Line]) -> list[str]:
     for line in lines:
         how.setdefault(chosen.get(str(line["select"]), str(line["select"])), set()).add(str(line["method"]))
     texts = "; ".join(f"{text} ({', '.join(sorted(names))})" for text, names in sorted(how.items()))
-    seconds = sum(line.get("seconds") or 0 for line in lines if not line.get("trained_by"))  # what was taken over took no time
+    seconds = sum(
+        line.get("seconds") or 0 for line in lines if not line.get("trained_by")
+    )  # what was taken over took no time
     return [
         f"Code: commit {named('commit')}. Machine: {named('machine')}. Time of all runs together: {seconds / 3600:.1f} h.",
         f"Choice of the epoch: {texts}.",
@@ -300,7 +313,8 @@ def write_results(
         groups.append((scorer, scored))
     parts = [_whole(groups)]
     parts += [
-        Part(scorer.group.title, group_tables(scorer, scored, draws=bootstraps), group_figures(scorer, scored)) for scorer, scored in groups
+        Part(scorer.group.title, group_tables(scorer, scored, draws=bootstraps), group_figures(scorer, scored))
+        for scorer, scored in groups
     ]
     for part in parts:
         for one in part.tables:

@@ -19,7 +19,18 @@ import torch
 
 from auformer.benchmark.jobs import TRAINED_BY, WEIGHTS, Job, take_over, trained_by, training_lock, weights_sha256
 from auformer.benchmark.record import record
-from auformer.benchmark.store import CLAIM, LINE, LOCK, Line, RunLock, append_line, identity, read_json, read_lines, write_json
+from auformer.benchmark.store import (
+    CLAIM,
+    LINE,
+    LOCK,
+    Line,
+    RunLock,
+    append_line,
+    identity,
+    read_json,
+    read_lines,
+    write_json,
+)
 from auformer.data.clips import clip_rows
 from auformer.data.datamodule import AUDataModule
 from auformer.data.manifest import au_columns, read_manifest, write_predictions
@@ -33,7 +44,9 @@ from auformer.training.run import fit
 from auformer.training.run_folder import RunFolder
 
 logger = logging.getLogger("auformer.benchmark")
-ON_TEST = "The epoch was chosen on the test part, as published code does: every number of this run is too good (marked †)."
+ON_TEST = (
+    "The epoch was chosen on the test part, as published code does: every number of this run is too good (marked †)."
+)
 
 
 def execute(job: Job, *, progress: bool = False) -> Line | None:
@@ -83,7 +96,9 @@ def finished_line(job: Job) -> Line | None:
 
 def _run(job: Job, progress: bool) -> Line:
     """Train, predict, score."""
-    logger.info("%s: process %d on %s, commit %s", job.run.text(), os.getpid(), socket.gethostname(), job.provenance["commit"])
+    logger.info(
+        "%s: process %d on %s, commit %s", job.run.text(), os.getpid(), socket.gethostname(), job.provenance["commit"]
+    )
     data = build_data(job)
     told = list(job.warnings)
     left_out = [au for au in (job.au_names or data.labelled) if au not in data.au_names]
@@ -95,7 +110,11 @@ def _run(job: Job, progress: bool) -> Line:
     tables = test_tables(job)
     network = module.network.eval()
     for table in tables:
-        told += [text for text in image_warnings(network, table.attrs["side"], table.attrs["side"].get("image_size")) if text not in told]
+        told += [
+            text
+            for text in image_warnings(network, table.attrs["side"], table.attrs["side"].get("image_size"))
+            if text not in told
+        ]
     predictions = _predict(job, network, adapter, tables, told, progress)
     tuned = dict(network.thresholds) if _tunes(job, data) else None
     scored = record(predictions, thresholds=tuned, expected=pd.concat(tables, ignore_index=True))
@@ -159,9 +178,14 @@ def _module(job: Job, data: AUDataModule, told: list[str]) -> AUModule:
         shared = transfer_experts(source, module.network)
         logger.info("experts from %s: %s", job.run.init, ", ".join(shared))
         before = (source.metadata.get("training_data") or {}).get("train") or {}
-        seen = sorted(set(before.get("datasets") or ()) & {name for table in test_tables(job) for name in table["dataset"].unique()})
+        seen = sorted(
+            set(before.get("datasets") or ())
+            & {name for table in test_tables(job) for name in table["dataset"].unique()}
+        )
         if seen:
-            told.append(f"the checkpoint {job.run.init} was itself trained on {', '.join(seen)}: make sure that on other subjects")
+            told.append(
+                f"the checkpoint {job.run.init} was itself trained on {', '.join(seen)}: make sure that on other subjects"
+            )
     return module
 
 
@@ -178,9 +202,17 @@ def _fit(job: Job, data: AUDataModule, module: AUModule, progress: bool) -> Path
     chosen = dict(job.config.fit)
     rows, target = len(data.parts["train"]), job.run.min_steps
     steps = math.ceil(rows / data.batch_size) * chosen["epochs"]
-    times = max(1, math.ceil(target / steps))  # as many validations as configured, so the choice among epochs stays as hard
+    times = max(
+        1, math.ceil(target / steps)
+    )  # as many validations as configured, so the choice among epochs stays as hard
     chosen |= {"epochs": chosen["epochs"] * times, "validate_every": chosen["validate_every"] * times}
-    settings = {**chosen, "seed": job.run.seed, "tune": _tunes(job, data), "progress": progress, "accelerator": job.config.accelerator}
+    settings = {
+        **chosen,
+        "seed": job.run.seed,
+        "tune": _tunes(job, data),
+        "progress": progress,
+        "accelerator": job.config.accelerator,
+    }
     return fit(module, data, job.folder, **settings)
 
 
@@ -226,7 +258,9 @@ def _log(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        logger.error("%s: %s", type(error).__name__, error, exc_info=not isinstance(error, ValueError | KeyboardInterrupt))
+        logger.error(
+            "%s: %s", type(error).__name__, error, exc_info=not isinstance(error, ValueError | KeyboardInterrupt)
+        )
         raise
     finally:
         warnings.showwarning = shown

@@ -110,7 +110,9 @@ def waiting_lock(path: Path, seconds: float = 60.0) -> Iterator[None]:
     lock, end = RunLock(path), time.monotonic() + seconds
     while not lock.acquire():
         if time.monotonic() > end:
-            raise TimeoutError(f"Expected {path} to be free within {seconds:g} s, but {lock.holder()} has it; delete it if that is gone")
+            raise TimeoutError(
+                f"Expected {path} to be free within {seconds:g} s, but {lock.holder()} has it; delete it if that is gone"
+            )
         time.sleep(WAIT)
     try:
         yield
@@ -192,7 +194,9 @@ def folder_of(out: Path, line: Mapping[str, Any]) -> Path:
     method = f"{line['method']}{start}{'-on-test' if line['select'] == 'test' else ''}"
     subset = "" if line["subset"] is None else f"{line['subset']}-"
     fold = f"{line['fold']}-" if line["fold"] else ""
-    return out / RUNS / _safe(str(line["name"])) / _safe(data) / _safe(method) / _safe(f"{fold}{subset}seed{line['seed']}")
+    return (
+        out / RUNS / _safe(str(line["name"])) / _safe(data) / _safe(method) / _safe(f"{fold}{subset}seed{line['seed']}")
+    )
 
 
 def _safe(text: str) -> str:
@@ -222,7 +226,9 @@ def _file_lines(path: Path) -> list[Line]:
             line = json.loads(text.decode("utf-8"))
             identity(line)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"Expected line {number} of {path} to be a finished run, but it is damaged; delete that line") from error
+            raise ValueError(
+                f"Expected line {number} of {path} to be a finished run, but it is damaged; delete that line"
+            ) from error
         lines.append(line)
     return lines
 
@@ -298,7 +304,11 @@ def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
         folder = folder_of(out, claim)
         for found in (read_json(folder / CLAIM) if _begun(folder) else None, lines.get(identity(claim))):
             if found is not None and found.get("key") != claim["key"]:
-                different = [text for name in ("config", "data_sha256") for text in differences(found.get(name), claim[name], name=name)]
+                different = [
+                    text
+                    for name in ("config", "data_sha256")
+                    for text in differences(found.get(name), claim[name], name=name)
+                ]
                 told = "; ".join(different[:4]) or "another checkpoint or other subjects"
                 raise ValueError(
                     f"Expected {folder} to be new or of this configuration, but got a run of another one ({told}). Choose another --out, "
@@ -313,7 +323,9 @@ def status_text(out: Path) -> str:
         ValueError: The folder holds no benchmark.
     """
     lines = read_lines(out)
-    states: dict[tuple[Any, ...], tuple[Mapping[str, Any], str]] = {name: (line, "finished") for name, line in lines.items()}
+    states: dict[tuple[Any, ...], tuple[Mapping[str, Any], str]] = {
+        name: (line, "finished") for name, line in lines.items()
+    }
     for path in sorted((out / RUNS).glob(f"*/*/*/*/{CLAIM}")):
         claim = read_json(path)
         if claim is not None and identity(claim) not in lines:

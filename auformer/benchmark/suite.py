@@ -131,7 +131,10 @@ KEYS = {
     "micro": ("data", "split", "init"),
 }
 NO_INIT = (None, "", "none")
-DEFAULT = {"model": {"init_args": {"img_size": 224}}, "data": {"image_size": 224}}  # as experiments/base.yaml, all else by default
+DEFAULT = {
+    "model": {"init_args": {"img_size": 224}},
+    "data": {"image_size": 224},
+}  # as experiments/base.yaml, all else by default
 
 
 @dataclass(frozen=True)
@@ -222,14 +225,20 @@ class Suite:
         """
         if path is None or Path(path).is_file():
             return
-        commands = [command for name, command in self.needs.items() if (self.folder / name).resolve() == Path(path).resolve()]
+        commands = [
+            command for name, command in self.needs.items() if (self.folder / name).resolve() == Path(path).resolve()
+        ]
         how = f"make it with: {commands[0]}" if commands else "check `model.checkpoint_path`"
         raise ValueError(f"Expected the weights of {method} to be at {path}, but there is no such file; {how}")
 
     def checkpoint_of(self, run: Run) -> str | None:
         """The checkpoint that a run starts from, as `load_detector` takes it."""
         entry = next(entry for entry in self.entries if self.name_of(entry) == run.name)
-        named = {_init_parts(str(text))[0]: self._resolved(str(text)) for text in as_list(entry.get("init")) if text not in NO_INIT}
+        named = {
+            _init_parts(str(text))[0]: self._resolved(str(text))
+            for text in as_list(entry.get("init"))
+            if text not in NO_INIT
+        }
         return None if run.init is None else named[run.init]
 
     def _resolved(self, text: str) -> str:
@@ -264,7 +273,11 @@ class Suite:
             elif protocol == "efficiency":
                 sizes = as_list(entry.get("sizes")) or protocols.SIZES
                 steps = {"min_steps": entry.get("min_steps", protocols.MIN_STEPS)}
-                runs += [run for one in sets["data"] for run in protocols.efficiency(one, common, sizes=sizes, folds=folds, **steps)]
+                runs += [
+                    run
+                    for one in sets["data"]
+                    for run in protocols.efficiency(one, common, sizes=sizes, folds=folds, **steps)
+                ]
             else:
                 runs += protocols.micro(sets["data"], entry.get("split", "loso"), common)
         return runs
@@ -294,16 +307,22 @@ class Suite:
             raise ValueError(f"Expected `protocol` of {name} to be one of {', '.join(KEYS)}, but got {protocol!r}")
         odd = sorted(set(entry) - {*SHARED, *KEYS[protocol]})
         if odd:
-            raise ValueError(f"Expected keys of {name} to be among {', '.join((*SHARED, *KEYS[protocol]))}, but got {', '.join(odd)}")
+            raise ValueError(
+                f"Expected keys of {name} to be among {', '.join((*SHARED, *KEYS[protocol]))}, but got {', '.join(odd)}"
+            )
         for key, known in (("methods", self.methods), ("data", self.data), ("train", self.data), ("test", self.data)):
             unknown = [str(one) for one in as_list(entry.get(key)) if one not in known]
             if unknown or (key in KEYS[protocol] and not as_list(entry.get(key))):
                 got = ", ".join(unknown) or "none"
-                raise ValueError(f"Expected `{key}` of {name} to be among {', '.join(known) or 'those of the suite'}, but got {got}")
+                raise ValueError(
+                    f"Expected `{key}` of {name} to be among {', '.join(known) or 'those of the suite'}, but got {got}"
+                )
         seeds, own = entry.get("seeds"), as_list(entry.get("methods")) or list(self.methods)
         unknown = [str(one) for one in seeds if one not in (*own, "default")] if isinstance(seeds, Mapping) else []
         if unknown:
-            raise ValueError(f"Expected `seeds` of {name} to name its methods, or `default`, but got {', '.join(unknown)}")
+            raise ValueError(
+                f"Expected `seeds` of {name} to name its methods, or `default`, but got {', '.join(unknown)}"
+            )
 
 
 def as_list(value: Any) -> list[Any]:
@@ -332,7 +351,11 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _with_local_weights(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Settings with the file of the weights, where they name one, relative to a folder."""
     path = ((settings.get("model") or {}).get("init_args") or {}).get("checkpoint_path")
-    return settings if path is None else deep_merge(settings, {"model": {"init_args": {"checkpoint_path": str(folder / str(path))}}})
+    return (
+        settings
+        if path is None
+        else deep_merge(settings, {"model": {"init_args": {"checkpoint_path": str(folder / str(path))}}})
+    )
 
 
 def _init_parts(text: str) -> tuple[str, str]:
@@ -419,7 +442,9 @@ def sources(manifests: Sequence[Path]) -> dict[str, Source]:
     """
     found = {data_name(path): Source(path) for path in manifests}
     if len(found) < len(manifests):
-        raise ValueError(f"Expected manifests with different names, but got {', '.join(map(str, manifests))}: rename one, or write a suite")
+        raise ValueError(
+            f"Expected manifests with different names, but got {', '.join(map(str, manifests))}: rename one, or write a suite"
+        )
     return found
 
 

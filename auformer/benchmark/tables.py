@@ -51,7 +51,14 @@ class Row(NamedTuple):
 
 def sort_scores(scored: Sequence[MethodScores]) -> list[MethodScores]:
     """By size of the training set, then by mean F1, the best first; without one last."""
-    return sorted(scored, key=lambda scores: (subset_order(scores.method.subset), *_descending(scores.f1.mean.value), scores.method.label))
+    return sorted(
+        scored,
+        key=lambda scores: (
+            subset_order(scores.method.subset),
+            *_descending(scores.f1.mean.value),
+            scores.method.label,
+        ),
+    )
 
 
 def main_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> BenchmarkTable:
@@ -69,10 +76,20 @@ def main_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: in
     rows += [_published_row(group, paper) for paper in papers if paper.method != FLOOR_METHOD]
     if not sizes:
         rows.sort(key=lambda row: _descending(row.mean))
-    floors = [_floor_row(group, scored, sizes), *(_published_row(group, paper) for paper in papers if paper.method == FLOOR_METHOD)]
+    floors = [
+        _floor_row(group, scored, sizes),
+        *(_published_row(group, paper) for paper in papers if paper.method == FLOOR_METHOD),
+    ]
     first = 2 if sizes else 1
     bold = {(i, first + k) for i, k in best_cells([row.values for row in rows], [row.block for row in rows])}
-    header = ["method", *(["frames"] if sizes else []), *group.au_names, f"mean of {len(group.au_names)}", INTERVAL, "seeds"]
+    header = [
+        "method",
+        *(["frames"] if sizes else []),
+        *group.au_names,
+        f"mean of {len(group.au_names)}",
+        INTERVAL,
+        "seeds",
+    ]
     notes = [_rule(scorer, draws), *shared_notes(group, scored, draws=draws), *_paper_notes(papers)]
     cells = [row.cells for row in [*rows, *floors]]
     return BenchmarkTable(group.name, f"{group.title}, F1 × 100", header, cells, bold, notes, text_columns=1)
@@ -116,11 +133,21 @@ def _rule(scorer: GroupScorer, draws: int) -> str:
     else:
         how = "over all test rows"
     people = [len(names) for names in scorer.subjects.values()]
-    drawn = f"{sum(people)} folds of one subject each" if scorer.single else f"{' + '.join(map(str, people))} subjects, within folds"
+    drawn = (
+        f"{sum(people)} folds of one subject each"
+        if scorer.single
+        else f"{' + '.join(map(str, people))} subjects, within folds"
+    )
     drawn = drawn if len(people) > 1 else f"{people[0]} subjects"
-    parts = [f"Active from a probability of 0.5 on; {how}; then the mean over AUs, (k/n) behind it where it rests on k of n."]
-    parts.append(f"{INTERVAL}: {draws:,} bootstrap draws of {drawn}. Seeds: how many, ± standard deviation of their means.")
-    parts.append(f"'{FLOOR_METHOD}': F1 of a detector that always says yes. Bold (* in plain text): best of its column.")
+    parts = [
+        f"Active from a probability of 0.5 on; {how}; then the mean over AUs, (k/n) behind it where it rests on k of n."
+    ]
+    parts.append(
+        f"{INTERVAL}: {draws:,} bootstrap draws of {drawn}. Seeds: how many, ± standard deviation of their means."
+    )
+    parts.append(
+        f"'{FLOOR_METHOD}': F1 of a detector that always says yes. Bold (* in plain text): best of its column."
+    )
     return " ".join(parts)
 
 
@@ -136,7 +163,11 @@ def _paper_notes(papers: Sequence[Published]) -> list[str]:
     return [
         f"{MARK[0].upper()}{MARK[1:]} ({texts}). Their means are over {' or '.join(map(str, over))} AUs; cells that nobody published are "
         "empty. They were not made by this package: faces, frames and the choice of the epoch differ.",
-        *([] if any(paper.method == UNREAD for paper in papers) else [f"{UNREAD}'s own numbers here are in no source that we could read."]),
+        *(
+            []
+            if any(paper.method == UNREAD for paper in papers)
+            else [f"{UNREAD}'s own numbers here are in no source that we could read."]
+        ),
     ]
 
 
@@ -186,16 +217,26 @@ def scores_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: 
             if score is None:
                 cells.append("")
             else:
-                cells.append(interval_cell(score.mean_interval(), dagger=dagger) if with_interval else mean_cell(score, dagger=dagger))
+                cells.append(
+                    interval_cell(score.mean_interval(), dagger=dagger)
+                    if with_interval
+                    else mean_cell(score, dagger=dagger)
+                )
             means.append(None if score is None or with_interval or dagger else optional(score.mean.value))
         rows.append([*cells, trained(scores.method), str(len(scores.method.runs))])
         values.append(means)
     lowest = [columns.index(("ece", False))]
     shift = 2 if sizes else 1
     bold = {(i, shift + k) for i, k in best_cells(values, [scores.method.subset for scores in ranked], lowest=lowest)}
-    header = ["method", *(["frames"] if sizes else []), *(f"{NAMES[n]} {INTERVAL}" if b else NAMES[n] for n, b in columns)]
+    header = [
+        "method",
+        *(["frames"] if sizes else []),
+        *(f"{NAMES[n]} {INTERVAL}" if b else NAMES[n] for n, b in columns),
+    ]
     notes = [SCORES_NOTE, *shared_notes(group, scored, draws=draws)]
-    return BenchmarkTable(f"{group.name}-scores", f"{group.title}, all scores", [*header, "trained", "runs"], rows, bold, notes)
+    return BenchmarkTable(
+        f"{group.name}-scores", f"{group.title}, all scores", [*header, "trained", "runs"], rows, bold, notes
+    )
 
 
 def au_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> BenchmarkTable:
@@ -213,13 +254,20 @@ def au_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int)
         dagger = scores.method.on_test
         for name in names:
             score = scores.scores.get(name, AUScore(np.full(len(group.au_names), np.nan)))
-            shown = au_cells(score, len(group.folds), dagger=dagger) if name in scores.scores else [""] * len(group.au_names)
+            shown = (
+                au_cells(score, len(group.folds), dagger=dagger)
+                if name in scores.scores
+                else [""] * len(group.au_names)
+            )
             _fill(columns.setdefault(NAMES[name], {}), row, shown)
             if name == scorer.main or (score.draws is not None and name in RANKS):
                 shown = [interval_cell(found, dagger=dagger) for found in score.intervals()]
                 _fill(columns.setdefault(f"{NAMES[name]} {INTERVAL}", {}), row, shown)
         for i in range(len(group.au_names)):
-            values[i, row] = [None if dagger or name not in scores.scores else optional(scores.scores[name].values[i]) for name in names]
+            values[i, row] = [
+                None if dagger or name not in scores.scores else optional(scores.scores[name].values[i])
+                for name in names
+            ]
     places = list(itertools.product(range(len(group.au_names)), range(len(ranked))))
     rows = []
     for i, row in places:
@@ -272,12 +320,18 @@ def difference_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, dra
     notes += [f"Not compared: {'; '.join(refused)}."] if refused else []
     notes += [TEST_NOTE] if any(scores.method.on_test for scores in scored) else []
     header = ["method", "less", *(["frames"] if sizes else []), "difference", INTERVAL, "p", "AUs"]
-    return BenchmarkTable(f"{group.name}-differences", f"{group.title}, differences between methods", header, rows, set(), notes, 2)
+    return BenchmarkTable(
+        f"{group.name}-differences", f"{group.title}, differences between methods", header, rows, set(), notes, 2
+    )
 
 
 def trained(method: Method) -> str:
     """Number of trained parameters of a method; empty where its lines do not say."""
-    numbers = {int(line["trainable_parameters"]) for line in method.runs.values() if line.get("trainable_parameters") is not None}
+    numbers = {
+        int(line["trainable_parameters"])
+        for line in method.runs.values()
+        if line.get("trainable_parameters") is not None
+    }
     return " to ".join(f"{number:,}" for number in sorted({min(numbers), max(numbers)})) if numbers else ""
 
 
@@ -318,10 +372,18 @@ def summary_table(groups: Scored) -> BenchmarkTable:
     for scorer, scored in groups:
         for scores in sort_scores(scored):
             dagger, size = scores.method.on_test, scores.method.subset
-            where = scorer.group.title + (f", {size_text(size)} frames" if scorer.group.protocol == "efficiency" else "")
-            f1 = [mean_cell(scores.f1, dagger=dagger), interval_cell(scores.f1.mean_interval(), dagger=dagger), seeds_cell(scores)]
+            where = scorer.group.title + (
+                f", {size_text(size)} frames" if scorer.group.protocol == "efficiency" else ""
+            )
+            f1 = [
+                mean_cell(scores.f1, dagger=dagger),
+                interval_cell(scores.f1.mean_interval(), dagger=dagger),
+                seeds_cell(scores),
+            ]
             others = [mean_cell(scores.scores[name], dagger=dagger) for name in names]
-            rows.append([where, scores.method.label, *f1, *others, trained(scores.method), str(len(scores.method.runs))])
+            rows.append(
+                [where, scores.method.label, *f1, *others, trained(scores.method), str(len(scores.method.runs))]
+            )
             means = [scores.f1.mean.value, None, None, *(scores.scores[name].mean.value for name in names)]
             values.append([None if dagger or value is None else optional(value) for value in means])
             blocks.append((scorer.group.name, size))
@@ -359,7 +421,9 @@ def cross_matrix_of(groups: Scored) -> Matrix | None:
     for group, scored in reversed(chosen):  # a pair that occurs twice: the first stands
         for scores in scored:
             if scores.method.label in values:
-                values[scores.method.label][train.index(group.data), test.index(group.test)] = _mean_f1(group, scores, au_names)
+                values[scores.method.label][train.index(group.data), test.index(group.test)] = _mean_f1(
+                    group, scores, au_names
+                )
     on_test = {scores.method.label for _, scored in chosen for scores in scored if scores.method.on_test} & labels
     return Matrix(au_names, train, test, values, on_test)
 
@@ -376,7 +440,9 @@ def matrix_table(matrix: Matrix) -> BenchmarkTable:
             if np.isnan(table[i]).all():
                 continue
             dagger = label in matrix.on_test
-            rows.append([train, label, *("" if np.isnan(value) else marked(percent(value), dagger) for value in table[i])])
+            rows.append(
+                [train, label, *("" if np.isnan(value) else marked(percent(value), dagger) for value in table[i])]
+            )
             values.append([None if dagger else optional(value) for value in table[i]])
             blocks.append(train)
     bold = {(i, 2 + k) for i, k in best_cells(values, blocks)}
@@ -386,7 +452,13 @@ def matrix_table(matrix: Matrix) -> BenchmarkTable:
         *([TEST_NOTE] if matrix.on_test else []),
     ]
     return BenchmarkTable(
-        "cross-matrix", "Trained on (rows), tested on (columns), mean F1 × 100", ["train", "method", *matrix.test], rows, bold, notes, 2
+        "cross-matrix",
+        "Trained on (rows), tested on (columns), mean F1 × 100",
+        ["train", "method", *matrix.test],
+        rows,
+        bold,
+        notes,
+        2,
     )
 
 

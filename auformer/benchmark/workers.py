@@ -92,7 +92,9 @@ def _deal(waiting: list[Job], processes: dict[Any, Any], report: Report) -> None
             busy[pipe] = job
             pipe.send(job)
         if not busy:
-            raise ValueError(f"Expected processes to run {len(waiting)} more runs, but all of them have died; see their logs")
+            raise ValueError(
+                f"Expected processes to run {len(waiting)} more runs, but all of them have died; see their logs"
+            )
         ready: list[Any] = connection.wait(list(busy))
         for pipe in ready:
             job = busy.pop(pipe)
@@ -166,7 +168,13 @@ class Progress:
             self.failed.setdefault(error, []).append(f"{text} ({job.folder / 'log.txt'})")
         elif line is None:
             self.elsewhere += 1
-        state = "failed" if error is not None else "another process is at it" if line is None else f"{line['seconds']:.0f} s"
+        state = (
+            "failed"
+            if error is not None
+            else "another process is at it"
+            if line is None
+            else f"{line['seconds']:.0f} s"
+        )
         self.say(f"[{self.done}/{self.total}] {text}  {state}")
 
     def close(self) -> None:
@@ -179,7 +187,10 @@ class Progress:
             told = "the same command again makes tables with them; where a process of another host is gone, delete its files *.lock"
             self.say(f"{number_of(self.elsewhere)} left to another process; {told}")
         if self.failed:
-            reasons = [f"{runs[0]}{f' and {len(runs) - 1} more' if len(runs) > 1 else ''}: {error}" for error, runs in self.failed.items()]
+            reasons = [
+                f"{runs[0]}{f' and {len(runs) - 1} more' if len(runs) > 1 else ''}: {error}"
+                for error, runs in self.failed.items()
+            ]
             failed = sum(map(len, self.failed.values()))
             raise ValueError(f"{failed} of {number_of(self.total)} failed:\n  " + "\n  ".join(reasons))
 

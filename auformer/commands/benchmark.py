@@ -30,41 +30,79 @@ CONFIG = "NAME=FILE names the method; several FILEs are several methods (default
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer benchmark`."""
-    words = parser.add_subparsers(dest="word", metavar="WORD", required=True, help="within, cross, efficiency, micro, suite or status")
+    words = parser.add_subparsers(
+        dest="word", metavar="WORD", required=True, help="within, cross, efficiency, micro, suite or status"
+    )
     within = _protocol(words, "within", "train on all folds but one, test on that one, for each fold")
     cross = _protocol(words, "cross", "train on one data set, test on others, over the AUs that both have")
     efficiency = _protocol(words, "efficiency", "within, on random subsets of the training frames")
     micro = _protocol(words, "micro", "micro-expression clips, one prediction each")
     for one in (within, efficiency):
-        one.add_argument("--data", nargs="+", required=True, type=Path, metavar="MANIFEST", help="its column `fold` gives the folds")
         one.add_argument(
-            "--folds", type=_at_least(2), default=3, metavar="N", help="folds of ours where there is no column `fold` (default: 3)"
+            "--data", nargs="+", required=True, type=Path, metavar="MANIFEST", help="its column `fold` gives the folds"
+        )
+        one.add_argument(
+            "--folds",
+            type=_at_least(2),
+            default=3,
+            metavar="N",
+            help="folds of ours where there is no column `fold` (default: 3)",
         )
     cross.add_argument("--train", nargs="+", required=True, type=Path, metavar="MANIFEST", help="trained on together")
-    cross.add_argument("--test", nargs="+", required=True, type=Path, metavar="MANIFEST", help="each tested on by itself")
+    cross.add_argument(
+        "--test", nargs="+", required=True, type=Path, metavar="MANIFEST", help="each tested on by itself"
+    )
     efficiency.add_argument(
-        "--sizes", nargs="+", type=_size, metavar="SIZE", help="frames, or 0.5 for half (default: 100 1000 5000 10000 1.0)"
+        "--sizes",
+        nargs="+",
+        type=_size,
+        metavar="SIZE",
+        help="frames, or 0.5 for half (default: 100 1000 5000 10000 1.0)",
     )
     micro.add_argument("--data", nargs="+", required=True, type=Path, metavar="MANIFEST", help="manifests with clips")
-    micro.add_argument("--protocol", dest="split", choices=("loso", "4fold", "lodo"), default="loso", help="default: loso")
-    micro.add_argument("--init", metavar="CHECKPOINT", help="start from the experts of this checkpoint for the AUs that it has")
+    micro.add_argument(
+        "--protocol", dest="split", choices=("loso", "4fold", "lodo"), default="loso", help="default: loso"
+    )
+    micro.add_argument(
+        "--init", metavar="CHECKPOINT", help="start from the experts of this checkpoint for the AUs that it has"
+    )
     suite = words.add_parser("suite", help="protocols, data sets and methods of a YAML file", allow_abbrev=False)
     suite.add_argument("suite", type=Path, metavar="SUITE", help="YAML file; what it renders lies in DIR/data")
-    suite.add_argument("--fast", action="store_true", help="the short form that the suite describes under `fast`, to see it work")
+    suite.add_argument(
+        "--fast", action="store_true", help="the short form that the suite describes under `fast`, to see it work"
+    )
     _shared(suite)
-    status = words.add_parser("status", help="what is finished, running, interrupted and waiting in a folder", allow_abbrev=False)
+    status = words.add_parser(
+        "status", help="what is finished, running, interrupted and waiting in a folder", allow_abbrev=False
+    )
     status.add_argument("folder", type=Path, metavar="DIR", help="folder of a benchmark")
 
 
 def _protocol(words: Any, name: str, text: str) -> argparse.ArgumentParser:
     """A word for one protocol."""
     parser = words.add_parser(name, help=text, description=text, allow_abbrev=False)
-    parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help=f"YAML as `auformer fit` takes it; {CONFIG}")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings over those of the files: trainer.max_epochs=5")
     parser.add_argument(
-        "--seeds", nargs="+", type=_at_least(0), metavar="N", help="a run for each (default: the files' `seed_everything`, else 0)"
+        "--config", nargs="+", default=[], metavar="FILE", help=f"YAML as `auformer fit` takes it; {CONFIG}"
     )
-    parser.add_argument("--select-on-test", action="store_true", help="choose the epoch on the test part, as published code does: marked †")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings over those of the files: trainer.max_epochs=5",
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=_at_least(0),
+        metavar="N",
+        help="a run for each (default: the files' `seed_everything`, else 0)",
+    )
+    parser.add_argument(
+        "--select-on-test",
+        action="store_true",
+        help="choose the epoch on the test part, as published code does: marked †",
+    )
     _shared(parser)
     return parser
 
@@ -74,7 +112,13 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="folder of runs and results (default: runs/NAME)")
     add("--dry-run", action="store_true", help="list the runs, one a line; needs no data")
-    add("--only", nargs="+", default=[], metavar="WORD", help="only runs whose line has each of these words: within P1 auformer")
+    add(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="only runs whose line has each of these words: within P1 auformer",
+    )
     add(
         "--jobs",
         type=_at_least(1),
@@ -82,9 +126,22 @@ def _shared(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="runs at a time, each in a process with its share of the cores (default: 1)",
     )
-    add("--resume", action=argparse.BooleanOptionalAction, default=True, help="keep finished runs and go on with interrupted ones")
-    add("--bootstraps", type=_at_least(1), default=1000, metavar="N", help="resamples of the subjects for the intervals (default: 1000)")
-    add("--bootstrap-ranks", action="store_true", help="intervals of AUROC and average precision too, which take longer")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep finished runs and go on with interrupted ones",
+    )
+    add(
+        "--bootstraps",
+        type=_at_least(1),
+        default=1000,
+        metavar="N",
+        help="resamples of the subjects for the intervals (default: 1000)",
+    )
+    add(
+        "--bootstrap-ranks", action="store_true", help="intervals of AUROC and average precision too, which take longer"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,7 +170,11 @@ def _suite(args: argparse.Namespace) -> Suite:
 
     if args.word == "suite":
         return read_suite(args.suite, fast=args.fast, out=args.out)
-    entry: dict[str, Any] = {"protocol": args.word, "set": parse_settings(args.set), "select_on_test": args.select_on_test}
+    entry: dict[str, Any] = {
+        "protocol": args.word,
+        "set": parse_settings(args.set),
+        "select_on_test": args.select_on_test,
+    }
     for key in ("folds", "sizes", "split", "init"):
         entry |= {key: getattr(args, key)} if getattr(args, key, None) is not None else {}
     data = {}
@@ -122,7 +183,9 @@ def _suite(args: argparse.Namespace) -> Suite:
         entry |= {key: list(found)} if found else {}
         data.update(found)
     methods = method_words(args.config)
-    seeds = list(dict.fromkeys(args.seeds or ())) or sorted({int(one.plain().get("seed_everything") or 0) for one in methods.values()})
+    seeds = list(dict.fromkeys(args.seeds or ())) or sorted(
+        {int(one.plain().get("seed_everything") or 0) for one in methods.values()}
+    )
     out = args.out or Path("runs") / f"{args.word}-{'-'.join(data)}"
     return Suite(out, data, methods, [entry], tuple(seeds))
 
@@ -131,7 +194,9 @@ def _chosen(runs: list[Run], words: list[str]) -> list[Run]:
     """The runs whose line has every word."""
     chosen = [one for one in runs if set(words) <= {*one.text().split(), one.name}]
     if not chosen:
-        raise ValueError(f"Expected `--only` to name words of one line of --dry-run, but none of {len(runs)} has {' '.join(words)}")
+        raise ValueError(
+            f"Expected `--only` to name words of one line of --dry-run, but none of {len(runs)} has {' '.join(words)}"
+        )
     return chosen
 
 
@@ -171,7 +236,10 @@ def _benchmark(suite: Suite, args: argparse.Namespace) -> int:
     if args.resume:
         renewed = renew_lines(suite.out, claims)
         if renewed:
-            print(f"kept: {number_of(renewed)} of an earlier version, which lacked options that have their defaults here", flush=True)
+            print(
+                f"kept: {number_of(renewed)} of an earlier version, which lacked options that have their defaults here",
+                flush=True,
+            )
         check_claims(suite.out, claims)
         restore_lines(suite.out)
     else:

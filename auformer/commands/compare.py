@@ -43,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and path.suffix.lower() not in suffixes:
             raise ValueError(f"Expected the output to end in {' or '.join(suffixes)}, but got {path}.")
         if path is not None and path.exists() and not args.overwrite:
-            raise ValueError(f"Expected the output to be a new file, but found {path}: choose another name, or add --overwrite.")
+            raise ValueError(
+                f"Expected the output to be a new file, but found {path}: choose another name, or add --overwrite."
+            )
     first, second = read_predictions(args.first), read_predictions(args.second)
     pairs = pair_rows(first, second)
     table = agreement(pairs)
@@ -54,11 +56,14 @@ def run(args: argparse.Namespace) -> int:
         f"in B only: {counts['only_second']:,}\n"
     )
     if table.empty or not counts["in_both"]:
-        raise ValueError("Expected the files to share a face and an action unit, but they share none: there is nothing to compare.")
+        raise ValueError(
+            "Expected the files to share a face and an action unit, but they share none: there is nothing to compare."
+        )
     print(f"{'':<6}{'faces':>8}{'A active':>10}{'B active':>10}{'agree':>8}{'kappa':>8}{'corr.':>8}")
     for row in table.itertuples():
         shares = "".join(
-            f"{_show(100 * value, 1):>{width}}" for value, width in zip((row.active_first, row.active_second), (10, 10), strict=True)
+            f"{_show(100 * value, 1):>{width}}"
+            for value, width in zip((row.active_first, row.active_second), (10, 10), strict=True)
         )
         rest = f"{_show(100 * row.agree, 1):>8}{_show(row.kappa, 2):>8}{_show(row.correlation, 2):>8}"
         print(f"{row.au:<6}{row.faces:>8,}{shares}{rest}")
@@ -68,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"wrote {args.out}")
     if args.plot is not None:
         title = f"{args.first.name} and {args.second.name}"
-        save_png(agreement_plot(list(table["au"]), list(table["kappa"]), list(table["correlation"]), title=title), args.plot)
+        save_png(
+            agreement_plot(list(table["au"]), list(table["kappa"]), list(table["correlation"]), title=title), args.plot
+        )
         print(f"wrote {args.plot}")
     return 0
 

@@ -53,7 +53,11 @@ FULL = Plan(train=(40, 50), val=(10, 60), test=(20, 100), epochs=5, probe_epochs
 FAST = Plan(train=(12, 25), val=(4, 25), test=(6, 25), epochs=4, probe_epochs=6)
 BATCH = 16
 # Learning rates from one grid on validation subjects (experiments/results/demo.md).
-AUFORMER = {"expert_width": 4, "average_heads": True, "lr": 5e-3}  # both heads: never worse than the main one, up to 1.7 points better
+AUFORMER = {
+    "expert_width": 4,
+    "average_heads": True,
+    "lr": 5e-3,
+}  # both heads: never worse than the main one, up to 1.7 points better
 LINEAR_PROBE = {"lr": 1e-2}
 
 
@@ -61,8 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer demo`."""
     add = parser.add_argument
     add("--out", type=Path, default=OUT, metavar="DIR", help=f"folder of everything (default: {OUT.as_posix()})")
-    add("--fast", action="store_true", help="under a minute: far fewer faces and epochs, so lower scores; every output says so")
-    add("--seed", type=int, default=0, metavar="N", help="of initial weights, order and augmentation; the faces stay the same (default: 0)")
+    add(
+        "--fast",
+        action="store_true",
+        help="under a minute: far fewer faces and epochs, so lower scores; every output says so",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of initial weights, order and augmentation; the faces stay the same (default: 0)",
+    )
     add("--workers", type=int, metavar="N", help="processes that render (default: one per core, at most 8)")
     add("--overwrite", action="store_true", help="remove what an earlier demo left in DIR and begin anew")
 
@@ -75,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
         OSError: The folder cannot be written.
     """
     workers = args.workers if args.workers is not None else min(os.cpu_count() or 1, 8)
-    run_demo(args.out, FAST if args.fast else FULL, fast=args.fast, seed=args.seed, workers=workers, overwrite=args.overwrite)
+    run_demo(
+        args.out, FAST if args.fast else FULL, fast=args.fast, seed=args.seed, workers=workers, overwrite=args.overwrite
+    )
     return 0
 
 
@@ -117,10 +133,15 @@ def run_demo(
     manifests = render_parts(folder, plan, workers=workers)
     outcomes, networks = {}, {}
     for number, method in enumerate(("auformer", "linear_probe"), 2):
-        print(f"{number}/4 training and testing the {'linear probe' if method == 'linear_probe' else 'AUFormer'}", flush=True)
+        print(
+            f"{number}/4 training and testing the {'linear probe' if method == 'linear_probe' else 'AUFormer'}",
+            flush=True,
+        )
         outcomes[method], networks[method] = train_and_test(folder, method, config, manifests, backbone_file)
     print("4/4 writing the report", flush=True)
-    gallery = choose_gallery(networks["auformer"], outcomes["auformer"].predictions, [manifests["test_a"], manifests["test_b"]])
+    gallery = choose_gallery(
+        networks["auformer"], outcomes["auformer"].predictions, [manifests["test_a"], manifests["test_b"]]
+    )
     text = write_demo(folder, outcomes, committed, gallery, config)
     print(f"\n{text}\n\nwrote {folder.file('report.html')} and, beside it, everything in it")
 
@@ -143,8 +164,13 @@ def demo_config(plan: Plan, *, fast: bool, seed: int, backbone: str) -> dict[str
         "au_names": list(parse_au_names(AUS)),
         "faces": {"seed": DATA_SEED, "pixels": plan.size, **faces},
         "methods": {
-            "auformer": {"module": "auformer.training.AUModule", "epochs": plan.epochs, **shared, **AUFORMER},
-            "linear_probe": {"module": "auformer.training.baselines.LinearProbeModule", "epochs": plan.probe_epochs, **shared, **LINEAR_PROBE},
+            "auformer": {"module": "auformer.training.module.AUModule", "epochs": plan.epochs, **shared, **AUFORMER},
+            "linear_probe": {
+                "module": "auformer.training.baselines.LinearProbeModule",
+                "epochs": plan.probe_epochs,
+                **shared,
+                **LINEAR_PROBE,
+            },
         },
         "not_trained_here": "full_finetuning and every row with a mark: results that come with the package",
     }
@@ -169,7 +195,11 @@ def render_parts(folder: DemoFolder, plan: Plan, *, workers: int = 1) -> dict[st
 
 
 def train_and_test(
-    folder: DemoFolder, method: str, config: Mapping[str, Any], manifests: Mapping[str, Path], backbone_file: Path | None = None
+    folder: DemoFolder,
+    method: str,
+    config: Mapping[str, Any],
+    manifests: Mapping[str, Path],
+    backbone_file: Path | None = None,
 ) -> tuple[Outcome, AUNetwork]:
     """Train one method, or find its finished run, and predict the test faces of both labs."""
     import torch
@@ -182,11 +212,19 @@ def train_and_test(
     from auformer.training.run import fit
     from auformer.training.run_folder import RunFolder
 
-    settings = {name: value for name, value in config["methods"][method].items() if name not in ("module", "epochs", "batch_size")}
+    settings = {
+        name: value
+        for name, value in config["methods"][method].items()
+        if name not in ("module", "epochs", "batch_size")
+    }
     kind, seed = {"auformer": AUModule, "linear_probe": LinearProbeModule}[method], config["seed"]
     parts = [str(manifests["train"]), str(manifests["val"])]
-    data = AUDataModule(*parts, au_names=config["au_names"], image_size=settings["img_size"], batch_size=BATCH, seed=seed)
-    source = {"pretrained": True} if backbone_file is None else {"pretrained": False, "checkpoint_path": str(backbone_file)}
+    data = AUDataModule(
+        *parts, au_names=config["au_names"], image_size=settings["img_size"], batch_size=BATCH, seed=seed
+    )
+    source = (
+        {"pretrained": True} if backbone_file is None else {"pretrained": False, "checkpoint_path": str(backbone_file)}
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = kind(data.au_names, data.au_weights, **settings, **source)
@@ -210,17 +248,24 @@ def _predict(network: AUNetwork, adapter: Path, manifests: Sequence[Path], path:
     from auformer.scoring.provenance import choose_aus, predictions_side
 
     tables = [read_manifest(manifest) for manifest in manifests]
-    choice = choose_aus(network.au_names, [au for au in au_columns(tables[0]) if au in au_columns(tables[1])], network.au_names)
+    choice = choose_aus(
+        network.au_names, [au for au in au_columns(tables[0]) if au in au_columns(tables[1])], network.au_names
+    )
     sides = [predictions_side(network, adapter.name, adapter, table, choice, notice=RENDERED_ONLY) for table in tables]
     facts = [side["manifest"] for side in sides]
     joined = {"file": " and ".join(f"{manifest.parent.name}/{manifest.name}" for manifest in manifests), "parts": facts}
-    side = {**sides[0], "manifest": {**joined, "crop_recipe": facts[0]["crop_recipe"], "image_size": facts[0]["image_size"]}}
+    side = {
+        **sides[0],
+        "manifest": {**joined, "crop_recipe": facts[0]["crop_recipe"], "image_size": facts[0]["image_size"]},
+    }
     if path.is_file():
         found = read_predictions(path)
         if all(found.attrs["side"].get(name) == value for name, value in side.items()):
             return found
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    parts = [predict_manifest(network, table, au_names=choice.predicted, device=device, progress=True) for table in tables]
+    parts = [
+        predict_manifest(network, table, au_names=choice.predicted, device=device, progress=True) for table in tables
+    ]
     write_predictions(pd.concat(parts, ignore_index=True), path, side)
     return read_predictions(path)
 
@@ -236,7 +281,9 @@ def choose_gallery(network: AUNetwork, predictions: pd.DataFrame, manifests: Seq
     from auformer.demo.page import Gallery
     from auformer.demo.results import choose_faces
 
-    files = [path.parent / image for path in manifests for image in read_manifest(path)["image"]]  # in the order of the predictions
+    files = [
+        path.parent / image for path in manifests for image in read_manifest(path)["image"]
+    ]  # in the order of the predictions
     chosen = choose_faces(predictions, np.random.default_rng(GALLERY_SEED))
     rows, names = [row for row, _ in chosen], list(network.au_names)
     images = np.stack([read_image(files[row]) for row in rows])

@@ -28,13 +28,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="adapter file, .ckpt, folder with adapter.safetensors, .onnx file, demo, or hf://owner/name",
     )
     add("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet manifest of faces")
-    add("--out", required=True, type=Path, metavar="FILE", help="predictions file, .csv or .parquet; its JSON side file lies beside it")
-    add("--aus", nargs="+", metavar="LIST", help="AUs to predict: bp4d, disfa, all, another set's name, or AU1,AU12,... (default: all)")
+    add(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="predictions file, .csv or .parquet; its JSON side file lies beside it",
+    )
+    add(
+        "--aus",
+        nargs="+",
+        metavar="LIST",
+        help="AUs to predict: bp4d, disfa, all, another set's name, or AU1,AU12,... (default: all)",
+    )
     add("--fold", metavar="NAME", help="only rows whose `fold` has this name")
     add("--batch-size", type=int, default=64, metavar="N", help="images per batch (default: 64)")
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto, a GPU where there is one)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images (default: 0, in this one)")
-    add("--backbone-checkpoint", type=Path, metavar="FILE", help="local file with the frozen weights, where they cannot be fetched")
+    add(
+        "--backbone-checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="local file with the frozen weights, where they cannot be fetched",
+    )
     add("--overwrite", action="store_true", help="replace an existing predictions file")
 
 
@@ -51,7 +67,11 @@ def run(args: argparse.Namespace) -> int:
     from auformer.data.manifest import read_manifest
 
     _check_out(args.out, args.manifest, args.overwrite)
-    asked = None if args.aus is None else parse_au_names(args.aus[0] if len(args.aus) == 1 else [au.strip(",") for au in args.aus])
+    asked = (
+        None
+        if args.aus is None
+        else parse_au_names(args.aus[0] if len(args.aus) == 1 else [au.strip(",") for au in args.aus])
+    )
     manifest = _part(read_manifest(args.manifest), args.fold)
     predictions = _predict(args, manifest, asked)
     if any(name.endswith("_true") for name in predictions):
@@ -79,10 +99,14 @@ def _check_out(out: Path, manifest: Path, overwrite: bool) -> None:
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"Expected `--out` to end in .csv or .parquet, but got {out}.")
     if side_path(out).resolve() == side_path(manifest).resolve():
-        raise ValueError(f"Expected `--out` to have another name than the manifest, but got {out}: one side file would replace the other.")
+        raise ValueError(
+            f"Expected `--out` to have another name than the manifest, but got {out}: one side file would replace the other."
+        )
     taken = [str(path) for path in (out, side_path(out)) if path.exists()]
     if taken and not overwrite:
-        raise ValueError(f"Expected `--out` to be a new file, but found {' and '.join(taken)}: choose another name, or add --overwrite.")
+        raise ValueError(
+            f"Expected `--out` to be a new file, but found {' and '.join(taken)}: choose another name, or add --overwrite."
+        )
     probe = out.with_name(f".{out.name}.{os.getpid()}.probe")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +126,9 @@ def _part(manifest: pd.DataFrame, fold: str | None) -> pd.DataFrame:
         return manifest
     names = sorted(manifest["fold"].dropna().unique()) if "fold" in manifest else []
     if fold not in names:
-        raise ValueError(f"Expected `--fold` to be one of {', '.join(names) or 'none, the manifest has no folds'}, but got {fold!r}.")
+        raise ValueError(
+            f"Expected `--fold` to be one of {', '.join(names) or 'none, the manifest has no folds'}, but got {fold!r}."
+        )
     return manifest[manifest["fold"] == fold]
 
 

@@ -28,11 +28,26 @@ PARITY_INT8 = 0.2  # the same in 8 bits, on pictures of noise: more is a broken 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer export`."""
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name")
-    add("--format", choices=("onnx", "torch"), default="onnx", help="ONNX, or a program of torch.export (default: onnx)")
-    add("--int8", action="store_true", help="matrices in 8-bit integers (onnx only): smaller and faster on CPUs, slightly less exact")
+    add(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name",
+    )
+    add(
+        "--format", choices=("onnx", "torch"), default="onnx", help="ONNX, or a program of torch.export (default: onnx)"
+    )
+    add(
+        "--int8",
+        action="store_true",
+        help="matrices in 8-bit integers (onnx only): smaller and faster on CPUs, slightly less exact",
+    )
     add("--out", required=True, type=Path, metavar="FILE", help="file to write, .onnx or .pt2")
-    add("--backbone-checkpoint", type=Path, metavar="FILE", help="local file with the frozen weights, where they cannot be fetched")
+    add(
+        "--backbone-checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="local file with the frozen weights, where they cannot be fetched",
+    )
     add("--overwrite", action="store_true", help="replace an existing file")
 
 
@@ -51,9 +66,13 @@ def run(args: argparse.Namespace) -> int:
     from auformer.models.export import FORMATS
 
     if args.out.exists() and not args.overwrite:
-        raise ValueError(f"Expected `--out` to be a new file, but found {args.out}: choose another name, or add --overwrite.")
+        raise ValueError(
+            f"Expected `--out` to be a new file, but found {args.out}: choose another name, or add --overwrite."
+        )
     if args.out.suffix.lower() != FORMATS[args.format]:
-        raise ValueError(f"Expected `--out` to end in {FORMATS[args.format]} for the format {args.format}, but got {args.out}.")
+        raise ValueError(
+            f"Expected `--out` to end in {FORMATS[args.format]} for the format {args.format}, but got {args.out}."
+        )
     if args.int8 and args.format != "onnx":
         raise ValueError(f"Expected `--int8` with the format onnx only, but got {args.format}.")
     if args.format == "onnx":
@@ -61,13 +80,19 @@ def run(args: argparse.Namespace) -> int:
     path = resolve_checkpoint(args.checkpoint)
     network = load_detector(args.checkpoint, backbone_checkpoint=args.backbone_checkpoint)
     with atomic_path(args.out) as temporary:
-        export_detector(network, temporary, kind=args.format, int8=args.int8, source={"checkpoint": str(args.checkpoint)})
+        export_detector(
+            network, temporary, kind=args.format, int8=args.int8, source={"checkpoint": str(args.checkpoint)}
+        )
         difference, allowed = _difference(network, temporary, args.format), PARITY_INT8 if args.int8 else PARITY
         if not difference <= allowed:
-            raise ValueError(f"Expected the exported file to give the network's probabilities, but they differ by {difference:.2g}.")
+            raise ValueError(
+                f"Expected the exported file to give the network's probabilities, but they differ by {difference:.2g}."
+            )
     height, width = network.image_size
     print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {len(network.au_names)} action units")
-    print(f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {network.crop_recipe or 'unknown'}; gives `probs`")
+    print(
+        f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {network.crop_recipe or 'unknown'}; gives `probs`"
+    )
     print(f"checked: its probabilities are the network's to within {allowed:g} (largest difference {difference:.1g})")
     if path == DEMO_DETECTOR:
         from auformer.report.html import DEMO_NOTE

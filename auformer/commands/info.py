@@ -17,7 +17,9 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer info`."""
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name",
     )
 
 
@@ -34,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
     header = _read_header(path)
     print(f"{args.checkpoint}")
     for label, value in _facts(path, header):
-        print(f"  {label:<14} {''.join(sign if sign.isprintable() else '?' for sign in value)}")  # a stranger's text steers no terminal
+        print(
+            f"  {label:<14} {''.join(sign if sign.isprintable() else '?' for sign in value)}"
+        )  # a stranger's text steers no terminal
     print()
     for line in _units(header):
         print(line)
@@ -68,7 +72,10 @@ def _facts(path: Path, header: dict[str, Any]) -> list[tuple[str, str]]:
         ("network", header["network"].rpartition(".")[2]),
         ("file", f"{path.stat().st_size / 1e6:.2f} MB, format {header['format_version']}, auformer {version}"),
         ("parameters", f"{trained:,} trained, {total:,} in all"),
-        ("backbone", " ".join(filter(None, (backbone.get("name"), f"({backbone['tag']})" if backbone.get("tag") else "")))),
+        (
+            "backbone",
+            " ".join(filter(None, (backbone.get("name"), f"({backbone['tag']})" if backbone.get("tag") else ""))),
+        ),
         ("frozen weights", backbone["fingerprint"] or "unknown"),
         ("images", f"{header['image_size'][0]} x {header['image_size'][1]} pixels (height x width)"),
         ("mean, std", f"{_numbers(header['mean'])} and {_numbers(header['std'])}"),

@@ -68,7 +68,10 @@ def predict_on_cluster(
     _check_options(args, sources)
     require("ray", "cluster")
     check_address(args.address)
-    device, args.device = args.device, "cpu"  # here the network is only loaded to find mistakes before the work is spread
+    device, args.device = (
+        args.device,
+        "cpu",
+    )  # here the network is only loaded to find mistakes before the work is spread
     predictor, facts = load(args)
     run = ClusterRun(predictor, plan, sources, selection, facts=facts, suffix=args.suffix, overwrite=args.overwrite)
     finished = len(sources) - len(run.pending)
@@ -87,13 +90,21 @@ def _check_options(args: argparse.Namespace, sources: list[Source]) -> None:
         ValueError: it does not.
     """
     if args.shard is not None:
-        raise ValueError("Expected one of --cluster and --shard, but got both: the cluster shares the sources out by itself.")
+        raise ValueError(
+            "Expected one of --cluster and --shard, but got both: the cluster shares the sources out by itself."
+        )
     if sources[0].kind == "camera":
-        raise ValueError("Expected files with --cluster, but got a camera: predict that on the machine that it is plugged into.")
+        raise ValueError(
+            "Expected files with --cluster, but got a camera: predict that on the machine that it is plugged into."
+        )
     if args.report:
-        raise ValueError("Expected no --report with --cluster, but got it: make the page of the few files that you want to look at.")
+        raise ValueError(
+            "Expected no --report with --cluster, but got it: make the page of the few files that you want to look at."
+        )
     if args.device not in DEVICES:
-        raise ValueError(f"Expected `--device` to be {', '.join(DEVICES)} with --cluster, but got {args.device!r}: Ray deals out the GPUs.")
+        raise ValueError(
+            f"Expected `--device` to be {', '.join(DEVICES)} with --cluster, but got {args.device!r}: Ray deals out the GPUs."
+        )
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"Expected `--workers` to be at least 1, but got {args.workers}.")
 
@@ -104,10 +115,14 @@ def _say(run: ClusterRun) -> int:
 
     joined, counts = run.join(), run.counts()
     pictures, faces = sum(counts["pictures"].values()), sum(counts["points_source"].values())
-    what = f"{joined[0]} and its side file from {joined[1]} tables" if joined else f"a table per source in {run.plan.out}"
+    what = (
+        f"{joined[0]} and its side file from {joined[1]} tables" if joined else f"a table per source in {run.plan.out}"
+    )
     print(f"wrote {what}: {pictures:,} pictures and frames, {faces:,} faces")
     if run.begun_again:
-        print(f"begun more than once, because a process ended in the middle: {run.begun_again} of {len(run.sources)} sources")
+        print(
+            f"begun more than once, because a process ended in the middle: {run.begun_again} of {len(run.sources)} sources"
+        )
     for source in run.sources:
         if problem := run.problems.get(source.name):
             print(f"auformer: {about(source.file, problem)}", file=sys.stderr)
@@ -119,15 +134,38 @@ def _say(run: ClusterRun) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer predict`."""
     add = parser.add_argument
-    add("sources", nargs="*", metavar="SOURCE", help="images, videos, folders, patterns, lists, numbered pictures, camera:0")
+    add(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="images, videos, folders, patterns, lists, numbered pictures, camera:0",
+    )
     add("--out", type=Path, metavar="DIR", help="folder for the outputs (needed unless --merge)")
-    add("--checkpoint", default="demo", metavar="CKPT", help="adapter file, .ckpt, folder, .onnx, demo, hf://owner/name (default: demo)")
-    add("--format", choices=("native", "openface", "pyfeat"), default="native", help="columns of the table (default: native)")
+    add(
+        "--checkpoint",
+        default="demo",
+        metavar="CKPT",
+        help="adapter file, .ckpt, folder, .onnx, demo, hf://owner/name (default: demo)",
+    )
+    add(
+        "--format",
+        choices=("native", "openface", "pyfeat"),
+        default="native",
+        help="columns of the table (default: native)",
+    )
     table = parser.add_mutually_exclusive_group()
-    table.add_argument("--csv", dest="suffix", action="store_const", const=".csv", default=".csv", help="native table as CSV (default)")
-    table.add_argument("--parquet", dest="suffix", action="store_const", const=".parquet", help="native table as Parquet")
+    table.add_argument(
+        "--csv", dest="suffix", action="store_const", const=".csv", default=".csv", help="native table as CSV (default)"
+    )
+    table.add_argument(
+        "--parquet", dest="suffix", action="store_const", const=".parquet", help="native table as Parquet"
+    )
     add("--annotate", action="store_true", help="pictures and videos with boxes and AU bars drawn into them")
-    add("--plot", action=argparse.BooleanOptionalAction, help="a picture per photo and a timeline per video (default: photos only)")
+    add(
+        "--plot",
+        action=argparse.BooleanOptionalAction,
+        help="a picture per photo and a timeline per video (default: photos only)",
+    )
     add("--maps", action="store_true", help="a picture per source: where each AU's expert looked")
     add("--report", action="store_true", help="DIR/report.html")
     add("--every", type=int, default=1, metavar="N", help="of videos, only each N-th frame")
@@ -135,17 +173,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--start", default="0", metavar="TIME", help="of videos, from here on: seconds or [H:]M:S")
     add("--end", metavar="TIME", help="of videos, up to here")
     add("--faces", default="all", metavar="all|largest|N", help="which faces of a picture (default: all)")
-    add("--detector", default="cascade", metavar="SPEC", help="how faces are found, as in `auformer prepare` (default: cascade)")
-    add("--detect-every", type=int, default=1, metavar="N", help="in videos, look for faces in each N-th frame and follow them between")
-    add("--threshold", metavar="P|FILE", help="from which probability on an AU is active: a number, or YAML or JSON, AU: number")
+    add(
+        "--detector",
+        default="cascade",
+        metavar="SPEC",
+        help="how faces are found, as in `auformer prepare` (default: cascade)",
+    )
+    add(
+        "--detect-every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="in videos, look for faces in each N-th frame and follow them between",
+    )
+    add(
+        "--threshold",
+        metavar="P|FILE",
+        help="from which probability on an AU is active: a number, or YAML or JSON, AU: number",
+    )
     add("--smooth", type=float, metavar="SECONDS", help="smooth the probabilities of videos over time (default: not)")
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto, a GPU where there is one)")
     add("--batch-size", type=int, default=16, metavar="N", help="faces per batch (default: 16)")
-    add("--precision", choices=("32", "bf16", "16"), default="32", help="of the network's matrix products (default: 32)")
-    add("--backbone-checkpoint", type=Path, metavar="FILE", help="local file with the frozen weights, where they cannot be fetched")
+    add(
+        "--precision", choices=("32", "bf16", "16"), default="32", help="of the network's matrix products (default: 32)"
+    )
+    add(
+        "--backbone-checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="local file with the frozen weights, where they cannot be fetched",
+    )
     add("--shard", metavar="I/N", help="only the I-th of N parts of the sources; one table per source")
     add("--merge", type=Path, metavar="DIR", help="join the tables that shards wrote to DIR into DIR/predictions.csv")
-    add("--cluster", choices=("ray",), help="spread the sources over a Ray cluster: one table per source, joined at the end")
+    add(
+        "--cluster",
+        choices=("ray",),
+        help="spread the sources over a Ray cluster: one table per source, joined at the end",
+    )
     add("--address", metavar="HOST:PORT", help="of the cluster's head, or auto (default: start Ray on this machine)")
     add("--workers", type=int, metavar="N", help="processes of the cluster (default: one per GPU, or per two cores)")
     add("--overwrite", action="store_true", help="replace existing outputs")
@@ -176,14 +240,18 @@ def run(args: argparse.Namespace) -> int:
     if args.cluster is None and (args.address is not None or args.workers is not None):
         args.usage_error("--address and --workers go with --cluster")
     everything, divided = find_sources(args.sources), shard is not None or args.cluster is not None
-    names = dict(zip([one.name for one in everything], unique_stems(everything, taken=(NAME,) if divided else ()), strict=True))
+    names = dict(
+        zip([one.name for one in everything], unique_stems(everything, taken=(NAME,) if divided else ()), strict=True)
+    )
     sources = [source for source in everything if shard is None or in_shard(source.name, *shard)]
     plan = Plan(
         args.out, names, kind=args.format, suffix=".parquet" if args.cluster and args.format == "native" else args.suffix,
         pictures=args.format == "native" and args.cluster is None if args.plot is None else args.plot, timelines=bool(args.plot),
         annotate=args.annotate, maps=args.maps, report=args.report, shard=shard, per_source=divided,
     )  # fmt: skip
-    selection = Selection(every=args.every, fps=args.fps, start=parse_time(args.start), end=args.end and parse_time(args.end))
+    selection = Selection(
+        every=args.every, fps=args.fps, start=parse_time(args.start), end=args.end and parse_time(args.end)
+    )
     if args.cluster is not None:
         return predict_on_cluster(args, plan, everything, selection, _load)
     if sources and sources[0].kind == "camera":
@@ -226,7 +294,12 @@ def _load(args: argparse.Namespace) -> tuple[AUPredictor, dict[str, Any]]:
 
 
 def _predict(
-    args: argparse.Namespace, predictor: AUPredictor, plan: Any, sources: list[Source], selection: Selection, facts: dict[str, Any]
+    args: argparse.Namespace,
+    predictor: AUPredictor,
+    plan: Any,
+    sources: list[Source],
+    selection: Selection,
+    facts: dict[str, Any],
 ) -> int:
     """Predict, print, write everything; after an interruption the same command goes on."""
     from tqdm import tqdm
@@ -246,10 +319,14 @@ def _predict(
         print(f"going on with an interrupted run: {len(sources) - len(pending)} of {len(sources)} sources are done\n")
     totals = [count_frames(source, selection) for source in pending]
     total = None if None in totals else sum(count or 0 for count in totals)
-    bar = tqdm(total=total, initial=recorder.pictures_done, unit=" frames", disable=None, smoothing=0.1, file=sys.stderr)
+    bar = tqdm(
+        total=total, initial=recorder.pictures_done, unit=" frames", disable=None, smoothing=0.1, file=sys.stderr
+    )
     try:
         with bar:
-            for item in predictor.stream(pending, selection=selection, keep_images=plan.annotate, resume=recorder.resume):
+            for item in predictor.stream(
+                pending, selection=selection, keep_images=plan.annotate, resume=recorder.resume
+            ):
                 recorder.add(item)
                 if isinstance(item, ImagePrediction):
                     bar.update()
@@ -265,7 +342,9 @@ def _write(args: argparse.Namespace, recorder: Recorder, settings: dict[str, Any
     from auformer.predict.table import predictions_side
 
     counts, problems = recorder.counts(), recorder.problems()
-    side = predictions_side(recorder.predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"])
+    side = predictions_side(
+        recorder.predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"]
+    )
     side["num_sources"] = facts["num_sources"]
     if recorder.plan.report:
         said = dict(problems)
@@ -286,14 +365,18 @@ def _camera(args: argparse.Namespace, source: Source, selection: Selection, plan
     asked = [name for name in ("annotate", "plot", "maps", "report", "shard") if getattr(args, name)]
     if asked or args.format != "native" or args.suffix != ".csv":
         wrong = asked[0] if asked else "format" if args.format != "native" else "parquet"
-        raise ValueError(f"Expected a camera with a native CSV table only, but got --{wrong}: record a video first, and predict that.")
+        raise ValueError(
+            f"Expected a camera with a native CSV table only, but got --{wrong}: record a video first, and predict that."
+        )
     args.batch_size = 1
     check_outputs(plan, [source], overwrite=args.overwrite)
     predictor, facts = _load(args)
     print("reading the camera; Ctrl-C ends it", flush=True)
     settings = run_settings(predictor, selection, shard=None)
     pictures = follow_camera(predictor, source, selection, plan.table(source), settings=settings, facts=facts)
-    print(f"\nwrote {plan.table(source)} and its side file: {sum(pictures.values())} frames, {pictures.get('no_face', 0)} without a face")
+    print(
+        f"\nwrote {plan.table(source)} and its side file: {sum(pictures.values())} frames, {pictures.get('no_face', 0)} without a face"
+    )
     return 0
 
 
@@ -308,7 +391,10 @@ def _merge(args: argparse.Namespace) -> int:
     for file, problem in problems:
         print(f"auformer: {file}: {problem}", file=sys.stderr)
     if found < of:
-        print(f"auformer: {of - found} sources are missing: run the shards that did not finish again, then merge again", file=sys.stderr)
+        print(
+            f"auformer: {of - found} sources are missing: run the shards that did not finish again, then merge again",
+            file=sys.stderr,
+        )
     return 1 if found < of or problems else 0
 
 

@@ -25,8 +25,14 @@ SIZE, WORKERS = 224, 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the first words of `auformer prepare`; those that follow depend on the data set."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="data set, see --list")
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options: auformer prepare NAME --help")
-    parser.add_argument("--list", action="store_true", help="say what each data set needs, from whom to request it, and the expected tree")
+    parser.add_argument(
+        "options", nargs=argparse.REMAINDER, metavar="...", help="its options: auformer prepare NAME --help"
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="say what each data set needs, from whom to request it, and the expected tree",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: there is no such data set, or an option is out of range.
         OSError: the result cannot be written.
     """
-    from auformer.data_prep.datasets.catalogue import load, names
-    from auformer.data_prep.datasets.catalogue import not_read_lines
+    from auformer.data_prep.datasets.catalogue import load, names, not_read_lines
     from auformer.data_prep.pipeline.summary import release_lines
 
     if args.list:
@@ -69,14 +74,24 @@ def _parser(reader: Reader) -> argparse.ArgumentParser:
     add("--workers", type=int, default=WORKERS, metavar="N", help=f"processes (default: {WORKERS})")
     add("--limit", type=int, metavar="N", help="only the first N rows that have a picture")
     add("--dry-run", action="store_true", help="read and count the labels; open no picture, write nothing")
-    add("--detector", default="cascade", metavar="SPEC", help="cascade, yunet, yunet:MODEL or table:FILE (default: cascade)")
+    add(
+        "--detector",
+        default="cascade",
+        metavar="SPEC",
+        help="cascade, yunet, yunet:MODEL or table:FILE (default: cascade)",
+    )
     add("--recipe", choices=sorted(CROP_RECIPES), default="eyes", help="how faces are cut out (default: eyes)")
     add("--size", type=int, default=SIZE, metavar="PIXELS", help=f"side of a crop (default: {SIZE})")
     add("--border", choices=BORDERS, default=BORDERS[0], help=f"what lies outside a picture (default: {BORDERS[0]})")
     add("--partial", action="store_true", help="go on if files of the release are missing")
     add("--parquet", action="store_true", help="write manifest.parquet in place of manifest.csv")
     if "corrections" in own_options(reader):
-        add("--no-corrections", dest="corrections", action="store_false", help="keep the known faults of the release as they are")
+        add(
+            "--no-corrections",
+            dest="corrections",
+            action="store_false",
+            help="keep the known faults of the release as they are",
+        )
     reader.add_arguments(parser)
     return parser
 

@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer score`."""
-    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="CSV or Parquet file that `evaluate` wrote, or one like it")
-    parser.add_argument("--by", metavar="COLUMN", help="also score each value of a column by itself: subject, or one called group_...")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores as JSON, rates from 0 to 1; replaces scores only")
+    parser.add_argument(
+        "predictions",
+        type=Path,
+        metavar="PREDICTIONS",
+        help="CSV or Parquet file that `evaluate` wrote, or one like it",
+    )
+    parser.add_argument(
+        "--by", metavar="COLUMN", help="also score each value of a column by itself: subject, or one called group_..."
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all scores as JSON, rates from 0 to 1; replaces scores only"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +80,10 @@ def show_scores(predictions: pd.DataFrame, *, title: str, by: str | None = None,
 
 def _source(title: str, side: dict[str, Any]) -> dict[str, Any]:
     """What the JSON says about where the predictions come from."""
-    return {"file": title, **{name: side.get(name) for name in ("checkpoint", "adapter", "epoch_selection", "warnings", "notice")}}
+    return {
+        "file": title,
+        **{name: side.get(name) for name in ("checkpoint", "adapter", "epoch_selection", "warnings", "notice")},
+    }
 
 
 def _check_target(path: Path) -> None:
@@ -87,7 +99,9 @@ def _check_target(path: Path) -> None:
     except (OSError, ValueError):
         content = None
     if not (isinstance(content, dict) and {"mean", "per_au"} <= content.keys()):
-        raise ValueError(f"Expected `--json` to be a new file or one with scores, but got {path}, which holds something else.")
+        raise ValueError(
+            f"Expected `--json` to be a new file or one with scores, but got {path}, which holds something else."
+        )
 
 
 def _write(scores: dict[str, Any], path: Path) -> None:

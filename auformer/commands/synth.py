@@ -22,13 +22,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer synth`."""
     add = parser.add_argument
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the data set")
-    add("--lab", choices=("A", "B"), default="A", help="A: expressive, even light; B: sparse, side light, worse camera (default: A)")
+    add(
+        "--lab",
+        choices=("A", "B"),
+        default="A",
+        help="A: expressive, even light; B: sparse, side light, worse camera (default: A)",
+    )
     add("--subjects", type=int, metavar="N", help=f"number of faces (default: {SUBJECTS})")
     add("--frames", type=int, metavar="N", help=f"pictures per face (default: {FRAMES})")
     add("--clips", type=int, metavar="N", help="micro-expression clips per face, in place of pictures")
-    add("--aus", metavar="LIST", help="AUs to label: bp4d, disfa, all, another set, or AU1,AU12,... (default: bp4d in A, disfa in B)")
+    add(
+        "--aus",
+        metavar="LIST",
+        help="AUs to label: bp4d, disfa, all, another set, or AU1,AU12,... (default: bp4d in A, disfa in B)",
+    )
     add("--size", type=int, default=112, metavar="PIXELS", help="side of a picture (default: 112)")
-    add("--seed", type=int, default=0, metavar="N", help="of expressions, scenes and noise; faces depend on their number only (default: 0)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of expressions, scenes and noise; faces depend on their number only (default: 0)",
+    )
     add("--first-subject", type=int, default=0, metavar="N", help="number of the first face (default: 0)")
     add("--pose-scale", type=float, default=1.0, metavar="X", help="factor on the spread of the head pose (default: 1)")
     add("--no-jitter", action="store_true", help="crop exactly by the `eyes` recipe")
@@ -103,7 +118,9 @@ def render(out: Path, options: Mapping[str, Any], *, workers: int) -> Path:
     except argparse.ArgumentError as error:
         raise ValueError(f"Expected options of `auformer synth`, but {error}") from error
     if unknown or set(options) & {"out", "workers", "sheet"}:
-        raise ValueError(f"Expected options of `auformer synth` that say what is rendered, but got {', '.join(options)}")
+        raise ValueError(
+            f"Expected options of `auformer synth` that say what is rendered, but got {', '.join(options)}"
+        )
     return _render(args)
 
 
@@ -120,7 +137,10 @@ def summary(side: dict) -> str:
         side: the manifest's JSON side file.
     """
     what = f"{side['clips']['count']} clips, " if "clips" in side else ""
-    lines = [f"{side['dataset']}: {what}{side['rows']:,} pictures of {side['subjects']} subjects, {side['image_size'][0]} px", ""]
+    lines = [
+        f"{side['dataset']}: {what}{side['rows']:,} pictures of {side['subjects']} subjects, {side['image_size'][0]} px",
+        "",
+    ]
     lines.append(f"{'AU':<6}{'positives':>10}{'rate':>8}{'expected':>10}")
     for name, rate in side["label_rates"].items():
         expected = f"{rate['expected']:.3f}" if "expected" in rate else "-"

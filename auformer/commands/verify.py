@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of tables")
     parser.add_argument("--no-images", action="store_true", help="do not open the pictures")
     parser.add_argument(
-        "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="threads that open pictures (default: %(default)s)"
+        "--workers",
+        type=int,
+        default=min(4, os.cpu_count() or 1),
+        metavar="N",
+        help="threads that open pictures (default: %(default)s)",
     )
 
 

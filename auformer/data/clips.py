@@ -14,7 +14,10 @@ import pandas as pd
 from auformer.data.schema import CLIP_FRAMES, TEXT_KEY
 from auformer.errors import ManifestError
 
-FRAMES, COMPOSE = "@frames", "@compose"  # columns of rows that are clips: further pictures, and how they are put together
+FRAMES, COMPOSE = (
+    "@frames",
+    "@compose",
+)  # columns of rows that are clips: further pictures, and how they are put together
 GAIN = 2.0  # of the difference image: a micro-expression moves grey levels little, and twice the change seldom leaves the range [ours]
 KINDS = ("frames", "apex", "difference", "mean:K")
 
@@ -60,8 +63,14 @@ def clip_rows(frame: pd.DataFrame, clip_input: str) -> pd.DataFrame:
         return frame
     missing = [name for name in ("clip", *CLIP_FRAMES) if name not in frame.columns]
     if missing or bool(frame["clip"].isna().any()):
-        fault = f"there is no column `{missing[0]}`" if missing else f"{int(frame['clip'].isna().sum()):,} rows have no `clip`"
-        raise ManifestError(f"Expected a manifest of clips for `clip_input` {clip_input!r}, but {fault}; use `frames` for single pictures")
+        fault = (
+            f"there is no column `{missing[0]}`"
+            if missing
+            else f"{int(frame['clip'].isna().sum()):,} rows have no `clip`"
+        )
+        raise ManifestError(
+            f"Expected a manifest of clips for `clip_input` {clip_input!r}, but {fault}; use `frames` for single pictures"
+        )
     ok = (frame["status"] == "ok").to_numpy(bool)
     times, images = frame["frame"].to_numpy(np.float64), frame["image"].tolist()
     onset, apex, offset = (frame[name].to_numpy(np.float64) for name in CLIP_FRAMES)

@@ -99,7 +99,14 @@ class AUDataModule(pl.LightningDataModule):
         self.next_epoch = 0  # where training begins; a run that is resumed begins later
         self.augmentation = build_augmentation(self.image_size, augment)
         self.parts = _read_parts(
-            train, val, test, fold=fold, test_subjects=test_subjects, clip_input=clip_input, val_fraction=val_fraction, seed=seed
+            train,
+            val,
+            test,
+            fold=fold,
+            test_subjects=test_subjects,
+            clip_input=clip_input,
+            val_fraction=val_fraction,
+            seed=seed,
         )
         rows = self.parts.get("train")
         self.labelled = wanted = _wanted_aus(self.parts, au_names)
@@ -110,13 +117,17 @@ class AUDataModule(pl.LightningDataModule):
             rows = nested_subset(rows, subset, seed)
         self.au_names = trainable_aus(rows, wanted, leave_out_missing=leave_out_missing)
         rows = with_label_noise(rows, self.au_names, label_noise, seed)
-        self.au_weights = [float(weight) for weight in au_weights(*count_labels(rows, self.au_names), au_names=self.au_names)]
+        self.au_weights = [
+            float(weight) for weight in au_weights(*count_labels(rows, self.au_names), au_names=self.au_names)
+        ]
         self.parts["train"] = rows
 
     def _dataset(self, part: str) -> AUDataset:
         """The rows of a part as they are, without augmentation."""
         if part not in self.parts:
-            raise ValueError(f"Expected a `{part}` part, but the data module has {', '.join(self.parts)}; name a manifest for it")
+            raise ValueError(
+                f"Expected a `{part}` part, but the data module has {', '.join(self.parts)}; name a manifest for it"
+            )
         return AUDataset(self.parts[part], None, self.au_names, self.image_size, seed=self.seed)
 
     @cached_property
@@ -140,7 +151,9 @@ class AUDataModule(pl.LightningDataModule):
         """Training rows in an order of their own in each epoch."""
         rank, num_ranks = self._ranks()
         sampler = ShuffledSampler(self.train_dataset, seed=self.seed, rank=rank, num_ranks=num_ranks)
-        sampler.set_epoch(self.next_epoch)  # Lightning tells the sampler only after worker processes have fetched the first rows
+        sampler.set_epoch(
+            self.next_epoch
+        )  # Lightning tells the sampler only after worker processes have fetched the first rows
         return self._loader(self.train_dataset, sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -209,7 +222,9 @@ def _read_parts(
         raise ValueError("Expected `train`, `val` or `test` to name a manifest, but got none")
     for name, cut in (("fold", fold), ("test_subjects", test_subjects)):
         if cut is not None and (train is None or test is not None):
-            raise ValueError(f"Expected `{name}` together with `train` and without `test`: it cuts the test part out of the training rows")
+            raise ValueError(
+                f"Expected `{name}` together with `train` and without `test`: it cuts the test part out of the training rows"
+            )
     if fold is not None and test_subjects is not None:
         raise ValueError("Expected either `fold` or `test_subjects`, but got both")
     named = {"train": train, "val": val, "test": test}
@@ -233,5 +248,7 @@ def _wanted_aus(parts: dict[str, pd.DataFrame], au_names: str | list[str] | None
     sources = [parts["train"]] if "train" in parts else list(parts.values())
     found = sorted({au for rows in sources for au in au_columns(rows)}, key=lambda au: int(au[2:]))
     if not found:
-        raise ValueError("Expected the manifests to have label columns such as `AU12`, but they have none; name `au_names` or add labels")
+        raise ValueError(
+            "Expected the manifests to have label columns such as `AU12`, but they have none; name `au_names` or add labels"
+        )
     return found

@@ -56,7 +56,9 @@ class AUDataset(Dataset):
         where = str(frame.attrs.get("path", "manifest" if root is None else root))
         require_columns(frame, ["image"], where, "a data set of images")
         if "status" in frame.columns and bool((frame["status"] != "ok").any()):
-            raise ManifestError(f"{where}: expected rows whose `status` is `ok`, but got others; leave them out, they have no image")
+            raise ManifestError(
+                f"{where}: expected rows whose `status` is `ok`, but got others; leave them out, they have no image"
+            )
         self.au_names = tuple(au_names)
         self.image_size = image_shape(image_size)
         self.transform = transform
@@ -66,7 +68,9 @@ class AUDataset(Dataset):
         self.sides = _labels(frame, named).reshape(len(frame), -1, 2) if set(named) & set(frame.columns) else None
         self.sources, self.codes, self.rows = _origins(frame, where)
         self.images = frame["image"].tolist()
-        self.further = frame[FRAMES].tolist() if FRAMES in frame.columns else None  # of clips: the pictures beside the apex
+        self.further = (
+            frame[FRAMES].tolist() if FRAMES in frame.columns else None
+        )  # of clips: the pictures beside the apex
         self.compose = frame[COMPOSE].tolist() if FRAMES in frame.columns else None
         self.root = None if root is None else os.fspath(root)
 
@@ -90,7 +94,9 @@ class AUDataset(Dataset):
         image = resize(read_image(self.path(row)), self.image_size)
         if self.further is None or self.compose is None:
             return image
-        others = [resize(read_image(os.path.join(self._root(row), name)), self.image_size) for name in self.further[row]]
+        others = [
+            resize(read_image(os.path.join(self._root(row), name)), self.image_size) for name in self.further[row]
+        ]
         return compose(self.compose[row], [image, *others])
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
@@ -101,7 +107,11 @@ class AUDataset(Dataset):
             raise ManifestError(f"{self.source(row)}, {row_name(int(self.rows[row]))}: {error}") from error
         if self.transform is not None:
             image, flipped = self.transform(image, np.random.default_rng([self.seed, epoch, row]))
-        item = {"image": torch.from_numpy(to_float(image)), "label": torch.from_numpy(self.labels[row].astype(np.int64)), "index": row}
+        item = {
+            "image": torch.from_numpy(to_float(image)),
+            "label": torch.from_numpy(self.labels[row].astype(np.int64)),
+            "index": row,
+        }
         if self.sides is not None:
             sides = self.sides[row].astype(np.int64)
             item["sides"] = torch.from_numpy(sides[:, ::-1].copy() if flipped else sides)
@@ -119,7 +129,9 @@ def _origins(frame: pd.DataFrame, where: str) -> tuple[list[str], np.ndarray, np
 
 def _labels(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """Label columns as int8 `(rows, columns)`, -1 where there is none."""
-    columns = [frame[name].to_numpy(np.int8) if name in frame.columns else np.full(len(frame), -1, np.int8) for name in names]
+    columns = [
+        frame[name].to_numpy(np.int8) if name in frame.columns else np.full(len(frame), -1, np.int8) for name in names
+    ]
     return np.stack(columns, axis=1)
 
 

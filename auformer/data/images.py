@@ -53,13 +53,17 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         ValueError: It is no image or a damaged one.
     """
     if _is_truncated(data):
-        raise ValueError(f"Expected a complete image at {name}, but the file ends early ({len(data):,} bytes); copy it again")
+        raise ValueError(
+            f"Expected a complete image at {name}, but the file ends early ({len(data):,} bytes); copy it again"
+        )
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ValueError(f"Expected an image at {name}, but it cannot be decoded ({error.err})") from error
     if image is None:
-        raise ValueError(f"Expected an image at {name}, but it cannot be decoded: it is damaged or no image; copy or convert it again")
+        raise ValueError(
+            f"Expected an image at {name}, but it cannot be decoded: it is damaged or no image; copy or convert it again"
+        )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -94,8 +98,12 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, *, quality: int
     try:
         done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options.get(suffix, []))
     except cv2.error as error:
-        raise ValueError(f"Expected `path` to end in an image suffix such as .png or .jpg, but got {os.fspath(path)}") from error
+        raise ValueError(
+            f"Expected `path` to end in an image suffix such as .png or .jpg, but got {os.fspath(path)}"
+        ) from error
     if not done:
-        raise ValueError(f"Expected {os.fspath(path)} to be a format that can be written, but OpenCV could not encode it")
+        raise ValueError(
+            f"Expected {os.fspath(path)} to be a format that can be written, but OpenCV could not encode it"
+        )
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())  # `tofile` leaves a full disk unnoticed

@@ -95,7 +95,9 @@ def validate_manifest(frame: pd.DataFrame, where: str = "manifest") -> pd.DataFr
     """
     kinds = au_kinds(frame, where)
     if any(kind in PREDICTION_KINDS for _, kind in kinds.values()):
-        raise ManifestError(f"{where}: expected a manifest, but got a predictions file (`AU.._prob`); `auformer score` reads those")
+        raise ManifestError(
+            f"{where}: expected a manifest, but got a predictions file (`AU.._prob`); `auformer score` reads those"
+        )
     frame = keyed(frame, where, "a manifest")
     if "image" in frame.columns:
         frame["image"] = image_column(frame["image"], (frame["status"] == "ok").to_numpy(bool), where)
@@ -159,17 +161,26 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
     kinds = au_kinds(frame, where)
     if not any(kind == "prob" for _, kind in kinds.values()):
         if any(kind == "" for _, kind in kinds.values()):
-            raise ManifestError(f"{where}: expected a predictions file, but got a manifest; `auformer evaluate` makes predictions of it")
+            raise ManifestError(
+                f"{where}: expected a predictions file, but got a manifest; `auformer evaluate` makes predictions of it"
+            )
         raise ManifestError(f"{where}: missing column `AU.._prob`; a predictions file has one per action unit")
     plain = [name for name, (_, kind) in kinds.items() if kind in MANIFEST_KINDS]
     if plain:
-        raise ManifestError(f"{where}: column `{plain[0]}` of a manifest in a predictions file; the truth is called `AU.._true`")
+        raise ManifestError(
+            f"{where}: column `{plain[0]}` of a manifest in a predictions file; the truth is called `AU.._true`"
+        )
     frame = keyed(frame, where, "a predictions file")
     ok = (frame["status"] == "ok").to_numpy(bool)
     for name, (_, kind) in kinds.items():
         if kind == "prob":
             frame[name] = range_column(frame[name], where, 0.0, 1.0)
-            fail(where, ok & frame[name].isna().to_numpy(bool), f"`{name}` is empty in a row whose `status` is `ok`", "predict again")
+            fail(
+                where,
+                ok & frame[name].isna().to_numpy(bool),
+                f"`{name}` is empty in a row whose `status` is `ok`",
+                "predict again",
+            )
         elif kind == "true":
             frame[name] = label_column(frame[name], where)
         else:

@@ -160,7 +160,9 @@ def whole_column(column: pd.Series, where: str) -> pd.Series:
     numbers = number_column(column, where)
     bad = ~(np.isfinite(numbers) & (numbers == np.round(numbers)))
     if bad.any():
-        fail(where, bad, f"column `{column.name}` should be a whole number, but is {_first(column, bad)!r}", "correct it")
+        fail(
+            where, bad, f"column `{column.name}` should be a whole number, but is {_first(column, bad)!r}", "correct it"
+        )
     return pd.Series(numbers.astype(np.int64), index=column.index, name=column.name)
 
 
@@ -180,7 +182,11 @@ def label_column(column: pd.Series, where: str, *, allowed: Sequence[int] = (0, 
     bad = ~(empty | np.isin(numbers, allowed))
     if bad.any():
         listed = ", ".join(map(str, allowed))
-        hint = "9 and 999 of the releases mean -1, not annotated" if _first(column, bad) in (9, 999) else "correct the label"
+        hint = (
+            "9 and 999 of the releases mean -1, not annotated"
+            if _first(column, bad) in (9, 999)
+            else "correct the label"
+        )
         fail(where, bad, f"`{column.name}` should be {listed} or empty, but is {_first(column, bad)!r}", hint)
     return pd.Series(np.where(empty, -1, numbers).astype(np.int8), index=column.index, name=column.name)
 
@@ -190,7 +196,12 @@ def range_column(column: pd.Series, where: str, low: float, high: float) -> pd.S
     numbers = number_column(column, where)
     bad = (numbers < low) | (numbers > high)
     if bad.any():
-        fail(where, bad, f"`{column.name}` should be in {low:g} to {high:g}, but is {_first(column, bad)!r}", "correct it")
+        fail(
+            where,
+            bad,
+            f"`{column.name}` should be in {low:g} to {high:g}, but is {_first(column, bad)!r}",
+            "correct it",
+        )
     return pd.Series(numbers, index=column.index, name=column.name)
 
 
@@ -198,7 +209,12 @@ def image_column(column: pd.Series, ok: np.ndarray, where: str) -> pd.Series:
     """A column of image paths: relative, `/` between the parts, inside the manifest's folder; empty where a row is not `ok`."""
     text = text_column(column, where, required=False)
     missing = (text.isna() | (text == "")).to_numpy(bool)
-    fail(where, ok & missing, "`image` is empty in a row whose `status` is `ok`", "name the image, or the reason in `status`")
+    fail(
+        where,
+        ok & missing,
+        "`image` is empty in a row whose `status` is `ok`",
+        "name the image, or the reason in `status`",
+    )
     bad = text.str.contains(re.compile(_OUTSIDE), na=False).to_numpy(bool)
     if bad.any():
         message = f"`image` should be a path inside the manifest's folder, relative to it and with `/`, but is {_first(text, bad)!r}"
@@ -218,7 +234,12 @@ def unique_key(frame: pd.DataFrame, key: list[str], where: str) -> None:
         values = frame.iloc[row][key]
         first = int(np.flatnonzero((frame[key] == values).all(axis=1).to_numpy(bool))[0])
         named = ", ".join(f"{name} {values[name]}" for name in key)
-        fail(where, twice, f"same key as {row_name(first)}: {named}", "keep one row per face, or number the faces in `face`")
+        fail(
+            where,
+            twice,
+            f"same key as {row_name(first)}: {named}",
+            "keep one row per face, or number the faces in `face`",
+        )
 
 
 def au_kinds(frame: pd.DataFrame, where: str) -> dict[str, tuple[str, str]]:
@@ -284,7 +305,9 @@ def check_sides(frame: pd.DataFrame, kinds: dict[str, tuple[str, str]], where: s
         highest = np.maximum(left, right)
         known = (left >= 0) & (right >= 0)
         bad = (label >= 0) & np.where(known, label != highest, label < highest)
-        fail(where, bad, f"`{au}` is not the maximum of `{sides[0]}` and `{sides[1]}`", "correct the label or the sides")
+        fail(
+            where, bad, f"`{au}` is not the maximum of `{sides[0]}` and `{sides[1]}`", "correct the label or the sides"
+        )
 
 
 def check_clips(frame: pd.DataFrame, where: str) -> None:
@@ -302,7 +325,12 @@ def check_clips(frame: pd.DataFrame, where: str) -> None:
     differing = distinct.duplicated([*TEXT_KEY, "clip"]).to_numpy(bool)
     bad = np.zeros(len(frame), bool)
     bad[distinct["row"].to_numpy()[differing]] = True
-    fail(where, bad, "frame numbers or labels differ from those of the clip's first row", "a clip has one label and one set of frames")
+    fail(
+        where,
+        bad,
+        "frame numbers or labels differ from those of the clip's first row",
+        "a clip has one label and one set of frames",
+    )
     for early, late in itertools.combinations(named, 2):
         bad = frame["clip"].notna().to_numpy(bool) & (frame[early] > frame[late]).to_numpy(bool)
         fail(where, bad, f"`{early}` comes after `{late}`", "correct the frame numbers of the clip")

@@ -200,7 +200,9 @@ def view_part(view: str, dataset: str, fold: int) -> str:
     if folds is None:
         raise ValueError(f"Expected `dataset` to be one of {', '.join(FOLD_VIEWS[view])}, but got {dataset!r}")
     if fold not in folds:
-        raise ValueError(f"Expected `fold` of the view {view} to be one of {', '.join(map(str, folds))}, but got {fold}")
+        raise ValueError(
+            f"Expected `fold` of the view {view} to be one of {', '.join(map(str, folds))}, but got {fold}"
+        )
     return folds[fold]
 
 
@@ -217,7 +219,9 @@ def check_disjoint(parts: Mapping[str, pd.DataFrame]) -> None:
     for one, other in itertools.combinations(members, 2):
         both = sorted(members[one] & members[other])
         if both:
-            named = ", ".join(f"{subject} of {dataset}" for dataset, subject in both[:5]) + (" and others" if len(both) > 5 else "")
+            named = ", ".join(f"{subject} of {dataset}" for dataset, subject in both[:5]) + (
+                " and others" if len(both) > 5 else ""
+            )
             datasets = {dataset_id(name) for part in (one, other) for name in parts[part]["dataset"].unique()}
             why = " (DISFA+ and FEAFA-B show people of DISFA)" if "disfa" in datasets and len(datasets) > 1 else ""
             raise ManifestError(
@@ -240,8 +244,14 @@ def nested_subset(frame: pd.DataFrame, size: int | float, seed: int = 0) -> pd.D
     Raises:
         ValueError: `size` is out of range, or there are not as many rows.
     """
-    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size <= (np.inf if isinstance(size, int) else 1):
-        raise ValueError(f"Expected `size` to be a number of rows (at least 1) or a fraction in (0, 1], but got {size!r}")
+    if (
+        isinstance(size, bool)
+        or not isinstance(size, int | float)
+        or not 0 < size <= (np.inf if isinstance(size, int) else 1)
+    ):
+        raise ValueError(
+            f"Expected `size` to be a number of rows (at least 1) or a fraction in (0, 1], but got {size!r}"
+        )
     count = size if isinstance(size, int) else max(1, round(size * len(frame)))
     if count > len(frame):
         raise ValueError(f"Expected `size` to be at most the {len(frame):,} rows there are, but got {count:,}")
@@ -267,7 +277,9 @@ def usable_rows(frame: pd.DataFrame, part: str) -> pd.DataFrame:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in frame.loc[~ok, "status"].value_counts().items())
         logger.warning("%s: %s of %s rows are left out (%s)", part, f"{(~ok).sum():,}", f"{len(frame):,}", reasons)
     if not ok.any():
-        raise ManifestError(f"Expected rows with `status` ok in the part `{part}`, but none of its {len(frame):,} rows is")
+        raise ManifestError(
+            f"Expected rows with `status` ok in the part `{part}`, but none of its {len(frame):,} rows is"
+        )
     return frame[ok]
 
 
@@ -285,13 +297,19 @@ def cut_fold(frame: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame
         ManifestError: There is no column `fold`, no row of that name, or no row of another one.
     """
     if "fold" not in frame.columns:
-        raise ManifestError(f"Expected a column `fold` to cut out {fold!r}, but the manifest has none; add it, or name a test manifest")
+        raise ManifestError(
+            f"Expected a column `fold` to cut out {fold!r}, but the manifest has none; add it, or name a test manifest"
+        )
     inside = (frame["fold"] == fold).fillna(False).to_numpy(bool)
     if not inside.any():
         names = ", ".join(sorted(frame["fold"].dropna().unique())) or "none"
-        raise ManifestError(f"Expected `fold` to be one of the manifest's parts ({names}), but got {fold!r}, which has no rows")
+        raise ManifestError(
+            f"Expected `fold` to be one of the manifest's parts ({names}), but got {fold!r}, which has no rows"
+        )
     if inside.all():
-        raise ManifestError(f"Expected rows outside the fold {fold!r} to train on, but all {len(frame):,} rows are in it")
+        raise ManifestError(
+            f"Expected rows outside the fold {fold!r} to train on, but all {len(frame):,} rows are in it"
+        )
     return frame[~inside], frame[inside]
 
 
@@ -312,9 +330,13 @@ def cut_subjects(frame: pd.DataFrame, subjects: Sequence[str]) -> tuple[pd.DataF
     inside = names.isin(list(subjects)).to_numpy(bool)
     unknown = sorted(set(subjects) - set(names))
     if unknown or not inside.any():
-        raise ManifestError(f"Expected `test_subjects` to be like {names.iloc[0]!r}, but {', '.join(unknown) or 'none'} have no rows")
+        raise ManifestError(
+            f"Expected `test_subjects` to be like {names.iloc[0]!r}, but {', '.join(unknown) or 'none'} have no rows"
+        )
     if inside.all():
-        raise ManifestError(f"Expected rows of other subjects to train on, but all {len(frame):,} rows are of `test_subjects`")
+        raise ManifestError(
+            f"Expected rows of other subjects to train on, but all {len(frame):,} rows are of `test_subjects`"
+        )
     return frame[~inside], frame[inside]
 
 
@@ -371,7 +393,9 @@ def trainable_aus(frame: pd.DataFrame, au_names: Sequence[str], *, leave_out_mis
     positives, annotated = count_labels(frame, au_names)
     counts = dict(zip(au_names, zip(positives, annotated, strict=True), strict=True))
     missing = {au: seen for au, (active, seen) in counts.items() if not active}
-    named = ", ".join(f"{au} ({f'{seen:,} annotated rows' if seen else 'not annotated'})" for au, seen in missing.items())
+    named = ", ".join(
+        f"{au} ({f'{seen:,} annotated rows' if seen else 'not annotated'})" for au, seen in missing.items()
+    )
     if missing and (not leave_out_missing or len(missing) == len(counts)):
         raise ManifestError(
             f"Expected every action unit to be active in a training row, but these never are: {named}; "

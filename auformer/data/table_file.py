@@ -51,7 +51,9 @@ def _header(path: Path) -> list[str]:
         raise ManifestError(f"{path}: the file is empty; write it again")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise ManifestError(f"{path}: expected every column once, but got {', '.join(twice)} more than once; remove one of them")
+        raise ManifestError(
+            f"{path}: expected every column once, but got {', '.join(twice)} more than once; remove one of them"
+        )
     return header
 
 

@@ -37,7 +37,9 @@ def image_shape(size: int | Sequence[int]) -> tuple[int, int]:
     """
     shape = (size, size) if isinstance(size, int) else tuple(size)
     if len(shape) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in shape):
-        raise ValueError(f"Expected `image_size` to be a positive number of pixels, or height and width, but got {size!r}")
+        raise ValueError(
+            f"Expected `image_size` to be a positive number of pixels, or height and width, but got {size!r}"
+        )
     return shape[0], shape[1]
 
 
@@ -131,7 +133,9 @@ def build_augmentation(image_size: int | Sequence[int], strength: str = "default
                 ],
                 p=0.5,
             ),
-            alb.CoarseDropout(num_holes_range=(1, 1), hole_height_range=HOLE, hole_width_range=HOLE, fill="random_uniform", p=0.15),
+            alb.CoarseDropout(
+                num_holes_range=(1, 1), hole_height_range=HOLE, hole_width_range=HOLE, fill="random_uniform", p=0.15
+            ),
         ]
     )
     return Augmentation(alb.HorizontalFlip(p=1.0), pipeline)

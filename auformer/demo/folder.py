@@ -65,7 +65,9 @@ class DemoFolder:
             taken = [path.name for path in self._own() if path.exists()]
             if taken:
                 found = ", ".join(taken)
-                raise ValueError(f"Expected `--out` to be a new folder or that of a demo, but got {self.path}, which holds {found}")
+                raise ValueError(
+                    f"Expected `--out` to be a new folder or that of a demo, but got {self.path}, which holds {found}"
+                )
         elif overwrite:
             self._clear()
         elif different := _differences(stored, dict(config)):

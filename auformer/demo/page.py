@@ -14,10 +14,30 @@ import pandas as pd
 from auformer.aus import SHARED_BP4D_DISFA
 from auformer.data.manifest import predicted_aus
 from auformer.demo.folder import DemoFolder, config_text
-from auformer.demo.results import COMMITTED, LABELS, METHODS, TITLES, Results, demo_results, method_label, per_au_table, results_table
+from auformer.demo.results import (
+    COMMITTED,
+    LABELS,
+    METHODS,
+    TITLES,
+    Results,
+    demo_results,
+    method_label,
+    per_au_table,
+    results_table,
+)
 from auformer.files import atomic_path, write_text
 from auformer.report.faces import face_grid
-from auformer.report.html import RENDERED_ONLY, RESPONSIBLE_USE, Section, build_report, code, figure, paragraph, responsible_use, table
+from auformer.report.html import (
+    RENDERED_ONLY,
+    RESPONSIBLE_USE,
+    Section,
+    build_report,
+    code,
+    figure,
+    paragraph,
+    responsible_use,
+    table,
+)
 from auformer.report.scores import f1_bars, read_training_log, training_curves
 from auformer.report.style import au_label, au_order, image_bytes, save_png
 from auformer.scoring.tables import Table, percent
@@ -84,13 +104,23 @@ def demo_figures(results: Results, logs: Mapping[str, pd.DataFrame], gallery: Ga
         "f1_lab_b.png": bars("lab_b"),
         "training.png": lambda theme: training_curves(logs, theme=theme),
         "faces.png": lambda theme: face_grid(
-            gallery.images, gallery.au_names, gallery.truth, gallery.probs, maps=gallery.maps, captions=gallery.captions, theme=theme
+            gallery.images,
+            gallery.au_names,
+            gallery.truth,
+            gallery.probs,
+            maps=gallery.maps,
+            captions=gallery.captions,
+            theme=theme,
         ),
     }
 
 
 def write_demo(
-    folder: DemoFolder, outcomes: Mapping[str, Outcome], committed: Mapping[str, Any], gallery: Gallery, config: Mapping[str, Any]
+    folder: DemoFolder,
+    outcomes: Mapping[str, Outcome],
+    committed: Mapping[str, Any],
+    gallery: Gallery,
+    config: Mapping[str, Any],
 ) -> str:
     """Write everything that a demo shows, the page last.
 
@@ -139,7 +169,7 @@ def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
     heads = "the mean of both heads" if config["methods"]["auformer"]["average_heads"] else "the main head"
     notes = [
         f"Means over {len(config['au_names'])} action units, x 100, F1 at a probability of 0.5. A: the lab of the training faces; B: a lab "
-        f"never trained on; B shared: over {shared} only. Trained: number of trained parameters. AUFormer predicts by {heads}.",
+        f"never trained on; B shared: over {shared} only. Trained: number of trained parameters. AUFormer predicts by {heads}."
     ]
     return [*notes, *([FAST_NOTE] if config["fast"] else []), RENDERED_ONLY]
 
@@ -147,7 +177,10 @@ def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
 def _markdown(first: Table, results: Results, lead: str) -> str:
     """The content of `table.md`."""
     tables = [first, *(per_au_table(results, part) for part in ("lab_a", "lab_b", "lab_b_shared"))]
-    return "\n\n".join(["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *RESPONSIBLE_USE]) + "\n"
+    return (
+        "\n\n".join(["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *RESPONSIBLE_USE])
+        + "\n"
+    )
 
 
 def _write_pictures(draw: Draw, path: Path) -> tuple[bytes, bytes]:
@@ -157,7 +190,9 @@ def _write_pictures(draw: Draw, path: Path) -> tuple[bytes, bytes]:
     return path.read_bytes() if kind == "png" else image_bytes(light, kind), image_bytes(draw("dark"), kind)
 
 
-def demo_page(results: Results, first: Table, pictures: Mapping[str, tuple[bytes, bytes]], *, lead: str, config: str, footer: str) -> str:
+def demo_page(
+    results: Results, first: Table, pictures: Mapping[str, tuple[bytes, bytes]], *, lead: str, config: str, footer: str
+) -> str:
     """The page `report.html`.
 
     Args:
@@ -173,18 +208,32 @@ def demo_page(results: Results, first: Table, pictures: Mapping[str, tuple[bytes
         return figure(*pictures[name], alt=alt, caption=caption)
 
     bars = f"F1 x 100 per action unit and their mean. Upright marks: always positive. Hatched and {COMMITTED}: not trained in this run."
-    curves = "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
+    curves = (
+        "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
+    )
     faces = (
         "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action unit acted most, on "
         "a scale of its own; that need not be where the face moves, because every patch of a transformer has seen the others. Below, the "
         "numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
     )
     sections = [
-        Section("Result", [_html(first, "Means over action units, x 100"), responsible_use(rendered_only=True)], wide=True),
+        Section(
+            "Result", [_html(first, "Means over action units, x 100"), responsible_use(rendered_only=True)], wide=True
+        ),
         Section("F1 per action unit, lab A", [picture("f1_lab_a.png", _alt(results, "lab_a"), bars)]),
         Section("F1 per action unit, lab B", [picture("f1_lab_b.png", _alt(results, "lab_b"), bars)]),
-        Section("Training", [picture("training.png", "Curves of loss and validation F1 over the epochs of each training", curves)]),
-        Section("Faces", [picture("faces.png", "Grid of rendered faces with evidence maps and the action units found on each", faces)]),
+        Section(
+            "Training",
+            [picture("training.png", "Curves of loss and validation F1 over the epochs of each training", curves)],
+        ),
+        Section(
+            "Faces",
+            [
+                picture(
+                    "faces.png", "Grid of rendered faces with evidence maps and the action units found on each", faces
+                )
+            ],
+        ),
         Section("Numbers, lab A", [_per_au(results, "lab_a")]),
         Section("Numbers, lab B", [_per_au(results, "lab_b")]),
         Section("Settings", [paragraph("The content of config.yaml:"), code(config, "Settings of this run")]),
@@ -215,7 +264,9 @@ def _per_au(results: Results, part: str) -> str:
     names = au_order(results[part]["auformer"]["f1"])
     rows = [[au_label(au), *(percent(results[part][method]["f1"][au]) for method in METHODS)] for au in names]
     rows.append(["Mean", *(percent(results[part][method]["mean_f1"]) for method in METHODS)])
-    return table(["Action unit", *(method_label(method) for method in METHODS)], rows, caption=f"{TITLES[part]}: F1 x 100")
+    return table(
+        ["Action unit", *(method_label(method) for method in METHODS)], rows, caption=f"{TITLES[part]}: F1 x 100"
+    )
 
 
 def _alt(results: Results, part: str) -> str:

@@ -44,7 +44,9 @@ CHANCE = 0.5  # AUROC of a constant detector
 Results = dict[str, dict[str, dict[str, Any]]]
 
 
-def demo_results(predictions: Mapping[str, pd.DataFrame], trainable: Mapping[str, int], committed: Mapping[str, Any]) -> Results:
+def demo_results(
+    predictions: Mapping[str, pd.DataFrame], trainable: Mapping[str, int], committed: Mapping[str, Any]
+) -> Results:
     """What `metrics.json` holds.
 
     Args:
@@ -108,15 +110,26 @@ def read_committed(path: str | Path | None = None) -> dict[str, Any]:
     source = resources.files("auformer").joinpath("assets", "demo_results.json") if path is None else Path(path)
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
-        missing = [f"{part}.full_finetuning.{key}" for part in DATASETS for key in KEYS if key not in content[part]["full_finetuning"]]
+        missing = [
+            f"{part}.full_finetuning.{key}"
+            for part in DATASETS
+            for key in KEYS
+            if key not in content[part]["full_finetuning"]
+        ]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"Expected {source} to hold the results of the committed demo run, but got other content ({error!r})") from error
+        raise ValueError(
+            f"Expected {source} to hold the results of the committed demo run, but got other content ({error!r})"
+        ) from error
     if missing:
-        raise ValueError(f"Expected {source} to hold the results of the committed demo run, but it lacks {', '.join(missing)}")
+        raise ValueError(
+            f"Expected {source} to hold the results of the committed demo run, but it lacks {', '.join(missing)}"
+        )
     return content
 
 
-def results_table(results: Results, committed: Mapping[str, Any], *, both_heads: bool, notes: Sequence[str] = ()) -> Table:
+def results_table(
+    results: Results, committed: Mapping[str, Any], *, both_heads: bool, notes: Sequence[str] = ()
+) -> Table:
     """The demo's one table: a row per method of this run, then those of the committed run, marked.
 
     Args:
@@ -126,8 +139,16 @@ def results_table(results: Results, committed: Mapping[str, Any], *, both_heads:
         notes: Lines below the table, before the note on the mark.
     """
     rows = [_row(LABELS[method], results, method) for method in METHODS if method != "full_finetuning"]
-    sources = {"full_finetuning": "full_finetuning", "auformer": BOTH_HEADS if both_heads else "auformer", "linear_probe": "linear_probe"}
-    marked = {LABELS[method]: source for method, source in sources.items() if all(source in committed[part] for part in DATASETS)}
+    sources = {
+        "full_finetuning": "full_finetuning",
+        "auformer": BOTH_HEADS if both_heads else "auformer",
+        "linear_probe": "linear_probe",
+    }
+    marked = {
+        LABELS[method]: source
+        for method, source in sources.items()
+        if all(source in committed[part] for part in DATASETS)
+    }
     rows += [_row(f"{label} {COMMITTED}", committed, source) for label, source in marked.items()]
     header = ["method", "A F1", "A AUROC", "B F1", "B AUROC", "B shared F1", "trained"]
     return Table(header, rows, notes=[*notes, _committed_note(committed, marked)])
@@ -151,7 +172,9 @@ def _row(label: str, results: Mapping[str, Any], method: str) -> list[str]:
 
 def _committed_note(committed: Mapping[str, Any], marked: Mapping[str, str]) -> str:
     """What the mark means: how many seeds, how far apart they are; ``marked``: label -> method of the committed run."""
-    spreads = {label: (committed["lab_a"][source].get("spread") or {}).get("mean_f1") for label, source in marked.items()}
+    spreads = {
+        label: (committed["lab_a"][source].get("spread") or {}).get("mean_f1") for label, source in marked.items()
+    }
     apart = ", ".join(f"{label} {100 * spread:.1f}" for label, spread in spreads.items() if spread is not None)
     seeds, epochs = len(committed.get("seeds") or [0]), committed.get("epochs")
     return (

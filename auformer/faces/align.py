@@ -29,7 +29,9 @@ _BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
 
 
 #: The default, and the renderer's own crop before its seeded jitter and roll.
-EYES = EyeRecipe("eyes", 224, "[ours] forehead to chin of an open mouth, chosen on rendered and real faces", "", SIDE, CENTRE_BELOW)
+EYES = EyeRecipe(
+    "eyes", 224, "[ours] forehead to chin of an open mouth, chosen on rendered and real faces", "", SIDE, CENTRE_BELOW
+)
 #: Every crop recipe by name.
 CROP_RECIPES: dict[str, CropRecipe] = {"eyes": EYES, **CROPS}
 
@@ -94,7 +96,9 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "ref
     finer = max(1, math.ceil(1 / (scale * _NEARLY_ONE)))
     fine = finer * np.asarray(matrix, dtype=np.float64)
     fine[:, 2] += fine[:, :2] @ np.array([0.5, 0.5]) - 0.5  # OpenCV: the first pixel's centre is (0, 0)
-    crop = cv2.warpAffine(image, fine, (finer * size, finer * size), flags=cv2.INTER_LINEAR, borderMode=_BORDERS[border])
+    crop = cv2.warpAffine(
+        image, fine, (finer * size, finer * size), flags=cv2.INTER_LINEAR, borderMode=_BORDERS[border]
+    )
     return crop if finer == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 

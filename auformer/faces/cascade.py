@@ -41,12 +41,18 @@ _PATCH_PIXELS = 100  # to which the piece is brought, so that the eye is about 5
 _EYE_PIXELS = (35, 70)  # smallest and largest eye window in the piece; found ones have 51 +- 5 [ours]
 _SEARCH_STEP, _NEIGHBOURS = 1.05, 2  # fine steps: 1.1 doubles the error and halves the time (12 to 5 ms a face) [ours]
 _FURTHEST = 0.12  # from the expected place, in sides of the box; a tilt of 17 degrees moves a pupil as far [ours]
-_SHARED = 0.5  # of one eye's distance from its expected place, given to an eye that is not found; 0 and 1 are worse [ours]
+_SHARED = (
+    0.5  # of one eye's distance from its expected place, given to an eye that is not found; 0 and 1 are worse [ours]
+)
 _SPACING = (0.28, 0.56)  # pupils apart, in sides of the box; 0.40 +- 0.03 on rendered faces [ours]
-_STEEPEST = np.tan(np.radians(25))  # slope of the eye line; the face cascade itself finds little beyond 20 degrees [ours]
+_STEEPEST = np.tan(
+    np.radians(25)
+)  # slope of the eye line; the face cascade itself finds little beyond 20 degrees [ours]
 
 
-def find_points(gray: np.ndarray, box: tuple[float, float, float, float], cascades: list[cv2.CascadeClassifier]) -> tuple[np.ndarray, str]:
+def find_points(
+    gray: np.ndarray, box: tuple[float, float, float, float], cascades: list[cv2.CascadeClassifier]
+) -> tuple[np.ndarray, str]:
     """Five points of a face whose box is known.
 
     Args:
@@ -83,7 +89,9 @@ def complete_points(pupils: np.ndarray) -> np.ndarray:
     return np.vstack([pupils, pupils.mean(0) + _BELOW @ np.stack([along, across])])
 
 
-def _find_eye(gray: np.ndarray, place: np.ndarray, side: float, cascades: list[cv2.CascadeClassifier]) -> np.ndarray | None:
+def _find_eye(
+    gray: np.ndarray, place: np.ndarray, side: float, cascades: list[cv2.CascadeClassifier]
+) -> np.ndarray | None:
     """Centre (2,) of the eye window nearest to its expected place, None if no cascade finds one near enough."""
     scale = _PATCH_PIXELS / (_PATCH * side)
     middle = _PATCH_PIXELS / 2
@@ -91,7 +99,9 @@ def _find_eye(gray: np.ndarray, place: np.ndarray, side: float, cascades: list[c
     patch = warp(gray, matrix, _PATCH_PIXELS)
     low, high = ((pixels, pixels) for pixels in _EYE_PIXELS)
     for cascade in cascades:
-        windows = np.array(cascade.detectMultiScale(patch, _SEARCH_STEP, _NEIGHBOURS, minSize=low, maxSize=high), dtype=float)
+        windows = np.array(
+            cascade.detectMultiScale(patch, _SEARCH_STEP, _NEIGHBOURS, minSize=low, maxSize=high), dtype=float
+        )
         if not len(windows):
             continue
         away = (windows[:, :2] + windows[:, 2:] / 2 - middle) / scale
@@ -136,17 +146,24 @@ def contradiction(points: np.ndarray, checked: np.ndarray) -> float:
 
 
 _FACE = "haarcascade_frontalface_alt2.xml"  # of OpenCV's four frontal ones the best on rendered faces: 2 % missed, nothing invented [ours]
-_EYES = ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml")  # error .021 and .030 IPD on rendered faces [ours]
+_EYES = (
+    "haarcascade_eye_tree_eyeglasses.xml",
+    "haarcascade_eye.xml",
+)  # error .021 and .030 IPD on rendered faces [ours]
 _LAST_THRESHOLD = 53.7556  # stage threshold of the last stage in _FACE; what exceeds it is the margin of a face
 _WORKING = 640  # longest side of the copy that faces are searched in [ours]
 _WORKING_LARGE = 320  # the same where only large faces are searched [ours]
 _LARGE = 0.2  # of the longest side: width of a large face; with both, a search of 1024 x 768 pixels takes a fifth of the time [ours]
 _SMALLEST = 24  # pixels in that copy; the cascade's own window has 20
 _MARGIN = 0.75  # of the smallest size wanted: else a smaller face is reported by the larger windows around it [ours]
-_PADDING = 0.2  # of the shorter side, edge repeated: faces that fill the image are found (misses 8 % without, 2 % with) [ours]
+_PADDING = (
+    0.2  # of the shorter side, edge repeated: faces that fill the image are found (misses 8 % without, 2 % with) [ours]
+)
 _STEP, _FACE_NEIGHBOURS = 1.1, 3  # OpenCV's own defaults
 _SPOT = 5  # pixels: spots of the second look; 3 to 13 do about as well for faces of 200 pixels, 3 to 5 for faces of 60 [ours]
-_WITHOUT_EYES = 0.6  # factor on the score where no eye is found, which is rare on faces and common on what is none [ours]
+_WITHOUT_EYES = (
+    0.6  # factor on the score where no eye is found, which is rare on faces and common on what is none [ours]
+)
 
 _per_thread = threading.local()  # cv2's classifiers keep scratch memory and must not be shared between threads
 
@@ -199,7 +216,9 @@ def find_boxes(gray: np.ndarray, min_size: int) -> list[tuple[Box, float]]:
 
 def find_large_boxes(gray: np.ndarray, min_size: int) -> list[tuple[Box, float]]:
     """The same for faces as wide as a fifth of the image's longer side, by one look at a smaller copy."""
-    copy, scale, pad, smallest = _prepare(gray, max(min_size, round(_LARGE / _MARGIN * max(gray.shape))), _WORKING_LARGE)
+    copy, scale, pad, smallest = _prepare(
+        gray, max(min_size, round(_LARGE / _MARGIN * max(gray.shape))), _WORKING_LARGE
+    )
     return _in_pixels(_look(copy, smallest), scale, pad)
 
 
@@ -208,18 +227,28 @@ def _prepare(gray: np.ndarray, min_size: int, working: int) -> tuple[np.ndarray,
     scale = min(1.0, working / max(gray.shape))
     copy = gray if scale == 1 else cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     pad = round(_PADDING * min(copy.shape))
-    return cv2.copyMakeBorder(copy, pad, pad, pad, pad, cv2.BORDER_REPLICATE), scale, pad, max(_SMALLEST, round(_MARGIN * min_size * scale))
+    return (
+        cv2.copyMakeBorder(copy, pad, pad, pad, pad, cv2.BORDER_REPLICATE),
+        scale,
+        pad,
+        max(_SMALLEST, round(_MARGIN * min_size * scale)),
+    )
 
 
 def _in_pixels(found: tuple[np.ndarray, np.ndarray], scale: float, pad: int) -> list[tuple[Box, float]]:
     """Boxes and weights in pixels of the image."""
     places = (found[0] - (pad, pad, 0, 0)) / scale
-    return [((float(x), float(y), float(w), float(h)), float(weight)) for (x, y, w, h), weight in zip(places, found[1], strict=True)]
+    return [
+        ((float(x), float(y), float(w), float(h)), float(weight))
+        for (x, y, w, h), weight in zip(places, found[1], strict=True)
+    ]
 
 
 def _look(gray: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 4) and last-stage weights (n,) of the faces in a grey image."""
-    boxes, _, weights = cascades()[0].detectMultiScale3(gray, _STEP, _FACE_NEIGHBOURS, minSize=(smallest, smallest), outputRejectLevels=True)
+    boxes, _, weights = cascades()[0].detectMultiScale3(
+        gray, _STEP, _FACE_NEIGHBOURS, minSize=(smallest, smallest), outputRejectLevels=True
+    )
     return np.array(boxes, dtype=float).reshape(-1, 4), np.array(weights, dtype=float).reshape(-1)
 
 

@@ -59,7 +59,13 @@ class Detector:
         Raises:
             ValueError: if the image is not (H, W, 3) uint8, or a table does not fit to what is asked.
         """
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+            or not image.size
+        ):
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise ValueError(f"Expected `image` to be a uint8 RGB array of shape (H, W, 3), but got {got}.")
         found = self.backend(image, file, frame, self.min_size)
@@ -72,7 +78,12 @@ class Detector:
 
 
 def make_detector(
-    spec: str, *, min_score: float | None = None, min_size: int | None = None, cache: str | Path | None = None, largest: bool = False
+    spec: str,
+    *,
+    min_score: float | None = None,
+    min_size: int | None = None,
+    cache: str | Path | None = None,
+    largest: bool = False,
 ) -> Detector:
     """A detector by its specification.
 
@@ -110,7 +121,9 @@ def make_detector(
     return Detector(name, backend.version(), backend, min_score, min_size)
 
 
-def detect(image: np.ndarray, *, backend: str = "cascade", min_score: float | None = None, min_size: int | None = None) -> list[Face]:
+def detect(
+    image: np.ndarray, *, backend: str = "cascade", min_score: float | None = None, min_size: int | None = None
+) -> list[Face]:
     """Find upright faces that look at the camera, the largest first.
 
     Args:
@@ -129,7 +142,12 @@ def detect(image: np.ndarray, *, backend: str = "cascade", min_score: float | No
 
 
 def require_faces(
-    image: np.ndarray, *, backend: str | Detector = "cascade", file: str = "", min_score: float | None = None, min_size: int | None = None
+    image: np.ndarray,
+    *,
+    backend: str | Detector = "cascade",
+    file: str = "",
+    min_score: float | None = None,
+    min_size: int | None = None,
 ) -> list[Face]:
     """As `detect`, or as a detector that is there already, where an image without a face is an error.
 
@@ -148,7 +166,9 @@ def require_faces(
     faces = detector(image, file=file)
     if not faces:
         height, width = image.shape[:2]
-        raise FaceNotFoundError(f"no face found in {width} x {height} pixels: {_SEES[detector.name].format(size=detector.min_size)}")
+        raise FaceNotFoundError(
+            f"no face found in {width} x {height} pixels: {_SEES[detector.name].format(size=detector.min_size)}"
+        )
     return faces
 
 

@@ -59,7 +59,9 @@ def read_csv(path: str, nrows: int | None = None) -> pd.DataFrame:
         text = {"file": str, "subject": str, "sequence": str}
         table = pd.read_csv(path, nrows=nrows, skipinitialspace=True, encoding="utf-8", dtype=text)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected {path} to be a table of comma-separated values, but it cannot be read: {error}") from error
+        raise ValueError(
+            f"Expected {path} to be a table of comma-separated values, but it cannot be read: {error}"
+        ) from error
     return table.rename(columns=lambda name: str(name).strip())
 
 
@@ -68,7 +70,9 @@ def read_numbers(column: pd.Series, path: str) -> np.ndarray:
     values = pd.to_numeric(column, errors="coerce")
     wrong = column[values.isna() & column.notna() & (column.astype(str).str.strip() != "")]
     if len(wrong):
-        raise ValueError(f"Expected numbers in column {column.name} of {path}, but got {wrong.iloc[0]!r} in row {wrong.index[0] + 1}.")
+        raise ValueError(
+            f"Expected numbers in column {column.name} of {path}, but got {wrong.iloc[0]!r} in row {wrong.index[0] + 1}."
+        )
     return values.to_numpy(np.float64)
 
 
@@ -107,7 +111,9 @@ class Index:
         known = self.names.get(PurePosixPath(asked).name, set())
         fitting = [asked] if asked in known else sorted(name for name in known if _ends_alike(name, asked))
         if len(fitting) > 1:
-            raise ValueError(f"Expected one file of the table to be {file}, but it may be {fitting[0]} or {fitting[1]}: name more folders.")
+            raise ValueError(
+                f"Expected one file of the table to be {file}, but it may be {fitting[0]} or {fitting[1]}: name more folders."
+            )
         if not fitting:
             return []
         return self.faces.get((fitting[0], frame)) or self.faces.get((fitting[0], 0 if frame is None else None), [])
@@ -125,7 +131,11 @@ def read_index(path: str) -> Index:
             f"Expected {path} to be a faces file, an OpenFace table, or to have columns file and x, y, w, h or {POINT_COLUMNS[0]} .. "
             f"{POINT_COLUMNS[-1]}, but got {', '.join(map(str, table.columns[:12]))}."
         )
-    columns = [*(BOX_COLUMNS if boxes else ()), *(POINT_COLUMNS if points else ()), *(name for name in ("frame", "score") if name in table)]
+    columns = [
+        *(BOX_COLUMNS if boxes else ()),
+        *(POINT_COLUMNS if points else ()),
+        *(name for name in ("frame", "score") if name in table),
+    ]
     values = {name: read_numbers(table[name], path) for name in columns}
     index = Index()
     for row, file in enumerate(table["file"].astype(str)):
@@ -138,7 +148,9 @@ def read_index(path: str) -> Index:
             raise ValueError(f"Expected frames of {path} to be whole numbers, but got {frame} for {file}.")
         if box is not None or where is not None:
             score = values["score"][row] if "score" in values else 1.0
-            entry = Entry(box, None if where is None else np.reshape(where, (5, 2)), 1.0 if np.isnan(score) else float(score))
+            entry = Entry(
+                box, None if where is None else np.reshape(where, (5, 2)), 1.0 if np.isnan(score) else float(score)
+            )
             index.add(file, None if np.isnan(frame) else int(frame), entry)
     return index
 
@@ -146,19 +158,30 @@ def read_index(path: str) -> Index:
 def _with_files(faces: pd.DataFrame, path: Path) -> pd.DataFrame:
     """A faces file with the column `file` of the manifest beside it; of one without, `image`."""
     name = path.name.removesuffix(".parquet").removesuffix(".faces")
-    manifest = next((path.with_name(name + suffix) for suffix in (".parquet", ".csv") if path.with_name(name + suffix).exists()), None)
+    manifest = next(
+        (path.with_name(name + suffix) for suffix in (".parquet", ".csv") if path.with_name(name + suffix).exists()),
+        None,
+    )
     if manifest is None or manifest == path:
-        raise ValueError(f"Expected the manifest {name}.csv or {name}.parquet beside {path}, which says the files, but there is none.")
+        raise ValueError(
+            f"Expected the manifest {name}.csv or {name}.parquet beside {path}, which says the files, but there is none."
+        )
     table = read_table(str(manifest))
-    key = [column for column in ("dataset", "subject", "sequence", "frame", "face") if column in faces and column in table]
+    key = [
+        column for column in ("dataset", "subject", "sequence", "frame", "face") if column in faces and column in table
+    ]
     what = "file" if "file" in table else "image"
     if what not in table:
-        raise ValueError(f"Expected {manifest} to have a column file or image, but got {', '.join(map(str, table.columns[:12]))}.")
+        raise ValueError(
+            f"Expected {manifest} to have a column file or image, but got {', '.join(map(str, table.columns[:12]))}."
+        )
     for side in (faces, table):
         side[key] = side[key].astype(str)
     joined = faces.merge(table[[*key, what]].drop_duplicates(key), on=key, how="inner").rename(columns={what: "file"})
     if len(joined) < len(faces):
-        raise ValueError(f"Expected every face of {path} to have its row in {manifest}, but {len(faces) - len(joined)} have none.")
+        raise ValueError(
+            f"Expected every face of {path} to have its row in {manifest}, but {len(faces) - len(joined)} have none."
+        )
     return joined.drop(columns="frame") if what == "image" else joined
 
 
@@ -235,7 +258,9 @@ def _read(path: str) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """Frame numbers (n,) or None, landmarks (n, 68, 2), nan where tracking failed, and confidence (n,)."""
     table = read_csv(path)
     if not is_openface(table):
-        raise ValueError(f"Expected {path} to be an OpenFace table with x_0 .. y_67, but got {', '.join(table.columns[:8])}.")
+        raise ValueError(
+            f"Expected {path} to be an OpenFace table with x_0 .. y_67, but got {', '.join(table.columns[:8])}."
+        )
     try:
         values = table[[*_NAMES, "confidence"]].to_numpy(np.float64)
     except ValueError as error:
@@ -270,7 +295,9 @@ class Table:
             ValueError: the picture has no name, or the table cannot be asked for it.
         """
         if not file:
-            raise ValueError("Expected the name of the picture's file, by which the table holds its faces, but got none.")
+            raise ValueError(
+                "Expected the name of the picture's file, by which the table holds its faces, but got none."
+            )
         faces = []
         for entry in self._entries(file, frame):
             points, source = entry.points, "table"
@@ -312,7 +339,9 @@ def make_table(spec: str) -> Table:
     """
     text, _, option = spec.partition("?")
     if not text or not Path(text).exists():
-        raise ValueError(f"Expected `table:FILE` to name a table or a folder of OpenFace tables, but there is no {text or 'name'}.")
+        raise ValueError(
+            f"Expected `table:FILE` to name a table or a folder of OpenFace tables, but there is no {text or 'name'}."
+        )
     name, _, value = option.partition("=")
     if option and (name != "first" or not value.isdigit()):
         raise ValueError(f"Expected `table:FILE?first=N` with the number of the first frame, but got ?{option}.")
@@ -322,7 +351,9 @@ def make_table(spec: str) -> Table:
             raise ValueError(f"Expected {text} to hold OpenFace tables (*.csv), but there is none.")
     elif not _peek(text):
         if option:
-            raise ValueError(f"Expected `?first=` with an OpenFace table only, but {text} is none: its frames count as the manifest's do.")
+            raise ValueError(
+                f"Expected `?first=` with an OpenFace table only, but {text} is none: its frames count as the manifest's do."
+            )
         read_index(text)
     return table
 

@@ -236,5 +236,7 @@ def _load(path: str, min_score: float) -> Any:
     try:
         return cv2.FaceDetectorYN.create(path, "", (320, 320), min_score, _OVERLAP, _MOST)
     except cv2.error as error:
-        message = f"Expected {path} to be a YuNet model in ONNX, but OpenCV {cv2.__version__} cannot read it: {error.err}"
+        message = (
+            f"Expected {path} to be a YuNet model in ONNX, but OpenCV {cv2.__version__} cannot read it: {error.err}"
+        )
         raise ValueError(message) from error

@@ -92,7 +92,9 @@ def describe(
 def _check_thresholds(thresholds: Mapping[str, Any], au_names: tuple[str, ...]) -> None:
     """One number in [0, 1] per action unit."""
     if set(thresholds) != set(au_names):
-        raise ValueError(f"Expected `thresholds` to be for {', '.join(au_names)}, but got {', '.join(map(str, thresholds)) or 'none'}")
+        raise ValueError(
+            f"Expected `thresholds` to be for {', '.join(au_names)}, but got {', '.join(map(str, thresholds)) or 'none'}"
+        )
     for au, value in thresholds.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise ValueError(f"Expected the threshold of {au} to be between 0 and 1, but got {value!r}")
@@ -124,7 +126,9 @@ def parse_header(text: str | None, where: str) -> dict[str, Any]:
         )
     for key, kind in _REQUIRED.items():
         if not isinstance(header.get(key), kind):
-            raise CheckpointError(f"Expected `{key}` in the header of {where} to be a {kind.__name__}, but got {header.get(key)!r}")
+            raise CheckpointError(
+                f"Expected `{key}` in the header of {where} to be a {kind.__name__}, but got {header.get(key)!r}"
+            )
     try:
         names = parse_au_names(header["au_names"])
         if list(names) != header["au_names"] or header["arguments"].get("au_names") != header["au_names"]:
@@ -151,7 +155,12 @@ def network_class(path: str, where: str) -> type[AUNetwork]:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise CheckpointError(refusal) from error
-    if not (isinstance(found, type) and issubclass(found, AUNetwork) and found is not AUNetwork and found.__module__ == module):
+    if not (
+        isinstance(found, type)
+        and issubclass(found, AUNetwork)
+        and found is not AUNetwork
+        and found.__module__ == module
+    ):
         raise CheckpointError(refusal)
     return found
 
@@ -200,7 +209,9 @@ def save_adapter(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(save(tensors, metadata={"auformer": text}))  # `save_file` would make it readable by its owner only
+        partial.write_bytes(
+            save(tensors, metadata={"auformer": text})
+        )  # `save_file` would make it readable by its owner only
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -208,7 +219,9 @@ def save_adapter(
 
 def _as_stored(tensor: Tensor) -> Tensor:
     """A copy as it lies in the file."""
-    return tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
+    return (
+        tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
+    )
 
 
 @contextmanager
@@ -277,7 +290,9 @@ def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> N
     ]
     for what, found, wanted in pairs:
         if found != wanted:
-            raise CheckpointError(f"{where} does not fit this network: expected {what} {_text(wanted)}, but got {_text(found)}")
+            raise CheckpointError(
+                f"{where} does not fit this network: expected {what} {_text(wanted)}, but got {_text(found)}"
+            )
     if network.frozen and theirs["fingerprint"] != network.fingerprint:
         raise CheckpointError(
             f"{where} belongs to other frozen weights of {name}: their fingerprint is {theirs['fingerprint'][:12]}, this network's is "

@@ -25,7 +25,11 @@ from auformer.models.experts import MAX_DILATION, MAX_WIDTH, Carried, ExpertGrou
 from auformer.models.heads import ExpertHeads, MLPHead
 from auformer.models.network import AUNetwork
 
-BESIDE = {"both": (True, True), "attention": (True, False), "mlp": (False, True)}  # has attention, has the MLP a group of experts?
+BESIDE = {
+    "both": (True, True),
+    "attention": (True, False),
+    "mlp": (False, True),
+}  # has attention, has the MLP a group of experts?
 BLOCKS = ("all", "first_half", "last_half")
 RECOMPUTE = ("nothing", "experts", "blocks")
 
@@ -41,24 +45,38 @@ def places(num_blocks: int, experts_beside: str, blocks: str) -> list[bool]:
     return [beside and block in chosen for block in range(num_blocks) for beside in BESIDE[experts_beside]]
 
 
-def check_options(expert_width: int, dilations: tuple[int, ...], window: int, experts_beside: str, blocks: str, recompute: str) -> None:
+def check_options(
+    expert_width: int, dilations: tuple[int, ...], window: int, experts_beside: str, blocks: str, recompute: str
+) -> None:
     """Ranges and names.
 
     Raises:
         ValueError: An argument is out of its range.
     """
     if type(expert_width) is not int or not 1 <= expert_width <= MAX_WIDTH:
-        raise ValueError(f"Expected `expert_width` to be a whole number from 1 to {MAX_WIDTH}, but got {expert_width!r}")
-    if not all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations) or len(set(dilations)) != len(dilations):
-        raise ValueError(f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}")
+        raise ValueError(
+            f"Expected `expert_width` to be a whole number from 1 to {MAX_WIDTH}, but got {expert_width!r}"
+        )
+    if not all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations) or len(set(dilations)) != len(
+        dilations
+    ):
+        raise ValueError(
+            f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}"
+        )
     if type(window) is not int or window not in (0, *range(1, 2 * MAX_DILATION, 2)):
         raise ValueError(f"Expected `window` to be 0 or an odd number below {2 * MAX_DILATION}, but got {window!r}")
-    for name, value, known in (("experts_beside", experts_beside, BESIDE), ("blocks", blocks, BLOCKS), ("recompute", recompute, RECOMPUTE)):
+    for name, value, known in (
+        ("experts_beside", experts_beside, BESIDE),
+        ("blocks", blocks, BLOCKS),
+        ("recompute", recompute, RECOMPUTE),
+    ):
         if value not in known:
             raise ValueError(f"Expected `{name}` to be one of {', '.join(known)}, but got {value!r}")
 
 
-Steps = list[tuple[SubLayer, Any, "ExpertGroup | None"]]  # of a block: sub-layer, rotary embedding, and the group beside it
+Steps = list[
+    tuple[SubLayer, Any, "ExpertGroup | None"]
+]  # of a block: sub-layer, rotary embedding, and the group beside it
 
 
 class AUFormer(AUNetwork):
@@ -113,14 +131,21 @@ class AUFormer(AUNetwork):
     ) -> None:
         dilations = tuple(dilations)
         check_options(expert_width, dilations, window, experts_beside, blocks, recompute)
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         num_aus, dim = len(self.au_names), self.embed_dim
         self._places = places(len(self.backbone.blocks), experts_beside, blocks)
         if not any(self._places):
-            raise ValueError(f"Expected `blocks` to be 'all' or 'first_half' for {backbone}, which has one block, but got {blocks!r}")
+            raise ValueError(
+                f"Expected `blocks` to be 'all' or 'first_half' for {backbone}, which has one block, but got {blocks!r}"
+            )
         num_experts = 1 if shared_expert else num_aus
         self.groups = nn.ModuleList(
-            [ExpertGroup(num_experts, dim, expert_width, dilations=dilations, window=window) for _ in range(sum(self._places))]
+            [
+                ExpertGroup(num_experts, dim, expert_width, dilations=dilations, window=window)
+                for _ in range(sum(self._places))
+            ]
         )
         self.head = MLPHead(dim, num_aus)
         self.expert_heads = ExpertHeads(num_aus, dim) if expert_heads else None
@@ -230,7 +255,9 @@ class AUFormer(AUNetwork):
             g = carried.g.unflatten(2, (up.shape[0], up.shape[2]))  # (B, T, N, R)
             gram = torch.einsum("ndr,nds->nrs", up, up)
             cross = torch.einsum("ndr,nd->nr", up, bias)
-            square = (torch.einsum("btnr,nrs->btns", g, gram) * g).sum(-1) + 2 * (g * cross).sum(-1) + bias.square().sum(-1)
+            square = (
+                (torch.einsum("btnr,nrs->btns", g, gram) * g).sum(-1) + 2 * (g * cross).sum(-1) + bias.square().sum(-1)
+            )
             maps.append(square.clamp_min(0).sqrt())
 
         x, _ = self.tokens(images, visit)
@@ -277,18 +304,24 @@ def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
     """
     if not isinstance(source, AUFormer) or not isinstance(target, AUFormer):
         kinds = f"{type(source).__name__} and {type(target).__name__}"
-        raise CheckpointError(f"Expected two AUFormers to move experts between, but got {kinds}: other networks have none")
+        raise CheckpointError(
+            f"Expected two AUFormers to move experts between, but got {kinds}: other networks have none"
+        )
     for name in [name for name in target.arguments if name not in FREE]:
         mine, theirs = target.arguments[name], source.arguments[name]
         if mine != theirs:
-            raise CheckpointError(f"Expected a checkpoint with experts of `{name}` {mine}, but got {theirs}; set `model.{name}` to that")
+            raise CheckpointError(
+                f"Expected a checkpoint with experts of `{name}` {mine}, but got {theirs}; set `model.{name}` to that"
+            )
     if source.fingerprint != target.fingerprint or len(source.groups) != len(target.groups):
         raise CheckpointError(
             f"Expected a checkpoint on the same frozen weights as {target.backbone_name}, but got one on {source.backbone_name} with others"
         )
     shared = [au for au in target.au_names if au in source.au_names]
     if not shared:
-        raise CheckpointError(f"Expected a checkpoint with experts for {', '.join(target.au_names)}, but got {', '.join(source.au_names)}")
+        raise CheckpointError(
+            f"Expected a checkpoint with experts for {', '.join(target.au_names)}, but got {', '.join(source.au_names)}"
+        )
     for au in shared:
         for group in range(len(target.groups)):
             target.load_expert_weights(group, au, source.expert_weights(group, au))

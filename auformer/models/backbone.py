@@ -19,10 +19,15 @@ from torch import Tensor, nn
 
 from auformer.errors import CheckpointError
 
-MAX_IMAGE_SIDE = 4096  # pixels; a size read from a stranger's file must not allocate gigabytes of position embedding [ours]
+MAX_IMAGE_SIDE = (
+    4096  # pixels; a size read from a stranger's file must not allocate gigabytes of position embedding [ours]
+)
 
 
-BLOCKS: dict[type, type] = {VisionTransformer: Block, Eva: EvaBlock}  # the ViTs that can carry experts, and their blocks
+BLOCKS: dict[type, type] = {
+    VisionTransformer: Block,
+    Eva: EvaBlock,
+}  # the ViTs that can carry experts, and their blocks
 
 
 class SubLayer(NamedTuple):
@@ -65,7 +70,9 @@ def sub_layers(block: Any) -> tuple[SubLayer, SubLayer]:
             SubLayer(block.norm1, block.attn, (*scales[0], block.drop_path1), rotary=True),
             SubLayer(block.norm2, block.mlp, (*scales[1], block.drop_path2)),
         )
-    raise ValueError(f"Expected `block` to be timm's vision_transformer.Block or eva.EvaBlock, but got {type(block).__name__}")
+    raise ValueError(
+        f"Expected `block` to be timm's vision_transformer.Block or eva.EvaBlock, but got {type(block).__name__}"
+    )
 
 
 def embed_images(model: Any, images: Tensor) -> Tensor:
@@ -102,7 +109,9 @@ def check_backbone(model: Any, name: str) -> None:
     if odd or not len(model.blocks):
         raise ValueError(f"{wanted}, but got {name}: its block class is {', '.join(odd) or block}")
     if isinstance(model.norm, nn.Identity) and isinstance(model.fc_norm, nn.Identity):
-        raise ValueError(f"{wanted}, but got {name}: it has no final norm, neither `norm` nor `fc_norm` (block class: {block})")
+        raise ValueError(
+            f"{wanted}, but got {name}: it has no final norm, neither `norm` nor `fc_norm` (block class: {block})"
+        )
 
 
 @lru_cache(maxsize=64)
@@ -112,22 +121,30 @@ def _skeleton(name: str, size: tuple[int, int] | None) -> Any:
     Raises:
         ValueError: timm does not know the name, the model cannot carry experts, or it cannot be built for the size.
     """
-    if not re.fullmatch(r"[\w.\-]+", name):  # names of other sources, `hf-hub:...` and `local-dir:...`, would read a stranger's config
+    if not re.fullmatch(
+        r"[\w.\-]+", name
+    ):  # names of other sources, `hf-hub:...` and `local-dir:...`, would read a stranger's config
         raise ValueError(f"Expected `backbone` to be the name of a timm model, but got {name!r}")
     try:
         with torch.device("meta"):
             model: Any = timm.create_model(name, num_classes=0, **_size_argument(size))
     except Exception as error:
         if size is not None:
-            raise ValueError(f"Expected `img_size` to be a size that {name} can be built for, but got {size} ({error})") from error
+            raise ValueError(
+                f"Expected `img_size` to be a size that {name} can be built for, but got {size} ({error})"
+            ) from error
         close = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5])
         hint = f"; names like it: {close}" if close else ""
-        raise ValueError(f"Expected `backbone` to be the name of a timm model, but got {name!r} ({error}{hint})") from error
+        raise ValueError(
+            f"Expected `backbone` to be the name of a timm model, but got {name!r} ({error}{hint})"
+        ) from error
     check_backbone(model, name)
     stem = model.patch_embed
     (height, width), (rows, columns), (down, across) = stem.img_size, stem.grid_size, stem.feat_ratio(as_scalar=False)
     if not rows or not columns or (height, width) != (rows * down, columns * across):
-        raise ValueError(f"Expected `img_size` to be a multiple of the patch size {down}x{across} of {name}, but got {height}x{width}")
+        raise ValueError(
+            f"Expected `img_size` to be a multiple of the patch size {down}x{across} of {name}, but got {height}x{width}"
+        )
     return model
 
 
@@ -156,7 +173,11 @@ def parse_image_size(size: int | Sequence[int] | None) -> tuple[int, int] | None
 
 
 def create_backbone(
-    name: str, *, pretrained: bool = False, checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None
+    name: str,
+    *,
+    pretrained: bool = False,
+    checkpoint_path: str | Path | None = None,
+    img_size: int | Sequence[int] | None = None,
 ) -> VisionTransformer | Eva:
     """Build a ViT that can carry experts: without classifier and pooling head, frozen, in eval mode.
 
@@ -179,7 +200,11 @@ def create_backbone(
     overlay = weight_overlay(Path(checkpoint_path)) if checkpoint_path is not None else None
     try:
         model: Any = timm.create_model(
-            name, num_classes=0, pretrained=pretrained or overlay is not None, pretrained_cfg_overlay=overlay, **_size_argument(size)
+            name,
+            num_classes=0,
+            pretrained=pretrained or overlay is not None,
+            pretrained_cfg_overlay=overlay,
+            **_size_argument(size),
         )
     except Exception as error:
         if overlay is not None:
@@ -192,7 +217,9 @@ def create_backbone(
         ) from error
     if model.attn_pool is not None:
         model.reset_classifier(0, "")  # a `map` pooling head is neither used nor counted
-    model.pretrained_cfg = {key: value for key, value in model.pretrained_cfg.items() if key != "state_dict"}  # else the file stays alive
+    model.pretrained_cfg = {
+        key: value for key, value in model.pretrained_cfg.items() if key != "state_dict"
+    }  # else the file stays alive
     model.default_cfg = model.pretrained_cfg
     model.native_pos_embed = tuple(native.shape) if native is not None else ()
     return model.requires_grad_(False).eval()
@@ -207,7 +234,12 @@ def attention_for_training(model: Any) -> Iterator[None]:
     """
     device = next(model.parameters()).device.type
     blocks: list[Any] = []
-    if device == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling():
+    if (
+        device == "cpu"
+        and torch.is_grad_enabled()
+        and torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    ):
         blocks = [block for block in model.blocks if getattr(block.attn, "fused_attn", False)]
     try:
         for block in blocks:
@@ -255,7 +287,9 @@ def weight_overlay(path: Path) -> dict[str, Any]:
         CheckpointError: The file is missing, damaged, or holds more than tensors.
     """
     if not path.is_file():
-        raise CheckpointError(f"Expected `checkpoint_path` to be a .safetensors, .pth or .npz file, but {path} does not exist")
+        raise CheckpointError(
+            f"Expected `checkpoint_path` to be a .safetensors, .pth or .npz file, but {path} does not exist"
+        )
     if path.suffix == ".npz":
         return {"file": str(path), "custom_load": True}
     try:

@@ -42,7 +42,9 @@ class AdaptedViT(AUNetwork):
         img_size: int | Sequence[int] | None = None,
         pool: str = "avg",
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         self.head = MLPHead(self.embed_dim, len(self.au_names))
         self.train()
 
@@ -79,7 +81,9 @@ class AdaptedViT(AUNetwork):
         parameters = dict(self.backbone.named_parameters())
         for name in names:
             parameters[name].requires_grad_(True)
-        self.trained_in_backbone = frozenset(f"backbone.{name}" for name, one in parameters.items() if one.requires_grad)
+        self.trained_in_backbone = frozenset(
+            f"backbone.{name}" for name, one in parameters.items() if one.requires_grad
+        )
 
 
 def linear_maps(backbone: nn.Module) -> list[str]:
@@ -126,7 +130,9 @@ class LinearProbe(AUNetwork):
         img_size: int | Sequence[int] | None = None,
         pool: str = "avg",
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         self.head = LinearHead(self.embed_dim, len(self.au_names))
 
     def forward_all(self, images: Tensor) -> tuple[Tensor, None]:
@@ -163,7 +169,9 @@ class FullFineTuning(AUNetwork):
         img_size: int | Sequence[int] | None = None,
         pool: str = "avg",
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         self.backbone.requires_grad_(True)
         self.head = MLPHead(self.embed_dim, len(self.au_names))
         self.train()  # the backbone comes in eval mode
@@ -199,11 +207,15 @@ class LastBlocks(AdaptedViT):
         pool: str = "avg",
         num_blocks: int = NUM_BLOCKS,
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         depth = len(self.backbone.blocks)
         check_size("num_blocks", num_blocks, depth)
         last = tuple(f"blocks.{number}." for number in range(depth - num_blocks, depth))
-        self.train_in_backbone(n for n, _ in self.backbone.named_parameters() if n.startswith((*last, "norm.", "fc_norm.")))
+        self.train_in_backbone(
+            n for n, _ in self.backbone.named_parameters() if n.startswith((*last, "norm.", "fc_norm."))
+        )
         self.arguments["num_blocks"] = num_blocks
 
 
@@ -229,8 +241,12 @@ class BitFit(AdaptedViT):
         img_size: int | Sequence[int] | None = None,
         pool: str = "avg",
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
-        self.train_in_backbone(name for name, _ in self.backbone.named_parameters() if "bias" in name.rpartition(".")[2])
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
+        self.train_in_backbone(
+            name for name, _ in self.backbone.named_parameters() if "bias" in name.rpartition(".")[2]
+        )
 
 
 LORA_RANK = 8  # of 1 to 64 in the paper's table 6, which hardly differ [ours]
@@ -268,7 +284,9 @@ class LoRA(AdaptedViT):
         pool: str = "avg",
         rank: int = LORA_RANK,
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         check_size("rank", rank)
         peft = require("peft", "peft")
         config = peft.LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=linear_maps(self.backbone))
@@ -279,7 +297,9 @@ class LoRA(AdaptedViT):
 
 
 HOULSBY_WIDTH = 64  # the one fixed size in the paper's table 1, and the default of the authors' code (github.com/google-research/adapter-bert)
-HOULSBY_STD = 1e-2  # of the down-projection at the start, truncated at two deviations (section 3.6; their code has 1e-3)
+HOULSBY_STD = (
+    1e-2  # of the down-projection at the start, truncated at two deviations (section 3.6; their code has 1e-3)
+)
 
 
 class SerialAdapter(nn.Module):
@@ -329,9 +349,13 @@ class HoulsbyAdapter(AdaptedViT):
         pool: str = "avg",
         width: int = HOULSBY_WIDTH,
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         check_size("width", width)
-        self.adapters = nn.ModuleList([SerialAdapter(self.embed_dim, width) for _ in range(2 * len(self.backbone.blocks))])
+        self.adapters = nn.ModuleList(
+            [SerialAdapter(self.embed_dim, width) for _ in range(2 * len(self.backbone.blocks))]
+        )
         self.train_in_backbone(name for name, _ in self.backbone.named_parameters() if _is_norm(name))
         self.arguments["width"] = width
 
@@ -345,7 +369,10 @@ def _is_norm(name: str) -> bool:
     return name.rpartition(".")[0].rpartition(".")[2] in ("norm1", "norm2", "norm", "fc_norm") and ".attn." not in name
 
 
-ADAPTFORMER_WIDTH, ADAPTFORMER_SCALE = 64, 0.1  # middle dimension and scaling factor of the authors' code (github.com/ShoufaChen/AdaptFormer, main_image.py)
+ADAPTFORMER_WIDTH, ADAPTFORMER_SCALE = (
+    64,
+    0.1,
+)  # middle dimension and scaling factor of the authors' code (github.com/ShoufaChen/AdaptFormer, main_image.py)
 
 
 class ParallelBottleneck(nn.Module):
@@ -392,7 +419,9 @@ class AdaptFormer(AdaptedViT):
         pool: str = "avg",
         width: int = ADAPTFORMER_WIDTH,
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         check_size("width", width)
         self.bottlenecks = nn.ModuleList([ParallelBottleneck(self.embed_dim, width) for _ in self.backbone.blocks])
         self.arguments["width"] = width
@@ -460,7 +489,9 @@ class Convpass(AdaptedViT):
         pool: str = "avg",
         width: int = CONVPASS_WIDTH,
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         check_size("width", width)
         self.bypasses = nn.ModuleList([Bypass(self.embed_dim, width) for _ in range(2 * len(self.backbone.blocks))])
         self.arguments["width"] = width
@@ -503,10 +534,14 @@ class VPTDeep(AdaptedViT):
         pool: str = "avg",
         num_prompts: int = VPT_PROMPTS,
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         check_size("num_prompts", num_prompts)
         if any(rope is not None for rope in rotary(self.backbone)):
-            raise ValueError(f"Expected `backbone` to be a ViT without rotary embedding for prompts, but got {backbone}")
+            raise ValueError(
+                f"Expected `backbone` to be a ViT without rotary embedding for prompts, but got {backbone}"
+            )
         height, width = self.backbone.patch_embed.feat_ratio(as_scalar=False)
         limit = (6.0 / (3 * height * width + self.embed_dim)) ** 0.5
         prompts = torch.empty(len(self.backbone.blocks), num_prompts, self.embed_dim)
@@ -574,10 +609,14 @@ class SSF(AdaptedViT):
         img_size: int | Sequence[int] | None = None,
         pool: str = "avg",
     ) -> None:
-        super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool)
+        super().__init__(
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
+        )
         modules = dict(self.backbone.named_modules())
         sizes = {name: modules[name].out_features for name in linear_maps(self.backbone)}
-        norms = [f"blocks.{number}.{norm}" for number in range(len(self.backbone.blocks)) for norm in ("norm1", "norm2")]
+        norms = [
+            f"blocks.{number}.{norm}" for number in range(len(self.backbone.blocks)) for norm in ("norm1", "norm2")
+        ]
         norms += [name for name in ("norm_pre", "norm", "fc_norm") if not isinstance(modules[name], nn.Identity)]
         sizes |= dict.fromkeys(["patch_embed", *norms], self.embed_dim)
         self.scales = nn.ModuleDict({name.replace(".", "_"): ScaleShift(size) for name, size in sizes.items()})

@@ -37,7 +37,7 @@ ADAPTER_NAME = "adapter.safetensors"
 DEMO_DETECTOR = Path(__file__).parent.parent / "assets" / "demo_detector.safetensors"
 _ZIP = b"PK\x03\x04"  # what torch.save writes
 _INSTANTIATORS = ("pytorch_lightning.cli.instantiate_module", "lightning.pytorch.cli.instantiate_module")
-# which network each module of `auformer.lit` and `auformer.training.baselines` trains, for run checkpoints without a header of their own
+# which network each module of `auformer.training` and `auformer.training.baselines` trains, for run checkpoints without a header of their own
 _MODULES = {
     "AUModule": "auformer.models.auformer.AUFormer",
     "LinearProbeModule": "auformer.models.baselines.LinearProbe",
@@ -83,7 +83,9 @@ def _from_hub(text: str) -> Path:
     """
     match = re.fullmatch(r"hf://([\w.\-]+/[\w.\-]+?)(?:@([\w.\-/]+))?/?", text)
     if match is None:
-        raise CheckpointError(f"Expected `checkpoint` to be like 'hf://owner/name' or 'hf://owner/name@revision', but got {text!r}")
+        raise CheckpointError(
+            f"Expected `checkpoint` to be like 'hf://owner/name' or 'hf://owner/name@revision', but got {text!r}"
+        )
     from huggingface_hub import hf_hub_download
 
     name, revision = match.groups()
@@ -135,7 +137,9 @@ def open_detector(
     if path.suffix.lower() != FORMATS["onnx"]:
         return load_detector(checkpoint, device=device, backbone_checkpoint=backbone_checkpoint)
     if torch.device(device).type != "cpu":
-        raise CheckpointError(f"{path} is an ONNX model, which is run on the CPU here, but got the device {device}; use --device cpu")
+        raise CheckpointError(
+            f"{path} is an ONNX model, which is run on the CPU here, but got the device {device}; use --device cpu"
+        )
     return OnnxDetector(path).eval()
 
 
@@ -176,14 +180,20 @@ def _from_run_checkpoint(path: Path, backbone_checkpoint: str | Path | None) -> 
     state = content.get("state_dict") if isinstance(content, dict) else None
     settings = content.get("hyper_parameters") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not isinstance(settings, dict):
-        raise CheckpointError(f"{path} is not a run checkpoint of auformer: it has no `state_dict` and `hyper_parameters`")
+        raise CheckpointError(
+            f"{path} is not a run checkpoint of auformer: it has no `state_dict` and `hyper_parameters`"
+        )
     header = content.get("auformer")
     header = parse_header(header, str(path)) if isinstance(header, str) else None
     kind, arguments = _what_to_build(header, settings, str(path))
-    tensors = {name.removeprefix("network."): value for name, value in state.items() if str(name).startswith("network.")}
+    tensors = {
+        name.removeprefix("network."): value for name, value in state.items() if str(name).startswith("network.")
+    }
     skeleton = _skeleton(kind, arguments, str(path))
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in skeleton.adapter_state_dict().items()}
-    found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    found = {
+        name: (tuple(value.shape), value.dtype) for name, value in tensors.items() if isinstance(value, torch.Tensor)
+    }
     check_tensors(wanted, found, f"{path} does not fit {kind.__name__}")
     local = settings.get("checkpoint_path")
     if backbone_checkpoint is None and isinstance(local, str) and Path(local).is_file():
@@ -196,15 +206,21 @@ def _from_run_checkpoint(path: Path, backbone_checkpoint: str | Path | None) -> 
     return network
 
 
-def _what_to_build(header: dict[str, Any] | None, settings: Mapping[str, Any], where: str) -> tuple[type[AUNetwork], dict[str, Any]]:
+def _what_to_build(
+    header: dict[str, Any] | None, settings: Mapping[str, Any], where: str
+) -> tuple[type[AUNetwork], dict[str, Any]]:
     """Class and arguments of the network: from the header that a run checkpoint carries, else from the module's own arguments.
 
     Raises:
         CheckpointError: The checkpoint names something to call that is not ours or Lightning's.
     """
     maker, module = settings.get("_instantiator"), settings.get("_class_path")
-    if (maker is not None and maker not in _INSTANTIATORS) or (module is not None and not str(module).startswith("auformer.")):
-        raise CheckpointError(f"{where} names {maker!r} and {module!r} to be called, which auformer does not do; the file is not safe")
+    if (maker is not None and maker not in _INSTANTIATORS) or (
+        module is not None and not str(module).startswith("auformer.")
+    ):
+        raise CheckpointError(
+            f"{where} names {maker!r} and {module!r} to be called, which auformer does not do; the file is not safe"
+        )
     if header is not None:
         return network_class(header["network"], where), header["arguments"]
     name = str(module).rpartition(".")[2] if module is not None else "AUModule"
@@ -219,7 +235,10 @@ def _what_to_build(header: dict[str, Any] | None, settings: Mapping[str, Any], w
 
 
 HEADER = "auformer"  # key of the same header that an adapter file has, as one JSON string
-CLASS_PATH, INSTANTIATOR = "_class_path", "_instantiator"  # Lightning's names for how to rebuild a class; ours never hold the second
+CLASS_PATH, INSTANTIATOR = (
+    "_class_path",
+    "_instantiator",
+)  # Lightning's names for how to rebuild a class; ours never hold the second
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = False) -> dict[str, Any]:
@@ -243,15 +262,23 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
         raise CheckpointError(f"Expected {path} to be a run checkpoint, but there is no such file") from error
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"Cannot read {path}: it is damaged, or holds more than tensors and plain values ({first})") from error
-    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(key), dict) for key in ("state_dict", "hyper_parameters")):
-        raise CheckpointError(f"Expected {path} to be a run checkpoint with `state_dict` and `hyper_parameters`, but got something else")
+        raise CheckpointError(
+            f"Cannot read {path}: it is damaged, or holds more than tensors and plain values ({first})"
+        ) from error
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(checkpoint.get(key), dict) for key in ("state_dict", "hyper_parameters")
+    ):
+        raise CheckpointError(
+            f"Expected {path} to be a run checkpoint with `state_dict` and `hyper_parameters`, but got something else"
+        )
     plain = checkpoint["hyper_parameters"]
     maker, class_path = plain.pop(INSTANTIATOR, None), plain.get(CLASS_PATH)
     if maker not in (None, "pytorch_lightning.cli.instantiate_module"):
         raise CheckpointError(f"{path} names {maker!r} to be called, which auformer does not do; the file is not safe")
     if class_path is not None and not str(class_path).startswith("auformer."):
-        raise CheckpointError(f"{path} names the class {class_path!r}, and only classes of auformer are built; the file is not safe")
+        raise CheckpointError(
+            f"{path} names the class {class_path!r}, and only classes of auformer are built; the file is not safe"
+        )
     return checkpoint
 
 
@@ -300,8 +327,14 @@ def load_weights(module: AUModule, state: Mapping[str, Any]) -> _IncompatibleKey
     own, frozen = module.state_dict(), _frozen(module)
     spared = frozen if not frozen & state.keys() else set()
     wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items() if name not in spared}
-    found = {name: (tuple(value.shape), value.dtype) for name, value in state.items() if isinstance(value, torch.Tensor)}
-    check_tensors(wanted, found, f"The checkpoint does not fit {type(module).__name__} with {len(module.network.au_names)} action units")
+    found = {
+        name: (tuple(value.shape), value.dtype) for name, value in state.items() if isinstance(value, torch.Tensor)
+    }
+    check_tensors(
+        wanted,
+        found,
+        f"The checkpoint does not fit {type(module).__name__} with {len(module.network.au_names)} action units",
+    )
     with torch.no_grad():
         for name in wanted:
             own[name].copy_(state[name])
@@ -342,7 +375,9 @@ def _check_sizes(checkpoint: Mapping[str, Any], where: str) -> None:
     header = parse_header(text if isinstance(text, str) else None, where)
     for name, value in header["arguments"].items():
         if name != "img_size" and name in plain and plain[name] != value:
-            raise CheckpointError(f"{where} contradicts itself: its header says {name}={value!r}, its hyper-parameters {plain[name]!r}")
+            raise CheckpointError(
+                f"{where} contradicts itself: its header says {name}={value!r}, its hyper-parameters {plain[name]!r}"
+            )
     kind = network_class(header["network"], where)
     check_arguments(kind, header["arguments"], where)
     try:
@@ -350,9 +385,13 @@ def _check_sizes(checkpoint: Mapping[str, Any], where: str) -> None:
             skeleton = kind(**header["arguments"])
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{where} describes a network that cannot be built: {error}") from error
-    wanted = {f"network.{name}": (tuple(tensor.shape), tensor.dtype) for name, tensor in skeleton.adapter_state_dict().items()}
+    wanted = {
+        f"network.{name}": (tuple(tensor.shape), tensor.dtype) for name, tensor in skeleton.adapter_state_dict().items()
+    }
     tensors = checkpoint["state_dict"]
-    found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    found = {
+        name: (tuple(value.shape), value.dtype) for name, value in tensors.items() if isinstance(value, torch.Tensor)
+    }
     check_tensors(wanted, found, f"{where} does not fit {kind.__name__}")
 
 
@@ -364,7 +403,9 @@ def _class_of(class_path: Any, cls: type[AUModule], path: str | Path) -> type[AU
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
-        raise CheckpointError(f"Expected {path} to name a class of this version of auformer, but got {class_path!r}") from error
+        raise CheckpointError(
+            f"Expected {path} to name a class of this version of auformer, but got {class_path!r}"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, cls)):
         raise CheckpointError(f"Expected {path} to hold a {cls.__name__}, but got {class_path!r}")
     return found

@@ -62,7 +62,10 @@ def compose(group: Any, previous: Any) -> Composed:
     context = None
     if group.window:
         maps = group.query, group.key, group.value
-        context = torch.cat([block_diagonal(each.stacked()[0]) for each in maps]), torch.cat([each.bias for each in maps])
+        context = (
+            torch.cat([block_diagonal(each.stacked()[0]) for each in maps]),
+            torch.cat([each.bias for each in maps]),
+        )
     up, up_bias = group.up.stacked()  # (N, D, R), (N, D)
     mean = torch.cat([up.transpose(1, 2).flatten(0, 1), up_bias.sum(0, keepdim=True)]) / group.num_experts
     conv = group.conv.weight.contiguous(memory_format=torch.channels_last)

@@ -71,7 +71,9 @@ class ConvStem(nn.Module):
     ) -> None:
         super().__init__()
         if patch_size != 16 or dynamic_img_pad:
-            raise ValueError(f"Expected `patch_size` to be 16 without padding, but got {patch_size} with dynamic_img_pad={dynamic_img_pad}")
+            raise ValueError(
+                f"Expected `patch_size` to be 16 without padding, but got {patch_size} with dynamic_img_pad={dynamic_img_pad}"
+            )
         side = img_size // patch_size
         self.img_size, self.patch_size = (img_size, img_size), (patch_size, patch_size)
         self.grid_size, self.num_patches = (side, side), side * side
@@ -79,7 +81,11 @@ class ConvStem(nn.Module):
         where: dict[str, Any] = {"device": device, "dtype": dtype}
         layers: list[nn.Module] = []
         for channels in (24, 48, 96):
-            layers += [nn.Conv2d(in_chans, channels, 3, 2, 1, bias=False, **where), nn.BatchNorm2d(channels, **where), nn.ReLU()]
+            layers += [
+                nn.Conv2d(in_chans, channels, 3, 2, 1, bias=False, **where),
+                nn.BatchNorm2d(channels, **where),
+                nn.ReLU(),
+            ]
             in_chans = channels
         self.net = nn.Sequential(*layers, nn.Conv2d(in_chans, embed_dim, 2, 2, bias=bias, **where))
 
@@ -90,7 +96,9 @@ class ConvStem(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images `(B, 3, H, W)` to tokens `(B, T, D)`."""
         if tuple(x.shape[-2:]) != self.img_size:
-            raise ValueError(f"Expected images of {self.img_size[0]}x{self.img_size[1]} pixels, but got {x.shape[-2]}x{x.shape[-1]}")
+            raise ValueError(
+                f"Expected images of {self.img_size[0]}x{self.img_size[1]} pixels, but got {x.shape[-2]}x{x.shape[-1]}"
+            )
         return self.net(x).flatten(2).transpose(1, 2)  # (B, D, H/16, W/16) -> (B, T, D)
 
 

@@ -87,7 +87,9 @@ class ExpertGroup(nn.Module):
 
     fuse: Any  # ExpertMap, or None where the branch is left out
 
-    def __init__(self, num_experts: int, dim: int, width: int, *, dilations: Sequence[int] = (1, 3, 5), window: int = 3) -> None:
+    def __init__(
+        self, num_experts: int, dim: int, width: int, *, dilations: Sequence[int] = (1, 3, 5), window: int = 3
+    ) -> None:
         super().__init__()
         self.num_experts, self.dim, self.width = num_experts, dim, width
         self.dilations, self.window = tuple(dilations), window
@@ -120,12 +122,16 @@ class ExpertGroup(nn.Module):
         """
         maps = self._composed(None if carried is None else carried.group)
         prefix = y.shape[1] - grid[0] * grid[1]
-        z = F.linear(y, self.down.weight, self.down.bias)  # (B, P+T, M); all tokens through one GEMM, without a copy of `y`
+        z = F.linear(
+            y, self.down.weight, self.down.bias
+        )  # (B, P+T, M); all tokens through one GEMM, without a copy of `y`
         if carried is not None and maps.own is not None:
             z = add_product(z, carried.rows, maps.own)
         inside = z[:, prefix:].unflatten(1, grid), maps
         again = recompute and torch.is_grad_enabled()
-        g = (checkpoint(self._interior, *inside, use_reentrant=False) if again else self._interior(*inside)).flatten(1, 2)
+        g = (checkpoint(self._interior, *inside, use_reentrant=False) if again else self._interior(*inside)).flatten(
+            1, 2
+        )
         rows = F.pad(F.pad(g, (0, 1), value=1.0), (0, 0, prefix, 0))
         return add_product(x, rows, maps.up), Carried(rows, self, prefix)
 
@@ -136,7 +142,9 @@ class ExpertGroup(nn.Module):
         total, bias = m, maps.fields_bias
         for kernel, dilation in zip(maps.fields, self.dilations, strict=True):
             branch = self._conv(m, kernel, bias, dilation)
-            total = branch if bias is not None else total.add_(branch)  # the first kernel passes `m` on too; one bias for all of them
+            total = (
+                branch if bias is not None else total.add_(branch)
+            )  # the first kernel passes `m` on too; one bias for all of them
             bias = None
         total, m = total.permute(0, 2, 3, 1), m.permute(0, 2, 3, 1)
         if maps.context is not None:
@@ -229,11 +237,15 @@ def load_expert_weights(group: ExpertGroup, index: int, weights: Mapping[str, Te
     views = _views(group, index)
     if weights.keys() != views.keys():
         missing, extra = sorted(views.keys() - weights.keys()), sorted(weights.keys() - views.keys())
-        raise ValueError(f"Expected `weights` to have the keys of one expert, but got missing {missing}, unexpected {extra}")
+        raise ValueError(
+            f"Expected `weights` to have the keys of one expert, but got missing {missing}, unexpected {extra}"
+        )
     for name, view in views.items():
         found = weights[name]
         if found.shape != view.shape or not found.is_floating_point():
-            raise ValueError(f"Expected `{name}` to be a floating-point {tuple(view.shape)}, but got {found.dtype} {tuple(found.shape)}")
+            raise ValueError(
+                f"Expected `{name}` to be a floating-point {tuple(view.shape)}, but got {found.dtype} {tuple(found.shape)}"
+            )
     with torch.no_grad():
         for name, view in views.items():
             view.copy_(weights[name])

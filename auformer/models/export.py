@@ -37,7 +37,12 @@ class _Probabilities(nn.Module):
 
 
 def export_detector(
-    network: AUNetwork, out: str | Path, *, kind: str = "onnx", int8: bool = False, source: Mapping[str, Any] | None = None
+    network: AUNetwork,
+    out: str | Path,
+    *,
+    kind: str = "onnx",
+    int8: bool = False,
+    source: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a network as one file.
 
@@ -80,7 +85,9 @@ def _program(network: AUNetwork) -> torch.export.ExportedProgram:
     network = network.to("cpu", torch.float32).eval()
     example = torch.rand(2, 3, *network.image_size)
     with torch.no_grad(), _maps_as_they_are(network, example):
-        return torch.export.export(_Probabilities(network), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}})
+        return torch.export.export(
+            _Probabilities(network), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
+        )
 
 
 @contextmanager
@@ -109,7 +116,13 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, 
     onnx = require("onnx", "export")
     with _quiet():
         made = torch.onnx.export(
-            program, dynamo=True, opset_version=_OPSET, input_names=["images"], output_names=["probs"], optimize=False, verbose=False
+            program,
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=["probs"],
+            optimize=False,
+            verbose=False,
         )
     assert made is not None
     model = _simplified(made.model_proto)
@@ -149,7 +162,9 @@ def _in_int8(model: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder, _quiet():
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, before)
-        quantization.quantize_dynamic(before, after, weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(_INT8))
+        quantization.quantize_dynamic(
+            before, after, weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(_INT8)
+        )
         return onnx.load(after)
 
 
@@ -222,7 +237,9 @@ class OnnxDetector(nn.Module):
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         found = [each.name for each in inputs], [each.name for each in outputs]
         if found != (["images"], ["probs"]):
-            raise CheckpointError(f"Expected {path} to take `images` and give `probs`, but it takes {found[0]} and gives {found[1]}")
+            raise CheckpointError(
+                f"Expected {path} to take `images` and give `probs`, but it takes {found[0]} and gives {found[1]}"
+            )
         taken, given = list(inputs[0].shape[1:]), outputs[0].shape[-1]
         if taken != [3, *self.image_size] or given != len(self.au_names):
             raise CheckpointError(
@@ -232,5 +249,7 @@ class OnnxDetector(nn.Module):
 
     def predict_probs(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` float in [0, 1] to probabilities `(B, N)`, float32 on the device of the images."""
-        (probs,) = self._session.run(["probs"], {"images": images.detach().to("cpu", torch.float32).contiguous().numpy()})
+        (probs,) = self._session.run(
+            ["probs"], {"images": images.detach().to("cpu", torch.float32).contiguous().numpy()}
+        )
         return torch.from_numpy(probs).to(images.device)

@@ -43,7 +43,9 @@ class Standardise(nn.Module):
         """
         for name, value in (("mean", mean), ("std", std)):
             if tuple(value.shape) != tuple(self.mean.shape) or not bool(torch.isfinite(value).all()):
-                raise ValueError(f"Expected `{name}` to be {tuple(self.mean.shape)} finite numbers, but got shape {tuple(value.shape)}")
+                raise ValueError(
+                    f"Expected `{name}` to be {tuple(self.mean.shape)} finite numbers, but got shape {tuple(value.shape)}"
+                )
         if bool((std < 0).any()):
             raise ValueError(f"Expected `std` to be 0 or more, but got {float(std.min())}")
         self.mean.copy_(mean)

@@ -39,7 +39,9 @@ def _one_by_one(windows: Tensor) -> list[Tensor]:
 def _outside(window: int, grid: tuple[int, int], channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros, and minus infinity for neighbours outside the grid: `(k, k, 1, H, W, M)`, written out because broadcasting is slower."""
     with torch.inference_mode(False):
-        table = F.pad(torch.zeros(1, *grid, channels, dtype=dtype, device=device), (0, 0, *[window // 2] * 4), value=-torch.inf)
+        table = F.pad(
+            torch.zeros(1, *grid, channels, dtype=dtype, device=device), (0, 0, *[window // 2] * 4), value=-torch.inf
+        )
         return _windows(table, window, grid).contiguous()
 
 
@@ -47,7 +49,9 @@ def _weights(query: Tensor, keys: Tensor, window: int) -> Tensor:
     """Attention weights `(k, k, B, H, W, M)` from padded keys; outside neighbours get none [ours: masked, not scored as zero keys]."""
     grid = query.shape[1], query.shape[2]
     outside = _outside(window, grid, query.shape[3], query.dtype, query.device)
-    scores = query.new_empty(window, window, *query.shape)  # said, since torch would order it in memory like the view of the keys
+    scores = query.new_empty(
+        window, window, *query.shape
+    )  # said, since torch would order it in memory like the view of the keys
     torch.addcmul(outside, _windows(keys, window, grid), query, out=scores)
     return scores.flatten(0, 1).softmax(0).unflatten(0, (window, window))
 
@@ -56,7 +60,9 @@ def _average(weights: Tensor, values: Tensor) -> Tensor:
     """Sum of the neighbours' values, which come padded, by weight: `(B, H, W, M)`. One after the other, so that nothing wide is formed."""
     window, _, *shape = weights.shape
     out = values.new_zeros(shape)
-    for weight, value in zip(_one_by_one(weights), _one_by_one(_windows(values, window, (shape[1], shape[2]))), strict=True):
+    for weight, value in zip(
+        _one_by_one(weights), _one_by_one(_windows(values, window, (shape[1], shape[2]))), strict=True
+    ):
         out.addcmul_(weight, value)
     return out
 
@@ -82,7 +88,9 @@ class _LocalAttention(torch.autograd.Function):
         to_query, to_keys, to_values = torch.zeros_like(query), torch.zeros_like(keys), torch.zeros_like(values)
         shares = weights.mul_(grad)  # d loss / d each neighbour's value
         neighbours = (_windows(padded, window, grid) for padded in (keys, values, to_keys, to_values))
-        for share, a_key, a_value, to_key, to_value in zip(_one_by_one(shares), *map(_one_by_one, neighbours), strict=True):
+        for share, a_key, a_value, to_key, to_value in zip(
+            _one_by_one(shares), *map(_one_by_one, neighbours), strict=True
+        ):
             score = (a_value - out).mul_(share)  # d loss / d (query * this neighbour's key)
             to_query.addcmul_(score, a_key)
             to_key.addcmul_(score, query)
@@ -96,7 +104,9 @@ def _written_out(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tens
     grid = query.shape[1], query.shape[2]
     keys, values, inside = _pad(key, window), _pad(value, window), _pad(query.new_ones(1, *grid, 1), window)
     places = list(product(range(window), repeat=2))
-    scores = torch.stack([query * _neighbour(keys, i, j, grid) + _neighbour(inside, i, j, grid).log() for i, j in places])
+    scores = torch.stack(
+        [query * _neighbour(keys, i, j, grid) + _neighbour(inside, i, j, grid).log() for i, j in places]
+    )
     weights = (scores - scores.amax(0)).exp()
     return sum(weights[n] * _neighbour(values, i, j, grid) for n, (i, j) in enumerate(places)) / weights.sum(0)
 
@@ -113,7 +123,9 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> T
     Returns:
         `(B, H, W, M)`.
     """
-    with torch.autocast(query.device.type, enabled=False):  # under autocast the maps before it have chosen the type; keep it
+    with torch.autocast(
+        query.device.type, enabled=False
+    ):  # under autocast the maps before it have chosen the type; keep it
         if torch.compiler.is_compiling():
             return _written_out(query, key, value, window)
         if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):

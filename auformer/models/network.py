@@ -38,7 +38,9 @@ class AUNetwork(nn.Module):
     """
 
     frozen = True
-    trained_in_backbone: frozenset[str] = frozenset()  # names in the state, where a rival trains parts of a frozen backbone
+    trained_in_backbone: frozenset[str] = (
+        frozenset()
+    )  # names in the state, where a rival trains parts of a frozen backbone
     backbone: Any  # a timm ViT, whose attributes timm does not type
     head: MLPHead | LinearHead
     pixel_mean: Tensor
@@ -58,7 +60,9 @@ class AUNetwork(nn.Module):
         self.au_names = parse_au_names(au_names)
         if pool not in ("avg", "token"):
             raise ValueError(f"Expected `pool` to be 'avg' or 'token', but got {pool!r}")
-        self.backbone = create_backbone(backbone, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size)
+        self.backbone = create_backbone(
+            backbone, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size
+        )
         if pool == "token" and self.backbone.cls_token is None:
             raise ValueError(f"Expected `pool` to be 'avg' for {backbone}, which has no class token, but got 'token'")
         self.pool = pool

@@ -7,4 +7,13 @@ from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import Source, find_sources
 from auformer.predict.types import FacePrediction, ImagePrediction, Selection, SourceEnd
 
-__all__ = ["AUPredictor", "FacePrediction", "ImagePrediction", "Selection", "Source", "SourceEnd", "find_sources", "read_predictions"]
+__all__ = [
+    "AUPredictor",
+    "FacePrediction",
+    "ImagePrediction",
+    "Selection",
+    "Source",
+    "SourceEnd",
+    "find_sources",
+    "read_predictions",
+]

@@ -15,7 +15,11 @@ from auformer.files import atomic_path
 from auformer.predict.types import FacePrediction, ImagePrediction
 from auformer.report.style import SERIES, THEMES, au_order
 
-ENCODERS = ("libx264", "h264", "mpeg4")  # the first that this FFmpeg has; the last one is MPEG-4 Part 2, which browsers do not play
+ENCODERS = (
+    "libx264",
+    "h264",
+    "mpeg4",
+)  # the first that this FFmpeg has; the last one is MPEG-4 Part 2, which browsers do not play
 _OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "h264": {}, "mpeg4": {"qscale": "3"}}
 _BASE = Fraction(1, 1000)  # time base: milliseconds, as Matroska has it; MPEG-4 allows no finer than 1/65535 [ours]
 _ONLY_FRAME = 40  # milliseconds that the only frame of a video is shown [ours]
@@ -33,7 +37,9 @@ def find_encoder() -> str:
             return name
         except (av.codec.codec.UnknownCodecError, ValueError):
             continue
-    raise ValueError(f"Expected an FFmpeg with one of the encoders {', '.join(ENCODERS)}, but this one has none: leave out --annotate.")
+    raise ValueError(
+        f"Expected an FFmpeg with one of the encoders {', '.join(ENCODERS)}, but this one has none: leave out --annotate."
+    )
 
 
 class VideoWriter:
@@ -62,7 +68,9 @@ class VideoWriter:
         self.shape = self.shape or (image.shape[0], image.shape[1])
         if self._container is None:
             self._container = av.open(str(self._temporary), "w")
-            self._stream = self._container.add_stream(self.encoder, rate=Fraction(25), options=dict(_OPTIONS[self.encoder]))
+            self._stream = self._container.add_stream(
+                self.encoder, rate=Fraction(25), options=dict(_OPTIONS[self.encoder])
+            )
             self._stream.height, self._stream.width, self._stream.pix_fmt = *self.shape, "yuv420p"
             self._stream.codec_context.time_base, self._stream.codec_context.max_b_frames = _BASE, 0
         if image.shape[:2] != self.shape:
@@ -157,10 +165,20 @@ def draw(image: ImagePrediction, au_names: Sequence[str], thresholds: np.ndarray
     """
     assert image.image is not None
     factor = max(1, -(-_SMALLEST // image.image.shape[0]))
-    picture = cv2.resize(image.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST) if factor > 1 else image.image.copy()
+    picture = (
+        cv2.resize(image.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+        if factor > 1
+        else image.image.copy()
+    )
     unit = max(1.0, picture.shape[0] / 480)
     for found in image.faces:
-        _box(picture, found, factor, unit, [au for au in au_order(au_names) if _is_active(au, found, au_names, thresholds)])
+        _box(
+            picture,
+            found,
+            factor,
+            unit,
+            [au for au in au_order(au_names) if _is_active(au, found, au_names, thresholds)],
+        )
     largest = max(image.faces, key=lambda found: found.face.box[2], default=None)
     panel = _panel(picture.shape[0], au_names, thresholds, largest, notice)
     canvas = np.concatenate([picture, panel], axis=1)
@@ -188,7 +206,9 @@ def _box(picture: np.ndarray, found: FacePrediction, factor: int, unit: float, a
     cv2.putText(picture, text, (left + 2, top + height + 2), _FONT, scale, colour, max(1, round(unit)), cv2.LINE_AA)
 
 
-def _panel(height: int, au_names: Sequence[str], thresholds: np.ndarray, found: FacePrediction | None, notice: str) -> np.ndarray:
+def _panel(
+    height: int, au_names: Sequence[str], thresholds: np.ndarray, found: FacePrediction | None, notice: str
+) -> np.ndarray:
     """The bars of one face: full where an AU is active, hollow where it is not, an upright line at the threshold."""
     unit = height / (_LINE * (len(au_names) + 3))  # one line for the head, two for the foot
     panel = np.full((height, round(_PANEL * unit), 3), _rgb(THEMES["dark"]["background"]), np.uint8)

@@ -197,7 +197,13 @@ def agreement(pairs: Pairs) -> pd.DataFrame:
         a, b = _active(pairs.first, au), _active(pairs.second, au)
         known = ~(np.isnan(a) | np.isnan(b))
         a, b = a[known], b[known]
-        facts: dict[str, Any] = {"au": au, "faces": len(a), "active_first": np.nan, "active_second": np.nan, "agree": np.nan}
+        facts: dict[str, Any] = {
+            "au": au,
+            "faces": len(a),
+            "active_first": np.nan,
+            "active_second": np.nan,
+            "agree": np.nan,
+        }
         if len(a):
             facts.update(active_first=a.mean(), active_second=b.mean(), agree=(a == b).mean())
         correlation = _correlation(_value(pairs.first, au), _value(pairs.second, au))

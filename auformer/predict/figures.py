@@ -124,7 +124,9 @@ def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str 
     )
 
 
-def timeline_figure(table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None, theme: str = "light") -> Any:
+def timeline_figure(
+    table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None, theme: str = "light"
+) -> Any:
     """Draw the timeline of the face that a recording shows longest; None where there is no face.
 
     Args:
@@ -144,7 +146,16 @@ def timeline_figure(table: pd.DataFrame, au_names: tuple[str, ...], *, title: st
     events = {au: au_summary(table, au, face)["spans"] for au in au_names}
     others = table.loc[table["status"] == "ok", "face"].nunique() - 1
     heading = f"{title}, face {face}" + (f" (of {others + 1})" if others else "")
-    return timeline(frames.to_numpy(), probs, au_names, events, title=heading, footer=wrap(notice, WIDE_LINE), unit=unit, theme=theme)
+    return timeline(
+        frames.to_numpy(),
+        probs,
+        au_names,
+        events,
+        title=heading,
+        footer=wrap(notice, WIDE_LINE),
+        unit=unit,
+        theme=theme,
+    )
 
 
 class BestFaces:
@@ -160,7 +171,13 @@ class BestFaces:
 
     def add(self, image: ImagePrediction) -> None:
         """Look at the faces of one more picture."""
-        place = "" if image.source.kind == "photo" else f"frame {image.frame}" if image.time_s is None else f"{image.time_s:.2f} s"
+        place = (
+            ""
+            if image.source.kind == "photo"
+            else f"frame {image.frame}"
+            if image.time_s is None
+            else f"{image.time_s:.2f} s"
+        )
         for found in image.faces:
             for au, prob in zip(self.au_names, found.probs, strict=True):
                 if au not in self._best or prob > self._best[au][0]:
@@ -176,7 +193,9 @@ class BestFaces:
     def restore(self, path: Path) -> None:
         """Go on from what `save` kept."""
         with np.load(path) as kept:
-            entries = zip(kept["names"].tolist(), kept["probs"].tolist(), kept["crops"], kept["places"].tolist(), strict=True)
+            entries = zip(
+                kept["names"].tolist(), kept["probs"].tolist(), kept["crops"], kept["places"].tolist(), strict=True
+            )
             self._best = {au: (prob, crop, place) for au, prob, crop, place in entries}
 
     def figure(self, predictor: AUPredictor, *, title: str, notice: str | None = None) -> Any:
@@ -196,4 +215,6 @@ def small(image: np.ndarray, width: int) -> np.ndarray:
     """A picture (H, W, 3) shrunk to a width in pixels."""
     if image.shape[1] <= width:
         return image
-    return cv2.resize(image, (width, max(1, round(image.shape[0] * width / image.shape[1]))), interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        image, (width, max(1, round(image.shape[0] * width / image.shape[1]))), interpolation=cv2.INTER_AREA
+    )

@@ -96,7 +96,9 @@ def predict_manifest(
     store = None if partial is None else PartialPredictions(partial, _job(network, manifest[ok], identity))
     if ok.any():
         dataset = AUDataset(manifest[ok], Path(manifest.attrs["path"]).parent, network.au_names, network.image_size)
-        probs[ok] = _predict(network.to(device), dataset, batch_size, torch.device(device), num_workers, progress, store)
+        probs[ok] = _predict(
+            network.to(device), dataset, batch_size, torch.device(device), num_workers, progress, store
+        )
     columns = [network.au_names.index(au) for au in names]
     return _table(manifest, names, probs[:, columns].round(DECIMALS), [network.thresholds[au] for au in names])
 
@@ -106,7 +108,9 @@ def _checked_names(network: AUNetwork | OnnxDetector, au_names: Sequence[str] | 
     names = list(network.au_names if au_names is None else au_names)
     unknown = [au for au in names if au not in network.au_names]
     if unknown or not names:
-        raise ValueError(f"Expected `au_names` to be among {', '.join(network.au_names)}, but got {', '.join(unknown) or 'none'}.")
+        raise ValueError(
+            f"Expected `au_names` to be among {', '.join(network.au_names)}, but got {', '.join(unknown) or 'none'}."
+        )
     return names
 
 
@@ -125,14 +129,19 @@ def _predict(
     first = 0 if done is None else len(done)
     rest = Subset(dataset, range(first, len(dataset)))
     generator = torch.Generator()  # so that the loader draws nothing from the global one
-    loader = DataLoader(rest, batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", generator=generator)
+    loader = DataLoader(
+        rest, batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", generator=generator
+    )
     batches, saved = FittingBatches(batch_size), time.monotonic()
 
     def predict(images: torch.Tensor) -> torch.Tensor:
         return network.predict_probs(images.to(device, non_blocking=True)).cpu().double()
 
     try:
-        with torch.inference_mode(), tqdm(total=len(dataset), initial=first, desc="predict", unit="img", disable=not progress) as bar:
+        with (
+            torch.inference_mode(),
+            tqdm(total=len(dataset), initial=first, desc="predict", unit="img", disable=not progress) as bar,
+        ):
             for batch in loader:
                 parts.append(_checked_probs(batches.run(predict, batch["image"])))
                 bar.update(len(batch["image"]))
@@ -149,18 +158,26 @@ def _checked_probs(probs: torch.Tensor) -> np.ndarray:
     """Probabilities `(B, N)` float64 as an array; a network that gives nan is an error here, not an empty cell later."""
     array = probs.numpy()
     if not ((array >= 0) & (array <= 1)).all():
-        raise ValueError("Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged.")
+        raise ValueError(
+            "Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged."
+        )
     return array
 
 
 def _job(network: AUNetwork | OnnxDetector, rows: pd.DataFrame, identity: str) -> str:
     """Digest of what is predicted by what."""
     digest = hashlib.sha256(repr((identity, network.au_names, network.image_size, len(rows))).encode())
-    digest.update(pd.util.hash_pandas_object(rows[[*KEY, *(["image"] if "image" in rows else [])]], index=False).to_numpy().tobytes())
+    digest.update(
+        pd.util.hash_pandas_object(rows[[*KEY, *(["image"] if "image" in rows else [])]], index=False)
+        .to_numpy()
+        .tobytes()
+    )
     return digest.hexdigest()
 
 
-def _table(manifest: pd.DataFrame, au_names: Sequence[str], probs: np.ndarray, thresholds: Sequence[float]) -> pd.DataFrame:
+def _table(
+    manifest: pd.DataFrame, au_names: Sequence[str], probs: np.ndarray, thresholds: Sequence[float]
+) -> pd.DataFrame:
     """The predictions table from probabilities `(rows, N)`."""
     groups = [name for name in manifest if str(name).startswith("group_")]
     carried = [*KEY, *(name for name in _CARRIED if name in manifest), *groups]

@@ -28,7 +28,9 @@ OPENFACE_R = tuple(f"AU{number:02d}_r" for number in (1, 2, 4, 5, 6, 7, 9, 10, 1
 OPENFACE_C = tuple(f"AU{number:02d}_c" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45))
 OPENFACE_AUS = tuple(name.removesuffix("_c") for name in OPENFACE_C)
 PYFEAT_BOX = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore")
-PYFEAT_AUS = tuple(f"AU{number:02d}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43))
+PYFEAT_AUS = tuple(
+    f"AU{number:02d}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
+)
 _PYFEAT_POINTS = tuple(f"{axis}_{number}" for axis in "xy" for number in range(68))
 _PYFEAT_EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 _PYFEAT_GAZE = ("gaze_pitch", "gaze_yaw", "gaze_angle")
@@ -95,8 +97,12 @@ def pyfeat_table(table: pd.DataFrame, *, size: tuple[int, int] | None) -> pd.Dat
             columns[name] = table[ours]
     columns["FrameHeight"], columns["FrameWidth"] = size or (np.nan, np.nan)
     columns["input"], columns["frame"] = table["file"], table["frame"]
-    columns["approx_time"] = table["time_s"].map(lambda time: "" if pd.isna(time) else f"{int(time) // 60:02d}:{int(time) % 60:02d}")
-    columns["Identity"] = [f"Person_{face}" if ok else "" for face, ok in zip(table["face"], table["status"] == "ok", strict=True)]
+    columns["approx_time"] = table["time_s"].map(
+        lambda time: "" if pd.isna(time) else f"{int(time) // 60:02d}:{int(time) % 60:02d}"
+    )
+    columns["Identity"] = [
+        f"Person_{face}" if ok else "" for face, ok in zip(table["face"], table["status"] == "ok", strict=True)
+    ]
     return pd.DataFrame(columns, index=table.index)
 
 
@@ -166,7 +172,9 @@ class Plan:
     def __post_init__(self) -> None:
         """Check what does not go together."""
         if self.kind != "native" and self.suffix != ".csv":
-            raise ValueError(f"Expected `--format native` with --parquet, but got {self.kind}, which that tool reads from CSV files only.")
+            raise ValueError(
+                f"Expected `--format native` with --parquet, but got {self.kind}, which that tool reads from CSV files only."
+            )
 
     @property
     def page(self) -> Path:
@@ -211,7 +219,9 @@ def check_sources(plan: Plan, sources: Sequence[Source]) -> None:
     given = {Path(source.file).resolve() for source in sources}
     for path in plan.files(sources):
         if path.resolve() in given:
-            raise ValueError(f"Expected `--out` to be a folder where no source is replaced, but {path} is one of the photos or videos.")
+            raise ValueError(
+                f"Expected `--out` to be a folder where no source is replaced, but {path} is one of the photos or videos."
+            )
 
 
 def check_outputs(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> None:
@@ -224,7 +234,9 @@ def check_outputs(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> 
     taken = [str(path) for path in plan.files(sources) if path.exists()]
     if taken and not overwrite:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise ValueError(f"Expected `--out` to hold no results yet, but found {taken[0]}{more}: choose another folder, or add --overwrite.")
+        raise ValueError(
+            f"Expected `--out` to hold no results yet, but found {taken[0]}{more}: choose another folder, or add --overwrite."
+        )
     try:
         plan.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=plan.out):
@@ -233,7 +245,9 @@ def check_outputs(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> 
         raise OSError(error.errno, f"cannot write here ({error.strerror})", str(plan.out)) from error
 
 
-def write_source_table(plan: Plan, source: Source, table: pd.DataFrame, side: dict[str, Any], size: tuple[int, int] | None) -> Path:
+def write_source_table(
+    plan: Plan, source: Source, table: pd.DataFrame, side: dict[str, Any], size: tuple[int, int] | None
+) -> Path:
     """Write the table of one source in the plan's format, with its side file.
 
     Args:
@@ -250,7 +264,11 @@ def write_source_table(plan: Plan, source: Source, table: pd.DataFrame, side: di
     if plan.kind == "native":
         write_predictions(table, path, side)
         return path
-    out = openface_table(table, photo=source.kind == "photo") if plan.kind == "openface" else pyfeat_table(table, size=size)
+    out = (
+        openface_table(table, photo=source.kind == "photo")
+        if plan.kind == "openface"
+        else pyfeat_table(table, size=size)
+    )
     write_side({**side, **format_notes(plan.kind, side["au_names"])}, path)
     write_table(out, path)
     return path

@@ -163,7 +163,9 @@ class FaceFollower:
         detect_every: faces are detected in each such frame and followed in those between.
     """
 
-    def __init__(self, recipe: str, shape: tuple[int, int], *, how_many: int | None = None, detect_every: int = 1) -> None:
+    def __init__(
+        self, recipe: str, shape: tuple[int, int], *, how_many: int | None = None, detect_every: int = 1
+    ) -> None:
         self.recipe, self.shape = recipe, shape
         self.how_many, self.detect_every = how_many, detect_every
         self._tracker = Tracker()
@@ -184,7 +186,9 @@ class FaceFollower:
         self._remember(frame.ordinal, image, faces, grey)
         chosen = choose(faces, self.how_many)
         numbers = self._tracker.update(chosen, time)
-        self._smoothers = {number: smoother for number, smoother in self._smoothers.items() if self._tracker.knows(number)}
+        self._smoothers = {
+            number: smoother for number, smoother in self._smoothers.items() if self._tracker.knows(number)
+        }
         found = []
         for face, number in zip(chosen, numbers, strict=True):
             steady = _steady(face, self._smoothers.setdefault(number, PointSmoother()), time)
@@ -289,12 +293,21 @@ class Pipeline:
     """
 
     def __init__(
-        self, detect: Detect, recipe: str, shape: tuple[int, int], *, how_many: int | None, detect_every: int, clock: Clock
+        self,
+        detect: Detect,
+        recipe: str,
+        shape: tuple[int, int],
+        *,
+        how_many: int | None,
+        detect_every: int,
+        clock: Clock,
     ) -> None:
         self.detect, self.recipe, self.shape = detect, recipe, shape
         self.how_many, self.detect_every, self.clock = how_many, detect_every, clock
 
-    def run(self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+    def run(
+        self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Task]:
         """All pictures of all sources in order, each source closed by a task without a frame.
 
         Args:
@@ -305,7 +318,9 @@ class Pipeline:
         read = ahead(self._read(sources, selection, resume), _AHEAD)
         return ahead(self._follow(spread(self._look, read, _DETECTORS), resume), _AHEAD)
 
-    def _read(self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+    def _read(
+        self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Task]:
         """Decode source after source; what is wrong with one ends it and not the others."""
         for source in sources:
             frames, message = read_source(source, selection, after=resume.get(source.name, {}).get("after", -1)), ""
@@ -340,7 +355,12 @@ class Pipeline:
                 if task.source.kind == "photo":
                     faces = choose(task.detected or [], self.how_many)
                     crops = (cut(task.frame.image, face, self.recipe, self.shape) for face in faces)
-                    done = replace(task, found=[FoundFace(face, n, crop) for n, (face, crop) in enumerate(zip(faces, crops, strict=True))])
+                    done = replace(
+                        task,
+                        found=[
+                            FoundFace(face, n, crop) for n, (face, crop) in enumerate(zip(faces, crops, strict=True))
+                        ],
+                    )
                 else:
                     follower = follower or self._follower(resume.get(task.source.name))
                     done = replace(task, found=follower.update(task.frame, task.frame.image, task.detected))

@@ -53,7 +53,13 @@ class Finisher:
         keep_images: bool,
         resume: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self.predict, self.smooth, self.clock, self.keep_images, self.resume = predict, smooth, clock, keep_images, resume
+        self.predict, self.smooth, self.clock, self.keep_images, self.resume = (
+            predict,
+            smooth,
+            clock,
+            keep_images,
+            resume,
+        )
         self._smoother: ProbSmoother | None = None
         self._pictures = 0  # of the source at hand
         self._begun = ""  # its name
@@ -69,9 +75,13 @@ class Finisher:
                 yield self._picture(task, probs)
                 continue
             if not self._pictures:
-                yield ImagePrediction(task.source, "unreadable", task.message or "no frame lies between the times asked for")
+                yield ImagePrediction(
+                    task.source, "unreadable", task.message or "no frame lies between the times asked for"
+                )
             self._begun = ""
-            yield SourceEnd(task.source, task.message or ("" if self._pictures else "no frame lies between the times asked for"))
+            yield SourceEnd(
+                task.source, task.message or ("" if self._pictures else "no frame lies between the times asked for")
+            )
 
     def _begin(self, task: Task) -> None:
         """Make ready for a source where its first task comes."""
@@ -100,7 +110,11 @@ class Finisher:
             faces.append(FacePrediction(found.face, found.crop, row, found.identity))
         state = None
         if task.state is not None:
-            state = {"after": frame.index, "faces": task.state, "probs": self._smoother.state() if self._smoother else {}}
+            state = {
+                "after": frame.index,
+                "faces": task.state,
+                "probs": self._smoother.state() if self._smoother else {},
+            }
         size = frame.image.shape[:2]
         return ImagePrediction(
             task.source,
@@ -159,7 +173,11 @@ class AUPredictor:
         detect_every: int = 1,
         smooth: float | None = None,
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("faces", 1 if faces is None else faces), ("detect_every", detect_every)):
+        for name, value in (
+            ("batch_size", batch_size),
+            ("faces", 1 if faces is None else faces),
+            ("detect_every", detect_every),
+        ):
             if value < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {value}.")
         if precision not in PRECISIONS:
@@ -182,7 +200,9 @@ class AUPredictor:
             ProbSmoother(smooth)  # refuses what it cannot use
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any) -> AUPredictor:
+    def from_checkpoint(
+        cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any
+    ) -> AUPredictor:
         """A predictor from anything that `open_detector` takes: an adapter file, folder, `.ckpt`, `.onnx`, `demo`, `hf://owner/name`.
 
         Args:
@@ -216,7 +236,9 @@ class AUPredictor:
         if probs is None:
             return np.zeros((0, len(self.au_names)))
         if not ((probs >= 0) & (probs <= 1)).all():
-            raise ValueError("Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged.")
+            raise ValueError(
+                "Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged."
+            )
         return probs.round(DECIMALS)
 
     def evidence_maps(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
@@ -225,16 +247,24 @@ class AUPredictor:
         return None if expert_maps is None else self._run(expert_maps, crops)
 
     @torch.inference_mode()
-    def _run(self, function: Callable[[torch.Tensor], torch.Tensor], crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
+    def _run(
+        self, function: Callable[[torch.Tensor], torch.Tensor], crops: np.ndarray | Sequence[np.ndarray]
+    ) -> np.ndarray | None:
         """Put crops (n, H, W, 3) through a function of the network in batches: (n, ...) float64, None without crops."""
         for crop in crops:
             if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
-                raise ValueError(f"Expected `crops` to be uint8 RGB of shape (n, H, W, 3), but got one of {crop.dtype} {crop.shape}.")
+                raise ValueError(
+                    f"Expected `crops` to be uint8 RGB of shape (n, H, W, 3), but got one of {crop.dtype} {crop.shape}."
+                )
         parts, first = [], 0
         while first < len(crops):
-            images = [to_float(resize(crop, self.network.image_size)) for crop in crops[first : first + self.batch_size]]
+            images = [
+                to_float(resize(crop, self.network.image_size)) for crop in crops[first : first + self.batch_size]
+            ]
             first += len(images)
-            parts.append(self._batches.run(partial(self._compute, function), torch.from_numpy(np.stack(images))).numpy())
+            parts.append(
+                self._batches.run(partial(self._compute, function), torch.from_numpy(np.stack(images))).numpy()
+            )
         return np.concatenate(parts) if parts else None
 
     def _compute(self, function: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
@@ -258,7 +288,10 @@ class AUPredictor:
             raise FaceNotFoundError(no_face(image.shape[:2]))
         crops = [cut(image, face, self.recipe, self.network.image_size) for face in faces]
         probs = self.predict_proba(crops)
-        return [FacePrediction(face, crop, row, n) for n, (face, crop, row) in enumerate(zip(faces, crops, probs, strict=True))]
+        return [
+            FacePrediction(face, crop, row, n)
+            for n, (face, crop, row) in enumerate(zip(faces, crops, probs, strict=True))
+        ]
 
     def stream(
         self,
@@ -279,9 +312,13 @@ class AUPredictor:
             resume: by name of a source, the `state` of its last picture that is done, with the picture's `frame` as `after`.
         """
         resume = resume or {}
-        last = Finisher(self.predict_proba, smooth=self.smooth, clock=self.clock, keep_images=keep_images, resume=resume)
+        last = Finisher(
+            self.predict_proba, smooth=self.smooth, clock=self.clock, keep_images=keep_images, resume=resume
+        )
         shape = self.network.image_size
-        pipeline = Pipeline(self.detector, self.recipe, shape, how_many=self.faces, detect_every=self.detect_every, clock=self.clock)
+        pipeline = Pipeline(
+            self.detector, self.recipe, shape, how_many=self.faces, detect_every=self.detect_every, clock=self.clock
+        )
         waiting: list[Task] = []
         for task in pipeline.run(sources, selection or Selection(), resume):
             waiting.append(task)
@@ -290,7 +327,9 @@ class AUPredictor:
                 waiting = []
         yield from last.finish(waiting)
 
-    def predict(self, sources: str | Path | Sequence[str | Path], *, selection: Selection | None = None) -> pd.DataFrame:
+    def predict(
+        self, sources: str | Path | Sequence[str | Path], *, selection: Selection | None = None
+    ) -> pd.DataFrame:
         """The predictions table of photos, folders, videos and so on: a row per picture and face, see `predictions_table`.
 
         Args:

@@ -29,8 +29,12 @@ def photo_lines(predictor: AUPredictor, image: ImagePrediction) -> list[str]:
     for found in image.faces:
         x, y, w, h = (round(value) for value in found.face.box)
         points = POINTS.get(found.face.points_source, f"points by {found.face.points_source}")
-        lines.append(f"{image.file}: face {found.identity} at ({x}, {y}), {w} x {h} pixels, score {found.face.score:.2f}, {points}")
-        values = dict(zip(predictor.au_names, zip(found.probs, predictor.is_active(found.probs), strict=True), strict=True))
+        lines.append(
+            f"{image.file}: face {found.identity} at ({x}, {y}), {w} x {h} pixels, score {found.face.score:.2f}, {points}"
+        )
+        values = dict(
+            zip(predictor.au_names, zip(found.probs, predictor.is_active(found.probs), strict=True), strict=True)
+        )
         for au in au_order(predictor.au_names):
             prob, active = values[au]
             lines.append(f"  {au:<5} {ACTION_UNITS[au].name:<26} {prob:.3f}{'  active' if active else ''}")
@@ -43,7 +47,11 @@ def summary_lines(recorder: Recorder, tables: Sequence[Path]) -> list[str]:
     photos = sum(source.kind == "photo" for source in recorder.sources)
     frames = sum(counts["pictures"].values()) - photos
     what = ", ".join(_count(number, name) for number, name in ((photos, "photo"), (frames, "frame")) if number)
-    shown = f"{tables[0]} and its side file" if len(tables) == 1 else f"{len(tables)} tables and their side files in {recorder.plan.out}"
+    shown = (
+        f"{tables[0]} and its side file"
+        if len(tables) == 1
+        else f"{len(tables)} tables and their side files in {recorder.plan.out}"
+    )
     lines = [f"wrote {shown}: {what}, {_count(sum(counts['points_source'].values()), 'face')}"]
     for status, words in (("no_face", "without a face"), ("unreadable", "unreadable")):
         if counts["pictures"].get(status):

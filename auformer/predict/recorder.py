@@ -19,7 +19,16 @@ from auformer.predict.annotate import VideoWriter, draw, find_encoder, join_vide
 from auformer.predict.outputs import Plan, check_outputs, check_sources, write_source_table
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import Source
-from auformer.predict.table import FOLDER, LiveTable, Part, fingerprint, parts_table, predictions_side, remove_parts, table_columns
+from auformer.predict.table import (
+    FOLDER,
+    LiveTable,
+    Part,
+    fingerprint,
+    parts_table,
+    predictions_side,
+    remove_parts,
+    table_columns,
+)
 from auformer.predict.types import ImagePrediction, Selection, SourceEnd
 from auformer.predict.video import NOMINAL_FPS
 from auformer.report.style import save_png
@@ -102,11 +111,15 @@ class Recorder:
         parts: what there is of each source so far, by its name.
     """
 
-    def __init__(self, predictor: AUPredictor, plan: Plan, sources: Sequence[Source], *, settings: str, notice: str | None) -> None:
+    def __init__(
+        self, predictor: AUPredictor, plan: Plan, sources: Sequence[Source], *, settings: str, notice: str | None
+    ) -> None:
         self.predictor, self.plan, self.sources, self.notice = predictor, plan, list(sources), notice
         self.folder = plan.out / FOLDER
         self.encoder = find_encoder() if plan.annotate and any(source.kind != "photo" for source in sources) else None
-        mark = fingerprint([settings, self.encoder and [self.encoder, av.__version__]])  # pieces of one video come from one encoder
+        mark = fingerprint(
+            [settings, self.encoder and [self.encoder, av.__version__]]
+        )  # pieces of one video come from one encoder
         self.parts = {source.name: Part(self.folder, source, mark, predictor.thresholds) for source in sources}
         self._at: str | None = None  # name of the source at hand
         self._video: VideoPieces | None = None  # of it
@@ -206,14 +219,24 @@ class Recorder:
                 part = self.parts[source.name]
                 if self.plan.kind == "native" or not self._is_unreadable(part):
                     table = parts_table([part], columns)
-                    own = {**side, "source": source.file, "counts": {"sources": 1, **part.counts}, "problem": part.message or None}
+                    own = {
+                        **side,
+                        "source": source.file,
+                        "counts": {"sources": 1, **part.counts},
+                        "problem": part.message or None,
+                    }
                     written.append(write_source_table(self.plan, source, table, own, part.size))
         remove_parts(self.folder, self.parts.values())
         return written
 
     def _begin(self, source: Source, part: Part) -> None:
         """Make ready for a source, with what an interrupted run has kept of it."""
-        self._at, self._why, self._video, self._best = source.name, "", None, pictures.BestFaces(self.predictor.au_names)
+        self._at, self._why, self._video, self._best = (
+            source.name,
+            "",
+            None,
+            pictures.BestFaces(self.predictor.au_names),
+        )
         annotated = self.plan.annotated(source)
         if annotated is not None and source.kind != "photo":
             assert self.encoder is not None
@@ -238,7 +261,9 @@ class Recorder:
 
     def _draw(self, image: ImagePrediction) -> np.ndarray:
         """A picture that was kept, with what was found: (H, W, 3), both even."""
-        return draw(image, self.predictor.au_names, self.predictor.thresholds, notice=SHORT_NOTICE if self.notice else "")
+        return draw(
+            image, self.predictor.au_names, self.predictor.thresholds, notice=SHORT_NOTICE if self.notice else ""
+        )
 
     def _photo(self, image: ImagePrediction) -> None:
         """Write the pictures of a photo."""
@@ -257,7 +282,14 @@ class Recorder:
         path = None if source.kind == "photo" else self.plan.picture(source)
         if path is not None:
             part.flush()
-            figures.append((pictures.timeline_figure(self.table(source), self.predictor.au_names, title=title, notice=self.notice), path))
+            figures.append(
+                (
+                    pictures.timeline_figure(
+                        self.table(source), self.predictor.au_names, title=title, notice=self.notice
+                    ),
+                    path,
+                )
+            )
         for figure, path in figures:
             if figure is not None:
                 save_png(figure, path)
@@ -279,7 +311,13 @@ class Recorder:
 
 
 def follow_camera(
-    predictor: AUPredictor, source: Source, selection: Selection, path: Path, *, settings: dict[str, Any], facts: dict[str, Any]
+    predictor: AUPredictor,
+    source: Source,
+    selection: Selection,
+    path: Path,
+    *,
+    settings: dict[str, Any],
+    facts: dict[str, Any],
 ) -> dict[str, int]:
     """Predict a camera's pictures and write the table row by row; Ctrl-C is the usual end.
 
@@ -314,5 +352,10 @@ def follow_camera(
             table.close()
     assert table is not None
     counts = {"sources": 1, "pictures": dict(table.pictures)}
-    write_side(predictions_side(predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"]), path)
+    write_side(
+        predictions_side(
+            predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"]
+        ),
+        path,
+    )
     return dict(table.pictures)

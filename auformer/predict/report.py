@@ -34,7 +34,12 @@ SCORES = (
 
 
 def write_report(
-    path: Path, entries: Sequence[tuple[Source, pd.DataFrame, str]], side: dict[str, Any], *, rendered_only: bool, sources: Sequence[str]
+    path: Path,
+    entries: Sequence[tuple[Source, pd.DataFrame, str]],
+    side: dict[str, Any],
+    *,
+    rendered_only: bool,
+    sources: Sequence[str],
 ) -> None:
     """Write the page; an existing one is replaced.
 
@@ -51,11 +56,7 @@ def write_report(
 
 
 def report_page(
-    entries: Sequence[tuple[Source, pd.DataFrame, str]],
-    side: dict[str, Any],
-    *,
-    rendered_only: bool,
-    command: str,
+    entries: Sequence[tuple[Source, pd.DataFrame, str]], side: dict[str, Any], *, rendered_only: bool, command: str
 ) -> str:
     """The whole page.
 
@@ -69,11 +70,17 @@ def report_page(
     words = [responsible_use(rendered_only=rendered_only), paragraph(_population(side)), paragraph(SCORES)]
     sections = [Section("Sources", [_overview(entries), *words], wide=True)]
     for source, rows, problem in entries[:MOST]:
-        sections.append(_photo(source, rows, aus, problem) if source.kind == "photo" else _recording(source, rows, aus, problem))
+        sections.append(
+            _photo(source, rows, aus, problem) if source.kind == "photo" else _recording(source, rows, aus, problem)
+        )
     if len(entries) > MOST:
         rest = f"{len(entries) - MOST} more sources are in the table only: a page with all of them would be too large to open."
         sections.append(Section("Further sources", [paragraph(rest)]))
-    sections.append(Section("Settings", [code(f"{command}\n\n{json.dumps(side, indent=1, ensure_ascii=False)}", "settings")], wide=True))
+    sections.append(
+        Section(
+            "Settings", [code(f"{command}\n\n{json.dumps(side, indent=1, ensure_ascii=False)}", "settings")], wide=True
+        )
+    )
     lead = "Visible movements of facial muscles, picture by picture: probabilities that each action unit occurs, not intensities."
     return build_report("Action units", sections, lead=lead, footer=f"auformer {side['package_version']}")
 
@@ -85,7 +92,9 @@ def _population(side: dict[str, Any]) -> str:
     if not isinstance(train, dict) or not train.get("datasets"):
         return "What the network was trained on is not known: its checkpoint does not say."
     counts = "".join(
-        f" {train[name]:,} {word}" for name, word in (("rows", "faces,"), ("subjects", "people,")) if isinstance(train.get(name), int)
+        f" {train[name]:,} {word}"
+        for name, word in (("rows", "faces,"), ("subjects", "people,"))
+        if isinstance(train.get(name), int)
     )
     names = ", ".join(map(str, train["datasets"]))
     return f"The network was trained on{counts} data sets {names}. How well it does on others is another matter."
@@ -118,7 +127,11 @@ def _recording(source: Source, rows: pd.DataFrame, aus: list[str], problem: str)
     summary = {au: au_summary(rows, au, face) for au in aus}
     others = rows.loc[rows["status"] == "ok", "face"].nunique() - 1
     blocks.append(
-        paragraph(f"Face {face}" + (f", the one seen longest of {others + 1}" if others else "") + ". Point at the strips for numbers.")
+        paragraph(
+            f"Face {face}"
+            + (f", the one seen longest of {others + 1}" if others else "")
+            + ". Point at the strips for numbers."
+        )
     )
     events = {au: summary[au]["spans"] for au in aus}
     shots = _shots(source, frames)
@@ -134,9 +147,16 @@ def _summary(summary: dict[str, dict[str, Any]], unit: str) -> str:
     rows = []
     for au, facts in summary.items():
         length = "–" if np.isnan(facts["mean_length"]) else f"{facts['mean_length']:.2f}"
-        rows.append([au_label(au), f"{100 * facts['share']:.1f}", str(len(facts["spans"])), length, f"{facts['mean_prob']:.3f}"])
+        rows.append(
+            [au_label(au), f"{100 * facts['share']:.1f}", str(len(facts["spans"])), length, f"{facts['mean_prob']:.3f}"]
+        )
     header = ["Action unit", "Active, % of frames", "Episodes", f"Mean length, {unit}", "Mean probability"]
-    return table(header, rows, caption="Per action unit, frames with this face", notes=["Active: at or above the threshold, see Settings."])
+    return table(
+        header,
+        rows,
+        caption="Per action unit, frames with this face",
+        notes=["Active: at or above the threshold, see Settings."],
+    )
 
 
 def _photo(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
@@ -151,7 +171,10 @@ def _photo(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> 
         cells = [
             [
                 au_label(au),
-                *(f"{prob:.2f}{' active' if on else ''}" for prob, on in zip(found[f"{au}_prob"], found[f"{au}_active"], strict=True)),
+                *(
+                    f"{prob:.2f}{' active' if on else ''}"
+                    for prob, on in zip(found[f"{au}_prob"], found[f"{au}_active"], strict=True)
+                ),
             ]
             for au in aus
         ]
@@ -172,9 +195,15 @@ def _shots(source: Source, frames: pd.Series) -> list[tuple[float, bytes]]:
             return []
     except (ValueError, OSError):
         return []
-    return [(float(time), _jpeg(small(image, _SHOT_WIDTH))) for time, image in zip(steps, images, strict=True) if image is not None]
+    return [
+        (float(time), _jpeg(small(image, _SHOT_WIDTH)))
+        for time, image in zip(steps, images, strict=True)
+        if image is not None
+    ]
 
 
 def _jpeg(image: np.ndarray) -> bytes:
     """A JPEG file in memory."""
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[
+        1
+    ].tobytes()

@@ -13,7 +13,24 @@ from pathlib import Path, PurePath
 # Suffixes [ours]: what OpenCV decodes as one picture, and containers that FFmpeg reads. A file with another suffix counts as a picture.
 PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"})
 VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv", ".gif"}
+    {
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".ogv",
+        ".gif",
+    }
     | {".asf", ".vob", ".mxf", ".dv", ".m2v", ".mjpeg", ".mjpg"}
 )
 LISTS = frozenset({".txt", ".lst"})
@@ -111,7 +128,9 @@ def _listed(path: Path) -> Iterator[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"Expected {path} to be a list of files in UTF-8 text, but it cannot be read as that ({error}).") from error
+        raise ValueError(
+            f"Expected {path} to be a list of files in UTF-8 text, but it cannot be read as that ({error})."
+        ) from error
     files = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not files:
         raise ValueError(f"Expected {path} to name a file on each line, but it names none.")
@@ -133,7 +152,11 @@ def sequence_files(pattern: str) -> dict[int, Path]:
         raise ValueError(f"Expected an image sequence with %d in its file name, but got {pattern}.")
     digits = f"[0-9]{{{mark.group(1)},}}" if mark.group(1) else "[0-9]+"
     form = re.compile(f"{re.escape(name[: mark.start()])}({digits}){re.escape(name[mark.end() :])}")
-    found = {int(match.group(1)): file for file in folder.glob("*") if (match := form.fullmatch(file.name))} if folder.is_dir() else {}
+    found = (
+        {int(match.group(1)): file for file in folder.glob("*") if (match := form.fullmatch(file.name))}
+        if folder.is_dir()
+        else {}
+    )
     if not found:
         raise ValueError(f"Expected pictures that match {pattern}, but found none.")
     return dict(sorted(found.items()))

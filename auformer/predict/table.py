@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from auformer.predict.predictor import AUPredictor
 
 DATASET = "user"  # what the contract calls people's own files
-PIXEL_DECIMALS, SCORE_DECIMALS, TIME_DECIMALS, PROB_DECIMALS = 2, 4, 6, 7  # of boxes, scores, times, probabilities in the table [ours]
+PIXEL_DECIMALS, SCORE_DECIMALS, TIME_DECIMALS, PROB_DECIMALS = (
+    2,
+    4,
+    6,
+    7,
+)  # of boxes, scores, times, probabilities in the table [ours]
 BOX = ("x", "y", "w", "h")
 
 
@@ -51,7 +56,20 @@ def table_rows(image: ImagePrediction, thresholds: np.ndarray) -> list[list[Any]
     """
     name, time = image.name, None if image.time_s is None else round(image.time_s, TIME_DECIMALS)
     if not image.faces:
-        return [[DATASET, name, name, image.frame, 0, image.file, time, *[None] * 5, image.status, *[None] * 2 * len(thresholds)]]
+        return [
+            [
+                DATASET,
+                name,
+                name,
+                image.frame,
+                0,
+                image.file,
+                time,
+                *[None] * 5,
+                image.status,
+                *[None] * 2 * len(thresholds),
+            ]
+        ]
     rows = []
     for found in image.faces:
         box = [round(float(value), PIXEL_DECIMALS) for value in found.face.box]
@@ -59,11 +77,15 @@ def table_rows(image: ImagePrediction, thresholds: np.ndarray) -> list[list[Any]
         probs = [float(value) for value in found.probs.round(PROB_DECIMALS)]
         pairs = [value for pair in zip(probs, active, strict=True) for value in pair]
         score = round(float(found.face.score), SCORE_DECIMALS)
-        rows.append([DATASET, name, name, image.frame, found.identity, image.file, time, *box, score, image.status, *pairs])
+        rows.append(
+            [DATASET, name, name, image.frame, found.identity, image.file, time, *box, score, image.status, *pairs]
+        )
     return rows
 
 
-def predictions_table(images: Iterable[ImagePrediction], au_names: Sequence[str], thresholds: np.ndarray) -> pd.DataFrame:
+def predictions_table(
+    images: Iterable[ImagePrediction], au_names: Sequence[str], thresholds: np.ndarray
+) -> pd.DataFrame:
     """The table of many pictures.
 
     Args:
@@ -128,7 +150,9 @@ def predictions_side(
     network, header = predictor.network, predictor.network.metadata
     warnings = []
     if not network.crop_recipe:
-        warnings.append(f"The checkpoint does not say how its training images were cropped; the recipe '{predictor.recipe}' was used.")
+        warnings.append(
+            f"The checkpoint does not say how its training images were cropped; the recipe '{predictor.recipe}' was used."
+        )
     return {
         "checkpoint": checkpoint["given"],
         "adapter": {
@@ -257,7 +281,15 @@ class Part:
 
     def _read(self) -> dict[str, Any]:
         """The state on disk where it fits, else that of a beginning."""
-        fresh = {"done": False, "message": "", "bytes": 0, "resume": None, "size": None, "pictures": {}, "points_source": {}}
+        fresh = {
+            "done": False,
+            "message": "",
+            "bytes": 0,
+            "resume": None,
+            "size": None,
+            "pictures": {},
+            "points_source": {},
+        }
         try:
             state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):

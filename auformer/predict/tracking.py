@@ -119,7 +119,9 @@ class Tracker:
             faces: the faces; large before small where two are new.
             time_s: time of the frame in seconds, later than all before.
         """
-        self._tracks = {number: track for number, track in self._tracks.items() if time_s - track["time"] <= self.max_gap}
+        self._tracks = {
+            number: track for number, track in self._tracks.items() if time_s - track["time"] <= self.max_gap
+        }
         pairs = sorted(
             (
                 (-overlap(self._expected(track, time_s), face.box), number, place)
@@ -150,7 +152,9 @@ class Tracker:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self._next = state["next"]
-        self._tracks = {track["number"]: {key: track[key] for key in ("box", "speed", "time")} for track in state["tracks"]}
+        self._tracks = {
+            track["number"]: {key: track[key] for key in ("box", "speed", "time")} for track in state["tracks"]
+        }
 
     def _expected(self, track: dict[str, Any], time_s: float) -> list[float]:
         """Where a face should be by now: its last box, moved on at its last speed."""
@@ -163,7 +167,10 @@ class Tracker:
         before, speed = self._tracks.get(number), [0.0, 0.0]
         if before is not None and time_s > before["time"]:
             gone = time_s - before["time"]
-            moved = [(box[axis] + box[axis + 2] / 2 - before["box"][axis] - before["box"][axis + 2] / 2) / gone for axis in (0, 1)]
+            moved = [
+                (box[axis] + box[axis + 2] / 2 - before["box"][axis] - before["box"][axis + 2] / 2) / gone
+                for axis in (0, 1)
+            ]
             speed = [_INERTIA * old + (1 - _INERTIA) * new for old, new in zip(before["speed"], moved, strict=True)]
         self._tracks[number] = {"box": [float(value) for value in box], "speed": speed, "time": time_s}
 

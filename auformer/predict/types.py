@@ -87,12 +87,16 @@ def read_thresholds(text: str, au_names: Sequence[str]) -> dict[str, float]:
         pass
     path = Path(text)
     if not path.is_file():
-        raise ValueError(f"Expected `--threshold` to be a number in [0, 1] or a file, but got {text!r}, and there is no such file.")
+        raise ValueError(
+            f"Expected `--threshold` to be a number in [0, 1] or a file, but got {text!r}, and there is no such file."
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
         found = {canonical(au): float(value) for au, value in content.items()}
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"Expected {path} to hold a line such as `AU12: 0.4` per action unit, but it does not ({error}).") from error
+        raise ValueError(
+            f"Expected {path} to hold a line such as `AU12: 0.4` per action unit, but it does not ({error})."
+        ) from error
     return found
 
 
@@ -168,7 +172,9 @@ class Picker:
         """
         choice = self.selection
         if time_s is None and choice.needs_times:
-            raise ValueError("Expected a recording with time stamps for `fps`, `start` and `end`, but an image sequence has none.")
+            raise ValueError(
+                "Expected a recording with time stamps for `fps`, `start` and `end`, but an image sequence has none."
+            )
         if time_s is not None and choice.end is not None and time_s >= choice.end:
             self.ended = True
         if self.ended or (time_s is not None and time_s < choice.start):

@@ -65,7 +65,9 @@ def read_video(path: str | Path, selection: Selection, *, after: int = -1) -> It
             except _ERRORS as error:
                 if index < 0:
                     raise _not_opened(path, error) from error
-                message = f"{path} is damaged after frame {index} ({last:.2f} s): {_reason(error)}; later frames are lost"
+                message = (
+                    f"{path} is damaged after frame {index} ({last:.2f} s): {_reason(error)}; later frames are lost"
+                )
                 raise ValueError(message) from error
             if picture is None:
                 break
@@ -140,7 +142,9 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     except _ERRORS as error:
         raise _not_opened(path, error) from error
     with container:
-        stream = next((one for one in container.streams.video if "attached_pic" not in str(one.disposition).lower()), None)
+        stream = next(
+            (one for one in container.streams.video if "attached_pic" not in str(one.disposition).lower()), None
+        )
         if stream is None:  # a sound file; its cover is no video
             kinds = ", ".join(sorted({str(one.type) for one in container.streams})) or "nothing"
             raise _not_opened(path, ValueError(f"it has no moving pictures, only {kinds}"))
@@ -169,7 +173,9 @@ def _check_end(path: str | Path, container: Any, stream: Any, index: int, last: 
     length = last / index if index else (1 / float(stream.average_rate) if stream.average_rate else duration)
     if start + last + length < duration - _MISSING * length:
         of = f" of {declared}" if declared else ""
-        raise ValueError(f"{path} ends early: {index + 1}{of} frames, {last + length:.2f} of {duration:.2f} s; copy it again")
+        raise ValueError(
+            f"{path} ends early: {index + 1}{of} frames, {last + length:.2f} of {duration:.2f} s; copy it again"
+        )
 
 
 def _upright(picture: Any) -> np.ndarray:
@@ -251,7 +257,9 @@ def read_capture(target: int | str, selection: Selection) -> Iterator[Frame]:
     capture = cv2.VideoCapture(target)
     try:
         if not capture.isOpened():
-            raise ValueError(f"Expected a camera at camera:{target}, but it cannot be opened: is it plugged in, and free?")
+            raise ValueError(
+                f"Expected a camera at camera:{target}, but it cannot be opened: is it plugged in, and free?"
+            )
         picker, start, index = Picker(selection), None, 0
         while not picker.ended:
             there, image = capture.read()
@@ -263,7 +271,9 @@ def read_capture(target: int | str, selection: Selection) -> Iterator[Frame]:
                 yield Frame(index, picker.taken - 1, now - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             index += 1
         if not index:
-            raise ValueError(f"Expected pictures from camera:{target}, but it gives none: another program may be using it.")
+            raise ValueError(
+                f"Expected pictures from camera:{target}, but it gives none: another program may be using it."
+            )
     finally:
         capture.release()
 

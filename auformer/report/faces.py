@@ -28,10 +28,16 @@ from auformer.report.style import (
     place_text,
 )
 
-COLOUR_MAP = "viridis"  # perceptually even and readable with every common form of colour blindness (van der Walt & Smith, 2015)
+COLOUR_MAP = (
+    "viridis"  # perceptually even and readable with every common form of colour blindness (van der Walt & Smith, 2015)
+)
 OPACITY = 0.75  # of the strongest evidence over the face [ours]
 COLUMN = 2.6  # inches per face and its map where there are more than two columns [ours]
-SIGNS = (("right", "✓", "found"), ("wrong", "○", "missed"), ("wrong", "✗", "false"))  # ink, sign, word: never colour alone
+SIGNS = (
+    ("right", "✓", "found"),
+    ("wrong", "○", "missed"),
+    ("wrong", "✗", "false"),
+)  # ink, sign, word: never colour alone
 
 
 def blend_evidence(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -118,16 +124,22 @@ def face_grid(
         for number, shown in enumerate(pictures):
             show_picture(place_axes(figure, left + number * (picture + 0.05), top + head, picture, picture), shown)
         for line, (ink, text) in enumerate(_verdicts(au_names, np.asarray(truth)[index], seen[index])):
-            place_text(figure, left, top + head + picture + 0.05 + LINE * line, text, fontsize=SMALL, color=THEMES[theme][ink])
+            place_text(
+                figure, left, top + head + picture + 0.05 + LINE * line, text, fontsize=SMALL, color=THEMES[theme][ink]
+            )
     add_headline(figure, title, theme=theme)
     return figure
 
 
-def _check_grid(count: int, number: int, truth: np.ndarray, probs: np.ndarray, *per_face: Sequence | np.ndarray | None) -> None:
+def _check_grid(
+    count: int, number: int, truth: np.ndarray, probs: np.ndarray, *per_face: Sequence | np.ndarray | None
+) -> None:
     """Refuse arguments of `face_grid` whose shapes do not fit together."""
     for name, value in (("truth", truth), ("probs", probs)):
         if np.shape(value) != (count, number) or not count:
-            raise ValueError(f"Expected `{name}` to be (K, N) = ({count}, {number}) with K > 0, but got shape {np.shape(value)}")
+            raise ValueError(
+                f"Expected `{name}` to be (K, N) = ({count}, {number}) with K > 0, but got shape {np.shape(value)}"
+            )
     for name, parts in zip(("maps", "captions"), per_face, strict=True):
         if parts is not None and len(parts) != count:
             raise ValueError(f"Expected `{name}` to hold one entry per face, {count}, but got {len(parts)}")
@@ -167,7 +179,9 @@ class Evidence(NamedTuple):
     note: str
 
 
-def evidence_grid(faces: Mapping[str, Evidence], *, title: str | None = None, footer: str | None = None, theme: str = "light") -> Figure:
+def evidence_grid(
+    faces: Mapping[str, Evidence], *, title: str | None = None, footer: str | None = None, theme: str = "light"
+) -> Figure:
     """Draw a face with its evidence map per AU, every map on a scale of its own.
 
     Args:
@@ -241,9 +255,15 @@ def au_bars(
     """
     for name, value, dims in (("probs", probs, 1), ("thresholds", thresholds, 1), ("maps", maps, 3)):
         if value is not None and (np.ndim(value) != dims or len(value) != len(au_names)):
-            raise ValueError(f"Expected `{name}` to be {dims}-dimensional, first N = {len(au_names)}, but got shape {np.shape(value)}")
+            raise ValueError(
+                f"Expected `{name}` to be {dims}-dimensional, first N = {len(au_names)}, but got shape {np.shape(value)}"
+            )
     order = [list(au_names).index(name) for name in au_order(au_names)]
-    names, shown, cuts = [au_names[i] for i in order], np.asarray(probs, float)[order], np.asarray(thresholds, float)[order]
+    names, shown, cuts = (
+        [au_names[i] for i in order],
+        np.asarray(probs, float)[order],
+        np.asarray(thresholds, float)[order],
+    )
     header, bars = 0.5 * bool(title) + 0.08, max(ROW * len(names), FACE + 0.5)
     notes = LINE * (1 + footer.count("\n")) + 0.12 if footer else 0.0
     tiles = 0.0 if maps is None else 0.3 + math.ceil(len(names) / TILES) * (_tile_size() + 0.24)
@@ -269,7 +289,14 @@ def _probability_bars(axes: Axes, names: list[str], probs: np.ndarray, cuts: np.
     """Draw the bars; present AUs are full and bold, the others hollow."""
     inks, colour, places, seen = THEMES[theme], SERIES[theme][0], np.arange(len(names)), probs >= cuts
     dress_axes(axes, theme=theme)
-    axes.barh(places, probs, 0.62, color=[colour if on else inks["background"] for on in seen], edgecolor=colour, linewidth=0.9)
+    axes.barh(
+        places,
+        probs,
+        0.62,
+        color=[colour if on else inks["background"] for on in seen],
+        edgecolor=colour,
+        linewidth=0.9,
+    )
     axes.vlines(cuts, places - 0.42, places + 0.42, color=inks["ink"], linewidth=1.4)
     axes.set_yticks(places, [au_label(name) for name in names])
     for label, on in zip(axes.get_yticklabels(), seen, strict=True):
@@ -284,12 +311,21 @@ def _evidence_tiles(
 ) -> None:
     """Draw one small face per AU under its evidence map, from ``top`` inches downwards; framed and bold where the AU was seen."""
     inks, side = THEMES[theme], _tile_size()
-    place_text(figure, GUTTER, top, "Evidence of each expert, every map on a scale of its own", fontsize=SMALL, color=inks["quiet"])
+    place_text(
+        figure,
+        GUTTER,
+        top,
+        "Evidence of each expert, every map on a scale of its own",
+        fontsize=SMALL,
+        color=inks["quiet"],
+    )
     for index, (name, evidence, on) in enumerate(zip(names, maps, seen, strict=True)):
         left, down = GUTTER + index % TILES * (side + GUTTER), top + 0.46 + index // TILES * (side + 0.24)
         axes = place_axes(figure, left, down, side, side)
         axes.imshow(blend_evidence(crop, evidence), interpolation="lanczos", aspect="auto")
         axes.set(xticks=[], yticks=[])
-        axes.set_title(name, fontsize=SMALL, pad=3, color=inks["ink" if on else "quiet"], fontweight="bold" if on else "normal")
+        axes.set_title(
+            name, fontsize=SMALL, pad=3, color=inks["ink" if on else "quiet"], fontweight="bold" if on else "normal"
+        )
         for spine in axes.spines.values():
             spine.set(visible=bool(on), color=SERIES[theme][0], linewidth=2)

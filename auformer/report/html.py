@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp", b"\xff\xd8\xff": "image/jpeg"}
-RENDERED_ONLY = "Training has seen rendered faces only; how well the result does on photographs of people has not been measured."
+RENDERED_ONLY = (
+    "Training has seen rendered faces only; how well the result does on photographs of people has not been measured."
+)
 OCCURRENCE = "The values are probabilities that an action unit occurs, not intensities."
 DEMO_NOTE = f"{RENDERED_ONLY}\n{OCCURRENCE}"  # what every output of the packaged detector says
 RESPONSIBLE_USE = (
@@ -61,7 +63,8 @@ def responsible_use(*, rendered_only: bool) -> str:
         rendered_only: say that the network has seen rendered faces only.
     """
     return notice(
-        "What these numbers are, and what they are not", ((RENDERED_ONLY, *RESPONSIBLE_USE) if rendered_only else RESPONSIBLE_USE)
+        "What these numbers are, and what they are not",
+        ((RENDERED_ONLY, *RESPONSIBLE_USE) if rendered_only else RESPONSIBLE_USE),
     )
 
 
@@ -92,7 +95,9 @@ def table(
     """
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(f"Expected `rows` to have {len(header)} cells each, as the header, but got {len(row)} in {list(row)}")
+            raise ValueError(
+                f"Expected `rows` to have {len(header)} cells each, as the header, but got {len(row)} in {list(row)}"
+            )
     head = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for name in header)
     body = "".join(
         f'<tr><th scope="row">{html.escape(row[0])}</th>'
@@ -158,7 +163,10 @@ def build_report(title: str, sections: Sequence[Section], *, lead: str = "", foo
         heading, kind = html.escape(section.heading), ' class="wide"' if section.wide else ""
         opening = f'<section id="s{number}"{kind} aria-labelledby="h{number}"><h2 id="h{number}">{heading}</h2>'
         parts.append(opening + "".join(section.blocks) + "</section>")
-    links = "".join(f'<li><a href="#s{number}">{html.escape(section.heading)}</a></li>' for number, section in enumerate(sections, 1))
+    links = "".join(
+        f'<li><a href="#s{number}">{html.escape(section.heading)}</a></li>'
+        for number, section in enumerate(sections, 1)
+    )
     contents = f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if len(sections) > 3 else ""
     return f"""<!doctype html>
 <html lang="en">

@@ -98,16 +98,24 @@ def _label_groups(axes: Axes, centres: np.ndarray, pitch: float, names: Sequence
     axes.axhline((centres[-2] + centres[-1]) / 2, color=THEMES[theme]["quiet"], linewidth=0.8)
     axes.set_yticks(centres, [*(au_label(name) for name in names), MEAN])
     axes.get_yticklabels()[-1].set_fontweight("bold")
-    axes.set(xlim=(0, 100), ylim=(centres[-1] + pitch / 2 + 0.05, centres[0] - pitch / 2), xlabel="F1 x 100, at a probability of 0.5")
+    axes.set(
+        xlim=(0, 100),
+        ylim=(centres[-1] + pitch / 2 + 0.05, centres[0] - pitch / 2),
+        xlabel="F1 x 100, at a probability of 0.5",
+    )
 
 
-def _shared_names(scores: Mapping[str, Mapping[str, float | None]], floor: Mapping[str, float | None] | None) -> list[str]:
+def _shared_names(
+    scores: Mapping[str, Mapping[str, float | None]], floor: Mapping[str, float | None] | None
+) -> list[str]:
     """Return the AUs in order; a method (or the floor) over other AUs is an error."""
     names = au_order(next(iter(scores.values())))
     for label, values in [*scores.items(), *([("floor", floor)] if floor is not None else [])]:
         if set(values) != set(names):
             found = ", ".join(values)
-            raise ValueError(f"Expected `scores` to be over the AUs {', '.join(names)} for every method, but got {found} for {label!r}")
+            raise ValueError(
+                f"Expected `scores` to be over the AUs {', '.join(names)} for every method, but got {found} for {label!r}"
+            )
     return names
 
 
@@ -132,7 +140,16 @@ def _interval_ends(intervals: Mapping[str, tuple[float, float]], names: list[str
 
 
 def _draw_bars(
-    axes: Axes, places: np.ndarray, values: np.ndarray, label: str, ends: np.ndarray, *, mark: float, colour: str, hatched: bool, theme: str
+    axes: Axes,
+    places: np.ndarray,
+    values: np.ndarray,
+    label: str,
+    ends: np.ndarray,
+    *,
+    mark: float,
+    colour: str,
+    hatched: bool,
+    theme: str,
 ) -> None:
     """Draw one method's bars ``(N + 1,)``, the mean's with its number; an undefined value says so in words; ``mark``: the mean's floor."""
     inks = THEMES[theme]
@@ -154,8 +171,12 @@ def _draw_bars(
         axes.hlines(places, ends[:, 0], ends[:, 1], color=inks["ink"], linewidth=1.0)
     if not math.isnan(values[-1]):
         start = values[-1] if math.isnan(ends[-1, 1]) else max(values[-1], ends[-1, 1])
-        start = start if not start - 1 < mark < start + NUMBER else mark  # the number stands beside the floor's mark, not on it
-        axes.text(min(start + 1.2, 100 - NUMBER), places[-1], f"{values[-1]:.1f}", va="center", size=SMALL, color=inks["ink"])
+        start = (
+            start if not start - 1 < mark < start + NUMBER else mark
+        )  # the number stands beside the floor's mark, not on it
+        axes.text(
+            min(start + 1.2, 100 - NUMBER), places[-1], f"{values[-1]:.1f}", va="center", size=SMALL, color=inks["ink"]
+        )
 
 
 def read_training_log(path: str | Path) -> pd.DataFrame:
@@ -175,7 +196,9 @@ def read_training_log(path: str | Path) -> pd.DataFrame:
     """
     table = pd.read_csv(path)
     if "epoch" not in table:
-        raise ValueError(f"Expected `path` to be a training log with a column epoch, but got {', '.join(table)} in {path}")
+        raise ValueError(
+            f"Expected `path` to be a training log with a column epoch, but got {', '.join(table)} in {path}"
+        )
     numbers = table.apply(pd.to_numeric, errors="coerce").dropna(subset="epoch").astype({"epoch": int}).groupby("epoch")
     return numbers.last().drop(columns="step", errors="ignore").dropna(axis=1, how="all")
 
@@ -199,7 +222,10 @@ def training_curves(logs: Mapping[str, pd.DataFrame], *, title: str | None = Non
     figure = new_figure(5.2 + 0.3 * bool(title), theme=theme)
     inks = THEMES[theme]
     upper, lower = figure.subplots(2, 1, sharex=True)
-    for axes, name in ((upper, "Loss: solid in training,\ndashed on validation subjects"), (lower, "Mean F1 x 100,\nvalidation subjects")):
+    for axes, name in (
+        (upper, "Loss: solid in training,\ndashed on validation subjects"),
+        (lower, "Mean F1 x 100,\nvalidation subjects"),
+    ):
         dress_axes(axes, theme=theme, grid="both")
         axes.set_ylabel(name)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -213,13 +239,23 @@ def training_curves(logs: Mapping[str, pd.DataFrame], *, title: str | None = Non
         lower.plot(epochs, scores, linestyle="-", label=label, markersize=5, **style)
         if scores.notna().any():
             best, value = scores.idxmax(), scores.max()
-            lower.plot([best + 1], [value], marker="o", markersize=11, fillstyle="none", color=inks["ink"], linestyle="none")
+            lower.plot(
+                [best + 1], [value], marker="o", markersize=11, fillstyle="none", color=inks["ink"], linestyle="none"
+            )
             lower.annotate(
-                f"{value:.1f}", (best + 1, value), (0, -17), textcoords="offset points", ha="center", size=SMALL, color=inks["ink"]
+                f"{value:.1f}",
+                (best + 1, value),
+                (0, -17),
+                textcoords="offset points",
+                ha="center",
+                size=SMALL,
+                color=inks["ink"],
             )
     lower.set_xlabel("Epoch; a ring marks the best, which is kept")
     lower.margins(y=0.12)
-    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=inks["ink"], handlelength=2)
+    figure.legend(
+        loc="outside upper left", ncols=3, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=inks["ink"], handlelength=2
+    )
     add_title(figure, title, theme=theme)
     return figure
 
@@ -228,7 +264,12 @@ _ROW = 0.28  # inches per AU [ours]
 
 
 def agreement_plot(
-    au_names: Sequence[str], kappa: Sequence[float], correlation: Sequence[float], *, title: str | None = None, theme: str = "light"
+    au_names: Sequence[str],
+    kappa: Sequence[float],
+    correlation: Sequence[float],
+    *,
+    title: str | None = None,
+    theme: str = "light",
 ) -> Figure:
     """Draw kappa and correlation per AU as two marks on one line.
 
@@ -254,23 +295,44 @@ def agreement_plot(
     dress_axes(axes, theme=theme)
     axes.hlines(places, -1, 1, color=inks["grid"], linewidth=0.8)
     axes.axvline(0, color=inks["quiet"], linewidth=1)
-    for values, marker, label, colour in ((kappa, "o", "Kappa of activity", 0), (correlation, "s", "Correlation of values", 1)):
+    for values, marker, label, colour in (
+        (kappa, "o", "Kappa of activity", 0),
+        (correlation, "s", "Correlation of values", 1),
+    ):
         shown = np.asarray(values, float)[order]
         axes.plot(
-            shown, places, marker, label=label, color=SERIES[theme][colour], markersize=7, markeredgecolor=inks["ink"], markeredgewidth=0.5
+            shown,
+            places,
+            marker,
+            label=label,
+            color=SERIES[theme][colour],
+            markersize=7,
+            markeredgecolor=inks["ink"],
+            markeredgewidth=0.5,
         )
-    for place, values in zip(places, np.column_stack([np.asarray(kappa, float), np.asarray(correlation, float)])[order], strict=True):
+    for place, values in zip(
+        places, np.column_stack([np.asarray(kappa, float), np.asarray(correlation, float)])[order], strict=True
+    ):
         if np.isnan(values).all():
             axes.text(0.03, float(place), "undefined", va="center", size=SMALL, color=inks["quiet"])
     axes.set_yticks(places, [au_label(name) for name in names])
     low = min(-0.05, float(np.nanmin([*kappa, *correlation, 0.0])) - 0.05)
     axes.set(xlim=(low, 1.05), ylim=(len(names) - 0.4, -0.6), xlabel="0: no more than chance, 1: complete")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=inks["ink"])
+    axes.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.4, 1.0),
+        ncols=2,
+        frameon=False,
+        fontsize=FONT_SIZE - 1,
+        labelcolor=inks["ink"],
+    )
     add_title(figure, title, theme=theme)
     return figure
 
 
-COLOUR_MAP = "viridis"  # perceptually even and readable with every common form of colour blindness (van der Walt & Smith, 2015)
+COLOUR_MAP = (
+    "viridis"  # perceptually even and readable with every common form of colour blindness (van der Walt & Smith, 2015)
+)
 CELL = 0.42  # inches, the height of a cell [ours]
 NAME = 14  # letters of a data set's name
 
@@ -304,7 +366,9 @@ def cross_matrix(
         raise ValueError("Expected `values` to hold at least one method, but got none")
     for label, table in values.items():
         if np.shape(table) != (len(train), len(test)):
-            raise ValueError(f"Expected `values` to be ({len(train)}, {len(test)}) per method, but got {np.shape(table)} for {label!r}")
+            raise ValueError(
+                f"Expected `values` to be ({len(train)}, {len(test)}) per method, but got {np.shape(table)} for {label!r}"
+            )
     height = len(values) * (len(train) * CELL + 0.75) + 0.3 * bool(title) + 0.4 * bool(footnote) + 0.2
     figure = new_figure(height, theme=theme, width=WIDTH)
     for axes, (label, table) in zip(figure.subplots(len(values), 1, squeeze=False)[:, 0], values.items(), strict=True):
@@ -325,7 +389,15 @@ def _draw_cells(axes: Axes, table: np.ndarray, train: Sequence[str], test: Seque
             axes.text(column, row, "no run", ha="center", va="center", size=SMALL, color=inks["quiet"])
         else:
             light = np.dot(colours(value / 100)[:3], (0.299, 0.587, 0.114)) > 0.5  # ITU-R BT.601 luma
-            axes.text(column, row, f"{value:.1f}", ha="center", va="center", color="#000000" if light else "#ffffff", size=FONT_SIZE)
+            axes.text(
+                column,
+                row,
+                f"{value:.1f}",
+                ha="center",
+                va="center",
+                color="#000000" if light else "#ffffff",
+                size=FONT_SIZE,
+            )
     axes.set_xticks(range(len(test)), [f"→ {printable(name, NAME)}" for name in test])
     axes.set_yticks(range(len(train)), [printable(name, NAME) for name in train])
     axes.set_xticks(np.arange(len(test) + 1) - 0.5, minor=True)
@@ -370,14 +442,18 @@ def reliability_diagram(
         filled = np.asarray(table, dtype=float)[np.asarray(table)[:, 2] > 0]
         share = filled[:, 2] / filled[:, 2].sum() if len(filled) else np.empty(0)
         upper.plot(filled[:, 0], filled[:, 1], color=colour, marker=marker, markersize=3, linewidth=1.4, label=label)
-        upper.scatter(filled[:, 0], filled[:, 1], SMALLEST + (LARGEST - SMALLEST) * share, color=colour, marker=marker, alpha=0.8)
+        upper.scatter(
+            filled[:, 0], filled[:, 1], SMALLEST + (LARGEST - SMALLEST) * share, color=colour, marker=marker, alpha=0.8
+        )
         lower.plot(filled[:, 0], 100 * share, color=colour, marker=marker, markersize=4, linewidth=1.2)
     for axes, name in ((upper, "Rate of positives"), (lower, "Rows, %")):
         dress_axes(axes, theme=theme, grid="both")
         axes.set_ylabel(name)
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     lower.set(ylim=(0, None), xlabel="Predicted probability; dashed: probabilities true to their word")
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=inks["ink"], handlelength=2)
+    figure.legend(
+        loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=inks["ink"], handlelength=2
+    )
     add_title(figure, title, theme=theme)
     add_footnote(figure, footnote, theme=theme)
     return figure
@@ -428,10 +504,14 @@ def training_size_curves(
         table = 100 * np.array(list(points.values()), dtype=float).reshape(-1, 3)[order]
         _draw_curve(axes, places[order] + shift, table, row, label, theme=theme)
     if floor is not None:
-        axes.axhline(100 * floor, color=inks["ink"], linewidth=1.2, linestyle=(0, (4, 3)), label="Always positive (floor)")
+        axes.axhline(
+            100 * floor, color=inks["ink"], linewidth=1.2, linestyle=(0, (4, 3)), label="Always positive (floor)"
+        )
     axes.set_xticks(range(len(sizes)), list(sizes))
     axes.set(xlabel="Training frames", ylabel="Mean F1 x 100", xlim=(-0.3, len(sizes) - 0.55), ylim=(0, None))
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=inks["ink"], handlelength=2)
+    figure.legend(
+        loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=inks["ink"], handlelength=2
+    )
     add_title(figure, title, theme=theme)
     add_footnote(figure, footnote, theme=theme)
     return figure

@@ -27,8 +27,22 @@ LINE = 0.155  # inches per line of small text [ours]
 
 # Surfaces and inks of the two page themes; `report.py` uses the same values, so that figures have no visible edge there [ours].
 THEMES: dict[str, dict[str, str]] = {
-    "light": {"background": "#ffffff", "ink": "#1b1e24", "quiet": "#5b626e", "grid": "#dfe2e7", "right": "#00634a", "wrong": "#a63c00"},
-    "dark": {"background": "#1a1d23", "ink": "#eceef2", "quiet": "#a3abb8", "grid": "#363b45", "right": "#4fd0a5", "wrong": "#ff9d5c"},
+    "light": {
+        "background": "#ffffff",
+        "ink": "#1b1e24",
+        "quiet": "#5b626e",
+        "grid": "#dfe2e7",
+        "right": "#00634a",
+        "wrong": "#a63c00",
+    },
+    "dark": {
+        "background": "#1a1d23",
+        "ink": "#eceef2",
+        "quiet": "#a3abb8",
+        "grid": "#363b45",
+        "right": "#4fd0a5",
+        "wrong": "#ff9d5c",
+    },
 }
 # Okabe & Ito, "Color Universal Design" (2008): distinguishable with every common form of colour blindness. Black is the ink.
 SERIES: dict[str, tuple[str, ...]] = {
@@ -119,7 +133,15 @@ def add_headline(figure: Figure, title: str | None, *, theme: str) -> None:
     if not title:
         return
     room, length = figure.get_size_inches()[0] - 2 * GUTTER, len(title)
-    shown = place_text(figure, GUTTER, 0.1, printable(title, length), fontsize=FONT_SIZE + 1.5, weight="bold", color=THEMES[theme]["ink"])
+    shown = place_text(
+        figure,
+        GUTTER,
+        0.1,
+        printable(title, length),
+        fontsize=FONT_SIZE + 1.5,
+        weight="bold",
+        color=THEMES[theme]["ink"],
+    )
     while (width := shown.get_window_extent().width / figure.dpi) > room and length > 3:
         length = min(length - 1, int(length * room / width) + 1)
         shown.set_text(printable(title, length))

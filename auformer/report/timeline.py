@@ -103,7 +103,9 @@ def timeline(
     """
     times, probs = np.asarray(times, float), np.asarray(probs, float)
     if times.ndim != 1 or not len(times) or probs.shape != (len(times), len(au_names)):
-        raise ValueError(f"Expected `probs` to be of shape ({len(times)}, {len(au_names)}), not empty, but got {probs.shape}.")
+        raise ValueError(
+            f"Expected `probs` to be of shape ({len(times)}, {len(au_names)}), not empty, but got {probs.shape}."
+        )
     names = au_order(au_names)
     edges, strip = bin_times(times, probs[:, [list(au_names).index(name) for name in names]])
     header, strips = 0.45 * bool(title) + 0.1, ROW * len(names)
@@ -115,15 +117,31 @@ def timeline(
     axes.set_xlabel(unit, fontsize=SMALL)
     _draw_scale(place_axes(figure, NAMES, header + strips + 0.5, 2.4, _SCALE), theme=theme)
     words = "The line under a strip: at or above the threshold.\nEmpty: no face."
-    place_text(figure, NAMES + 2.7, header + strips + 0.48, words, fontsize=SMALL - 0.5, color=THEMES[theme]["quiet"], linespacing=1.3)
+    place_text(
+        figure,
+        NAMES + 2.7,
+        header + strips + 0.48,
+        words,
+        fontsize=SMALL - 0.5,
+        color=THEMES[theme]["quiet"],
+        linespacing=1.3,
+    )
     add_headline(figure, title, theme=theme)
     if footer:
-        place_text(figure, 0.07, height - notes, footer, fontsize=SMALL - 1, color=THEMES[theme]["quiet"], linespacing=1.4)
+        place_text(
+            figure, 0.07, height - notes, footer, fontsize=SMALL - 1, color=THEMES[theme]["quiet"], linespacing=1.4
+        )
     return figure
 
 
 def _draw_strips(
-    axes: Axes, edges: np.ndarray, strip: np.ndarray, names: list[str], events: Mapping[str, Sequence[Event]], *, theme: str
+    axes: Axes,
+    edges: np.ndarray,
+    strip: np.ndarray,
+    names: list[str],
+    events: Mapping[str, Sequence[Event]],
+    *,
+    theme: str,
 ) -> None:
     """Draw the strips (M, N) of all AUs with their lines."""
     inks = THEMES[theme]
@@ -134,7 +152,9 @@ def _draw_strips(
         data = np.ma.masked_invalid(strip[:, row][None])
         axes.pcolormesh(edges, [row - 0.42, row + 0.22], data, cmap=colours, vmin=0, vmax=1, rasterized=True)
         spans = list(events.get(name, ()))
-        axes.hlines([row + 0.33] * len(spans), [a for a, _ in spans], [b for _, b in spans], color=inks["ink"], linewidth=2.2)
+        axes.hlines(
+            [row + 0.33] * len(spans), [a for a, _ in spans], [b for _, b in spans], color=inks["ink"], linewidth=2.2
+        )
     axes.set_yticks(range(len(names)), [au_label(name) for name in names])
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
         seen = bool(events.get(name))
@@ -196,7 +216,8 @@ def hover_timeline(
 
     unit = " s" if seconds else ""
     parts = [
-        f'<text x="{_LEFT - 8}" y="{top + _ROW * row + 10}" text-anchor="end">{au_label(name)}</text>' for row, name in enumerate(names)
+        f'<text x="{_LEFT - 8}" y="{top + _ROW * row + 10}" text-anchor="end">{au_label(name)}</text>'
+        for row, name in enumerate(names)
     ]
     parts += [_strip(strip[:, row], edges, top + _ROW * row, place) for row in range(len(names))]
     for row, name in enumerate(names):
@@ -256,11 +277,20 @@ def _moments(
     for (begin, end), values in zip(itertools.pairwise(edges), strip, strict=True):
         said = html.escape(_moment(begin, values, names, events, unit, end))
         width = round(place(end) - place(begin), 1)
-        parts.append(f'<rect class="m" x="{place(begin)}" y="{top}" width="{width}" height="{height}"><title>{said}</title></rect>')
+        parts.append(
+            f'<rect class="m" x="{place(begin)}" y="{top}" width="{width}" height="{height}"><title>{said}</title></rect>'
+        )
     return parts
 
 
-def _moment(time: float, values: np.ndarray, names: Sequence[str], events: Mapping[str, Sequence[Event]], unit: str, until: float) -> str:
+def _moment(
+    time: float,
+    values: np.ndarray,
+    names: Sequence[str],
+    events: Mapping[str, Sequence[Event]],
+    unit: str,
+    until: float,
+) -> str:
     """What to say of one moment: its time, and each AU with its probability, active ones marked."""
     if np.isnan(values).all():
         return f"{time:.2f}{unit}: no face"

@@ -30,7 +30,10 @@ def commit() -> str:
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude", "*"], capture_output=True, text=True, check=False
+            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude", "*"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:  # no git
         return ""
@@ -72,7 +75,9 @@ def choose_aus(network_aus: Sequence[str], manifest_aus: Sequence[str], asked: S
     wanted = list(manifest_aus if asked is None else asked)
     predicted = [au for au in network_aus if asked is None or au in asked]
     if not predicted:
-        raise ValueError(f"Expected an AU that the checkpoint predicts ({', '.join(network_aus)}), but got {', '.join(wanted)}.")
+        raise ValueError(
+            f"Expected an AU that the checkpoint predicts ({', '.join(network_aus)}), but got {', '.join(wanted)}."
+        )
     without_truth = [au for au in predicted if au not in manifest_aus]
     return AUChoice(predicted, without_truth, [au for au in wanted if au not in network_aus])
 
@@ -88,7 +93,9 @@ def image_warnings(network: Any, manifest_side: Mapping[str, Any], image_size: S
     warnings = []
     trained, found = network.crop_recipe, manifest_side.get("crop_recipe")
     if trained and found and trained != found:
-        warnings.append(f"The checkpoint was trained on crops by the recipe '{trained}', the manifest's are by '{found}': scores suffer.")
+        warnings.append(
+            f"The checkpoint was trained on crops by the recipe '{trained}', the manifest's are by '{found}': scores suffer."
+        )
     height, width = network.image_size
     if image_size is not None and tuple(image_size) != (height, width):
         sizes = f"{image_size[0]} x {image_size[1]} pixels (height x width), the checkpoint takes {height} x {width}"
@@ -125,7 +132,11 @@ def predictions_side(
     header = network.metadata
     return {
         "checkpoint": checkpoint,
-        "adapter": {"file": adapter.name, "sha256": file_sha256(adapter), "package_version": header.get("package_version")},
+        "adapter": {
+            "file": adapter.name,
+            "sha256": file_sha256(adapter),
+            "package_version": header.get("package_version"),
+        },
         "au_names": choice.predicted,
         "thresholds": {au: network.thresholds[au] for au in choice.predicted},
         "aus_without_truth": choice.without_truth,
@@ -157,7 +168,9 @@ def provenance_lines(side: Mapping[str, Any]) -> list[str]:
     """
     adapter, source = side.get("adapter") or {}, side.get("manifest") or {}
     sha256 = f", SHA-256 {adapter['sha256'][:12]}" if adapter.get("sha256") else ""
-    lines = [f"Checkpoint: {side.get('checkpoint') or UNKNOWN}{sha256}; epoch: {_selection_text(side.get('epoch_selection'))}."]
+    lines = [
+        f"Checkpoint: {side.get('checkpoint') or UNKNOWN}{sha256}; epoch: {_selection_text(side.get('epoch_selection'))}."
+    ]
     fold = f", fold {source['fold']}" if source.get("fold") else ""
     recipes = f"crop recipe: {source.get('crop_recipe') or UNKNOWN} (trained on: {side.get('crop_recipe') or UNKNOWN})"
     lines.append(f"Manifest: {source.get('file') or UNKNOWN}{fold}; {recipes}.")

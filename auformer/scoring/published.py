@@ -51,7 +51,9 @@ def read_published() -> tuple[Published, ...]:
         f1 = {name: float(value) / 100 for name, value in line.items() if name in ACTION_UNITS and value}
         num_aus = len(SHARED_BP4D_DISFA) if line["protocol"] == "cross" else len(f1)
         mean = float(line["mean"]) / 100
-        rows.append(Published(line["protocol"], line["train"], line["test"], line["method"], f1, mean, num_aus, line["source"]))
+        rows.append(
+            Published(line["protocol"], line["train"], line["test"], line["method"], f1, mean, num_aus, line["source"])
+        )
     return tuple(rows)
 
 
@@ -62,4 +64,8 @@ def published_rows(protocol: str, train: str, test: str) -> list[Published]:
     ['AUFormer', 'FG-Net (extra data)', 'UDCT']
     """
     names = dataset_id(train), dataset_id(test)
-    return [row for row in read_published() if row.protocol == protocol and (dataset_id(row.train), dataset_id(row.test)) == names]
+    return [
+        row
+        for row in read_published()
+        if row.protocol == protocol and (dataset_id(row.train), dataset_id(row.test)) == names
+    ]

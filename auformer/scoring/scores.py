@@ -50,11 +50,19 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
             "where their manifest had labels."
         )
     ok = predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
-    left_out = predictions.loc[predictions.index.difference(ok.index), "status"].value_counts() if len(ok) < len(predictions) else {}
+    left_out = (
+        predictions.loc[predictions.index.difference(ok.index), "status"].value_counts()
+        if len(ok) < len(predictions)
+        else {}
+    )
     result = {
         **_scores(ok, scored),
         "threshold": metrics.THRESHOLD,
-        "rows": {"total": len(predictions), "scored": len(ok), "left_out": {str(k): int(n) for k, n in left_out.items()}},
+        "rows": {
+            "total": len(predictions),
+            "scored": len(ok),
+            "left_out": {str(k): int(n) for k, n in left_out.items()},
+        },
         "unscored": unscored,
     }
     if "fold" in ok and ok["fold"].notna().any():
@@ -69,7 +77,11 @@ def scored_aus(predictions: pd.DataFrame) -> tuple[list[str], dict[str, list[str
     """AUs with truth and probability, and those that lack one of them."""
     predicted = predicted_aus(predictions)
     scored = [au for au in predicted if f"{au}_true" in predictions]
-    true = [str(name).removesuffix("_true") for name in predictions if str(name).startswith("AU") and str(name).endswith("_true")]
+    true = [
+        str(name).removesuffix("_true")
+        for name in predictions
+        if str(name).startswith("AU") and str(name).endswith("_true")
+    ]
     return scored, {
         "no_truth": [au for au in predicted if au not in scored],
         "no_probability": [au for au in true if au not in scored],
@@ -105,7 +117,10 @@ def _scores(rows: pd.DataFrame, au_names: Sequence[str]) -> dict[str, Any]:
         }
         for i, au in enumerate(au_names)
     }
-    mean = {**{name: _plain(m.value) for name, m in means.items()}, "num_aus": {name: m.num for name, m in means.items()}}
+    mean = {
+        **{name: _plain(m.value) for name, m in means.items()},
+        "num_aus": {name: m.num for name, m in means.items()},
+    }
     return {"mean": mean, "per_au": per_au}
 
 
@@ -115,7 +130,10 @@ def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[st
     result["folds"] = {}
     for name, part in rows.groupby("fold", sort=True):
         f1[str(name)] = metrics.f1_from_counts(metrics.confusion_counts(*truth_and_probs(part, au_names)))
-        result["folds"][str(name)] = {"rows": len(part), "f1": {au: _plain(v) for au, v in zip(au_names, f1[str(name)], strict=True)}}
+        result["folds"][str(name)] = {
+            "rows": len(part),
+            "f1": {au: _plain(v) for au, v in zip(au_names, f1[str(name)], strict=True)},
+        }
     values, folds = metrics.mean_over_folds(list(f1.values()))
     mean = metrics.mean_over_aus(values)
     for au, value, num in zip(au_names, values, folds, strict=True):

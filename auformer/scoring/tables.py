@@ -71,7 +71,9 @@ class Table:
             of 2 AUs
         """
         columns = [list(column) for column in zip(self.header, *self.rows, *self.footer, strict=True)]
-        padded = [_flush_left(column) if i < self.text_columns else _flush_right(column) for i, column in enumerate(columns)]
+        padded = [
+            _flush_left(column) if i < self.text_columns else _flush_right(column) for i, column in enumerate(columns)
+        ]
         header, *lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
         rule = "  ".join("-" * len(column[0]) for column in padded)
         body, footer = lines[: len(self.rows)], lines[len(self.rows) :]
@@ -138,7 +140,10 @@ def methods_table(
         notes: Lines below it.
     """
     f1 = {label: result["f1"] for label, result in results.items()}
-    auroc = {label: percent(result["mean_auroc"]) if result.get("mean_auroc") is not None else "" for label, result in results.items()}
+    auroc = {
+        label: percent(result["mean_auroc"]) if result.get("mean_auroc") is not None else ""
+        for label, result in results.items()
+    }
     sizes = {label: result.get("trainable_parameters") for label, result in results.items()}
     trainable = {label: "" if size is None else f"{size:,}" for label, size in sizes.items()}
     return au_columns_table("method", f1, au_names, {"AUROC": auroc, "trainable": trainable}, title=title, notes=notes)
@@ -167,7 +172,14 @@ def au_columns_table(
     for label, values in f1.items():
         known = [value for au in au_names if (value := values.get(au)) is not None and not math.isnan(value)]
         mean = percent(sum(known) / len(known) if known else None, len(known), len(au_names))
-        rows.append([label, *(percent(values.get(au)) for au in au_names), mean, *(column[label] for column in (extra or {}).values())])
+        rows.append(
+            [
+                label,
+                *(percent(values.get(au)) for au in au_names),
+                mean,
+                *(column[label] for column in (extra or {}).values()),
+            ]
+        )
     return Table([first, *au_names, f"mean of {len(au_names)}", *(extra or {})], rows, title=title, notes=notes)
 
 
@@ -186,20 +198,28 @@ def percent(value: float | None, num: int = 1, total: int = 1) -> str:
 def score_notes(scores: Mapping[str, Any]) -> list[str]:
     """What stands below a table of scores: the rule, rows left out, AUs without positives or truth, all by name."""
     per_au, rows = scores["per_au"], scores["rows"]
-    notes = [f"Rates x 100; active from a probability of {scores['threshold']} on; '{FLOOR}': F1 of a detector that always says yes."]
+    notes = [
+        f"Rates x 100; active from a probability of {scores['threshold']} on; '{FLOOR}': F1 of a detector that always says yes."
+    ]
     left_out = ", ".join(f"{status} {num:,}" for status, num in rows["left_out"].items())
     notes.append(f"{rows['scored']:,} of {rows['total']:,} rows scored{f'; left out: {left_out}' if left_out else ''}.")
     lacking = {
         "Without annotated rows, in no mean": [au for au, v in per_au.items() if not v["annotated"]],
-        "Without positives, in no mean but that of accuracy": [au for au, v in per_au.items() if v["annotated"] and not v["positives"]],
-        "Without negatives, so without AUROC": [au for au, v in per_au.items() if v["annotated"] and v["positives"] == v["annotated"]],
+        "Without positives, in no mean but that of accuracy": [
+            au for au, v in per_au.items() if v["annotated"] and not v["positives"]
+        ],
+        "Without negatives, so without AUROC": [
+            au for au, v in per_au.items() if v["annotated"] and v["positives"] == v["annotated"]
+        ],
         "Predicted, but without truth": scores["unscored"]["no_truth"],
         "With truth, but not predicted": scores["unscored"]["no_probability"],
     }
     notes += [f"{text}: {', '.join(au_names)}." for text, au_names in lacking.items() if au_names]
     if num_folds := len(scores.get("folds", ())):
         number = f"{num_folds} fold{'' if num_folds == 1 else 's'}"
-        notes.append(f"'F1, folds': mean over {number} of the F1 in each; (k/{num_folds}): the AU has positives in k of them.")
+        notes.append(
+            f"'F1, folds': mean over {number} of the F1 in each; (k/{num_folds}): the AU has positives in k of them."
+        )
     return notes
 
 
@@ -341,7 +361,9 @@ class BenchmarkTable:
         return Table(self.header, rows, title=self.title, notes=self.notes, text_columns=self.text_columns)
 
 
-def best_cells(values: Sequence[Sequence[float | None]], blocks: Sequence[object], *, lowest: Sequence[int] = ()) -> set[tuple[int, int]]:
+def best_cells(
+    values: Sequence[Sequence[float | None]], blocks: Sequence[object], *, lowest: Sequence[int] = ()
+) -> set[tuple[int, int]]:
     """Places of the best of each column, also of several that look equal with one decimal.
 
     Args:

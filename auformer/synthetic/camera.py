@@ -39,7 +39,9 @@ class Camera:
         base = level * np.asarray(tint) + rng.normal(0, 0.05 * busy, (7, 7, 1)) + rng.normal(0, 0.015 * busy, (7, 7, 3))
         return cv2.resize(np.clip(base, 0.005, 0.9).astype(F), (self.size, self.size), interpolation=cv2.INTER_LINEAR)
 
-    def expose(self, rgba: Array, background: Array, skin: float, settings: Mapping[str, Any], rng: np.random.Generator) -> Array:
+    def expose(
+        self, rgba: Array, background: Array, skin: float, settings: Mapping[str, Any], rng: np.random.Generator
+    ) -> Array:
         """Linear colour and cover `(size, size, 4)` to a uint8 RGB picture `(size, size, 3)`.
 
         Args:
@@ -65,7 +67,9 @@ class Camera:
             image *= 1 - F(settings["vignette"]) * self._radius
         row, column = rng.integers(0, self.size, 2)
         if settings.get("noise"):
-            image = cv2.scaleAdd(self._noise[row : row + self.size, column : column + self.size], float(settings["noise"]), image)
+            image = cv2.scaleAdd(
+                self._noise[row : row + self.size, column : column + self.size], float(settings["noise"]), image
+            )
         image = cv2.transform(image, _colour_matrix(settings.get("contrast", 1.0), settings.get("saturation", 1.0)))
         out: Any = cv2.convertScaleAbs(np.maximum(image, 0, out=image))
         quality = int(settings.get("jpeg", 0))

@@ -80,7 +80,9 @@ class Canvas:
         points = np.asarray(points, F)
         knots, t = np.linspace(0, 1, len(points)), np.linspace(0, 1, segments)
         if len(points) > 2:
-            line = np.stack([np.polyval(np.polyfit(knots, points[:, i], min(3, len(points) - 1)), t) for i in (0, 1)], 1)
+            line = np.stack(
+                [np.polyval(np.polyfit(knots, points[:, i], min(3, len(points) - 1)), t) for i in (0, 1)], 1
+            )
         else:
             line = np.stack([np.interp(t, knots, points[:, i]) for i in (0, 1)], 1)
         q = (self.to_pixels(line) * 16 + 8).astype(int)  # four fractional bits
@@ -98,7 +100,9 @@ class Canvas:
         line = self.curve(points, sigma)
         return line + line[:, ::-1]
 
-    def noise(self, rng: np.random.Generator, octaves: tuple[int, ...], beta: float = 0.6, stretch: float = 1.0) -> Array:
+    def noise(
+        self, rng: np.random.Generator, octaves: tuple[int, ...], beta: float = 0.6, stretch: float = 1.0
+    ) -> Array:
         """Sum of enlarged white noise, `octaves` in cells across the canvas, so that the pattern is the same at every resolution."""
         out, amplitude = np.zeros((self.size, self.size), F), 1.0
         for cells in octaves:

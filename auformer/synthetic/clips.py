@@ -46,7 +46,9 @@ def clip_profile(frames: int, apex: int, hold: int) -> np.ndarray:
     [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
     """
     if not 1 <= apex <= apex + hold < frames - 1:
-        raise ValueError(f"Expected 1 <= `apex` <= `apex` + `hold` < {frames - 1} in a clip of {frames}, but got {apex} and {hold}")
+        raise ValueError(
+            f"Expected 1 <= `apex` <= `apex` + `hold` < {frames - 1} in a clip of {frames}, but got {apex} and {hold}"
+        )
     t = np.arange(frames)
     progress = np.minimum(np.clip(t / apex, 0, 1), np.clip((frames - 1 - t) / (frames - 1 - apex - hold), 0, 1))
     return (0.5 - 0.5 * np.cos(np.pi * progress)).astype(np.float32)
@@ -73,7 +75,9 @@ def peak_intensity(rng: np.random.Generator, names: Sequence[str]) -> np.ndarray
     return peak
 
 
-def plan_clip(lab: str, number: int, index: int, turn: int, au_names: Sequence[str], *, seed: int, options: SceneOptions) -> list[Frame]:
+def plan_clip(
+    lab: str, number: int, index: int, turn: int, au_names: Sequence[str], *, seed: int, options: SceneOptions
+) -> list[Frame]:
     """All frames of one clip, from onset to offset; `turn` counts the clips of all subjects, the rest is as in `plan_clips`."""
     rng = stream(seed, identity_number(lab, number), CLIP, index)
     frames = int(rng.integers(SHORTEST, LONGEST + 1))
@@ -85,11 +89,28 @@ def plan_clip(lab: str, number: int, index: int, turn: int, au_names: Sequence[s
     drift = rng.normal(0, DRIFT, 3) * (1, 1, float(options.roll))
     background_seed, onset = int(rng.integers(2**31)), int(rng.integers(200))
     sequence, pose = f"clip{index:03d}", np.asarray(scene["pose"], float)
-    columns = {"clip": f"{subject_name(lab, number)}_{sequence}", "onset": onset, "apex": onset + apex, "offset": onset + frames - 1}
+    columns = {
+        "clip": f"{subject_name(lab, number)}_{sequence}",
+        "onset": onset,
+        "apex": onset + apex,
+        "offset": onset + frames - 1,
+    }
     plan = []
     for t, noise_seed in enumerate(rng.integers(2**31, size=frames).tolist()):
         turned = {**scene, "pose": tuple((pose + drift * t / (frames - 1)).tolist())}
-        plan.append(Frame(sequence, onset + t, peak * profile[t], turned, background, background_seed, noise_seed, peak > 0, columns))
+        plan.append(
+            Frame(
+                sequence,
+                onset + t,
+                peak * profile[t],
+                turned,
+                background,
+                background_seed,
+                noise_seed,
+                peak > 0,
+                columns,
+            )
+        )
     return plan
 
 
@@ -107,4 +128,6 @@ def plan_clips(
         options: how far pose and crop vary between clips; None for the lab's own habits.
     """
     for index in range(clips):
-        yield from plan_clip(lab, number, index, number * clips + index, au_names, seed=seed, options=options or SceneOptions())
+        yield from plan_clip(
+            lab, number, index, number * clips + index, au_names, seed=seed, options=options or SceneOptions()
+        )

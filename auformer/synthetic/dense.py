@@ -59,7 +59,11 @@ def dense_targets(
     def average(image: Array) -> Array:
         return cv2.resize(warp(image, pixels), (cells, cells), interpolation=cv2.INTER_AREA)
 
-    rest, first, second = average(masks), average(np.ascontiguousarray(parts[..., :4])), average(np.ascontiguousarray(parts[..., 4:]))
+    rest, first, second = (
+        average(masks),
+        average(np.ascontiguousarray(parts[..., :4])),
+        average(np.ascontiguousarray(parts[..., 4:])),
+    )
     centres = cv2.resize(pixels, (cells, cells), interpolation=cv2.INTER_AREA)
     seen = (centres + F(0.5)) / F(canvas.ppi) + np.array([LEFT, TOP], F)  # IPD
     move = np.zeros((cells, cells, 2), F) if movement is None else warp(movement.inverse, field_pixels(seen))

@@ -43,7 +43,9 @@ class _Lids:
         side = np.array([-1, 1], F)[:, None, None]
         self.cx = side * F(p["eye_x"])
         self.cy = (F(0.012) + np.array(p["asymmetry"][3:5], F) * F(0.6))[:, None, None]
-        self.raise_upper, raise_lower, self.flat = (np.minimum(v, 1)[:, None, None].astype(F) for v in lid_table() @ drive)
+        self.raise_upper, raise_lower, self.flat = (
+            np.minimum(v, 1)[:, None, None].astype(F) for v in lid_table() @ drive
+        )
         lower = np.maximum(F(p["lid_lower"]) - raise_lower, F(0.012)) * F(1 - 0.15 * blink)
         upper = F(p["lid_upper"]) + self.raise_upper
         upper = np.maximum(upper - (upper + lower * F(0.55)) * F(blink), lower * F(-0.6) + F(0.004))
@@ -52,11 +54,15 @@ class _Lids:
         self.q = np.abs(u)
         self.axis = self.cy + F(0.012) - F(p["eye_tilt"]) * u
         self.upper = self.axis - upper * (np.clip(1 - self.q ** F(2.1), 0, 1) ** F(0.80) * (1 - F(0.10) * u))
-        self.lower = self.axis + lower * (np.clip(1 - self.q ** (F(2.4) + F(1.5) * self.flat), 0, 1) * (1 + F(0.12) * u))
+        self.lower = self.axis + lower * (
+            np.clip(1 - self.q ** (F(2.4) + F(1.5) * self.flat), 0, 1) * (1 + F(0.12) * u)
+        )
         self.lower = np.maximum(self.lower, self.upper)
         self.from_upper, self.from_lower = self.y - self.upper, self.lower - self.y
         self.soft = F(1 / (1.1 * canvas.pixel))
-        inside = np.clip(self.from_upper * self.soft + F(0.5), 0, 1) * np.clip(self.from_lower * self.soft + F(0.5), 0, 1)
+        inside = np.clip(self.from_upper * self.soft + F(0.5), 0, 1) * np.clip(
+            self.from_lower * self.soft + F(0.5), 0, 1
+        )
         self.open = inside * (np.abs(self.u) < 1).astype(F)
 
     def darkening(self, p: dict, blink: float) -> Array:
@@ -69,13 +75,17 @@ class _Lids:
         dark *= 1 - (F(0.24 + 0.2 * p["makeup"]) * fade) * np.exp(-(((self.from_lower + F(0.004)) * F(100)) ** 2))
         rise = F(p["lid_upper"] * 0.72 + max(0.008, p["crease"])) + F(0.28) * self.raise_upper
         crease = self.axis - rise * np.clip(1 - (q * F(0.93)) ** F(2.2), 0, 1) ** F(0.75) - F(0.012)
-        depth = F((0.36 if p["crease"] > 0.03 else 0.16) * (1 - 0.65 * blink)) * np.clip((F(1.05) - np.abs(u)) * F(4), 0, 1)
+        depth = F((0.36 if p["crease"] > 0.03 else 0.16) * (1 - 0.65 * blink)) * np.clip(
+            (F(1.05) - np.abs(u)) * F(4), 0, 1
+        )
         dark *= 1 - depth * np.exp(-(((self.y - crease) * F(1 / 0.013)) ** 2))
         fold = (F(0.08) + F(0.10) * self.flat + F(0.10 * p["bag"])) * np.clip(1 - u**4, 0, 1)
         return dark * (1 - fold * np.exp(-(((self.from_lower + F(0.030)) * F(1 / 0.014)) ** 2)))
 
 
-def draw_eyes(canvas: Canvas, identity: Identity, drive: Array, shaded: Array, light: Light, gaze: Sequence[float], blink: float) -> Eyes:
+def draw_eyes(
+    canvas: Canvas, identity: Identity, drive: Array, shaded: Array, light: Light, gaze: Sequence[float], blink: float
+) -> Eyes:
     """Draw both eyes on the shaded picture in place.
 
     Args:
@@ -109,7 +119,11 @@ def draw_eyes(canvas: Canvas, identity: Identity, drive: Array, shaded: Array, l
     dark = lids.darkening(p, blink)
     eyeball = lids.open * dark
     white = eyeball * shade * (1 - iris) * ball
-    layers = ((white * (1 - corner), SCLERA), (white * corner, CARUNCLE), (eyeball * shade * ring, np.array(p["iris_colour"], F)))
+    layers = (
+        (white * (1 - corner), SCLERA),
+        (white * corner, CARUNCLE),
+        (eyeball * shade * ring, np.array(p["iris_colour"], F)),
+    )
     skin, glint = (1 - lids.open) * dark, eyeball * glint
     for eye, (r0, r1, c0, c1) in enumerate(lids.boxes):
         out = shaded[r0:r1, c0:c1, :3]

@@ -54,7 +54,9 @@ class DatasetFolder:
         taken = [path.name for path in (self.manifest, self.side, self.faces, self.truth, self.images) if path.exists()]
         if taken:
             found = ", ".join(taken)
-            raise ValueError(f"Expected `out` to be a new folder or one that was rendered here, but got {self.out}, which holds {found}")
+            raise ValueError(
+                f"Expected `out` to be a new folder or one that was rendered here, but got {self.out}, which holds {found}"
+            )
         partial = self.out / ".unfinished.partial"
         partial.mkdir(parents=True, exist_ok=True)
         (partial / note.name).write_text(json.dumps(parameters.as_dict(), indent=2) + "\n", encoding="utf-8")
@@ -62,7 +64,11 @@ class DatasetFolder:
 
     def _compare(self, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Refuse a folder that was made with other parameters."""
-        other = [f"{name} {found.get(name)!r} instead of {value!r}" for name, value in wanted.items() if found.get(name) != value]
+        other = [
+            f"{name} {found.get(name)!r} instead of {value!r}"
+            for name, value in wanted.items()
+            if found.get(name) != value
+        ]
         if other:
             raise ValueError(
                 f"Expected `out` to be a new folder or one made with the same parameters, but got {self.out}, made with "
@@ -73,9 +79,15 @@ class DatasetFolder:
         """The subjects that are still to be drawn; in a complete data set those of which a picture has gone."""
         if self.is_complete:
             table = pd.read_csv(self.manifest, usecols=["subject", "image"], dtype=str)
-            damaged = {subject for subject, image in zip(table["subject"], table["image"], strict=True) if not (self.out / image).exists()}
+            damaged = {
+                subject
+                for subject, image in zip(table["subject"], table["image"], strict=True)
+                if not (self.out / image).exists()
+            }
             return [job for job in jobs if job.name in damaged]
-        return [job for job in jobs if not ((self.unfinished / job.name).is_dir() and (self.images / job.name).is_dir())]
+        return [
+            job for job in jobs if not ((self.unfinished / job.name).is_dir() and (self.images / job.name).is_dir())
+        ]
 
     def keep(self, name: str, tables: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep the tables of a subject that is done."""
@@ -90,7 +102,9 @@ class DatasetFolder:
     def collect(self, jobs: list[SubjectJob]) -> dict[str, pd.DataFrame]:
         """The tables of all subjects, in the order of the jobs."""
         return {
-            table: pd.concat([pd.read_parquet(self.unfinished / job.name / f"{table}.parquet") for job in jobs], ignore_index=True)
+            table: pd.concat(
+                [pd.read_parquet(self.unfinished / job.name / f"{table}.parquet") for job in jobs], ignore_index=True
+            )
             for table in TABLES
         }
 
@@ -113,7 +127,8 @@ def _recorded(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"Expected {path} to be the JSON file of a rendered data set, but got unreadable text ({error})") from error
+        raise ValueError(
+            f"Expected {path} to be the JSON file of a rendered data set, but got unreadable text ({error})"
+        ) from error
     content = content.get("parameters", content) if isinstance(content, dict) else {}
     return content if isinstance(content, dict) else {}
-

@@ -101,7 +101,9 @@ def sample_intensity(lab: str, number: int, frame: int, seed: int) -> np.ndarray
     return sample_aus(stream(seed, identity_number(lab, number), MUSCLES, frame), lab)[1]
 
 
-def plan_stills(lab: str, number: int, frames: int, *, seed: int = 0, options: SceneOptions | None = None) -> Iterator[Frame]:
+def plan_stills(
+    lab: str, number: int, frames: int, *, seed: int = 0, options: SceneOptions | None = None
+) -> Iterator[Frame]:
     """Unconnected pictures of one subject.
 
     Args:
@@ -116,4 +118,6 @@ def plan_stills(lab: str, number: int, frames: int, *, seed: int = 0, options: S
         rng = stream(seed, identity, SCENE, frame)
         scene, background = (options or SceneOptions()).sample(rng, lab)
         seeds = rng.integers(2**31, size=2)
-        yield Frame("stills", frame, sample_intensity(lab, number, frame, seed), scene, background, int(seeds[0]), int(seeds[1]))
+        yield Frame(
+            "stills", frame, sample_intensity(lab, number, frame, seed), scene, background, int(seeds[0]), int(seeds[1])
+        )

@@ -107,7 +107,18 @@ def bake_glasses(canvas: Canvas, p: dict) -> tuple[Array, Array] | None:
 
     for side in (-1, 1):
         centre = canvas.to_pixels(np.array([(side * (p["eye_x"] + 0.03), 0.06)]))[0]
-        cv2.ellipse(drawn, eighths(centre), eighths((0.34 * canvas.ppi, 0.26 * canvas.ppi)), 0, 0, 360, 255, thick, cv2.LINE_AA, 3)
+        cv2.ellipse(
+            drawn,
+            eighths(centre),
+            eighths((0.34 * canvas.ppi, 0.26 * canvas.ppi)),
+            0,
+            0,
+            360,
+            255,
+            thick,
+            cv2.LINE_AA,
+            3,
+        )
         line([(side * (p["eye_x"] + 0.37), 0), (side * 1.25, -0.03)])
     line([(-0.13, 0.0), (0.13, 0.0)])
     frame = drawn.astype(F)[..., None] / 255

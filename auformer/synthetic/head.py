@@ -33,7 +33,14 @@ def depth(x: Array, y: Array, width: float = 1.14) -> Array:
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
     """Rotation matrix `(3, 3)`, radians: yaw > 0 nose to image right, pitch > 0 face down, roll > 0 clockwise in the image."""
-    cy, sy, cp, sp, cr, sr = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch), math.cos(roll), math.sin(roll)
+    cy, sy, cp, sp, cr, sr = (
+        math.cos(yaw),
+        math.sin(yaw),
+        math.cos(pitch),
+        math.sin(pitch),
+        math.cos(roll),
+        math.sin(roll),
+    )
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
@@ -47,4 +54,6 @@ def project(turn: Array, x: Array, y: Array, width: float) -> tuple[Array, Array
     z += F(0.26) * np.exp(x2 * F(-17.4) - ((y - F(0.48)) * F(2.78)) ** 2)
     z += F(0.08) * np.exp(x2 * F(-5.7) - ((y - F(1.15)) * F(2.2)) ** 2) + F(PIVOT_Z)
     y = y - F(PIVOT_Y)
-    return turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z, turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + F(PIVOT_Y)
+    return turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z, turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + F(
+        PIVOT_Y
+    )

@@ -68,18 +68,24 @@ class Identity:
     def _own_y(self) -> Array:
         p = self.traits
         cheek = 0.25 * (0.5 + 0.5 * p["nose_y"] / 0.7)
-        return np.array([-1.4, p["brow_y"], -0.12, 0, cheek, p["nose_y"] - 0.02, p["mouth_y"], p["chin"], p["chin"] + 0.45], F)
+        return np.array(
+            [-1.4, p["brow_y"], -0.12, 0, cheek, p["nose_y"] - 0.02, p["mouth_y"], p["chin"], p["chin"] + 0.45], F
+        )
 
     def _width_factor(self) -> Array:
         p = self.traits
         face, mouth = p["half_width"] / 1.14, p["mouth_width"] / 0.40
-        return np.array([face, face, p["eye_x"] / 0.5, 1.0, 0.5 + 0.5 * p["nose_width"] / 0.225, mouth, 0.5 * mouth + 0.5 * face], F)
+        return np.array(
+            [face, face, p["eye_x"] / 0.5, 1.0, 0.5 + 0.5 * p["nose_width"] / 0.225, mouth, 0.5 * mouth + 0.5 * face], F
+        )
 
     def warp(self, points: Any) -> Array:
         """Template points `(n, 2)` to this subject's frontal frame."""
         points = np.asarray(points, F).reshape(-1, 2)
         x, y = points[:, 0], points[:, 1]
-        return np.stack([x * np.interp(y, WIDTH_Y, self._width_factor()), np.interp(y, TEMPLATE_Y, self._own_y())], 1).astype(F)
+        return np.stack(
+            [x * np.interp(y, WIDTH_Y, self._width_factor()), np.interp(y, TEMPLATE_Y, self._own_y())], 1
+        ).astype(F)
 
     def unwarp(self, points: Array) -> Array:
         """Inverse of `warp`: this subject's frontal frame to template points `(n, 2)`."""
@@ -178,6 +184,8 @@ def _colours(p: dict[str, Any], draw: _Draw) -> None:
     colour = hair[int(rng.choice(4, p=odds / odds.sum()))]
     p["hair"] = (colour * (1 - grey) + grey * np.array([0.42, 0.41, 0.40]) * draw.uniform(0.7, 1.2)).tolist()
     p["brow_colour"] = ((colour * 0.55 + 0.02) * (1 - 0.4 * grey) + 0.08 * grey).tolist()
-    iris = np.array([[0.10, 0.055, 0.03], [0.16, 0.10, 0.05], [0.12, 0.17, 0.20], [0.10, 0.14, 0.08], [0.20, 0.26, 0.30]])
+    iris = np.array(
+        [[0.10, 0.055, 0.03], [0.16, 0.10, 0.05], [0.12, 0.17, 0.20], [0.10, 0.14, 0.08], [0.20, 0.26, 0.30]]
+    )
     odds = np.array([0.45 + 3 * skin, 0.25, 0.15 * (1 - skin), 0.1 * (1 - skin), 0.08 * (1 - skin)])
     p["iris_colour"] = (iris[int(rng.choice(5, p=odds / odds.sum()))] * draw.uniform(0.8, 1.25)).tolist()

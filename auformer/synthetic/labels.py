@@ -42,7 +42,9 @@ def occurrence(intensity: np.ndarray, lab: str) -> np.ndarray:
     return (facs_level(np.asarray(intensity)[..., None]) >= lab_table(lab)["level"]).astype(np.int8)
 
 
-def label_columns(intensity: np.ndarray, au_names: Sequence[str], lab: str, present: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def label_columns(
+    intensity: np.ndarray, au_names: Sequence[str], lab: str, present: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """The manifest's label columns.
 
     Args:
@@ -101,5 +103,7 @@ def rendered_aus(au_names: Iterable[str]) -> tuple[str, ...]:
     missing = [name for name in names if name not in AU_NAMES]
     if missing or not names:
         got = ", ".join(missing) if missing else "none"
-        raise ValueError(f"Expected `au_names` to be among the {len(AU_NAMES)} rendered ones ({', '.join(AU_NAMES)}), but got {got}")
+        raise ValueError(
+            f"Expected `au_names` to be among the {len(AU_NAMES)} rendered ones ({', '.join(AU_NAMES)}), but got {got}"
+        )
     return names

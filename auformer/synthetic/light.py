@@ -11,7 +11,11 @@ import numpy as np
 
 from auformer.synthetic.canvas import Array, Canvas, F
 
-WRAP = (0.34, 0.20, 0.14)  # how far the key light bleeds round the form in red, green, blue: an imitation of subsurface scattering
+WRAP = (
+    0.34,
+    0.20,
+    0.14,
+)  # how far the key light bleeds round the form in red, green, blue: an imitation of subsurface scattering
 CAVITY_SIGMA = 0.055  # blur that a cavity is measured against, in IPD
 
 
@@ -129,7 +133,9 @@ class Shader:
         out += F(1)
         return np.clip(out, 0.34, 1.12, out=out)
 
-    def _sky(self, slope_y: Array, inverse: Array, lit: Array, open_: Array, light: Light, scale: Any, t: Array) -> Array:
+    def _sky(
+        self, slope_y: Array, inverse: Array, lit: Array, open_: Array, light: Light, scale: Any, t: Array
+    ) -> Array:
         """Light from above plus the fill where the key light does not reach."""
         sky, fill = self._buffers[6], self._buffers[7]
         np.multiply(slope_y, inverse, out=sky)

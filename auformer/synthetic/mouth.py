@@ -49,7 +49,9 @@ class _Shape:
         a10, a12, a17, a25, a26 = a["AU10"], a["AU12"], a["AU17"], a["AU25"], a["AU26"]
         narrow = -0.38 * a["AU20"] - 0.50 * a["AU23"] - 0.60 * a["AU24"] - 0.15 * a["AU14"] + 0.30 * a["AU18"]
         self.thick_upper = max(0.012, p["lip_upper"] * (1 - 0.30 * a12 + narrow + 0.05 * a17 - 0.15 * a26 - 0.10 * a10))
-        self.thick_lower = max(0.016, p["lip_lower"] * (1 - 0.18 * a12 + narrow + 0.06 * a["AU20"] + 0.20 * a17 - 0.05 * a26))
+        self.thick_lower = max(
+            0.016, p["lip_lower"] * (1 - 0.18 * a12 + narrow + 0.06 * a["AU20"] + 0.20 * a17 - 0.05 * a26)
+        )
         raised = 0.030 * a12 + 0.050 * a17 + 0.065 * a10 * (1 - 0.3 * a25) + 0.035 * a["AU9"] + 0.010 * a["AU24"]
         self.centre = p["mouth_y"] - raised + 0.03 * a26
         if a25 < 0.02:
@@ -62,11 +64,19 @@ class _Shape:
         """Inner upper, inner lower, thickness upper, thickness lower at `s`."""
         (_, left), (_, right) = self.corners.tolist()
         a, q = self.a, np.abs(s)
-        exponent = 2.0 + 1.6 * a["AU15"] + 1.0 * a["AU17"] - 0.2 * a["AU12"] + 0.6 * a["AU20"]  # 15 and 17 bend near the corners only
-        line = F(0.5 * (left + right)) + F(0.5 * (right - left)) * s + F(self.centre - 0.5 * (left + right)) * (1 - q ** F(exponent))
+        exponent = (
+            2.0 + 1.6 * a["AU15"] + 1.0 * a["AU17"] - 0.2 * a["AU12"] + 0.6 * a["AU20"]
+        )  # 15 and 17 bend near the corners only
+        line = (
+            F(0.5 * (left + right))
+            + F(0.5 * (right - left)) * s
+            + F(self.centre - 0.5 * (left + right)) * (1 - q ** F(exponent))
+        )
         wave = np.exp(-((s / F(0.16)) ** 2)) - np.exp(-(((q - F(0.34)) / F(0.18)) ** 2))
         line += wave * F(0.010 * max(0.0, 1 - 0.7 * a["AU24"] - 0.4 * a["AU20"]) * self.p["lip_upper"] / 0.09)
-        square = 1 + F(0.45 * a["AU10"]) * np.exp(-(((q - F(0.40)) / F(0.22)) ** 2))  # AU10 lifts the sides of the lip most
+        square = 1 + F(0.45 * a["AU10"]) * np.exp(
+            -(((q - F(0.40)) / F(0.22)) ** 2)
+        )  # AU10 lifts the sides of the lip most
         power = F(2.4 + 0.8 * a["AU12"] + 0.8 * a["AU20"] - 0.5 * a["AU26"])
         upper = line + F(self.up - 0.045 * a["AU26"] * a["AU25"]) * np.clip(1 - q**power, 0, 1) * square
         power = F(2.0 + 1.2 * a["AU12"] + 0.4 * a["AU26"])
@@ -79,7 +89,13 @@ class _Shape:
 
 
 def draw_mouth(
-    canvas: Canvas, identity: Identity, lip_rgb: Array, drive: Array, rgba: Array, height: Array, movement: Movement | None
+    canvas: Canvas,
+    identity: Identity,
+    lip_rgb: Array,
+    drive: Array,
+    rgba: Array,
+    height: Array,
+    movement: Movement | None,
 ) -> Lips:
     """Write the lips into colour `rgba` and `height` in place and return what lies between them.
 
@@ -156,7 +172,11 @@ def _paint_lips(
     height += F(0.062 * press * 0.75) * mask_u * t_u * (F(1.6) - t_u)
     swell = F((0.075 + 0.04 * a["AU17"]) * press * min(1.0, shape.thick_lower / 0.12))
     height += swell * mask_l * np.sqrt(np.maximum(t_l * (1 - t_l), 0))
-    height -= F(0.022) * np.exp(-(((y - (lower + thick_l) - F(0.045)) * F(1 / 0.035)) ** 2)) * np.clip(1 - np.abs(s) * F(1.15), 0, 1)
+    height -= (
+        F(0.022)
+        * np.exp(-(((y - (lower + thick_l) - F(0.045)) * F(1 / 0.035)) ** 2))
+        * np.clip(1 - np.abs(s) * F(1.15), 0, 1)
+    )
 
 
 def _opening(

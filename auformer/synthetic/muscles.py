@@ -172,7 +172,9 @@ def drive(intensity: Array, speech: Any = None) -> Array:
     a = np.asarray(intensity, F)
     a = np.stack([a, a], 1) if a.ndim == 1 else a
     if a.shape != (len(AU_NAMES), 2):
-        raise ValueError(f"Expected `intensity` to be of shape ({len(AU_NAMES)},) or ({len(AU_NAMES)}, 2), but got {np.shape(intensity)}")
+        raise ValueError(
+            f"Expected `intensity` to be of shape ({len(AU_NAMES)},) or ({len(AU_NAMES)}, 2), but got {np.shape(intensity)}"
+        )
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError(f"Expected `intensity` to lie in [0, 1], but got values from {a.min()} to {a.max()}")
     out = np.zeros((len(MUSCLES), 2), F)
@@ -184,4 +186,3 @@ def drive(intensity: Array, speech: Any = None) -> Array:
         out[jaw] = np.maximum(out[jaw], free * speech["jaw"])
         out[INDEX["AU18"]] = free * speech["pucker"]
     return out
-

@@ -25,9 +25,18 @@ SMALLEST, LARGEST = 32, 1024  # pixels per side [ours]
 def renderer_fingerprint() -> str:
     """First 12 hex digits of a SHA-256 over the renderer's sources and tables, so that two versions never mix in one folder."""
     package = files("auformer")
-    modules = sorted(item.name for item in (package / "synthetic").iterdir() if item.name.endswith(".py") and item.name not in _NO_PIXELS)
+    modules = sorted(
+        item.name
+        for item in (package / "synthetic").iterdir()
+        if item.name.endswith(".py") and item.name not in _NO_PIXELS
+    )
     digest = sha256()
-    for name in ("assets/labs.json", "assets/muscles.json", "faces/align.py", *(f"synthetic/{name}" for name in modules)):
+    for name in (
+        "assets/labs.json",
+        "assets/muscles.json",
+        "faces/align.py",
+        *(f"synthetic/{name}" for name in modules),
+    ):
         digest.update(name.encode() + (package / name).read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()[:12]
 
@@ -72,9 +81,13 @@ class DatasetParameters:
             if getattr(self, name) < lowest:
                 raise ValueError(f"Expected `{name}` to be at least {lowest}, but got {getattr(self, name)}")
         if (self.frames > 0) == (self.clips > 0):
-            raise ValueError(f"Expected one of `frames` and `clips` to be above 0, but got {self.frames} and {self.clips}")
+            raise ValueError(
+                f"Expected one of `frames` and `clips` to be above 0, but got {self.frames} and {self.clips}"
+            )
         if not SMALLEST <= self.size <= LARGEST or self.size % 4:
-            raise ValueError(f"Expected `size` to be {SMALLEST} to {LARGEST} pixels, a multiple of 4, but got {self.size}")
+            raise ValueError(
+                f"Expected `size` to be {SMALLEST} to {LARGEST} pixels, a multiple of 4, but got {self.size}"
+            )
         if not 0 <= self.pose_scale <= 3:
             raise ValueError(f"Expected `pose_scale` to be 0 to 3, but got {self.pose_scale}")
         identity_number(self.lab, self.first_subject + self.subjects - 1)

@@ -47,7 +47,9 @@ class View:
         """
         yaw, pitch, roll = pose
         pupils = pupil_points(identity)
-        left, right = np.stack(project(rotation(yaw, pitch, 0), pupils[:, 0], pupils[:, 1], identity["half_width"]), 1).astype(float)
+        left, right = np.stack(
+            project(rotation(yaw, pitch, 0), pupils[:, 0], pupils[:, 1], identity["half_width"]), 1
+        ).astype(float)
         tilt = math.atan2(right[1] - left[1], right[0] - left[0])
         turn = rotation(yaw, pitch, roll)
         left, right = np.stack(project(turn, pupils[:, 0], pupils[:, 1], identity["half_width"]), 1).astype(float)

@@ -38,7 +38,9 @@ def _nose(canvas: Canvas, p: dict, height: Array) -> None:
     profile = np.interp(canvas.y, at, np.array([0, 0.01, 0.045, 0.125, 0.215, 0.30, 0.27, 0.07, 0])).astype(F)
     sigma = 0.035 * canvas.ppi
     profile = cv2.GaussianBlur(profile[:, None], (1, 2 * int(2 * sigma) + 1), sigma)[:, 0] * F(p["nose_height"])
-    half = np.interp(canvas.y, [-0.2, 0.1, 0.4, tip, base], [0.085, 0.080, 0.105, 0.135, 0.16]).astype(F) * F(p["nose_width"] / 0.225)
+    half = np.interp(canvas.y, [-0.2, 0.1, 0.4, tip, base], [0.085, 0.080, 0.105, 0.135, 0.16]).astype(F) * F(
+        p["nose_width"] / 0.225
+    )
     height += profile[:, None] * np.exp(-((canvas.abs_X / half[:, None]) ** 2))
     wing = p["nose_width"] * 0.80
     height += F(0.050 * p["nose_bridge"]) * canvas.pair(0, 0.12, 0.09, 0.16)
@@ -70,9 +72,13 @@ def _bones(canvas: Canvas, p: dict, height: Array) -> None:
 def _age(canvas: Canvas, identity: Identity, height: Array, rng: np.random.Generator) -> None:
     """What age leaves at rest, and what a detector must not take for a muscle: folds, bags, forehead and frown lines."""
     p, own = identity.traits, identity.warp
-    height -= F(0.050 * p["fold"]) * canvas.curve_pair(own([(0.27, 0.64), (0.37, 0.74), (0.46, 0.90), (0.515, 1.08)]), 0.035)
+    height -= F(0.050 * p["fold"]) * canvas.curve_pair(
+        own([(0.27, 0.64), (0.37, 0.74), (0.46, 0.90), (0.515, 1.08)]), 0.035
+    )
     height += F(0.020 * p["bag"]) * canvas.pair(0.46, 0.20, 0.17, 0.055)
-    height -= F(0.016 * p["bag"]) * canvas.curve_pair(own([(0.26, 0.13), (0.38, 0.23), (0.52, 0.26), (0.68, 0.22)]), 0.022)
+    height -= F(0.016 * p["bag"]) * canvas.curve_pair(
+        own([(0.26, 0.13), (0.38, 0.23), (0.52, 0.26), (0.68, 0.22)]), 0.022
+    )
     if p["lines"] > 0.03:
         for y in (-0.62, -0.76, -0.90):
             a, b, c, d, e = rng.normal(0, 0.015, 5)

@@ -146,7 +146,11 @@ class Renderer:
             background = np.full((self.size, self.size, 3), 0.2, F)
         noise = np.random.default_rng([4242, seed])
         image = self.camera.expose(warp(lit, pixels), background, face.skin, scene.get("camera", {}), noise)
-        targets = dense_targets(canvas, face.identity, masks[0], lips, eyes, relief, movement, pixels, dense) if dense else None
+        targets = (
+            dense_targets(canvas, face.identity, masks[0], lips, eyes, relief, movement, pixels, dense)
+            if dense
+            else None
+        )
         return Rendered(image, view.pixels(landmarks(face.identity, movement), self.size) if points else None, targets)
 
 

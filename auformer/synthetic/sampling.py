@@ -135,7 +135,11 @@ def _sample_speech(rng: np.random.Generator) -> dict[str, float]:
     """Lips apart, jaw and pucker of a talking mouth; mostly none. Real photographs taught us that talk must not look like effort."""
     talks = rng.random() < SPEECH_RATE
     lips, jaw, pucker = rng.uniform(0.05, 0.45), rng.uniform(0, 0.30), rng.uniform(0, 0.9)
-    return {"open": float(lips), "jaw": float(jaw), "pucker": float(pucker)} if talks else {"open": 0.0, "jaw": 0.0, "pucker": 0.0}
+    return (
+        {"open": float(lips), "jaw": float(jaw), "pucker": float(pucker)}
+        if talks
+        else {"open": 0.0, "jaw": 0.0, "pucker": 0.0}
+    )
 
 
 def _lab_a(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

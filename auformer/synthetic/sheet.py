@@ -76,11 +76,15 @@ class _Studio:
         if identity not in self.faces:
             self.faces[identity] = self.renderer.bake(Identity.sample(identity))
         background = self.renderer.background(np.random.default_rng(frame.background_seed), **frame.background)
-        return self.renderer.render(self.faces[identity], frame.intensity, scene=frame.scene, background=background, seed=frame.seed).image
+        return self.renderer.render(
+            self.faces[identity], frame.intensity, scene=frame.scene, background=background, seed=frame.seed
+        ).image
 
     def posed(self, number: int, active: list[str], value: float) -> np.ndarray:
         """A subject in lab A's light, frontal, looking ahead, with some AUs at one intensity."""
-        scene, background = sample_scene(stream(self.seed, SHOWN_SCENE, 0, 0), "A", pose_scale=0.0, jitter=False, roll=False)
+        scene, background = sample_scene(
+            stream(self.seed, SHOWN_SCENE, 0, 0), "A", pose_scale=0.0, jitter=False, roll=False
+        )
         scene.update(blink=0.0, gaze=(0.0, 0.0), speech=dict.fromkeys(scene["speech"], 0.0))
         intensity = np.zeros((len(AU_NAMES), 2), np.float32)
         intensity[[AU_NAMES.index(name) for name in active]] = value

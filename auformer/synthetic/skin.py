@@ -39,7 +39,9 @@ def bake_skin(canvas: Canvas, identity: Identity, base: Array, rng: np.random.Ge
     albedo = np.empty((canvas.size, canvas.size, 3), F)
     albedo[:] = base.astype(F)
     red = F(0.9) * canvas.pair(0.62, 0.50, 0.25, 0.20) + F(0.8) * canvas.pair(0, nose_tip(p), 0.16, 0.14)
-    red += F(0.5) * canvas.pair(0, p["chin"] - 0.15, 0.2, 0.12) + F(0.175) * canvas.noise(rng, (5, 11, 23), 0.7).clip(-1.5, 1.5)
+    red += F(0.5) * canvas.pair(0, p["chin"] - 0.15, 0.2, 0.12) + F(0.175) * canvas.noise(rng, (5, 11, 23), 0.7).clip(
+        -1.5, 1.5
+    )
     strength = F(0.16 * p["ruddy"] * (1 - 0.6 * p["skin"]))
     for channel, gain in enumerate((0.25, -0.85, -0.80)):
         albedo[..., channel] *= 1 + strength * F(gain) * red
@@ -65,7 +67,11 @@ def _beard(canvas: Canvas, p: dict, albedo: Array, rng: np.random.Generator) -> 
     X, Y, mouth = canvas.abs_X, canvas.Y, p["mouth_y"]
     jaw = smoothstep((Y - (mouth - 0.10) + 0.25 * (1 - X / 0.9)) / 0.25) * smoothstep((X - 0.28) / 0.2)
     jaw = jaw + smoothstep((Y - mouth - 0.20) / 0.1)
-    lip = smoothstep((Y - p["nose_y"] - 0.03) / 0.06) * smoothstep((mouth - 0.04 - Y) / 0.05) * smoothstep((0.50 - X) / 0.12)
+    lip = (
+        smoothstep((Y - p["nose_y"] - 0.03) / 0.06)
+        * smoothstep((mouth - 0.04 - Y) / 0.05)
+        * smoothstep((0.50 - X) / 0.12)
+    )
     full = np.clip(jaw + lip, 0, 1)
     mask = (full * F(0.42), np.clip(lip + canvas.pair(0, p["chin"] - 0.12, 0.26, 0.2), 0, 1), full)[p["beard_kind"]]
     mask = mask * F(p["beard"]) * smoothstep((p["chin"] + 0.12 - Y) / 0.1)
@@ -77,14 +83,18 @@ def _beard(canvas: Canvas, p: dict, albedo: Array, rng: np.random.Generator) -> 
 def _nose_shadows(canvas: Canvas, identity: Identity, albedo: Array) -> None:
     """Nostrils, and the creases of the wings."""
     p = identity.traits
-    nostril = canvas.gauss(p["nose_width"] * 0.43, p["nose_y"] - 0.018, 0.052, 0.026, canvas.abs_X, canvas.Y + canvas.abs_X * F(0.10))
+    nostril = canvas.gauss(
+        p["nose_width"] * 0.43, p["nose_y"] - 0.018, 0.052, 0.026, canvas.abs_X, canvas.Y + canvas.abs_X * F(0.10)
+    )
     albedo *= (1 - F(0.80) * np.clip(nostril * 1.5, 0, 1))[..., None]
     wing = canvas.curve_pair(identity.warp([(0.235, 0.55), (0.275, 0.63), (0.262, 0.715), (0.20, 0.735)]), 0.014)
     albedo *= (1 - F(0.30) * np.clip(wing, 0, 1))[..., None]
     albedo *= (1 - F(0.26) * canvas.curve(identity.warp([(-0.12, 0.742), (0, 0.756), (0.12, 0.742)]), 0.020))[..., None]
 
 
-def bake_brows(canvas: Canvas, identity: Identity, albedo: Array, base: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def bake_brows(
+    canvas: Canvas, identity: Identity, albedo: Array, base: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Draw the brows (and eye shadow) on `albedo` -> the new albedo and the brows' coverage `(size, size)`."""
     p = identity.traits
     cover = np.zeros((canvas.size, canvas.size), F)
@@ -118,7 +128,9 @@ def _brow_strokes(canvas: Canvas, p: dict, rng: np.random.Generator) -> Array:
             y = centre + rng.normal(0, 0.30) * thickness
             angle = (-1.15 + 1.35 * min(1, t * 1.7)) + rng.normal(0, 0.22)
             length = rng.uniform(0.045, 0.085)
-            ends = np.array([(side * x, y), (side * (x + length * math.cos(angle)), y + length * math.sin(angle) * 0.55)], F)
+            ends = np.array(
+                [(side * x, y), (side * (x + length * math.cos(angle)), y + length * math.sin(angle) * 0.55)], F
+            )
             a, b = ((canvas.to_pixels(ends) * zoom + zoom / 2) * 8).astype(int)
             cv2.line(drawn, tuple(map(int, a)), tuple(map(int, b)), int(rng.uniform(70, 200)), width, cv2.LINE_AA, 3)
     return cv2.resize(drawn, (canvas.size, canvas.size // 2), interpolation=cv2.INTER_AREA).astype(F) / 255

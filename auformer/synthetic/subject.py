@@ -22,7 +22,10 @@ from auformer.synthetic.renderer import Renderer
 #: times faster; it changes a pixel by 1 level on average, camera noise by 2 to 4, and the correlation of what an AU of level 1 changes with
 #: what a pair of noisy pictures shows falls from .380 to .371. [ours]
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-BOX_SIDE, BOX_BELOW = 2.2, 0.42  # the face's box: its side and how far its centre lies below the pupils, in inter-pupil distances [ours]
+BOX_SIDE, BOX_BELOW = (
+    2.2,
+    0.42,
+)  # the face's box: its side and how far its centre lies below the pupils, in inter-pupil distances [ours]
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ def _render_into(folder: Path, job: SubjectJob) -> dict[str, dict[str, Any]]:
     points = []
     for frame in plan:
         background = renderer.background(np.random.default_rng(frame.background_seed), **frame.background)
-        rendered = renderer.render(face, frame.intensity, scene=frame.scene, background=background, seed=frame.seed, points=True)
+        rendered = renderer.render(
+            face, frame.intensity, scene=frame.scene, background=background, seed=frame.seed, points=True
+        )
         (folder / picture_name(frame)).write_bytes(encode(rendered.image))
         assert rendered.points is not None  # asked for above
         points.append(rendered.points)
@@ -170,7 +175,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     >>> flatten({"pose": (0.1, 0.2, 0.3), "light": {"key": 1.0, "color": (1, 2, 3)}})
     {'yaw': 0.1, 'pitch': 0.2, 'roll': 0.3, 'light_key': 1.0, 'light_color_0': 1.0, 'light_color_1': 2.0, 'light_color_2': 3.0}
     """
-    parts = {"pose": ("yaw", "pitch", "roll"), "gaze": ("gaze_x", "gaze_y"), "jitter": ("jitter_x", "jitter_y", "jitter_scale")}
+    parts = {
+        "pose": ("yaw", "pitch", "roll"),
+        "gaze": ("gaze_x", "gaze_y"),
+        "jitter": ("jitter_x", "jitter_y", "jitter_scale"),
+    }
     flat: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

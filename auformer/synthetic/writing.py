@@ -90,7 +90,9 @@ def _complete(folder: DatasetFolder, parameters: DatasetParameters, workers: int
     jobs = parameters.jobs(folder.images)
     missing, complete = folder.missing(jobs), folder.is_complete
     title = f"rendering lab {parameters.lab}"
-    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc=title, unit="subject", disable=not progress) as bar:
+    with tqdm(
+        total=len(jobs), initial=len(jobs) - len(missing), desc=title, unit="subject", disable=not progress
+    ) as bar:
         for job, known in _render_all(missing, workers):
             if not complete:  # a picture that has gone from a complete set is only drawn again
                 folder.keep(job.name, known)
@@ -143,7 +145,12 @@ def side_file(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str
         "parameters": parameters.as_dict(),
         "crop_recipe": EYES.name,
         "image_size": [parameters.size, parameters.size],
-        "crop": {"side": EYES.side, "centre_below": EYES.centre_below, "jitter": parameters.jitter, "roll": parameters.roll},
+        "crop": {
+            "side": EYES.side,
+            "centre_below": EYES.centre_below,
+            "jitter": parameters.jitter,
+            "roll": parameters.roll,
+        },
         "detector": {"name": "renderer", "version": __version__},
         "rows": len(manifest),
         "subjects": int(manifest["subject"].nunique()),
@@ -153,6 +160,13 @@ def side_file(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str
         "corrected": [],
     }
     if parameters.clips:
-        side["labels"] = "present in all rows of a clip if the AU acts in it; the _intensity columns hold each frame's own"
-        side["clips"] = {"count": int(manifest["clip"].nunique()), "frames": [SHORTEST, LONGEST], "peak": list(PEAK), "drift_rad": DRIFT}
+        side["labels"] = (
+            "present in all rows of a clip if the AU acts in it; the _intensity columns hold each frame's own"
+        )
+        side["clips"] = {
+            "count": int(manifest["clip"].nunique()),
+            "frames": [SHORTEST, LONGEST],
+            "peak": list(PEAK),
+            "drift_rad": DRIFT,
+        }
     return side

@@ -35,7 +35,9 @@ class RivalModule(AUModule):
         """The rival's network, from the hyper-parameters."""
         h, kind = self.hparams, self.network_class
         if h["adapter_size"] is not None and self.size_argument is None:
-            raise ValueError(f"Expected no `adapter_size` for {kind.__name__}, which has no such size, but got {h['adapter_size']}")
+            raise ValueError(
+                f"Expected no `adapter_size` for {kind.__name__}, which has no such size, but got {h['adapter_size']}"
+            )
         own = {} if h["adapter_size"] is None else {str(self.size_argument): h["adapter_size"]}
         return kind(
             h["backbone"], h["au_names"], pretrained=h["pretrained"], checkpoint_path=h["checkpoint_path"],

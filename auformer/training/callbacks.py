@@ -75,7 +75,10 @@ class MetricsTable(Logger):
         if not self.path.is_file():
             return {}
         with self.path.open(encoding="utf-8", newline="") as file:
-            return {int(row["epoch"]): {key: value for key, value in row.items() if value != ""} for row in csv.DictReader(file)}
+            return {
+                int(row["epoch"]): {key: value for key, value in row.items() if value != ""}
+                for row in csv.DictReader(file)
+            }
 
     @property
     def name(self) -> str:
@@ -161,7 +164,11 @@ class RunCheckpoints(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.score, self.epoch, self._before = float(state_dict["score"]), int(state_dict["epoch"]), float(state_dict["seconds"])
+        self.score, self.epoch, self._before = (
+            float(state_dict["score"]),
+            int(state_dict["epoch"]),
+            float(state_dict["seconds"]),
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -176,7 +183,9 @@ class RunCheckpoints(Checkpoint):
         if self.select == "last" or (validated and score > self.score):
             self.score, self.epoch = score, epoch
             if self.tune and validated:
-                pl_module.network.thresholds = tune_thresholds(**pl_module.validation_part, au_names=pl_module.network.au_names)
+                pl_module.network.thresholds = tune_thresholds(
+                    **pl_module.validation_part, au_names=pl_module.network.au_names
+                )
             if self.select == "best":
                 trainer.save_checkpoint(self.folder.best)
             if trainer.is_global_zero:
@@ -231,9 +240,13 @@ class RunBar(ProgressBar):
             steps = int(trainer.num_training_batches)
             interval = 0.2 if sys.stderr.isatty() else 30.0  # a log file gets a line now and then, not one per step
             total, done = steps * (trainer.max_epochs or 1), steps * trainer.current_epoch
-            self.bar = tqdm(total=total, initial=done, desc="training", unit="step", mininterval=interval, dynamic_ncols=True)
+            self.bar = tqdm(
+                total=total, initial=done, desc="training", unit="step", mininterval=interval, dynamic_ncols=True
+            )
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """One step further."""
         if self.bar is not None:
             self.bar.update()
@@ -262,4 +275,6 @@ class RunBar(ProgressBar):
 
 def _validates(trainer: pl.Trainer) -> bool:
     """Whether the run has validation batches."""
-    return sum(trainer.num_val_batches) > 0 if isinstance(trainer.num_val_batches, list) else trainer.num_val_batches > 0
+    return (
+        sum(trainer.num_val_batches) > 0 if isinstance(trainer.num_val_batches, list) else trainer.num_val_batches > 0
+    )

@@ -60,7 +60,10 @@ class AUFormerCLI(LightningCLI):
                 seed_everything_default=0,
                 trainer_defaults={**DEFAULTS, "deterministic": True, "gradient_clip_val": 1.0, "max_epochs": 20},
                 parser_class=RunParser,
-                parser_kwargs={"prog": "auformer", **{word: {"prog": f"auformer {word}"} for word in self.subcommands()}},
+                parser_kwargs={
+                    "prog": "auformer",
+                    **{word: {"prog": f"auformer {word}"} for word in self.subcommands()},
+                },
                 args=with_bases(args),
             )
 
@@ -68,18 +71,37 @@ class AUFormerCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """Sub-commands, and which arguments of the trainer's methods are not options."""
         hidden = {"model", "datamodule", "weights_only", "dataloaders"}
-        return {"fit": (hidden - {"dataloaders"}) | {"train_dataloaders", "val_dataloaders"}, "validate": hidden, "test": hidden}
+        return {
+            "fit": (hidden - {"dataloaders"}) | {"train_dataloaders", "val_dataloaders"},
+            "validate": hidden,
+            "test": hidden,
+        }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options of the run, defaults, and what the data tells the model."""
-        parser.add_argument("--base", type=str | None, default=None, help="In a file: the file that it builds on, relative to it.")
-        parser.add_argument("--out", type=str | None, default=None, help="Run folder; runs/NAME for --config NAME.yaml by default.")
-        parser.add_argument("--overwrite", type=bool, default=False, help="Begin anew where the run folder holds an earlier run.")
-        parser.add_argument("--patience", type=int | None, default=None, help="Validations without a higher F1 before the run stops.")
-        parser.add_argument("--select", type=Literal["best", "last"], default="best", help="Epoch of the adapter file: best F1, or last.")
-        parser.add_argument("--tune", type=bool, default=False, help="Choose a threshold per AU on the validation part.")
+        parser.add_argument(
+            "--base", type=str | None, default=None, help="In a file: the file that it builds on, relative to it."
+        )
+        parser.add_argument(
+            "--out", type=str | None, default=None, help="Run folder; runs/NAME for --config NAME.yaml by default."
+        )
+        parser.add_argument(
+            "--overwrite", type=bool, default=False, help="Begin anew where the run folder holds an earlier run."
+        )
+        parser.add_argument(
+            "--patience", type=int | None, default=None, help="Validations without a higher F1 before the run stops."
+        )
+        parser.add_argument(
+            "--select",
+            type=Literal["best", "last"],
+            default="best",
+            help="Epoch of the adapter file: best F1, or last.",
+        )
+        parser.add_argument(
+            "--tune", type=bool, default=False, help="Choose a threshold per AU on the validation part."
+        )
         parser.add_argument("--tensorboard", type=bool, default=False, help="Write event files for TensorBoard too.")
-        parser.set_defaults({"model": {"class_path": "auformer.training.AUModule"}})
+        parser.set_defaults({"model": {"class_path": "auformer.training.module.AUModule"}})
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -96,7 +118,7 @@ class AUFormerCLI(LightningCLI):
         path = self._option("ckpt_path") or str(folder.best if folder.best.is_file() else folder.last)
         self.config[word]["ckpt_path"] = path
         plain = read_checkpoint(path, mmap=True)["hyper_parameters"]
-        model = {"class_path": plain.pop(CLASS_PATH, "auformer.training.AUModule")}
+        model = {"class_path": plain.pop(CLASS_PATH, "auformer.training.module.AUModule")}
         model["init_args"] = {name: value for name, value in plain.items() if name not in LINKED}
         self.config = self.parser.parse_object({word: {"model": model}}, self.config)
 
@@ -122,17 +144,27 @@ class AUFormerCLI(LightningCLI):
         callbacks, plugins = _listed(given["callbacks"]), _listed(given["plugins"])
         loggers = [logger for logger in _listed(given["logger"]) if not isinstance(logger, bool)]
         if self.subcommand == "fit":
-            settings = {"seed": self._option("seed_everything"), **{name: value for name, value in given.items() if _is_plain(value)}}
+            settings = {
+                "seed": self._option("seed_everything"),
+                **{name: value for name, value in given.items() if _is_plain(value)},
+            }
             chosen = {name: self._option(name) for name in ("patience", "select", "tune", "tensorboard")}
             extras = run_extras(self.folder, self.datamodule, settings, **chosen)
             callbacks, loggers, plugins = [*extras[0], *callbacks], [*extras[1], *loggers], [*extras[2], *plugins]
-            if given["enable_progress_bar"] is not False and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            if given["enable_progress_bar"] is not False and not any(
+                isinstance(callback, ProgressBar) for callback in callbacks
+            ):
                 callbacks.append(RunBar())
         else:
             table = self.folder.part_scores[str(self.subcommand)]
             table.unlink(missing_ok=True)
             loggers, plugins = [MetricsTable(table), *loggers], [RunCheckpointIO(), *plugins]
-        surroundings = {"callbacks": callbacks, "logger": loggers, "plugins": plugins, "default_root_dir": str(self.folder.path)}
+        surroundings = {
+            "callbacks": callbacks,
+            "logger": loggers,
+            "plugins": plugins,
+            "default_root_dir": str(self.folder.path),
+        }
         return super().instantiate_trainer(**{**kwargs, **surroundings, **ALWAYS})
 
     def fit(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str | None = None) -> None:
@@ -140,7 +172,13 @@ class AUFormerCLI(LightningCLI):
         folder = self.folder
         if self.trainer.is_global_zero:
             folder.open(self.plain_config(), overwrite=self._option("overwrite"), free=FREE)
-        run(self.trainer, model, datamodule, folder, Path(ckpt_path) if ckpt_path else folder.last if folder.resumable else None)
+        run(
+            self.trainer,
+            model,
+            datamodule,
+            folder,
+            Path(ckpt_path) if ckpt_path else folder.last if folder.resumable else None,
+        )
         self.trainer.print(f"{folder.adapter}: {folder.told()}")
 
     def validate(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str, verbose: bool = True) -> None:

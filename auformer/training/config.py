@@ -90,7 +90,9 @@ def deep_merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(old)
     for name, value in new.items():
         before = merged.get(name)
-        merged[name] = deep_merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+        merged[name] = (
+            deep_merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
@@ -151,13 +153,17 @@ def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
     data = dict(plain.get("data") or {})
     fixed = [f"data.{name}" for name in DECIDED if name not in REPLACED and data.get(name) is not None]
     if fixed:
-        raise ValueError(f"Expected a configuration that leaves the parts of the data to the protocol, but it sets {', '.join(fixed)}")
+        raise ValueError(
+            f"Expected a configuration that leaves the parts of the data to the protocol, but it sets {', '.join(fixed)}"
+        )
     plain["data"] = {name: value for name, value in data.items() if name not in DECIDED}
     parser = _parser()
     try:
         parsed = parser.parse_object(plain)
     except (jsonargparse.ArgumentError, TypeError) as error:
-        raise ValueError(f"Expected a configuration as `auformer fit` takes it, for one device, but {str(error).strip()}") from error
+        raise ValueError(
+            f"Expected a configuration as `auformer fit` takes it, for one device, but {str(error).strip()}"
+        ) from error
     found = parsed.as_dict()
     trainer, model = found["trainer"], found["model"]
     fit = {
@@ -165,14 +171,16 @@ def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
         "validate_every": trainer["check_val_every_n_epoch"], "patience": found["patience"], "select": found["select"],
     }  # fmt: skip
     kind = _class_of(model["class_path"])
-    return MethodConfig(f"{kind.__module__}.{kind.__qualname__}", model["init_args"], found["data"], fit, trainer["accelerator"])
+    return MethodConfig(
+        f"{kind.__module__}.{kind.__qualname__}", model["init_args"], found["data"], fit, trainer["accelerator"]
+    )
 
 
 def _parser() -> jsonargparse.ArgumentParser:
     """The settings that a method has; the defaults are those of `auformer fit`."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(AUModule, "model", skip=LINKED)
-    parser.set_defaults({"model": {"class_path": "auformer.training.AUModule"}})
+    parser.set_defaults({"model": {"class_path": "auformer.training.module.AUModule"}})
     parser.add_class_arguments(AUDataModule, "data", skip=set(DECIDED))
     parser.add_argument("--patience", type=int | None, default=None)
     parser.add_argument("--select", type=Literal["best", "last"], default="best")

@@ -131,7 +131,9 @@ class AUModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         if len(au_names) != len(au_weights):
-            raise ValueError(f"Expected `au_weights` to hold one weight per AU, {len(au_names)}, but got {len(au_weights)}")
+            raise ValueError(
+                f"Expected `au_weights` to hold one weight per AU, {len(au_names)}, but got {len(au_weights)}"
+            )
         if lr <= 0 or len(betas) != 2:
             raise ValueError(f"Expected `lr` to be above 0 and `betas` to be two numbers, but got {lr} and {betas}")
         self.loss_function = AULoss(
@@ -141,13 +143,17 @@ class AUModule(pl.LightningModule):
         self.network = self.build_network()
         self.learning_rate = 0.0
         self.sums: dict[str, Any] = {}  # `rows`, and each term of the loss times its rows, over the epoch
-        self.validation_part: dict[str, Any] = {}  # `target`, `prob` `(n, N)` of the last validation: to choose thresholds from
+        self.validation_part: dict[
+            str, Any
+        ] = {}  # `target`, `prob` `(n, N)` of the last validation: to choose thresholds from
         self.outputs = PartOutputs(len(au_names), experts=getattr(self.network, "expert_heads", None) is not None)
 
     def build_network(self) -> AUNetwork:
         """The network to train, from the hyper-parameters."""
         if (h := self.hparams)["adapter_size"] is not None:
-            raise ValueError(f"Expected `adapter_size` for a rival only, but got {h['adapter_size']} for AUFormer: it has `expert_width`")
+            raise ValueError(
+                f"Expected `adapter_size` for a rival only, but got {h['adapter_size']} for AUFormer: it has `expert_width`"
+            )
         return AUFormer(
             h["backbone"], h["au_names"], pretrained=h["pretrained"], checkpoint_path=h["checkpoint_path"], img_size=h["img_size"],
             expert_width=h["expert_width"], dilations=h["dilations"], window=h["window"], pool=h["pool"],
@@ -197,9 +203,17 @@ class AUModule(pl.LightningModule):
         part = self.outputs.compute()
         if self.trainer.sanity_checking or not len(part.rows):
             return
-        losses, average = self.loss_terms(part.logits, part.target.long(), part.experts), bool(self.hparams["average_heads"])
-        figures = {**{name: float(value) for name, value in losses.items()}, **part_scores(part, self.network.au_names, average)}
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()}, sync_dist=True, batch_size=len(part.rows))
+        losses, average = (
+            self.loss_terms(part.logits, part.target.long(), part.experts),
+            bool(self.hparams["average_heads"]),
+        )
+        figures = {
+            **{name: float(value) for name, value in losses.items()},
+            **part_scores(part, self.network.au_names, average),
+        }
+        self.log_dict(
+            {f"{stage}/{name}": value for name, value in figures.items()}, sync_dist=True, batch_size=len(part.rows)
+        )
         if stage == "val":
             self.validation_part = {"target": part.target.cpu().numpy(), "prob": probabilities(part, average)}
 
@@ -242,18 +256,27 @@ class AUModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW on what is trainable, warm-up and cosine per step."""
         h = self.hparams
-        fused = self.trainer.precision != "16-mixed"  # with a gradient scaler, the fused step would hide the scaled gradients from clipping
-        optimizer = torch.optim.AdamW(parameter_groups(self.network, h["weight_decay"]), lr=h["lr"], betas=tuple(h["betas"]), fused=fused)
+        fused = (
+            self.trainer.precision != "16-mixed"
+        )  # with a gradient scaler, the fused step would hide the scaled gradients from clipping
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.network, h["weight_decay"]), lr=h["lr"], betas=tuple(h["betas"]), fused=fused
+        )
         factor = WarmupCosine(int(self.trainer.estimated_stepping_batches), h["warmup_fraction"])
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip by norm ourselves: Lightning refuses fused optimisers under autocast, although bfloat16 scales no gradients."""
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            torch.nn.utils.clip_grad_norm_([one for group in optimizer.param_groups for one in group["params"]], gradient_clip_val)
+            torch.nn.utils.clip_grad_norm_(
+                [one for group in optimizer.param_groups for one in group["params"]], gradient_clip_val
+            )
         elif gradient_clip_val:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -291,6 +314,8 @@ class AUModule(pl.LightningModule):
             CheckpointError: See `auformer.models.checkpoints.read_checkpoint` and `load_weights`.
         """
         if not weights_only:
-            raise ValueError("Expected `weights_only` to be True: auformer executes nothing that a checkpoint holds, but got False")
+            raise ValueError(
+                "Expected `weights_only` to be True: auformer executes nothing that a checkpoint holds, but got False"
+            )
         local = {} if backbone_checkpoint is None else {"checkpoint_path": backbone_checkpoint}
         return load_module(cls, checkpoint_path, map_location, {**overrides, **local})

@@ -28,7 +28,12 @@ def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, 
     Raises:
         ValueError: Nothing is trainable.
     """
-    norms = {id(parameter) for module in network.modules() if isinstance(module, _NORMS) for parameter in module.parameters(recurse=False)}
+    norms = {
+        id(parameter)
+        for module in network.modules()
+        if isinstance(module, _NORMS)
+        for parameter in module.parameters(recurse=False)
+    }
     spared = {f"backbone.{name}" for name in network.backbone.no_weight_decay()}
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
@@ -39,7 +44,10 @@ def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, 
             (plain if spare else decayed).append(parameter)
     if not decayed and not plain:
         raise ValueError(f"Expected `network` to have trainable parameters, but got none in {type(network).__name__}")
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]
 
 

@@ -80,7 +80,9 @@ def describe_data(data: AUDataModule) -> dict[str, Any]:
     if "train" in told:
         rows = data.parts["train"]
         known = {name: rows[name][rows[name] >= 0] for name in data.au_names if name in rows.columns}
-        told["train"]["label_rates"] = {name: round(float((labels == 1).mean()), 4) for name, labels in known.items() if len(labels)}
+        told["train"]["label_rates"] = {
+            name: round(float((labels == 1).mean()), 4) for name, labels in known.items() if len(labels)
+        }
     told["image_size"] = list(data.image_size)
     told["batch_size"] = data.batch_size
     told["augmented"] = data.augmentation is not None
@@ -126,7 +128,10 @@ def fast_and_restored() -> Iterator[None]:
     memory with NaN finds reads of unwritten memory and is paid for by every buffer.
     """
     flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).all())
-    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    enabled, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     deterministic: Any = torch.utils.deterministic
     filled = deterministic.fill_uninitialized_memory
     benchmark = torch.backends.cudnn.benchmark
@@ -190,7 +195,9 @@ def run_extras(
     return callbacks, loggers, [RunCheckpointIO()]
 
 
-def run(trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: RunFolder, resume_from: Path | None) -> None:
+def run(
+    trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: RunFolder, resume_from: Path | None
+) -> None:
     """Train, and mark the folder as finished.
 
     Args:
@@ -214,7 +221,9 @@ def run(trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: Ru
     except SystemExit:
         if not trainer.interrupted:
             raise
-        raise KeyboardInterrupt(f"Interrupted in epoch {trainer.current_epoch + 1}; {_kept(folder)}: run it again to go on") from None
+        raise KeyboardInterrupt(
+            f"Interrupted in epoch {trainer.current_epoch + 1}; {_kept(folder)}: run it again to go on"
+        ) from None
     except NonFiniteLossError as error:
         raise NonFiniteLossError(f"{error} {_kept(folder)}.") from None
     except (RuntimeError, MemoryError) as error:
@@ -222,7 +231,9 @@ def run(trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: Ru
             raise
         raise ValueError(f"{_too_large(datamodule, error)}; {_kept(folder)}.") from error
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror or error}; {_kept(folder)}", error.filename or str(folder.path)) from error
+        raise OSError(
+            error.errno, f"{error.strerror or error}; {_kept(folder)}", error.filename or str(folder.path)
+        ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C from the first one on
@@ -238,9 +249,13 @@ def check_fit(module: AUModule, datamodule: AUDataModule) -> None:
     """
     network, names = module.network, ", ".join(datamodule.au_names)
     if list(network.au_names) != list(datamodule.au_names):
-        raise ValueError(f"Expected a network for the action units of the data, {names}, but got one for {', '.join(network.au_names)}")
+        raise ValueError(
+            f"Expected a network for the action units of the data, {names}, but got one for {', '.join(network.au_names)}"
+        )
     if tuple(network.image_size) != tuple(datamodule.image_size):
-        raise ValueError(f"Expected `image_size` to be that of the network, {network.image_size}, but got {datamodule.image_size}")
+        raise ValueError(
+            f"Expected `image_size` to be that of the network, {network.image_size}, but got {datamodule.image_size}"
+        )
 
 
 def _kept(folder: RunFolder) -> str:
@@ -251,7 +266,11 @@ def _kept(folder: RunFolder) -> str:
 def _too_large(datamodule: AUDataModule, error: BaseException) -> str:
     """What to do about a batch that does not fit; a smaller one is another optimisation, so it is the user who decides."""
     size, (height, width) = datamodule.batch_size, datamodule.image_size
-    ways = [f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)"] if size > 1 else []
+    ways = (
+        [f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)"]
+        if size > 1
+        else []
+    )
     way = ", or ".join([*ways, "--trainer.precision bf16-mixed", "a smaller backbone or image"])
     return f"Expected a batch of {size} images of {height} x {width} pixels to fit into memory, but got: {shortage(error)}. Try {way}"
 

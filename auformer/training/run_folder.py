@@ -85,12 +85,22 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(b"auformer")
         except OSError as error:
-            reason = f"the output folder cannot be written ({error.strerror or error}); choose another one, or free space"
+            reason = (
+                f"the output folder cannot be written ({error.strerror or error}); choose another one, or free space"
+            )
             raise OSError(error.errno, reason, str(self.path)) from error
 
     def clear(self) -> None:
         """Remove the files of an earlier run; other files in the folder stay."""
-        for path in (self.summary, self.adapter, self.best, self.last, self.metrics, self.config, *self.part_scores.values()):
+        for path in (
+            self.summary,
+            self.adapter,
+            self.best,
+            self.last,
+            self.metrics,
+            self.config,
+            *self.part_scores.values(),
+        ):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.events, ignore_errors=True)
 
@@ -140,7 +150,10 @@ def differences(old: Any, new: Any, free: Sequence[str] = (), name: str = "") ->
         return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [*old, *[key for key in new if key not in old]]
-        parts = [differences(old.get(key, MISSING), new.get(key, MISSING), free, f"{name}.{key}" if name else str(key)) for key in keys]
+        parts = [
+            differences(old.get(key, MISSING), new.get(key, MISSING), free, f"{name}.{key}" if name else str(key))
+            for key in keys
+        ]
         return [text for part in parts for text in part]
     plain_old, plain_new = _plain(old), _plain(new)
     same = plain_old == plain_new and type(plain_old) is type(plain_new)

@@ -111,11 +111,17 @@ def part_scores(part: Part, au_names: Sequence[str], average_heads: bool) -> dic
     f1 = f1_from_counts(confusion_counts(target, predicted))
     mean = mean_over_aus(f1)
     if not mean.num:
-        raise ValueError(f"Expected a part with at least one active action unit, but got none in its {len(target)} rows")
+        raise ValueError(
+            f"Expected a part with at least one active action unit, but got none in its {len(target)} rows"
+        )
     scores = {"f1": mean.value, "num_aus": float(mean.num), "auroc": mean_over_aus(auroc(target, predicted)).value}
     scores |= {f"f1_{name}": float(value) for name, value in zip(au_names, f1, strict=True)}
     if part.experts is not None:
-        heads = {"main": probabilities(part, False), "experts": part.experts.sigmoid().cpu().numpy(), "both": probabilities(part, True)}
+        heads = {
+            "main": probabilities(part, False),
+            "experts": part.experts.sigmoid().cpu().numpy(),
+            "both": probabilities(part, True),
+        }
         scores |= {f"f1_{head}": mean_f1(confusion_counts(target, prob)).value for head, prob in heads.items()}
     return scores
 
@@ -143,9 +149,13 @@ def blame(
     names = [name for name, wrong in zip(au_names, bad.any(0).tolist(), strict=True) if wrong]
     if not names:
         names = [au_names[int(both.abs().amax(0).argmax())]]
-    images = [] if torch.isfinite(batch["image"]).all() else [f"images that are not finite in {len(batch['image'])} rows"]
+    images = (
+        [] if torch.isfinite(batch["image"]).all() else [f"images that are not finite in {len(batch['image'])} rows"]
+    )
     known = batch["index"][rows].tolist()[:5]
-    detail = "; ".join([f"action units {', '.join(names)}", *([f"rows {known} of the training part"] if known else []), *images])
+    detail = "; ".join(
+        [f"action units {', '.join(names)}", *([f"rows {known} of the training part"] if known else []), *images]
+    )
     return (
         f"Expected a finite loss, but got {float(loss.detach())} in {where} ({detail}). Lower the learning rate, "
         f"or train in 32-true precision; labels and images of these rows may be broken too."
@@ -173,7 +183,9 @@ def tune_thresholds(target: Any, prob: Any, au_names: Sequence[str]) -> dict[str
     """
     labels, probs = np.asarray(target, dtype=np.float64), np.asarray(prob, dtype=np.float64)
     if labels.shape != probs.shape or labels.ndim != 2 or labels.shape[1] != len(au_names):
-        raise ValueError(f"Expected `target` and `prob` to have shape (n, {len(au_names)}), but got {labels.shape} and {probs.shape}")
+        raise ValueError(
+            f"Expected `target` and `prob` to have shape (n, {len(au_names)}), but got {labels.shape} and {probs.shape}"
+        )
     return {name: _best(labels[:, i], probs[:, i]) for i, name in enumerate(au_names)}
 
 

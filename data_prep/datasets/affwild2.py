@@ -34,7 +34,14 @@ cropped_aligned/video/00001.jpg               112 x 112; frames without a face a
     doubts="who is in more than one video: the release's lists do not say, so a video is a subject here",
 )
 
-_ANNOTATIONS = ("annotations/AU_Set", "AU_Set", "*/AU_Set", "*/*/AU_Set", "*/AU_Detection_Challenge", "AU_Detection_Challenge")
+_ANNOTATIONS = (
+    "annotations/AU_Set",
+    "AU_Set",
+    "*/AU_Set",
+    "*/*/AU_Set",
+    "*/AU_Detection_Challenge",
+    "AU_Detection_Challenge",
+)
 _CROPS = ("cropped_aligned", "cropped_aligned_images", "*/cropped_aligned", "*/cropped_aligned_images")
 _SIDE = re.compile(r"_(left|right)$")
 
@@ -75,11 +82,15 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
         tables.append(rows.assign(fold=SETS[labels[video].parent.name]))
     table = _joined(tables)
     if unlabelled:
-        findings.note("frames without any label", crops.name, f"{unlabelled:,} frames have -1 for every action unit and no row")
+        findings.note(
+            "frames without any label", crops.name, f"{unlabelled:,} frames have -1 for every action unit and no row"
+        )
     without = table["status"] == NO_IMAGE
     if without.any():
         videos = table.loc[without, "sequence"].nunique()
-        findings.note("labels without a crop", crops.name, f"{without.sum():,} of {len(table):,} frames in {videos:,} videos")
+        findings.note(
+            "labels without a crop", crops.name, f"{without.sum():,} of {len(table):,} frames in {videos:,} videos"
+        )
     return table
 
 
@@ -94,7 +105,9 @@ def _find_labels(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(path for name in SETS for path in (base / name).glob("*.txt")):
         if path.stem in found:
-            raise DatasetLayoutError(f"Expected every video in one set, but {found[path.stem]} and {path} are both there; remove one")
+            raise DatasetLayoutError(
+                f"Expected every video in one set, but {found[path.stem]} and {path} are both there; remove one"
+            )
         found[path.stem] = path
     return found
 
@@ -108,7 +121,9 @@ def _read_video(path: Path) -> pd.DataFrame:
     try:
         with open(path, encoding="utf-8-sig") as file:
             names = [canonical(name) for name in file.readline().rstrip().rstrip(",").split(",")]
-        table = pd.read_csv(path, header=None, skiprows=1, skip_blank_lines=False, skipinitialspace=True, low_memory=False)
+        table = pd.read_csv(
+            path, header=None, skiprows=1, skip_blank_lines=False, skipinitialspace=True, low_memory=False
+        )
         if table.iloc[:, len(names) :].notna().any(axis=None) or table.shape[1] < len(names):
             raise ValueError(f"{len(names)} names, {table.shape[1]} values in a line")
     except (ValueError, pd.errors.ParserError) as error:
@@ -124,12 +139,16 @@ def _read_video(path: Path) -> pd.DataFrame:
         bad = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
         if bad.size:
             line, value = bad[0] + 2, table[column].iloc[bad[0]]
-            raise DatasetLayoutError(f"{path}, line {line}: expected {name} to be -1, 0 or 1, but got {value}; compare it with the release")
+            raise DatasetLayoutError(
+                f"{path}, line {line}: expected {name} to be -1, 0 or 1, but got {value}; compare it with the release"
+            )
         columns[name] = values.astype(np.int8)
     return pd.DataFrame(columns)
 
 
-def _pair(rows: pd.DataFrame, root: Path, folder: Path | None, last: int, path: Path, findings: Findings) -> pd.DataFrame:
+def _pair(
+    rows: pd.DataFrame, root: Path, folder: Path | None, last: int, path: Path, findings: Findings
+) -> pd.DataFrame:
     """Rows of a video with their crops; crops beyond the last label are noted."""
     if folder is None:
         findings.miss(path.relative_to(root).as_posix(), "the crops of this video are not there")
@@ -147,4 +166,7 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
     aus = sorted((name for name in table.columns if re.fullmatch(r"AU\d+", name)), key=lambda name: int(name[2:]))
     labels = table[aus].fillna(-1).astype(np.int8)
     others = table.drop(columns=aus)
-    return pd.concat([others[["subject", "sequence", "frame"]], labels, others.drop(columns=["subject", "sequence", "frame"])], axis=1)
+    return pd.concat(
+        [others[["subject", "sequence", "frame"]], labels, others.drop(columns=["subject", "sequence", "frame"])],
+        axis=1,
+    )

@@ -17,7 +17,9 @@ from ..formats.frames import find_photo, index_photos, pair_photos
 from ..formats.text_lines import read_lines
 from ..release import Findings, Release, find_path
 
-SUBJECTS = tuple(f"bs{number:03d}" for number in range(105))  # 105 people by the owner's page; numbered from 0 in public code
+SUBJECTS = tuple(
+    f"bs{number:03d}" for number in range(105)
+)  # 105 people by the owner's page; numbered from 0 in public code
 
 RELEASE = Release(
     name="bosphorus",
@@ -67,13 +69,17 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
     Raises:
         DatasetLayoutError: The tree or the list is not as expected.
     """
-    path = find_path(root, "facscodes/facscodes.lst", "facscodes.lst", "*/*/facscodes.lst", what="the list facscodes.lst")
+    path = find_path(
+        root, "facscodes/facscodes.lst", "facscodes.lst", "*/*/facscodes.lst", what="the list facscodes.lst"
+    )
     patterns = ("BosphorusDB/BosphorusDB/bs*", "BosphorusDB/bs*", "bs*", "*/bs*")
     photos = index_photos(find_path(root, *patterns, what="folders of people such as bs000").parent)
     lines = [line for line in _read_list(path) if not _TURNED.search(line.name)]
     turned = len(_read_list(path)) - len(lines)
     if turned:
-        findings.note("pictures of turned or tilted heads", path.name, f"{turned:,} are left out (CR, YR, PR_U, PR_D in the name)")
+        findings.note(
+            "pictures of turned or tilted heads", path.name, f"{turned:,} are left out (CR, YR, PR_U, PR_D in the name)"
+        )
     texts = [_read_text(line, path.name, findings) for line in lines]
     rows = pd.DataFrame(
         {
@@ -83,10 +89,14 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
         }
     )
     rows = pair_photos(
-        pd.concat([rows, label_columns(texts, RELEASE.au_names)], axis=1), root, [find_photo(photos, f"{line.name}.png") for line in lines]
+        pd.concat([rows, label_columns(texts, RELEASE.au_names)], axis=1),
+        root,
+        [find_photo(photos, f"{line.name}.png") for line in lines],
     )
     _report(rows, photos, findings)
-    return with_folds(rows.sort_values(["subject", "sequence", "frame"], kind="stable", ignore_index=True), RELEASE.name)
+    return with_folds(
+        rows.sort_values(["subject", "sequence", "frame"], kind="stable", ignore_index=True), RELEASE.name
+    )
 
 
 def _read_list(path: Path) -> list[_Line]:
@@ -103,7 +113,9 @@ def _read_list(path: Path) -> list[_Line]:
         if match is None:
             if number <= _HEADER or not line.strip():
                 continue
-            raise DatasetLayoutError(f"{path}, line {number}: expected `bs000_LFAU_12_0 -> 12C` or the like, but got {line!r}")
+            raise DatasetLayoutError(
+                f"{path}, line {number}: expected `bs000_LFAU_12_0 -> 12C` or the like, but got {line!r}"
+            )
         if stem in found:
             raise DatasetLayoutError(
                 f"{path}, line {number}: {stem} is there for the second time, as in line {found[stem].number}; remove one"
@@ -131,7 +143,9 @@ def _report(rows: pd.DataFrame, photos: dict[str, list[Path]], findings: Finding
         elif len(lost):
             first = lost.iloc[0]
             name = f"{subject}_{first['sequence']}_{first['frame']}"
-            findings.note("labels without a picture", str(subject), f"{len(lost):,} of {len(group):,}, the first is {name}")
+            findings.note(
+                "labels without a picture", str(subject), f"{len(lost):,} of {len(group):,}, the first is {name}"
+            )
     coded = set(rows["subject"])
     for subject in sorted({name for name in pictured if re.fullmatch(r"bs\d{3}", name)} - coded):
         findings.miss(subject, "the codes of these pictures are not there")

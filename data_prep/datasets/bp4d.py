@@ -34,7 +34,16 @@ AU-Intensity-Codes3.0/AU06/F001_T1_AU06.csv   optional; also AU Intensity Codes3
     "forever208/FMAE-IAT:AU/BP4D_preprocess.py",
 )
 
-_PICTURE_FOLDERS = ("", "BP4D-training/", "2D+3D/", "RawData/2D+3D/", "BP4D/", "BP4D/BP4D-training/", "Sequences(2D+3D)/", "images/")
+_PICTURE_FOLDERS = (
+    "",
+    "BP4D-training/",
+    "2D+3D/",
+    "RawData/2D+3D/",
+    "BP4D/",
+    "BP4D/BP4D-training/",
+    "Sequences(2D+3D)/",
+    "images/",
+)
 _VIDEO_FOLDERS = ("", "*/", "*/*/")
 _SUBJECT, _TASK = "[FM][0-9][0-9][0-9]", "T[0-9]"
 _VIDEO = re.compile(r"2([FM])(\d{2})_(T\d)\.avi", re.IGNORECASE)
@@ -78,7 +87,9 @@ def read(root: Path, findings: Findings, *, source: str = "auto") -> pd.DataFram
         if sequence in pictures:
             rows = pair_folder(rows, root, pictures[sequence])
         elif sequence in videos:
-            rows = pair_video(rows, root, videos[sequence], Findings())  # only a part of every sequence is coded: no finding
+            rows = pair_video(
+                rows, root, videos[sequence], Findings()
+            )  # only a part of every sequence is coded: no finding
         else:
             rows = pair_nothing(rows)
         note_unpaired(rows, "/".join(sequence), findings)
@@ -118,7 +129,9 @@ def _find_pictures(root: Path, source: str) -> tuple[dict[Sequence, Path], dict[
     first = find_path(root, *wanted, what=what)
     if not _VIDEO.fullmatch(first.name):
         base = first.parent.parent
-        return {(path.parent.name, path.name): path for path in sorted(base.glob(f"{_SUBJECT}/{_TASK}")) if path.is_dir()}, {}
+        return {
+            (path.parent.name, path.name): path for path in sorted(base.glob(f"{_SUBJECT}/{_TASK}")) if path.is_dir()
+        }, {}
     found = {}
     for path in sorted(first.parent.iterdir()):
         match = _VIDEO.fullmatch(path.name)

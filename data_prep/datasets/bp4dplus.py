@@ -86,7 +86,9 @@ def read(root: Path, findings: Findings, *, source: str = "auto", corrections: b
     faults = _known_faults() if corrections else {}
     for where in [where for where in map("/".join, labels) if faults.get(where, ("", ""))[0] == "absent"]:
         findings.correct(RELEASE.name, where, f"passed over: {faults[where][1]}")
-    labels = {sequence: path for sequence, path in labels.items() if faults.get("/".join(sequence), ("", ""))[0] != "absent"}
+    labels = {
+        sequence: path for sequence, path in labels.items() if faults.get("/".join(sequence), ("", ""))[0] != "absent"
+    }
     report_gaps(labels, pictures, ALL_SUBJECTS[RELEASE.name], TASKS, findings)
     intensity = find_intensity(root, findings)
     tables = []
@@ -103,7 +105,9 @@ def read(root: Path, findings: Findings, *, source: str = "auto", corrections: b
         rows.insert(1, "sequence", sequence[1])
         tables.append(rows)
     if not tables:
-        raise DatasetLayoutError(f"Expected occurrence tables of coded tasks in {root}, but there are none; check the copy of the release")
+        raise DatasetLayoutError(
+            f"Expected occurrence tables of coded tasks in {root}, but there are none; check the copy of the release"
+        )
     return with_folds(pd.concat(tables, ignore_index=True), RELEASE.name)
 
 
@@ -119,7 +123,10 @@ def columns_of(header: list[str], path: Path) -> dict[str, int]:
     >>> columns_of(["0", *map(str, COLUMNS)], Path("F001_T1.csv"))["AU12"], columns_of(list(map(str, range(35))), Path("x"))["AU12"]
     (10, 10)
     """
-    numbers = [int(match.group(1)) if (match := re.fullmatch(r"(?:AU)?\s*0*(\d+)", name, re.IGNORECASE)) else None for name in header]
+    numbers = [
+        int(match.group(1)) if (match := re.fullmatch(r"(?:AU)?\s*0*(\d+)", name, re.IGNORECASE)) else None
+        for name in header
+    ]
     named = numbers[1 : len(COLUMNS) + 1]
     if len(named) < len(COLUMNS):
         raise DatasetLayoutError(
@@ -144,7 +151,11 @@ def _find_pictures(root: Path, source: str, tasks: set[str]) -> dict[Sequence, t
     first = find_path(root, *wanted, what=what)
     found: dict[Sequence, tuple[Path, dict[int, str] | None]] = {}
     if first.is_dir():
-        return {(path.parent.name, path.name): (path, None) for path in sorted(first.parent.parent.glob(f"{_SUBJECT}/T*")) if path.is_dir()}
+        return {
+            (path.parent.name, path.name): (path, None)
+            for path in sorted(first.parent.parent.glob(f"{_SUBJECT}/T*"))
+            if path.is_dir()
+        }
     for path in sorted(first.parent.iterdir()):
         match = _VIDEO.fullmatch(path.name)
         if first.suffix == ".zip" and re.fullmatch(r"[FM]\d{3}\.zip", path.name):
@@ -195,4 +206,7 @@ def _pair(
 def _known_faults() -> dict[str, tuple[str, str]]:
     """Sequence (`F041/T7`) -> what to do with its rows, and why with the source."""
     table = read_corrections(RELEASE.name)
-    return {str(row): (value, source) for row, value, source in zip(table["row"], table["value"], table["source"], strict=True)}
+    return {
+        str(row): (value, source)
+        for row, value, source in zip(table["row"], table["value"], table["source"], strict=True)
+    }

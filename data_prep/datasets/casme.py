@@ -26,7 +26,16 @@ CASME_raw_selected/sub01/EP01_5/EP01_5-1.jpg   with --cropped: Cropped/sub01/EP0
     per_clip=True,
 )
 
-_TABLES = ("casme.xlsx", "CASME.xlsx", "casme.xls", "CASME.xls", "CASME[-_ ]*.xls*", "casme[-_ ]*.xls*", "*/casme.xlsx", "*/CASME.xlsx")
+_TABLES = (
+    "casme.xlsx",
+    "CASME.xlsx",
+    "casme.xls",
+    "CASME.xls",
+    "CASME[-_ ]*.xls*",
+    "casme[-_ ]*.xls*",
+    "*/casme.xlsx",
+    "*/CASME.xlsx",
+)
 _RAW = ("CASME_raw_selected", "CASME_raw_selected/CASME_raw_selected", "*/CASME_raw_selected", "CASME_RAW_selected")
 _CROPPED = ("Cropped", "Cropped/Cropped", "*/Cropped", "Cropped2")
 _COLUMNS = {
@@ -42,7 +51,9 @@ _COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare casme`."""
-    parser.add_argument("--cropped", action="store_true", help="read the release's own crops (Cropped/) in place of its pictures")
+    parser.add_argument(
+        "--cropped", action="store_true", help="read the release's own crops (Cropped/) in place of its pictures"
+    )
 
 
 def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: bool = True) -> pd.DataFrame:
@@ -58,4 +69,6 @@ def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: 
         DatasetLayoutError: The tree or the table is not as expected.
     """
     pictures = _CROPPED if cropped else _RAW
-    return read_sub_clips(root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, pictures=pictures, corrections=corrections)
+    return read_sub_clips(
+        root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, pictures=pictures, corrections=corrections
+    )

@@ -27,8 +27,21 @@ CASME2_RAW_selected/sub01/EP02_01f/img46.jpg   with --cropped: Cropped/sub01/EP0
     doubts="The known faults are counted in CASME2-coding-updated.xlsx; the estimated apexes fill empty cells only.",
 )
 
-_TABLES = ("CASME2-coding-20140508.xlsx", "CASME2-coding*.xlsx", "CASME2-coding*.xls", "*/CASME2-coding*.xlsx", "CASME2_label*.xls*")
-_RAW = ("CASME2_RAW_selected", "CASME2_RAW_selected/CASME2_RAW_selected", "*/CASME2_RAW_selected", "CASME2_RAW", "CASME2-RAW", "CASME2 RAW")
+_TABLES = (
+    "CASME2-coding-20140508.xlsx",
+    "CASME2-coding*.xlsx",
+    "CASME2-coding*.xls",
+    "*/CASME2-coding*.xlsx",
+    "CASME2_label*.xls*",
+)
+_RAW = (
+    "CASME2_RAW_selected",
+    "CASME2_RAW_selected/CASME2_RAW_selected",
+    "*/CASME2_RAW_selected",
+    "CASME2_RAW",
+    "CASME2-RAW",
+    "CASME2 RAW",
+)
 _CROPPED = ("Cropped", "Cropped/Cropped", "*/Cropped", "Cropped_original")
 _COLUMNS = {
     "subject": ("Subject",),
@@ -42,7 +55,9 @@ _COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare casme2`."""
-    parser.add_argument("--cropped", action="store_true", help="read the release's own crops (Cropped/) in place of its pictures")
+    parser.add_argument(
+        "--cropped", action="store_true", help="read the release's own crops (Cropped/) in place of its pictures"
+    )
 
 
 def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: bool = True) -> pd.DataFrame:
@@ -58,4 +73,6 @@ def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: 
         DatasetLayoutError: The tree or the table is not as expected.
     """
     pictures = _CROPPED if cropped else _RAW
-    return read_sub_clips(root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, pictures=pictures, corrections=corrections)
+    return read_sub_clips(
+        root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, pictures=pictures, corrections=corrections
+    )

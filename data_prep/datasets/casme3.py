@@ -55,7 +55,9 @@ _FOLDERS_C = ("part_C/", "part_C/part_C/", "ME_C/", "part_C/ME_C/", "RGB_Depth/p
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare casme3`."""
-    parser.add_argument("--part", choices=("A", "C"), default="A", help="which part is read, one manifest each (default: A)")
+    parser.add_argument(
+        "--part", choices=("A", "C"), default="A", help="which part is read, one manifest each (default: A)"
+    )
 
 
 def read(root: Path, findings: Findings, *, part: str = "A", corrections: bool = True) -> pd.DataFrame:
@@ -77,7 +79,9 @@ def read(root: Path, findings: Findings, *, part: str = "A", corrections: bool =
     stated = read_sheet(table, sheet="label", columns=_COLUMNS_A, findings=findings)
     sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
     sheet = rows_with_clips(sheet, findings)
-    return read_clips(root, sheet, _clips_of_a(root, sheet, stated, findings), RELEASE.au_names, findings, stated=stated)
+    return read_clips(
+        root, sheet, _clips_of_a(root, sheet, stated, findings), RELEASE.au_names, findings, stated=stated
+    )
 
 
 def _clips_of_a(root: Path, sheet: pd.DataFrame, stated: pd.DataFrame, findings: Findings) -> list[Clip]:
@@ -92,13 +96,19 @@ def _clips_of_a(root: Path, sheet: pd.DataFrame, stated: pd.DataFrame, findings:
     for row in sheet.index:
         subject, video = _person(sheet.at[row, "subject"]), cell_text(sheet.at[row, "name"])
         counted[subject, video] += 1
-        onsets = dict.fromkeys(cell_text(table.at[row, "onset"]) for table in (sheet, stated))  # folders are called by the stated onset
+        onsets = dict.fromkeys(
+            cell_text(table.at[row, "onset"]) for table in (sheet, stated)
+        )  # folders are called by the stated onset
         name = f"{video}_{next(iter(onsets)) or 'unknown'}"
         if cut:
             choices = [folders.find(f"{subject}_{video}_{onset}") for onset in onsets]
             clips.append(Clip(subject, name, next(filter(None, choices), None)))
         else:
-            several = folders.find(subject, f"{video}{counted[subject, video]}", "color") if counted[subject, video] > 1 else None
+            several = (
+                folders.find(subject, f"{video}{counted[subject, video]}", "color")
+                if counted[subject, video] > 1
+                else None
+            )
             clips.append(Clip(subject, name, several or folders.find(subject, video, "color"), alone=False))
     if cut:
         folders.report_unnamed([clip.folder for clip in clips], findings, depth=1)
@@ -124,5 +134,7 @@ def _clips_of_c(root: Path, sheet: pd.DataFrame) -> list[Clip]:
         below = folders.find(number)
         inside = [] if below is None else folders.held(below)
         whole = folders.find(number, inside[0].name, "color") if len(inside) == 1 else None
-        clips.append(Clip(f"C{number}", cell_text(count), folders.find(number, cell_text(count), "color") or whole, alone=False))
+        clips.append(
+            Clip(f"C{number}", cell_text(count), folders.find(number, cell_text(count), "color") or whole, alone=False)
+        )
     return clips

@@ -28,15 +28,27 @@ selectedpic/s15/anger1_1/img557.jpg            or rawpic/s15/15_0401.../img557.j
     per_clip=True,
 )
 
-_TABLES = ("CAS(ME)^2code_final.xlsx", "CAS(ME)^2code_final*.xlsx", "code_final*.xlsx", "*/CAS(ME)^2code_final*.xlsx", "*code_final*.xls")
+_TABLES = (
+    "CAS(ME)^2code_final.xlsx",
+    "CAS(ME)^2code_final*.xlsx",
+    "code_final*.xlsx",
+    "*/CAS(ME)^2code_final*.xlsx",
+    "*code_final*.xls",
+)
 _COLUMNS = {"subject": (0,), "name": (1,), "onset": (2,), "apex": (3,), "offset": (4,), "au": (5,), "type": (7,)}
 _PICTURES = ("selectedpic", "selectedpic/selectedpic", "*/selectedpic", "rawpic", "rawpic/rawpic", "*/rawpic")
-_TYPES = {"micro": ("micro-expression",), "macro": ("macro-expression",), "both": ("micro-expression", "macro-expression")}
+_TYPES = {
+    "micro": ("micro-expression",),
+    "macro": ("macro-expression",),
+    "both": ("micro-expression", "macro-expression"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare casme_sq`."""
-    parser.add_argument("--expressions", choices=tuple(_TYPES), default="micro", help="which expressions are read (default: micro)")
+    parser.add_argument(
+        "--expressions", choices=tuple(_TYPES), default="micro", help="which expressions are read (default: micro)"
+    )
 
 
 def read(root: Path, findings: Findings, *, expressions: str = "micro") -> pd.DataFrame:
@@ -55,7 +67,9 @@ def read(root: Path, findings: Findings, *, expressions: str = "micro") -> pd.Da
     sheet = _of_type(sheet, _TYPES[expressions], findings)
     sheet = _mend_zeros(sheet, findings)
     subjects, videos = _names(table)
-    pictures = find_path(root, *(f"{folder}/s[0-9]*" for folder in _PICTURES), "s[0-9]*", what="pictures of CAS(ME)^2").parent
+    pictures = find_path(
+        root, *(f"{folder}/s[0-9]*" for folder in _PICTURES), "s[0-9]*", what="pictures of CAS(ME)^2"
+    ).parent
     folders = Folders(pictures)
     clips = []
     for row, participant, name in zip(sheet.index, sheet["subject"], sheet["name"], strict=True):
@@ -77,7 +91,11 @@ def _of_type(sheet: pd.DataFrame, wanted: tuple[str, ...], findings: Findings) -
     types = [cell_text(value).lower() for value in sheet["type"]]
     for row, said in zip(sheet.index, types, strict=True):
         if said not in _TYPES["both"]:
-            findings.note("type of expression not read", place(sheet, row), f"{said!r} is neither {' nor '.join(_TYPES['both'])}; left out")
+            findings.note(
+                "type of expression not read",
+                place(sheet, row),
+                f"{said!r} is neither {' nor '.join(_TYPES['both'])}; left out",
+            )
     kept = sheet[[said in wanted for said in types]]
     if not len(kept):
         raise DatasetLayoutError(
@@ -94,7 +112,9 @@ def _mend_zeros(sheet: pd.DataFrame, findings: Findings) -> pd.DataFrame:
         if cell_number(sheet.at[row, "offset"]) == 0:
             sheet.at[row, "offset"] = apex or None
             findings.note(
-                "no offset", place(sheet, row), f"offset 0; the clip is taken to end with its apex, {apex or 'which is not there either'}"
+                "no offset",
+                place(sheet, row),
+                f"offset 0; the clip is taken to end with its apex, {apex or 'which is not there either'}",
             )
         if apex == 0:
             sheet.at[row, "apex"] = None

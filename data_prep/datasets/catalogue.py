@@ -57,5 +57,7 @@ def load(name: str) -> Reader:
         ValueError: There is no such data set.
     """
     if name not in names():
-        raise ValueError(f"Expected the data set to be one of {', '.join(names())}, but got {name!r}. See: auformer prepare --list")
+        raise ValueError(
+            f"Expected the data set to be one of {', '.join(names())}, but got {name!r}. See: auformer prepare --list"
+        )
     return cast(Reader, importlib.import_module(f".{name}", __package__))

@@ -28,7 +28,9 @@ RELEASE = Release(
 FACS/S005/001/S005_001_00000011_facs.txt            one per sequence, for its last frame, the peak
 cohn-kanade-images/S005/001/S005_001_00000011.png   the whole sequence; only the coded frame is read""",
     # Lucey et al. 2010, table 2, as far as they are AUs of `auformer.aus`
-    au_names=tuple(f"AU{number}" for number in (1, 2, 4, 5, 6, 7, *range(9, 19), 20, 21, *range(23, 30), 31, 34, 38, 39, 43)),
+    au_names=tuple(
+        f"AU{number}" for number in (1, 2, 4, 5, 6, 7, *range(9, 19), 20, 21, *range(23, 30), 31, 34, 38, 39, 43)
+    ),
     frames="the number in the picture's name; of a sequence only the peak is coded, the neutral first frame has no row",
     source="lingjivoo/OpenGraphAU:tool/dataset_process.py; cosanlab/py-feat:scripts/extract_au_training_features.py; release notes of CK+",
     doubts="the list of action units (Lucey et al. 2010, table 2) was not checked against the paper; one of it that no file names is 0",
@@ -57,10 +59,16 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
     Raises:
         DatasetLayoutError: The tree or a file of it is not as expected.
     """
-    first = find_path(root, *(f"{folder}S*/*/*_facs.txt" for folder in _FOLDERS), what="FACS files such as S005_001_00000011_facs.txt")
+    first = find_path(
+        root, *(f"{folder}S*/*/*_facs.txt" for folder in _FOLDERS), what="FACS files such as S005_001_00000011_facs.txt"
+    )
     labels = _find_labels(first.parents[2])
     images = find_path(root, *_PICTURES, what="the folder cohn-kanade-images")
-    folders = {(path.parent.name, path.name): path for path in sorted(images.glob("S*/*")) if path.is_dir() and next(path.iterdir(), None)}
+    folders = {
+        (path.parent.name, path.name): path
+        for path in sorted(images.glob("S*/*"))
+        if path.is_dir() and next(path.iterdir(), None)
+    }
     coded = {key[:2] for key in labels}
     for sequence in sorted(set(folders) - coded):
         findings.miss(folders[sequence].relative_to(root).as_posix(), "the FACS file of these pictures is not there")
@@ -86,7 +94,9 @@ def _find_labels(folder: Path) -> dict[tuple[str, str, int], Path]:
             continue
         key = (match.group(1).upper(), match.group(2), int(match.group(3)))
         if key in found:
-            raise DatasetLayoutError(f"Expected one FACS file per frame, but {found[key]} and {path} are for the same; remove one")
+            raise DatasetLayoutError(
+                f"Expected one FACS file per frame, but {found[key]} and {path} are for the same; remove one"
+            )
         found[key] = path
     return found
 
@@ -100,7 +110,9 @@ def _read_facs(path: Path, findings: Findings) -> AUText:
     aus: dict[str, Term] = {}
     for line, values in number_rows(path):
         if len(values) != 2:
-            raise DatasetLayoutError(f"{path}, line {line}: expected an action unit and its intensity, but got {len(values)} numbers")
+            raise DatasetLayoutError(
+                f"{path}, line {line}: expected an action unit and its intensity, but got {len(values)} numbers"
+            )
         au = f"AU{code(values[0], range(1, 100), 'action unit', path, line)}"
         intensity = code(values[1], range(6), "intensity", path, line) or None
         if au not in ACTION_UNITS:
@@ -115,12 +127,16 @@ def _read_facs(path: Path, findings: Findings) -> AUText:
     return AUText(aus)
 
 
-def _find_picture(key: tuple[str, str, int], folder: Path | None, path: Path, root: Path, findings: Findings) -> Path | None:
+def _find_picture(
+    key: tuple[str, str, int], folder: Path | None, path: Path, root: Path, findings: Findings
+) -> Path | None:
     """The picture of a FACS file."""
     if folder is None:
         findings.miss(path.relative_to(root).as_posix(), "the pictures of this FACS file are not there")
         return None
     picture = index_frames(folder).get(key[2])
     if picture is None:
-        findings.note("labels without a picture", path.name, f"frame {key[2]} is not among the pictures of its sequence")
+        findings.note(
+            "labels without a picture", path.name, f"frame {key[2]} is not among the pictures of its sequence"
+        )
     return picture

@@ -48,10 +48,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="table of paths and labels, below --root or elsewhere: .csv, .tsv or .parquet (default: none, photos)",
     )
     add(
-        "--missing-values", default=MISSING, metavar="LIST", help=f"numbers that mean not annotated, as empty cells do (default: {MISSING})"
+        "--missing-values",
+        default=MISSING,
+        metavar="LIST",
+        help=f"numbers that mean not annotated, as empty cells do (default: {MISSING})",
     )
-    add("--threshold", type=float, default=THRESHOLD, metavar="X", help=f"intensity from which an AU is present (default: {THRESHOLD:g})")
-    add("--first-frame", type=int, default=0, metavar="N", help="number of a video's first frame in the table (default: 0)")
+    add(
+        "--threshold",
+        type=float,
+        default=THRESHOLD,
+        metavar="X",
+        help=f"intensity from which an AU is present (default: {THRESHOLD:g})",
+    )
+    add(
+        "--first-frame",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of a video's first frame in the table (default: 0)",
+    )
 
 
 def read(
@@ -87,32 +102,47 @@ def read(
     cells, name = _cells(path), path.name
     labels = read_labels(cells, missing=_missing(missing_values), threshold=threshold, where=name, findings=findings)
     if not len(labels.columns):
-        findings.note("no labels", name, f"no column such as AU12, AU01_c or AU12_r among {', '.join(cells.columns[:10])}")
+        findings.note(
+            "no labels", name, f"no column such as AU12, AU01_c or AU12_r among {', '.join(cells.columns[:10])}"
+        )
     rows = pd.concat([_places(cells, root, name, first_frame, findings), _kept(cells, name), labels], axis=1)
     return rows.sort_values(["subject", "sequence", "frame"], kind="stable", ignore_index=True)
 
 
 def _photos(root: Path, findings: Findings) -> pd.DataFrame:
     """Every picture below a folder, without labels."""
-    found = {suffix: [path for path in list_files(root) if path.suffix.lower() in suffix] for suffix in (PICTURES, VIDEOS, TABLES)}
+    found = {
+        suffix: [path for path in list_files(root) if path.suffix.lower() in suffix]
+        for suffix in (PICTURES, VIDEOS, TABLES)
+    }
     if found[VIDEOS]:
         findings.note(
-            "videos without labels are left out", str(found[VIDEOS][0]), f"{len(found[VIDEOS]):,} videos; name frames in a --table"
+            "videos without labels are left out",
+            str(found[VIDEOS][0]),
+            f"{len(found[VIDEOS]):,} videos; name frames in a --table",
         )
     if found[TABLES]:
-        findings.note("a table may belong to the pictures", str(found[TABLES][0]), "name it to read its labels: --table")
+        findings.note(
+            "a table may belong to the pictures", str(found[TABLES][0]), "name it to read its labels: --table"
+        )
     if not found[PICTURES]:
-        raise DatasetLayoutError(f"Expected pictures in {root}, but found none ({', '.join(sorted(PICTURES))}); check --root")
+        raise DatasetLayoutError(
+            f"Expected pictures in {root}, but found none ({', '.join(sorted(PICTURES))}); check --root"
+        )
     findings.note("no subjects", ".", "every photo counts as a subject of its own")
     names = [path.as_posix() for path in found[PICTURES]]
-    return pd.DataFrame({"subject": names, "sequence": names, "frame": 0, "status": "ok", SOURCE: names, SOURCE_FRAME: None})
+    return pd.DataFrame(
+        {"subject": names, "sequence": names, "frame": 0, "status": "ok", SOURCE: names, SOURCE_FRAME: None}
+    )
 
 
 def _cells(path: Path) -> pd.DataFrame:
     """A table as text; an empty cell is empty text, blanks around names and cells are dropped."""
     suffix = path.suffix.lower()
     if suffix not in TABLES:
-        raise DatasetLayoutError(f"Expected `--table` to end in {', '.join(sorted(TABLES))}, but got {path}; save it as CSV")
+        raise DatasetLayoutError(
+            f"Expected `--table` to end in {', '.join(sorted(TABLES))}, but got {path}; save it as CSV"
+        )
     try:
         if suffix == ".parquet":
             frame = pd.read_parquet(path)
@@ -120,11 +150,20 @@ def _cells(path: Path) -> pd.DataFrame:
         else:
             with open(path, encoding="utf-8-sig") as file:
                 separator = max("\t;,", key=file.readline().count)
-            options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "skip_blank_lines": False}
-            cells = pd.read_csv(path, sep=separator, header=None, **options)  # with a header pandas would rename what is there twice
+            options: dict[str, Any] = {
+                "dtype": str,
+                "keep_default_na": False,
+                "encoding": "utf-8-sig",
+                "skip_blank_lines": False,
+            }
+            cells = pd.read_csv(
+                path, sep=separator, header=None, **options
+            )  # with a header pandas would rename what is there twice
             cells = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1).reset_index(drop=True)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise DatasetLayoutError(f"Expected a table at {path}, but it cannot be read ({error}); save it as CSV in UTF-8") from error
+        raise DatasetLayoutError(
+            f"Expected a table at {path}, but it cannot be read ({error}); save it as CSV in UTF-8"
+        ) from error
     cells.columns = pd.Index([str(name).strip() for name in cells.columns])
     if not len(cells) or not cells.columns.is_unique:
         raise DatasetLayoutError(f"Expected {path} to hold rows, and every column once, but it does not; correct it")
@@ -137,7 +176,9 @@ def _missing(text: str) -> frozenset[float]:
     try:
         return frozenset(float(part) for part in text.split(",") if part.strip())
     except ValueError as error:
-        raise ValueError(f"Expected `--missing-values` to be numbers with commas, as in {MISSING}, but got {text!r}") from error
+        raise ValueError(
+            f"Expected `--missing-values` to be numbers with commas, as in {MISSING}, but got {text!r}"
+        ) from error
 
 
 def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Findings) -> pd.DataFrame:
@@ -152,12 +193,16 @@ def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Fi
     frames = _frames(cells, name)
     is_video = [PurePosixPath(source).suffix.lower() in VIDEOS for source in sources]
     if any(is_video) and frames is None:
-        raise DatasetLayoutError(f"{name}: expected a column `frame` with the frames of the videos, but there is none; add it")
+        raise DatasetLayoutError(
+            f"{name}: expected a column `frame` with the frames of the videos, but there is none; add it"
+        )
     numbers = frames if frames is not None else [0] * len(cells)
     positions = [number - first if video else None for number, video in zip(numbers, is_video, strict=True)]
     for line, number, position in zip(cells.index, numbers, positions, strict=True):
         if position is not None and position < 0:
-            raise DatasetLayoutError(f"{name}, line {line + 2}: frame {number} comes before the first, {first}; see --first-frame")
+            raise DatasetLayoutError(
+                f"{name}, line {line + 2}: frame {number} comes before the first, {first}; see --first-frame"
+            )
     if "subject" not in cells.columns:
         findings.note("no subjects", name, "every file counts as a subject of its own")
     table = pd.DataFrame({
@@ -192,13 +237,21 @@ def _frames(cells: pd.DataFrame, name: str) -> list[int] | None:
     bad = ~cells["frame"].str.fullmatch(r"-?\d+(\.0+)?")
     if bad.any():
         line = bad.idxmax()
-        raise DatasetLayoutError(f"{name}, line {line + 2}: expected `frame` to be a whole number, but got {cells['frame'][line]!r}")
+        raise DatasetLayoutError(
+            f"{name}, line {line + 2}: expected `frame` to be a whole number, but got {cells['frame'][line]!r}"
+        )
     return [int(float(text)) for text in cells["frame"]]
 
 
-def _status(sources: list[str], positions: list[int | None], root: Path, name: str, findings: Findings, lines: pd.Index) -> list[str]:
+def _status(
+    sources: list[str], positions: list[int | None], root: Path, name: str, findings: Findings, lines: pd.Index
+) -> list[str]:
     """`ok`, or `no_image` where there is no such file or the video is shorter; a file that is missing is told once."""
-    lengths = {source: count_video_frames(root / source) for source, at in zip(sources, positions, strict=True) if at is not None}
+    lengths = {
+        source: count_video_frames(root / source)
+        for source, at in zip(sources, positions, strict=True)
+        if at is not None
+    }
     there = {source: (root / source).is_file() for source in dict.fromkeys(sources)}
     for source, is_there in there.items():
         if not is_there:
@@ -212,7 +265,11 @@ def _status(sources: list[str], positions: list[int | None], root: Path, name: s
         last[source] = max(last.get(source, 0), position or 0)
     for source, length in lengths.items():
         if length is not None and last[source] >= length:
-            findings.note("labels beyond the end of a video", source, f"up to frame {last[source]} from 0; it has {length:,} frames")
+            findings.note(
+                "labels beyond the end of a video",
+                source,
+                f"up to frame {last[source]} from 0; it has {length:,} frames",
+            )
         elif length is not None and last[source] < length - 1:
             findings.note("frames behind the last label", source, f"{length - 1 - last[source]:,} of {length:,}")
     return status
@@ -233,7 +290,9 @@ def _refuse_doubles(table: pd.DataFrame, name: str) -> None:
 
 def _kept(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     """The other columns that a manifest knows: the split as `fold`, times, clips and groups; empty cells are missing."""
-    kept: dict[str, Any] = {column: cells[column] for column in cells.columns if column in KEPT or column.startswith("group_")}
+    kept: dict[str, Any] = {
+        column: cells[column] for column in cells.columns if column in KEPT or column.startswith("group_")
+    }
     splits = [column for column in SPLITS if column in cells.columns]
     if len(splits) > 1:
         raise DatasetLayoutError(f"{name}: columns `split` and `fold` mean the same; remove one")

@@ -39,7 +39,9 @@ _LABELS = re.compile(r"SN\d{3}_au(\d+)\.txt", re.IGNORECASE)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare disfa`."""
     add_threshold(parser)
-    parser.add_argument("--camera", choices=("left", "right"), default="left", help="whose videos (default: left, which papers use)")
+    parser.add_argument(
+        "--camera", choices=("left", "right"), default="left", help="whose videos (default: left, which papers use)"
+    )
 
 
 def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD, camera: str = "left") -> pd.DataFrame:
@@ -93,7 +95,9 @@ def _find_labels(root: Path) -> dict[str, dict[str, Path]]:
         if match:
             found.setdefault(path.parent.name, {})[f"AU{int(match.group(1))}"] = path
     if not found:
-        raise DatasetLayoutError(f"Expected label files such as SN001_au1.txt in {first.parent.parent}, but no name there is like that")
+        raise DatasetLayoutError(
+            f"Expected label files such as SN001_au1.txt in {first.parent.parent}, but no name there is like that"
+        )
     return found
 
 
@@ -104,7 +108,10 @@ def _find_videos(root: Path, camera: str) -> dict[str, Path]:
         DatasetLayoutError: There is none.
     """
     side = camera.capitalize()
-    patterns = [f"{folder}{side}VideoSN[0-9][0-9][0-9]*.avi" for folder in (f"Videos_{side}Camera/", f"Video_{side}Camera/", "", "*/")]
+    patterns = [
+        f"{folder}{side}VideoSN[0-9][0-9][0-9]*.avi"
+        for folder in (f"Videos_{side}Camera/", f"Video_{side}Camera/", "", "*/")
+    ]
     first = find_path(root, *patterns, what=f"videos of the {camera} camera such as {side}VideoSN001_comp.avi")
     named = re.compile(rf"{side}Video(SN\d{{3}})(_comp)?\.avi", re.IGNORECASE)
     matches = [(named.fullmatch(path.name), path) for path in sorted(first.parent.iterdir())]
@@ -126,4 +133,8 @@ def _note_jaanet(subject: str, findings: Findings) -> None:
     """Say where JAA-Net's lists have fewer frames of a subject; here they all stay."""
     kept = frames_kept(RELEASE.name).get(subject)
     if kept is not None:
-        findings.note("frames that JAA-Net left out", subject, f"it kept {kept:,}; here all stay, so that its numbers are not ours")
+        findings.note(
+            "frames that JAA-Net left out",
+            subject,
+            f"it kept {kept:,}; here all stay, so that its numbers are not ours",
+        )

@@ -56,12 +56,18 @@ def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD) -> pd.Da
         DatasetLayoutError: The tree or a file of it is not as expected.
     """
     check_threshold(threshold)
-    first = find_path(root, *(f"{folder}Labels/SN*/*/*.txt" for folder in ("", "DISFAPlusDataset/")), what="label files such as AU1.txt")
+    first = find_path(
+        root,
+        *(f"{folder}Labels/SN*/*/*.txt" for folder in ("", "DISFAPlusDataset/")),
+        what="label files such as AU1.txt",
+    )
     base = first.parents[3]
     labels, pictures = _trials(base / "Labels", "*.txt"), _trials(base / "Images", "*")
     for trial in sorted(set(pictures) - set(labels)):
         findings.miss(pictures[trial].relative_to(root).as_posix(), "the label files of these pictures are not there")
-    findings.lack("subjects", [subject for subject in SUBJECTS if subject not in {one for one, _ in (*labels, *pictures)}])
+    findings.lack(
+        "subjects", [subject for subject in SUBJECTS if subject not in {one for one, _ in (*labels, *pictures)}]
+    )
     tables = []
     for trial in sorted(labels):
         rows = _read_trial(labels[trial], "/".join(trial), threshold, findings)
@@ -89,11 +95,15 @@ def _read_trial(folder: Path, where: str, threshold: int, findings: Findings) ->
     Raises:
         DatasetLayoutError: There is no file of any AU.
     """
-    files = {f"AU{int(match.group(1))}": path for path in sorted(folder.iterdir()) if (match := _LABELS.fullmatch(path.name))}
+    files = {
+        f"AU{int(match.group(1))}": path for path in sorted(folder.iterdir()) if (match := _LABELS.fullmatch(path.name))
+    }
     tables = {au: _read_intensities(files[au]) for au in RELEASE.au_names if au in files}
     findings.lack("label files", [f"{where}/{au}.txt" for au in RELEASE.au_names if au not in files])
     if not tables:
-        raise DatasetLayoutError(f"{folder}: expected label files such as AU1.txt, but there is none; copy the folder again")
+        raise DatasetLayoutError(
+            f"{folder}: expected label files such as AU1.txt, but there is none; copy the folder again"
+        )
     return join_aus(tables, RELEASE.au_names, threshold, where, findings)
 
 
@@ -107,19 +117,27 @@ def _read_intensities(path: Path) -> pd.DataFrame:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise DatasetLayoutError(f"{path}: expected text, but it cannot be read as such ({error}); copy it again") from error
+        raise DatasetLayoutError(
+            f"{path}: expected text, but it cannot be read as such ({error}); copy it again"
+        ) from error
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields or fields[0].startswith("#"):
             continue
         frame = frame_number(fields[0])
         if len(fields) != 2 or frame is None:
-            raise DatasetLayoutError(f"{path}, line {number}: expected a picture and its intensity, as in `000.jpg 2`, but got {line!r}")
+            raise DatasetLayoutError(
+                f"{path}, line {number}: expected a picture and its intensity, as in `000.jpg 2`, but got {line!r}"
+            )
         if fields[1] not in map(str, INTENSITY_CODES):
             raise DatasetLayoutError(
                 f"{path}, line {number}: expected an intensity of 0 to 5, but got {fields[1]!r}; compare it with the release"
             )
         if frame in found:
-            raise DatasetLayoutError(f"{path}, line {number}: frame {frame} is there for the second time; remove one of the lines")
+            raise DatasetLayoutError(
+                f"{path}, line {number}: frame {frame} is there for the second time; remove one of the lines"
+            )
         found[frame] = int(fields[1])
-    return pd.DataFrame({"frame": list(found), "intensity": list(found.values())}).sort_values("frame", ignore_index=True)
+    return pd.DataFrame({"frame": list(found), "intensity": list(found.values())}).sort_values(
+        "frame", ignore_index=True
+    )

@@ -53,8 +53,12 @@ Row = tuple[str, str, list[str | None]]  # where it stands, address of the photo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare emotionet`."""
-    parser.add_argument("--table", metavar="NAME", help="table of labels below --root, * for several (default: the one there is)")
-    parser.add_argument("--images", metavar="DIR", help="folder of the pictures below --root (default: anywhere below it)")
+    parser.add_argument(
+        "--table", metavar="NAME", help="table of labels below --root, * for several (default: the one there is)"
+    )
+    parser.add_argument(
+        "--images", metavar="DIR", help="folder of the pictures below --root (default: anywhere below it)"
+    )
 
 
 def read(root: Path, findings: Findings, *, table: str | None = None, images: str | None = None) -> pd.DataFrame:
@@ -81,9 +85,13 @@ def read(root: Path, findings: Findings, *, table: str | None = None, images: st
     if lost == len(pictures):
         findings.miss(where, "not one of the pictures that it names is there; say where they are with --images")
     elif lost:
-        findings.note("labels without a picture", where, f"{lost:,} of {len(pictures):,} photos are known by their address only")
+        findings.note(
+            "labels without a picture", where, f"{lost:,} of {len(pictures):,} photos are known by their address only"
+        )
     rows = pd.DataFrame({"subject": [PurePosixPath(name).stem for name in names], "sequence": "photo", "frame": 0})
-    rows = pair_photos(pd.concat([rows, coded], axis=1), root, pictures).sort_values("subject", kind="stable", ignore_index=True)
+    rows = pair_photos(pd.concat([rows, coded], axis=1), root, pictures).sort_values(
+        "subject", kind="stable", ignore_index=True
+    )
     return with_folds(rows, RELEASE.name)
 
 
@@ -96,7 +104,11 @@ def _find_tables(root: Path, table: str | None) -> list[Path]:
     if table is not None:
         find_path(root, table, what="the table of --table")
         return sorted(root.glob(table))
-    find_path(root, *(f"{place}{name}" for name in TABLES for place in _PLACES), what="a table of labels such as emotionet_facs_24600.xlsx")
+    find_path(
+        root,
+        *(f"{place}{name}" for name in TABLES for place in _PLACES),
+        what="a table of labels such as emotionet_facs_24600.xlsx",
+    )
     found = {name: sorted({path for place in _PLACES for path in root.glob(place + name)}) for name in TABLES}
     found = {name: paths for name, paths in found.items() if paths}
     if len(found) > 1:
@@ -120,7 +132,9 @@ def _read_tables(files: list[Path], findings: Findings) -> tuple[list[str], pd.D
         name = _name(address)
         stem = PurePosixPath(name).stem
         if not stem:
-            raise DatasetLayoutError(f"{where}: expected the address or path of a photo, but got {address!r}; compare it with the release")
+            raise DatasetLayoutError(
+                f"{where}: expected the address or path of a photo, but got {address!r}; compare it with the release"
+            )
         labels = [_label(cell, number, where) for number, cell in zip(NUMBERS, cells, strict=True)]
         if stem in names:
             twice.append(where)
@@ -130,10 +144,14 @@ def _read_tables(files: list[Path], findings: Findings) -> tuple[list[str], pd.D
     if not names:
         raise DatasetLayoutError(f"{files[0]}: expected a row per photo, but there is none; copy the table again")
     if twice:
-        findings.note("photos named twice", twice[0], f"{len(twice):,} rows in all; the labels of a photo's first row are kept")
+        findings.note(
+            "photos named twice", twice[0], f"{len(twice):,} rows in all; the labels of a photo's first row are kept"
+        )
     coded = np.frombuffer(codes, dtype=np.uint8).reshape(len(names), len(NUMBERS)).astype(np.int8) - 1
     table = pd.DataFrame(coded, columns=[f"AU{number}" for number in NUMBERS])
-    return list(names.values()), table[[name for name in table.columns if name in RELEASE.au_names or (table[name] >= 0).any()]]
+    return list(names.values()), table[
+        [name for name in table.columns if name in RELEASE.au_names or (table[name] >= 0).any()]
+    ]
 
 
 def _rows(path: Path, findings: Findings) -> Iterator[Row]:
@@ -152,7 +170,9 @@ def _rows(path: Path, findings: Findings) -> Iterator[Row]:
         try:
             yield from _text_rows(path, csv.reader(file, delimiter="\t" if path.suffix.lower() == ".txt" else ","))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DatasetLayoutError(f"{path}: expected a table, but it cannot be read as text ({error}); copy it again") from error
+            raise DatasetLayoutError(
+                f"{path}: expected a table, but it cannot be read as text ({error}); copy it again"
+            ) from error
 
 
 def _text_rows(path: Path, lines: Iterator[list[str]]) -> Iterator[Row]:
@@ -169,13 +189,21 @@ def _text_rows(path: Path, lines: Iterator[list[str]]) -> Iterator[Row]:
         positions = [header.index(f"au{number}") if f"au{number}" in header else None for number in NUMBERS]
         first, width = 2, len(header)
         if at < 0 or positions == [None] * len(positions):
-            raise DatasetLayoutError(f"{path}: expected columns URL (or path) and 'AU 1', but the header is {', '.join(header) or 'empty'}")
+            raise DatasetLayoutError(
+                f"{path}: expected columns URL (or path) and 'AU 1', but the header is {', '.join(header) or 'empty'}"
+            )
     for number, cells in enumerate(lines, start=first):
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != width:
-            raise DatasetLayoutError(f"{path}, line {number}: expected {width} columns, but got {len(cells)}; copy the file again")
-        yield f"{path.name} line {number}", cells[at], [None if position is None else cells[position].strip() for position in positions]
+            raise DatasetLayoutError(
+                f"{path}, line {number}: expected {width} columns, but got {len(cells)}; copy the file again"
+            )
+        yield (
+            f"{path.name} line {number}",
+            cells[at],
+            [None if position is None else cells[position].strip() for position in positions],
+        )
 
 
 def _name(address: str) -> str:
@@ -195,5 +223,7 @@ def _label(cell: str | None, number: int, where: str) -> int:
     """
     text = "" if cell is None else cell.removesuffix(".0")
     if text not in LABELS:
-        raise DatasetLayoutError(f"{where}: expected AU{number} to be 0, 1 or 999, but got {cell!r}; compare it with the release")
+        raise DatasetLayoutError(
+            f"{where}: expected AU{number} to be 0, 1 or 999, but got {cell!r}; compare it with the release"
+        )
     return LABELS[text]

@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare feafa`."""
     add = parser.add_argument
     add(
-        "--columns", type=names_in, metavar="FILE", help=f"text file with the {VALUES} names of the values, one per line; needed, see above"
+        "--columns",
+        type=names_in,
+        metavar="FILE",
+        help=f"text file with the {VALUES} names of the values, one per line; needed, see above",
     )
     add(
         "--threshold",
@@ -62,11 +65,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"lowest value that counts as active, at most 1 (default: {THRESHOLD})",
     )
-    add("--first", type=int, choices=(0, 1), help="number of the first frame of DISFA's videos in FEAFA-B, where the files do not show it")
+    add(
+        "--first",
+        type=int,
+        choices=(0, 1),
+        help="number of the first frame of DISFA's videos in FEAFA-B, where the files do not show it",
+    )
 
 
 def read(
-    root: Path, findings: Findings, *, columns: str | None = None, threshold: float = THRESHOLD, first: int | None = None
+    root: Path,
+    findings: Findings,
+    *,
+    columns: str | None = None,
+    threshold: float = THRESHOLD,
+    first: int | None = None,
 ) -> pd.DataFrame:
     """One row per label file.
 
@@ -104,8 +117,12 @@ def read(
         rows.insert(1, "sequence", "FEAFA-A" if subject.startswith("PV") else "FEAFA-B")
         tables.append(rows)
     if not tables:
-        raise DatasetLayoutError(f"Expected folders such as PV001.output with label files in {base}, but there is none; check the copy")
-    table = pd.concat(tables, ignore_index=True).sort_values(["subject", "sequence", "frame"], kind="stable", ignore_index=True)
+        raise DatasetLayoutError(
+            f"Expected folders such as PV001.output with label files in {base}, but there is none; check the copy"
+        )
+    table = pd.concat(tables, ignore_index=True).sort_values(
+        ["subject", "sequence", "frame"], kind="stable", ignore_index=True
+    )
     return table.assign(fold=table["subject"].map(_folds(table["subject"].unique().tolist())).astype(object))
 
 
@@ -125,7 +142,9 @@ def names_in(path: str) -> str:
         ArgumentTypeError: The file cannot be read.
     """
     try:
-        return ",".join(line.strip() for line in read_lines(Path(path)) if line.strip() and not line.strip().startswith("#"))
+        return ",".join(
+            line.strip() for line in read_lines(Path(path)) if line.strip() and not line.strip().startswith("#")
+        )
     except (DatasetLayoutError, OSError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -138,7 +157,9 @@ def parse_columns(columns: str) -> list[tuple[str, str] | None]:
     """
     names = [name.strip() for name in columns.split(",")]
     if len(names) != VALUES:
-        raise DatasetLayoutError(f"`--columns`: expected {VALUES} names, one per value, but got {len(names)}; write - for one to leave out")
+        raise DatasetLayoutError(
+            f"`--columns`: expected {VALUES} names, one per value, but got {len(names)}; write - for one to leave out"
+        )
     found: list[tuple[str, str] | None] = []
     for name in names:
         match = _NAME.fullmatch(name)
@@ -148,7 +169,9 @@ def parse_columns(columns: str) -> list[tuple[str, str] | None]:
         try:
             found.append((canonical(match.group(1)), match.group(2) or ""))
         except ValueError as error:
-            raise DatasetLayoutError(f"`--columns`: expected AU12, AU12_left, AU12_right or -, but got {name!r}") from error
+            raise DatasetLayoutError(
+                f"`--columns`: expected AU12, AU12_left, AU12_right or -, but got {name!r}"
+            ) from error
     known = [one for one in found if one is not None]
     for au in dict.fromkeys(au for au, _ in known):
         sides = sorted(other for name, other in known if name == au)
@@ -193,18 +216,24 @@ def _read_values(path: Path) -> list[float]:
         )
     bad = next((value for value in rows[0] if not 0 <= value <= 1), None)
     if bad is not None:
-        raise DatasetLayoutError(f"{path}: expected numbers from 0 to 1, but got {bad}; compare the file with the release")
+        raise DatasetLayoutError(
+            f"{path}: expected numbers from 0 to 1, but got {bad}; compare the file with the release"
+        )
     return rows[0]
 
 
-def _pair(rows: pd.DataFrame, root: Path, folder: Path, subject: str, first: int | None, findings: Findings) -> pd.DataFrame:
+def _pair(
+    rows: pd.DataFrame, root: Path, folder: Path, subject: str, first: int | None, findings: Findings
+) -> pd.DataFrame:
     """Rows of a sequence with the pictures beside the label files, or with DISFA's video of the subject."""
     for pictures in (folder, folder.with_name(subject)):
         if pictures.is_dir() and index_frames(pictures):
             return pair_folder(rows, root, pictures)
     video = next((path for place in _VIDEOS for path in sorted(root.glob(f"{place}/LeftVideo{subject}*.avi"))), None)
     if video is None:
-        findings.miss(folder.relative_to(root).as_posix(), "neither pictures nor a video of DISFA's left camera is there for them")
+        findings.miss(
+            folder.relative_to(root).as_posix(), "neither pictures nor a video of DISFA's left camera is there for them"
+        )
         return pair_nothing(rows)
     shift = 1 - (_first_frame(rows["frame"].to_numpy(), video) if first is None else first)
     paired = pair_video(rows.assign(frame=rows["frame"] + shift), root, video, findings)

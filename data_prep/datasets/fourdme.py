@@ -45,7 +45,9 @@ _AU_COLUMNS = {au: (au,) for au in ACTION_UNITS}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer prepare fourdme`."""
     parser.add_argument(
-        "--keep-marked", action="store_true", help="count AUs marked (k), static ones, as present; by default they are absent, as in meb"
+        "--keep-marked",
+        action="store_true",
+        help="count AUs marked (k), static ones, as present; by default they are absent, as in meb",
     )
 
 
@@ -87,4 +89,8 @@ def _compare(sheet: pd.DataFrame, coded: list[str], findings: Findings) -> None:
         differing = sorted((said ^ ticked) - set(text.ambiguous), key=lambda au: int(au[2:]))
         if differing:
             written = repr(cell_text(sheet.at[row, "au"]))
-            findings.note("AU text and AU columns differ", place(sheet, row), f"{written}: {', '.join(differing)}; the text counts")
+            findings.note(
+                "AU text and AU columns differ",
+                place(sheet, row),
+                f"{written}: {', '.join(differing)}; the text counts",
+            )

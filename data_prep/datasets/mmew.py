@@ -86,5 +86,7 @@ def _folder(folders: Folders, clip: str, emotion: str) -> Path | None:
     direct = folders.find(emotion, clip)
     if direct is not None:
         return direct
-    found = [path for path in (folders.find(each.name, clip) for each in folders.held(folders.base)) if path is not None]
+    found = [
+        path for path in (folders.find(each.name, clip) for each in folders.held(folders.base)) if path is not None
+    ]
     return found[0] if len(found) == 1 else None

@@ -24,7 +24,11 @@ RELEASE = Release(
 RAFAU_label.txt           a line per picture: 0001.jpg 4+L12, or null
 aligned/0001_aligned.jpg""",
     # those that OpenGraphAU reads
-    au_names=tuple(f"AU{number}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, *range(14, 21), *range(22, 28), 32, 39) if number != 21),
+    au_names=tuple(
+        f"AU{number}"
+        for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, *range(14, 21), *range(22, 28), 32, 39)
+        if number != 21
+    ),
     frames="the number in the picture's name, from 1; every photo is a subject of its own, since nothing is said about who is shown",
     source="lingjivoo/OpenGraphAU:tool/dataset_process.py; Yan et al. 2020 (arXiv 2008.05196)",
     doubts="what `null` means: such photos show expressions, so all their action units are taken as unknown and not as absent; "
@@ -66,9 +70,13 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
     pictures = [find_photo(photos, f"{stem}{_SUFFIX}.jpg") or find_photo(photos, f"{stem}.jpg") for stem in stems]
     lost = [stem for stem, picture in zip(stems, pictures, strict=True) if picture is None]
     if len(lost) == len(stems):
-        findings.miss(folder.relative_to(root).as_posix(), "not one of the pictures that the file of labels names is there")
+        findings.miss(
+            folder.relative_to(root).as_posix(), "not one of the pictures that the file of labels names is there"
+        )
     elif lost:
-        findings.note("labels without a picture", folder.name, f"{len(lost):,} of {len(stems):,}, the first is {lost[0]}.jpg")
+        findings.note(
+            "labels without a picture", folder.name, f"{len(lost):,} of {len(stems):,}, the first is {lost[0]}.jpg"
+        )
     unnamed = {name.removesuffix(_SUFFIX) for name in photos} - set(stems)
     findings.lack("lines for pictures that are there", sorted(unnamed))
     rows = pair_photos(rows, root, pictures).sort_values("subject", kind="stable", ignore_index=True)
@@ -88,9 +96,13 @@ def _read_labels(path: Path) -> dict[str, tuple[int, str]]:
         name, _, text = line.strip().partition(" ")
         stem, _, suffix = name.rpartition(".")
         if not stem or not suffix.isalpha():
-            raise DatasetLayoutError(f"{path}, line {number}: expected a picture and its codes, as in `0001.jpg 4+L12`, but got {line!r}")
+            raise DatasetLayoutError(
+                f"{path}, line {number}: expected a picture and its codes, as in `0001.jpg 4+L12`, but got {line!r}"
+            )
         if stem in found:
-            raise DatasetLayoutError(f"{path}, line {number}: {name} is there for the second time, as in line {found[stem][0]}; remove one")
+            raise DatasetLayoutError(
+                f"{path}, line {number}: {name} is there for the second time, as in line {found[stem][0]}; remove one"
+            )
         found[stem] = (number, text)
     return found
 

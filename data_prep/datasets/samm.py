@@ -61,7 +61,9 @@ def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.Data
     stated = read_sheet(table, columns=_COLUMNS, header=_HEADER, findings=findings)
     sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
     sheet = rows_with_clips(sheet, findings)
-    pictures = find_path(root, *(f"{folder}[0-9][0-9][0-9]/[0-9][0-9][0-9]_*" for folder in _PICTURES), what="pictures of SAMM")
+    pictures = find_path(
+        root, *(f"{folder}[0-9][0-9][0-9]/[0-9][0-9][0-9]_*" for folder in _PICTURES), what="pictures of SAMM"
+    )
     folders = Folders(pictures.parent.parent)
     clips = []
     for subject, name in zip(sheet["subject"], sheet["name"], strict=True):

@@ -72,19 +72,27 @@ def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD) -> pd.Da
     Raises:
         DatasetLayoutError: The tree or a file of it is not as expected.
     """
-    first = find_path(root, *(f"{folder}*/*/*_facs.txt" for folder in _FOLDERS), what="FACS files such as ll042t1aaaff001_facs.txt")
+    first = find_path(
+        root, *(f"{folder}*/*/*_facs.txt" for folder in _FOLDERS), what="FACS files such as ll042t1aaaff001_facs.txt"
+    )
     labels = _sequences(first.parents[2])
-    pictures = _sequences(find_path(root, *_IMAGES, what="folders of pictures such as Images/042-ll042/ll042t1aaaff").parents[1])
+    pictures = _sequences(
+        find_path(root, *_IMAGES, what="folders of pictures such as Images/042-ll042/ll042t1aaaff").parents[1]
+    )
     for sequence in sorted(set(pictures) - set(labels)):
         findings.miss(pictures[sequence].relative_to(root).as_posix(), "the FACS files of these pictures are not there")
-    findings.lack("subjects", [subject for subject in SUBJECTS if subject not in {one for one, _ in (*labels, *pictures)}])
+    findings.lack(
+        "subjects", [subject for subject in SUBJECTS if subject not in {one for one, _ in (*labels, *pictures)}]
+    )
     tables = []
     for sequence in sorted(labels):
         rows = _read_sequence(labels[sequence], threshold, findings)
         if sequence in pictures:
             rows = pair_folder(rows, root, pictures[sequence])
         else:
-            findings.miss(labels[sequence].relative_to(root).as_posix(), "the pictures of these FACS files are not there")
+            findings.miss(
+                labels[sequence].relative_to(root).as_posix(), "the pictures of these FACS files are not there"
+            )
             rows = pair_nothing(rows)
         note_unpaired(rows, "/".join(sequence), findings)
         rows.insert(0, "subject", sequence[0])
@@ -126,7 +134,9 @@ def _read_frame(path: Path, findings: Findings) -> dict[str, float]:
     found: dict[str, float] = {}
     for line, values in number_rows(path):
         if not 2 <= len(values) <= 4:
-            raise DatasetLayoutError(f"{path}, line {line}: expected an action unit, its intensity and two numbers, but got {len(values)}")
+            raise DatasetLayoutError(
+                f"{path}, line {line}: expected an action unit, its intensity and two numbers, but got {len(values)}"
+            )
         au = f"AU{code(values[0], range(1, 100), 'action unit', path, line)}"
         intensity = code(values[1], range(6), "intensity", path, line)
         if au not in RELEASE.au_names:

@@ -35,13 +35,17 @@ def list_members(archive: Path) -> dict[str, int]:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise DatasetLayoutError(f"Expected a zip archive at {archive}, but it cannot be read ({error}); copy it again") from error
+        raise DatasetLayoutError(
+            f"Expected a zip archive at {archive}, but it cannot be read ({error}); copy it again"
+        ) from error
     sizes: dict[str, int] = {}
     for member in members:
         name = member.filename
         reason = "two members have this name" if name in sizes else _refusal(member)
         if reason:
-            raise DatasetLayoutError(f"{archive}: member {name!r} is refused: {reason}. Request the archive again from its owner")
+            raise DatasetLayoutError(
+                f"{archive}: member {name!r} is refused: {reason}. Request the archive again from its owner"
+            )
         if not member.is_dir():
             sizes[name] = member.file_size
     return {name: size for name, size in sizes.items() if not _is_clutter(name)}
@@ -66,7 +70,13 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
             data = stream.read(LARGEST + 1)
     except KeyError as error:
         raise ValueError(f"Expected a member {name!r} in {archive.filename}, but there is none") from error
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:  # RuntimeError: a password
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+        OSError,
+    ) as error:  # RuntimeError: a password
         raise ValueError(f"{archive.filename}: member {name!r} cannot be read ({error})") from error
     except Exception as error:
         if type(error).__module__ in ("zlib", "lzma"):  # damaged data: each packer has an error of its own

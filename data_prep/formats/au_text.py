@@ -152,10 +152,14 @@ def label_columns(texts: Sequence[AUText], au_names: Iterable[str]) -> pd.DataFr
         columns[au] = labels
         if any(term.side for term in terms):
             for side in _SIDES.values():
-                columns[f"{au}_{side}"] = [min(label, int(term.side in ("", side))) for label, term in zip(labels, terms, strict=True)]
+                columns[f"{au}_{side}"] = [
+                    min(label, int(term.side in ("", side))) for label, term in zip(labels, terms, strict=True)
+                ]
         if any(term.intensity for term in terms):
             given = [float("nan") if term.intensity is None else float(term.intensity) for term in terms]
-            columns[f"{au}_intensity"] = [0.0 if label == 0 else value for label, value in zip(labels, given, strict=True)]
+            columns[f"{au}_intensity"] = [
+                0.0 if label == 0 else value for label, value in zip(labels, given, strict=True)
+            ]
     return pd.DataFrame(columns)
 
 

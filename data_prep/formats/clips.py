@@ -123,7 +123,11 @@ def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.
         if cell_text(old) == cell_text(value) or not _is_due(str(each.when), old):
             continue
         corrected.at[each.row, each.column] = value
-        findings.correct(name, each.row, f"{each.column} {cell_text(old) or 'empty'} -> {cell_text(value) or 'empty'} ({each.source})")
+        findings.correct(
+            name,
+            each.row,
+            f"{each.column} {cell_text(old) or 'empty'} -> {cell_text(value) or 'empty'} ({each.source})",
+        )
     return corrected
 
 
@@ -273,7 +277,9 @@ def _report_absent(root: Path, sheet: pd.DataFrame, clips: Sequence[Clip], findi
         )
     present = {clip.subject for clip in there}
     findings.lack("subjects", dict.fromkeys(clip.subject for clip in clips if clip.subject not in present))
-    findings.lack("clips", [f"{clip.subject}/{clip.name}" for clip in clips if clip.folder is None and clip.subject in present])
+    findings.lack(
+        "clips", [f"{clip.subject}/{clip.name}" for clip in clips if clip.folder is None and clip.subject in present]
+    )
     return there
 
 
@@ -281,7 +287,11 @@ def _report_text(sheet: pd.DataFrame, row: int, text: AUText, findings: Findings
     """Take note of an AU text that leaves something open."""
     said = repr(cell_text(sheet.at[row, AU]))
     if text.unread:
-        findings.note("AU text not read", place(sheet, row), f"{said}: {', '.join(text.unread)}; the AUs that it does not name are -1")
+        findings.note(
+            "AU text not read",
+            place(sheet, row),
+            f"{said}: {', '.join(text.unread)}; the AUs that it does not name are -1",
+        )
     if text.ambiguous:
         findings.note("ambiguous AU text", place(sheet, row), f"{said}: {', '.join(text.ambiguous)} are -1")
     if not text.complete and not text.unread:
@@ -296,12 +306,17 @@ def _fitting(
     Corrections are known by the numbers of rows; in another edition of the table the same row may be another clip's [ours].
     """
     numbers, before = (
-        {name: table.at[row, name] for name in (ONSET, APEX, OFFSET) if name in table.columns} for table in (sheet, _or(stated, sheet))
+        {name: table.at[row, name] for name in (ONSET, APEX, OFFSET) if name in table.columns}
+        for table in (sheet, _or(stated, sheet))
     )
     if not clip.alone or numbers == before or _has_ends(numbers, frames) or not _has_ends(before, frames):
         return numbers
-    said = ", ".join(f"{name} {cell_text(numbers[name]) or 'empty'}" for name in numbers if numbers[name] != before[name])
-    findings.note("correction that does not fit the pictures", place(sheet, row), f"{said}; the table's own numbers taken")
+    said = ", ".join(
+        f"{name} {cell_text(numbers[name]) or 'empty'}" for name in numbers if numbers[name] != before[name]
+    )
+    findings.note(
+        "correction that does not fit the pictures", place(sheet, row), f"{said}; the table's own numbers taken"
+    )
     return before
 
 
@@ -316,7 +331,9 @@ def _has_ends(numbers: dict[str, object], frames: dict[int, Path]) -> bool:
     return onset is not None and offset is not None and onset <= offset and onset in frames and offset in frames
 
 
-def _span(numbers: dict[str, object], where: str, clip: Clip, frames: dict[int, Path], root: Path, findings: Findings) -> Span | None:
+def _span(
+    numbers: dict[str, object], where: str, clip: Clip, frames: dict[int, Path], root: Path, findings: Findings
+) -> Span | None:
     """Frame numbers of a clip, mended where they can be; None where no range is known or no picture lies in it."""
     folder = (clip.folder or root).relative_to(root).as_posix()
     onset, offset = cell_number(numbers[ONSET]), cell_number(numbers[OFFSET])
@@ -329,14 +346,20 @@ def _span(numbers: dict[str, object], where: str, clip: Clip, frames: dict[int, 
             findings.note("clip without a range", where, f"{said}; it is left out")
             return None
         onset, offset = min(frames), max(frames)
-        findings.note("clip without a range", where, f"{said}; the folder's first and last picture taken, {onset} and {offset}")
+        findings.note(
+            "clip without a range", where, f"{said}; the folder's first and last picture taken, {onset} and {offset}"
+        )
     inside = {number: path for number, path in frames.items() if onset <= number <= offset}
     if not inside:
         findings.miss(folder, f"no picture from {onset} to {offset}; there are {min(frames)} to {max(frames)}")
         return None
     if len(inside) < offset - onset + 1:
         gap = next(number for number in range(onset, offset + 1) if number not in inside)
-        findings.note("frames without a picture", where, f"{offset - onset + 1 - len(inside):,} of {onset} to {offset}, the first {gap}")
+        findings.note(
+            "frames without a picture",
+            where,
+            f"{offset - onset + 1 - len(inside):,} of {onset} to {offset}, the first {gap}",
+        )
     return Span(onset, _apex(numbers, onset, offset, where, findings), offset, inside)
 
 
@@ -355,7 +378,10 @@ def _apex(numbers: dict[str, object], onset: int, offset: int, where: str, findi
 
 def rows_with_clips(sheet: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     """The rows of a table that name a subject and a clip; the others are noted."""
-    named = [bool(cell_text(subject) and cell_text(name)) for subject, name in zip(sheet["subject"], sheet["name"], strict=True)]
+    named = [
+        bool(cell_text(subject) and cell_text(name))
+        for subject, name in zip(sheet["subject"], sheet["name"], strict=True)
+    ]
     for row, there in zip(sheet.index, named, strict=True):
         if not there:
             held = ", ".join(cell_text(value) for value in sheet.loc[row] if cell_text(value))
@@ -392,7 +418,9 @@ def read_sub_clips(
         DatasetLayoutError: The tree or the table is not as expected.
     """
     table = find_path(root, *tables, what=f"the table of {release.title}")
-    stated = read_sheet(table, columns=columns, optional=[name for name in columns if name == SECOND_APEX], findings=findings)
+    stated = read_sheet(
+        table, columns=columns, optional=[name for name in columns if name == SECOND_APEX], findings=findings
+    )
     sheet = rows_with_clips(apply_corrections(stated, release.name, findings) if corrections else stated, findings)
     if SECOND_APEX in sheet.columns:
         sheet = sheet.assign(apex=sheet["apex"].where(sheet["apex"].notna(), sheet[SECOND_APEX]))

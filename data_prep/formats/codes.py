@@ -42,7 +42,10 @@ def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int],
             encoding="utf-8-sig",
             low_memory=False,
         )
-    except (ValueError, pd.errors.ParserError) as error:  # an empty file, missing columns and wrong bytes are ValueErrors too
+    except (
+        ValueError,
+        pd.errors.ParserError,
+    ) as error:  # an empty file, missing columns and wrong bytes are ValueErrors too
         raise DatasetLayoutError(
             f"{path}: expected a table of frame numbers and codes with commas and at least {max(positions) + 1} columns, "
             f"but it cannot be read as one ({error}); copy it again"
@@ -63,7 +66,9 @@ def _frames(column: pd.Series, lines: np.ndarray, path: Path) -> np.ndarray:
     bad = ~((numbers >= 1) & (numbers == np.round(numbers)))
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
-        raise DatasetLayoutError(f"{path}, line {lines[first]}: expected a frame number from 1 on, but got {_plain(column.iloc[first])!r}")
+        raise DatasetLayoutError(
+            f"{path}, line {lines[first]}: expected a frame number from 1 on, but got {_plain(column.iloc[first])!r}"
+        )
     frames = numbers.astype(np.int64)
     twice = pd.Series(frames).duplicated().to_numpy()
     if twice.any():
@@ -126,7 +131,9 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def join_aus(tables: Mapping[str, pd.DataFrame], au_names: Sequence[str], threshold: int, where: str, findings: Findings) -> pd.DataFrame:
+def join_aus(
+    tables: Mapping[str, pd.DataFrame], au_names: Sequence[str], threshold: int, where: str, findings: Findings
+) -> pd.DataFrame:
     """Put the files of one sequence beside each other.
 
     Args:
@@ -148,7 +155,11 @@ def join_aus(tables: Mapping[str, pd.DataFrame], au_names: Sequence[str], thresh
             values = np.full(len(frames), np.nan)
         lost = int(np.isnan(values).sum())
         if lost and au in tables:
-            findings.note("label file shorter than the others", f"{where} {au}", f"{lost:,} of {len(frames):,} frames have no label")
+            findings.note(
+                "label file shorter than the others",
+                f"{where} {au}",
+                f"{lost:,} of {len(frames):,} frames have no label",
+            )
         joined[au] = occurrence(values, threshold)
         joined[f"{au}_intensity"] = values
     return pd.DataFrame(joined)

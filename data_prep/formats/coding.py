@@ -51,7 +51,9 @@ def header_of(path: Path) -> list[str]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             names = next(csv.reader(file), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetLayoutError(f"{path}: expected a table with commas, but it cannot be read as text ({error}); copy it again") from error
+        raise DatasetLayoutError(
+            f"{path}: expected a table with commas, but it cannot be read as text ({error}); copy it again"
+        ) from error
     if not names:
         raise DatasetLayoutError(f"{path}: expected a table with a header, but the file is empty; copy it again")
     return [name.strip() for name in names]
@@ -68,7 +70,9 @@ def find_occurrence(root: Path) -> dict[Sequence, Path]:
     found = {sequence_of(path.name): path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv"}
     labels = {sequence: path for sequence, path in found.items() if sequence is not None}
     if not labels:
-        raise DatasetLayoutError(f"Expected occurrence tables such as F001_T1.csv in {folder}, but no name there is like that")
+        raise DatasetLayoutError(
+            f"Expected occurrence tables such as F001_T1.csv in {folder}, but no name there is like that"
+        )
     return labels
 
 
@@ -94,7 +98,11 @@ def read_occurrence(path: Path, columns_of: Callable[[list[str], Path], Mapping[
 
 def find_intensity(root: Path, findings: Findings) -> Path | None:
     """The folder with a folder of intensity files per AU; its absence is noted."""
-    found = [root / folder for folder in INTENSITY_FOLDERS if any((root / folder / f"AU{au:02d}").is_dir() for au in INTENSITY_AUS)]
+    found = [
+        root / folder
+        for folder in INTENSITY_FOLDERS
+        if any((root / folder / f"AU{au:02d}").is_dir() for au in INTENSITY_AUS)
+    ]
     if not found:
         findings.lack("kinds of labels", [f"intensity of AU {', '.join(map(str, INTENSITY_AUS))}"])
         return None
@@ -123,12 +131,20 @@ def add_intensities(rows: pd.DataFrame, folder: Path | None, sequence: Sequence,
         rows[name] = coded.where(coded != UNKNOWN).reindex(rows["frame"]).to_numpy(dtype=np.float64)
         apart = len(set(coded.index) ^ set(rows["frame"]))
         if apart:
-            findings.note("intensity and occurrence of other frames", path.name, f"{apart:,} frames are in one of the two files only")
+            findings.note(
+                "intensity and occurrence of other frames",
+                path.name,
+                f"{apart:,} frames are in one of the two files only",
+            )
     return rows
 
 
 def report_gaps(
-    labels: Collection[Sequence], pictures: Collection[Sequence], subjects: Iterable[str], tasks: Collection[str], findings: Findings
+    labels: Collection[Sequence],
+    pictures: Collection[Sequence],
+    subjects: Iterable[str],
+    tasks: Collection[str],
+    findings: Findings,
 ) -> None:
     """Report sequences of which a half is missing, and count those that are absent as a whole.
 

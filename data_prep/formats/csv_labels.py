@@ -54,14 +54,20 @@ def label_columns(names: Sequence[str], where: str) -> list[LabelColumn]:
             continue
         au, kind = f"AU{match.group(1)}", _KINDS[(match.group(2) or "").lower()]
         if au not in ACTION_UNITS:
-            raise DatasetLayoutError(f"{where}: column `{name}` names an unknown action unit; correct its number or rename the column")
+            raise DatasetLayoutError(
+                f"{where}: column `{name}` names an unknown action unit; correct its number or rename the column"
+            )
         if (au, kind) in found:
-            raise DatasetLayoutError(f"{where}: columns `{found[au, kind].name}` and `{name}` mean the same; remove one")
+            raise DatasetLayoutError(
+                f"{where}: columns `{found[au, kind].name}` and `{name}` mean the same; remove one"
+            )
         found[au, kind] = LabelColumn(name, au, kind)
     return sorted(found.values(), key=lambda column: (int(column.au[2:]), column.kind))
 
 
-def read_labels(table: pd.DataFrame, *, missing: frozenset[float], threshold: float, where: str, findings: Findings) -> pd.DataFrame:
+def read_labels(
+    table: pd.DataFrame, *, missing: frozenset[float], threshold: float, where: str, findings: Findings
+) -> pd.DataFrame:
     """The labels of a table as columns of a manifest.
 
     Args:
@@ -80,7 +86,9 @@ def read_labels(table: pd.DataFrame, *, missing: frozenset[float], threshold: fl
         values = _numbers(table[column.name], where)
         unknown = np.isin(values, list(missing))
         for value in sorted(set(values[unknown])):
-            findings.note("read as not annotated", where, f"{value:g} in {int((values == value).sum()):,} rows of {column.name}")
+            findings.note(
+                "read as not annotated", where, f"{value:g} in {int((values == value).sum()):,} rows of {column.name}"
+            )
         values[unknown] = np.nan
         if column.kind == "intensity":
             _refuse(table[column.name], (values < 0) | (values > _HIGHEST), where, "an intensity of 0 to 5")

@@ -14,12 +14,14 @@ import pandas as pd
 
 from auformer.data.splits import dataset_id, published_fold, subject_split
 
-NUM_PARTS = 4  # [ours]; 35 of BP4D+'s 140 subjects in each, and the number of folds of within-data-set micro-expression studies
+NUM_PARTS = (
+    4  # [ours]; 35 of BP4D+'s 140 subjects in each, and the number of folds of within-data-set micro-expression studies
+)
 SEED = 0
 
 #: Data sets whose division does not depend on which subjects are there.
 ALL_SUBJECTS: dict[str, tuple[str, ...]] = {
-    "bp4dplus": tuple([f"F{i:03d}" for i in range(1, 83)] + [f"M{i:03d}" for i in range(1, 59)]),
+    "bp4dplus": tuple([f"F{i:03d}" for i in range(1, 83)] + [f"M{i:03d}" for i in range(1, 59)])
 }
 
 _PARTS_OF = {"disfaplus": "disfa"}

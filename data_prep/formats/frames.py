@@ -50,7 +50,9 @@ def index_frames(folder: Path) -> dict[int, Path]:
         DatasetLayoutError: There is no such folder, or two pictures have one number.
     """
     if not folder.is_dir():
-        raise DatasetLayoutError(f"Expected a folder of pictures at {folder}, but there is none; check the copy of the release")
+        raise DatasetLayoutError(
+            f"Expected a folder of pictures at {folder}, but there is none; check the copy of the release"
+        )
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         number = frame_number(path.name)
@@ -144,7 +146,9 @@ def pair_video(rows: pd.DataFrame, root: Path, video: Path, findings: Findings) 
     there = np.ones(len(rows), bool) if length is None else frames <= length
     source = video.relative_to(root).as_posix()
     if length is not None and length > frames.max():
-        findings.note("labels end before the video", source, f"{length:,} frames, the last label is for frame {frames.max():,}")
+        findings.note(
+            "labels end before the video", source, f"{length:,} frames, the last label is for frame {frames.max():,}"
+        )
     return _paired(rows, there, [source if found else "" for found in there], np.where(there, frames - 1, -1), None)
 
 
@@ -152,11 +156,17 @@ def note_unpaired(rows: pd.DataFrame, where: str, findings: Findings) -> None:
     """Note how many labels of a sequence have no picture; a sequence without any is a missing file and noted as that."""
     lost = rows.loc[rows["status"] == NO_IMAGE, "frame"]
     if 0 < len(lost) < len(rows):
-        findings.note("labels without a picture", where, f"{len(lost):,} of {len(rows):,} frames, the first is {lost.iloc[0]}")
+        findings.note(
+            "labels without a picture", where, f"{len(lost):,} of {len(rows):,} frames, the first is {lost.iloc[0]}"
+        )
 
 
 def _paired(
-    rows: pd.DataFrame, there: np.ndarray, sources: list[str], positions: np.ndarray | None, members: list[str | None] | None
+    rows: pd.DataFrame,
+    there: np.ndarray,
+    sources: list[str],
+    positions: np.ndarray | None,
+    members: list[str | None] | None,
 ) -> pd.DataFrame:
     """Rows with their picture's columns; `there` says which of them have one."""
     paired = rows.copy()
@@ -180,7 +190,9 @@ def index_photos(folder: Path) -> dict[str, list[Path]]:
         DatasetLayoutError: There is no such folder.
     """
     if not folder.is_dir():
-        raise DatasetLayoutError(f"Expected a folder of pictures at {folder}, but there is none; check the copy of the release")
+        raise DatasetLayoutError(
+            f"Expected a folder of pictures at {folder}, but there is none; check the copy of the release"
+        )
     found: dict[str, list[Path]] = {}
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -210,7 +222,9 @@ def find_photo(photos: Mapping[str, Sequence[Path]], name: str) -> Path | None:
         agree = [path for path in found if len(path.parts) > depth + 1 and path.parts[-2 - depth] == folder]
         found = agree or found
     if len(found) > 1:
-        raise DatasetLayoutError(f"Expected one picture for {name}, but {found[0]} and {found[1]} may both be it; remove one")
+        raise DatasetLayoutError(
+            f"Expected one picture for {name}, but {found[0]} and {found[1]} may both be it; remove one"
+        )
     return found[0] if found else None
 
 

@@ -25,7 +25,9 @@ from ..release import Findings
 
 _MOST_ROWS = 1_048_576  # rows of a sheet in Excel 2007 and later
 _MOST_COLUMNS = 16_384
-_LARGEST = 512 * 2**20  # bytes of one part of an .xlsx unpacked; EmotioNet's 24,600 rows of 62 cells take about 60 MiB [ours]
+_LARGEST = (
+    512 * 2**20
+)  # bytes of one part of an .xlsx unpacked; EmotioNet's 24,600 rows of 62 cells take about 60 MiB [ours]
 _DENSEST = 200  # unpacked by packed size; sheets of zeros and ones reach 50, a bomb 1,000 [ours]
 _SMALL = 8 * 2**20  # bytes; below, no factor counts [ours]
 
@@ -84,7 +86,9 @@ def _rows(rows: Iterator[Sequence[Any]], path: Path) -> list[tuple]:
     """Rows as tuples, no more than a spreadsheet can have."""
     kept = [tuple(_plain(value) for value in row[:_MOST_COLUMNS]) for row in itertools.islice(rows, _MOST_ROWS + 1)]
     if len(kept) > _MOST_ROWS:
-        raise DatasetLayoutError(f"Expected at most {_MOST_ROWS:,} rows in {path}, but it has more; this is no table of a release")
+        raise DatasetLayoutError(
+            f"Expected at most {_MOST_ROWS:,} rows in {path}, but it has more; this is no table of a release"
+        )
     return kept
 
 
@@ -107,7 +111,9 @@ def _xlsx(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tupl
     openpyxl = require("openpyxl", "prepare")
     require("defusedxml", "prepare")
     if not openpyxl.DEFUSEDXML:
-        raise DatasetLayoutError("Expected openpyxl to use defusedxml, but OPENPYXL_DEFUSEDXML turns it off; unset that variable")
+        raise DatasetLayoutError(
+            "Expected openpyxl to use defusedxml, but OPENPYXL_DEFUSEDXML turns it off; unset that variable"
+        )
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
             dense = part.file_size > _SMALL and part.file_size > _DENSEST * max(1, part.compress_size)
@@ -131,7 +137,10 @@ def _xls(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple
     with xlrd.open_workbook(str(path), logfile=io.StringIO(), on_demand=True) as book:
         names = book.sheet_names()
         chosen = book.sheet_by_index(_pick(names, sheet, path))
-        number = {xlrd.XL_CELL_NUMBER: lambda value: int(value) if float(value).is_integer() else value, xlrd.XL_CELL_BOOLEAN: bool}
+        number = {
+            xlrd.XL_CELL_NUMBER: lambda value: int(value) if float(value).is_integer() else value,
+            xlrd.XL_CELL_BOOLEAN: bool,
+        }
         empty = (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR)
         rows = (
             [None if cell.ctype in empty else number.get(cell.ctype, str)(cell.value) for cell in chosen.row(row)]
@@ -182,7 +191,10 @@ def read_sheet(
         header = _header_row(cells, columns, header, optional)
         positions = _named_positions(cells, columns, header, optional, where)
     first = 0 if header is None else header + 1
-    values = {name: [None if at is None or at >= len(row) else row[at] for row in cells[first:]] for name, at in positions.items()}
+    values = {
+        name: [None if at is None or at >= len(row) else row[at] for row in cells[first:]]
+        for name, at in positions.items()
+    }
     frame = pd.DataFrame(values, dtype=object, index=pd.RangeIndex(max(0, len(cells) - first), name="row"))
     frame.attrs.update(file=path.name, sheet=title, first_row=first + 1)
     if findings is not None and frame.isna().to_numpy().any():
@@ -242,11 +254,14 @@ def _found_columns(heads: tuple, columns: Mapping[str, Sequence[Place]]) -> dict
     """Name -> position of the first column with one of its spellings."""
     found = {_spelling(head): at for at, head in reversed(list(enumerate(heads))) if cell_text(head)}
     return {
-        name: next((found[_spelling(each)] for each in accepted if _spelling(each) in found), None) for name, accepted in columns.items()
+        name: next((found[_spelling(each)] for each in accepted if _spelling(each) in found), None)
+        for name, accepted in columns.items()
     }
 
 
-def _header_row(cells: list[tuple], columns: Mapping[str, Sequence[Place]], header: int, optional: Collection[str]) -> int:
+def _header_row(
+    cells: list[tuple], columns: Mapping[str, Sequence[Place]], header: int, optional: Collection[str]
+) -> int:
     """The row that has all needed columns: the stated one, or else the first; the stated one where none has."""
     for row in (header, *range(min(_NOTES, len(cells)))):
         found = _found_columns(cells[row], columns) if row < len(cells) else {}
@@ -281,5 +296,7 @@ def _note_formulas(
             held = cells[first + row] if first + row < len(cells) else ()
             if at is not None and at < len(held) and isinstance(held[at], str) and held[at].startswith("="):
                 findings.note(
-                    "formula without a stored value", place(frame, row), f"{name} is read as empty; save the table in a spreadsheet program"
+                    "formula without a stored value",
+                    place(frame, row),
+                    f"{name} is read as empty; save the table in a spreadsheet program",
                 )

@@ -45,9 +45,13 @@ def read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise DatasetLayoutError(f"Expected a text file at {path}, but there is none; check the copy of the release") from error
+        raise DatasetLayoutError(
+            f"Expected a text file at {path}, but there is none; check the copy of the release"
+        ) from error
     except UnicodeDecodeError as error:
-        raise DatasetLayoutError(f"{path}: expected text, but it cannot be read as such ({error}); copy it again") from error
+        raise DatasetLayoutError(
+            f"{path}: expected text, but it cannot be read as such ({error}); copy it again"
+        ) from error
 
 
 def number_rows(path: Path) -> Iterator[tuple[int, list[float]]]:
@@ -72,7 +76,9 @@ def number_rows(path: Path) -> Iterator[tuple[int, list[float]]]:
         if header:
             continue
         if any(value is None for value in values):
-            raise DatasetLayoutError(f"{path}, line {number}: expected numbers between blanks, but got {line!r}; copy it again")
+            raise DatasetLayoutError(
+                f"{path}, line {number}: expected numbers between blanks, but got {line!r}; copy it again"
+            )
         yield number, [value for value in values if value is not None]
 
 

@@ -70,8 +70,14 @@ class _Decoder:
                     return
                 stream = container.streams.video[0]
                 self.promised = stream.frames
-                self.expected = self.promised or round((container.duration or 0) / av.time_base * float(stream.average_rate or 0))
-                self._step = float(1 / (stream.average_rate * stream.time_base)) if stream.average_rate and stream.time_base else 0.0
+                self.expected = self.promised or round(
+                    (container.duration or 0) / av.time_base * float(stream.average_rate or 0)
+                )
+                self._step = (
+                    float(1 / (stream.average_rate * stream.time_base))
+                    if stream.average_rate and stream.time_base
+                    else 0.0
+                )
                 codec = stream.codec_context
                 codec.thread_count = 1  # workers share the cores among them
                 codec.flags |= _OUTPUT_CORRUPT  # a frame that is left out would shift those behind it
@@ -80,7 +86,11 @@ class _Decoder:
                     if packet.is_corrupt or (self.damage and not self._timed):
                         return
         except _ERRORS as error:
-            self._hurt(f"it cannot be read beyond frame {self.count - 1} ({error})" if self.count else f"it cannot be read ({error})")
+            self._hurt(
+                f"it cannot be read beyond frame {self.count - 1} ({error})"
+                if self.count
+                else f"it cannot be read ({error})"
+            )
 
     def _placed(self, codec: av.VideoCodecContext, packet: av.Packet) -> Iterator[tuple[int, av.VideoFrame]]:
         """The whole frames that come out of the decoder with a packet, with their positions."""

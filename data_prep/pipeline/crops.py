@@ -62,7 +62,12 @@ def read_pictures(root: Path, rows: Sequence[Row]) -> Iterator[Picture]:
 def _kind(row: Row) -> tuple[str, bool, bool, str]:
     """What rows that are read together have in common."""
     is_video, is_archive = row.position is not None, row.member is not None
-    return row.source if is_video or is_archive else "", is_video, is_archive, row.status if row.status != "ok" else "ok"
+    return (
+        row.source if is_video or is_archive else "",
+        is_video,
+        is_archive,
+        row.status if row.status != "ok" else "ok",
+    )
 
 
 def _from_file(path: Path, row: Row) -> Picture:
@@ -214,7 +219,9 @@ def _cut(picture: Picture, face: Face | None, seen: int, count: int, settings: S
         matrix = crop_matrix(face.points, settings.recipe, settings.size, face.box)
     except ValueError as error:
         return row.number, "no_face", f"unusable points: {error}", *[np.nan] * len(NUMBERS), "", row.frame, count
-    write_image(Path(settings.out, row.image), warp(image, matrix, settings.size, border=settings.border), quality=QUALITY)
+    write_image(
+        Path(settings.out, row.image), warp(image, matrix, settings.size, border=settings.border), quality=QUALITY
+    )
     return row.number, "ok", "", *map(float, values), face.points_source, seen, count
 
 

@@ -43,7 +43,9 @@ def keep_apart(root: Path, out: Path) -> None:
         raise DatasetLayoutError(f"Expected `--out` to lie outside `--root`, which is never written to, but got {out}")
     for ours in (out / CROPS, out / STATE):
         if root == ours or ours in root.parents:
-            raise DatasetLayoutError(f"Expected `--root` to lie outside {ours}, where crops are written; choose another `--out`")
+            raise DatasetLayoutError(
+                f"Expected `--root` to lie outside {ours}, where crops are written; choose another `--out`"
+            )
 
 
 class OutFolder:
@@ -152,7 +154,9 @@ def _compare(out: Path, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> 
     if names == [LABELS]:
         what = "the labels or files of the release, which have changed since"
     else:
-        what = "; ".join(f"{name} ({_shown(found, name)} there, {_shown(wanted, name)} now)" for name in names if name != LABELS)
+        what = "; ".join(
+            f"{name} ({_shown(found, name)} there, {_shown(wanted, name)} now)" for name in names if name != LABELS
+        )
     raise DatasetLayoutError(
         f"Expected `--out` to be a new folder or one filled with the same options, but {out} differs in {what}. "
         "Choose another folder, or delete this one"

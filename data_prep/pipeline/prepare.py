@@ -141,10 +141,19 @@ def _read_labels(name: str, root: Path, options: Mapping[str, Any], limit: int |
         table = with_folds(table, name)
     table = first_with_picture(table, limit)
     rows = make_rows(table, per_clip=release.per_clip)
-    return _Labels(release, table, rows, _manifest(table, name, rows, [row.status for row in rows]), findings, {"limit": limit, **own})
+    return _Labels(
+        release,
+        table,
+        rows,
+        _manifest(table, name, rows, [row.status for row in rows]),
+        findings,
+        {"limit": limit, **own},
+    )
 
 
-def _fill(labels: _Labels, settings: Settings, finder: Detector, workers: int, parquet: bool, progress: bool) -> Prepared:
+def _fill(
+    labels: _Labels, settings: Settings, finder: Detector, workers: int, parquet: bool, progress: bool
+) -> Prepared:
     """Fill the output folder, or find it full."""
     name, folder = labels.release.name, OutFolder(Path(settings.out), parquet=parquet)
     record = _record(labels, settings, finder, parquet)
@@ -168,7 +177,11 @@ def _fill(labels: _Labels, settings: Settings, finder: Detector, workers: int, p
 
 def own_options(reader: Reader) -> dict[str, Any]:
     """The options that a reader takes, with their defaults: the keyword-only arguments of its `read`."""
-    return {name: each.default for name, each in inspect.signature(reader.read).parameters.items() if each.kind is each.KEYWORD_ONLY}
+    return {
+        name: each.default
+        for name, each in inspect.signature(reader.read).parameters.items()
+        if each.kind is each.KEYWORD_ONLY
+    }
 
 
 def _own(reader: Reader, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,7 +189,9 @@ def _own(reader: Reader, options: Mapping[str, Any]) -> dict[str, Any]:
     known = own_options(reader)
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(f"Expected options of {reader.RELEASE.name} ({', '.join(known) or 'it has none'}), but got {unknown[0]}")
+        raise ValueError(
+            f"Expected options of {reader.RELEASE.name} ({', '.join(known) or 'it has none'}), but got {unknown[0]}"
+        )
     return {**known, **options}
 
 
@@ -190,9 +205,20 @@ def _record(labels: _Labels, settings: Settings, finder: Detector, parquet: bool
     """Everything that the files depend on. The folders do not belong to it: they may move."""
     how = {key: value for key, value in asdict(settings).items() if key not in ("root", "out")}
     content = hashlib.sha256(labels.table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
-    own = {key: Path(text).name if isinstance(text, str) and Path(text).is_absolute() else text for key, text in labels.depends.items()}
+    own = {
+        key: Path(text).name if isinstance(text, str) and Path(text).is_absolute() else text
+        for key, text in labels.depends.items()
+    }
     found = {"detector": finder.name, "detector_version": finder.version}
-    return {"dataset": labels.release.name, **found, **how, "quality": QUALITY, "parquet": parquet, **own, LABELS: content}
+    return {
+        "dataset": labels.release.name,
+        **found,
+        **how,
+        "quality": QUALITY,
+        "parquet": parquet,
+        **own,
+        LABELS: content,
+    }
 
 
 def _work(folder: OutFolder, units: list[Unit], settings: Settings, finder: Detector, workers: int, title: str) -> int:

@@ -33,7 +33,9 @@ def checked(table: pd.DataFrame, name: str, root: str) -> pd.DataFrame:
         DatasetLayoutError: There is no row, or two rows have one key.
     """
     if not len(table):
-        raise DatasetLayoutError(f"Expected labels of {name} in {root}, but found not one row; `auformer prepare --list` shows the tree")
+        raise DatasetLayoutError(
+            f"Expected labels of {name} in {root}, but found not one row; `auformer prepare --list` shows the tree"
+        )
     table = table.reset_index(drop=True)
     if "status" not in table.columns:
         table["status"] = "ok"
@@ -44,7 +46,9 @@ def checked(table: pd.DataFrame, name: str, root: str) -> pd.DataFrame:
     twice = table.duplicated(_KEY)
     if twice.any():
         key = ", ".join(f"{column} {value}" for column, value in table.loc[twice.idxmax(), _KEY].items())
-        raise DatasetLayoutError(f"Expected one row per frame in {root}, but {key} has {1 + int(twice.sum())} or fewer; correct the labels")
+        raise DatasetLayoutError(
+            f"Expected one row per frame in {root}, but {key} has {1 + int(twice.sum())} or fewer; correct the labels"
+        )
     return table
 
 
@@ -92,11 +96,7 @@ def label_rates(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return rates
 
 
-_KINDS = {
-    "no_face": "no face found",
-    "unreadable": "unreadable",
-    "no_image": "labels without a picture",
-}
+_KINDS = {"no_face": "no face found", "unreadable": "unreadable", "no_image": "labels without a picture"}
 
 
 def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) -> None:
@@ -110,14 +110,22 @@ def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) ->
     groups: dict[tuple[str, str, str], list[int]] = {}
     for row, status, message in zip(rows, results["status"], results["message"], strict=True):
         if status != "ok" and row.status == "ok":
-            where = row.source if row.position is not None or row.member is not None else row.source.rpartition("/")[0] or "."
+            where = (
+                row.source
+                if row.position is not None or row.member is not None
+                else row.source.rpartition("/")[0] or "."
+            )
             groups.setdefault((_KINDS.get(status, status), where, message), []).append(row.frame)
     for (kind, where, message), frames in groups.items():
         span = f"frame {frames[0]}" if len(frames) == 1 else f"{len(frames):,} frames, {min(frames)} to {max(frames)}"
         findings.note(kind, where, f"{span}: {message}" if message else span)
     for row, seen in zip(rows, results["points_frame"], strict=True):
         if row.onset is not None and row.frame == row.onset and seen != row.frame:
-            findings.note("clips cut out by a later frame than the onset", row.file, f"no face in frame {row.onset}, taken from {seen}")
+            findings.note(
+                "clips cut out by a later frame than the onset",
+                row.file,
+                f"no face in frame {row.onset}, taken from {seen}",
+            )
 
 
 def side_file(
@@ -145,7 +153,9 @@ def side_file(
         "border": record["border"],
         "transform": "one per clip, from its onset frame" if release.per_clip else "one per frame",
         "detector": {"name": record["detector"], "version": record["detector_version"]},
-        "points_sources": {str(name): int(count) for name, count in _counted(results["points_source"][results["status"] == "ok"])},
+        "points_sources": {
+            str(name): int(count) for name, count in _counted(results["points_source"][results["status"] == "ok"])
+        },
         "rows": len(manifest),
         "subjects": int(manifest["subject"].nunique()),
         "sequences": len(manifest[["subject", "sequence"]].drop_duplicates()),

@@ -17,7 +17,9 @@ from auformer.errors import DatasetLayoutError
 from ..release import SOURCE, SOURCE_FRAME, SOURCE_MEMBER
 
 CROPS = "crops"
-UNIT_ROWS = 256  # short sequences share a unit, long folders are cut: what a killed worker loses, and a file per unit [ours]
+UNIT_ROWS = (
+    256  # short sequences share a unit, long folders are cut: what a killed worker loses, and a file per unit [ours]
+)
 _LONGEST_NAME = 80  # characters of a folder's name [ours]
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices of Windows
@@ -99,11 +101,15 @@ def make_rows(table: pd.DataFrame, *, per_clip: bool) -> list[Row]:
     columns = [_column(table, name) for name in ("clip", "onset", SOURCE, SOURCE_FRAME, SOURCE_MEMBER)]
     rows = []
     keys = zip(table["subject"], table["sequence"], table["frame"], table["status"], strict=True)
-    for number, ((subject, sequence, frame, status), values) in enumerate(zip(keys, zip(*columns, strict=True), strict=True)):
+    for number, ((subject, sequence, frame, status), values) in enumerate(
+        zip(keys, zip(*columns, strict=True), strict=True)
+    ):
         clip, onset, source, position, member = values
         source = source or ""
         if _OUTSIDE.search(source):
-            raise DatasetLayoutError(f"Expected every picture inside `--root`, but got {source!r}; name a folder that holds them all")
+            raise DatasetLayoutError(
+                f"Expected every picture inside `--root`, but got {source!r}; name a folder that holds them all"
+            )
         if not source and status == "ok":
             status = "no_image"
         image = PurePosixPath(CROPS, subjects[subject], sequences[subject][sequence], f"{int(frame)}.jpg")

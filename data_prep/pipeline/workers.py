@@ -78,10 +78,14 @@ def _together(
     """Units in several processes, the longest first."""
     context = multiprocessing.get_context("spawn")
     counter, stop = context.Value("q", 0), context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings, detector, counter, stop))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start, initargs=(settings, detector, counter, stop)
+    )
     done = 0
     try:
-        pending: dict[Future, Unit] = {pool.submit(_work, unit): unit for unit in sorted(units, key=lambda unit: -len(unit.rows))}
+        pending: dict[Future, Unit] = {
+            pool.submit(_work, unit): unit for unit in sorted(units, key=lambda unit: -len(unit.rows))
+        }
         while pending:
             ready, _ = wait(pending, timeout=_PATIENCE, return_when=FIRST_COMPLETED)
             before, done = done, counter.value

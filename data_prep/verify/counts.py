@@ -94,8 +94,12 @@ class Comparison:
         return (
             np.array([part.frames for part in parts], dtype=np.int64),
             np.array([part.published_frames for part in parts], dtype=np.int64),
-            np.array([[part.positives[au] for au in names] for part in parts], dtype=np.int64).reshape(len(parts), len(names)),
-            np.array([[part.published_positives[au] for au in names] for part in parts], dtype=np.int64).reshape(len(parts), len(names)),
+            np.array([[part.positives[au] for au in names] for part in parts], dtype=np.int64).reshape(
+                len(parts), len(names)
+            ),
+            np.array([[part.published_positives[au] for au in names] for part in parts], dtype=np.int64).reshape(
+                len(parts), len(names)
+            ),
         )
 
 
@@ -122,7 +126,11 @@ def compare(rows: pd.DataFrame, dataset: str) -> Comparison | None:
     key = ["subject", "sequence"] + (["clip"] if "clip" in rows.columns and rows["clip"].notna().any() else [])
     clips = len(rows[key].dropna().drop_duplicates())
     subjects = set(rows["subject"].unique())
-    members = {name: set(people) for name, people in PUBLISHED_PARTS.get(dataset_id(dataset), {}).items() if name in known.parts}
+    members = {
+        name: set(people)
+        for name, people in PUBLISHED_PARTS.get(dataset_id(dataset), {}).items()
+        if name in known.parts
+    }
     everyone = set().union(*members.values()) if members else set()
     by_fold = bool(members) and not subjects & everyone and "fold" in rows.columns
     result = Comparison(dataset, known, rows, int(frames.sum()), clips, "fold" if by_fold else "subject")
@@ -133,7 +141,9 @@ def compare(rows: pd.DataFrame, dataset: str) -> Comparison | None:
         positives = {au: int((inside & (rows[au] == 1)).sum()) for au in names}
         part = known.parts[name]
         theirs = {au: part.positives[au] for au in names}
-        result.parts.append(PartCounts(name, there, len(people), int((inside & frames).sum()), positives, part.frames, theirs))
+        result.parts.append(
+            PartCounts(name, there, len(people), int((inside & frames).sum()), positives, part.frames, theirs)
+        )
     return result
 
 
@@ -195,8 +205,14 @@ def _swapped(found: Comparison) -> Problem | None:
     same = {name: [other for other, values in published.items() if values == mine] for name, mine in counts.items()}
     if not all(same.values()):
         return None
-    text = ", ".join(f"fold {name} has the counts of the published part {parts[0]}" for name, parts in same.items() if name not in parts)
-    return Problem("fold_naming", found.dataset, f"{text}: fold naming; ME-GraphAU counts folds backwards from the last part")
+    text = ", ".join(
+        f"fold {name} has the counts of the published part {parts[0]}"
+        for name, parts in same.items()
+        if name not in parts
+    )
+    return Problem(
+        "fold_naming", found.dataset, f"{text}: fold naming; ME-GraphAU counts folds backwards from the last part"
+    )
 
 
 def _fewer(found: Comparison, surplus: np.ndarray) -> Problem:
@@ -213,7 +229,11 @@ def _fewer(found: Comparison, surplus: np.ndarray) -> Problem:
     source = next((total for total in found.published.totals if total.frames == found.frames), None)
     if matching and len(matching) == len([subject for subject in kept if subject in per_subject.index]):
         shown = ", ".join(f"{subject} has {short[subject][0]:,} of {short[subject][1]:,}" for subject in matching)
-        total = f", and {found.frames:,} frames in all are its total" if source and source.source == found.published.kept_source else ""
+        total = (
+            f", and {found.frames:,} frames in all are its total"
+            if source and source.source == found.published.kept_source
+            else ""
+        )
         text = f"{lost}; {shown}: the frames that {found.published.kept_source} kept{total}. Other work scores the dropped frames too"
         return Problem("jaanet_frames", found.dataset, text)
     if source is not None:
@@ -230,21 +250,33 @@ def _more(found: Comparison, surplus: np.ndarray, difference: np.ndarray) -> Pro
     active = difference[parts].sum() / (extra * max(1, difference.shape[1]))
     where = f"{extra:,} frames more than published"
     if found.name == "bp4d" and abs(active) < 0.01:
-        text = f"{where}, and no AU is active in them: code 9 (unknown) read as 0; frames that are not coded should be -1"
+        text = (
+            f"{where}, and no AU is active in them: code 9 (unknown) read as 0; frames that are not coded should be -1"
+        )
         return Problem("unknown_as_negative", found.dataset, text)
     if found.name == "bp4d" and active > 0.99:
         text = f"{where}, and every AU is active in them: code 9 (unknown) read as 1; frames that are not coded should be -1"
         return Problem("unknown_as_positive", found.dataset, text)
     times = found.frames / max(1, sum(part.published_frames for part in found.parts if part.complete))
     if times == int(times):
-        return Problem("extra_frames", found.dataset, f"{where}: every frame is there {int(times)} times, as where both cameras are in")
-    return Problem("extra_frames", found.dataset, f"{where}: frames that the coders did not code, or frames that are there twice")
+        return Problem(
+            "extra_frames",
+            found.dataset,
+            f"{where}: every frame is there {int(times)} times, as where both cameras are in",
+        )
+    return Problem(
+        "extra_frames", found.dataset, f"{where}: frames that the coders did not code, or frames that are there twice"
+    )
 
 
 def _rates(found: Comparison) -> tuple[np.ndarray, np.ndarray, bool]:
     """Active share of the frames (P, N) here and published, and whether the frames are equal so that the comparison is exact."""
     frames, published_frames, positives, published = found.tables()
-    return positives / np.maximum(frames, 1)[:, None], published / published_frames[:, None], np.array_equal(frames, published_frames)
+    return (
+        positives / np.maximum(frames, 1)[:, None],
+        published / published_frames[:, None],
+        np.array_equal(frames, published_frames),
+    )
 
 
 def _permuted(found: Comparison, left: list[int]) -> dict[int, int]:
@@ -264,7 +296,9 @@ def _permutation(found: Comparison, permuted: dict[int, int]) -> Problem:
     """The message about permuted AUs."""
     names = found.au_names
     text = ", ".join(f"{names[i]} has the published counts of {names[other]}" for i, other in permuted.items())
-    return Problem("permuted_aus", found.dataset, f"{text}: label files or columns were permuted; take them by name, not by order")
+    return Problem(
+        "permuted_aus", found.dataset, f"{text}: label files or columns were permuted; take them by name, not by order"
+    )
 
 
 def _threshold(found: Comparison, left: list[int]) -> Problem | None:

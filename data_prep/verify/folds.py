@@ -26,7 +26,11 @@ def people_in_two_folds(rows: pd.DataFrame) -> Iterator[Problem]:
     folds: dict[tuple[str, str], set[str]] = {}
     for who, fold in zip(people(distinct), distinct["fold"], strict=True):
         folds.setdefault(who, set()).add(str(fold))
-    both = [f"{subject} of {dataset} ({', '.join(sorted(names))})" for (dataset, subject), names in sorted(folds.items()) if len(names) > 1]
+    both = [
+        f"{subject} of {dataset} ({', '.join(sorted(names))})"
+        for (dataset, subject), names in sorted(folds.items())
+        if len(names) > 1
+    ]
     if both:
         text = f"people in more than one fold: {len(both):,} ({named(both)}); scores on people seen in training say nothing about others"
         yield Problem("person_in_two_folds", "fold", text)
@@ -48,12 +52,17 @@ def fold_naming(rows: pd.DataFrame, dataset: str) -> Iterator[Problem]:
         return
     folds = {str(fold): set(members) for fold, members in distinct.groupby("fold")["subject"]}
     there = set(distinct["subject"])
-    is_part = {fold: [name for name, members in parts.items() if members_of == set(members) & there] for fold, members_of in folds.items()}
+    is_part = {
+        fold: [name for name, members in parts.items() if members_of == set(members) & there]
+        for fold, members_of in folds.items()
+    }
     if all(len(found) == 1 for found in is_part.values()):
         yield from _named({fold: found[0] for fold, found in is_part.items()}, parts, dataset)
         return
     official = set(folds) <= set(parts)
-    moved = {subject for fold, members in folds.items() for subject in members if official and subject not in parts[fold]}
+    moved = {
+        subject for fold, members in folds.items() for subject in members if official and subject not in parts[fold]
+    }
     text = (
         f"the parts are called {', '.join(sorted(folds))} as the published ones, but {named(sorted(moved))} are in other ones"
         if official
@@ -69,7 +78,9 @@ def _named(mapping: dict[str, str], parts: dict[str, tuple[str, ...]], dataset: 
         return
     said = ", ".join(f"fold {fold} holds the subjects of {part}" for fold, part in sorted(moved.items()))
     if set(mapping) <= set(parts):
-        text = f"{said}: fold naming; the folds of ME-GraphAU and MDHR run backwards, their fold 1 tests {list(parts)[-1]}"
+        text = (
+            f"{said}: fold naming; the folds of ME-GraphAU and MDHR run backwards, their fold 1 tests {list(parts)[-1]}"
+        )
         yield Problem("fold_naming", dataset, text)
         return
     numbers = {match.group(1): part for fold, part in mapping.items() if (match := re.search(r"(\d+)$", fold))}
@@ -78,5 +89,7 @@ def _named(mapping: dict[str, str], parts: dict[str, tuple[str, ...]], dataset: 
         if len(numbers) == len(mapping) and numbers.items() <= known.items():
             yield Problem("fold_naming", dataset, f"{said}: numbered as {VIEW_TITLES[view]} does", wrong=False)
             return
-    text = f"{said}: numbered neither as ME-GraphAU does nor as FG-Net does; name the parts where you report single folds"
+    text = (
+        f"{said}: numbered neither as ME-GraphAU does nor as FG-Net does; name the parts where you report single folds"
+    )
     yield Problem("fold_naming", dataset, text, wrong=False)

@@ -57,10 +57,15 @@ def check_images(frame: pd.DataFrame, folder: Path, *, workers: int = 1, progres
     same: dict[str, list[int]] = defaultdict(list)
     rows = [int(row) for row in (frame["status"] == "ok").to_numpy(bool).nonzero()[0]]
     paths = frame["image"].to_numpy()
-    with ThreadPoolExecutor(max_workers=workers) as pool, tqdm(total=len(rows), desc="images", unit="img", disable=not progress) as bar:
+    with (
+        ThreadPoolExecutor(max_workers=workers) as pool,
+        tqdm(total=len(rows), desc="images", unit="img", disable=not progress) as bar,
+    ):
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            for row, (digest, size, reason) in zip(batch, pool.map(_look, [folder / str(paths[row]) for row in batch]), strict=True):
+            for row, (digest, size, reason) in zip(
+                batch, pool.map(_look, [folder / str(paths[row]) for row in batch]), strict=True
+            ):
                 if size:
                     sizes[size] += 1
                 elif reason:
@@ -99,7 +104,9 @@ def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
         yield Problem("missing_image", "images", text)
     if found.unreadable:
         yield Problem(
-            "unreadable_image", "images", f"pictures that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})"
+            "unreadable_image",
+            "images",
+            f"pictures that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})",
         )
     if len(found.sizes) > 1:
         shown = named([f"{size}: {count:,}" for size, count in found.sizes.items()])
@@ -137,7 +144,10 @@ def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterato
 def _neighbours(rows: pd.DataFrame) -> bool:
     """Whether rows follow each other in one sequence."""
     frames = rows["frame"].to_numpy()
-    return len(rows[["dataset", "sequence"]].drop_duplicates()) == 1 and int(frames.max() - frames.min()) == len(frames) - 1
+    return (
+        len(rows[["dataset", "sequence"]].drop_duplicates()) == 1
+        and int(frames.max() - frames.min()) == len(frames) - 1
+    )
 
 
 def _pair(rows: pd.DataFrame) -> str:

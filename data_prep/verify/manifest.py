@@ -52,7 +52,9 @@ def inspect(frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _groups(frame: pd.DataFrame, keys: list[str], labels: np.ndarray, names: list[str], ok: np.ndarray) -> list[dict[str, Any]]:
+def _groups(
+    frame: pd.DataFrame, keys: list[str], labels: np.ndarray, names: list[str], ok: np.ndarray
+) -> list[dict[str, Any]]:
     """Counts of each group of rows; rows without a name in `keys` are left out."""
     table = pd.DataFrame(labels == 1, columns=names, index=frame.index)
     for key in keys:
@@ -67,7 +69,14 @@ def _groups(frame: pd.DataFrame, keys: list[str], labels: np.ndarray, names: lis
         entry: dict[str, Any] = {key: str(value) for key, value in zip(keys, values, strict=True)}
         if "fold" in keys:
             entry["subjects"] = int(people[index])
-        found.append({**entry, "rows": int(row["@rows"]), "ok": int(row["@ok"]), "positives": {name: int(row[name]) for name in names}})
+        found.append(
+            {
+                **entry,
+                "rows": int(row["@rows"]),
+                "ok": int(row["@ok"]),
+                "positives": {name: int(row[name]) for name in names},
+            }
+        )
     return found
 
 
@@ -98,7 +107,9 @@ def verify(path: str | Path, *, images: bool = True, workers: int = 1, progress:
     return report
 
 
-def check_manifest(frame: pd.DataFrame, folder: Path | None, *, workers: int = 1, progress: bool = False) -> dict[str, Any]:
+def check_manifest(
+    frame: pd.DataFrame, folder: Path | None, *, workers: int = 1, progress: bool = False
+) -> dict[str, Any]:
     """Check a manifest that is read.
 
     Args:
@@ -118,7 +129,10 @@ def check_manifest(frame: pd.DataFrame, folder: Path | None, *, workers: int = 1
     if folder is not None and "image" in frame.columns:
         found = check_images(frame, folder, workers=workers, progress=progress)
         problems += image_problems(frame, found)
-        report["images"] = {**vars(found), "duplicates": [[_key(frame, row) for row in group] for group in found.duplicates]}
+        report["images"] = {
+            **vars(found),
+            "duplicates": [[_key(frame, row) for row in group] for group in found.duplicates],
+        }
     for dataset in sorted(frame["dataset"].unique()):
         rows = frame[frame["dataset"] == dataset]
         problems += fold_naming(rows, dataset)
@@ -135,21 +149,31 @@ def _whole(frame: pd.DataFrame) -> Iterator[Problem]:
     """What concerns a manifest of any data set."""
     yield from people_in_two_folds(frame)
     if not (frame["status"] == "ok").any():
-        yield Problem("nothing_usable", "status", "no row has the status `ok`, so nothing can be trained or scored on it")
+        yield Problem(
+            "nothing_usable", "status", "no row has the status `ok`, so nothing can be trained or scored on it"
+        )
     if "image" not in frame.columns:
-        yield Problem("no_images", "images", "there is no column `image`, so there are no pictures to check", wrong=False)
+        yield Problem(
+            "no_images", "images", "there is no column `image`, so there are no pictures to check", wrong=False
+        )
 
 
 def _published(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
     """Differences from the published counts."""
-    missing = [f"{part.name} ({part.subjects} of {part.expected} subjects)" for part in found.parts if not part.complete]
+    missing = [
+        f"{part.name} ({part.subjects} of {part.expected} subjects)" for part in found.parts if not part.complete
+    ]
     if missing:
         text = f"parts that are not whole are not compared: {named(missing)}"
         yield Problem("partial", found.dataset, text, wrong=False)
     if found.strangers:
-        yield Problem("unknown_subjects", found.dataset, f"subjects of no published part: {named(found.strangers)}", wrong=False)
+        yield Problem(
+            "unknown_subjects", found.dataset, f"subjects of no published part: {named(found.strangers)}", wrong=False
+        )
     if found.parts and not found.au_names:
-        yield Problem("no_common_aus", found.dataset, "none of the AUs whose counts are published has a column", wrong=False)
+        yield Problem(
+            "no_common_aus", found.dataset, "none of the AUs whose counts are published has a column", wrong=False
+        )
     problems, explained = row_faults(found, side)
     yield from problems
     yield from count_faults(found, explained)
@@ -159,11 +183,15 @@ def _published(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
 
 def _totals(found: Comparison) -> Iterator[Problem]:
     """Data sets of which totals only are published: said, never wrong, for sources choose their frames or clips in their own ways."""
-    pairs = [(total, total.frames, found.frames, "frames") for total in found.published.totals if total.frames is not None]
+    pairs = [
+        (total, total.frames, found.frames, "frames") for total in found.published.totals if total.frames is not None
+    ]
     pairs += [(total, total.clips, found.clips, "clips") for total in found.published.totals if total.clips is not None]
     if any(there == here for _, there, here, _ in pairs):
         return
-    shown = "; ".join(f"{total.source} has {there:,} {unit} ({total.about}), here are {here:,}" for total, there, here, unit in pairs)
+    shown = "; ".join(
+        f"{total.source} has {there:,} {unit} ({total.about}), here are {here:,}" for total, there, here, unit in pairs
+    )
     yield Problem("total", found.dataset, f"another total than published: {shown}", wrong=False)
 
 

@@ -77,7 +77,9 @@ class Published:
 @cache
 def _table() -> dict[str, Any]:
     """The file of counts."""
-    return json.loads((Path(__file__).resolve().parents[1] / "assets" / "published_counts.json").read_text(encoding="utf-8"))
+    return json.loads(
+        (Path(__file__).resolve().parents[1] / "assets" / "published_counts.json").read_text(encoding="utf-8")
+    )
 
 
 def published(name: str) -> Published | None:

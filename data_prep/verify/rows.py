@@ -48,7 +48,11 @@ def _threshold(found: Comparison) -> tuple[list[Problem], set[str]]:
         if wanted not in fits:
             others.setdefault(f"intensity of {fits[0]} or more" if fits else "no threshold at all", []).append(au)
     problems = [
-        Problem("threshold", found.dataset, f"{named(names, 12)}: the labels are those of {rule}, the field takes {wanted} or more")
+        Problem(
+            "threshold",
+            found.dataset,
+            f"{named(names, 12)}: the labels are those of {rule}, the field takes {wanted} or more",
+        )
         for rule, names in others.items()
     ]
     return problems, {au for names in others.values() for au in names}
@@ -68,11 +72,15 @@ def _frame_base(found: Comparison) -> Iterator[Problem]:
         yield Problem("frame_base", found.dataset, text)
     elif highest > bounds[1]:
         said = f"frames run from {lowest} to {highest}, those of the release from {bounds[0]} to {bounds[1]}"
-        yield Problem("frame_base", found.dataset, f"{said}: too high, as where 1 was added to numbers that start at 1 already")
+        yield Problem(
+            "frame_base", found.dataset, f"{said}: too high, as where 1 was added to numbers that start at 1 already"
+        )
     elif found.published.frames_per_subject is not None:
         counts = found.rows.groupby("subject").size()
         expected = [found.published.expected_frames(str(subject)) for subject in counts.index]
-        if len(counts) > 1 and all(wanted is not None and count == wanted - 1 for count, wanted in zip(counts, expected, strict=True)):
+        if len(counts) > 1 and all(
+            wanted is not None and count == wanted - 1 for count, wanted in zip(counts, expected, strict=True)
+        ):
             text = "every subject lacks one frame: numbers from 1 were matched with pictures numbered from 0, so that one had no partner"
             yield Problem("frame_base", found.dataset, text)
 
@@ -102,11 +110,17 @@ def _camera(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
     rows = found.rows
     right = (rows["sequence"].str.lower() == "right").to_numpy(bool)
     for name in [name for name in ("file", "image", "sequence") if name in rows.columns]:
-        right = right | rows[name].fillna("").astype(str).str.contains(r"right_?(?:video|camera)", case=False).to_numpy(bool)
+        right = right | rows[name].fillna("").astype(str).str.contains(r"right_?(?:video|camera)", case=False).to_numpy(
+            bool
+        )
     says = any(value == "right" for value in _values(side, "camera"))
     if right.any() or says:
         count = f"{int(right.sum()):,} of {len(rows):,} rows" if right.any() else "the manifest's side file"
-        yield Problem("camera", found.dataset, f"{count}: right camera; the published results are of the left one (`--camera left`)")
+        yield Problem(
+            "camera",
+            found.dataset,
+            f"{count}: right camera; the published results are of the left one (`--camera left`)",
+        )
 
 
 def _unknown(found: Comparison) -> Iterator[Problem]:

@@ -26,9 +26,15 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             lines += ["", *_published(published)]
     for title, key in (("Notes", "notes"), ("Wrong", "problems")):
         if report[key]:
-            lines += ["", f"{title}:", *(f"  {entry['kind']} ({entry['where']}): {entry['text']}" for entry in report[key])]
+            lines += [
+                "",
+                f"{title}:",
+                *(f"  {entry['kind']} ({entry['where']}): {entry['text']}" for entry in report[key]),
+            ]
     number = len(report["problems"])
-    verdict = "nothing wrong was found" if not number else f"{number} {'thing is' if number == 1 else 'things are'} wrong"
+    verdict = (
+        "nothing wrong was found" if not number else f"{number} {'thing is' if number == 1 else 'things are'} wrong"
+    )
     return [*lines, "", f"{report['manifest']}: {verdict}"]
 
 
@@ -61,7 +67,11 @@ def _counts(report: dict[str, Any]) -> list[str]:
             f"{len(images['unreadable']):,} unreadable, {len(images['duplicates']):,} groups of equal ones"
         )
     rows = [
-        [au, *(f"{counts[name]:,}" for name in ("positives", "negatives", "unknown")), _rate(counts["positives"], counts["negatives"])]
+        [
+            au,
+            *(f"{counts[name]:,}" for name in ("positives", "negatives", "unknown")),
+            _rate(counts["positives"], counts["negatives"]),
+        ]
         for au, counts in report["aus"].items()
     ]
     lines += ["", *table(["AU", "positives", "negatives", "unknown", "active"], rows)]
@@ -124,9 +134,19 @@ def _published(published: dict[str, Any]) -> list[str]:
 
 def _part(part: dict[str, Any]) -> list[list[str]]:
     """Lines of one part: here, published, difference; of a part that is not whole only the published counts."""
-    here, there = [part["frames"], *part["positives"].values()], [part["published_frames"], *part["published_positives"].values()]
+    here, there = (
+        [part["frames"], *part["positives"].values()],
+        [part["published_frames"], *part["published_positives"].values()],
+    )
     published = [f"{part['name']} published", *(f"{count:,}" for count in there)]
     if not part["complete"]:
-        return [published, [f"{part['name']} not whole ({part['subjects']} of {part['expected']} subjects)", *["-"] * len(there)]]
+        return [
+            published,
+            [f"{part['name']} not whole ({part['subjects']} of {part['expected']} subjects)", *["-"] * len(there)],
+        ]
     difference = [f"{mine - theirs:+,}" if mine != theirs else "=" for mine, theirs in zip(here, there, strict=True)]
-    return [[f"{part['name']} here", *(f"{count:,}" for count in here)], published, [f"{part['name']} difference", *difference]]
+    return [
+        [f"{part['name']} here", *(f"{count:,}" for count in here)],
+        published,
+        [f"{part['name']} difference", *difference],
+    ]

@@ -38,8 +38,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("runs", type=Path, help="runs.jsonl, or the folder that it is in")
-    parser.add_argument("--suite", type=Path, default=HERE / "ablations.yaml", help="what was planned (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "ablations.md", help="the page (default: %(default)s)")
+    parser.add_argument(
+        "--suite", type=Path, default=HERE / "ablations.yaml", help="what was planned (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "results" / "ablations.md", help="the page (default: %(default)s)"
+    )
     parser.add_argument("--rates", action="store_true", help="print the best learning rate of each method, no page")
     return parser.parse_args(argv)
 

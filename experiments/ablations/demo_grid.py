@@ -46,7 +46,9 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
 
     torch.set_num_threads(job["threads"])
     parts = job["data"]
-    data = AUDataModule(parts["train"], parts["val"], au_names=AUS, image_size=FULL.size, batch_size=BATCH, seed=job["seed"])
+    data = AUDataModule(
+        parts["train"], parts["val"], au_names=AUS, image_size=FULL.size, batch_size=BATCH, seed=job["seed"]
+    )
     torch.manual_seed(job["seed"])
     kind = {"AUModule": AUModule, **vars(auformer.training.baselines)}[MODULES[job["method"]]]
     module = kind(data.au_names, data.au_weights, backbone=BACKBONE, lr=job["lr"], **SETTINGS.get(job["method"], {}))
@@ -110,7 +112,8 @@ def ranked_rates(stage: str) -> dict[str, list[float]]:
     """Learning rates per method, best mean F1 on validation subjects first, among the runs of a stage with seed 0."""
     lines = [line for line in read_lines() if line["stage"] == stage and line["seed"] == 0]
     return {
-        method: [line["lr"] for line in sorted(lines, key=lambda line: -line["val_f1"]) if line["method"] == method] for method in MODULES
+        method: [line["lr"] for line in sorted(lines, key=lambda line: -line["val_f1"]) if line["method"] == method]
+        for method in MODULES
     }
 
 
@@ -156,7 +159,13 @@ def markdown(summary: dict[str, Any]) -> str:
         spread = entry["spread"][key]
         return f"{100 * entry[key]:.1f}" + (f" ± {100 * spread:.1f}" if spread > 1e-9 else "")
 
-    columns = (("lab_a", "mean_f1"), ("lab_a", "mean_auroc"), ("lab_b", "mean_f1"), ("lab_b", "mean_auroc"), ("lab_b_shared", "mean_f1"))
+    columns = (
+        ("lab_a", "mean_f1"),
+        ("lab_a", "mean_auroc"),
+        ("lab_b", "mean_f1"),
+        ("lab_b", "mean_auroc"),
+        ("lab_b_shared", "mean_f1"),
+    )
     lines = [
         "# The demo's comparison",
         "",
@@ -172,7 +181,11 @@ def markdown(summary: dict[str, Any]) -> str:
     for method in order:
         rate = summary["learning_rates"].get(method.replace("_both_heads", ""), "")
         cells = [cell(part, method, key) for part, key in columns]
-        lines.append(f"| {labels[method]} | {summary['lab_a'][method]['trainable_parameters']:,} | {rate} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {labels[method]} | {summary['lab_a'][method]['trainable_parameters']:,} | {rate} | "
+            + " | ".join(cells)
+            + " |"
+        )
     for part, title in (("lab_a", "F1 per AU, lab A"), ("lab_b", "F1 per AU, lab B")):
         names = list(summary[part]["auformer"]["f1"])
         lines += ["", f"## {title}", "", "| method | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
@@ -184,10 +197,14 @@ def markdown(summary: dict[str, Any]) -> str:
     lines += ["| method | " + " | ".join(map(str, LEARNING_RATES)) + " |", "|---|" + "---|" * len(LEARNING_RATES)]
     for method in MODULES:
         found = {line["lr"]: line["val_f1"] for line in searched if line["method"] == method}
-        lines.append(f"| {LABELS[method]} | " + " | ".join(f"{100 * found[rate]:.1f}" for rate in LEARNING_RATES) + " |")
+        lines.append(
+            f"| {LABELS[method]} | " + " | ".join(f"{100 * found[rate]:.1f}" for rate in LEARNING_RATES) + " |"
+        )
     finals = [line for line in read_lines() if line["stage"] == "full" and line["seed"] == SEEDS[0]]
     lines += ["", f"At full length, seed {SEEDS[0]}: "]
-    lines[-1] += "; ".join(f"{LABELS[line['method']]} {line['lr']}: {100 * line['val_f1']:.1f}" for line in finals) + "."
+    lines[-1] += (
+        "; ".join(f"{LABELS[line['method']]} {line['lr']}: {100 * line['val_f1']:.1f}" for line in finals) + "."
+    )
     where = f"commit {', '.join(summary['commits'])}, {summary['machine']}"
     lines += ["", "Made by `python experiments/demo_grid.py` from the lines of `demo_runs.jsonl`"]
     lines += [f"({where}; one thread a run, bfloat16 autocast).", ""]
@@ -209,7 +226,10 @@ def main(args: list[str] | None = None) -> None:
 
     run_jobs([job("search", method, lr, 0, SEARCH_EPOCHS) for method in MODULES for lr in LEARNING_RATES], options.jobs)
     searched = ranked_rates("search")
-    run_jobs([job("full", method, lr, SEEDS[0], EPOCHS) for method in MODULES for lr in searched[method][:FINALISTS]], options.jobs)
+    run_jobs(
+        [job("full", method, lr, SEEDS[0], EPOCHS) for method in MODULES for lr in searched[method][:FINALISTS]],
+        options.jobs,
+    )
     best = {method: rates[0] for method, rates in ranked_rates("full").items()}
     run_jobs([job("full", method, best[method], seed, EPOCHS) for method in MODULES for seed in SEEDS], options.jobs)
     summary = summarise()

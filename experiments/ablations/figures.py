@@ -20,7 +20,20 @@ Point = tuple[int, float, float]
 _AROUND = [
     (radius * x, radius * y)
     for radius in (9, 18, 30, 44)
-    for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0.4), (-1, 0.4), (1, -0.4), (-1, -0.4))
+    for x, y in (
+        (1, 0),
+        (-1, 0),
+        (0, 1),
+        (0, -1),
+        (1, 1),
+        (-1, 1),
+        (1, -1),
+        (-1, -1),
+        (1, 0.4),
+        (-1, 0.4),
+        (1, -0.4),
+        (-1, -0.4),
+    )
 ]
 """Where a label may stand, in points from its mark, the nearest first [ours]."""
 
@@ -50,8 +63,12 @@ def parameters_figure(panels: Mapping[str, Mapping[str, Mapping[str, Point]]], *
     names = list(dict.fromkeys(name for backbones in panels.values() for name in backbones))
     for number, name in enumerate(names):
         face = "none" if number else THEMES[THEME]["ink"]
-        rows[0].plot([], [], MARKERS[number % len(MARKERS)], color=THEMES[THEME]["ink"], markerfacecolor=face, label=name)
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=THEMES[THEME]["ink"])
+        rows[0].plot(
+            [], [], MARKERS[number % len(MARKERS)], color=THEMES[THEME]["ink"], markerfacecolor=face, label=name
+        )
+    figure.legend(
+        loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=THEMES[THEME]["ink"]
+    )
     add_footnote(figure, "Upright lines: one standard deviation over seeds.", theme=THEME)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # labels are placed among what stands now
@@ -65,7 +82,13 @@ def _join(axes: Axes, backbones: Mapping[str, Mapping[str, Point]]) -> None:
     for method in dict.fromkeys(name for points in backbones.values() for name in points):
         several = [points[method] for points in backbones.values() if method in points]
         if len(several) > 1:
-            axes.plot([p[0] for p in several], [100 * p[1] for p in several], color=THEMES[THEME]["grid"], linewidth=1.6, zorder=1)
+            axes.plot(
+                [p[0] for p in several],
+                [100 * p[1] for p in several],
+                color=THEMES[THEME]["grid"],
+                linewidth=1.6,
+                zorder=1,
+            )
 
 
 def _marks(axes: Axes, points: Mapping[str, Point], *, hollow: bool, marker: str, reference: str) -> None:
@@ -92,16 +115,28 @@ def _labels(axes: Axes, backbones: Mapping[str, Mapping[str, Point]], reference:
         mark, ink = (parameters, 100 * mean), THEMES[THEME]["ink"]
         here = axes.transData.transform(mark)
         others = [box for box in taken if not box.contains(*here)]
-        text = axes.annotate(method.replace("_", " "), mark, _AROUND[0], textcoords="offset points", size=SMALL, color=ink, zorder=4)
+        text = axes.annotate(
+            method.replace("_", " "), mark, _AROUND[0], textcoords="offset points", size=SMALL, color=ink, zorder=4
+        )
         for across, up in _AROUND:
             text.set(x=across, y=up, va="center", ha="left" if across > 0 else "right" if across < 0 else "center")
             box, line = text.get_window_extent(), Path([here, here + scale * np.array((across, up))])
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not any(box.overlaps(other) for other in taken) and not any(line.intersects_bbox(other) for other in others):
+            if (
+                inside
+                and not any(box.overlaps(other) for other in taken)
+                and not any(line.intersects_bbox(other) for other in others)
+            ):
                 break
         taken.append(text.get_window_extent())
         if abs(text.get_position()[0]) + abs(text.get_position()[1]) > _AROUND[0][0]:
-            line_style = {"arrowstyle": "-", "color": THEMES[THEME]["quiet"], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
+            line_style = {
+                "arrowstyle": "-",
+                "color": THEMES[THEME]["quiet"],
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 4,
+            }
             axes.annotate("", mark, text.get_position(), textcoords="offset points", arrowprops=line_style)
 
 
@@ -115,19 +150,33 @@ def noise_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> 
         ValueError: There is nothing to draw, or more losses than there are colours.
     """
     if not any(curves.values()) or len(curves) > len(SERIES[THEME]):
-        raise ValueError(f"Expected `curves` to be of 1 to {len(SERIES[THEME])} losses with points, but got {len(curves)}")
+        raise ValueError(
+            f"Expected `curves` to be of 1 to {len(SERIES[THEME])} losses with points, but got {len(curves)}"
+        )
     figure = new_figure(4.2, theme=THEME)
     axes = figure.subplots()
     dress_axes(axes, theme=THEME, grid="y")
     for number, (name, points) in enumerate(curves.items()):
         colour = SERIES[THEME][number]
         shares, means = [100 * p[0] for p in points], [100 * p[1] for p in points]
-        axes.plot(shares, means, marker=MARKERS[number], markersize=6, linewidth=1.6, color=colour, label=name.replace("_", " "))
+        axes.plot(
+            shares,
+            means,
+            marker=MARKERS[number],
+            markersize=6,
+            linewidth=1.6,
+            color=colour,
+            label=name.replace("_", " "),
+        )
         for share, mean, spread in points:
             if not math.isnan(spread):
                 axes.vlines(100 * share, 100 * (mean - spread), 100 * (mean + spread), color=colour, linewidth=1.2)
     axes.set(xlabel="Flipped training labels, %", ylabel="Mean F1 x 100")
     axes.set_xticks(sorted({100 * p[0] for p in itertools.chain.from_iterable(curves.values())}))
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=THEMES[THEME]["ink"])
-    add_footnote(figure, "Labels of the test set are not flipped. Upright lines: one standard deviation over seeds.", theme=THEME)
+    figure.legend(
+        loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=THEMES[THEME]["ink"]
+    )
+    add_footnote(
+        figure, "Labels of the test set are not flipped. Upright lines: one standard deviation over seeds.", theme=THEME
+    )
     return figure

@@ -71,13 +71,22 @@ def backbone_of(line: Line) -> str:
 
 def _backbone(config: Mapping[str, Any]) -> str:
     arguments = config.get("model", {}).get("init_args", {})
-    return Path(str(arguments["checkpoint_path"])).stem if arguments.get("checkpoint_path") else str(arguments.get("backbone"))
+    return (
+        Path(str(arguments["checkpoint_path"])).stem
+        if arguments.get("checkpoint_path")
+        else str(arguments.get("backbone"))
+    )
 
 
 def planned(suite: Suite) -> list[Planned]:
     """What a suite wants to be run, in its order."""
     return [
-        Planned(suite.name_of(entry), kind_of(suite.name_of(entry)), _backbone(suite.config_of(method, suite.name_of(entry))), method)
+        Planned(
+            suite.name_of(entry),
+            kind_of(suite.name_of(entry)),
+            _backbone(suite.config_of(method, suite.name_of(entry))),
+            method,
+        )
         for entry in suite.entries
         for method in as_list(entry.get("methods")) or suite.methods
     ]
@@ -92,7 +101,9 @@ def planned_tests(suite: Suite) -> dict[str, list[str]]:
     return tests
 
 
-def chosen(lines: Iterable[Line], kinds: Sequence[str], *, backbone: str | None = None, test: str | None = None) -> list[Line]:
+def chosen(
+    lines: Iterable[Line], kinds: Sequence[str], *, backbone: str | None = None, test: str | None = None
+) -> list[Line]:
     """Lines of some kinds, on one backbone and one test set."""
     return [
         line
@@ -112,7 +123,11 @@ def in_order(values: Iterable[str], first: Iterable[str] = ()) -> list[str]:
 def differs(suite: Suite, method: str) -> str:
     """What a method of a suite sets, in words; empty for one that sets nothing."""
     settings = suite.methods[method].settings if method in suite.methods else {}
-    return ", ".join(f"{name.removeprefix('model.')} {_plain(value)}" for name, value in settings.items() if name != "model.class_path")
+    return ", ".join(
+        f"{name.removeprefix('model.')} {_plain(value)}"
+        for name, value in settings.items()
+        if name != "model.class_path"
+    )
 
 
 def _plain(value: Any) -> str:

@@ -38,15 +38,25 @@ CLIP = 1.0  # as experiments/base.yaml
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--suite", type=Path, default=HERE / "ablations.yaml", help="where the methods are (default: %(default)s)")
+    parser.add_argument(
+        "--suite", type=Path, default=HERE / "ablations.yaml", help="where the methods are (default: %(default)s)"
+    )
     parser.add_argument("--methods", nargs="+", help="only these (default: all of the rivals and parts)")
     parser.add_argument("--backbone", help="timm name of another ViT, with random weights (default: the suite's)")
     parser.add_argument("--img-size", type=int, default=112, help="image size in pixels (default: %(default)s)")
     parser.add_argument("--aus", default="bp4d", help="action units (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=16, help="images in a batch (default: %(default)s, as in training)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s, as runs of a suite have)")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "method_costs.json", help="file (default: %(default)s)")
+    parser.add_argument(
+        "--batch", type=int, default=16, help="images in a batch (default: %(default)s, as in training)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of torch (default: %(default)s, as runs of a suite have)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "results" / "method_costs.json", help="file (default: %(default)s)"
+    )
     return parser.parse_args(argv)
 
 
@@ -130,7 +140,10 @@ def measure(suite: Suite, names: dict[str, str], args: argparse.Namespace) -> tu
             "trained": trained, "total": total, "kept_bytes": kept,
             "forward": ratio(forwards, "own", "vit"), "training": ratio(steps, "own", "full"),
         }  # fmt: skip
-        print(f"{name}: {trained:,} trained, prediction {costs[name]['forward']:.2f}, training {costs[name]['training']:.2f}", flush=True)
+        print(
+            f"{name}: {trained:,} trained, prediction {costs[name]['forward']:.2f}, training {costs[name]['training']:.2f}",
+            flush=True,
+        )
     return costs, left_out
 
 

@@ -72,7 +72,9 @@ def compare(lines: Sequence[Line], *, draws: int = DRAWS) -> list[Compared]:
         return []
     groups = group_lines([_renamed(line) for line in lines])
     if len(groups) != 1:
-        raise ValueError(f"Expected lines of one data set and test, but got {', '.join(group.title for group in groups)}")
+        raise ValueError(
+            f"Expected lines of one data set and test, but got {', '.join(group.title for group in groups)}"
+        )
     group = groups[0]
     scorer = GroupScorer(group, draws=draws)
     references = {method.subset: method for method in reversed(group.methods) if _name(method) == REFERENCE}

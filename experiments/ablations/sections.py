@@ -9,9 +9,27 @@ from typing import Any, NamedTuple
 from auformer.benchmark.suite import Suite
 from auformer.scoring.tables import Table
 from experiments.ablations.figures import Point, noise_figure, parameters_figure
-from experiments.ablations.lines import REFERENCE, Line, backbone_of, chosen, differs, in_order, label_noise, planned, planned_tests
+from experiments.ablations.lines import (
+    REFERENCE,
+    Line,
+    backbone_of,
+    chosen,
+    differs,
+    in_order,
+    label_noise,
+    planned,
+    planned_tests,
+)
 from experiments.ablations.scores import compare
-from experiments.ablations.tables import aus_table, chosen_test, more_seeds, noise_level, noise_tables, sizes_tables, tests_table
+from experiments.ablations.tables import (
+    aus_table,
+    chosen_test,
+    more_seeds,
+    noise_level,
+    noise_tables,
+    sizes_tables,
+    tests_table,
+)
 
 
 class Section(NamedTuple):
@@ -67,14 +85,22 @@ class Sections:
         """F1 on every test set by method, a table per backbone, and F1 over trained parameters."""
         tables, panels = [], {}
         for test in self.tests:
-            found = {one: points(chosen(self.lines, ("rivals",), backbone=one, test=test)) for one in self.under("rivals")}
+            found = {
+                one: points(chosen(self.lines, ("rivals",), backbone=one, test=test)) for one in self.under("rivals")
+            }
             panels[test] = {backbone: some for backbone, some in found.items() if some}
         for one in self.under("rivals"):
             lines = chosen(self.lines, ("rivals",), backbone=one)
             tables.append(tests_table(lines, self.methods("rivals", one), self.tests, title=f"Backbone {one}", sets={}))
         panels = {test: found for test, found in panels.items() if found}
         figure = parameters_figure(panels, reference=REFERENCE) if panels else None
-        return Section("Rivals", tables, figure, "parameters", "Mean F1 over trained parameters; the values stand in the tables above.")
+        return Section(
+            "Rivals",
+            tables,
+            figure,
+            "parameters",
+            "Mean F1 over trained parameters; the values stand in the tables above.",
+        )
 
     def action_units(self) -> Section:
         """F1 per action unit of the rivals."""
@@ -93,7 +119,9 @@ class Sections:
         for backbone in self.under(kind):
             lines = chosen(self.lines, (kind,), backbone=backbone)
             tests = self._tests(kind, backbone)
-            tables.append(tests_table(lines, self.methods(kind, backbone), tests, title=f"Backbone {backbone}", sets={}))
+            tables.append(
+                tests_table(lines, self.methods(kind, backbone), tests, title=f"Backbone {backbone}", sets={})
+            )
         return Section(heading, tables)
 
     def against(self, heading: str, kind: str) -> Section:
@@ -118,7 +146,13 @@ class Sections:
                 tables += noise_tables(some, wanted, title=f"Backbone {backbone}, {test}")
                 found = curves(some, wanted)
                 figure = noise_figure(found) if figure is None and found else figure
-        return Section("Flipped training labels", tables, figure, "noise", "Mean F1 over flipped labels; the values stand in the table.")
+        return Section(
+            "Flipped training labels",
+            tables,
+            figure,
+            "noise",
+            "Mean F1 over flipped labels; the values stand in the table.",
+        )
 
     def sizes(self) -> Section:
         """F1 over the number of training frames."""

@@ -33,8 +33,12 @@ def validation_scores(lines: Iterable[Line]) -> Scores:
                 f"Expected the run of {line['method']} in {line['name']} to hold `validation_score`, the F1 on validation subjects, but it "
                 "does not: its entry has to keep the best epoch by validation subjects (`select: best`)"
             )
-        found.setdefault(str(line["method"]), {}).setdefault(float(setting(line, "lr")), []).append(float(line["validation_score"]))
-    return {method: {rate: sum(some) / len(some) for rate, some in sorted(rates.items())} for method, rates in found.items()}
+        found.setdefault(str(line["method"]), {}).setdefault(float(setting(line, "lr")), []).append(
+            float(line["validation_score"])
+        )
+    return {
+        method: {rate: sum(some) / len(some) for rate, some in sorted(rates.items())} for method, rates in found.items()
+    }
 
 
 def best_rate(rates: Mapping[float, float]) -> float:
@@ -62,7 +66,9 @@ def rates_text(scores: Scores) -> str:
         best = best_rate(rates)
         others = ", ".join(f"{rate:.0e} {percent(score)}" for rate, score in rates.items() if rate != best)
         edge = "  EDGE OF THE GRID: try a rate beyond it" if at_edge(rates) else ""
-        rows.append(f"{method}: {{model.lr: {best:.1e}}}  # F1 on validation subjects {percent(rates[best])} ({others}){edge}")
+        rows.append(
+            f"{method}: {{model.lr: {best:.1e}}}  # F1 on validation subjects {percent(rates[best])} ({others}){edge}"
+        )
     return "\n".join(rows) or "no runs of entries rates-..."
 
 
@@ -105,7 +111,9 @@ def f1_cell(found: Compared | None) -> str:
     if found is None:
         return NOT_RUN
     values = found.scores.f1.values
-    return percent(found.mean, found.scores.f1.mean.num, len(values)) + ("" if math.isnan(found.spread) else f" ± {100 * found.spread:.1f}")
+    return percent(found.mean, found.scores.f1.mean.num, len(values)) + (
+        "" if math.isnan(found.spread) else f" ± {100 * found.spread:.1f}"
+    )
 
 
 def score_cell(found: Compared | None, name: str) -> str:
@@ -113,7 +121,11 @@ def score_cell(found: Compared | None, name: str) -> str:
     if found is None:
         return NOT_RUN
     score = found.scores.scores.get(name)
-    return "" if score is None or math.isnan(score.mean.value) else percent(score.mean.value, score.mean.num, len(score.values))
+    return (
+        ""
+        if score is None or math.isnan(score.mean.value)
+        else percent(score.mean.value, score.mean.num, len(score.values))
+    )
 
 
 def apart_cell(found: Difference | None) -> str:
@@ -140,7 +152,9 @@ def rows_of(found: Sequence[Compared], wanted: Iterable[str]) -> list[tuple[str,
     return rows
 
 
-def tests_table(lines: Sequence[Line], wanted: Sequence[str], tests: Sequence[str], *, title: str, sets: Mapping[str, str]) -> Table:
+def tests_table(
+    lines: Sequence[Line], wanted: Sequence[str], tests: Sequence[str], *, title: str, sets: Mapping[str, str]
+) -> Table:
     """A row per method: what it sets, trained parameters, seeds, and per test set its F1, how far it is from AUFormer, and its AP.
 
     Args:
@@ -160,7 +174,13 @@ def tests_table(lines: Sequence[Line], wanted: Sequence[str], tests: Sequence[st
         name = label if some is None else some.method
         about = [label, *([sets.get(name, "")] if says else []), "" if some is None else f"{some.trained:,}"]
         seeds = "" if some is None else str(max(len(one.seeds) for one in found.values() if one is not None))
-        rows.append([*about, seeds, *(cell for one in found.values() for cell in (f1_cell(one), _apart_of(one), score_cell(one, "ap")))])
+        rows.append(
+            [
+                *about,
+                seeds,
+                *(cell for one in found.values() for cell in (f1_cell(one), _apart_of(one), score_cell(one, "ap"))),
+            ]
+        )
     columns = [text for test in tests for text in (f"F1 {test}", APART, f"AP {test}")]
     header = ["method", *(["sets"] if says else []), "trained", "seeds", *columns]
     return Table(header, rows, title=title, text_columns=1 + says)
@@ -231,7 +251,9 @@ def sizes_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) ->
     header = ["method", *(f"{size_text(size)} frames" for size in sizes)]
     first = [[name, *(f1_cell(by.get((name, size))) for size in sizes)] for name in names]
     second = [[name, *(_apart_of(by.get((name, size))) for size in sizes)] for name in names if name != REFERENCE]
-    return [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")] if sizes else []
+    return (
+        [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")] if sizes else []
+    )
 
 
 def more_seeds(lines: Sequence[Line]) -> list[str]:
@@ -254,9 +276,13 @@ def more_seeds(lines: Sequence[Line]) -> list[str]:
             continue
         near = abs(one.apart.value) <= reference.spread
         if one.method in rivals and near and len(one.seeds) < 5:
-            texts.append(f"{one.label}: within one standard deviation of AUFormer with {len(one.seeds)} seeds; five would tell more")
+            texts.append(
+                f"{one.label}: within one standard deviation of AUFormer with {len(one.seeds)} seeds; five would tell more"
+            )
         if one.method not in rivals and not near and len(one.seeds) < 3:
-            texts.append(f"{one.label}: more than one standard deviation from AUFormer with {len(one.seeds)} seeds; three would tell more")
+            texts.append(
+                f"{one.label}: more than one standard deviation from AUFormer with {len(one.seeds)} seeds; three would tell more"
+            )
     return texts
 
 
@@ -268,7 +294,13 @@ def costs_table(costs: Mapping[str, Any]) -> Table:
     """
     about = costs["settings"]
     rows = [
-        [name, f"{one['trained']:,}", f"{one['forward']:.2f}", f"{one['training']:.2f}", f"{one['kept_bytes'] / 2**20:.0f}"]
+        [
+            name,
+            f"{one['trained']:,}",
+            f"{one['forward']:.2f}",
+            f"{one['training']:.2f}",
+            f"{one['kept_bytes'] / 2**20:.0f}",
+        ]
         for name, one in costs["methods"].items()
     ]
     notes = [
@@ -291,7 +323,9 @@ def sources_table(lines: Sequence[Line]) -> Table:
     rows = []
     for name in dict.fromkeys(str(line["name"]) for line in lines):
         some = [line for line in lines if line["name"] == name]
-        own = [line for line in some if not line.get("trained_by")]  # the others took over a training that is counted already
+        own = [
+            line for line in some if not line.get("trained_by")
+        ]  # the others took over a training that is counted already
         hours = sum(float(line["seconds"]) for line in own) / 3600
         seeds = ", ".join(map(str, sorted({line["seed"] for line in some})))
         places = [", ".join(dict.fromkeys(str(line[key]) for line in some)) for key in ("machine", "commit")]

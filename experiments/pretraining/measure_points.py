@@ -47,7 +47,9 @@ def summary(rows: Rows, clips: Rows, settings: Sequence[tuple[str, str, int]]) -
     for lab, pose, size in [*settings, ("all", "all", 0)]:
         asked = [r for r in rows if lab == "all" or (r["lab"], r["pose"], r["size"]) == (lab, pose, size)]
         found = [r for r in asked if r["found"]]
-        errors = {name: _spread([r[name] for r in found]) for name in (*METHODS, *(f"{name}_below" for name in METHODS))}
+        errors = {
+            name: _spread([r[name] for r in found]) for name in (*METHODS, *(f"{name}_below" for name in METHODS))
+        }
         table.append({"lab": lab, "pose": pose, "size": size, "faces": len(asked), "found": len(found), **errors})
     found = [r for r in rows if r["found"]]
     contradicted = []
@@ -62,7 +64,13 @@ def summary(rows: Rows, clips: Rows, settings: Sequence[tuple[str, str, int]]) -
         steps.append({"lab": lab, "size": size, "clips": len(some), **spread})
     seen = {name: sum(r["seen"] == name for r in found) for name in ("eyes", "one_eye", "box")}
     source = {name: sum(r["source"] == name for r in found) for name in ("regressor", "eyes")}
-    return {"errors": table, "contradictions": contradicted, "jitter": steps, "eyes_seen": seen, "points_source": source}
+    return {
+        "errors": table,
+        "contradictions": contradicted,
+        "jitter": steps,
+        "eyes_seen": seen,
+        "points_source": source,
+    }
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -107,7 +115,9 @@ def markdown(result: dict[str, Any]) -> str:
 def _tables(errors: Rows) -> list[str]:
     """Errors of pupils, then of the other points."""
     where = [[r["lab"], r["pose"], r["size"] or ""] for r in errors]
-    pupils = [[*w, r["faces"], r["found"], *(_pair(r[name]) for name in METHODS)] for w, r in zip(where, errors, strict=True)]
+    pupils = [
+        [*w, r["faces"], r["found"], *(_pair(r[name]) for name in METHODS)] for w, r in zip(where, errors, strict=True)
+    ]
     others = [[*w, *(_pair(r[f"{name}_below"]) for name in METHODS)] for w, r in zip(where, errors, strict=True)]
     return [
         "## Pupils",
@@ -122,7 +132,11 @@ def _tables(errors: Rows) -> list[str]:
 
 def _rows(head: str, cells: list[list[Any]]) -> list[str]:
     """A table in Markdown."""
-    return [f"| {head} |", "|" + "---|" * (head.count("|") + 1), *("| " + " | ".join(map(str, row)) + " |" for row in cells)]
+    return [
+        f"| {head} |",
+        "|" + "---|" * (head.count("|") + 1),
+        *("| " + " | ".join(map(str, row)) + " |" for row in cells),
+    ]
 
 
 def _spread(values: list[float]) -> list[float] | None:
@@ -147,7 +161,9 @@ PORTRAITS = {
 }
 
 
-def scenes(lab: str, pose: str, size: int, faces: int) -> Iterator[tuple[Renderer, Any, dict[str, Any], np.ndarray, np.ndarray]]:
+def scenes(
+    lab: str, pose: str, size: int, faces: int
+) -> Iterator[tuple[Renderer, Any, dict[str, Any], np.ndarray, np.ndarray]]:
     """Renderer, baked face, scene, muscles and background of each test face."""
     renderer = Renderer(size)
     for i in range(faces):
@@ -159,7 +175,13 @@ def scenes(lab: str, pose: str, size: int, faces: int) -> Iterator[tuple[Rendere
             yaw, pitch, roll = scene["pose"]
             more = float(rng.choice([-1, 1]) * rng.uniform(*limits))
             scene["pose"] = (more, pitch, roll) if pose == "turned" else (yaw, pitch, more)
-        yield renderer, renderer.bake(Identity.sample(number)), scene, sample_aus(rng, lab)[1], renderer.background(rng, **wall)
+        yield (
+            renderer,
+            renderer.bake(Identity.sample(number)),
+            scene,
+            sample_aus(rng, lab)[1],
+            renderer.background(rng, **wall),
+        )
 
 
 def answers(gray: np.ndarray) -> dict[str, Any] | None:
@@ -190,7 +212,11 @@ def errors(faces: int) -> list[dict[str, Any]]:
                         away = {name: np.hypot(*(found[name] - true).T) / unit for name in METHODS}
                         row |= {name: float(each[:2].mean()) for name, each in away.items()}
                         row |= {f"{name}_below": float(each[2:].mean()) for name, each in away.items()}
-                        row |= {"seen": found["seen"], "source": found["source"], "apart": contradiction(found["regressor"], found["eyes"])}
+                        row |= {
+                            "seen": found["seen"],
+                            "source": found["source"],
+                            "apart": contradiction(found["regressor"], found["eyes"]),
+                        }
                     rows.append(row)
     return rows
 
@@ -200,10 +226,14 @@ def jitter(clips: int) -> list[dict[str, Any]]:
     rows = []
     for lab in LABS:
         for size in SIZES:
-            for renderer, face, scene, muscles, wall in tqdm(scenes(lab, "frontal", size, clips), total=clips, mininterval=10):
+            for renderer, face, scene, muscles, wall in tqdm(
+                scenes(lab, "frontal", size, clips), total=clips, mininterval=10
+            ):
                 tracks: dict[str, list[np.ndarray]] = {name: [] for name in (*METHODS, "box")}
                 for frame in range(FRAMES):
-                    picture = renderer.render(face, muscles, scene=scene, background=wall, seed=10_000 + frame, points=True)
+                    picture = renderer.render(
+                        face, muscles, scene=scene, background=wall, seed=10_000 + frame, points=True
+                    )
                     found = answers(cv2.cvtColor(picture.image, cv2.COLOR_RGB2GRAY))
                     if found is not None:
                         x, y, w, h = found["box"]
@@ -213,7 +243,10 @@ def jitter(clips: int) -> list[dict[str, Any]]:
                         tracks["box"].append(np.array([(x, y), (x + w, y + h)]) / unit)
                 if len(tracks["box"]) > 1:
                     steps = {name: np.diff(np.array(track), axis=0) for name, track in tracks.items()}
-                    rows.append({"lab": lab, "size": size} | {k: float(np.sqrt((v**2).sum(-1).mean())) for k, v in steps.items()})
+                    rows.append(
+                        {"lab": lab, "size": size}
+                        | {k: float(np.sqrt((v**2).sum(-1).mean())) for k, v in steps.items()}
+                    )
     return rows
 
 
@@ -236,7 +269,10 @@ def portraits() -> list[dict[str, Any]]:
         if found is not None:
             true = np.array(pupils)
             unit = np.hypot(*(true[1] - true[0]))
-            rows.append({"picture": name} | {k: round(float(np.hypot(*(found[k][:2] - true).T).mean() / unit), 4) for k in METHODS})
+            rows.append(
+                {"picture": name}
+                | {k: round(float(np.hypot(*(found[k][:2] - true).T).mean() / unit), 4) for k in METHODS}
+            )
     return rows
 
 
@@ -250,7 +286,11 @@ def main(args: list[str] | None = None) -> None:
     options = parser.parse_args(args)
     cv2.setNumThreads(1)
     start = time.process_time()
-    result = summary(errors(options.faces), jitter(options.clips), [(lab, pose, size) for lab in LABS for pose in POSES for size in SIZES])
+    result = summary(
+        errors(options.faces),
+        jitter(options.clips),
+        [(lab, pose, size) for lab in LABS for pose in POSES for size in SIZES],
+    )
     result |= {
         "portraits": portraits(),
         "command": f"python experiments/measure_points.py --faces {options.faces} --clips {options.clips}",

@@ -17,7 +17,9 @@ from auformer.files import atomic_path
 
 INPUT, MAP, POINTS = 64, 16, 5
 WIDTHS = (16, 32, 64)  # channels at 32, 16 and 8 cells per side [ours]
-REACH = 1.3  # the map's cells span this many sides of the input, so that points near and beyond the edge can be told [ours]
+REACH = (
+    1.3  # the map's cells span this many sides of the input, so that points near and beyond the edge can be told [ours]
+)
 OPSET = 13
 
 
@@ -100,7 +102,11 @@ def write_onnx(net: PointNet, path: Path, producer: str) -> None:
         names = [constant(f"{name}.weight", weight), constant(f"{name}.bias", bias)]
         side = weight.shape[-1]
         pads = [side // 2] * 4
-        nodes.append(helper.make_node("Conv", [x, *names], [name], name, kernel_shape=[side] * 2, strides=[stride] * 2, pads=pads))
+        nodes.append(
+            helper.make_node(
+                "Conv", [x, *names], [name], name, kernel_shape=[side] * 2, strides=[stride] * 2, pads=pads
+            )
+        )
         return name
 
     def node(kind: str, inputs: list[str], name: str, **attributes: object) -> str:
@@ -128,7 +134,9 @@ def write_onnx(net: PointNet, path: Path, producer: str) -> None:
     sides = [("crop", [1, 1, INPUT, INPUT]), ("points", [1, POINTS, 2])]
     taken, given = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in sides)
     graph = helper.make_graph(nodes, "points", [taken], [given], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=producer, ir_version=8)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=producer, ir_version=8
+    )
     onnx.checker.check_model(model)
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

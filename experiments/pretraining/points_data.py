@@ -20,7 +20,10 @@ from auformer.synthetic import Identity, Renderer, sample_aus, sample_scene
 from experiments.pretraining.pretrain_data import sample_expression
 
 FIRST_TRAIN, FIRST_VAL, FIRST_TEST = 300_000, 380_000, 390_000
-SIZE, FACTOR = 112, 1.15  # pixels, and side of the picture in sides of the `eyes` crop: some surroundings are seen [ours]
+SIZE, FACTOR = (
+    112,
+    1.15,
+)  # pixels, and side of the picture in sides of the `eyes` crop: some surroundings are seen [ours]
 SHARD = 50  # subjects per file
 TURN = (0.24, 0.15, 0.60, 0.40)  # sd of yaw and pitch, and their largest, in radians: more than any lab's [ours]
 # Half of the inputs lie as a detector's box may, half as first points leave them: turn in degrees, log scale, shift in crop sides. [ours]
@@ -41,7 +44,12 @@ def render_subject(renderer: Renderer, number: int, count: int) -> tuple[np.ndar
         scene["jitter"] = (*rng.normal(0, 0.05, 2), FACTOR)
         intensity = sample_expression(rng) if rng.random() < 0.7 else sample_aus(rng, lab)[1]
         picture = renderer.render(
-            face, intensity, scene=scene, background=renderer.background(rng, **wall), seed=number * 1000 + i, points=True
+            face,
+            intensity,
+            scene=scene,
+            background=renderer.background(rng, **wall),
+            seed=number * 1000 + i,
+            points=True,
         )
         images[i], points[i] = cv2.cvtColor(picture.image, cv2.COLOR_RGB2GRAY), picture.points
     return images, points
@@ -66,13 +74,19 @@ def render_shards(out: Path, first: int, subjects: int, count: int) -> tuple[np.
         if not path.exists():
             drawn = [render_subject(renderer, number, count) for number in range(start, start + SHARD)]
             with atomic_path(path) as temporary:
-                np.savez(temporary, images=np.concatenate([x for x, _ in drawn]), points=np.concatenate([y for _, y in drawn]))
+                np.savez(
+                    temporary,
+                    images=np.concatenate([x for x, _ in drawn]),
+                    points=np.concatenate([y for _, y in drawn]),
+                )
         with np.load(path) as file:
             parts.append((file["images"], file["points"]))
     return np.concatenate([images for images, _ in parts]), np.concatenate([points for _, points in parts])
 
 
-def vary(image: np.ndarray, points: np.ndarray, rng: np.random.Generator, *, near: bool) -> tuple[np.ndarray, np.ndarray]:
+def vary(
+    image: np.ndarray, points: np.ndarray, rng: np.random.Generator, *, near: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """One network input.
 
     Args:
@@ -90,7 +104,9 @@ def vary(image: np.ndarray, points: np.ndarray, rng: np.random.Generator, *, nea
     along = right - left
     turn, scale, shift = NEAR if near else WIDE
     angle = math.atan2(along[1], along[0]) + math.radians(rng.uniform(-turn, turn))
-    distance = max(math.hypot(*along), 0.8 * math.hypot(*(points[3:].mean(0) - (left + right) / 2)))  # turned heads: as boxes are
+    distance = max(
+        math.hypot(*along), 0.8 * math.hypot(*(points[3:].mean(0) - (left + right) / 2))
+    )  # turned heads: as boxes are
     side = SIDE * distance * math.exp(rng.uniform(-scale, scale))
     down = np.array([-along[1], along[0]]) / math.hypot(*along)
     centre = (left + right) / 2 + 0.42 * distance * down + rng.uniform(-shift, shift, 2) * side
@@ -100,7 +116,9 @@ def vary(image: np.ndarray, points: np.ndarray, rng: np.random.Generator, *, nea
     moved = matrix.copy()
     moved[:, 2] += moved[:, :2] @ np.array([0.5, 0.5]) - 0.5
     border = (cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[rng.choice(3, p=(0.4, 0.4, 0.2))]
-    crop = cv2.warpAffine(image, moved, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=float(rng.integers(256)))
+    crop = cv2.warpAffine(
+        image, moved, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=float(rng.integers(256))
+    )
     return _worsen(crop, rng), ((points @ matrix[:, :2].T + matrix[:, 2]) / INPUT).astype(np.float32)
 
 
@@ -108,7 +126,11 @@ def _worsen(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What cameras, light and things in front of a face do to a crop."""
     if rng.random() < 0.3:  # few pixels
         small = int(rng.integers(18, 56))
-        crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (INPUT, INPUT), interpolation=cv2.INTER_LINEAR)
+        crop = cv2.resize(
+            cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA),
+            (INPUT, INPUT),
+            interpolation=cv2.INTER_LINEAR,
+        )
     if rng.random() < 0.25:
         crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 1.6))
     if rng.random() < 0.2:
@@ -126,7 +148,9 @@ def _worsen(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         out += rng.standard_normal(out.shape, np.float32) * np.float32(abs(rng.normal(0, 0.25)) * out.std())
     crop = np.clip(out * 255, 0, 255).astype(np.uint8)
     if rng.random() < 0.2:
-        crop = cv2.imdecode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])[1], cv2.IMREAD_GRAYSCALE)
+        crop = cv2.imdecode(
+            cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])[1], cv2.IMREAD_GRAYSCALE
+        )
     return crop
 
 
@@ -136,7 +160,9 @@ def _cover(crop: np.ndarray, rng: np.random.Generator) -> None:
     x, y = rng.integers(-8, INPUT - 8, 2)
     grey = int(rng.integers(256))
     if rng.random() < 0.5:
-        cv2.ellipse(crop, (int(x + width // 2), int(y + height // 2)), (int(width // 2), int(height // 2)), 0, 0, 360, grey, -1)
+        cv2.ellipse(
+            crop, (int(x + width // 2), int(y + height // 2)), (int(width // 2), int(height // 2)), 0, 0, 360, grey, -1
+        )
     else:
         piece = crop[max(y, 0) : y + height, max(x, 0) : x + width]
         piece[:] = grey if rng.random() < 0.5 else rng.integers(256, size=piece.shape)

@@ -55,7 +55,12 @@ def render_identity(job: tuple[int, int, int, int, str]) -> int:
     for i in range(count):
         scene, wall = sample_scene(rng, "A" if rng.random() < LAB_A_SHARE else "B", pose_scale=POSE_SCALE)
         picture = renderer.render(
-            face, sample_expression(rng), scene=scene, background=renderer.background(rng, **wall), seed=number * 1000 + i, dense=CELLS
+            face,
+            sample_expression(rng),
+            scene=scene,
+            background=renderer.background(rng, **wall),
+            seed=number * 1000 + i,
+            dense=CELLS,
         )
         images[first + i], targets[first + i] = picture.image, picture.dense
     return count

@@ -81,7 +81,9 @@ class Data:
     def _chosen(self, rows: np.ndarray | slice) -> Tensor:
         """The chosen channels of some rows, `(B, G, G, C)`; the rows first, since choosing channels copies."""
         some = self.targets[rows]
-        return torch.from_numpy((some if len(self.columns) == some.shape[-1] else some[..., self.columns]).astype(np.float32))
+        return torch.from_numpy(
+            (some if len(self.columns) == some.shape[-1] else some[..., self.columns]).astype(np.float32)
+        )
 
     def _augment(self, x: Tensor, t: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Flip, gain, offset, colour cast; a quarter blurred, a quarter noisy, an eighth grey."""
@@ -154,9 +156,17 @@ def average(tensors: list[Tensor], world: int) -> None:
         t.copy_(mean.view_as(t))
 
 
-def save(net: DenseModel, optimiser: torch.optim.Optimizer, channels: list[str], step: int, seconds: float, folder: Path) -> None:
+def save(
+    net: DenseModel, optimiser: torch.optim.Optimizer, channels: list[str], step: int, seconds: float, folder: Path
+) -> None:
     """Write checkpoint and weights, each under a temporary name first."""
-    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "channels": channels, "step": step, "seconds": seconds}
+    state = {
+        "net": net.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "channels": channels,
+        "step": step,
+        "seconds": seconds,
+    }
     torch.save(state, folder / "pretrain.tmp")
     os.replace(folder / "pretrain.tmp", folder / "pretrain.ckpt")
     weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.vit.state_dict().items()}
@@ -207,7 +217,10 @@ def train(rank: int, options: argparse.Namespace) -> None:
     net = DenseModel(len(data.channels)).to(memory_format=torch.channels_last)
     matrices, vectors = ([p for p in net.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
     optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}], lr=options.lr, betas=(0.9, 0.98), fused=True
+        [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}],
+        lr=options.lr,
+        betas=(0.9, 0.98),
+        fused=True,
     )
     share, steps, start = options.batch // world, options.images // options.batch, time.time()
     first, before = resume(net, optimiser, options.out)
@@ -260,7 +273,9 @@ def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder written by pretrain_data.py")
     parser.add_argument("--out", type=Path, help="folder of checkpoint, weights and losses; default: that of the data")
-    parser.add_argument("--channels", nargs="+", metavar="CHANNEL", help="targets to learn; default: all that the data has")
+    parser.add_argument(
+        "--channels", nargs="+", metavar="CHANNEL", help="targets to learn; default: all that the data has"
+    )
     parser.add_argument("--images", type=int, default=800_000, help="training images to see, over all passes")
     parser.add_argument("--batch", type=int, default=64, help="over all processes")
     parser.add_argument("--lr", type=float, default=1e-3)

@@ -23,7 +23,11 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGED = Path(__file__).parent.parent / "auformer" / "assets" / "demo_detector.safetensors"
 FIRST_SUBJECT = 10_000
 # Subjects and pictures per subject of each part and lab [ours]: what a quarter of an hour of training can see a few times.
-PARTS = {"train": {"A": (120, 40), "B": (80, 40)}, "val": {"A": (12, 50), "B": (12, 50)}, "test": {"A": (20, 100), "B": (20, 100)}}
+PARTS = {
+    "train": {"A": (120, 40), "B": (80, 40)},
+    "val": {"A": (12, 50), "B": (12, 50)},
+    "test": {"A": (20, 100), "B": (20, 100)},
+}
 EXPERT_WIDTH, LEARNING_RATE, SEED = 4, 5e-3, 0
 
 
@@ -104,10 +108,20 @@ def markdown(result: dict[str, Any]) -> str:
 
     labs = [result["lab_a"], result["lab_b"]]
     for name, entry in labs[0]["per_au"].items():
-        lines.append(f"| {name} | {entry['threshold']:.2f} | " + " | ".join(cell for lab in labs for cell in cells(lab, name)) + " |")
+        lines.append(
+            f"| {name} | {entry['threshold']:.2f} | "
+            + " | ".join(cell for lab in labs for cell in cells(lab, name))
+            + " |"
+        )
     lines.append("| mean | | " + " | ".join(cell for lab in labs for cell in cells(lab, None)) + " |")
-    lines += ["", f"Command: `{result['command']}`; {result['epochs']} epochs of {result['training_images']:,} images, seed {SEED},"]
-    lines += [f"{result['seconds'] / 60:.0f} minutes on {result['threads']} thread(s); {result['machine']}; commit {result['commit']}.", ""]
+    lines += [
+        "",
+        f"Command: `{result['command']}`; {result['epochs']} epochs of {result['training_images']:,} images, seed {SEED},",
+    ]
+    lines += [
+        f"{result['seconds'] / 60:.0f} minutes on {result['threads']} thread(s); {result['machine']}; commit {result['commit']}.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -43,7 +43,9 @@ class Training:
             self.net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE), use_buffers=True
         )
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, LEARNING_RATE, total_steps=steps + 1, pct_start=0.1)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, LEARNING_RATE, total_steps=steps + 1, pct_start=0.1
+        )
         self.step, self.seconds = 0, 0.0
 
     def save(self, path: Path) -> None:
@@ -80,7 +82,10 @@ class Training:
 def train(out: Path, steps: int, log: bool = True) -> tuple[PointNet, float]:
     """The averaged network in eval mode, and the seconds that training took."""
     images, points = render_shards(out / "data", FIRST_TRAIN, SUBJECTS, PICTURES)
-    checks = [batch(*render_shards(out / "data", FIRST_VAL, VAL_SUBJECTS, VAL_PICTURES), np.arange(CHECKS), 10**6 + i) for i in range(2)]
+    checks = [
+        batch(*render_shards(out / "data", FIRST_VAL, VAL_SUBJECTS, VAL_PICTURES), np.arange(CHECKS), 10**6 + i)
+        for i in range(2)
+    ]
     torch.set_flush_denormal(True)
     training, path = Training(steps), out / "training.pt"
     if path.exists():
@@ -95,7 +100,12 @@ def train(out: Path, steps: int, log: bool = True) -> tuple[PointNet, float]:
             training.save(path)
             if log:
                 errors = [validate(training.average.module, *check) for check in checks]
-                print(training.step, f"{training.seconds:.0f} s, training {np.mean(recent):.4f}, validation", *errors, flush=True)
+                print(
+                    training.step,
+                    f"{training.seconds:.0f} s, training {np.mean(recent):.4f}, validation",
+                    *errors,
+                    flush=True,
+                )
             recent = []
     return training.average.module.eval(), training.seconds
 
@@ -118,7 +128,9 @@ def main(args: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     net, seconds = train(options.out, options.steps)
     write_onnx(net, MODEL, "auformer experiments/train_points.py")
-    (options.out / "training.json").write_text(json.dumps({"steps": options.steps, "seconds": round(seconds)}), encoding="utf-8")
+    (options.out / "training.json").write_text(
+        json.dumps({"steps": options.steps, "seconds": round(seconds)}), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -53,11 +53,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--expert-width", type=int, default=8, help="bottleneck channels R (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=4, help="images in a batch (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="timed rounds after one for warming up (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder for bench.json and bench.md (build/bench)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="timed rounds after one for warming up (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "bench", help="folder for bench.json and bench.md (build/bench)"
+    )
     parser.add_argument("--accept", action="store_true", help="replace the committed files in experiments/results")
-    parser.add_argument("--tolerance", type=float, help="relative worsening that is allowed (default: each ratio's own)")
-    parser.add_argument("--step", choices=("fused", "plain"), help=argparse.SUPPRESS)  # the child process of `peak_growth`
+    parser.add_argument(
+        "--tolerance", type=float, help="relative worsening that is allowed (default: each ratio's own)"
+    )
+    parser.add_argument(
+        "--step", choices=("fused", "plain"), help=argparse.SUPPRESS
+    )  # the child process of `peak_growth`
     return parser.parse_args(argv)
 
 
@@ -114,7 +122,10 @@ def ratio(seconds: dict[str, list[float]], over: str, under: str) -> float:
 
 def peak_growth(argv: list[str], step: str) -> int:
     """Growth of the peak resident memory over one training step, in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # it finds what this one found
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }  # it finds what this one found
     command = [sys.executable, "-m", "experiments.speed.bench", *argv, "--step", step]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout.split()[-1])
@@ -138,8 +149,12 @@ def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
         with torch.no_grad():
             network(images)
 
-    forwards = time_in_turn({"vit": lambda: forward(vit.forward_features), "auformer": lambda: forward(model)}, 2 * args.rounds)
-    steps = time_in_turn({"auformer": lambda: train_step(model, images), "plain": lambda: train_step(plain, images)}, args.rounds)
+    forwards = time_in_turn(
+        {"vit": lambda: forward(vit.forward_features), "auformer": lambda: forward(model)}, 2 * args.rounds
+    )
+    steps = time_in_turn(
+        {"auformer": lambda: train_step(model, images), "plain": lambda: train_step(plain, images)}, args.rounds
+    )
     kept = {"auformer": kept_bytes(model, images), "plain": kept_bytes(plain, images)}
     peak = {"auformer": peak_growth(argv, "fused"), "plain": peak_growth(argv, "plain")}
     ratios = {
@@ -192,7 +207,9 @@ def table(result: dict[str, Any]) -> str:
     for name, (what, bound, below) in TARGETS.items():
         value = result["ratios"][name]
         limit = "" if bound is None else f"{'at most' if below else 'at least'} {bound:g}"
-        lines.append(f"| {what} | {'not known here' if value is None else f'{value:.3g}'} | {limit} | {verdict(name, value)} |")
+        lines.append(
+            f"| {what} | {'not known here' if value is None else f'{value:.3g}'} | {limit} | {verdict(name, value)} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -71,7 +71,9 @@ def judge(
 Ratios = Mapping[str, "float | None"]
 
 
-def compare(now: Ratios, before: Ratios, lower_is_better: Mapping[str, bool], *, tolerance: float | None = None) -> list[Change]:
+def compare(
+    now: Ratios, before: Ratios, lower_is_better: Mapping[str, bool], *, tolerance: float | None = None
+) -> list[Change]:
     """Every ratio beside the committed one.
 
     Args:
@@ -89,7 +91,9 @@ def compare(now: Ratios, before: Ratios, lower_is_better: Mapping[str, bool], *,
     names = [name for name in lower_is_better if name not in SECONDS and (name in now or name in before)]
     gone = [name for name in names if name in before and name not in now]
     if gone:
-        raise ValueError(f"Expected the committed ratios to be measured, but got none for {', '.join(gone)}; restore or --accept")
+        raise ValueError(
+            f"Expected the committed ratios to be measured, but got none for {', '.join(gone)}; restore or --accept"
+        )
     return [_change(name, now[name], before.get(name), lower_is_better[name], tolerance) for name in names]
 
 
@@ -109,7 +113,9 @@ def different(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     >>> different({"batch": 4, "machine": "a"}, {"batch": 16, "machine": "b"})
     ['batch is 4, committed 16']
     """
-    return [f"{name} is {now.get(name)}, committed {before.get(name)}" for name in SAME if now.get(name) != before.get(name)]
+    return [
+        f"{name} is {now.get(name)}, committed {before.get(name)}" for name in SAME if now.get(name) != before.get(name)
+    ]
 
 
 def lines(changes: list[Change], *, machine: str, committed_machine: str) -> list[str]:
@@ -122,7 +128,9 @@ def lines(changes: list[Change], *, machine: str, committed_machine: str) -> lis
     """
     told = [f"  {_told(change)}" for change in changes]
     if machine != committed_machine:
-        told.insert(0, f"  committed on {committed_machine}, measured on {machine}: ratios are compared, seconds are not")
+        told.insert(
+            0, f"  committed on {committed_machine}, measured on {machine}: ratios are compared, seconds are not"
+        )
     failed = [change.name for change in changes if change.failed]
     verdict = f"worse than committed: {', '.join(failed)}" if failed else "no ratio is worse than committed"
     return ["Beside the committed ratios:", *told, verdict]
@@ -133,6 +141,10 @@ def _told(change: Change) -> str:
     if change.worse is None:
         here, there = ("not known" if value is None else f"{value:.3f}" for value in (change.now, change.before))
         return f"{change.name}: {here} here, {there} committed"
-    by = f"{100 * abs(change.worse):.1f} % {'worse' if change.worse > 0 else 'better'}" if abs(change.worse) >= 5e-4 else "the same"
+    by = (
+        f"{100 * abs(change.worse):.1f} % {'worse' if change.worse > 0 else 'better'}"
+        if abs(change.worse) >= 5e-4
+        else "the same"
+    )
     allowed = f"({100 * change.tolerance:.0f} % worse is allowed)"
     return f"{change.name}: {change.before:.3f} -> {change.now:.3f}, {by} {allowed}{'  WORSE' if change.failed else ''}"

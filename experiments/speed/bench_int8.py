@@ -51,14 +51,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--checkpoint", default="demo", help="detector whose loss is measured (default: demo)")
     parser.add_argument("--backbone-checkpoint", type=Path, help="its frozen weights, where they cannot be fetched")
-    parser.add_argument("--large", default="vit_base_patch16_224", help="timm ViT for speed alone (default: %(default)s)")
+    parser.add_argument(
+        "--large", default="vit_base_patch16_224", help="timm ViT for speed alone (default: %(default)s)"
+    )
     parser.add_argument("--subjects", type=int, default=12, help="test people of each lab (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=50, help="pictures of each (default: %(default)s)")
-    parser.add_argument("--batches", type=int, nargs=2, default=(16, 4), help="images at once: detector, large ViT (default: 16 4)")
+    parser.add_argument(
+        "--batches", type=int, nargs=2, default=(16, 4), help="images at once: detector, large ViT (default: 16 4)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of onnxruntime (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=9, help="timed rounds after one for warming up (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="timed rounds after one for warming up (default: %(default)s)"
+    )
     parser.add_argument("--data", type=Path, help="folder that keeps the rendered pictures (default: none is kept)")
-    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results", help="folder for int8.json and int8.md")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "experiments" / "results", help="folder for int8.json and int8.md"
+    )
     return parser.parse_args(argv)
 
 
@@ -87,8 +95,15 @@ def quantise(source: Path, folder: Path, calibration: np.ndarray) -> dict[str, P
     prepared = folder / "prepared.onnx"
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
     plain = {"weight_type": QuantType.QInt8, "op_types_to_quantize": list(KINDS)}
-    options = {"MatMulConstBOnly": True}  # a product of two activations, as in attention, stays in float32, as it does when dynamic
-    ranges = {"quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "per_channel": True, "extra_options": options}
+    options = {
+        "MatMulConstBOnly": True
+    }  # a product of two activations, as in attention, stays in float32, as it does when dynamic
+    ranges = {
+        "quant_format": QuantFormat.QDQ,
+        "activation_type": QuantType.QUInt8,
+        "per_channel": True,
+        "extra_options": options,
+    }
     with _quiet():
         quantize_static(prepared, paths["static"], _Batches(calibration), **ranges, **plain)
     header = onnx.load(source).metadata_props
@@ -144,7 +159,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         dataset = AUDataset(read_manifest(path), path.parent, detector.au_names, detector.image_size)
         calibration += [dataset[row]["image"].numpy() for row in range(len(dataset))]
     files = _made(detector, folder / "detector", np.stack(calibration))
-    result: dict[str, Any] = {"detector": measure_speed(files, np.stack(calibration[: args.batches[0]]), args.threads, args.rounds)}
+    result: dict[str, Any] = {
+        "detector": measure_speed(files, np.stack(calibration[: args.batches[0]]), args.threads, args.rounds)
+    }
     result["loss"] = {}
     for lab in "AB":
         test = {"subjects": args.subjects, "frames": args.frames, "first_subject": FIRST_TEST}
@@ -167,7 +184,9 @@ def verdict(result: dict[str, Any]) -> dict[str, list[str]]:
     """On which of the two networks each form pays: fast enough there, and little enough lost by the detector in either lab."""
     loss = {name: max(one["float32"]["f1"] - one[name]["f1"] for one in result["loss"].values()) for name in FORMS}
     return {
-        name: [network for network in NETWORKS if result[network]["faster"][name] >= PAYS_SPEED and loss[name] <= PAYS_LOSS]
+        name: [
+            network for network in NETWORKS if result[network]["faster"][name] >= PAYS_SPEED and loss[name] <= PAYS_LOSS
+        ]
         for name in FORMS
     }
 
@@ -190,7 +209,10 @@ def text(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, what in {"float32": "float32", **FORMS}.items():
-        speed = ["1" if name == "float32" else f"{one['faster'][name]:.2f} ({one['spread'][name]:.2f})" for one in (first, second)]
+        speed = [
+            "1" if name == "float32" else f"{one['faster'][name]:.2f} ({one['spread'][name]:.2f})"
+            for one in (first, second)
+        ]
         a, b = (result["loss"][lab][name] for lab in "AB")
         differ = f"{a['differ']:.2f} % / {b['differ']:.2f} %"
         said = "" if name == "float32" else " and ".join(titles[network] for network in pays[name]) or "nowhere"

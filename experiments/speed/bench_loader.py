@@ -96,7 +96,9 @@ def _rates(sizes: dict[str, Any]) -> list[str]:
     ]
     for size, one in sizes.items():
         rates = [f"{one['loader'][n]:.0f}/s" for n in workers]
-        lines.append(f"| {size} px | {' | '.join(rates)} | {one['training']:.1f}/s | {one['backbone']}, batch {one['batch']} |")
+        lines.append(
+            f"| {size} px | {' | '.join(rates)} | {one['training']:.1f}/s | {one['backbone']}, batch {one['batch']} |"
+        )
     return lines
 
 
@@ -141,11 +143,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--images", type=int, default=128, help="rendered pictures of each size (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="how long each rate is measured at least (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of the network (default: all cores)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.5, help="how long each rate is measured at least (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="threads of the network (default: all cores)"
+    )
     parser.add_argument("--tiny", action="store_true", help="tiny ViTs at 32 and 64 px, to see that it runs")
     parser.add_argument("--data", type=Path, help="folder that keeps the rendered pictures (default: none is kept)")
-    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results", help="folder for loader.json and loader.md")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "experiments" / "results", help="folder for loader.json and loader.md"
+    )
     return parser.parse_args(argv)
 
 
@@ -180,7 +188,11 @@ def stage_ms(dataset: AUDataset, batch: int) -> dict[str, float]:
     found["augment"] -= found["seed"]
     whole = processor_ms(lambda row: dataset[(row, 0)], rows)
     torch.set_num_threads(threads)
-    return {**found, "labels and the rest": whole + found["collate"] - sum(found.values()), "all": whole + found["collate"]}
+    return {
+        **found,
+        "labels and the rest": whole + found["collate"] - sum(found.values()),
+        "all": whole + found["collate"],
+    }
 
 
 @contextmanager
@@ -254,7 +266,9 @@ def stepper(network: AUFormer) -> Callable[[Tensor], int]:
     return step
 
 
-def measure_size(size: int, backbone: str, width: int, batch: int, manifest: Path, args: argparse.Namespace) -> dict[str, Any]:
+def measure_size(
+    size: int, backbone: str, width: int, batch: int, manifest: Path, args: argparse.Namespace
+) -> dict[str, Any]:
     """All figures of one image size."""
 
     def data(workers: int) -> AUDataModule:
@@ -263,8 +277,12 @@ def measure_size(size: int, backbone: str, width: int, batch: int, manifest: Pat
     plain = data(0)
     found: dict[str, Any] = {"backbone": backbone, "batch": batch, "stages_ms": stage_ms(plain.train_dataset, batch)}
     found["transforms_ms"] = transform_ms(plain.train_dataset)
-    whole = len(plain.train_dataset) // batch  # the first epoch starts the workers and fills the system's cache of files
-    found["loader"] = {str(n): rate((len(one["image"]) for one in endless(data(n))), args.seconds, whole) for n in WORKERS}
+    whole = (
+        len(plain.train_dataset) // batch
+    )  # the first epoch starts the workers and fills the system's cache of files
+    found["loader"] = {
+        str(n): rate((len(one["image"]) for one in endless(data(n))), args.seconds, whole) for n in WORKERS
+    }
     torch.manual_seed(0)
     network = AUFormer(backbone, plain.au_names, img_size=size, expert_width=width).train()
     step, images = stepper(network), next(endless(plain))["image"]
@@ -274,7 +292,9 @@ def measure_size(size: int, backbone: str, width: int, batch: int, manifest: Pat
     return found
 
 
-def _together(step: Callable[[Tensor], int], images: Tensor, data: Callable[[int], AUDataModule], seconds: float) -> dict[str, float]:
+def _together(
+    step: Callable[[Tensor], int], images: Tensor, data: Callable[[int], AUDataModule], seconds: float
+) -> dict[str, float]:
     """By number of workers: rate of training on what the loader gives, relative to pictures that are there, in turn."""
     ways = {str(n): (step(batch["image"]) for batch in endless(data(n))) for n in TOGETHER}
     ratios: dict[str, list[float]] = {name: [] for name in ways}

@@ -65,8 +65,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--long", type=int, default=10_000, help="frames of the long video (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=150_000, help="rows of the large manifest (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="the best of so many runs counts (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results", help="folder for prepare.json and prepare.md")
-    parser.add_argument("--peak", nargs=3, metavar=("ROOT", "OUT", "DETECTOR"), help=argparse.SUPPRESS)  # the child process of `peak_mib`
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "experiments" / "results", help="folder for prepare.json and prepare.md"
+    )
+    parser.add_argument(
+        "--peak", nargs=3, metavar=("ROOT", "OUT", "DETECTOR"), help=argparse.SUPPRESS
+    )  # the child process of `peak_mib`
     return parser.parse_args(argv)
 
 
@@ -78,7 +82,9 @@ def pictures(frames: int, seed: int) -> Iterator[np.ndarray]:
     wall = cv2.resize(rng.integers(70, 130, (24, 32, 3), dtype=np.uint8), SIZE, interpolation=cv2.INTER_CUBIC)
     wall = np.clip(wall + rng.normal(0, 4, wall.shape), 0, 255).astype(np.uint8)
     for frame in range(frames):
-        x, y = (int(middle + reach * np.sin(frame / pace)) for middle, reach, pace in ((304, 120, 31.0), (176, 80, 23.0)))
+        x, y = (
+            int(middle + reach * np.sin(frame / pace)) for middle, reach, pace in ((304, 120, 31.0), (176, 80, 23.0))
+        )
         picture = wall.copy()
         picture[y : y + FACE, x : x + FACE] = face
         yield picture
@@ -122,7 +128,11 @@ def run_once(root: Path, out: Path, workers: int, detector: str) -> dict[str, An
     done = prepare("csv", root, out, workers=workers, detector=detector, options={"table": "labels.csv"})
     seconds, after = time.perf_counter() - start, os.times()
     status = {str(name): int(count) for name, count in done.table["status"].value_counts().items()}
-    return {"seconds": round(seconds, 2), "processor_seconds": round(sum(after[:4]) - sum(before[:4]), 2), "status": status}
+    return {
+        "seconds": round(seconds, 2),
+        "processor_seconds": round(sum(after[:4]) - sum(before[:4]), 2),
+        "status": status,
+    }
 
 
 def stages(video: Path, frames: int) -> dict[str, float]:
@@ -168,7 +178,9 @@ def resident_peak() -> float:
 def manifest_seconds(folder: Path, rows: int, rounds: int) -> dict[str, float]:
     """Seconds to read and to validate a manifest with BP4D's 12 action units and five intensities; the best of some rounds."""
     rng, number = np.random.default_rng(0), np.arange(rows)
-    table = pd.DataFrame({"dataset": "bp4d", "subject": number // 4000, "sequence": number // 500 % 8, "frame": number % 500})
+    table = pd.DataFrame(
+        {"dataset": "bp4d", "subject": number // 4000, "sequence": number // 500 % 8, "frame": number % 500}
+    )
     table = table.assign(subject=[f"F{k:03d}" for k in table["subject"]], sequence=[f"T{k}" for k in table["sequence"]])
     table["image"] = "crops/" + table["subject"] + "/" + table["sequence"] + "/" + table["frame"].astype(str) + ".jpg"
     for au in (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24):
@@ -237,7 +249,9 @@ def text(result: dict[str, Any]) -> str:
     ]
     for name, (what, bound, below) in TARGETS.items():
         value = found[name]
-        met = "not known here" if value != value else "met" if (value <= bound if below else value >= bound) else "missed"
+        met = (
+            "not known here" if value != value else "met" if (value <= bound if below else value >= bound) else "missed"
+        )
         lines.append(f"| {what} | {value:,.4g} | {'at most' if below else 'at least'} {bound:g} | {met} |")
     alone = ", ".join(f"{name} {value:.1f}" for name, value in found["stages_ms"].items())
     slowest = max(found["stages_ms"], key=found["stages_ms"].get)
@@ -265,9 +279,19 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(args, Path(folder))
     settings = {key: getattr(args, key) for key in ("videos", "frames", "long", "rows", "rounds")}
-    words = "".join(f" --{key} {value}" for key, value in settings.items() if value != parse_arguments([]).__dict__[key])
-    facts = {"command": f"python experiments/bench_prepare.py{words}", "machine": machine(), "commit": commit(), "load": load}
-    result = {"settings": {**settings, **facts, "date": datetime.now(timezone.utc).date().isoformat()}, "measured": measured}
+    words = "".join(
+        f" --{key} {value}" for key, value in settings.items() if value != parse_arguments([]).__dict__[key]
+    )
+    facts = {
+        "command": f"python experiments/bench_prepare.py{words}",
+        "machine": machine(),
+        "commit": commit(),
+        "load": load,
+    }
+    result = {
+        "settings": {**settings, **facts, "date": datetime.now(timezone.utc).date().isoformat()},
+        "measured": measured,
+    }
     write_text(args.out / "prepare.json", json.dumps(result, indent=2) + "\n")
     write_text(args.out / "prepare.md", text(result))
     print(text(result))

@@ -42,7 +42,9 @@ def draw(renderer: Renderer, faces: list, images: int, seed: int) -> float:
         lab = "AB"[i % 2]
         scene, background = sample_scene(rng, lab)
         wall = renderer.background(rng, **background)
-        renderer.render(faces[i // 2 % len(faces)], sample_aus(rng, lab)[1], scene=scene, background=wall, seed=i, points=True)
+        renderer.render(
+            faces[i // 2 % len(faces)], sample_aus(rng, lab)[1], scene=scene, background=wall, seed=i, points=True
+        )
     return time.process_time() - start
 
 
@@ -88,7 +90,9 @@ def main(args: list[str] | None = None) -> dict:
         **settings(),
         "sizes": {str(size): measure(size, options.images, options.rounds) for size in TARGETS},
     }
-    result["meets_targets"] = all(row["images_per_second"] >= row["target_images_per_second"] for row in result["sizes"].values())
+    result["meets_targets"] = all(
+        row["images_per_second"] >= row["target_images_per_second"] for row in result["sizes"].values()
+    )
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")
     if options.out:

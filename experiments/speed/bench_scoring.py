@@ -37,13 +37,18 @@ SKILLS = {"auformer": 1.0, "linear_probe": 0.5, "full_finetuning": 0.9}
 SIZES = (100, 1000, 5000, 10000, 1.0)
 
 
-def predictions(rows: int, data: str, subjects: list[str], au_names: tuple[str, ...], skill: float, seed: int) -> pd.DataFrame:
+def predictions(
+    rows: int, data: str, subjects: list[str], au_names: tuple[str, ...], skill: float, seed: int
+) -> pd.DataFrame:
     """An invented predictions table."""
     rng = np.random.default_rng(seed)
     table = {"dataset": data, "subject": rng.choice(subjects, rows), "sequence": "a", "frame": np.arange(rows)}
     for au in au_names:
         true = (rng.random(rows) < 0.3).astype(int)
-        table[f"{au}_true"], table[f"{au}_prob"] = true, 1 / (1 + np.exp(-rng.normal(size=rows) - skill * (2 * true - 1)))
+        table[f"{au}_true"], table[f"{au}_prob"] = (
+            true,
+            1 / (1 + np.exp(-rng.normal(size=rows) - skill * (2 * true - 1))),
+        )
     return pd.DataFrame(table)
 
 
@@ -61,7 +66,13 @@ def line(table: pd.DataFrame, au_names: tuple[str, ...], **given: Any) -> dict[s
         "seconds": 60.0,
         "warnings": [],
     } | given
-    base |= {"name": base["protocol"], "config_hash": base["method"], "trainable_parameters": 1000, "commit": "", "machine": ""}
+    base |= {
+        "name": base["protocol"],
+        "config_hash": base["method"],
+        "trainable_parameters": 1000,
+        "commit": "",
+        "machine": "",
+    }
     base["key"] = "/".join(str(base[name]) for name in ("protocol", "data", "test", "method", "fold", "subset", "seed"))
     return base | record(table, thresholds=dict.fromkeys(au_names, 0.4))
 
@@ -74,15 +85,37 @@ def hundred_lines(rows: int) -> list[dict[str, Any]]:
             for seed in range(3):
                 for fold, subjects in PUBLISHED_PARTS[data].items():
                     table = predictions(rows, data, list(subjects), AU_SETS[data], skill, seed)
-                    made.append(line(table, AU_SETS[data], protocol="within", data=data, test=data, method=method, fold=fold, seed=seed))
+                    made.append(
+                        line(
+                            table,
+                            AU_SETS[data],
+                            protocol="within",
+                            data=data,
+                            test=data,
+                            method=method,
+                            fold=fold,
+                            seed=seed,
+                        )
+                    )
                 everyone = [subject for part in PUBLISHED_PARTS[other].values() for subject in part]
                 table = predictions(rows, other, everyone, SHARED_BP4D_DISFA, skill / 2, seed)
-                made.append(line(table, SHARED_BP4D_DISFA, protocol="cross", data=data, test=other, method=method, seed=seed))
+                made.append(
+                    line(table, SHARED_BP4D_DISFA, protocol="cross", data=data, test=other, method=method, seed=seed)
+                )
         for number, size in enumerate(SIZES if method != "full_finetuning" else ()):
             for fold, subjects in PUBLISHED_PARTS["bp4d"].items():
                 table = predictions(rows, "bp4d", list(subjects), AU_SETS["bp4d"], skill * (0.4 + 0.1 * number), 0)
                 made.append(
-                    line(table, AU_SETS["bp4d"], protocol="efficiency", data="bp4d", test="bp4d", method=method, fold=fold, subset=size)
+                    line(
+                        table,
+                        AU_SETS["bp4d"],
+                        protocol="efficiency",
+                        data="bp4d",
+                        test="bp4d",
+                        method=method,
+                        fold=fold,
+                        subset=size,
+                    )
                 )
     return made
 
@@ -101,7 +134,9 @@ def timed(work: Callable[[], Any], start: tuple[float, float]) -> dict[str, floa
 def time_scoring(rows: int, draws: int) -> dict[str, float]:
     """From predictions tables to intervals."""
     parts = PUBLISHED_PARTS["bp4d"]
-    tables = {fold: predictions(rows // 3, "bp4d", list(names), AU_SETS["bp4d"], 1.0, 0) for fold, names in parts.items()}
+    tables = {
+        fold: predictions(rows // 3, "bp4d", list(names), AU_SETS["bp4d"], 1.0, 0) for fold, names in parts.items()
+    }
     start = time.process_time(), time.perf_counter()
     from auformer.benchmark.fold_scores import GroupScorer
     from auformer.benchmark.groups import group_lines
@@ -123,7 +158,9 @@ def time_results(lines: Path, draws: int) -> dict[str, float]:
     from auformer.benchmark.report import write_results
 
     with tempfile.TemporaryDirectory() as folder:
-        return timed(lambda: write_results(json.loads(lines.read_text(encoding="utf-8")), folder, bootstraps=draws), start)
+        return timed(
+            lambda: write_results(json.loads(lines.read_text(encoding="utf-8")), folder, bootstraps=draws), start
+        )
 
 
 def measure(rows: int, draws: int, rounds: int) -> dict[str, Any]:
@@ -132,10 +169,23 @@ def measure(rows: int, draws: int, rounds: int) -> dict[str, Any]:
         lines = Path(folder) / "lines.json"
         made = hundred_lines(max(60, rows // 250))
         lines.write_text(json.dumps(made), encoding="utf-8")
-        command = [sys.executable, __file__, "--rows", str(rows), "--draws", str(draws), "--lines", str(lines), "--only"]
+        command = [
+            sys.executable,
+            __file__,
+            "--rows",
+            str(rows),
+            "--draws",
+            str(draws),
+            "--lines",
+            str(lines),
+            "--only",
+        ]
         found = {}
         for name in TARGETS:
-            done = [subprocess.run([*command, name], capture_output=True, text=True, check=True).stdout for _ in range(rounds)]
+            done = [
+                subprocess.run([*command, name], capture_output=True, text=True, check=True).stdout
+                for _ in range(rounds)
+            ]
             found[name] = min(map(json.loads, done), key=lambda one: one["seconds"]) | {"target_seconds": TARGETS[name]}
     return {"rows": rows, "draws": draws, "runs": len(made), **found}
 
@@ -145,9 +195,13 @@ def main(args: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="rows to score (default: %(default)s)")
     parser.add_argument("--draws", type=int, default=DRAWS, metavar="N", help="bootstrap draws (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the best of so many rounds counts (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="the best of so many rounds counts (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write the result as JSON")
-    parser.add_argument("--only", choices=tuple(TARGETS), help=argparse.SUPPRESS)  # one measurement, in a process of its own
+    parser.add_argument(
+        "--only", choices=tuple(TARGETS), help=argparse.SUPPRESS
+    )  # one measurement, in a process of its own
     parser.add_argument("--lines", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(args)
     if given.only is not None:
@@ -156,7 +210,12 @@ def main(args: list[str] | None = None) -> dict:
         )
         print(json.dumps(result))
         return result
-    result = {"machine": machine(), "commit": commit(), "numpy": np.__version__, **measure(given.rows, given.draws, given.rounds)}
+    result = {
+        "machine": machine(),
+        "commit": commit(),
+        "numpy": np.__version__,
+        **measure(given.rows, given.draws, given.rounds),
+    }
     print(json.dumps(result, indent=2))
     if given.out is not None:
         write_text(given.out, json.dumps(result, indent=2) + "\n")

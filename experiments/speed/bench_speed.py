@@ -44,17 +44,31 @@ PARTS = ("parity", "floor", "forward", "compiled", "training", "memory", "stages
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to measure (default: all, `compiled` on a GPU only)")
-    parser.add_argument("--compile", action="store_true", help="compile too; on a CPU it needs a C++ compiler and minutes")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, help="what to measure (default: all, `compiled` on a GPU only)"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile too; on a CPU it needs a C++ compiler and minutes"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a tiny ViT and one round: shows that it runs, not how fast")
-    parser.add_argument("--out", type=Path, default=ROOT / "experiments" / "results", help="folder (default: experiments/results)")
-    parser.add_argument("--step", choices=tuple(speed_parts.STEPS), help=argparse.SUPPRESS)  # the child process of `memory_of`
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny ViT and one round: shows that it runs, not how fast"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "experiments" / "results", help="folder (default: experiments/results)"
+    )
+    parser.add_argument(
+        "--step", choices=tuple(speed_parts.STEPS), help=argparse.SUPPRESS
+    )  # the child process of `memory_of`
     args = parser.parse_args(argv)
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("Expected a GPU for --device cuda, but torch finds none: install a torch with CUDA, or measure with --device cpu")
+        parser.error(
+            "Expected a GPU for --device cuda, but torch finds none: install a torch with CUDA, or measure with --device cpu"
+        )
     if not args.parts:
         args.parts = [part for part in PARTS if part != "compiled" or args.compile or args.device == "cuda"]
     return args
@@ -64,7 +78,9 @@ def make_rig(args: argparse.Namespace) -> Rig:
     """What the arguments ask for."""
     torch.set_num_threads(args.threads)
     if args.quick:
-        return Rig("test_vit", "test_vit", ["AU1", "AU2", "AU12"], 32, 2, args.device, 1, (1, 2), (2,), 2, (1, 2), (32, 64))
+        return Rig(
+            "test_vit", "test_vit", ["AU1", "AU2", "AU12"], 32, 2, args.device, 1, (1, 2), (2,), 2, (1, 2), (32, 64)
+        )
     aus = parse_au_names("bp4d")
     common = ("vit_base_patch16_224", "vit_small_patch16_224", aus, None, speed_floor.WIDTH, args.device, args.rounds)
     if args.device == "cuda":
@@ -95,7 +111,10 @@ def memory_of(rig: Rig, argv: list[str]) -> Callable[[str], tuple[int, int]]:
     """Growth of the peak memory over one training step, and bytes kept: in a process of its own on a CPU, by torch's count on a GPU."""
 
     def on_cpu(name: str) -> tuple[int, int]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # it finds what this one found
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }  # it finds what this one found
         command = [sys.executable, __file__, *argv, "--step", name]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         growth, kept = done.stdout.split()[-2:]
@@ -161,11 +180,18 @@ def main(argv: list[str] | None = None) -> None:
     for part in args.parts:
         print(f"{part} ...", flush=True)
         found = measure(part, rig, argv, compiled=args.compile or "compiled" in args.parts)
-        result["parts"][part] = {**found, "commit": commit(), "date": datetime.now(timezone.utc).date().isoformat(), "rounds": rig.rounds}
+        result["parts"][part] = {
+            **found,
+            "commit": commit(),
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "rounds": rig.rounds,
+        }
         for path, text in ((target, json.dumps(result, indent=1) + "\n"), (args.out / f"{name}.md", markdown(result))):
             write_text(path, text)
         if found.get("beyond"):
-            sys.exit(f"Expected the numbers that the plain form gives, but got others: {', '.join(found['beyond'])}; see {target}")
+            sys.exit(
+                f"Expected the numbers that the plain form gives, but got others: {', '.join(found['beyond'])}; see {target}"
+            )
     print(markdown(result))
 
 

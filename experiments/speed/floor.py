@@ -66,7 +66,15 @@ class Stage(NamedTuple):
 
 
 def linear(
-    name: str, matrix: float, inputs: float, outputs: float, weights: float, *, trained: bool = False, passes: bool = True, added: float = 0
+    name: str,
+    matrix: float,
+    inputs: float,
+    outputs: float,
+    weights: float,
+    *,
+    trained: bool = False,
+    passes: bool = True,
+    added: float = 0,
 ) -> Stage:
     """A stage that is linear in its inputs: each of the two gradients costs as many products as the forward pass.
 
@@ -81,7 +89,9 @@ def linear(
         added: Numbers read in the forward pass to add its outputs to.
     """
     gradient = Work(matrix, 0.0, inputs + outputs + weights)
-    return Stage(name, gradient.plus(Work(elements=added)), gradient if passes else Work(), gradient if trained else Work())
+    return Stage(
+        name, gradient.plus(Work(elements=added)), gradient if passes else Work(), gradient if trained else Work()
+    )
 
 
 def total(stages: Sequence[Stage], *, training: bool = False) -> Work:
@@ -128,9 +138,13 @@ def vit_stages(vit: ViT, size: int, batch: int = 1) -> list[list[Stage]]:
     patches, dim = (size // vit.patch) ** 2, vit.dim
     tokens = vit.prefix + patches
     wide, square = tokens * dim, dim * dim / batch
-    norm = Stage("norm", Work(elements=2 * wide), Work(elements=4 * wide))  # back: gradient, input, the residual's gradient; written
+    norm = Stage(
+        "norm", Work(elements=2 * wide), Work(elements=4 * wide)
+    )  # back: gradient, input, the residual's gradient; written
     scores = 4.0 * tokens * tokens * dim  # of attention: queries by keys, weights by values
-    attention = Stage("attention", Work(scores, 0.0, 4 * wide), Work(2 * scores, 0.0, 8 * wide))  # back: out, its gradient, q, k, v
+    attention = Stage(
+        "attention", Work(scores, 0.0, 4 * wide), Work(2 * scores, 0.0, 8 * wide)
+    )  # back: out, its gradient, q, k, v
     product = 2.0 * tokens * dim * dim
     first = [
         norm,
@@ -139,7 +153,9 @@ def vit_stages(vit: ViT, size: int, batch: int = 1) -> list[list[Stage]]:
         linear("projection", product, wide, wide, square, added=wide),
     ]
     mlp = vit.ratio
-    kept = Work(elements=2 * mlp * wide)  # the input of GELU, written in the forward pass of training and read in the backward pass
+    kept = Work(
+        elements=2 * mlp * wide
+    )  # the input of GELU, written in the forward pass of training and read in the backward pass
     widened = linear("mlp 1", mlp * product, wide, mlp * wide, mlp * square)
     second = [
         norm,
@@ -147,7 +163,9 @@ def vit_stages(vit: ViT, size: int, batch: int = 1) -> list[list[Stage]]:
         linear("mlp 2", mlp * product, mlp * wide, wide, mlp * square, added=wide),
     ]
     pixels = CHANNELS * vit.patch**2
-    embedding = linear("patches", 2.0 * patches * pixels * dim, patches * pixels, wide, pixels * dim / batch, passes=False)
+    embedding = linear(
+        "patches", 2.0 * patches * pixels * dim, patches * pixels, wide, pixels * dim / batch, passes=False
+    )
     return [[embedding], *([first, second] * vit.depth)]
 
 
@@ -180,7 +198,9 @@ def group_stages(
     branches = 0
     if dilations:
         branches += 1
-        stages.append(linear("fields", dilations * KERNEL * across, narrow, narrow, dilations * KERNEL * own, trained=True))
+        stages.append(
+            linear("fields", dilations * KERNEL * across, narrow, narrow, dilations * KERNEL * own, trained=True)
+        )
     if window:
         branches += 1
         stages.append(linear("query, key, value", 3 * across, narrow, 3 * narrow, 3 * own, trained=True))

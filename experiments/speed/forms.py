@@ -18,7 +18,10 @@ Form = Callable[[Tensor, Kernels, Sequence[int]], Tensor]
 def grouped(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Tensor:
     """A grouped convolution per dilation on `(B, H, W, M)`, channels last, without a copy."""
     num, images = kernels[0].shape[0], x.permute(0, 3, 1, 2)
-    outs = [F.conv2d(images, kernel.flatten(0, 1), padding=d, dilation=d, groups=num) for kernel, d in zip(kernels, dilations, strict=True)]
+    outs = [
+        F.conv2d(images, kernel.flatten(0, 1), padding=d, dilation=d, groups=num)
+        for kernel, d in zip(kernels, dilations, strict=True)
+    ]
     return sum(outs[1:], outs[0]).permute(0, 2, 3, 1)
 
 
@@ -30,7 +33,10 @@ def grouped_planes(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Ten
 def dense(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Tensor:
     """An ordinary convolution per dilation, with zeros between the experts: N times the operations, in kernels made for GPUs."""
     images = x.permute(0, 3, 1, 2)
-    outs = [F.conv2d(images, block_diagonal(kernel), padding=d, dilation=d) for kernel, d in zip(kernels, dilations, strict=True)]
+    outs = [
+        F.conv2d(images, block_diagonal(kernel), padding=d, dilation=d)
+        for kernel, d in zip(kernels, dilations, strict=True)
+    ]
     return sum(outs[1:], outs[0]).permute(0, 2, 3, 1)
 
 

@@ -103,7 +103,15 @@ def group_table(part: dict[str, Any]) -> str:
     floor = speed_floor.floor(vit, 12, batch=part["batch"])
     stages = speed_floor.group_stages(vit, 12, speed_floor.WIDTH, 224, batch=part["batch"], training=True)
     layers = 2 * vit.depth
-    head = ["stage", "M operations, forward", "MB, forward", "of `f` / 2L", "M operations, training", "MB, training", "of `F` / 2L"]
+    head = [
+        "stage",
+        "M operations, forward",
+        "MB, forward",
+        "of `f` / 2L",
+        "M operations, training",
+        "MB, training",
+        "of `F` / 2L",
+    ]
     return table(head, stage_rows(stages, floor.forward.flops / layers, floor.training.flops / layers))
 
 
@@ -160,10 +168,19 @@ def forms(part: dict[str, Any]) -> str:
     """Table of the ways to write the convolutions."""
     names = list(part["convolution"])
     rows = [
-        [name, *(_number(part[what][name][kind]) for what in ("convolution", "fields") for kind in ("forward", "training"))]
+        [
+            name,
+            *(
+                _number(part[what][name][kind])
+                for what in ("convolution", "fields")
+                for kind in ("forward", "training")
+            ),
+        ]
         for name in names
     ]
-    return table(["ms, one group", "convolution, forward", "with backward", "three fields, forward", "with backward"], rows)
+    return table(
+        ["ms, one group", "convolution, forward", "with backward", "three fields, forward", "with backward"], rows
+    )
 
 
 def slopes(part: dict[str, Any]) -> str:
@@ -172,7 +189,9 @@ def slopes(part: dict[str, Any]) -> str:
     for what, label in (("experts", "N = {}"), ("blocks", "experts in blocks: {}"), ("sides", "{} px")):
         for name, each in part[what].items():
             times = [f"{1000 * each[key]:.3g}" for key in ("s forward", "s training")]
-            rows.append([label.format(name.replace("_", " ")), f"{each['forward']:.3f}", f"{each['training']:.3f}", *times])
+            rows.append(
+                [label.format(name.replace("_", " ")), f"{each['forward']:.3f}", f"{each['training']:.3f}", *times]
+            )
     both = table(["", "forward over `f`", "training over `F`", "forward, ms per image", "training, ms per image"], rows)
     return f"{both}\n\nTwice the steps of an epoch take {part['steps']['ratio']:.3f} times as long: data costs in proportion."
 
@@ -198,7 +217,11 @@ def markdown(result: dict[str, Any]) -> str:
     if not gpu:
         lines += [f"On a GPU ({'; '.join(f'{t.what}: at most {t.bound:.2f}' for t in GPU if t.bound)}): {GPU_ABSENT}."]
     if "parity" in parts:
-        lines += ["## The same numbers", f"{plain['small']} beside the plain form in float64 on the CPU.", differences(parts["parity"])]
+        lines += [
+            "## The same numbers",
+            f"{plain['small']} beside the plain form in float64 on the CPU.",
+            differences(parts["parity"]),
+        ]
     if "floor" in parts:
         lines += ["## The floor on paper", FORMULAS]
         lines += [
@@ -208,9 +231,14 @@ def markdown(result: dict[str, Any]) -> str:
         ]
         lines += ["One group after the first, ViT-B/16, N = 12:", group_table(parts["floor"])]
     if {"stages", "floor"} <= parts.keys():
-        lines += ["## Where the time goes", f"Forward, batch {plain['batch']}, by torch's profiler, over the rest of the pass:"]
+        lines += [
+            "## Where the time goes",
+            f"Forward, batch {plain['batch']}, by torch's profiler, over the rest of the pass:",
+        ]
         lines += [operations(parts["stages"]), roof(parts["stages"], plain["batch"])]
-        lines += ["Training: the whole model less the one without a stage, so that a figure may be off by a few per cent of `F`."]
+        lines += [
+            "Training: the whole model less the one without a stage, so that a figure may be off by a few per cent of `F`."
+        ]
         lines += [shares(parts["stages"], parts["floor"])]
     if "forms" in parts:
         lines += ["## Ways to write the convolutions", forms(parts["forms"])]

@@ -80,7 +80,10 @@ def _single(rig: Rig, model: Any, images: Tensor, wanted: Tensor, compiled: bool
         result["float32, kept maps"] = difference(model(images), wanted[0])
         with rig.half():
             result["bfloat16, outputs"] = difference(model(images), wanted[0])
-        modes = {"compiled, outputs": None, **({"CUDA graphs, outputs": "reduce-overhead"} if rig.device == "cuda" else {})}
+        modes = {
+            "compiled, outputs": None,
+            **({"CUDA graphs, outputs": "reduce-overhead"} if rig.device == "cuda" else {}),
+        }
         for name, mode in modes.items() if compiled else ():
             network = torch.compile(model, fullgraph=True, mode=mode)
             for _ in range(2):

@@ -36,7 +36,9 @@ def forwards(rig: Rig) -> Figures:
         images = rig.images(model, batch)
         ways = {"vit": forward(model.backbone.forward_features, images), "auformer": forward(model, images)}
         with rig.half(half):
-            rounds = max(1, rig.rounds * min(4, 8 // batch) if batch <= 8 else (rig.rounds + 1) // 2)  # short ones more often
+            rounds = max(
+                1, rig.rounds * min(4, 8 // batch) if batch <= 8 else (rig.rounds + 1) // 2
+            )  # short ones more often
             seconds = in_turn(rig, ways, rounds=rounds, repeats=10 if rig.device == "cuda" and batch < 8 else 1)
         name = f"forward{' bf16' if half else ''}/{batch}"
         result["ratios"][name], result["seconds"][name] = ratio(seconds, "auformer", "vit"), medians(seconds)
@@ -48,7 +50,9 @@ def compiled(rig: Rig) -> Figures:
     model = rig.build().eval()
     result: Figures = {"ratios": {}, "seconds": {}}
     cases: list[tuple[str, int, Any]] = [("forward compiled", rig.batch, None)]
-    cases.append(("forward CUDA graphs", 1, "reduce-overhead") if rig.device == "cuda" else ("forward compiled", 1, None))
+    cases.append(
+        ("forward CUDA graphs", 1, "reduce-overhead") if rig.device == "cuda" else ("forward compiled", 1, None)
+    )
     for what, batch, mode in cases:
         images = rig.images(model, batch)
         ways: dict[str, Way] = {}
@@ -58,7 +62,10 @@ def compiled(rig: Rig) -> Figures:
                 ways[name]()
         repeats = 10 if rig.device == "cuda" and batch < 8 else 1
         seconds = in_turn(rig, ways, rounds=4 * rig.rounds if batch == 1 else rig.rounds, repeats=repeats)
-        result["ratios"][f"{what}/{batch}"], result["seconds"][f"{what}/{batch}"] = ratio(seconds, "auformer", "vit"), medians(seconds)
+        result["ratios"][f"{what}/{batch}"], result["seconds"][f"{what}/{batch}"] = (
+            ratio(seconds, "auformer", "vit"),
+            medians(seconds),
+        )
         torch.compiler.reset()
     if rig.device == "cuda":
         ways = {}
@@ -98,7 +105,10 @@ def _training(rig: Rig, networks: dict[str, Any], batch: int, rounds: int, resul
             ratios[f"{name}/{batch}"] = ratio(seconds, name, "auformer")
         elif name != "auformer":
             ratios[f"{'training' if name == 'F' else name}/{batch}"] = ratio(seconds, "auformer", name)
-    return {"ratios": result["ratios"] | ratios, "seconds": result["seconds"] | {f"{', '.join(ways)}/{batch}": medians(seconds)}}
+    return {
+        "ratios": result["ratios"] | ratios,
+        "seconds": result["seconds"] | {f"{', '.join(ways)}/{batch}": medians(seconds)},
+    }
 
 
 # What one training step is measured for in memory: the network, by name.
@@ -146,7 +156,9 @@ def stages(rig: Rig) -> Figures:
     found = forward_profile(whole, images)
     bare = in_turn(rig, {"vit": forward(whole.backbone.forward_features, images)})
     models = {"auformer": whole} | {name: sharing(rig.build(**changed), whole) for name, changed in LEFT_OUT.items()}
-    ways = {"vit": step(rig, BiasBeforeBlocks(whole), images)} | {name: step(rig, one, images) for name, one in models.items()}
+    ways = {"vit": step(rig, BiasBeforeBlocks(whole), images)} | {
+        name: step(rig, one, images) for name, one in models.items()
+    }
     steps = in_turn(rig, ways, rounds=2 * rig.rounds)  # differences of small parts
     a = torch.rand(2**24, device=rig.device)  # 64 MiB: no cache holds it
     b = torch.empty_like(a)
@@ -175,14 +187,19 @@ def forms(rig: Rig) -> Figures:
     result: Figures = {}
     for what, dilations in (("convolution", (1,)), ("fields", (1, 3, 5))):
         x, kernels = example(rig.batch, side, len(rig.au_names), rig.width, len(dilations), rig.device)
-        ahead = in_turn(rig, {name: forward(_bound(form, kernels, dilations), x) for name, form in FORMS.items()}, repeats=10)
+        ahead = in_turn(
+            rig, {name: forward(_bound(form, kernels, dilations), x) for name, form in FORMS.items()}, repeats=10
+        )
         trained = [kernel.clone().requires_grad_() for kernel in kernels]
         inputs = x.clone().requires_grad_()
         back = in_turn(
-            rig, {name: _gradients(_bound(form, trained, dilations), inputs, trained) for name, form in FORMS.items()}, repeats=4
+            rig,
+            {name: _gradients(_bound(form, trained, dilations), inputs, trained) for name, form in FORMS.items()},
+            repeats=4,
         )
         result[what] = {
-            name: {"forward": 100 * statistics.median(ahead[name]), "training": 250 * statistics.median(back[name])} for name in FORMS
+            name: {"forward": 100 * statistics.median(ahead[name]), "training": 250 * statistics.median(back[name])}
+            for name in FORMS
         }
     return result
 
@@ -216,14 +233,26 @@ def _against(rig: Rig, models: dict[str, AUFormer], base: AUFormer) -> dict[str,
     images = rig.images(base, rig.batch)
     for model in models.values():
         model.eval()
-    ways = {"vit": forward(base.backbone.forward_features, images)} | {name: forward(model, images) for name, model in models.items()}
+    ways = {"vit": forward(base.backbone.forward_features, images)} | {
+        name: forward(model, images) for name, model in models.items()
+    }
     ahead = in_turn(rig, ways, rounds=max(1, rig.rounds // 2))
-    ways = {"F": step(rig, BiasBeforeBlocks(base), images)} | {name: step(rig, model, images) for name, model in models.items()}
+    ways = {"F": step(rig, BiasBeforeBlocks(base), images)} | {
+        name: step(rig, model, images) for name, model in models.items()
+    }
     steps = in_turn(rig, ways, rounds=max(1, rig.rounds // 2))
     first, second = over(ahead, "vit"), over(steps, "F")
-    times = {name: (statistics.median(ahead[name]) / rig.batch, statistics.median(steps[name]) / rig.batch) for name in models}
+    times = {
+        name: (statistics.median(ahead[name]) / rig.batch, statistics.median(steps[name]) / rig.batch)
+        for name in models
+    }
     return {
-        name: {"forward": first[name], "training": second[name], "s forward": times[name][0], "s training": times[name][1]}
+        name: {
+            "forward": first[name],
+            "training": second[name],
+            "s forward": times[name][0],
+            "s training": times[name][1],
+        }
         for name in models
     }
 

@@ -26,7 +26,10 @@ class _Ranges:
         self._hooks = []
         for module in model.modules():
             if isinstance(module, ExpertGroup):
-                self._hooks += [module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave)]
+                self._hooks += [
+                    module.register_forward_pre_hook(self._enter),
+                    module.register_forward_hook(self._leave),
+                ]
 
     def _enter(self, *_: Any) -> None:
         self._open.append(record_function(RANGE))
@@ -73,7 +76,9 @@ def forward_profile(model: AUFormer, images: Tensor, repeats: int = 7) -> dict[s
     finally:
         ranges.close()
     whole = statistics.median(each["all groups"] for each in passes)
-    shares = {name: statistics.median(each.get(name, 0.0) for each in passes) for name in passes[0] if name != "all groups"}
+    shares = {
+        name: statistics.median(each.get(name, 0.0) for each in passes) for name in passes[0] if name != "all groups"
+    }
     told = {name: share for name, share in sorted(shares.items(), key=lambda item: -item[1]) if share >= SMALL * whole}
     return told | {"what is left": whole - sum(told.values()), "all groups": whole}
 

@@ -48,21 +48,39 @@ CPU = (
     Target("training", "recompute experts/4", "a step with the groups' interior recomputed, batch 4, over one without"),
     Target("training", "recompute blocks/4", "a step with every block recomputed, batch 4, over one without"),
     Target("memory", "peak nothing/4", "peak memory of a step over the plain loop's, nothing recomputed", 0.45),
-    Target("memory", "peak experts/4", "peak memory of a step over the plain loop's, the groups' interior recomputed", 0.35),
+    Target(
+        "memory", "peak experts/4", "peak memory of a step over the plain loop's, the groups' interior recomputed", 0.35
+    ),
     Target("memory", "peak blocks/4", "peak memory of a step over the plain loop's, every block recomputed"),
     Target("memory", "kept nothing/4", "bytes kept for the backward pass over the plain loop's, nothing recomputed"),
-    Target("memory", "kept experts/4", "bytes kept for the backward pass over the plain loop's, the groups' interior recomputed"),
+    Target(
+        "memory",
+        "kept experts/4",
+        "bytes kept for the backward pass over the plain loop's, the groups' interior recomputed",
+    ),
     Target("memory", "peak lora/4", "peak memory of LoRA's step over the plain loop's"),
 )
 GPU = (
-    Target("compiled", "forward compiled/64", "forward, batch 64, `torch.compile`, over the compiled bare ViT's", 1.10, FORWARD_REASON),
+    Target(
+        "compiled",
+        "forward compiled/64",
+        "forward, batch 64, `torch.compile`, over the compiled bare ViT's",
+        1.10,
+        FORWARD_REASON,
+    ),
     Target("forward", "forward/64", "forward, batch 64, eager, over `f`"),
     Target("forward", "forward bf16/64", "forward, batch 64, eager, bfloat16 by autocast, over the bare ViT's"),
     Target("forward", "forward/1", "forward, batch 1, eager, over `f`"),
     Target("compiled", "forward CUDA graphs/1", "forward, batch 1, CUDA graphs, over the bare ViT's with CUDA graphs"),
     Target("training", "training/64", "forward and backward, batch 64, bfloat16, over `F`", 1.30, TRAINING_REASON),
-    Target("compiled", "training compiled/64", "forward and backward, batch 64, bfloat16, `torch.compile`, over the compiled `F`"),
-    Target("training", "lora/64", "forward and backward, batch 64, bfloat16, over LoRA's (r = 8)", 1.10, TRAINING_REASON),
+    Target(
+        "compiled",
+        "training compiled/64",
+        "forward and backward, batch 64, bfloat16, `torch.compile`, over the compiled `F`",
+    ),
+    Target(
+        "training", "lora/64", "forward and backward, batch 64, bfloat16, over LoRA's (r = 8)", 1.10, TRAINING_REASON
+    ),
     Target("training", "full/64", "forward and backward, batch 64, bfloat16, over full fine-tuning's"),
 )
 

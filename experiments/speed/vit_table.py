@@ -70,7 +70,17 @@ def describe(name: str) -> Row | str:
     trained, total = network.num_parameters()
     grid = "x".join(map(str, network.grid_size))
     tags, vit = len(timm.list_pretrained(f"{name}.*")), network.backbone
-    return Row(name, type(vit).__name__, network.image_size[0], grid, network.embed_dim, len(vit.blocks), total - trained, trained, tags)
+    return Row(
+        name,
+        type(vit).__name__,
+        network.image_size[0],
+        grid,
+        network.embed_dim,
+        len(vit.blocks),
+        total - trained,
+        trained,
+        tags,
+    )
 
 
 def page(found: Iterable[Row | str], version: str) -> str:

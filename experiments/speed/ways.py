@@ -146,7 +146,9 @@ class BiasBeforeBlocks(nn.Module):
         self.bias = nn.Parameter(torch.zeros(model.embed_dim, device=model.pixel_mean.device))
         patches = torch.ones(model.grid_size[0] * model.grid_size[1], 1, device=model.pixel_mean.device)
         self.patches = F.pad(patches, (0, 0, model.backbone.num_prefix_tokens, 0))  # (P+T, 1): 1 on patches
-        self.weight = torch.randn(model.embed_dim, generator=torch.Generator().manual_seed(0)).to(model.pixel_mean.device)
+        self.weight = torch.randn(model.embed_dim, generator=torch.Generator().manual_seed(0)).to(
+            model.pixel_mean.device
+        )
 
     def forward_all(self, images: Tensor) -> tuple[Tensor, None]:
         """Images `(B, 3, H, W)` to one number each `(B,)`, and None."""

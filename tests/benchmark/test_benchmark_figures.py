@@ -23,7 +23,13 @@ def scored(lines):
 def crossed(**given):
     pairs = [("lab_a", "lab_b"), ("lab_b", "lab_a")]
     return [
-        line_of(some_predictions("x", skill=0.5, subjects="abc", dataset=test), protocol="cross", data=data, test=test, **given)
+        line_of(
+            some_predictions("x", skill=0.5, subjects="abc", dataset=test),
+            protocol="cross",
+            data=data,
+            test=test,
+            **given,
+        )
         for data, test in pairs
     ]
 
@@ -38,7 +44,12 @@ def all_figures(**given):
 @pytest.mark.parametrize("select", ["test", "validation"])
 def test_every_figure_carries_dagger_and_footnote(select: str) -> None:
     figures = all_figures(select=select)
-    assert [one.name for one in figures] == ["within-lab_a", "within-lab_a-reliability", "efficiency-lab_a", "cross-matrix"]
+    assert [one.name for one in figures] == [
+        "within-lab_a",
+        "within-lab_a-reliability",
+        "efficiency-lab_a",
+        "cross-matrix",
+    ]
     for one in figures:
         said = texts(one.draw("light"))
         assert any("auformer" in text for text in said)

@@ -48,7 +48,9 @@ def make_small() -> None:
             if fold == "D2":
                 rows["AU2_true"] = 0  # no positives in this fold
             parts.append(rows.assign(method=method))
-        parts.append(some_predictions("", skill=skill, rows=40, subjects="abcd", dataset="lab_a", aus=AUS).assign(method=method))
+        parts.append(
+            some_predictions("", skill=skill, rows=40, subjects="abcd", dataset="lab_a", aus=AUS).assign(method=method)
+        )
     table = pd.concat(parts, ignore_index=True)
     table.loc[table.index % 11 == 0, "AU12_true"] = -1
     table["status"] = "ok"
@@ -89,9 +91,20 @@ def test_order_of_rows_and_lines_does_not_matter(made: Path, tmp_path: Path) -> 
 
 def test_figures_and_what_the_page_says(made: Path) -> None:
     names = [path.name for path in sorted((made / "figures").iterdir())]
-    assert names == ["cross-DISFA-lab_a-reliability.png", "cross-DISFA-lab_a.png", "within-DISFA-reliability.png", "within-DISFA.png"]
+    assert names == [
+        "cross-DISFA-lab_a-reliability.png",
+        "cross-DISFA-lab_a.png",
+        "within-DISFA-reliability.png",
+        "within-DISFA.png",
+    ]
     page = (made / "report.html").read_text(encoding="utf-8")
-    for text in ("as published", "† The epoch was chosen on the test part", "crops by &#x27;eyes&#x27;", "commit abc1234", "<strong>"):
+    for text in (
+        "as published",
+        "† The epoch was chosen on the test part",
+        "crops by &#x27;eyes&#x27;",
+        "commit abc1234",
+        "<strong>",
+    ):
         assert text in page
     assert page.count("<img") == 4 and page.count("(prefers-color-scheme: dark)") >= 4
     assert 'src="http' not in page and "seen rendered faces only" not in page
@@ -113,9 +126,16 @@ def test_the_page_in_a_browser(made: Path, tmp_path: Path, width: int, dark: boo
 def test_all_protocols_and_intervals_of_ranks(tmp_path: Path) -> None:
     lines, paths = [], {}
     for number, (protocol, given) in enumerate(
-        [("micro", {"fold": "sub1"}), ("micro", {"fold": "sub2"}), ("efficiency", {"subset": 100}), ("efficiency", {"subset": 1.0})]
+        [
+            ("micro", {"fold": "sub1"}),
+            ("micro", {"fold": "sub2"}),
+            ("efficiency", {"subset": 100}),
+            ("efficiency", {"subset": 1.0}),
+        ]
     ):
-        table = some_predictions(str(number), skill=0.8, subjects=[given.get("fold", "x"), *(["y"] if protocol == "efficiency" else [])])
+        table = some_predictions(
+            str(number), skill=0.8, subjects=[given.get("fold", "x"), *(["y"] if protocol == "efficiency" else [])]
+        )
         lines.append(line_of(table, protocol=protocol, **given))
         paths[lines[-1]["key"]] = tmp_path / f"{number}.csv"
         write_predictions(table, paths[lines[-1]["key"]], {})
@@ -126,7 +146,10 @@ def test_all_protocols_and_intervals_of_ranks(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "tables" / "micro-lab_a-scores.csv").read_text(encoding="utf-8")
     assert "AUROC 95 % interval" in text and text.splitlines()[1].count("[") == 2
     write_results(lines, tmp_path / "without", bootstraps=20)
-    assert "95 %" not in (tmp_path / "without" / "tables" / "micro-lab_a-scores.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert (
+        "95 %"
+        not in (tmp_path / "without" / "tables" / "micro-lab_a-scores.csv").read_text(encoding="utf-8").splitlines()[0]
+    )
 
 
 def test_an_interrupted_writer_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +170,10 @@ def test_an_interrupted_writer_leaves_the_old_page(tmp_path: Path, monkeypatch: 
 
 def test_needs_no_torch() -> None:
     code = "import sys, auformer.benchmark.report, auformer.benchmark.record; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
 
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ def of_latex(text):
         return cell.strip()
 
     body = re.search(r"\\toprule\n(.*)\n\\midrule\n(.*)\n\\bottomrule", text, re.DOTALL)
-    header, *rows = [re.split(r"(?<!\\)&", line.removesuffix(r" \\")) for part in body.groups() for line in part.splitlines()]
+    header, *rows = [
+        re.split(r"(?<!\\)&", line.removesuffix(r" \\")) for part in body.groups() for line in part.splitlines()
+    ]
     bold = {(i, k) for i, row in enumerate(rows) for k, cell in enumerate(row) if cell.strip().startswith(r"\textbf{")}
     cells = [[plain(re.sub(r"^\s*\\textbf\{(.*)\}\s*$", r"\1", cell)) for cell in row] for row in rows]
     notes = [plain(note) for note in re.findall(r"\\par\{\\footnotesize (.*)\}", text)]
@@ -69,7 +71,9 @@ def of_text(text):
     rule = lines[3]
     ends = [match.end() for match in re.finditer("-+", rule)]
     starts = [0, *(end + 2 for end in ends[:-1])]
-    split = [[line[start:end].strip() for start, end in zip(starts, ends, strict=True)] for line in (lines[2], *lines[4:7])]
+    split = [
+        [line[start:end].strip() for start, end in zip(starts, ends, strict=True)] for line in (lines[2], *lines[4:7])
+    ]
     bold = {(i, k) for i, row in enumerate(split[1:]) for k, cell in enumerate(row) if cell.endswith("*")}
     return lines[0], split[0], [[cell.rstrip("*") for cell in row] for row in split[1:]], bold, lines[7:]
 
@@ -86,7 +90,10 @@ def test_every_form_holds_the_same(kind, read, tmp_path):
 
 def test_pandas_reads_the_csv():
     frame = pd.read_csv(
-        io.StringIO(BenchmarkTable("t", "x, y", ["m", "AU1"], [["a", "51.2"], ["b", ""]], {(0, 1)}, ['c, "d"']).csv_text()), comment="#"
+        io.StringIO(
+            BenchmarkTable("t", "x, y", ["m", "AU1"], [["a", "51.2"], ["b", ""]], {(0, 1)}, ['c, "d"']).csv_text()
+        ),
+        comment="#",
     )
     assert frame["AU1"].tolist()[0] == 51.2 and frame["best"].tolist()[0] == "AU1" and len(frame) == 2
 

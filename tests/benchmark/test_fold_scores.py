@@ -30,7 +30,9 @@ def published_lines(data, parts, aus):
     lines = []
     for fold, (rows, positives) in parts.items():
         numbers = dict(zip((f"AU{au}" for au in aus.split()), map(int, positives.split()), strict=True))
-        lines.append(counted_line({au: {f"{data}/x": [0, 0, n, rows - n]} for au, n in numbers.items()}, data=data, fold=fold))
+        lines.append(
+            counted_line({au: {f"{data}/x": [0, 0, n, rows - n]} for au, n in numbers.items()}, data=data, fold=fold)
+        )
     return lines
 
 
@@ -51,7 +53,9 @@ def test_against_scikit_learn():
     tables = {fold: some_predictions(fold, skill=0.7) for fold in FOLDS}
     cuts = {"AU1": 0.4, "AU4": 0.5, "AU12": 0.7}
     _, (scores,) = scored([line_of(table, fold=fold, thresholds=cuts) for fold, table in tables.items()])
-    whole = {au: [np.concatenate([t[f"{au}_{kind}"] for t in tables.values()]) for kind in ("true", "prob")] for au in cuts}
+    whole = {
+        au: [np.concatenate([t[f"{au}_{kind}"] for t in tables.values()]) for kind in ("true", "prob")] for au in cuts
+    }
     for i, au in enumerate(("AU1", "AU4", "AU12")):
         each = [(t[f"{au}_true"], t[f"{au}_prob"]) for t in tables.values()]
         expected = {
@@ -100,11 +104,14 @@ def test_predictions_together_count_where_folds_are_single_subjects_or_data_sets
     assert scorer.single and scores.main == "f1_pooled" and scores.f1.values[0] == pytest.approx(6 / (6 + 3 + 6))
     assert scores.scores["f1_folds"].values[0] == pytest.approx(np.mean([0, 2 / 5, 4 / 7]))
     quarters = [
-        counted_line({"AU1": {f"d/s{i}": [1, 1, 2, 5], f"d/t{i}": [1, 1, 2, 5]}}, protocol="micro", fold=f"ours{i}") for i in range(4)
+        counted_line({"AU1": {f"d/s{i}": [1, 1, 2, 5], f"d/t{i}": [1, 1, 2, 5]}}, protocol="micro", fold=f"ours{i}")
+        for i in range(4)
     ]
     assert scored(quarters)[1][0].main == "f1_folds"
     left_out = [
-        counted_line({"AU1": {f"{a}/s": [1, 1, 2, 5], f"{a}/t": [1, 1, 2, 5]}}, protocol="micro", data=b, test=a, fold=a)
+        counted_line(
+            {"AU1": {f"{a}/s": [1, 1, 2, 5], f"{a}/t": [1, 1, 2, 5]}}, protocol="micro", data=b, test=a, fold=a
+        )
         for a, b in (("samm", "mmew"), ("mmew", "samm"))
     ]
     assert scored(left_out)[1][0].main == "f1_pooled"

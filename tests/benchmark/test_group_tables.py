@@ -22,7 +22,10 @@ def scored(lines, draws=20):
 def tables(lines, draws=20):
     """Tables of the first group: main, scores, differences (with two methods or more), AUs."""
     scorer, scores = scored(lines, draws)[0]
-    return {table.name.removeprefix(scorer.group.name).strip("-") or "main": table for table in group_tables(scorer, scores, draws=draws)}
+    return {
+        table.name.removeprefix(scorer.group.name).strip("-") or "main": table
+        for table in group_tables(scorer, scores, draws=draws)
+    }
 
 
 def row(table, label):
@@ -47,10 +50,15 @@ class TestMain:
         table = tables(three_fold_lines({"weak": 0.2, "strong": 1.2}))["main"]
         assert [cells[0] for cells in table.rows] == ["strong", "weak", "always positive"]
         assert bold(table) == {("strong", name) for name in ("AU1", "AU4", "AU12", "mean of 3")}
-        assert row(table, "strong")["95 % interval"].startswith("[") and row(table, "always positive")["95 % interval"] == ""
+        assert (
+            row(table, "strong")["95 % interval"].startswith("[")
+            and row(table, "always positive")["95 % interval"] == ""
+        )
 
     def test_published_rows_stand_beside_ours_and_stay_empty_where_nothing_was_published(self):
-        lines = [one_fold({f"AU{n}": [9, 1, 1, 9] for n in (1, 2, 4, 6, 12)}, protocol="cross", data="BP4D", test="disfa")]
+        lines = [
+            one_fold({f"AU{n}": [9, 1, 1, 9] for n in (1, 2, 4, 6, 12)}, protocol="cross", data="BP4D", test="disfa")
+        ]
         table = tables(lines)["main"]
         assert [cells[0] for cells in table.rows] == [
             "auformer", "FG-Net (extra data) (as published)", "UDCT (as published)", "AUFormer (as published)", "always positive",
@@ -63,13 +71,21 @@ class TestMain:
     def test_a_published_mean_over_other_aus_says_so(self):
         lines = [one_fold({"AU1": [9, 1, 1, 9]}, data="bp4d", fold=fold) for fold in ("P1", "P2", "P3")]
         table = tables(lines)["main"]
-        assert said(table, "Their means are over 12 AUs") and row(table, "AUNCE (as published)")["mean of 1"] == "66.1 (12 AUs)"
-        assert bold(table) == {("auformer", "AU1")} and "AUFormer's own numbers here are in no source that we could read." in table.notes
+        assert (
+            said(table, "Their means are over 12 AUs")
+            and row(table, "AUNCE (as published)")["mean of 1"] == "66.1 (12 AUs)"
+        )
+        assert (
+            bold(table) == {("auformer", "AU1")}
+            and "AUFormer's own numbers here are in no source that we could read." in table.notes
+        )
 
     def test_what_was_selected_on_test_carries_a_dagger_everywhere_and_is_never_bold(self):
         lines = [
             *three_fold_lines({"honest": 0.5}, thresholds={"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}),
-            *three_fold_lines({"peeked": 1.5}, seeds=(0, 1), select="test", thresholds={"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}),
+            *three_fold_lines(
+                {"peeked": 1.5}, seeds=(0, 1), select="test", thresholds={"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}
+            ),
         ]
         groups = scored(lines)
         all_tables = [*tables(lines).values(), summary_table(groups)]
@@ -85,7 +101,11 @@ class TestMain:
                     for name, cell in zip(table.header, cells, strict=True)
                     if name not in ("runs", "AUs", "trained", "positives / annotated", "not annotated")
                 }
-                marked = [cell for cell in numbers.values() if any(letter.isdigit() for letter in cell) and not cell.startswith("AU")]
+                marked = [
+                    cell
+                    for cell in numbers.values()
+                    if any(letter.isdigit() for letter in cell) and not cell.startswith("AU")
+                ]
                 assert marked and all(cell.endswith("†") for cell in marked)
                 assert not any(place[0] == i for place in table.bold)
         assert not said(tables(three_fold_lines())["main"], "†")
@@ -135,7 +155,13 @@ class TestMain:
         for size in (1.0, 100, 1000):
             for method, skill in (("auformer", 1.0), ("probe", 0.4)):
                 lines += [
-                    line_of(some_predictions(fold, skill=skill), protocol="efficiency", method=method, fold=fold, subset=size)
+                    line_of(
+                        some_predictions(fold, skill=skill),
+                        protocol="efficiency",
+                        method=method,
+                        fold=fold,
+                        subset=size,
+                    )
                     for fold in FOLDS
                 ]
         table = tables(lines)["main"]
@@ -157,12 +183,16 @@ class TestDetails:
             "method", "F1, folds", "F1, pooled", "F1, tuned thresholds", "accuracy", "AUROC", "AP", "ECE", "trained", "runs",
         ]  # fmt: skip
         cells = row(table, "auformer")
-        assert cells["trained"] == "1,234" and cells["runs"] == "3" and cells["F1, tuned thresholds"] != cells["F1, folds"]
+        assert (
+            cells["trained"] == "1,234" and cells["runs"] == "3" and cells["F1, tuned thresholds"] != cells["F1, folds"]
+        )
         assert "F1, tuned thresholds" not in tables(three_fold_lines())["scores"].header
 
     def test_macro_f1_and_all_predictions_together_for_micro_expressions(self):
         lines = [
-            line_of(some_predictions(f"s{i}", skill=0.9, subjects=[f"s{i}"]), protocol="micro", data="casme2", fold=f"s{i}")
+            line_of(
+                some_predictions(f"s{i}", skill=0.9, subjects=[f"s{i}"]), protocol="micro", data="casme2", fold=f"s{i}"
+            )
             for i in range(4)
         ]
         made = tables(lines)
@@ -173,7 +203,11 @@ class TestDetails:
         table = tables(three_fold_lines())["aus"]
         assert len(table.rows) == 6 and table.text_columns == 2
         first = dict(zip(table.header, table.rows[0], strict=True))
-        assert first["AU"] == "AU1 Inner brow raiser" and first["positives / annotated"].endswith("/ 180") and first["not annotated"] == "0"
+        assert (
+            first["AU"] == "AU1 Inner brow raiser"
+            and first["positives / annotated"].endswith("/ 180")
+            and first["not annotated"] == "0"
+        )
 
     def test_differences_name_what_cannot_be_compared(self):
         lines = three_fold_lines({"auformer": 1.2, "probe": 0.3, "other": 0.6})
@@ -192,7 +226,10 @@ class TestMatrix:
         aus = ["AU1", "AU4", "AU12", "AU25"]
         crossed = [
             line_of(
-                some_predictions("x", skill=0.5, subjects="abc", dataset=test, aus=aus[: 4 - i]), protocol="cross", data=data, test=test
+                some_predictions("x", skill=0.5, subjects="abc", dataset=test, aus=aus[: 4 - i]),
+                protocol="cross",
+                data=data,
+                test=test,
             )
             for i, (data, test) in enumerate(pairs)
         ]
@@ -203,10 +240,9 @@ class TestMatrix:
         matrix = cross_matrix_of(groups)
         assert matrix.au_names == ["AU1", "AU4", "AU12"] and list(matrix.values) == ["auformer"]
         table = matrix_table(matrix)
-        assert [cells[:2] for cells in table.rows] == [["lab_a", "auformer"], ["lab_b", "auformer"]] and table.header[2:] == [
-            "lab_a",
-            "lab_b",
-        ]
+        assert [cells[:2] for cells in table.rows] == [["lab_a", "auformer"], ["lab_b", "auformer"]] and table.header[
+            2:
+        ] == ["lab_a", "lab_b"]
         assert table.rows[1][3] == "" and "" not in (table.rows[0][2], table.rows[0][3], table.rows[1][2])
         assert table.rows[0][2] == row(tables(three_fold_lines({"auformer": 1.0}))["main"], "auformer")["mean of 3"]
 

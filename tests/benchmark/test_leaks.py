@@ -47,7 +47,9 @@ def test_a_person_on_both_sides(manifest: Path) -> None:
 
 
 def test_the_same_video_under_two_subjects(manifest: Path) -> None:
-    with pytest.raises(ManifestError, match=r"the video of these is the same: tiny S001 .*file S000\.avi \(training\) and tiny S000"):
+    with pytest.raises(
+        ManifestError, match=r"the video of these is the same: tiny S001 .*file S000\.avi \(training\) and tiny S000"
+    ):
         check_leaks(*parts(planted(manifest, "S001", "S000", file="")))
 
 
@@ -66,6 +68,8 @@ def test_the_same_picture_file_under_two_subjects(manifest: Path) -> None:
 
 def test_a_copied_video_is_known_by_its_first_picture(manifest: Path) -> None:
     for frame in range(3):
-        shutil.copy(manifest.parent / f"images/tiny_S000_{frame}.png", manifest.parent / f"images/tiny_S001_{frame}.png")
+        shutil.copy(
+            manifest.parent / f"images/tiny_S000_{frame}.png", manifest.parent / f"images/tiny_S001_{frame}.png"
+        )
     with pytest.raises(ManifestError, match=r"first picture of these is the same: tiny S001 stills frame 0"):
         check_leaks(*parts(manifest))

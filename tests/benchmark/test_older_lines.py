@@ -11,7 +11,16 @@ import pytest
 
 from auformer.benchmark.older_lines import renew_lines
 from auformer.benchmark.runner import finished_line
-from auformer.benchmark.store import IDENTITY, append_line, check_claims, folder_of, read_json, read_lines, run_key, write_json
+from auformer.benchmark.store import (
+    IDENTITY,
+    append_line,
+    check_claims,
+    folder_of,
+    read_json,
+    read_lines,
+    run_key,
+    write_json,
+)
 from auformer.cli import main
 from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
 
@@ -40,7 +49,11 @@ def without(claim: Any, *options: str) -> dict[str, Any]:
 
 def test_keys_are_made_as_ever(job: Any) -> None:
     assert job.claim["key"] == key_of(job.claim) and job.claim["config_hash"] == run_key(job.claim["config"])
-    lines = [json.loads(text) for path in sorted(RESULTS.rglob("runs.jsonl")) for text in path.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(text)
+        for path in sorted(RESULTS.rglob("runs.jsonl"))
+        for text in path.read_text(encoding="utf-8").splitlines()
+    ]
     assert len(lines) >= 70
     for line in lines:
         assert line["key"] == key_of(line) and line["config_hash"] == run_key(line["config"])

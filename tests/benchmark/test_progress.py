@@ -34,7 +34,12 @@ def test_each_run_is_one_line() -> None:
 def test_every_reason_is_told_once_with_its_first_run() -> None:
     said: list[str] = []
     progress = Progress(4, said.append)
-    for fold, error in (("P1", "ValueError: no AU4"), ("P2", "OSError: disk full"), ("P3", "ValueError: no AU4"), ("P4", None)):
+    for fold, error in (
+        ("P1", "ValueError: no AU4"),
+        ("P2", "OSError: disk full"),
+        ("P3", "ValueError: no AU4"),
+        ("P4", None),
+    ):
         progress.report(job(fold), None if error else {"seconds": 1}, error)
     assert [line.rpartition("  ")[2] for line in said] == ["failed", "failed", "failed", "1 s"]
     with pytest.raises(ValueError, match="3 of 4 runs failed") as caught:

@@ -36,7 +36,9 @@ def parts(runs: list[Run]) -> list[tuple[str, str | None]]:
 def test_facts_of_a_manifest(tmp_path: Path) -> None:
     path = tiny_manifest(tmp_path, subjects=4, frames=3)
     facts = find_facts(path)
-    assert facts == Facts(("AU1", "AU4", "AU12"), ("tiny",), tuple(f"tiny/S00{i}" for i in range(4)), ("T1", "T2", "T3"), 0, False)
+    assert facts == Facts(
+        ("AU1", "AU4", "AU12"), ("tiny",), tuple(f"tiny/S00{i}" for i in range(4)), ("T1", "T2", "T3"), 0, False
+    )
     rewrite(path, status=["no_face"] * 3 + ["ok"] * 9, fold=["T1"] * 6 + [None] * 6)
     facts = find_facts(path)
     assert facts is not None and facts.subjects[0] == "tiny/S001" and (facts.folds, facts.without_fold) == (("T1",), 6)
@@ -60,7 +62,9 @@ def test_published_folds_are_known_without_data() -> None:
 def test_the_column_fold_decides() -> None:
     assert parts(protocols.within(known("mine", folds=("a", "b")), ONE)) == [("a", "a"), ("b", "b")]
     runs = protocols.within(known("bp4d", folds=("P1", "P3")), ONE)
-    assert parts(runs) == [("P1", "P1"), ("P3", "P3")] and runs[0].warnings == ("bp4d: the published folds P2 are missing",)
+    assert parts(runs) == [("P1", "P1"), ("P3", "P3")] and runs[0].warnings == (
+        "bp4d: the published folds P2 are missing",
+    )
 
 
 @pytest.mark.parametrize("facts", [{"folds": ("a",)}, {"folds": ("a", "b"), "without_fold": 7}])
@@ -78,7 +82,12 @@ def test_without_the_column_folds_are_ours_by_subject() -> None:
     assert all("ours" in run.warnings[0] for run in runs)
     other = protocols.within(data, Common((("probe", "last"), ("auformer", "last")), (5, 6)))
     assert {run.test for run in other} == {run.test for run in runs}  # the same for every method and seed
-    assert [(run.method, run.seed) for run in other[::3]] == [("probe", 5), ("probe", 6), ("auformer", 5), ("auformer", 6)]
+    assert [(run.method, run.seed) for run in other[::3]] == [
+        ("probe", 5),
+        ("probe", 6),
+        ("auformer", 5),
+        ("auformer", 6),
+    ]
 
 
 @pytest.mark.parametrize("folds", [1, 9])
@@ -98,7 +107,10 @@ def test_cross_is_about_the_aus_that_both_sides_have() -> None:
     assert (run.au_names, run.train, run.test.data) == (("AU4", "AU12"), ("a",), ("b",))
     both = protocols.cross([train, known("c", au_names=("AU25",))], [test], ONE)[0]
     assert both.au_names == ("AU4", "AU12", "AU25") and both.text() == "cross  a+c -> b  auformer  seed 0"
-    assert [run.test.data for run in protocols.cross([absent("a")], [absent("b"), absent("c")], ONE)] == [("b",), ("c",)]
+    assert [run.test.data for run in protocols.cross([absent("a")], [absent("b"), absent("c")], ONE)] == [
+        ("b",),
+        ("c",),
+    ]
 
 
 def test_cross_refuses_what_cannot_be_tested() -> None:
@@ -114,8 +126,13 @@ def test_cross_refuses_what_cannot_be_tested() -> None:
 
 def test_efficiency_is_within_on_fewer_frames() -> None:
     runs = protocols.efficiency(absent("bp4d"), ONE, sizes=[100, 0.5])
-    assert [(run.subset, run.fold) for run in runs] == [(size, fold) for size in (100, 0.5) for fold in ("P1", "P2", "P3")]
-    assert runs[0].text() == "efficiency  bp4d  fold P1  100 frames  auformer  seed 0" and "50 % of the frames" in runs[3].text()
+    assert [(run.subset, run.fold) for run in runs] == [
+        (size, fold) for size in (100, 0.5) for fold in ("P1", "P2", "P3")
+    ]
+    assert (
+        runs[0].text() == "efficiency  bp4d  fold P1  100 frames  auformer  seed 0"
+        and "50 % of the frames" in runs[3].text()
+    )
     assert {run.test for run in runs} == {run.test for run in protocols.within(absent("bp4d"), ONE)}
 
 
@@ -133,7 +150,10 @@ def test_leave_one_subject_out() -> None:
     assert run.text() == "micro  casme2  each subject left out  auformer  seed 0" and run.clips
     data = known("casme2", has_clips=True)
     runs = protocols.micro([data], "loso", ONE)
-    assert [(run.fold, run.test.subjects) for run in runs[:2]] == [("S0", ("casme2/S0",)), ("S1", ("casme2/S1",))] and len(runs) == 8
+    assert [(run.fold, run.test.subjects) for run in runs[:2]] == [
+        ("S0", ("casme2/S0",)),
+        ("S1", ("casme2/S1",)),
+    ] and len(runs) == 8
     joined = known("x", has_clips=True, subjects=("a/S1", "b/S1"))
     assert [run.fold for run in protocols.micro([joined], "loso", ONE)] == ["a/S1", "b/S1"]
 

@@ -21,7 +21,9 @@ def test_parity_with_weighted_rows_also_with_ties(decimals):
     areas, precisions = drawn_auroc(true, prob, whose, weights), drawn_average_precision(true, prob, whose, weights)
     for draw, weight in enumerate(weights[:, whose]):
         assert areas[draw] == pytest.approx(sk.roc_auc_score(true, prob, sample_weight=weight), rel=1e-12)
-        assert precisions[draw] == pytest.approx(sk.average_precision_score(true, prob, sample_weight=weight), rel=1e-12)
+        assert precisions[draw] == pytest.approx(
+            sk.average_precision_score(true, prob, sample_weight=weight), rel=1e-12
+        )
 
 
 def test_undefined():

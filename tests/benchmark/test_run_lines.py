@@ -25,7 +25,13 @@ def test_groups_are_protocol_name_and_data():
         counted_line(COUNTS, protocol="within", data="lab_a", name="other"),
     ]
     groups = group_lines(lines)
-    assert [group.name for group in groups] == ["within-other-lab_a", "within-lab_a", "within-lab_b", "cross-lab_a-lab_b", "micro-casme2"]
+    assert [group.name for group in groups] == [
+        "within-other-lab_a",
+        "within-lab_a",
+        "within-lab_b",
+        "cross-lab_a-lab_b",
+        "micro-casme2",
+    ]
     assert groups[3].title == "Cross-domain: lab_a → lab_b"
     assert groups[0].title == "Within: lab_a (other)"
     mixed = [lines[i] for i in random.Random(0).sample(range(5), 5)]
@@ -37,7 +43,10 @@ def test_one_data_set_left_out_is_one_group():
     lines = []
     for one in names:
         counts = {au: {f"{one}/a": cells["d/a"]} for au, cells in COUNTS.items()}
-        given = {"config": {"epochs": 3, "au_names": [one]}, "config_hash": one}  # the AUs follow from the data sets that are there
+        given = {
+            "config": {"epochs": 3, "au_names": [one]},
+            "config_hash": one,
+        }  # the AUs follow from the data sets that are there
         rest = "+".join(name for name in names if name != one)
         lines.append(counted_line(counts, protocol="micro", fold=one, test=one, data=rest, **given))
     (group,) = group_lines(lines)
@@ -46,7 +55,10 @@ def test_one_data_set_left_out_is_one_group():
 
 
 def test_rows_differ_in_method_start_size_selection_and_configuration():
-    assert labels(counted_line(COUNTS), counted_line(COUNTS, init="bp4d.safetensors")) == ["auformer", "auformer from bp4d.safetensors"]
+    assert labels(counted_line(COUNTS), counted_line(COUNTS, init="bp4d.safetensors")) == [
+        "auformer",
+        "auformer from bp4d.safetensors",
+    ]
     assert labels(counted_line(COUNTS), counted_line(COUNTS, select="test")) == ["auformer", "auformer †"]
     assert labels(counted_line(COUNTS), counted_line(COUNTS, select="last")) == ["auformer", "auformer (last epoch)"]
     assert labels(counted_line(COUNTS, config_hash="a" * 64), counted_line(COUNTS, config_hash="b" * 64)) == [
@@ -61,7 +73,10 @@ def test_rows_differ_in_method_start_size_selection_and_configuration():
 def test_one_frame_and_all_frames_are_two_rows() -> None:
     """Python holds 1 and 1.0 for equal, also as keys."""
     lines = [counted_line(COUNTS, protocol="efficiency", data="lab_a", subset=size) for size in (1, 1.0)]
-    assert [(method.subset, type(method.subset)) for method in group_lines(lines)[0].methods] == [(1, int), (1.0, float)]
+    assert [(method.subset, type(method.subset)) for method in group_lines(lines)[0].methods] == [
+        (1, int),
+        (1.0, float),
+    ]
 
 
 def test_missing_runs_are_named_also_folds_that_no_method_has():
@@ -79,7 +94,9 @@ def test_other_data_is_another_row():
 
 
 def test_warnings_say_which_folds_they_are_about():
-    (group,) = group_lines([counted_line(COUNTS, fold=f"P{i}", warnings=["everywhere", *(["here"] if i == 2 else [])]) for i in range(4)])
+    (group,) = group_lines(
+        [counted_line(COUNTS, fold=f"P{i}", warnings=["everywhere", *(["here"] if i == 2 else [])]) for i in range(4)]
+    )
     assert group.methods[0].warnings() == ["everywhere", "here (fold P2)"]
     (group,) = group_lines([counted_line(COUNTS, fold=f"P{i}", warnings=["often"] if i else []) for i in range(9)])
     assert group.methods[0].warnings() == ["often (8 folds)"]

@@ -62,11 +62,18 @@ def test_a_run_writes_its_folder_and_its_line(finished: tuple[Job, dict[str, Any
     assert "run.lock" not in names
     table = read_predictions(job.folder / "predictions.csv")
     assert set(table["fold"]) == {"T1"} and len(table) == 8 and table.attrs["side"]["run"]["key"] == line["key"]
-    assert list(read_lines(job.out).values()) == [line] == [json.loads((job.folder / "line.json").read_text(encoding="utf-8"))]
+    assert (
+        list(read_lines(job.out).values())
+        == [line]
+        == [json.loads((job.folder / "line.json").read_text(encoding="utf-8"))]
+    )
     assert (line["aus"], line["rows"], line["unscored"]) == (["AU1", "AU4", "AU12"], 8, {})
     assert {subject for counts in line["counts"].values() for subject in counts} == {"one/S000", "one/S003"}
     assert set(line["thresholds"]) == set(line["aus"]) and line["select"] == "validation" and line["epochs"] == 3
-    assert line["folder"] == "runs/within/one/auformer/T1-seed0" and 0 < line["trainable_parameters"] < line["total_parameters"]
+    assert (
+        line["folder"] == "runs/within/one/auformer/T1-seed0"
+        and 0 < line["trainable_parameters"] < line["total_parameters"]
+    )
     scores = pd.read_csv(job.folder / "metrics.csv")["val/f1"].dropna()
     assert line["validation_score"] == pytest.approx(scores.max()) and line["epoch"] == scores.argmax() + 1
     text = (job.folder / "log.txt").read_text(encoding="utf-8")
@@ -85,7 +92,9 @@ def test_a_finished_run_is_not_run_again(finished: tuple[Job, dict[str, Any]], m
     assert execute(job) == line == finished_line(job)
 
 
-def test_a_grid_survives_the_loss_of_folders_and_of_the_file(finished: tuple[Job, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_grid_survives_the_loss_of_folders_and_of_the_file(
+    finished: tuple[Job, dict[str, Any]], tmp_path: Path
+) -> None:
     job, line = finished
     (tmp_path / "runs.jsonl").write_bytes((job.out / "runs.jsonl").read_bytes())
     assert finished_line(replace(job, out=tmp_path, folder=tmp_path / "runs/x")) == line
@@ -102,7 +111,9 @@ def test_somebody_else_s_run_is_left_alone(finished: tuple[Job, dict[str, Any]])
     lock.release()
 
 
-def test_another_configuration_is_refused_and_no_resume_begins_anew(labs: dict[str, Source], finished: tuple[Job, dict[str, Any]]) -> None:
+def test_another_configuration_is_refused_and_no_resume_begins_anew(
+    labs: dict[str, Source], finished: tuple[Job, dict[str, Any]]
+) -> None:
     job, _ = finished
     other = jobs_of(suite_of(job.out.parent, labs, WITHIN, **{"trainer.max_epochs": 1}))[0]
     assert other.folder == job.folder
@@ -123,7 +134,11 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("where", ["epoch", "write_predictions", "append_line"])
 def test_a_run_killed_anywhere_ends_the_same(
-    finished: tuple[Job, dict[str, Any]], labs: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    finished: tuple[Job, dict[str, Any]],
+    labs: dict[str, Source],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
 ) -> None:
     reference, line = finished
     job = jobs_of(suite_of(reference.out.parent, labs, WITHIN, out=f"killed-{where}", **{"trainer.max_epochs": 3}))[0]
@@ -133,7 +148,10 @@ def test_a_run_killed_anywhere_ends_the_same(
 
     with monkeypatch.context() as patch:
         if where == "epoch":
-            patch.setattr("auformer.training.AUModule.on_train_epoch_start", lambda module: kill() if module.current_epoch == 2 else None)
+            patch.setattr(
+                "auformer.training.module.AUModule.on_train_epoch_start",
+                lambda module: kill() if module.current_epoch == 2 else None,
+            )
         else:
             patch.setattr(runner, where, kill)
         claim(job)
@@ -186,7 +204,11 @@ def test_rows_without_a_face_are_counted(tmp_path: Path) -> None:
 
 def test_clips_are_predicted_once_each(tmp_path: Path) -> None:
     data = {"clips": Source(tiny_clips(tmp_path / "clips"))}
-    entry = {"protocol": "micro", "data": "clips", "set": {"data.clip_input": "difference", "select": "last", "data.val_fraction": 0.0}}
+    entry = {
+        "protocol": "micro",
+        "data": "clips",
+        "set": {"data.clip_input": "difference", "select": "last", "data.val_fraction": 0.0},
+    }
     jobs = jobs_of(suite_of(tmp_path, data, entry))
     assert [job.run.fold for job in jobs] == ["S0", "S1", "S2", "S3"]
     line = run(jobs[1])
@@ -199,7 +221,13 @@ def test_experts_of_a_checkpoint(labs: dict[str, Source], tmp_path: Path) -> Non
     macro = jobs_of(suite_of(tmp_path, labs, WITHIN))[0]
     run(macro)
     slow = {"model.lr": 1e-12}  # what is trained stays what was taken over
-    entry = {"protocol": "micro", "data": "clips", "split": "4fold", "init": ["none", f"macro={macro.folder}"], "set": slow}
+    entry = {
+        "protocol": "micro",
+        "data": "clips",
+        "split": "4fold",
+        "init": ["none", f"macro={macro.folder}"],
+        "set": slow,
+    }
     data = {"clips": Source(tiny_clips(tmp_path / "clips", au_names=("AU4", "AU12", "AU17")))}
     jobs = jobs_of(suite_of(tmp_path, data, entry))
     job = next(job for job in jobs if job.run.init == "macro")

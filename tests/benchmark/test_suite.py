@@ -7,7 +7,10 @@ import yaml
 
 from auformer.benchmark.suite import Method, Source, Suite, method_words, read_suite, sources
 
-CONFIG = {"model": {"class_path": "auformer.training.AUModule", "init_args": {"lr": 0.1}}, "trainer": {"max_epochs": 4}}
+CONFIG = {
+    "model": {"class_path": "auformer.training.module.AUModule", "init_args": {"lr": 0.1}},
+    "trainer": {"max_epochs": 4},
+}
 SUITE = {
     "seeds": [3, 4],
     "data": {"a": {"manifest": "a.csv"}, "b": {"synth": {"lab": "B", "subjects": 4}}, "unused": {"manifest": "c.csv"}},
@@ -41,7 +44,10 @@ def test_a_suite_becomes_runs(tmp_path: Path) -> None:
     assert set(data) == {"a", "b"} and data["a"].path == tmp_path / "a.csv" and data["b"].rendered
     assert data["b"].path == Path("runs/suite/data/b/manifest.csv")
     lines = [run.text() for run in suite.runs(data)]
-    assert lines[:2] == ["within  a  each fold  probe  seed 0", "within  b  fold ours1  probe  seed 0"] and len(lines) == 4 + 4 + 12
+    assert (
+        lines[:2] == ["within  a  each fold  probe  seed 0", "within  b  fold ours1  probe  seed 0"]
+        and len(lines) == 4 + 4 + 12
+    )
     assert lines[4] == "cross  a -> b  auformer  seed 3  selected on the test part"
     micro = [run for run in suite.runs(data) if run.name == "mine"]
     assert [run.init for run in micro[::4]] == [None, "x", "macro"] and {run.validation for run in micro} == {"last"}
@@ -59,14 +65,21 @@ def test_weights_that_settings_name_are_relative_to_the_suite(tmp_path: Path) ->
     weights = {"model.checkpoint_path": "backbones/a.safetensors"}
     method = {"config": "m.yaml", "set": {"model.checkpoint_path": "/there/b.safetensors"}}
     entries = [{"protocol": "within", "data": "a", "set": weights}, {"protocol": "cross", "train": "a", "test": "b"}]
-    path = write(tmp_path, runs=entries, methods={**SUITE["methods"], "own": method}, needs={"backbones/a.safetensors": "python make.py"})
+    path = write(
+        tmp_path,
+        runs=entries,
+        methods={**SUITE["methods"], "own": method},
+        needs={"backbones/a.safetensors": "python make.py"},
+    )
     suite = read_suite(path)
     places = [
         suite.config_of(name, entry)["model"]["init_args"].get("checkpoint_path")
         for name, entry in (("probe", "within"), ("own", "cross"), ("probe", "cross"))
     ]
     assert places == [str(tmp_path / "backbones/a.safetensors"), str(tmp_path / "/there/b.safetensors"), None]
-    with pytest.raises(ValueError, match=r"Expected the weights of probe to be at .*a.safetensors, .* make it with: python make.py"):
+    with pytest.raises(
+        ValueError, match=r"Expected the weights of probe to be at .*a.safetensors, .* make it with: python make.py"
+    ):
         suite.check_weights("probe", places[0])
     with pytest.raises(ValueError, match=r"b.safetensors, .* check `model.checkpoint_path`"):
         suite.check_weights("own", places[1])
@@ -80,7 +93,10 @@ def test_some_methods_have_more_seeds(tmp_path: Path) -> None:
     entry = {"protocol": "cross", "train": "a", "test": ["b", "unused"], "seeds": {"probe": [5, 6, 7]}}
     suite = read_suite(write(tmp_path, runs=[entry, {**entry, "name": "other", "seeds": {"probe": 8, "default": [1]}}]))
     runs = suite.runs(suite.find_data())
-    told = {name: [(run.method, run.seed) for run in runs if run.name == name and run.test.data == ("b",)] for name in ("cross", "other")}
+    told = {
+        name: [(run.method, run.seed) for run in runs if run.name == name and run.test.data == ("b",)]
+        for name in ("cross", "other")
+    }
     assert told["cross"] == [("auformer", 3), ("auformer", 4), ("probe", 5), ("probe", 6), ("probe", 7)]
     assert told["other"] == [("auformer", 1), ("probe", 8)] and len(runs) == 2 * (5 + 2)
 
@@ -121,9 +137,14 @@ def test_what_is_no_suite(tmp_path: Path, changes: dict, message: str) -> None:
 def test_methods_and_manifests_by_name(tmp_path: Path) -> None:
     write(tmp_path)
     config = str(tmp_path / "m.yaml")
-    assert method_words([config, f"other={config}"]) == {"auformer": Method(Path(config)), "other": Method(Path(config))}
+    assert method_words([config, f"other={config}"]) == {
+        "auformer": Method(Path(config)),
+        "other": Method(Path(config)),
+    }
     (default,) = method_words([]).values()
-    assert default.plain({"trainer.max_epochs": 3})["trainer"] == {"max_epochs": 3} and default.plain()["data"] == {"image_size": 224}
+    assert default.plain({"trainer.max_epochs": 3})["trainer"] == {"max_epochs": 3} and default.plain()["data"] == {
+        "image_size": 224
+    }
     with pytest.raises(ValueError, match="auformer again: write NAME="):
         method_words([config, config])
     assert list(sources([Path("x/bp4d.csv"), Path("lab/manifest.csv")])) == ["bp4d", "lab"]

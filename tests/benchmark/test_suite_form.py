@@ -31,7 +31,10 @@ def entry(**keys: Any) -> dict[str, Any]:
         ({"data": {"a": {"manifest": None}}}, "`manifest` of the data set a in s.yaml to be text, but got None"),
         ({"methods": "m.yaml"}, "`methods` of s.yaml"),
         ({"methods": {"m": {"config": None}}}, "`config` of the method m in s.yaml to be text"),
-        ({"methods": {"m": {"config": "m.yaml", "set": ["x=1"]}}}, "`set` of the method m in s.yaml to be settings by dotted name"),
+        (
+            {"methods": {"m": {"config": "m.yaml", "set": ["x=1"]}}},
+            "`set` of the method m in s.yaml to be settings by dotted name",
+        ),
         ({"needs": ["x"]}, "`needs` of s.yaml"),
         ({"out": ["x"]}, "`out` of s.yaml to be text"),
         ({"fast": [1]}, "`fast` of s.yaml"),
@@ -45,7 +48,10 @@ def entry(**keys: Any) -> dict[str, Any]:
         ({"seeds": []}, "`seeds` of s.yaml"),
         ({"seeds": [0, 0]}, "`seeds` of s.yaml .* each once"),
         (entry(seeds={"m": "x"}), "`seeds` of entry 2 of `runs` in s.yaml .* or a mapping of them by method"),
-        (entry(select_on_test="no"), "`select_on_test` of entry 2 of `runs` in s.yaml to be true or false, but got 'no'"),
+        (
+            entry(select_on_test="no"),
+            "`select_on_test` of entry 2 of `runs` in s.yaml to be true or false, but got 'no'",
+        ),
         (entry(folds="three"), "`folds` of entry 2"),
         (entry(folds=1), "`folds` of entry 2 .* at least 2, but got 1"),
         (entry(folds=2.5), "`folds` of entry 2"),
@@ -66,13 +72,23 @@ def test_what_may_be_given_in_several_ways_passes() -> None:
     check_form(PLAIN, Path("s.yaml"))
     check_form({}, Path("s.yaml"))  # what is missing is told by the reader
     given = entry(
-        seeds={"default": [0], "m": [0, 1]}, select_on_test=False, folds=2, sizes=[1, 1.0], min_steps=0, init=[None, "demo"], set=None
+        seeds={"default": [0], "m": [0, 1]},
+        select_on_test=False,
+        folds=2,
+        sizes=[1, 1.0],
+        min_steps=0,
+        init=[None, "demo"],
+        set=None,
     )
     check_form({**PLAIN, **given, "seeds": 3, "out": None, "fast": {"runs": [{"protocol": "within"}]}}, Path("s.yaml"))
 
 
 def test_every_suite_of_this_tree_passes() -> None:
-    paths = [path for path in sorted((ROOT / "experiments").glob("*.yaml")) if "runs" in yaml.safe_load(path.read_text(encoding="utf-8"))]
+    paths = [
+        path
+        for path in sorted((ROOT / "experiments").glob("*.yaml"))
+        if "runs" in yaml.safe_load(path.read_text(encoding="utf-8"))
+    ]
     assert len(paths) >= 5
     for path in paths:
         check_form(yaml.safe_load(path.read_text(encoding="utf-8")), path)

@@ -72,7 +72,9 @@ def plain(line: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def shared(labs: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, list[Job]]]:
+def shared(
+    labs: dict[str, Source], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, list[Job]]]:
     """Makes a benchmark of which the first of two runs is finished."""
     folder = tmp_path_factory.mktemp("shared")
     first = jobs_of(suite_of(folder, labs, TWICE, out="made"))[0]
@@ -99,46 +101,67 @@ def test_two_test_sets_train_once(
     line = run(second)
     assert trainings == [] and execute(first) is not None
     (other,) = [one for one in read_lines(out).values() if one["test"] == "two"]
-    assert line["trained_by"] == other["folder"] == "runs/cross/one-to-two/auformer/seed0" and other["trained_by"] is None
+    assert (
+        line["trained_by"] == other["folder"] == "runs/cross/one-to-two/auformer/seed0" and other["trained_by"] is None
+    )
     assert line["seconds"] == other["seconds"] > 0 and line["epoch"] == other["epoch"]
     assert plain(line) == plain(alone[0]) and (second.folder / "predictions.csv").read_bytes() == alone[1]
     side = json.loads((second.folder / "predictions.json").read_text(encoding="utf-8"))
-    assert side["run"] == dict(second.claim) and side["adapter"]["sha256"] == file_sha256(first.folder / "adapter.safetensors")
-    assert f"training taken over from {other['folder']}, commit c0ffee" in (second.folder / "log.txt").read_text(encoding="utf-8")
+    assert side["run"] == dict(second.claim) and side["adapter"]["sha256"] == file_sha256(
+        first.folder / "adapter.safetensors"
+    )
+    assert f"training taken over from {other['folder']}, commit c0ffee" in (second.folder / "log.txt").read_text(
+        encoding="utf-8"
+    )
     assert execute(second) == line and not list(out.rglob("*.lock"))
     left = [path.name for path in second.folder.iterdir()]
-    assert "last.ckpt" not in left and {"adapter.safetensors", "metrics.csv", "config.yaml", "summary.json"} <= set(left)
+    assert "last.ckpt" not in left and {"adapter.safetensors", "metrics.csv", "config.yaml", "summary.json"} <= set(
+        left
+    )
 
 
-def test_a_third_run_names_who_has_trained(shared: Callable[[str], tuple[Path, list[Job]]], trainings: list[str]) -> None:
+def test_a_third_run_names_who_has_trained(
+    shared: Callable[[str], tuple[Path, list[Job]]], trainings: list[str]
+) -> None:
     out, (first, second) = shared("third")
     run(second)
     shutil.rmtree(first.folder)  # what was taken over can be taken over again
-    third = replace(second, claim={**second.claim, "name": "again"}, folder=out / "runs/again/one-to-three/auformer/seed0")
+    third = replace(
+        second, claim={**second.claim, "name": "again"}, folder=out / "runs/again/one-to-three/auformer/seed0"
+    )
     assert run(third)["trained_by"] == "runs/cross/one-to-two/auformer/seed0" and trainings == []
 
 
 def test_other_aus_are_not_taken_over(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
     lines = [run(job) for job in jobs_of(suite_of(tmp_path, labs, {**CROSS, "test": ["two", "four"]}))]
-    assert [line["aus"] for line in lines] == [["AU4", "AU12"], ["AU1", "AU4"]] and [line["trained_by"] for line in lines] == [None, None]
+    assert [line["aus"] for line in lines] == [["AU4", "AU12"], ["AU1", "AU4"]] and [
+        line["trained_by"] for line in lines
+    ] == [None, None]
     assert trainings == ["one-to-two", "one-to-four"]
 
 
-def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
+def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(
+    labs: dict[str, Source], tmp_path: Path, trainings: list[str]
+) -> None:
     first, second = jobs_of(suite_of(tmp_path, labs, TWICE))
     run(first)
     (tmp_path / "other").mkdir()
     write_config(tmp_path / "other")
     weights = tmp_path / "other" / "vit.safetensors"
     write_vit(weights, "test_vit", seed=1)
-    other = replace(second, config=replace(second.config, model={**second.config.model, "checkpoint_path": str(weights)}))
+    other = replace(
+        second, config=replace(second.config, model={**second.config.model, "checkpoint_path": str(weights)})
+    )
     assert training_key(other.claim) == training_key(first.claim)
     assert run(other)["trained_by"] is None and trainings == ["one-to-two", "one-to-three"]
 
 
 @pytest.mark.parametrize("fault", ["gone", "no adapter", "no predictions", "damaged", "of another training"])
 def test_what_is_lost_or_damaged_is_trained_anew(
-    shared: Callable[[str], tuple[Path, list[Job]]], alone: tuple[dict[str, Any], bytes], trainings: list[str], fault: str
+    shared: Callable[[str], tuple[Path, list[Job]]],
+    alone: tuple[dict[str, Any], bytes],
+    trainings: list[str],
+    fault: str,
 ) -> None:
     _, (first, second) = shared(fault.replace(" ", "-"))
     adapter, side = first.folder / "adapter.safetensors", first.folder / "predictions.json"
@@ -167,7 +190,11 @@ def test_killed_while_taking_over(
     def kill(*args: Any, **kwargs: Any) -> None:
         raise Killed
 
-    target = {"copying": (trained_once.shutil, "copyfile"), "summary": (RunFolder, "finish"), "predictions": (runner, "write_predictions")}
+    target = {
+        "copying": (trained_once.shutil, "copyfile"),
+        "summary": (RunFolder, "finish"),
+        "predictions": (runner, "write_predictions"),
+    }
     with monkeypatch.context() as patch:
         patch.setattr(*target[where], kill)
         claim(second)
@@ -191,7 +218,9 @@ def test_a_copy_that_changes_under_way_is_not_used(
     assert line["trained_by"] is None and trainings == ["one-to-three"]
 
 
-def test_nobody_trains_what_another_process_is_training(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
+def test_nobody_trains_what_another_process_is_training(
+    labs: dict[str, Source], tmp_path: Path, trainings: list[str]
+) -> None:
     first, second = jobs_of(suite_of(tmp_path, labs, TWICE))
     claim(second)
     with training_lock(first) as mine:  # as the process that trains the first one
@@ -231,7 +260,12 @@ def claim_of(**changes: Any) -> dict[str, Any]:
 
 def test_what_makes_a_training() -> None:
     key = training_key(claim_of())
-    same = ({"test": "four", "data_sha256": {"one": "1", "two": "2", "four": "4"}}, {"name": "x"}, {"method": "x"}, {"key": "x"})
+    same = (
+        {"test": "four", "data_sha256": {"one": "1", "two": "2", "four": "4"}},
+        {"name": "x"},
+        {"method": "x"},
+        {"key": "x"},
+    )
     assert all(training_key(claim_of(**change)) == key for change in same) and key is not None
     others = [
         {"data": "two+one"}, {"data": "one"}, {"data_sha256": {"one": "1", "two": "other", "three": "3"}}, {"subset": 1}, {"subset": 1.0},
@@ -246,5 +280,8 @@ def test_what_makes_a_training() -> None:
 
 
 def test_the_time_of_a_shared_training_is_told_once() -> None:
-    lines = [{"select": "last", "method": "auformer", "seconds": 3600.0, "trained_by": by} for by in (None, "runs/x", "runs/x")]
+    lines = [
+        {"select": "last", "method": "auformer", "seconds": 3600.0, "trained_by": by}
+        for by in (None, "runs/x", "runs/x")
+    ]
     assert "Time of all runs together: 1.0 h." in provenance(lines)[0]

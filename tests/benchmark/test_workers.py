@@ -44,12 +44,23 @@ def test_several_processes_do_what_one_does(labs: dict[str, Source], tmp_path: P
     """Three runs of which one fails, in two processes; a fourth whose process dies."""
     alone = do(jobs_of(suite_of(tmp_path, labs, WITHIN, out="alone")), 1)
     jobs = jobs_of(suite_of(tmp_path, labs, WITHIN, out="shared"))
-    broken = replace(jobs[0], run=replace(jobs[0].run, fold="broken"), au_names=("AU99",), folder=tmp_path / "shared/runs/a/b/c/broken")
+    broken = replace(
+        jobs[0],
+        run=replace(jobs[0].run, fold="broken"),
+        au_names=("AU99",),
+        folder=tmp_path / "shared/runs/a/b/c/broken",
+    )
     told = do([broken, *jobs], 2)
     assert list(alone) == ["T1", "T2", "T3"] and set(told) == {"broken", "T1", "T2", "T3"}
-    assert told["broken"][0] is None and "AU99" in told["broken"][1] and "AU99" in (broken.folder / "log.txt").read_text(encoding="utf-8")
+    assert (
+        told["broken"][0] is None
+        and "AU99" in told["broken"][1]
+        and "AU99" in (broken.folder / "log.txt").read_text(encoding="utf-8")
+    )
     for fold, (line, error) in alone.items():
-        same, other = ({name: value for name, value in one.items() if name != "seconds"} for one in (line, told[fold][0]))
+        same, other = (
+            {name: value for name, value in one.items() if name != "seconds"} for one in (line, told[fold][0])
+        )
         assert error is None and same == other
     check_claims(tmp_path / "shared", [job.claim for job in jobs])
     assert not list((tmp_path / "shared").rglob("*.lock"))
@@ -96,7 +107,11 @@ def run_suite(suite: Path, out: Path) -> None:
     """The command in a process of its own, which leaves without a word."""
     from auformer.cli import main
 
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         code = main(["benchmark", "suite", str(suite), "--out", str(out), "--bootstraps", "20"])
     os._exit(code)
 
@@ -105,11 +120,15 @@ def tables(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "results" / "tables").iterdir())}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="processes that start at once, from one that has everything imported")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="processes that start at once, from one that has everything imported"
+)
 def test_a_suite_killed_ten_times_ends_in_the_same_tables(tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["auformer.benchmark.workers", "auformer.benchmark.runner", "auformer.benchmark.report"])
+    context.set_forkserver_preload(
+        ["auformer.benchmark.workers", "auformer.benchmark.runner", "auformer.benchmark.report"]
+    )
 
     def start(out: str, target: Any = run_suite) -> Any:
         process = context.Process(target=target, args=(suite, tmp_path / out))

@@ -37,7 +37,11 @@ def write_later_version(source: Path, path: Path) -> None:
     """The same adapter file as a later version of the package would write it."""
     with safe_open(source, "pt") as file:
         header = json.loads(file.metadata()["auformer"])
-    save_file(load_file(source), path, metadata={"auformer": json.dumps(header | {"format_version": 2, "package_version": "9.1.0"})})
+    save_file(
+        load_file(source),
+        path,
+        metadata={"auformer": json.dumps(header | {"format_version": 2, "package_version": "9.1.0"})},
+    )
 
 
 def _said(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -72,7 +76,9 @@ def test_a_strangers_version_is_not_repeated(bad: Path, tmp_path: Path, capsys: 
     write_later_version(bad / "adapter.safetensors", tmp_path / "a.safetensors")
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
         header = json.loads(file.metadata()["auformer"]) | {"package_version": "1; now run\nthis"}
-    save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", metadata={"auformer": json.dumps(header)})
+    save_file(
+        load_file(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", metadata={"auformer": json.dumps(header)}
+    )
     said = _said(capsys, "info", tmp_path / "b.safetensors")
     assert "now run" not in said and "use the version that wrote it" in said
 

@@ -28,7 +28,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(folder: Path, *more: str) -> list[str]:
     """Within-domain on the lab `one`."""
-    given = ["--data", str(folder / "one" / "manifest.csv"), "--config", str(folder / "tiny.yaml"), "--out", str(folder / "out")]
+    given = [
+        "--data",
+        str(folder / "one" / "manifest.csv"),
+        "--config",
+        str(folder / "tiny.yaml"),
+        "--out",
+        str(folder / "out"),
+    ]
     return ["benchmark", "within", *given, "--bootstraps", "20", *more]
 
 
@@ -59,7 +66,9 @@ def test_only_some_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "none of" in capsys.readouterr().err
 
 
-def test_three_folds_tables_and_going_on(workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_folds_tables_and_going_on(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(words(workspace, "--only", "T2")) == 0
     assert "1 run, 0 of them finished" in capsys.readouterr().out
     assert main(words(workspace)) == 0
@@ -84,7 +93,14 @@ def test_three_folds_tables_and_going_on(workspace: Path, capsys: pytest.Capture
 def test_a_changed_configuration_begins_anew_when_told_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(workspace / "anew")
     assert main(words(workspace, "--out", out, "--only", "T1")) == 0
-    assert main(words(workspace, "--out", out, "--only", "T1", "--no-resume", "--set", "trainer.max_epochs=2", "--seeds", "0")) == 0
+    assert (
+        main(
+            words(
+                workspace, "--out", out, "--only", "T1", "--no-resume", "--set", "trainer.max_epochs=2", "--seeds", "0"
+            )
+        )
+        == 0
+    )
     (line,) = read_lines(Path(out)).values()
     assert line["epochs"] == 2
 
@@ -113,7 +129,10 @@ def test_sizes_are_numbers_of_frames_or_fractions(capsys: pytest.CaptureFixture[
     assert len(lines) == 6 and "  1 frames  " in lines[0] and "  100 % of the frames  " in lines[-1]
     for wrong in ("abc", "1e3"):
         assert main([*call, wrong]) == 2
-        assert f"expected a number of frames like 1000, or a fraction like 0.5 or 1.0, but got '{wrong}'" in capsys.readouterr().err
+        assert (
+            f"expected a number of frames like 1000, or a fraction like 0.5 or 1.0, but got '{wrong}'"
+            in capsys.readouterr().err
+        )
 
 
 def test_the_same_seed_twice_is_one_run(capsys: pytest.CaptureFixture[str]) -> None:

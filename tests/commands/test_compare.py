@@ -16,7 +16,14 @@ def files(tmp_path):
     """The same rows in three formats; in OpenFace's, AU12 is the other way round in one of ten frames."""
     probs = np.linspace(0.05, 0.95, 10)
     table = pd.DataFrame(
-        {"dataset": "user", "subject": "talk.mp4", "sequence": "talk.mp4", "frame": range(10), "face": 0, "file": "talk.mp4"}
+        {
+            "dataset": "user",
+            "subject": "talk.mp4",
+            "sequence": "talk.mp4",
+            "frame": range(10),
+            "face": 0,
+            "file": "talk.mp4",
+        }
     )
     table = table.assign(time_s=table["frame"] / 10, x=1.0, y=2.0, w=50.0, h=50.0, score=0.9, status="ok")
     table["AU12_prob"], table["AU12_active"] = probs, pd.array(probs >= 0.5).astype("Int8")
@@ -41,7 +48,15 @@ def test_any_two_formats(files, capsys):
 
 
 def test_table_and_figure(files, capsys):
-    words = ["compare", str(files / "ours.csv"), str(files / "of.csv"), "--out", str(files / "a.csv"), "--plot", str(files / "a.png")]
+    words = [
+        "compare",
+        str(files / "ours.csv"),
+        str(files / "of.csv"),
+        "--out",
+        str(files / "a.csv"),
+        "--plot",
+        str(files / "a.png"),
+    ]
     assert main(words) == 0
     assert pd.read_csv(files / "a.csv")["kappa"].round(6).tolist() == [0.8] and (files / "a.png").stat().st_size > 5000
     assert main(words) == 1 and "--overwrite" in capsys.readouterr().err

@@ -33,11 +33,19 @@ def _committed() -> dict[str, Any]:
 
     def entry(f1: float, names: tuple[str, ...], parameters: int) -> dict[str, Any]:
         spread = {"mean_f1": 0.004, "mean_auroc": 0.002}
-        return {"mean_f1": f1, "mean_auroc": 0.9, "f1": dict.fromkeys(names, f1), "trainable_parameters": parameters, "spread": spread}
+        return {
+            "mean_f1": f1,
+            "mean_auroc": 0.9,
+            "f1": dict.fromkeys(names, f1),
+            "trainable_parameters": parameters,
+            "spread": spread,
+        }
 
     parts = {"lab_a": (0.83, BP4D), "lab_b": (0.58, BP4D), "lab_b_shared": (0.68, SHARED_BP4D_DISFA)}
     methods = {"full_finetuning": 2_800_000, "auformer": 363_000, "auformer_both_heads": 363_000, "linear_probe": 2_316}
-    results = {part: {name: entry(f1, aus, size) for name, size in methods.items()} for part, (f1, aus) in parts.items()}
+    results = {
+        part: {name: entry(f1, aus, size) for name, size in methods.items()} for part, (f1, aus) in parts.items()
+    }
     return {"seeds": [0, 1, 2], **results}
 
 
@@ -47,7 +55,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("inputs")
     write_vit(folder / "vit.safetensors", "vit_tests_gap")
     (folder / "committed.json").write_text(json.dumps(_committed()), encoding="utf-8")
-    return {"backbone": "vit_tests_gap", "backbone_file": folder / "vit.safetensors", "committed_file": folder / "committed.json"}
+    return {
+        "backbone": "vit_tests_gap",
+        "backbone_file": folder / "vit.safetensors",
+        "committed_file": folder / "committed.json",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +78,10 @@ def test_metrics_have_exactly_the_promised_keys(done: Path) -> None:
         for entry in metrics[part].values():
             assert set(entry) == {"mean_f1", "mean_auroc", "f1", "trainable_parameters"}
             assert list(entry["f1"]) == list(names)
-            assert all(value is None or 0 <= value <= 1 for value in (entry["mean_f1"], entry["mean_auroc"], *entry["f1"].values()))
+            assert all(
+                value is None or 0 <= value <= 1
+                for value in (entry["mean_f1"], entry["mean_auroc"], *entry["f1"].values())
+            )
 
 
 def test_metrics_are_scikit_learn_s_on_the_predictions_file(done: Path) -> None:
@@ -91,7 +106,9 @@ def test_metrics_are_scikit_learn_s_on_the_predictions_file(done: Path) -> None:
 def test_what_is_not_trained_comes_from_the_committed_run_and_is_marked(done: Path) -> None:
     metrics = json.loads((done / "metrics.json").read_text(encoding="utf-8"))
     expected = {part: _committed()[part]["full_finetuning"] for part in metrics}
-    assert {part: {**metrics[part]["full_finetuning"], "spread": expected[part]["spread"]} for part in metrics} == expected
+    assert {
+        part: {**metrics[part]["full_finetuning"], "spread": expected[part]["spread"]} for part in metrics
+    } == expected
     table = (done / "table.md").read_text(encoding="utf-8")
     assert [line.split(" | ")[0] for line in table.splitlines() if "†" in line and line.startswith("| ")][:3] == [
         "| Full fine-tuning †",
@@ -114,7 +131,9 @@ def test_the_adapter_file_is_the_run_s_and_gives_the_predictions(done: Path, inp
 
 
 def test_no_face_is_in_two_parts_and_lab_b_is_labelled_in_full(done: Path) -> None:
-    tables = {part: read_manifest(done / "faces" / part / "manifest.csv") for part in ("train", "val", "test_a", "test_b")}
+    tables = {
+        part: read_manifest(done / "faces" / part / "manifest.csv") for part in ("train", "val", "test_a", "test_b")
+    }
     people = [set(zip(table["dataset"], table["subject"], strict=True)) for table in tables.values()]
     assert sum(map(len, people)) == len(set.union(*people)) == 6 + 2 + 2 + 2
     assert tuple(tables["test_a"].attrs["au_names"]) == BP4D and len(tables["test_b"].attrs["au_names"]) == 17
@@ -141,7 +160,11 @@ def test_figures_are_pictures(done: Path) -> None:
 
 
 def test_a_second_run_reuses_everything_and_prints_the_table_again(
-    done: Path, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    done: Path,
+    inputs: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "demo"
     shutil.copytree(done, out)
@@ -200,7 +223,7 @@ def test_an_interrupted_demo_goes_on_to_the_same_result(
             if len(epochs) == 2:
                 raise KeyboardInterrupt
 
-        patch.setattr("auformer.training.AUModule.on_train_epoch_start", stop, raising=False)
+        patch.setattr("auformer.training.module.AUModule.on_train_epoch_start", stop, raising=False)
         with pytest.raises(KeyboardInterrupt):
             run_demo(out, TINY, fast=True, **inputs)
     assert not (out / "metrics.json").exists() and (out / "auformer" / "last.ckpt").exists()

@@ -34,14 +34,20 @@ def trained(tmp_path_factory):
     save_file(network.backbone.state_dict(), folder / "backbone.safetensors")
     extra = {"selection": {"epoch": 2, "epochs": 3, "rule": "best", "monitor": "val/f1"}}
     save_adapter(
-        folder / "adapter.safetensors", network, thresholds={"AU1": 0.4, "AU12": 0.5, "AU25": 0.6}, crop_recipe="eyes", extra=extra
+        folder / "adapter.safetensors",
+        network,
+        thresholds={"AU1": 0.4, "AU12": 0.5, "AU25": 0.6},
+        crop_recipe="eyes",
+        extra=extra,
     )
     return network, folder
 
 
 @pytest.fixture
 def manifest(tmp_path):
-    return write_faces_manifest(tmp_path / "data", au_names=("AU1", "AU12", "AU4"), size=(32, 32), crop_recipe="eyes", image_size=[32, 32])
+    return write_faces_manifest(
+        tmp_path / "data", au_names=("AU1", "AU12", "AU4"), size=(32, 32), crop_recipe="eyes", image_size=[32, 32]
+    )
 
 
 @pytest.fixture
@@ -61,7 +67,19 @@ class TestEndToEnd:
     def test_real_network(self, trained, manifest, tmp_path, capsys):
         network, folder = trained
         out = tmp_path / "runs" / "p.csv"
-        assert evaluate(folder, manifest, "--out", out, "--backbone-checkpoint", folder / "backbone.safetensors", "--batch-size", 4) == 0
+        assert (
+            evaluate(
+                folder,
+                manifest,
+                "--out",
+                out,
+                "--backbone-checkpoint",
+                folder / "backbone.safetensors",
+                "--batch-size",
+                4,
+            )
+            == 0
+        )
         table = read_predictions(out)
         ok = read_manifest(manifest).query("status == 'ok'")
         images = torch.stack([item["image"] for item in AUDataset(ok, manifest.parent, AUS, 32)])
@@ -76,7 +94,11 @@ class TestEndToEnd:
             "sha256": file_sha256(folder / "adapter.safetensors"),
             "package_version": "0.1.0",
         }
-        assert side["config"]["arguments"]["expert_width"] == 2 and side["thresholds"] == {"AU1": 0.4, "AU12": 0.5, "AU25": 0.6}
+        assert side["config"]["arguments"]["expert_width"] == 2 and side["thresholds"] == {
+            "AU1": 0.4,
+            "AU12": 0.5,
+            "AU25": 0.6,
+        }
         assert side["warnings"] == [] and side["notice"] is None and side["epoch_selection"]["epoch"] == 2
         text = capsys.readouterr().out
         assert "AUs that the checkpoint lacks: AU4." in text and "Predicted, but without truth: AU25." in text
@@ -85,7 +107,11 @@ class TestEndToEnd:
     def test_network_trained_as_a_whole_needs_no_other_file(self, manifest, tmp_path, capsys):
         save_adapter(tmp_path / "adapter.safetensors", FullFineTuning(BACKBONE, ["AU12"]))
         assert evaluate(tmp_path / "adapter.safetensors", manifest, "--out", tmp_path / "p.parquet") == 0
-        assert [name for name in read_predictions(tmp_path / "p.parquet") if "AU" in name] == ["AU12_true", "AU12_prob", "AU12_active"]
+        assert [name for name in read_predictions(tmp_path / "p.parquet") if "AU" in name] == [
+            "AU12_true",
+            "AU12_prob",
+            "AU12_active",
+        ]
 
     def test_table_is_that_of_score(self, stand_in, manifest, tmp_path, capsys):
         assert evaluate("c", manifest, "--out", tmp_path / "p.csv") == 0
@@ -132,7 +158,9 @@ class TestChoices:
         manifest.with_suffix(".json").unlink()
         assert evaluate("c", manifest, "--out", tmp_path / "p.csv") == 0
         side = read_predictions(tmp_path / "p.csv").attrs["side"]
-        assert len(side["warnings"]) == 1 and "32 x 32" in side["warnings"][0] and side["manifest"]["crop_recipe"] is None
+        assert (
+            len(side["warnings"]) == 1 and "32 x 32" in side["warnings"][0] and side["manifest"]["crop_recipe"] is None
+        )
 
     def test_demo_says_what_it_is(self, stand_in, manifest, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(detector, "resolve_checkpoint", lambda checkpoint: detector.DEMO_DETECTOR)
@@ -141,7 +169,10 @@ class TestChoices:
         notice = read_predictions(tmp_path / "p.csv").attrs["side"]["notice"]
         assert "rendered faces only" in notice and "not intensities" in notice and notice in capsys.readouterr().out
         assert main(["score", str(tmp_path / "p.csv"), "--json", str(tmp_path / "s.json")]) == 0
-        assert notice in capsys.readouterr().out and json.loads((tmp_path / "s.json").read_text())["predictions"]["notice"] == notice
+        assert (
+            notice in capsys.readouterr().out
+            and json.loads((tmp_path / "s.json").read_text())["predictions"]["notice"] == notice
+        )
 
 
 class TestOutput:
@@ -203,5 +234,10 @@ class TestErrors:
         folder = trained[1]
         torch.manual_seed(1)
         save_file(AUFormer(BACKBONE, AUS, expert_width=2).backbone.state_dict(), tmp_path / "other.safetensors")
-        assert evaluate(folder, manifest, "--out", tmp_path / "p.csv", "--backbone-checkpoint", tmp_path / "other.safetensors") == 1
+        assert (
+            evaluate(
+                folder, manifest, "--out", tmp_path / "p.csv", "--backbone-checkpoint", tmp_path / "other.safetensors"
+            )
+            == 1
+        )
         assert "frozen weights" in capsys.readouterr().err

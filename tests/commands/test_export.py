@@ -39,9 +39,14 @@ def _export(folder: Path, name: str, *words: str) -> int:
 
 
 def test_evaluate_gives_the_same_with_the_exported_file(folder: Path, tmp_path: Path) -> None:
-    manifest = write_faces_manifest(tmp_path / "data", au_names=AUS, size=(32, 32), crop_recipe="eyes", image_size=[32, 32])
+    manifest = write_faces_manifest(
+        tmp_path / "data", au_names=AUS, size=(32, 32), crop_recipe="eyes", image_size=[32, 32]
+    )
     tables = []
-    for name, words in (("adapter.safetensors", ["--backbone-checkpoint", str(folder / "backbone.safetensors")]), ("a.onnx", [])):
+    for name, words in (
+        ("adapter.safetensors", ["--backbone-checkpoint", str(folder / "backbone.safetensors")]),
+        ("a.onnx", []),
+    ):
         out = tmp_path / f"{name}.csv"
         assert main(["evaluate", str(folder / name), str(manifest), "--out", str(out), "--device", "cpu", *words]) == 0
         tables.append(read_predictions(out))
@@ -62,7 +67,9 @@ def test_in_8_bits(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert f"to within {command.PARITY_INT8:g} (largest difference" in capsys.readouterr().out
     detectors = [OnnxDetector(folder / name) for name in ("a.onnx", "small.onnx")]
     assert [each.metadata["exported"]["int8"] for each in detectors] == [False, True]
-    plain, small = (each.predict_probs(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))) for each in detectors)
+    plain, small = (
+        each.predict_probs(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))) for each in detectors
+    )
     assert 1e-5 < (plain - small).abs().max() < command.PARITY_INT8
     assert _export(folder, "b.pt2", "--format", "torch", "--int8") == 1
     assert "Expected `--int8` with the format onnx only" in capsys.readouterr().err and not (folder / "b.pt2").exists()
@@ -79,4 +86,8 @@ def test_nothing_is_replaced_or_left_half_written(
     monkeypatch.setattr(command, "_difference", lambda *args: float("nan"))
     assert _export(folder, "b.pt2", "--format", "torch", "--overwrite") == 1
     assert "but they differ by nan" in capsys.readouterr().err
-    assert (folder / "b.pt2").read_bytes() == b"before" and {path.suffix for path in folder.iterdir()} <= {".onnx", ".pt2", ".safetensors"}
+    assert (folder / "b.pt2").read_bytes() == b"before" and {path.suffix for path in folder.iterdir()} <= {
+        ".onnx",
+        ".pt2",
+        ".safetensors",
+    }

@@ -31,7 +31,11 @@ def adapter(network: AUFormer, tmp_path: Path) -> Path:
 
 def _lines(text: str) -> dict[str, str]:
     """First word(s) of each line to the rest of it."""
-    return {line[2:16].strip(): line[17:] for line in text.splitlines() if line.startswith("  ") and not line.startswith("  AU")}
+    return {
+        line[2:16].strip(): line[17:]
+        for line in text.splitlines()
+        if line.startswith("  ") and not line.startswith("  AU")
+    }
 
 
 def test_an_adapter_file_is_described(adapter: Path, network: AUFormer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +66,9 @@ def test_a_folder_is_its_adapter_file(adapter: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines()[1:] == of_file
 
 
-def test_a_run_checkpoint_is_described_by_the_header_it_carries(adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_checkpoint_is_described_by_the_header_it_carries(
+    adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = adapter.with_name("best.ckpt")
     torch.save({"auformer": json.dumps(read_adapter_header(adapter)), "state_dict": {}, "hyper_parameters": {}}, run)
     assert main(["info", str(run)]) == 0
@@ -83,7 +89,9 @@ def test_a_rival_is_named_and_unknown_things_are_called_so(tmp_path: Path, capsy
     assert "also" not in lines
 
 
-def test_text_of_a_stranger_steers_no_terminal(network: AUFormer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_of_a_stranger_steers_no_terminal(
+    network: AUFormer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "adapter.safetensors"
     save_adapter(path, network, training_data={"note": "faces\x1b[2Jgone\nAU99"})
     assert main(["info", str(path)]) == 0
@@ -102,7 +110,9 @@ class _Opens:
         return open, (str(self.path), "w")
 
 
-def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, adapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_checkpoint_is_refused_in_one_line(
+    tmp_path: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a checkpoint, whatever it is called", encoding="utf-8")
     cut = tmp_path / "cut.safetensors"

@@ -37,7 +37,14 @@ def photos(tmp_path):
 @pytest.fixture
 def predict(checkpoint):
     def run(*words, checkpoint=checkpoint):
-        options = ("--checkpoint", checkpoint, "--backbone-checkpoint", checkpoint / "backbone.safetensors", "--device", "cpu")
+        options = (
+            "--checkpoint",
+            checkpoint,
+            "--backbone-checkpoint",
+            checkpoint / "backbone.safetensors",
+            "--device",
+            "cpu",
+        )
         return main(["predict", *map(str, (*words, *options))])
 
     return run
@@ -57,14 +64,21 @@ class TestOutputs:
         image = read_image(photos["one"])
         (face,) = detect(image)
         network = load_detector(checkpoint, backbone_checkpoint=checkpoint / "backbone.safetensors")
-        crop = torch.from_numpy(align(image, face.points, "eyes", 32)[0].astype(np.float32) / 255).permute(2, 0, 1)[None]
+        crop = torch.from_numpy(align(image, face.points, "eyes", 32)[0].astype(np.float32) / 255).permute(2, 0, 1)[
+            None
+        ]
         with torch.no_grad():
             probs = network.predict_probs(crop)[0].numpy()
         assert np.allclose([table.loc[0, f"{au}_prob"] for au in AUS], probs, atol=1e-6)
-        assert [table.loc[0, f"{au}_active"] for au in AUS] == [int(p >= THRESHOLDS[au]) for p, au in zip(probs, AUS, strict=True)]
+        assert [table.loc[0, f"{au}_active"] for au in AUS] == [
+            int(p >= THRESHOLDS[au]) for p, au in zip(probs, AUS, strict=True)
+        ]
 
         side = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
-        assert side["adapter"]["sha256"] == file_sha256(checkpoint / "adapter.safetensors") and side["thresholds"] == THRESHOLDS
+        assert (
+            side["adapter"]["sha256"] == file_sha256(checkpoint / "adapter.safetensors")
+            and side["thresholds"] == THRESHOLDS
+        )
         assert side["notice"] is None and side["epoch_selection"] == {"epoch": 2}
         assert side["counts"]["pictures"] == {"ok": 1} and side["settings"]["detector"] == "cascade"
 
@@ -83,9 +97,18 @@ class TestOutputs:
         assert predict(*words, "--out", tmp_path / "out") == 1
         table = read_predictions(tmp_path / "out" / "predictions.csv")
         assert table["status"].tolist() == ["no_face", "unreadable", "ok", "ok", "unreadable"]
-        assert table["file"].tolist() == [*(str(photos[name]) for name in ("none", "damaged", "two", "two")), str(missing)]
+        assert table["file"].tolist() == [
+            *(str(photos[name]) for name in ("none", "damaged", "two", "two")),
+            str(missing),
+        ]
         bad = table[table["status"] != "ok"]
-        assert bad[["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None) and table["face"].tolist() == [0, 0, 0, 1, 0]
+        assert bad[["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None) and table["face"].tolist() == [
+            0,
+            0,
+            0,
+            1,
+            0,
+        ]
         assert files(tmp_path / "out") == ["predictions.csv", "predictions.json", "two_aus.png"]
         said = capsys.readouterr()
         assert f"no_face: {photos['none']}: no face found in 120 x 90 pixels" in said.err
@@ -93,13 +116,17 @@ class TestOutputs:
         assert "something is wrong with 3 of 4 sources" in said.err and "4 photos, 2 faces" in said.out
         assert "1 picture without a face" in said.out and "2 pictures unreadable" in said.out
 
-    def test_the_demo_detector_says_what_it_was_trained_on_everywhere(self, photos, predict, checkpoint, tmp_path, monkeypatch, capsys):
+    def test_the_demo_detector_says_what_it_was_trained_on_everywhere(
+        self, photos, predict, checkpoint, tmp_path, monkeypatch, capsys
+    ):
         from auformer.predict import figures as pictures
 
         figures = []
         monkeypatch.setattr(detector, "DEMO_DETECTOR", checkpoint / "adapter.safetensors")
         draw = pictures.photo_figure
-        monkeypatch.setattr(pictures, "photo_figure", lambda *args, **options: figures.append(options) or draw(*args, **options))
+        monkeypatch.setattr(
+            pictures, "photo_figure", lambda *args, **options: figures.append(options) or draw(*args, **options)
+        )
         words = ["predict", str(photos["one"]), "--out", str(tmp_path / "out"), "--device", "cpu"]
         assert main([*words, "--backbone-checkpoint", str(checkpoint / "backbone.safetensors")]) == 0
         side = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
@@ -162,7 +189,9 @@ class TestInterrupted:
         assert "1 of 2 sources are done" in capsys.readouterr().out and len(calls) == 3
         whole = read_predictions(tmp_path / "out" / "predictions.csv")
         assert predict(*words, "--out", tmp_path / "clean") == 0
-        pd.testing.assert_frame_equal(whole, read_predictions(tmp_path / "clean" / "predictions.csv"), rtol=0, atol=1e-5)
+        pd.testing.assert_frame_equal(
+            whole, read_predictions(tmp_path / "clean" / "predictions.csv"), rtol=0, atol=1e-5
+        )
 
     def test_a_full_disk(self, photos, predict, tmp_path, monkeypatch, capsys):
         import auformer.predict.outputs as outputs
@@ -188,10 +217,23 @@ class TestBadOptions:
 
     @pytest.mark.parametrize(
         ("words", "code", "message"),
-        [(["--batch-size", "0"], 1, "`batch_size`"), (["--device", "abacus"], 1, "'abacus'"), (["--batch-size", "many"], 2, "invalid int")],
+        [
+            (["--batch-size", "0"], 1, "`batch_size`"),
+            (["--device", "abacus"], 1, "'abacus'"),
+            (["--batch-size", "many"], 2, "invalid int"),
+        ],
     )
     def test_options(self, photos, checkpoint, tmp_path, capsys, words, code, message):
-        plain = ["predict", str(photos["one"]), "--out", str(tmp_path / "out"), "--checkpoint", str(checkpoint), "--device", "cpu"]
+        plain = [
+            "predict",
+            str(photos["one"]),
+            "--out",
+            str(tmp_path / "out"),
+            "--checkpoint",
+            str(checkpoint),
+            "--device",
+            "cpu",
+        ]
         assert main([*plain, "--backbone-checkpoint", str(checkpoint / "backbone.safetensors"), *words]) == code
         assert message in capsys.readouterr().err
 

@@ -57,7 +57,10 @@ class TestInterrupted:
         assert predict(*words, tmp_path / "out") == 130 and files(tmp_path / "out") == [".predict"]
         before = len(seen)
         assert predict(*words, tmp_path / "out") == 0 and len(seen) - before <= 6
-        same(read_predictions(tmp_path / "out" / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
+        same(
+            read_predictions(tmp_path / "out" / "predictions.csv"),
+            read_predictions(tmp_path / "clean" / "predictions.csv"),
+        )
         assert files(tmp_path / "out") == ["predictions.csv", "predictions.json"]
 
     def test_other_settings_start_anew(self, clips, predict, tmp_path, monkeypatch):
@@ -73,7 +76,9 @@ class TestInterrupted:
 
 PATIENCE = 240  # seconds until a process that should be at work counts as lost; it imports torch first
 KILLS = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
-SPAWN = multiprocessing.get_context("spawn")  # forked from a process with threads, as torch has, one may wait for their locks for ever
+SPAWN = multiprocessing.get_context(
+    "spawn"
+)  # forked from a process with threads, as torch has, one may wait for their locks for ever
 
 
 def _job(words, wait, frames=None):
@@ -93,13 +98,25 @@ def _job(words, wait, frames=None):
 def test_killed_while_a_video_is_annotated(clips, checkpoint, tmp_path, monkeypatch):
     """The process is gone in the middle; then table, evidence maps and every frame of the video are those of one clean pass."""
     monkeypatch.setattr(pipeline, "_CHECKPOINT", 4)
-    words = ["predict", str(clips / "talk.mp4"), *options(checkpoint), "--annotate", "--maps", "--batch-size", "1", "--out"]
+    words = [
+        "predict",
+        str(clips / "talk.mp4"),
+        *options(checkpoint),
+        "--annotate",
+        "--maps",
+        "--batch-size",
+        "1",
+        "--out",
+    ]
     assert main([*words, str(tmp_path / "clean")]) == 0
     out, real, seen, joined = tmp_path / "out", AUPredictor.predict_proba, [], []
     job = SPAWN.Process(target=_job, args=([*words, str(out)], 0.15, 4))
     job.start()
     deadline = time.monotonic() + PATIENCE
-    while '"resume": {' not in "".join(path.read_text() for path in out.glob(".predict/*/state.json")) and time.monotonic() < deadline:
+    while (
+        '"resume": {' not in "".join(path.read_text() for path in out.glob(".predict/*/state.json"))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     os.kill(job.pid, signal.SIGKILL)
     job.join(PATIENCE)
@@ -108,15 +125,29 @@ def test_killed_while_a_video_is_annotated(clips, checkpoint, tmp_path, monkeypa
 
     before = kept.stat().st_mtime_ns
     real_join = pieces.join_videos
-    monkeypatch.setattr(pieces, "join_videos", lambda found, path: (joined.append(found[0].stat().st_mtime_ns), real_join(found, path)))
-    monkeypatch.setattr(AUPredictor, "predict_proba", lambda self, crops: (seen.append(len(crops)), real(self, crops))[1])
+    monkeypatch.setattr(
+        pieces, "join_videos", lambda found, path: (joined.append(found[0].stat().st_mtime_ns), real_join(found, path))
+    )
+    monkeypatch.setattr(
+        AUPredictor, "predict_proba", lambda self, crops: (seen.append(len(crops)), real(self, crops))[1]
+    )
     assert main([*words, str(out)]) == 0
     assert joined == [before] and sum(seen) <= 8  # the first piece was not made again, nor were its rows
-    assert files(out) == files(tmp_path / "clean") == ["predictions.csv", "predictions.json", "talk_annotated.mp4", "talk_maps.png"]
+    assert (
+        files(out)
+        == files(tmp_path / "clean")
+        == ["predictions.csv", "predictions.json", "talk_annotated.mp4", "talk_maps.png"]
+    )
     same(read_predictions(out / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
     assert np.array_equal(read_image(out / "talk_maps.png"), read_image(tmp_path / "clean" / "talk_maps.png"))
-    whole, clean = (list(read_video(folder / "talk_annotated.mp4", Selection())) for folder in (out, tmp_path / "clean"))
-    assert [frame.time_s for frame in whole] == [frame.time_s for frame in clean] == pytest.approx(np.arange(12) / 10, abs=0.002)
+    whole, clean = (
+        list(read_video(folder / "talk_annotated.mp4", Selection())) for folder in (out, tmp_path / "clean")
+    )
+    assert (
+        [frame.time_s for frame in whole]
+        == [frame.time_s for frame in clean]
+        == pytest.approx(np.arange(12) / 10, abs=0.002)
+    )
     assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(whole, clean, strict=True)) < 1
 
 
@@ -129,7 +160,10 @@ def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_pa
     words = ["predict", str(folder), *options(checkpoint), "--every", "4", "--out"]
     assert main([*words, str(tmp_path / "clean")]) == 0
     out = tmp_path / "out"
-    jobs = [SPAWN.Process(target=_job, args=([*words, str(out), "--report", "--shard", f"{k}/3"], 0.4 * (k == 1))) for k in (1, 2, 3)]
+    jobs = [
+        SPAWN.Process(target=_job, args=([*words, str(out), "--report", "--shard", f"{k}/3"], 0.4 * (k == 1)))
+        for k in (1, 2, 3)
+    ]
     for job in jobs:
         job.start()
     deadline = time.monotonic() + PATIENCE
@@ -145,4 +179,7 @@ def test_three_shards_at_once_one_killed_and_run_again(clips, checkpoint, tmp_pa
     assert main(["predict", "--merge", str(out), "--overwrite"]) == 0 and "6 of 6 sources" in capsys.readouterr().out
     same(read_predictions(out / "predictions.csv"), read_predictions(tmp_path / "clean" / "predictions.csv"))
     assert len([name for name in files(out) if name.endswith(".csv")]) == 7 and ".predict" not in files(out)
-    assert main(["predict", "--merge", str(tmp_path / "clean"), "--overwrite"]) == 1 and "but found none" in capsys.readouterr().err
+    assert (
+        main(["predict", "--merge", str(tmp_path / "clean"), "--overwrite"]) == 1
+        and "but found none" in capsys.readouterr().err
+    )

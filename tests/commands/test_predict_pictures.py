@@ -72,7 +72,9 @@ def test_a_photo_of_48_megapixels(predict, tmp_path):
     assert predict(tmp_path / "in", "--out", tmp_path / "out", "--no-plot") == 0
     table = read_predictions(tmp_path / "out" / "predictions.csv").set_index("subject")
     assert 2500 < table.loc["large.jpg", "w"] < 5500
-    assert np.allclose(table.loc["large.jpg", PROBS].to_numpy(float), table.loc["small.png", PROBS].to_numpy(float), atol=0.1)
+    assert np.allclose(
+        table.loc["large.jpg", PROBS].to_numpy(float), table.loc["small.png", PROBS].to_numpy(float), atol=0.1
+    )
 
 
 def test_bfloat16_is_near_and_is_said(predict, tmp_path):
@@ -87,7 +89,12 @@ def test_bfloat16_is_near_and_is_said(predict, tmp_path):
 def test_a_device_that_is_not_there(checkpoint, tmp_path, capsys):
     clips = make_clips(tmp_path)
     words = ["predict", str(clips / "talk.mp4"), "--out", str(tmp_path / "out"), "--device", "cuda:97"]
-    assert main([*words, "--checkpoint", str(checkpoint), "--backbone-checkpoint", str(checkpoint / "backbone.safetensors")]) == 1
+    assert (
+        main(
+            [*words, "--checkpoint", str(checkpoint), "--backbone-checkpoint", str(checkpoint / "backbone.safetensors")]
+        )
+        == 1
+    )
     assert "Expected `--device` to be one that this machine has, but got 'cuda:97'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() or files(tmp_path / "out") == []
 

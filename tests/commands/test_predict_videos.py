@@ -46,7 +46,9 @@ class TestTables:
         table = read_predictions(tmp_path / "out" / "predictions.csv")
         talk, pair = (table[table["subject"] == name] for name in ("talk.mp4", "pair.mp4"))
         assert talk["frame"].tolist() == list(range(12)) and np.allclose(talk["time_s"], np.arange(12) / 10, atol=0.002)
-        assert talk["status"].tolist() == ["ok"] * 4 + ["no_face"] * 2 + ["ok"] * 6 and talk["face"].tolist() == [0] * 12
+        assert (
+            talk["status"].tolist() == ["ok"] * 4 + ["no_face"] * 2 + ["ok"] * 6 and talk["face"].tolist() == [0] * 12
+        )
         assert talk.loc[talk["status"] != "ok", ["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None)
         assert set(pair["face"]) == {0, 1} and pair["frame"].nunique() == 6
         assert "18 frames" in (out := capsys.readouterr().out) and "work of the threads: read" in out
@@ -56,7 +58,9 @@ class TestTables:
         whole = read_predictions(tmp_path / "a" / "predictions.parquet")
         network = load_detector(checkpoint, backbone_checkpoint=checkpoint / "backbone.safetensors")
         table = AUPredictor(network, batch_size=5).predict(clips / "talk.mp4")
-        assert np.allclose(table[[f"{au}_prob" for au in AUS]], whole[[f"{au}_prob" for au in AUS]], atol=1e-5, equal_nan=True)
+        assert np.allclose(
+            table[[f"{au}_prob" for au in AUS]], whole[[f"{au}_prob" for au in AUS]], atol=1e-5, equal_nan=True
+        )
 
     def test_openface_and_pyfeat_write_only_that_table(self, clips, predict, tmp_path):
         write_picture(tmp_path / "face.png", face_picture())
@@ -68,7 +72,11 @@ class TestTables:
             names = ["face", "talk", "talk-2"]
             assert files(tmp_path / kind) == sorted(f"{name}.{end}" for name in names for end in ("csv", "json"))
             back = read_any(tmp_path / kind / "talk.csv")
-            assert back.attrs["format"] == kind and back["frame"].tolist() == list(range(12)) and (back["status"] == "ok").sum() == 10
+            assert (
+                back.attrs["format"] == kind
+                and back["frame"].tolist() == list(range(12))
+                and (back["status"] == "ok").sum() == 10
+            )
             assert json.loads((tmp_path / kind / "talk.json").read_text())["format"] == kind
         assert (tmp_path / "openface" / "face.csv").read_text().startswith("face,confidence,AU01_r")
 
@@ -95,14 +103,21 @@ class TestTables:
         side = json.loads((tmp_path / "a" / "predictions.json").read_text())
         assert side["thresholds"]["AU25"] == 1 and side["settings"]["probability_smoothing"]["seconds"] == 0.5
         (tmp_path / "t.yaml").write_text("AU4: 0.5\n")
-        assert predict(*words, tmp_path / "b", "--threshold", tmp_path / "t.yaml") == 1 and "but got AU4" in capsys.readouterr().err
+        assert (
+            predict(*words, tmp_path / "b", "--threshold", tmp_path / "t.yaml") == 1
+            and "but got AU4" in capsys.readouterr().err
+        )
 
     def test_numbered_pictures(self, predict, tmp_path):
         for k, image in enumerate(moving(4)):
             write_picture(tmp_path / "f" / f"{k + 7:04d}.png", image)
         assert predict(tmp_path / "f" / "%04d.png", "--out", tmp_path / "out") == 0
         table = read_predictions(tmp_path / "out" / "predictions.csv")
-        assert table["frame"].tolist() == [7, 8, 9, 10] and table["time_s"].isna().all() and table["face"].tolist() == [0] * 4
+        assert (
+            table["frame"].tolist() == [7, 8, 9, 10]
+            and table["time_s"].isna().all()
+            and table["face"].tolist() == [0] * 4
+        )
 
     def test_a_damaged_picture_among_numbered_ones(self, predict, tmp_path, capsys):
         for k, image in enumerate(moving(5)):
@@ -110,7 +125,10 @@ class TestTables:
         (tmp_path / "f" / "2.png").write_bytes((tmp_path / "f" / "2.png").read_bytes()[:200])
         assert predict(tmp_path / "f" / "%d.png", "--out", tmp_path / "out", "--annotate", "--detect-every", 2) == 1
         table = read_predictions(tmp_path / "out" / "predictions.csv")
-        assert table["status"].tolist() == ["ok", "ok", "unreadable", "no_face", "ok"] and table["face"].tolist() == [0] * 5
+        assert (
+            table["status"].tolist() == ["ok", "ok", "unreadable", "no_face", "ok"]
+            and table["face"].tolist() == [0] * 5
+        )
         assert len(list(read_video(tmp_path / "out" / "_d_annotated.mp4", Selection()))) == 4
         said = capsys.readouterr().err
         assert "1 of 5 pictures cannot be read" in said and "2.png" in said
@@ -121,15 +139,32 @@ class TestPicturesAndPage:
         monkeypatch.setattr(detector, "DEMO_DETECTOR", checkpoint / "adapter.safetensors")
         write_picture(tmp_path / "face.png", face_picture())
         out = tmp_path / "out"
-        assert predict(clips / "talk.mp4", tmp_path / "face.png", "--out", out, "--annotate", "--plot", "--maps", "--report") == 0
-        pictures = ["face_annotated.png", "face_aus.png", "face_maps.png", "talk_annotated.mp4", "talk_maps.png", "talk_timeline.png"]
+        assert (
+            predict(
+                clips / "talk.mp4", tmp_path / "face.png", "--out", out, "--annotate", "--plot", "--maps", "--report"
+            )
+            == 0
+        )
+        pictures = [
+            "face_annotated.png",
+            "face_aus.png",
+            "face_maps.png",
+            "talk_annotated.mp4",
+            "talk_maps.png",
+            "talk_timeline.png",
+        ]
         assert files(out) == sorted([*pictures, "predictions.csv", "predictions.json", "report.html"])
         frames = list(read_video(out / "talk_annotated.mp4", Selection()))
         assert np.allclose([frame.time_s for frame in frames], np.arange(12) / 10, atol=0.002)
         assert video_facts(out / "talk_annotated.mp4").codec == "h264" and frames[0].image.shape[1] > 160
         page = out / "report.html"
         text = page.read_text(encoding="utf-8")
-        assert "<script" not in text and "rendered faces only" in text and "consent" in text and "auformer score FILE --by subject" in text
+        assert (
+            "<script" not in text
+            and "rendered faces only" in text
+            and "consent" in text
+            and "auformer score FILE --by subject" in text
+        )
         assert text.count("<title>") > 12 and "AU12 Lip corner puller" in text
         assert console(page, tmp_path) == []
         for width in (390, 1200):
@@ -155,8 +190,16 @@ class TestBadInput:
         cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 3 // 5])
         assert predict(bad, "--out", tmp_path / "out", "--report") == 1
         table = read_predictions(tmp_path / "out" / "predictions.csv").groupby("subject")["status"].agg(list)
-        assert {name: rows for name, rows in table.items() if rows == ["unreadable"]}.keys() == {"empty.mp4", "text.mp4", "sound.avi"}
-        assert table["empty_room.avi"] == ["no_face"] * 4 and len(table["talk.mp4"]) == 12 and 1 <= len(table["cut.avi"]) < 20
+        assert {name: rows for name, rows in table.items() if rows == ["unreadable"]}.keys() == {
+            "empty.mp4",
+            "text.mp4",
+            "sound.avi",
+        }
+        assert (
+            table["empty_room.avi"] == ["no_face"] * 4
+            and len(table["talk.mp4"]) == 12
+            and 1 <= len(table["cut.avi"]) < 20
+        )
         said = capsys.readouterr().err
         for words in (
             "the file is empty",
@@ -167,8 +210,14 @@ class TestBadInput:
         ):
             assert words in said
         page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-        assert page.count("<td>see below</td>") == 5 and page.count("<td>none</td>") == 1 and "No face was found" not in page
-        assert page.count("the file is empty") == page.count("cut.avi ends early") == 2  # below the table and in their own sections
+        assert (
+            page.count("<td>see below</td>") == 5
+            and page.count("<td>none</td>") == 1
+            and "No face was found" not in page
+        )
+        assert (
+            page.count("the file is empty") == page.count("cut.avi ends early") == 2
+        )  # below the table and in their own sections
 
     def test_difficult_pictures(self, predict, tmp_path):
         face = face_picture()
@@ -178,7 +227,11 @@ class TestBadInput:
             many[y : y + 108, x : x + 108] = cv2.resize(face, (108, 108), interpolation=cv2.INTER_AREA)
         pictures = {
             "upside_down": np.ascontiguousarray(np.pad(face, ((20, 20), (20, 20), (0, 0)), constant_values=90)[::-1]),
-            "tiny": np.pad(cv2.resize(face, (20, 20), interpolation=cv2.INTER_AREA), ((60, 60), (60, 60), (0, 0)), constant_values=90),
+            "tiny": np.pad(
+                cv2.resize(face, (20, 20), interpolation=cv2.INTER_AREA),
+                ((60, 60), (60, 60), (0, 0)),
+                constant_values=90,
+            ),
             "cut": np.pad(face, ((20, 20), (40, 0), (0, 0)), constant_values=90)[:, :140],
             "many": many,
         }
@@ -194,8 +247,15 @@ class TestBadInput:
 
     def test_a_camera_that_is_absent_and_options_that_it_does_not_have(self, predict, tmp_path, capsys):
         assert predict("camera:97", "--out", tmp_path / "out") == 1
-        assert "camera:97" in (said := capsys.readouterr().err) and "cannot be opened" in said and files(tmp_path / "out") == []
-        assert predict("camera:0", "--out", tmp_path / "out", "--annotate") == 1 and "--annotate" in capsys.readouterr().err
+        assert (
+            "camera:97" in (said := capsys.readouterr().err)
+            and "cannot be opened" in said
+            and files(tmp_path / "out") == []
+        )
+        assert (
+            predict("camera:0", "--out", tmp_path / "out", "--annotate") == 1
+            and "--annotate" in capsys.readouterr().err
+        )
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -225,7 +285,8 @@ def test_a_camera_writes_rows_as_they_come(clips, predict, tmp_path, monkeypatch
     table = read_predictions(tmp_path / "a" / "predictions.csv")
     assert table["frame"].tolist() == list(range(12)) and table["subject"].unique().tolist() == ["camera0"]
     assert (
-        table["time_s"].is_monotonic_increasing and json.loads((tmp_path / "a" / "predictions.json").read_text())["counts"]["sources"] == 1
+        table["time_s"].is_monotonic_increasing
+        and json.loads((tmp_path / "a" / "predictions.json").read_text())["counts"]["sources"] == 1
     )
 
     import auformer.predict.recorder as live

@@ -19,7 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "predictions.csv"
-    write_predictions(random_predictions(), path, {"checkpoint": "demo", "warnings": ["sizes differ"], "notice": "rendered faces only"})
+    write_predictions(
+        random_predictions(),
+        path,
+        {"checkpoint": "demo", "warnings": ["sizes differ"], "notice": "rendered faces only"},
+    )
     return path
 
 
@@ -34,7 +38,11 @@ class TestOutput:
     def test_table_source_warnings_and_notice(self, file, capsys):
         assert main(["score", str(file)]) == 0
         out = capsys.readouterr().out
-        assert "Checkpoint: demo; epoch: unknown." in out and "Warning: sizes differ" in out and "rendered faces only" in out
+        assert (
+            "Checkpoint: demo; epoch: unknown." in out
+            and "Warning: sizes differ" in out
+            and "rendered faces only" in out
+        )
         assert "Lip corner puller" in out and "\nmean  of 3 AUs" in out and "left out: no_face 30" in out
 
     def test_json(self, file, tmp_path, capsys):
@@ -45,8 +53,16 @@ class TestOutput:
         assert au12["f1"] == pytest.approx(sk.f1_score(table["AU12_true"], table["AU12_prob"] >= 0.5))
         assert au12["auroc"] == pytest.approx(sk.roc_auc_score(table["AU12_true"], table["AU12_prob"]))
         assert au12["positives"] == table["AU12_true"].sum()
-        assert {"f1", "auroc", "f1_folds"} <= scores["mean"].keys() and list(scores["groups"]) == ["S0", "S1", "S2", "S3", "S4"]
-        assert scores["predictions"]["notice"] == "rendered faces only" and scores["predictions"]["warnings"] == ["sizes differ"]
+        assert {"f1", "auroc", "f1_folds"} <= scores["mean"].keys() and list(scores["groups"]) == [
+            "S0",
+            "S1",
+            "S2",
+            "S3",
+            "S4",
+        ]
+        assert scores["predictions"]["notice"] == "rendered faces only" and scores["predictions"]["warnings"] == [
+            "sizes differ"
+        ]
         assert "by subject" in capsys.readouterr().out
 
     def test_bare_table(self, tmp_path, capsys):
@@ -97,5 +113,7 @@ class TestErrors:
 def test_runs_without_torch(file):
     code = "import sys; from auformer.cli import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules)"
     words = ["score", str(file), "--by", "subject", "--json", str(file.with_name("s.json"))]
-    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     assert done.stdout.splitlines()[-1] == "0 False", done.stderr

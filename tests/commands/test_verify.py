@@ -63,7 +63,9 @@ def test_exit_code_1_and_the_reason(tmp_path: Path, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     assert main(["verify", str(small(tmp_path, frame=[0, 1], sequence="right"))]) == 1
     out = capsys.readouterr().out
-    assert "frame_base (disfa)" in out and "camera (disfa)" in out and out.splitlines()[-1].endswith("2 things are wrong")
+    assert (
+        "frame_base (disfa)" in out and "camera (disfa)" in out and out.splitlines()[-1].endswith("2 things are wrong")
+    )
     (tmp_path / "a.png").unlink()
     assert main(["verify", str(tmp_path / "m.csv"), "--json", "--workers", "1"]) == 1
     report = json.loads(capsys.readouterr().out)

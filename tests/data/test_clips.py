@@ -23,7 +23,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pictures(manifest: Path, clip: str, *frames: int) -> list[np.ndarray]:
     subject, number = clip[1:].split("_")
-    return [read_image(manifest.parent / f"images/clips_{subject}_{number}_{frame}.png").astype(float) for frame in frames]
+    return [
+        read_image(manifest.parent / f"images/clips_{subject}_{number}_{frame}.png").astype(float) for frame in frames
+    ]
 
 
 def composed(manifest: Path, clip_input: str, clip: str) -> np.ndarray:
@@ -39,7 +41,14 @@ def test_one_row_per_clip_at_its_apex(manifest: Path) -> None:
     for clip_input in ("apex", "difference", "mean:3"):
         rows = clip_rows(frame, clip_input)
         assert rows["clip"].tolist() == [f"S{subject}_{clip}" for subject in range(3) for clip in range(2)]
-        assert rows["frame"].tolist() == [11, 11, 12, 11, 11, 11]  # without an apex the middle, 12.5: of two equally near the earlier
+        assert rows["frame"].tolist() == [
+            11,
+            11,
+            12,
+            11,
+            11,
+            11,
+        ]  # without an apex the middle, 12.5: of two equally near the earlier
     shuffled = frame.sample(frac=1, random_state=0)
     again = clip_rows(shuffled, "mean:3").sort_values("clip")
     assert again.drop(columns="status").equals(clip_rows(frame, "mean:3").sort_values("clip").drop(columns="status"))
@@ -49,7 +58,9 @@ def test_one_row_per_clip_at_its_apex(manifest: Path) -> None:
 def test_what_the_network_sees(manifest: Path) -> None:
     apex, onset = pictures(manifest, "S0_1", 11, 10)
     np.testing.assert_allclose(composed(manifest, "apex", "S0_1"), apex, atol=1e-3)
-    np.testing.assert_allclose(composed(manifest, "difference", "S0_1"), np.clip(127.5 + 2 * (apex - onset), 0, 255), atol=0.51)
+    np.testing.assert_allclose(
+        composed(manifest, "difference", "S0_1"), np.clip(127.5 + 2 * (apex - onset), 0, 255), atol=0.51
+    )
     mean = np.mean(pictures(manifest, "S0_1", 11, 10, 12), axis=0)
     np.testing.assert_allclose(composed(manifest, "mean:3", "S0_1"), mean, atol=0.51)
     whole = np.mean(pictures(manifest, "S0_1", *range(10, 16)), axis=0)
@@ -88,17 +99,24 @@ def test_stills_are_no_clips(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_the_data_module_feeds_clips(manifest: Path) -> None:
-    data = AUDataModule(str(manifest), clip_input="difference", test_subjects=["clips/S1"], val_fraction=0, image_size=32, batch_size=4)
+    data = AUDataModule(
+        str(manifest), clip_input="difference", test_subjects=["clips/S1"], val_fraction=0, image_size=32, batch_size=4
+    )
     assert [len(data.parts[part]) for part in ("train", "test")] == [4, 2]
     assert set(data.parts["test"]["subject"]) == {"S1"}
     batch = next(iter(data.test_dataloader()))
-    np.testing.assert_allclose(batch["image"][1].numpy().transpose(1, 2, 0) * 255, composed(manifest, "difference", "S1_1"), atol=1e-3)
+    np.testing.assert_allclose(
+        batch["image"][1].numpy().transpose(1, 2, 0) * 255, composed(manifest, "difference", "S1_1"), atol=1e-3
+    )
     augmented = next(iter(data.train_dataloader()))
     assert augmented["image"].shape == (4, 3, 32, 32)
 
 
 def test_subjects_that_are_not_there(manifest: Path) -> None:
-    for subjects, message in ((["S1"], "to be like 'clips/S0', but S1"), ([f"clips/S{i}" for i in range(3)], "other subjects to train on")):
+    for subjects, message in (
+        (["S1"], "to be like 'clips/S0', but S1"),
+        ([f"clips/S{i}" for i in range(3)], "other subjects to train on"),
+    ):
         with pytest.raises(ManifestError, match=message):
             AUDataModule(str(manifest), test_subjects=subjects, image_size=32)
     with pytest.raises(ValueError, match="either `fold` or `test_subjects`"):

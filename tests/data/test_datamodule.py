@@ -52,7 +52,11 @@ def test_construction_reads_action_units_and_weights(manifest: str) -> None:
     rows = data.parts["train"]
     inverse = np.array([len(rows) / (rows[au] == 1).sum() for au in AUS])
     np.testing.assert_allclose(data.au_weights, 3 * inverse / inverse.sum(), rtol=1e-6)
-    assert rows["subject"].nunique() == 8 and data.parts["val"]["subject"].nunique() == 2 and set(data.parts) == {"train", "val"}
+    assert (
+        rows["subject"].nunique() == 8
+        and data.parts["val"]["subject"].nunique() == 2
+        and set(data.parts) == {"train", "val"}
+    )
 
 
 def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
@@ -66,7 +70,20 @@ def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
     names = ["AU1", "AU2", "AU4", "AU6", "AU7", "AU10", "AU12", "AU14", "AU15", "AU17", "AU23", "AU24"]
     frame = frame.assign(**{au: (np.arange(total) < n).astype(int) for au, n in zip(names, count, strict=True)})
     write_manifest(frame, tmp_path / "manifest.csv", {})
-    want = [1.342985, 1.689665, 1.248091, 0.561356, 0.433044, 0.435894, 0.457287, 0.541004, 1.408054, 0.722762, 1.493145, 1.666711]
+    want = [
+        1.342985,
+        1.689665,
+        1.248091,
+        0.561356,
+        0.433044,
+        0.435894,
+        0.457287,
+        0.541004,
+        1.408054,
+        0.722762,
+        1.493145,
+        1.666711,
+    ]
     data = module(str(tmp_path / "manifest.csv"), val_fraction=0, au_names="bp4d")
     np.testing.assert_allclose(data.au_weights, want, rtol=0.01)  # counts are rounded to hundreds here
 
@@ -257,7 +274,9 @@ def test_ranks_share_the_rows(manifest: str, num_ranks: int) -> None:
 
     tested = [batches(data.test_dataloader()) for data in ranks]
     assert len({len(part) for part in tested}) == 1
-    assert sorted(int(i) for part in tested for batch in part for i in batch["index"]) == list(range(len(single.parts["test"])))
+    assert sorted(int(i) for part in tested for batch in part for i in batch["index"]) == list(
+        range(len(single.parts["test"]))
+    )
 
 
 def test_evaluation_is_in_order_and_without_augmentation(manifest: str) -> None:
@@ -280,9 +299,14 @@ def test_images_for_statistics(manifest: str, monkeypatch: pytest.MonkeyPatch) -
     seen = batches(data.statistics_dataloader())
     assert sum(len(batch["index"]) for batch in seen) == 32
     plain = module(manifest, augment="none").train_dataset
-    assert torch.equal(torch.cat([batch["image"] for batch in seen]), torch.stack([plain[row]["image"] for row in range(32)]))
+    assert torch.equal(
+        torch.cat([batch["image"] for batch in seen]), torch.stack([plain[row]["image"] for row in range(32)])
+    )
 
     monkeypatch.setattr("auformer.data.datamodule.STATISTICS_IMAGES", 12)
-    few = [torch.cat([batch["image"] for batch in batches(with_ranks(data, rank, 2).statistics_dataloader())]) for rank in (0, 1)]
+    few = [
+        torch.cat([batch["image"] for batch in batches(with_ranks(data, rank, 2).statistics_dataloader())])
+        for rank in (0, 1)
+    ]
     assert len(few[0]) == 12 and torch.equal(*few)  # the same on every rank
     assert len({tuple(image.flatten().tolist()) for image in few[0]}) == 12

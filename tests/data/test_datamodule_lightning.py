@@ -14,7 +14,9 @@ from tests.helpers.faces import tiny_manifest
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Ten subjects with four frames each, 32 px."""
-    return str(tiny_manifest(tmp_path_factory.mktemp("faces"), subjects=10, frames=4, au_names=["AU1", "AU4", "AU12"], size=32))
+    return str(
+        tiny_manifest(tmp_path_factory.mktemp("faces"), subjects=10, frames=4, au_names=["AU1", "AU4", "AU12"], size=32)
+    )
 
 
 class Recorder(pl.LightningModule):
@@ -40,7 +42,12 @@ class Recorder(pl.LightningModule):
 def fit(manifest: str, folder: Path, epochs: int, resume: Path | None = None) -> Recorder:
     recorder = Recorder()
     trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
     )
     trainer.fit(recorder, AUDataModule(manifest, image_size=32, batch_size=8), ckpt_path=resume)
     trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
@@ -72,7 +79,12 @@ data:
 """
     data = parser.instantiate(parser.parse_string(given)).data
     assert data.au_names == ["AU1", "AU12"] and data.image_size == (32, 24) and len(data.parts["train"]) == 16
-    for text, want in (("0.5", 0.5), ("16", 16), ("1", 1), ("1.0", 1.0)):  # one row and all rows: what has no dot is a number of rows
+    for text, want in (
+        ("0.5", 0.5),
+        ("16", 16),
+        ("1", 1),
+        ("1.0", 1.0),
+    ):  # one row and all rows: what has no dot is a number of rows
         config = parser.parse_args([f"--data.train={manifest}", f"--data.subset={text}", "--data.image_size=32"])
         assert repr(config.data.subset) == repr(want)
         assert repr(parser.parse_string(parser.dump(config)).data.subset) == repr(want)

@@ -25,8 +25,14 @@ def test_an_item_is_the_image_its_labels_and_its_row(tmp_path: Path) -> None:
     for row in range(6):
         item = dataset[row]
         pixels = read_image(tmp_path / frame["image"][row])
-        assert item["image"].dtype == torch.float32 and item["image"].shape == (3, 32, 32) and item["image"].is_contiguous()
-        np.testing.assert_array_equal(item["image"].numpy(), pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+        assert (
+            item["image"].dtype == torch.float32
+            and item["image"].shape == (3, 32, 32)
+            and item["image"].is_contiguous()
+        )
+        np.testing.assert_array_equal(
+            item["image"].numpy(), pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+        )
         assert item["label"].dtype == torch.int64
         assert item["label"].tolist() == [frame["AU12"][row], -1, frame["AU1"][row]]  # by name; AU9 is not annotated
         assert item["index"] == row and set(item) == {"image", "label", "index"}
@@ -124,16 +130,24 @@ def test_rows_without_an_image_are_refused(tmp_path: Path) -> None:
 
 def test_joined_manifests_have_the_union_of_the_action_units(tmp_path: Path) -> None:
     one = tiny_manifest(tmp_path / "a", subjects=1, frames=2, au_names=["AU1", "AU12"], dataset="a", sides=True)
-    other = tiny_manifest(tmp_path / "b", subjects=1, frames=3, au_names=["AU12", "AU25"], dataset="b", name="b.parquet", size=16)
+    other = tiny_manifest(
+        tmp_path / "b", subjects=1, frames=3, au_names=["AU12", "AU25"], dataset="b", name="b.parquet", size=16
+    )
     joined = join_manifests([one, other])
     dataset = AUDataset(joined, None, ["AU1", "AU12", "AU25"], 16)
     first, second = read_manifest(one), read_manifest(other)
     for row in range(5):
-        labels = [first["AU1"][row], first["AU12"][row], -1] if row < 2 else [-1, second["AU12"][row - 2], second["AU25"][row - 2]]
+        labels = (
+            [first["AU1"][row], first["AU12"][row], -1]
+            if row < 2
+            else [-1, second["AU12"][row - 2], second["AU25"][row - 2]]
+        )
         assert dataset[row]["label"].tolist() == labels
         assert dataset[row]["sides"][2].tolist() == [-1, -1]  # neither has sides of AU25
     assert dataset[0]["sides"][1].tolist() == [first["AU12"][0], 0] and dataset[2]["sides"][1].tolist() == [-1, -1]
-    assert dataset.path(1) == str(tmp_path / "a" / first["image"][1]) and dataset.path(4).startswith(str(tmp_path / "b"))
+    assert dataset.path(1) == str(tmp_path / "a" / first["image"][1]) and dataset.path(4).startswith(
+        str(tmp_path / "b")
+    )
     (tmp_path / "b" / second["image"][1]).unlink()
     with pytest.raises(ManifestError, match=r"b\.parquet, row 2 "):
         dataset[3]
@@ -142,7 +156,9 @@ def test_joined_manifests_have_the_union_of_the_action_units(tmp_path: Path) -> 
 def test_one_face_in_two_manifests_is_refused(tmp_path: Path) -> None:
     one = tiny_manifest(tmp_path / "a", subjects=2, frames=2)
     other = tiny_manifest(tmp_path / "b", subjects=2, frames=2, first_subject=1)
-    with pytest.raises(ManifestError, match=r"b.manifest\.csv, row 1 .*the same key is in .*a.manifest\.csv, row 3 .*subject S001"):
+    with pytest.raises(
+        ManifestError, match=r"b.manifest\.csv, row 1 .*the same key is in .*a.manifest\.csv, row 3 .*subject S001"
+    ):
         join_manifests([one, other])
     with pytest.raises(ManifestError, match="at least one manifest"):
         join_manifests([])

@@ -29,7 +29,12 @@ from tests.helpers.tables import table, text_file
 
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet", "größe.v2.csv"])
 def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
-    frame = table(fold=["P1", "P1", None], note=["007", "x,y", 'quote "it"'], AU12_intensity=[2.5, None, 0.1], time_s=[0.1, 0.2, 1 / 3])
+    frame = table(
+        fold=["P1", "P1", None],
+        note=["007", "x,y", 'quote "it"'],
+        AU12_intensity=[2.5, None, 0.1],
+        time_s=[0.1, 0.2, 1 / 3],
+    )
     path = tmp_path / name
     write_manifest(frame, path, {"data_set": "BP4D", "crop_recipe": "eyes"})
     back = read_manifest(path)
@@ -64,7 +69,10 @@ def test_no_folder_of_this_machine_is_written(tmp_path: Path, name: str) -> None
 def test_text_that_looks_like_something_else_stays_text(tmp_path: Path) -> None:
     path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1,fold\nNA,001,1e3,5,,1\nNA,nan,None,5,1.0,01\n")
     frame = read_manifest(path)
-    assert frame[["dataset", "subject", "sequence", "fold"]].to_numpy().tolist() == [["NA", "001", "1e3", "1"], ["NA", "nan", "None", "01"]]
+    assert frame[["dataset", "subject", "sequence", "fold"]].to_numpy().tolist() == [
+        ["NA", "001", "1e3", "1"],
+        ["NA", "nan", "None", "01"],
+    ]
     assert frame["AU1"].tolist() == [-1, 1]
 
 
@@ -128,15 +136,26 @@ def test_faces_lie_beside_the_manifest(tmp_path: Path) -> None:
 
 
 labels = st.sampled_from([0, 1, -1])
-names = st.text(st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_characters="\x7f\x85\xa0\xad"), min_size=1, max_size=5)
+names = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_characters="\x7f\x85\xa0\xad"), min_size=1, max_size=5
+)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(st.tuples(names, names, st.integers(0, 9), labels, labels), min_size=1, max_size=8, unique_by=lambda row: row[:3]))
+@given(
+    rows=st.lists(
+        st.tuples(names, names, st.integers(0, 9), labels, labels),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda row: row[:3],
+    )
+)
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_any_names_and_labels_survive(tmp_path: Path, suffix: str, rows: list[tuple[str, str, int, int, int]]) -> None:
     subject, sequence, number, one, twelve = (list(column) for column in zip(*rows, strict=True))
-    frame = pd.DataFrame({"dataset": "d", "subject": subject, "sequence": sequence, "frame": number, "AU1": one, "AU12": twelve})
+    frame = pd.DataFrame(
+        {"dataset": "d", "subject": subject, "sequence": sequence, "frame": number, "AU1": one, "AU12": twelve}
+    )
     write_manifest(frame, tmp_path / f"m.{suffix}", {})
     back = read_manifest(tmp_path / f"m.{suffix}")
     for name in frame.columns:
@@ -177,20 +196,33 @@ BAD = [
     ({"AU12_intensity": [0, -1, 1]}, r"row 2 .*`AU12_intensity`"),
     ({"AU12_intensity": [0, float("inf"), 1]}, r"row 2 .*`AU12_intensity`"),
     ({"time_s": [0, "x", 1]}, r"row 2 .*`time_s` should be a number"),
-    ({"AU12_left": [0, 0, 0], "AU12_right": [0, 0, 0]}, r"row 1 .*`AU12` is not the maximum of `AU12_left` and `AU12_right`"),
+    (
+        {"AU12_left": [0, 0, 0], "AU12_right": [0, 0, 0]},
+        r"row 1 .*`AU12` is not the maximum of `AU12_left` and `AU12_right`",
+    ),
     ({"AU12_left": [1, 0, 1], "AU12_right": [0, 0, -1]}, r"row 3 .*`AU12` is not the maximum"),
     ({"AU12_left": [1, 0, 0]}, "missing column `AU12_right`"),
     ({"AU4_left": [1, 0, 0], "AU4_right": [1, 0, 0]}, "missing column `AU4`"),
     ({"sequence": ["v"] * 3, "frame": [1, 2, 3], "clip": ["k"] * 3}, r"row 2 .*differ from those of the clip"),
     (
-        {"AU1": [0] * 3, "AU12": [0] * 3, "sequence": ["v"] * 3, "frame": [1, 2, 3], "clip": ["k"] * 3, "onset": [1, 1, 2]},
+        {
+            "AU1": [0] * 3,
+            "AU12": [0] * 3,
+            "sequence": ["v"] * 3,
+            "frame": [1, 2, 3],
+            "clip": ["k"] * 3,
+            "onset": [1, 1, 2],
+        },
         r"row 3 .*differ from",
     ),
     (
         {"AU1": [0] * 3, "AU12": [0] * 3, "clip": ["k"] * 3, "onset": [5] * 3, "apex": [None] * 3, "offset": [4] * 3},
         "`onset` comes after `offset`",
     ),
-    ({"AU1": [0] * 3, "AU12": [0] * 3, "clip": ["k"] * 3, "onset": [5] * 3, "apex": [3] * 3}, "`onset` comes after `apex`"),
+    (
+        {"AU1": [0] * 3, "AU12": [0] * 3, "clip": ["k"] * 3, "onset": [5] * 3, "apex": [3] * 3},
+        "`onset` comes after `apex`",
+    ),
     ({"AU1_prob": [0.1, 0.2, 0.3]}, "expected a manifest, but got a predictions file"),
 ]
 
@@ -202,7 +234,9 @@ def test_a_bad_manifest_says_what_and_where(tmp_path: Path, suffix: str, columns
     if suffix == "csv":
         frame.to_csv(path, index=False)
     else:
-        mixed = [name for name in frame.columns if len({type(value) for value in frame[name].dropna()}) > 1]  # Parquet refuses these
+        mixed = [
+            name for name in frame.columns if len({type(value) for value in frame[name].dropna()}) > 1
+        ]  # Parquet refuses these
         frame.astype(dict.fromkeys(mixed, str)).to_parquet(path, index=False)
     if suffix == "parquet" or "decimal numbers" not in message:  # a CSV file knows no types: its subjects are text
         with pytest.raises(ManifestError, match=re.escape(str(path)) + ".*" + message):
@@ -218,7 +252,14 @@ def test_a_correct_manifest_with_everything_passes() -> None:
         "offset": [8, 8, None],
         "frame": [7, 8, 9],
     }
-    frame = table(**one_clip, AU1=[1, 1, 0], AU12=[1, 1, -1], AU12_left=[1, 1, 0], AU12_right=[-1, 0, 1], status=["ok", "no_face", ""])
+    frame = table(
+        **one_clip,
+        AU1=[1, 1, 0],
+        AU12=[1, 1, -1],
+        AU12_left=[1, 1, 0],
+        AU12_right=[-1, 0, 1],
+        status=["ok", "no_face", ""],
+    )
     checked = validate_manifest(frame.assign(image=["a.png", None, "..b/c..png"]))
     assert checked["status"].tolist() == ["ok", "no_face", "ok"]
 

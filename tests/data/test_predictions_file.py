@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auformer.data.manifest import predicted_aus, read_manifest, read_predictions, validate_predictions, write_manifest, write_predictions
+from auformer.data.manifest import (
+    predicted_aus,
+    read_manifest,
+    read_predictions,
+    validate_predictions,
+    write_manifest,
+    write_predictions,
+)
 from auformer.errors import ManifestError
 from tests.helpers.tables import predictions, table, text_file
 
@@ -15,7 +22,10 @@ from tests.helpers.tables import predictions, table, text_file
 @pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
 def test_predictions_are_read_as_written(tmp_path: Path, name: str) -> None:
     frame = predictions(
-        AU1_prob=np.array([0.1, 0.7, np.nan], np.float32), AU1_active=[0, 1, None], status=["ok", "ok", "no_face"], file=["a", "b", "c"]
+        AU1_prob=np.array([0.1, 0.7, np.nan], np.float32),
+        AU1_active=[0, 1, None],
+        status=["ok", "ok", "no_face"],
+        file=["a", "b", "c"],
     )
     write_predictions(frame, tmp_path / name, {"au_names": ["AU1"]})
     back = read_predictions(tmp_path / name)

@@ -8,7 +8,9 @@ from auformer.data.splits import au_draws, row_hashes
 
 def rows(count: int) -> pd.DataFrame:
     number = np.arange(count)
-    return pd.DataFrame({"dataset": "d", "subject": [f"s{i % 7}" for i in number], "sequence": "v", "frame": number, "face": 0})
+    return pd.DataFrame(
+        {"dataset": "d", "subject": [f"s{i % 7}" for i in number], "sequence": "v", "frame": number, "face": 0}
+    )
 
 
 def test_values_do_not_change_between_machines_and_versions() -> None:
@@ -21,7 +23,10 @@ def test_values_do_not_change_between_machines_and_versions() -> None:
 
 def test_each_part_of_the_key_counts() -> None:
     base = {"dataset": "d", "subject": "s", "sequence": "v", "frame": 1, "face": 0}
-    others = [base | change for change in ({}, {"dataset": "e"}, {"subject": "t"}, {"sequence": "w"}, {"frame": 2}, {"face": 1})]
+    others = [
+        base | change
+        for change in ({}, {"dataset": "e"}, {"subject": "t"}, {"sequence": "w"}, {"frame": 2}, {"face": 1})
+    ]
     joined = base | {"dataset": "d', 's", "subject": ""}  # no other key reads the same
     assert len(set(row_hashes(pd.DataFrame([*others, joined]), 0))) == 7
 

@@ -57,7 +57,9 @@ def test_a_split_is_a_partition_of_the_subjects(subjects: list[str], fractions: 
 
 @settings(deadline=None)
 @given(subjects=subjects, seed=seeds, data=st.data())
-def test_a_split_depends_on_who_is_there_and_on_nothing_else(subjects: list[str], seed: int, data: st.DataObject) -> None:
+def test_a_split_depends_on_who_is_there_and_on_nothing_else(
+    subjects: list[str], seed: int, data: st.DataObject
+) -> None:
     if len(set(subjects)) >= 2:
         shuffled = data.draw(st.permutations(subjects)) + subjects[:3]
         assert subject_split(subjects, [0.8, 0.2], seed) == subject_split(shuffled, [0.8, 0.2], seed)
@@ -165,7 +167,9 @@ def test_a_leak_between_any_two_parts_is_named() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(subjects=st.lists(st.text("ab01", min_size=1, max_size=3), min_size=3, unique=True), seed=seeds, leak=st.booleans())
+@given(
+    subjects=st.lists(st.text("ab01", min_size=1, max_size=3), min_size=3, unique=True), seed=seeds, leak=st.booleans()
+)
 def test_splits_pass_the_check_and_a_planted_leak_does_not(subjects: list[str], seed: int, leak: bool) -> None:
     train, test = subject_split(subjects, [0.6, 0.4], seed)
     test = [*test, train[0]] if leak else test

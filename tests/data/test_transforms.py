@@ -33,7 +33,9 @@ def test_shrinking_averages_areas() -> None:
     image[:4, :4], image[4:, 4:] = 200, [10, 20, 30]
     image[0, 0] = 40  # a corner that bilinear interpolation would not see
     small = resize(image, 2)
-    assert small[0, 0].tolist() == [190] * 3 and small[1, 1].tolist() == [10, 20, 30] and small[0, 1].tolist() == [0] * 3
+    assert (
+        small[0, 0].tolist() == [190] * 3 and small[1, 1].tolist() == [10, 20, 30] and small[0, 1].tolist() == [0] * 3
+    )
 
 
 def test_growing_interpolates_between_neighbours() -> None:

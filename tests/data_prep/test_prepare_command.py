@@ -77,7 +77,11 @@ def test_a_dry_run_tells_missing_files_after_the_counts(
     words = ["prepare", "tiny", "--root", str(tree), "--dry-run"]
     assert main(words) == 1
     said = capsys.readouterr()
-    assert "16 rows of 3 subjects" in said.out and "missing files: 1, the first S9: not there" in said.out and "--partial" in said.err
+    assert (
+        "16 rows of 3 subjects" in said.out
+        and "missing files: 1, the first S9: not there" in said.out
+        and "--partial" in said.err
+    )
     assert main([*words, "--partial"]) == 0
 
 
@@ -98,7 +102,9 @@ def test_every_reader_keeps_to_the_interface(name: str, monkeypatch: pytest.Monk
 
     reader = readers.load(name)
     release = reader.RELEASE
-    assert release.name == name and all((release.title, release.request, release.terms, release.tree, release.frames, release.source))
+    assert release.name == name and all(
+        (release.title, release.request, release.terms, release.tree, release.frames, release.source)
+    )
     needed = {action.dest for action in _parser(reader)._actions if action.required}
     args = _parser(reader).parse_args(["--root", "x", "--out", "y"]) if needed == {"root"} else None
     assert args is not None, f"`auformer prepare {name}` should need --root only, but needs {needed}"
@@ -122,7 +128,9 @@ def test_wrong_words(words: list[str], match: str, capsys: pytest.CaptureFixture
     assert match in said and "Traceback" not in said
 
 
-def test_an_unknown_data_set_is_told_the_known_ones(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_data_set_is_told_the_known_ones(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.undo()
     assert main(["prepare", "gft", "--root", "."]) == 1
     assert "one of bp4d, disfa," in capsys.readouterr().err

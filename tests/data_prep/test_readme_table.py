@@ -10,8 +10,7 @@ import pytest
 
 from auformer.commands import prepare as prepare_command
 from auformer.commands import verify as verify_command
-from auformer.data_prep.datasets.catalogue import NAMES, load, names
-from auformer.data_prep.datasets.catalogue import NOT_READ, not_read_lines
+from auformer.data_prep.datasets.catalogue import NAMES, NOT_READ, load, names, not_read_lines
 from auformer.data_prep.readme_table import README, command, counts, options, renewed, section
 from auformer.faces import CROP_RECIPES
 
@@ -24,7 +23,9 @@ def test_every_data_set_has_its_row(name: str) -> None:
     rows = [line for line in TEXT.splitlines() if line.startswith(f"| [`{name}`](#{name})")]
     assert len(rows) == 1
     for text in (release.title, release.request, release.terms, command(name), counts(name)):
-        assert f"{text}`" in rows[0] or f" {text} |" in rows[0], f"{text}: run python -m auformer.data_prep.readme_table"
+        assert f"{text}`" in rows[0] or f" {text} |" in rows[0], (
+            f"{text}: run python -m auformer.data_prep.readme_table"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

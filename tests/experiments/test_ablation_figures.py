@@ -21,7 +21,9 @@ MANY = {
 
 def test_every_method_has_a_label_that_covers_nothing() -> None:
     other = {name: (size, mean - 0.05, spread) for name, (size, mean, spread) in MANY.items()}
-    figure = parameters_figure({"unseen": {"demo": MANY, "masks": other}, "lab_b": {"demo": other}}, reference="auformer")
+    figure = parameters_figure(
+        {"unseen": {"demo": MANY, "masks": other}, "lab_b": {"demo": other}}, reference="auformer"
+    )
     assert not cut_texts(figure)
     for axes in figure.axes:
         boxes = {text.get_text(): text.get_window_extent() for text in axes.texts if text.get_text()}
@@ -49,22 +51,29 @@ def test_no_line_to_a_mark_runs_over_another_mark() -> None:
     }  # fmt: skip
     figure = parameters_figure({"unseen": {"demo": high, "masks": low}, "lab_b": {"demo": high}}, reference="auformer")
     axes, scale = figure.axes[0], figure.dpi / 72
-    marks = axes.transData.transform([(size, 100 * mean) for points in (high, low) for size, mean, _ in points.values()])
+    marks = axes.transData.transform(
+        [(size, 100 * mean) for points in (high, low) for size, mean, _ in points.values()]
+    )
     lines = [text for text in axes.texts if isinstance(text, Annotation) and not text.get_text()]
     assert lines
     for line in lines:
         end = axes.transData.transform(line.xy)
         way = np.linspace(end, end + scale * np.array(line.get_position()), 200)
         others = marks[np.abs(marks - end).max(axis=1) > 5 * scale]  # marks that touch share their surroundings
-        assert np.linalg.norm(way[:, None] - others, axis=2).min() > 3.25 * scale  # half of a mark, which is 6.5 points wide
+        assert (
+            np.linalg.norm(way[:, None] - others, axis=2).min() > 3.25 * scale
+        )  # half of a mark, which is 6.5 points wide
 
 
 def test_a_line_per_loss() -> None:
     curves = {
-        name: [(0.0, 0.7 - i / 50, 0.01), (0.05, 0.69 - i / 40, math.nan), (0.2, 0.6 - i / 30, 0.02)] for i, name in enumerate("abcd")
+        name: [(0.0, 0.7 - i / 50, 0.01), (0.05, 0.69 - i / 40, math.nan), (0.2, 0.6 - i / 30, 0.02)]
+        for i, name in enumerate("abcd")
     }
     figure = noise_figure(curves)
-    assert not cut_texts(figure) and {"a", "b", "c", "d", "0", "5", "20"} <= {text.get_text() for text in visible_texts(figure)}
+    assert not cut_texts(figure) and {"a", "b", "c", "d", "0", "5", "20"} <= {
+        text.get_text() for text in visible_texts(figure)
+    }
     assert figure.axes[0].lines[0].get_xydata().round(6).tolist()[2] == [20, 60]
     for wrong in ({}, {str(i): curves["a"] for i in range(7)}):
         with pytest.raises(ValueError, match="1 to 6 losses"):

@@ -29,7 +29,14 @@ POOR = {"S1": [3, 2, 1, 4], "S2": [2, 2, 3, 3]}  # F1 10 / 18; 6 / 9 and 4 / 9
 def _line(method: str, counts: dict[str, list[int]], name: str = "rivals", **given: Any) -> dict[str, Any]:
     model = {"backbone": "demo", "checkpoint_path": given.pop("checkpoint", None), "lr": given.pop("lr", 0.005)}
     config = {"model": {"init_args": model}, "data": {"label_noise": given.pop("noise", 0.0)}}
-    own = {"protocol": "cross", "data": "lab_a", "test": "unseen", "trainable_parameters": 1000, "config": config, "config_hash": method}
+    own = {
+        "protocol": "cross",
+        "data": "lab_a",
+        "test": "unseen",
+        "trainable_parameters": 1000,
+        "config": config,
+        "config_hash": method,
+    }
     own |= {"test_subjects": None, "folder": f"runs/{name}/{method}"}
     known = {"ap": {"AU12": given.pop("ap", None)}}
     if tuned := given.pop("tuned", None):
@@ -40,7 +47,10 @@ def _line(method: str, counts: dict[str, list[int]], name: str = "rivals", **giv
 def _suite(folder: Path, extra: list[dict[str, Any]] | None = None) -> Path:
     config = str(ROOT / "experiments" / "synthetic.yaml")
     methods = {name: {"config": config} for name in RIVALS}
-    methods |= {"no_ca": {"config": config, "set": {"model.window": 0}}, "bce": {"config": config, "set": {"model.loss": "bce"}}}
+    methods |= {
+        "no_ca": {"config": config, "set": {"model.window": 0}},
+        "bce": {"config": config, "set": {"model.loss": "bce"}},
+    }
     cross = {"protocol": "cross", "train": "lab_a", "test": "unseen"}
     runs = [
         {**cross, "name": "rivals", "methods": RIVALS, "set": {"model.backbone": "demo"}},
@@ -49,7 +59,9 @@ def _suite(folder: Path, extra: list[dict[str, Any]] | None = None) -> Path:
         *(extra or []),
     ]
     data = {name: {"synth": {"lab": "A", "subjects": 2, "frames": 5}} for name in ("lab_a", "unseen", "lab_b", "large")}
-    (folder / "suite.yaml").write_text(yaml.safe_dump({"data": data, "methods": methods, "runs": runs}), encoding="utf-8")
+    (folder / "suite.yaml").write_text(
+        yaml.safe_dump({"data": data, "methods": methods, "runs": runs}), encoding="utf-8"
+    )
     return folder / "suite.yaml"
 
 
@@ -67,7 +79,9 @@ def _page(lines: list[dict[str, Any]], folder: Path, extra: list[dict[str, Any]]
 def _rows(page: str, heading: str) -> list[list[str]]:
     """Cells of the tables of a section."""
     part = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| ")]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| ")
+    ]
 
 
 SOME = [
@@ -99,12 +113,24 @@ def test_flipped_labels_by_hand(tmp_path: Path) -> None:
     assert rows[0] == ["loss", "0 % flipped", "20 % flipped"]
     assert rows[2:4] == [["auformer", "94.4 ± 7.9", "55.6"], ["bce", "88.9", "not run"]]
     assert rows[6:7] == [["bce", "+0.0 [+0.0, +0.0]", "not run"]]  # on seed 0, where AUFormer has the same counts
-    assert rows[9:11] == [["auformer", "94.4", ""], ["bce", "55.6", "not run"]]  # with thresholds of its own, where it has any
+    assert rows[9:11] == [
+        ["auformer", "94.4", ""],
+        ["bce", "55.6", "not run"],
+    ]  # with thresholds of its own, where it has any
     assert rows[13:] == [["auformer", "80.0", "25.0"], ["bce", "", "not run"]]
 
 
 def test_sizes_by_hand(tmp_path: Path) -> None:
-    extra = [{"protocol": "efficiency", "name": "sizes", "data": "large", "sizes": [100], "folds": 2, "methods": ["auformer", "lora"]}]
+    extra = [
+        {
+            "protocol": "efficiency",
+            "name": "sizes",
+            "data": "large",
+            "sizes": [100],
+            "folds": 2,
+            "methods": ["auformer", "lora"],
+        }
+    ]
     given: dict[str, Any] = {"protocol": "efficiency", "data": "large", "test": "large", "name": "sizes"}
     lines = [
         _line("auformer", GOOD, fold=fold, subset=size, **given) for size in (2000, 100) for fold in ("f1", "f2")
@@ -137,7 +163,14 @@ def test_without_lines_everything_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "runs.jsonl").touch()
     ablation_report.main([str(tmp_path), "--out", str(tmp_path / "page.md")])
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
-    for text in ("full_finetuning", "shared_expert", "exponent_2", "window 5", "not run", "The verdict is not written yet."):
+    for text in (
+        "full_finetuning",
+        "shared_expert",
+        "exponent_2",
+        "window 5",
+        "not run",
+        "The verdict is not written yet.",
+    ):
         assert text in page
     assert "nan" not in page and "±" not in page.partition("## Rivals")[2] and not list(tmp_path.glob("*.png"))
     assert _rows(page, "Costs") == [] and "Not run." in page.partition("## Costs")[2]
@@ -147,7 +180,15 @@ def test_the_verdict_is_kept_and_costs_are_shown(tmp_path: Path) -> None:
     results = tmp_path / "results"
     results.mkdir()
     (results / "ablations_verdict.md").write_text("It holds.\n", encoding="utf-8")
-    settings = {"rounds": 3, "backbone": "demo", "image_size": 112, "aus": "bp4d", "batch": 16, "precision": "bf16-mixed", "threads": 1}
+    settings = {
+        "rounds": 3,
+        "backbone": "demo",
+        "image_size": 112,
+        "aus": "bp4d",
+        "batch": 16,
+        "precision": "bf16-mixed",
+        "threads": 1,
+    }
     settings |= {"machine": "a machine", "torch": "2", "commit": "abc", "date": "2026-11-21"}
     one = {"trained": 1234, "forward": 1.251, "training": 0.5, "kept_bytes": 3 * 2**20}
     (results / "method_costs.json").write_text(
@@ -170,13 +211,19 @@ def test_methods_that_should_get_more_seeds(tmp_path: Path) -> None:
 
 
 def test_a_training_that_was_taken_over_is_counted_once() -> None:
-    lines = [_line("lora", GOOD, seconds=7200.0), _line("lora", GOOD, test="lab_b", seconds=7200.0, trained_by="runs/rivals/lora")]
+    lines = [
+        _line("lora", GOOD, seconds=7200.0),
+        _line("lora", GOOD, test="lab_b", seconds=7200.0, trained_by="runs/rivals/lora"),
+    ]
     assert sources_table(lines).rows == [["rivals", "a machine", "abc1234", "0", "2", "1", "2.0"]]
 
 
 def test_other_rows_than_the_reference_are_not_compared() -> None:
     more = {"S1": [9, 1, 0, 5], "S2": [4, 0, 1, 5]}
-    found = {one.method: one for one in compare([_line("auformer", GOOD), _line("lora", more), _line("bitfit", GOOD, seed=7)])}
+    found = {
+        one.method: one
+        for one in compare([_line("auformer", GOOD), _line("lora", more), _line("bitfit", GOOD, seed=7)])
+    }
     assert found["lora"].apart is None and found["bitfit"].apart is None  # other rows; no seed in common
     assert math.isnan(found["lora"].spread) and found["auformer"].apart is None
     with pytest.raises(ValueError, match="one data set and test"):
@@ -196,7 +243,9 @@ def test_rates_are_chosen_on_validation_subjects(tmp_path: Path, capsys: pytest.
     ablation_report.main([str(_write([*lines, *SOME], tmp_path)), "--rates", "--out", str(tmp_path / "page.md")])
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == "lora: {model.lr: 3.0e-03}  # F1 on validation subjects 71.0 (1e-03 60.0, 1e-02 70.0)"
-    assert printed[0].startswith("auformer: {model.lr: 1.0e-02}") and printed[0].endswith("EDGE OF THE GRID: try a rate beyond it")
+    assert printed[0].startswith("auformer: {model.lr: 1.0e-02}") and printed[0].endswith(
+        "EDGE OF THE GRID: try a rate beyond it"
+    )
     assert yaml.safe_load(printed[1]) == {"lora": {"model.lr": 0.003}} and not (tmp_path / "page.md").exists()
     page = _page([*lines, *SOME], tmp_path)
     rows = _rows(page, "Learning rates")

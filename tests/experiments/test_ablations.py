@@ -35,7 +35,9 @@ PLAIN = {
 
 
 def _runs(suite: Suite) -> list[Run]:
-    return suite.runs({name: DataSet(name, source.manifest, None, source.synth is not None) for name, source in suite.data.items()})
+    return suite.runs(
+        {name: DataSet(name, source.manifest, None, source.synth is not None) for name, source in suite.data.items()}
+    )
 
 
 def _build(suite: Suite, method: str, entry: str) -> AUModule:
@@ -80,7 +82,9 @@ def test_each_method_differs_from_auformer_as_its_name_says() -> None:
 def test_people_are_in_one_data_set_only() -> None:
     for name in ("ablations", "ablations-large"):
         suite = read_suite(FOLDER / f"{name}.yaml")
-        ranges = sorted((each.synth["first-subject"], each.synth["subjects"]) for each in suite.data.values() if each.synth)
+        ranges = sorted(
+            (each.synth["first-subject"], each.synth["subjects"]) for each in suite.data.values() if each.synth
+        )
         assert len(ranges) == 6 and all(first + number <= after for (first, number), (after, _) in pairwise(ranges))
 
 
@@ -99,14 +103,18 @@ def test_both_backbones_have_the_same_rivals_and_a_missing_one_is_named_with_its
     (name,) = suite.needs
     config = resolve_config(suite.config_of("lora", "rivals-masks"))
     assert (
-        config.model["checkpoint_path"] == str(FOLDER / name) and config.plain()["model"]["init_args"]["checkpoint_path"] == Path(name).name
+        config.model["checkpoint_path"] == str(FOLDER / name)
+        and config.plain()["model"]["init_args"]["checkpoint_path"] == Path(name).name
     )
     assert resolve_config(suite.config_of("lora", "rivals")).model["checkpoint_path"] is None
     elsewhere = replace(suite, folder=FOLDER / "nowhere")
     with pytest.raises(
-        ValueError, match="pretrain_demo_backbone runs/pretrain --out runs/pretrain_masks --images 550000 --channels face hair"
+        ValueError,
+        match="pretrain_demo_backbone runs/pretrain --out runs/pretrain_masks --images 550000 --channels face hair",
     ):
-        elsewhere.check_weights("lora", elsewhere.config_of("lora", "rivals-masks")["model"]["init_args"]["checkpoint_path"])
+        elsewhere.check_weights(
+            "lora", elsewhere.config_of("lora", "rivals-masks")["model"]["init_args"]["checkpoint_path"]
+        )
     channels = suite.needs[name].partition("--channels ")[2].partition(" &&")[0].split()
     assert channels == [one for one in CHANNELS if not one.startswith(("move_", "bulge", "furrow"))]
 
@@ -125,7 +133,15 @@ def test_training_parts_hold_the_largest_size(name: str) -> None:
 def test_rates_keep_their_configurations() -> None:
     suite = read_suite(FOLDER / "ablations.yaml")
     entries = [entry for entry in suite.entries if str(entry["name"]).startswith("rates")]
-    assert [entry["set"]["model.lr"] for entry in entries] == [3e-4, 1e-3, 3e-3, 1e-2, 1e-4, 3e-2, 1e-1]  # the last: beyond the edges
+    assert [entry["set"]["model.lr"] for entry in entries] == [
+        3e-4,
+        1e-3,
+        3e-3,
+        1e-2,
+        1e-4,
+        3e-2,
+        1e-1,
+    ]  # the last: beyond the edges
     for entry in entries:
         config = resolve_config(suite.config_of(entry["methods"][0], entry["name"]))
         assert (config.fit["epochs"], config.fit["precision"], config.fit["select"]) == (3, "bf16-mixed", "best")
@@ -134,7 +150,15 @@ def test_rates_keep_their_configurations() -> None:
 
 def test_the_short_form_has_a_run_of_each_kind() -> None:
     runs = _runs(read_suite(FOLDER / "ablations.yaml", fast=True))
-    assert [run.method for run in runs] == ["linear_probe", "bitfit", "lora", "no_carry", "shared_expert", "wa", *["linear_probe"] * 2]
+    assert [run.method for run in runs] == [
+        "linear_probe",
+        "bitfit",
+        "lora",
+        "no_carry",
+        "shared_expert",
+        "wa",
+        *["linear_probe"] * 2,
+    ]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt", reason="a script for bash")
@@ -145,6 +169,13 @@ def test_the_script_for_a_gpu_runs_both_suites(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     for words, tail in (([], "--jobs 8"), (["3", "--dry-run"], "--jobs 3 --dry-run")):
         done = subprocess.run(
-            ["bash", str(FOLDER / "gpu_ablations.sh"), *words], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+            ["bash", str(FOLDER / "gpu_ablations.sh"), *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
         )
-        assert done.stdout.splitlines() == [f"benchmark suite experiments/{name}.yaml {tail}" for name in ("ablations", "ablations-large")]
+        assert done.stdout.splitlines() == [
+            f"benchmark suite experiments/{name}.yaml {tail}" for name in ("ablations", "ablations-large")
+        ]

@@ -23,8 +23,23 @@ def bench() -> ModuleType:
     return module
 
 
-def test_it_measures_every_target_and_writes_both_files(bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--backbone", "test_vit", "--img-size", "32", "--aus", "AU1,AU2,AU12", "--expert-width", "2", "--batch", "2", "--threads", "1"]
+def test_it_measures_every_target_and_writes_both_files(
+    bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--backbone",
+        "test_vit",
+        "--img-size",
+        "32",
+        "--aus",
+        "AU1,AU2,AU12",
+        "--expert-width",
+        "2",
+        "--batch",
+        "2",
+        "--threads",
+        "1",
+    ]
     assert bench.main([*words, "--rounds", "2", "--out", str(tmp_path)]) == 2  # nothing to compare this ViT with
     result = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert result["ratios"].keys() == bench.TARGETS.keys()
@@ -73,7 +88,9 @@ def test_worse_than_committed_fails_unless_it_is_accepted(
     assert bench.main(["--out", str(out)]) == 0
     ratios["training"] = 1.7
     assert bench.main(["--out", str(out)]) == 1 and "worse than committed: training" in capsys.readouterr().out
-    assert bench.main(["--out", str(out), "--tolerance", "0.2"]) == 0 and (committed / "bench.json").read_bytes() == before
+    assert (
+        bench.main(["--out", str(out), "--tolerance", "0.2"]) == 0 and (committed / "bench.json").read_bytes() == before
+    )
     assert bench.main(["--accept"]) == 0 and bench.main(["--out", str(out)]) == 0
 
 

@@ -20,6 +20,8 @@ def test_both_files_hold_what_is_given(tmp_path: Path) -> None:
 
 def test_circumstances_are_plain_values() -> None:
     found = circumstances()
-    assert json.loads(json.dumps(found)) == found and found["torch"] == torch.__version__ and "cores" in found["machine"]
+    assert (
+        json.loads(json.dumps(found)) == found and found["torch"] == torch.__version__ and "cores" in found["machine"]
+    )
     date.fromisoformat(found["date"])  # raises where it is no day
     assert found["load"] is None or found["load"] >= 0

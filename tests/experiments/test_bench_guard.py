@@ -44,7 +44,10 @@ def test_worse_and_better(name: str, now: float, worse: float, failed: bool) -> 
 
 
 def test_another_tolerance_holds_for_all() -> None:
-    assert not any(change.failed for change in compare({**BEFORE, "forward": 1.22, "activations": 0.44}, BEFORE, LOWER, tolerance=0.2))
+    assert not any(
+        change.failed
+        for change in compare({**BEFORE, "forward": 1.22, "activations": 0.44}, BEFORE, LOWER, tolerance=0.2)
+    )
     assert compare({**BEFORE, "forward": 1.20}, BEFORE, LOWER, tolerance=0.05)[0].failed
 
 
@@ -68,7 +71,9 @@ def test_what_is_not_known_here_does_not_fail_and_what_is_gone_does() -> None:
 
 
 def test_lines_name_what_got_worse() -> None:
-    said = lines(compare({**BEFORE, "forward": 1.32, "training": 1.6}, BEFORE, LOWER), machine="a", committed_machine="a")
+    said = lines(
+        compare({**BEFORE, "forward": 1.32, "training": 1.6}, BEFORE, LOWER), machine="a", committed_machine="a"
+    )
     assert said[0] == "Beside the committed ratios:"
     assert said[1] == "  forward: 1.100 -> 1.320, 20.0 % worse (10 % worse is allowed)  WORSE"
     assert said[3] == "  activations: 0.400 -> 0.400, the same (1 % worse is allowed)"

@@ -21,8 +21,29 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[str, 
     """Words for a detector for 32 px, what is measured with them, and the folder of the exported files."""
     folder = tmp_path_factory.mktemp("int8")
     write_detector(folder)
-    words = ["--checkpoint", str(folder), "--backbone-checkpoint", str(folder / "backbone.safetensors"), "--large", "test_vit"]
-    words += ["--subjects", "2", "--frames", "6", "--batches", "2", "1", "--threads", "1", "--rounds", "2", "--data", str(folder / "data")]
+    words = [
+        "--checkpoint",
+        str(folder),
+        "--backbone-checkpoint",
+        str(folder / "backbone.safetensors"),
+        "--large",
+        "test_vit",
+    ]
+    words += [
+        "--subjects",
+        "2",
+        "--frames",
+        "6",
+        "--batches",
+        "2",
+        "1",
+        "--threads",
+        "1",
+        "--rounds",
+        "2",
+        "--data",
+        str(folder / "data"),
+    ]
     patch = pytest.MonkeyPatch()
     patch.setattr(bench, "CALIBRATION", 8)
     try:
@@ -34,14 +55,20 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], dict[str, 
 def test_every_form_is_measured(rig: tuple[list[str], dict[str, Any], Path]) -> None:
     found = rig[1]
     for network in ("detector", "large"):
-        assert all(value > 0 for value in found[network]["faster"].values()) and found[network]["faster"].keys() == bench.FORMS.keys()
+        assert (
+            all(value > 0 for value in found[network]["faster"].values())
+            and found[network]["faster"].keys() == bench.FORMS.keys()
+        )
         assert found[network]["megabytes"].keys() == {"float32", *bench.FORMS}
     for lab in "AB":
         assert found["loss"][lab]["float32"]["differ"] == 0 and set(found["loss"][lab]) == {"float32", *bench.FORMS}
 
 
 def test_both_files_are_written(
-    rig: tuple[list[str], dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rig: tuple[list[str], dict[str, Any], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(bench, "measure", lambda args, folder: rig[1])
     found = bench.main([*rig[0], "--out", str(tmp_path)])
@@ -52,7 +79,10 @@ def test_both_files_are_written(
 
 
 def test_people_of_the_test_and_of_the_calibration_are_others(rig: tuple[list[str], dict[str, Any], Path]) -> None:
-    people = {part: {path.name for path in (rig[2] / "data" / part / "images").iterdir()} for part in ("test_A", "calibration_A")}
+    people = {
+        part: {path.name for path in (rig[2] / "data" / part / "images").iterdir()}
+        for part in ("test_A", "calibration_A")
+    }
     assert len(people["test_A"]) == 2 and not people["test_A"] & people["calibration_A"]
 
 

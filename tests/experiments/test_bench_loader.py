@@ -13,7 +13,9 @@ from experiments.speed import bench_loader as bench
 from experiments.speed.bench_loader import cores_needed, text, workers_needed
 
 
-def test_it_measures_and_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_measures_and_writes_both_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(bench, "WORKERS", (0, 1))
     monkeypatch.setattr(bench, "TOGETHER", (0,))
     words = ["--tiny", "--images", "16", "--seconds", "0.05", "--threads", "1", "--out", str(tmp_path / "out")]
@@ -22,7 +24,9 @@ def test_it_measures_and_writes_both_files(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "out" / "loader.md").read_text(encoding="utf-8") in capsys.readouterr().out
     assert list(result["sizes"]) == ["32", "64"]
     for one in result["sizes"].values():
-        assert set(one["loader"]) == {"0", "1"} and all(value > 0 for value in (*one["loader"].values(), one["training"]))
+        assert set(one["loader"]) == {"0", "1"} and all(
+            value > 0 for value in (*one["loader"].values(), one["training"])
+        )
         stages = dict(one["stages_ms"])
         assert stages.pop("all") == pytest.approx(sum(stages.values())) and stages["augment"] > 0
         assert {"Affine", "Pad", "RandomCrop", "ColorJitter", "OneOf", "between them"} <= set(one["transforms_ms"])
@@ -59,11 +63,24 @@ def test_rate_counts_pictures_over_time(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_page_by_hand() -> None:
     stages = {"read the file": 0.1, "decode": 0.5, "augment": 1.2, "collate": 0.2, "all": 2.0}
-    one: dict[str, Any] = {"backbone": "v", "batch": 16, "stages_ms": stages, "transforms_ms": {"Affine": 0.3, "between them": 0.9}}
+    one: dict[str, Any] = {
+        "backbone": "v",
+        "batch": 16,
+        "stages_ms": stages,
+        "transforms_ms": {"Affine": 0.3, "between them": 0.9},
+    }
     one |= {"loader": {"0": 500.0, "1": 450.0, "2": 900.0}, "training": 600.0}
     how = {"images": 8, "threads": 2, "torch": "t", "machine": "m", "commit": "c", "date": "d", "load": 3.5}
-    said = text({"settings": how, "sizes": {"112": {**one, "together": {"0": 0.5, "2": 0.97}}, "224": {**one, "training": 1000.0}}})
-    assert "112 px: 2 workers keep up on this machine; loading takes 120.0 % of one core while it trains. One core loads 500 " in said
+    said = text(
+        {
+            "settings": how,
+            "sizes": {"112": {**one, "together": {"0": 0.5, "2": 0.97}}, "224": {**one, "training": 1000.0}},
+        }
+    )
+    assert (
+        "112 px: 2 workers keep up on this machine; loading takes 120.0 % of one core while it trains. One core loads 500 "
+        in said
+    )
     assert "bounds it is `augment`, 60 % of its time" in said and "50 % with 0 workers, 97 % with 2 workers" in said
     assert "would keep 2.0 cores busy" in said and "before the start: 3.5;" in said
     assert "224 px: no number of workers that was measured keeps up" in said

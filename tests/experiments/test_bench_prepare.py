@@ -29,7 +29,9 @@ def test_it_measures_every_target_and_writes_both_files(
     words = ["--videos", "1", "--frames", "3", "--long", "10", "--rows", "50", "--rounds", "1", "--out", str(tmp_path)]
     bench.main(words)
     result = json.loads((tmp_path / "prepare.json").read_text(encoding="utf-8"))
-    assert bench.TARGETS.keys() <= result["measured"].keys() and all(result["measured"][name] > 0 for name in bench.TARGETS)
+    assert bench.TARGETS.keys() <= result["measured"].keys() and all(
+        result["measured"][name] > 0 for name in bench.TARGETS
+    )
     assert result["measured"]["runs_default"][0]["status"] == result["measured"]["runs_table"][0]["status"] == {"ok": 3}
     written = (tmp_path / "prepare.md").read_text(encoding="utf-8")
     assert written in capsys.readouterr().out and written.count("\n|") == 2 + len(bench.TARGETS)
@@ -47,7 +49,25 @@ def test_verdicts(bench: ModuleType) -> None:
     }
     run = [{"seconds": 1.0, "processor_seconds": 2.0, "status": {"ok": 8}}]
     measured |= {"stages_ms": {"decode": 1.0, "detect": 2.0}, "runs_default": run, "runs_table": run}  # type: ignore[dict-item]
-    how = {"command": "c", "videos": 2, "frames": 4, "long": 10, "rows": 5, "machine": "m", "commit": "0", "date": "d", "load": 1.0}
+    how = {
+        "command": "c",
+        "videos": 2,
+        "frames": 4,
+        "long": 10,
+        "rows": 5,
+        "machine": "m",
+        "commit": "0",
+        "date": "d",
+        "load": 1.0,
+    }
     said = bench.text({"settings": how, "measured": measured})
-    assert [line.rsplit("| ", 1)[1] for line in said.splitlines()[6:11]] == ["missed |", "met |", "not known here |", "missed |", "met |"]
-    assert "2 free cores would do 8.0 and 8.0 frames a second" in said and "What bounds the default run: detect." in said
+    assert [line.rsplit("| ", 1)[1] for line in said.splitlines()[6:11]] == [
+        "missed |",
+        "met |",
+        "not known here |",
+        "missed |",
+        "met |",
+    ]
+    assert (
+        "2 free cores would do 8.0 and 8.0 frames a second" in said and "What bounds the default run: detect." in said
+    )

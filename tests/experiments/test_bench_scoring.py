@@ -26,7 +26,10 @@ def test_a_hundred_runs_that_differ(bench: ModuleType, tmp_path: Path) -> None:
     lines = bench.hundred_lines(20)
     assert len(lines) == len({line["key"] for line in lines}) == 102
     path = tmp_path / "lines.json"
-    path.write_text(json.dumps([line for line in lines if line["protocol"] == "efficiency" and line["fold"] == "P1"][:2]), encoding="utf-8")
+    path.write_text(
+        json.dumps([line for line in lines if line["protocol"] == "efficiency" and line["fold"] == "P1"][:2]),
+        encoding="utf-8",
+    )
     assert set(bench.time_results(path, 3)) == TIMES
     assert set(bench.time_scoring(300, 3)) == TIMES
 

@@ -63,7 +63,9 @@ class TestWays:
         assert all(parameter.grad is None for parameter in model.parameters())
         model.backbone.pos_embed.requires_grad_(True)
         (model.pool_tokens(model.plain_tokens(images)) @ bare.weight).sum().backward()
-        assert torch.allclose(bare.bias.grad, model.backbone.pos_embed.grad[0, model.backbone.num_prefix_tokens :].sum(0), atol=1e-5)
+        assert torch.allclose(
+            bare.bias.grad, model.backbone.pos_embed.grad[0, model.backbone.num_prefix_tokens :].sum(0), atol=1e-5
+        )
 
     def test_a_forward_records_nothing_and_a_step_leaves_gradients(self, rig: Rig) -> None:
         model = rig.build()
@@ -94,7 +96,10 @@ class TestProfile:
 
     def test_labels(self) -> None:
         assert label("aten::linear", [[4, 197, 768], [96, 768], [96]]) == "product 768 to 96"
-        assert label("aten::addmm", [[788, 768], [788, 97], [97, 768]]) == "product 97 to 768" and label("aten::gelu_", [[4]]) == "gelu"
+        assert (
+            label("aten::addmm", [[788, 768], [788, 97], [97, 768]]) == "product 97 to 768"
+            and label("aten::gelu_", [[4]]) == "gelu"
+        )
 
     def test_shares_by_hand(self) -> None:
         given = {"auformer": 1.5, "own": 1.375, "fields": 1.375, "context": 1.25, "all three": 1.125}
@@ -122,7 +127,9 @@ class TestParity:
 
 
 class TestPage:
-    def test_every_figure_of_the_targets_is_measured(self, rig: Rig, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_every_figure_of_the_targets_is_measured(
+        self, rig: Rig, written: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         parts = json.loads((written / "speed.json").read_text(encoding="utf-8"))["parts"]
         monkeypatch.setattr(torch, "compile", lambda network, **options: network)
         parts["compiled"] = speed_parts.compiled(rig)
@@ -137,7 +144,10 @@ class TestPage:
         assert "no figure means anything" in page and "gpu_speed.sh` is ready" in page
         assert page.count("\n## ") == 6 and all(f"| {target.what} |" in page for target in CPU)
         assert "| ViT-B/16 | 12 | 35.1 | 1.7 | 71.5 |" in page
-        assert all(f"| {name} |" in page for name in (*MEASURED, *speed_forms.FORMS, "N = 2", "experts in blocks: first half", "64 px"))
+        assert all(
+            f"| {name} |" in page
+            for name in (*MEASURED, *speed_forms.FORMS, "N = 2", "experts in blocks: first half", "64 px")
+        )
         assert sorted(path.name for path in written.iterdir()) == ["speed.json", "speed.md"]
 
     def test_parts_of_an_earlier_run_are_kept_if_the_settings_are_the_same(self, written: Path, tmp_path: Path) -> None:
@@ -156,8 +166,12 @@ class TestPage:
         target = Target("forward", "forward/1", "one over the other", 1.1, "because")
         assert [verdict(target, value) for value in (1.1, 1.11, None)] == ["met", "missed: because", ""]
         assert verdict(target._replace(bound=None), 9.0) == ""
-        result = {"parts": {"forward": {"ratios": {"forward/1": 1.234}}, "compiled": {"ratios": {}, "failed": "no compiler"}}}
-        rows = verdicts(result, [target, target._replace(part="compiled"), target._replace(part="memory")]).splitlines()[2:]
+        result = {
+            "parts": {"forward": {"ratios": {"forward/1": 1.234}}, "compiled": {"ratios": {}, "failed": "no compiler"}}
+        }
+        rows = verdicts(
+            result, [target, target._replace(part="compiled"), target._replace(part="memory")]
+        ).splitlines()[2:]
         assert [row.split(" | ")[1] for row in rows] == ["1.23", "not measured: no compiler", "not measured"]
 
     def test_a_compiler_that_fails_is_told(self, monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
@@ -165,7 +179,9 @@ class TestPage:
             raise RuntimeError("no working C++ compiler\nmore")
 
         monkeypatch.setattr(speed_parts, "compiled", fail)
-        assert bench_speed.measure("compiled", rig, [], compiled=True)["failed"] == "RuntimeError: no working C++ compiler"
+        assert (
+            bench_speed.measure("compiled", rig, [], compiled=True)["failed"] == "RuntimeError: no working C++ compiler"
+        )
 
     def test_a_page_without_measurements(self, rig: Rig) -> None:
         args = bench_speed.parse_arguments(["--quick"])
@@ -197,16 +213,24 @@ class TestScript:
     def test_the_script_for_a_gpu(self, tmp_path: Path, gpu: bool) -> None:
         """With a stand-in for Python that writes down its words; without a GPU nothing is measured."""
         log, stand_in = tmp_path / "log", tmp_path / "python"
-        stand_in.write_text(f'#!/bin/bash\nprintf "%s\\n" "$*" >> "{log}"\n[ "$1" != -c ] || exit {0 if gpu else 1}\n', encoding="utf-8")
+        stand_in.write_text(
+            f'#!/bin/bash\nprintf "%s\\n" "$*" >> "{log}"\n[ "$1" != -c ] || exit {0 if gpu else 1}\n', encoding="utf-8"
+        )
         stand_in.chmod(0o755)
         done = subprocess.run(
-            ["bash", str(SCRIPT), "--rounds", "3"], env={**os.environ, "PYTHON": str(stand_in)}, capture_output=True, text=True, check=False
+            ["bash", str(SCRIPT), "--rounds", "3"],
+            env={**os.environ, "PYTHON": str(stand_in)},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         called = log.read_text(encoding="utf-8").splitlines()
         assert called[0].startswith("-c import") and done.returncode == (0 if gpu else 1)
         if not gpu:
             assert len(called) == 1 and "Expected a GPU that torch can use" in done.stderr
             return
-        assert called[1].startswith("-m pytest") and called[2:] == ["experiments/bench_speed.py --device cuda --rounds 3"]
+        assert called[1].startswith("-m pytest") and called[2:] == [
+            "experiments/bench_speed.py --device cuda --rounds 3"
+        ]
         tests = [word for word in called[1].split() if word.startswith("tests/")]
         assert len(tests) == 4 and all((SCRIPT.parents[1] / path).is_file() for path in tests)

@@ -32,7 +32,10 @@ def test_a_line_each_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[
         shutil.copy(file, tmp_path)
     suite = tmp_path / "suite.yaml"
     entry = {"protocol": "cross", "train": "lab_a", "test": "unseen"}
-    runs = [{**entry, "name": "rivals", "methods": names[:3]}, {**entry, "name": "parts", "methods": [names[3], "pool_token"]}]
+    runs = [
+        {**entry, "name": "rivals", "methods": names[:3]},
+        {**entry, "name": "parts", "methods": [names[3], "pool_token"]},
+    ]
     suite.write_text(json.dumps({"base": "ablations.yaml", "runs": runs}), encoding="utf-8")
     method_costs.main([*TINY, "--backbone", "vit_tests_gap", "--suite", str(suite), "--out", str(out)])
     content = json.loads(out.read_text(encoding="utf-8"))
@@ -41,7 +44,10 @@ def test_a_line_each_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "no class token" in content["left_out"]["pool_token"] and "pool_token" in costs_table(content).notes[1]
     assert costs["linear_probe"]["trained"] == 24 * 2 + 2
     assert costs["full_finetuning"]["trained"] == costs["full_finetuning"]["total"]
-    assert costs["auformer"]["trained"] == AUFormer("vit_tests_gap", ["AU1", "AU12"], img_size=32, expert_width=4).num_parameters()[0]
+    assert (
+        costs["auformer"]["trained"]
+        == AUFormer("vit_tests_gap", ["AU1", "AU12"], img_size=32, expert_width=4).num_parameters()[0]
+    )
     assert costs["linear_probe"]["kept_bytes"] < costs["auformer"]["kept_bytes"]
     assert all(one["forward"] > 0 and one["training"] > 0 for one in costs.values())
     assert content["settings"]["backbone"] == "vit_tests_gap" and content["settings"]["precision"] == "bf16-mixed"

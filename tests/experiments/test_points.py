@@ -48,14 +48,18 @@ class TestData:
 
     def test_near_inputs_lie_as_first_points_leave_them(self, drawn):
         images, points = drawn
-        where = np.array([vary(images[i % 4], points[i % 4], np.random.default_rng(i), near=True)[1] for i in range(40)])
+        where = np.array(
+            [vary(images[i % 4], points[i % 4], np.random.default_rng(i), near=True)[1] for i in range(40)]
+        )
         slope = np.degrees(np.arctan2(*(where[:, 1] - where[:, 0]).T[::-1]))
         assert np.abs(slope).max() < 9 and np.abs(where[:, :2].mean((0, 1)) - (0.5, 0.5 - 0.42 / SIDE)).max() < 0.03
 
     def test_batches_are_a_function_of_their_arguments(self, drawn):
         one, two, other = (batch(*drawn, np.arange(4), seed) for seed in (3, 3, 4))
         assert one[0].shape == (4, 1, INPUT, INPUT) and one[0].dtype == np.float32
-        assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1]) and not np.array_equal(one[0], other[0])
+        assert (
+            np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1]) and not np.array_equal(one[0], other[0])
+        )
 
     def test_files_that_are_there_are_read(self, tmp_path, monkeypatch):
         monkeypatch.setattr(points_data, "SHARD", 1)
@@ -96,7 +100,12 @@ def test_layers(net):
     x = torch.rand(1, 2, 5, 5)
     weight, bias = (torch.from_numpy(each) for each in layer.folded())
     assert torch.allclose(layer(x), torch.relu(torch.nn.functional.conv2d(x, weight, bias, padding=1) + x), atol=1e-6)
-    assert cells().shape == (256, 2) and np.allclose(cells().mean(0), 0.5) and cells()[0, 0] < 0 and cells()[1, 0] > cells()[0, 0]
+    assert (
+        cells().shape == (256, 2)
+        and np.allclose(cells().mean(0), 0.5)
+        and cells()[0, 0] < 0
+        and cells()[1, 0] > cells()[0, 0]
+    )
 
 
 def test_a_killed_training_continues(tmp_path, monkeypatch, drawn):

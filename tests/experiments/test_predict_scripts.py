@@ -66,7 +66,11 @@ def test_the_job_array_gives_each_job_its_part(tmp_path):
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "predict my videos --out runs/v --shard 3/8 --every 2\n"
     again = subprocess.run(
-        words, env={**environment, "SLURM_ARRAY_TASK_COUNT": "1", "SHARDS": "8"}, capture_output=True, text=True, check=True
+        words,
+        env={**environment, "SLURM_ARRAY_TASK_COUNT": "1", "SHARDS": "8"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert again.stdout == done.stdout
     assert subprocess.run(words[:3], env=environment, capture_output=True, check=False).returncode == 2

@@ -51,11 +51,16 @@ def test_only_the_chosen_targets_are_learnt(folder: Path) -> None:
     assert some.sign.tolist() == [1, 1, -1] and some.weights.sum() == pytest.approx(1)
     assert some.weights[1] / some.weights[0] == pytest.approx(WEIGHTS["brow"] / WEIGHTS["face"])
     for seed in (None, 0, 1, 2, 3):  # some of them flip
-        both = [data.batch(np.array([2, 5, 6]), None if seed is None else np.random.default_rng(seed)) for data in (everything, some)]
+        both = [
+            data.batch(np.array([2, 5, 6]), None if seed is None else np.random.default_rng(seed))
+            for data in (everything, some)
+        ]
         assert torch.equal(both[0][0], both[1][0]) and torch.equal(both[0][1][..., columns], both[1][1])
 
 
-def test_what_is_written_where_and_a_killed_training_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_written_where_and_a_killed_training_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = sorted(path.name for path in folder.iterdir())
     _train(folder, tmp_path / "whole", "--channels", *SOME)
     save = pretrain_demo_backbone.save
@@ -71,13 +76,18 @@ def test_what_is_written_where_and_a_killed_training_goes_on(folder: Path, tmp_p
     assert torch.load(tmp_path / "resumed" / "pretrain.ckpt")["step"] == 1
     _train(folder, tmp_path / "resumed", "--channels", *reversed(SOME))  # in another order they are the same
     files = ["demo_backbone.safetensors", "pretrain.ckpt", "pretrain.jsonl"]
-    assert [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "resumed")] == [files, files]
+    assert [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "resumed")] == [
+        files,
+        files,
+    ]
     assert sorted(path.name for path in folder.iterdir()) == before
     whole, resumed = (load_file(tmp_path / name / "demo_backbone.safetensors") for name in ("whole", "resumed"))
     assert whole.keys() == resumed.keys() and all(torch.equal(value, resumed[name]) for name, value in whole.items())
     state = torch.load(tmp_path / "whole" / "pretrain.ckpt")
     assert state["step"] == 3 and state["net"]["decoder.weight"].shape == (16 * 3, 192)
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "whole" / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [list(line) for line in lines] == [["images", "seconds", "held_out", "face", "brow", "template_x"]]
 
 
@@ -86,7 +96,9 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         _train(folder, tmp_path / "none", "--channels", "face", "nose")
     assert not (tmp_path / "none").exists()
     torch.save({"channels": ["face", "brow"]}, tmp_path / "pretrain.ckpt")
-    with pytest.raises(SystemExit, match="holds a training on the channels face brow: choose another --out, or the same channels"):
+    with pytest.raises(
+        SystemExit, match="holds a training on the channels face brow: choose another --out, or the same channels"
+    ):
         _train(folder, tmp_path, "--channels", "face", "hair")
     torch.save({"step": 0}, tmp_path / "pretrain.ckpt")  # of an earlier version, which took all
     with pytest.raises(SystemExit, match="holds a training on the channels face hair .* furrow"):

@@ -25,7 +25,9 @@ def model() -> AUFormer:
 
 def sizes(model: AUFormer) -> ViT:
     vit = model.backbone
-    return ViT(len(vit.blocks), vit.embed_dim, 16, vit.num_prefix_tokens, vit.blocks[0].mlp.fc1.out_features // vit.embed_dim)
+    return ViT(
+        len(vit.blocks), vit.embed_dim, 16, vit.num_prefix_tokens, vit.blocks[0].mlp.fc1.out_features // vit.embed_dim
+    )
 
 
 def test_a_vit_by_hand() -> None:
@@ -83,7 +85,9 @@ def test_the_known_size_of_vits(name: str, gmacs: float) -> None:
 
 
 def test_ratios_grow_with_experts_and_fall_with_the_width_of_the_vit() -> None:
-    few, many, large = (floor(VITS[name], n).ratios() for name, n in (("ViT-B/16", 8), ("ViT-B/16", 41), ("ViT-L/16", 8)))
+    few, many, large = (
+        floor(VITS[name], n).ratios() for name, n in (("ViT-B/16", 8), ("ViT-B/16", 41), ("ViT-L/16", 8))
+    )
     assert all(1 < large[key] < few[key] < many[key] for key in few)
     work = floor(VITS["ViT-B/16"], 12)
     assert work.ratios()["forward, operations"] == (work.forward.flops + work.groups.flops) / work.forward.flops
@@ -114,7 +118,11 @@ def test_experts_by_torchs_counter(training: bool) -> None:
 @pytest.mark.parametrize("training", [False, True])
 def test_what_is_run_is_not_below_the_floor(model: AUFormer, training: bool) -> None:
     paper = floor(sizes(model), 3, 2, 64)
-    least = paper.training.plus(paper.groups_training).matrix - paper.spared.matrix if training else paper.forward.plus(paper.groups).matrix
+    least = (
+        paper.training.plus(paper.groups_training).matrix - paper.spared.matrix
+        if training
+        else paper.forward.plus(paper.groups).matrix
+    )
     assert least <= counted(model, torch.rand(1, 3, 64, 64), training=training) < 2 * least
     assert all(block.attn.fused_attn for block in model.backbone.blocks)
     assert sum(parameter.requires_grad for parameter in model.parameters()) == len(list(model.groups.parameters())) + 6

@@ -25,7 +25,8 @@ def test_what_is_refused_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_small_patch16_dinov3", "vit_base_patch14_reg4_dinov2", "vit_tiny_patch16_224", "deit_small_patch16_224"]
+    "name",
+    ["vit_small_patch16_dinov3", "vit_base_patch14_reg4_dinov2", "vit_tiny_patch16_224", "deit_small_patch16_224"],
 )
 def test_the_committed_table_is_current(name: str) -> None:
     row = next(line for line in page([describe(name)], "").splitlines() if line.startswith(f"| {name} "))

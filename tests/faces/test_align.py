@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from auformer.faces import CROP_RECIPES, align, crop_geometry, crop_matrix, warp
 
 SIZE = 112
-ON_RECIPE = np.array([(0.3181818, 0.3472727), (0.6818182, 0.3472727)])  # worked out by hand: (1 - 1 / 2.75) / 2, 0.5 - 0.42 / 2.75
+ON_RECIPE = np.array(
+    [(0.3181818, 0.3472727), (0.6818182, 0.3472727)]
+)  # worked out by hand: (1 - 1 / 2.75) / 2, 0.5 - 0.42 / 2.75
 
 
 def move(points, matrix):
@@ -50,7 +52,9 @@ class TestMatrix:
         points = np.array([(100.0, 100.0), (140.0, 103.0), (120.0, 122.0), (104.0, 145.0), (136.0, 145.0)])
         other = points.copy()
         other[2:] += 7
-        assert np.array_equal(crop_matrix(points), crop_matrix(other)) and np.array_equal(crop_matrix(points), crop_matrix(points[:2]))
+        assert np.array_equal(crop_matrix(points), crop_matrix(other)) and np.array_equal(
+            crop_matrix(points), crop_matrix(points[:2])
+        )
 
     def test_the_recipe_is_stored_once(self):
         assert crop_geometry("eyes") is CROP_RECIPES["eyes"]
@@ -112,7 +116,9 @@ class TestPixels:
             moved = np.stack([moved[:, 1], 200 - moved[:, 0]], 1)
         assert np.abs(align(turned, moved, size=SIZE)[0].astype(int) - align(image, points, size=SIZE)[0]).max() <= 3
 
-    @pytest.mark.parametrize(("angle", "scale", "shift"), [(17.0, 1.0, (0, 0)), (-33.0, 1.6, (12.3, -7.7)), (8.0, 0.6, (-3.2, 5.1))])
+    @pytest.mark.parametrize(
+        ("angle", "scale", "shift"), [(17.0, 1.0, (0, 0)), (-33.0, 1.6, (12.3, -7.7)), (8.0, 0.6, (-3.2, 5.1))]
+    )
     def test_a_known_rotation_scale_and_shift_is_undone(self, angle, scale, shift):
         image = smooth_picture()
         points = np.array([(80.0, 66.0), (118.0, 66.0)])
@@ -122,7 +128,9 @@ class TestPixels:
         cv[:, 2] += cv[:, :2] @ [0.5, 0.5] - 0.5
         moved = cv2.warpAffine(image, cv, (340, 300), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         first, again = align(image, points, size=SIZE)[0], align(moved, move(points, turn), size=SIZE)[0]
-        (x, y), _ = cv2.phaseCorrelate(first.mean(-1), again.mean(-1), cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F))
+        (x, y), _ = cv2.phaseCorrelate(
+            first.mean(-1), again.mean(-1), cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
+        )
         assert np.hypot(x, y) < 0.2
         assert np.abs(first.astype(int) - again)[10:-10, 10:-10].mean() < 1.5
 

@@ -40,7 +40,13 @@ class TestFaces:
         assert np.hypot(*(face.points - points).T).max() < 0.06 * distance
         assert face.points.shape == (5, 2) and face.points_source == "regressor" and 0.5 <= face.score <= 1
         x, y, w, h = face.box
-        assert w == h and x < points[:, 0].min() and points[:, 0].max() < x + w and y < points[:, 1].min() and points[:, 1].max() < y + h
+        assert (
+            w == h
+            and x < points[:, 0].min()
+            and points[:, 0].max() < x + w
+            and y < points[:, 1].min()
+            and points[:, 1].max() < y + h
+        )
 
     def test_largest_first_and_where_they_stand(self, portrait):
         image, points = portrait
@@ -58,7 +64,9 @@ class TestFaces:
         image, points = portrait
         large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         (face,) = detect(large)
-        assert np.hypot(*(face.points[:2] - points[:2] * factor).T).max() < 0.08 * factor * np.hypot(*(points[1] - points[0]))
+        assert np.hypot(*(face.points[:2] - points[:2] * factor).T).max() < 0.08 * factor * np.hypot(
+            *(points[1] - points[0])
+        )
         assert np.allclose(face.box, np.array(detect(image)[0].box) * factor, atol=0.08 * SIZE * factor)
 
     def test_grey_faces_in_colour(self, portrait):
@@ -84,7 +92,9 @@ class TestFaces:
         image, _ = portrait
         wanted = detect(image)[0].points
         found: list[np.ndarray] = []
-        threads = [threading.Thread(target=lambda: found.extend(detect(image)[0].points for _ in range(3))) for _ in range(2)]
+        threads = [
+            threading.Thread(target=lambda: found.extend(detect(image)[0].points for _ in range(3))) for _ in range(2)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -113,7 +123,9 @@ class TestCascade:
 
     def test_a_face_without_eyes_scores_less(self, monkeypatch, portrait):
         (sure,) = detect(portrait[0])
-        monkeypatch.setattr(cascade, "choose_points", lambda gray, box, cascades: (np.zeros((5, 2)), "regressor", False))
+        monkeypatch.setattr(
+            cascade, "choose_points", lambda gray, box, cascades: (np.zeros((5, 2)), "regressor", False)
+        )
         (unsure,) = detect(portrait[0])
         assert unsure.score == pytest.approx(0.6 * sure.score)
 

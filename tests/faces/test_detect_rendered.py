@@ -22,10 +22,14 @@ def measured():
             rng = np.random.default_rng([number, ord(lab)])
             scene, background = sample_scene(rng, lab)
             wall = renderer.background(rng, **background)
-            rendered = renderer.render(face, sample_aus(rng, lab)[1], scene=scene, background=wall, seed=number, points=True)
+            rendered = renderer.render(
+                face, sample_aus(rng, lab)[1], scene=scene, background=wall, seed=number, points=True
+            )
             for found in detect(rendered.image)[:1]:
                 true = rendered.points[:2]
-                errors[lab].append(float(np.hypot(*(found.points[:2] - true).T).mean() / np.hypot(*(true[1] - true[0]))))
+                errors[lab].append(
+                    float(np.hypot(*(found.points[:2] - true).T).mean() / np.hypot(*(true[1] - true[0])))
+                )
     return errors
 
 

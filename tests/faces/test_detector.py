@@ -30,14 +30,18 @@ def found_by(job):
 
 
 def same(one: list[Face], other: list[Face]) -> bool:
-    return len(one) == len(other) and all(np.array_equal(a.points, b.points) and a.box == b.box for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(
+        np.array_equal(a.points, b.points) and a.box == b.box for a, b in zip(one, other, strict=True)
+    )
 
 
 def test_the_cascade(portrait):
     detector = make_detector("cascade")
     assert (detector.name, detector.min_score, detector.min_size) == ("cascade", 0.5, 40)
     assert cv2.__version__ in detector.version and "points.onnx" in detector.version
-    assert same(detector(portrait), detect(portrait)) and same(detector(portrait, file="a.jpg", frame=3), detect(portrait))
+    assert same(detector(portrait), detect(portrait)) and same(
+        detector(portrait, file="a.jpg", frame=3), detect(portrait)
+    )
 
 
 def test_it_travels(portrait):
@@ -59,7 +63,9 @@ def test_limits():
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         make_detector("cascade", min_score=-0.1)
     backend = make_detector("cascade").backend
-    assert make_detector("cascade", min_score=0.0, min_size=0) == Detector("cascade", backend.version(), backend, 0.0, 0)
+    assert make_detector("cascade", min_score=0.0, min_size=0) == Detector(
+        "cascade", backend.version(), backend, 0.0, 0
+    )
 
 
 def test_a_detector_in_place_of_its_specification(portrait):

@@ -70,5 +70,7 @@ def test_other_points_by_proportion():
     """Pupils 100 apart: nose 53 below, mouth 110.9 below and 40.4 to the sides; turned with the eye line."""
     level = complete_points(np.array([(0.0, 0.0), (100.0, 0.0)]))
     assert np.allclose(level, [(0, 0), (100, 0), (50, 53), (9.6, 110.9), (90.4, 110.9)])
-    quarter = complete_points(np.array([(0.0, 0.0), (0.0, 100.0)]))  # clockwise on the screen: right is down, down is left
+    quarter = complete_points(
+        np.array([(0.0, 0.0), (0.0, 100.0)])
+    )  # clockwise on the screen: right is down, down is left
     assert np.allclose(quarter, np.stack([-level[:, 1], level[:, 0]], 1))

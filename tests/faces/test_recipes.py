@@ -38,14 +38,19 @@ def test_turn_scale_and_shift_of_the_face_leave_its_crop_as_it_is(recipe):
         points = turned(FACE, degrees, scale, shift)
         matrix = crop_matrix(points, recipe, 200)
         assert np.allclose(move(points, matrix), first, atol=1e-6)
-        assert np.allclose(matrix[:, :2] @ matrix[:, :2].T, np.eye(2) * np.linalg.det(matrix[:, :2]))  # nothing stretched, nor mirrored
+        assert np.allclose(
+            matrix[:, :2] @ matrix[:, :2].T, np.eye(2) * np.linalg.det(matrix[:, :2])
+        )  # nothing stretched, nor mirrored
 
 
 @pytest.mark.parametrize("recipe", ALL)
 def test_mirroring_the_face_mirrors_the_crop(recipe):
     mirrored = np.column_stack([300 - FACE[:, 0], FACE[:, 1]])[[1, 0, 2, 4, 3]]
     other = (300 - BOX[0] - BOX[2], *BOX[1:])
-    first, again = move(FACE, crop_matrix(FACE, recipe, 96, BOX)), move(mirrored, crop_matrix(mirrored, recipe, 96, other))
+    first, again = (
+        move(FACE, crop_matrix(FACE, recipe, 96, BOX)),
+        move(mirrored, crop_matrix(mirrored, recipe, 96, other)),
+    )
     assert np.allclose(again[[1, 0, 2, 4, 3]], np.column_stack([96 - first[:, 0], first[:, 1]]))
 
 
@@ -79,7 +84,8 @@ def test_ffhq_as_its_quad(degrees):
     y = np.array([-x[1], x[0]])
     c = eyes + 0.1 * mouth
     assert np.allclose(
-        move([c - x - y, c - x + y, c + x + y, c + x - y], crop_matrix(points, "ffhq", 256)), [(0, 0), (0, 256), (256, 256), (256, 0)]
+        move([c - x - y, c - x + y, c + x + y, c + x - y], crop_matrix(points, "ffhq", 256)),
+        [(0, 0), (0, 256), (256, 256), (256, 0)],
     )
     narrow = points.copy()
     narrow[1] = points[0] + 0.4 * across  # a turned head: the mouth's distance decides
@@ -128,11 +134,15 @@ def half_a_pixel(recipe, degrees, scale, shift):
     centre = move([(x + w / 2, y + h / 2)], place)[0]
     box = (*(centre - (scale * w / 2, scale * h / 2)), scale * w, scale * h)
     first, again = align(image, FACE, recipe, 112, box=BOX)[0], align(moved, move(FACE, place), recipe, 112, box=box)[0]
-    return cv2.phaseCorrelate(first.astype(float), again.astype(float), cv2.createHanningWindow((112, 112), cv2.CV_64F))[0]
+    return cv2.phaseCorrelate(
+        first.astype(float), again.astype(float), cv2.createHanningWindow((112, 112), cv2.CV_64F)
+    )[0]
 
 
 @pytest.mark.parametrize("recipe", ALL)
-@pytest.mark.parametrize(("degrees", "scale", "shift"), [(14.0, 1.0, (0, 0)), (-21.0, 1.4, (12.3, -7.7)), (5.0, 0.7, (-3.2, 5.1))])
+@pytest.mark.parametrize(
+    ("degrees", "scale", "shift"), [(14.0, 1.0, (0, 0)), (-21.0, 1.4, (12.3, -7.7)), (5.0, 0.7, (-3.2, 5.1))]
+)
 def test_a_known_move_is_undone_to_half_a_pixel(recipe, degrees, scale, shift):
     assert np.hypot(*half_a_pixel(recipe, 0.0 if recipe == "box" else degrees, scale, shift)) < 0.5
 

@@ -13,7 +13,9 @@ from auformer.faces.recipes import Square
 from auformer.faces.regressor import INPUT, MODEL, locate, locate_in_any_box, look, model_version, normalise, square_of
 from auformer.synthetic import Identity, Renderer
 
-COMMITTED = np.array([(0.33195, 0.33046), (0.58466, 0.42239), (0.48126, 0.55145), (0.27355, 0.6453), (0.50591, 0.73043)])
+COMMITTED = np.array(
+    [(0.33195, 0.33046), (0.58466, 0.42239), (0.48126, 0.55145), (0.27355, 0.6453), (0.50591, 0.73043)]
+)
 FACE = np.array([(100.0, 100.0), (140.0, 100.0), (121.0, 122.0), (104.0, 145.0), (138.0, 143.0)])
 
 
@@ -135,7 +137,11 @@ class TestTheCheck:
         return np.array_equal(points, FACE), source, eyes
 
     def test_agreeing_eyes_leave_the_network_its_points(self, monkeypatch):
-        assert self.choose(monkeypatch, FACE + np.array((11.9, 0)), "eyes") == (True, "regressor", True)  # 0.2975 of 40 pixels
+        assert self.choose(monkeypatch, FACE + np.array((11.9, 0)), "eyes") == (
+            True,
+            "regressor",
+            True,
+        )  # 0.2975 of 40 pixels
 
     def test_contradicting_eyes_speak(self, monkeypatch):
         assert self.choose(monkeypatch, FACE + np.array((12.1, 0)), "eyes") == (False, "eyes", True)

@@ -52,15 +52,21 @@ def test_an_answer_by_hand(detector):
     image[..., 0] = 7  # red
     (face,) = found(image)
     assert face.box == (10, 20, 60, 80) and face.score == pytest.approx(0.9) and face.points_source == "yunet"
-    assert np.array_equal(face.points, [(25, 45), (55, 46), (41, 60), (28, 80), (52, 81)])  # the person's right is image left
+    assert np.array_equal(
+        face.points, [(25, 45), (55, 46), (41, 60), (28, 80), (52, 81)]
+    )  # the person's right is image left
     assert standing.sizes == [(160, 120)] and standing.images[0][0, 0].tolist() == [0, 0, 7], "OpenCV wants blue first"
-    assert (found.name, found.version) == ("yunet", "model.onnx 09c95d65edb2") or found.version.startswith("model.onnx ")
+    assert (found.name, found.version) == ("yunet", "model.onnx 09c95d65edb2") or found.version.startswith(
+        "model.onnx "
+    )
 
 
 def test_large_images_are_searched_in_a_copy(detector):
     found, standing = detector([ROW])
     (face,) = found(np.zeros((960, 1280, 3), np.uint8))
-    assert standing.sizes == [(640, 480)] and face.box == (20, 40, 120, 160) and np.array_equal(face.points[1], (110, 92))
+    assert (
+        standing.sizes == [(640, 480)] and face.box == (20, 40, 120, 160) and np.array_equal(face.points[1], (110, 92))
+    )
 
 
 def test_a_face_too_large_for_the_network_is_searched_in_a_smaller_copy(detector):
@@ -112,9 +118,12 @@ def test_the_model_is_fetched_on_first_use(monkeypatch, tmp_path):
 
 
 def test_no_network_no_model(monkeypatch, tmp_path):
-    monkeypatch.setattr(yunet, "YUNET", Remote(YUNET.name, ("http://127.0.0.1:9/x",), YUNET.sha256, YUNET.size, YUNET.instead))
+    monkeypatch.setattr(
+        yunet, "YUNET", Remote(YUNET.name, ("http://127.0.0.1:9/x",), YUNET.sha256, YUNET.size, YUNET.instead)
+    )
     with pytest.raises(
-        ConnectionError, match=r"yunet_2023mar\.onnx \(232,589 bytes\).*put it at .*yunet:FILE; or use the detector `cascade`"
+        ConnectionError,
+        match=r"yunet_2023mar\.onnx \(232,589 bytes\).*put it at .*yunet:FILE; or use the detector `cascade`",
     ):
         make_detector("yunet", cache=tmp_path)
     assert all("opencv_zoo" in url and url.startswith("https://") for url in YUNET.urls) and len(YUNET.sha256) == 64

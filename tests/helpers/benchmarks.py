@@ -25,9 +25,15 @@ def write_config(folder: Path, name: str = "tiny.yaml", **settings: Any) -> Path
     """A configuration for 32 px and one epoch; further settings by name with `__` for dots."""
     if not (folder / "vit.safetensors").is_file():
         write_vit(folder / "vit.safetensors", VIT)
-    model = {"backbone": VIT, "pretrained": False, "checkpoint_path": str(folder / "vit.safetensors"), "img_size": 32, "expert_width": 2}
+    model = {
+        "backbone": VIT,
+        "pretrained": False,
+        "checkpoint_path": str(folder / "vit.safetensors"),
+        "img_size": 32,
+        "expert_width": 2,
+    }
     content: dict[str, Any] = {
-        "model": {"class_path": "auformer.training.AUModule", "init_args": model},
+        "model": {"class_path": "auformer.training.module.AUModule", "init_args": model},
         "data": {"image_size": 32, "batch_size": 8, "augment": "none", "val_fraction": 0.3},
         "trainer": {"max_epochs": 1, "accelerator": "cpu"},
     }
@@ -56,8 +62,20 @@ def tiny_clips(folder: Path, *, subjects: int = 4, clips: int = 2, frames: int =
                 write_image(folder / image, tiny_image(rng, labels, 32))
                 name = f"S{subject}_{clip}"
                 apex = None if name in no_apex else 11
-                row = {"dataset": dataset, "subject": f"S{subject}", "sequence": f"c{clip}", "frame": frame, "image": image}
-                row |= {"clip": name, "onset": 10, "apex": apex, "offset": 9 + frames, **dict(zip(au_names, labels, strict=True))}
+                row = {
+                    "dataset": dataset,
+                    "subject": f"S{subject}",
+                    "sequence": f"c{clip}",
+                    "frame": frame,
+                    "image": image,
+                }
+                row |= {
+                    "clip": name,
+                    "onset": 10,
+                    "apex": apex,
+                    "offset": 9 + frames,
+                    **dict(zip(au_names, labels, strict=True)),
+                }
                 rows.append(row)
     write_manifest(pd.DataFrame(rows), folder / "manifest.csv", {"dataset": dataset, "crop_recipe": "eyes"})
     return folder / "manifest.csv"
@@ -70,7 +88,9 @@ def two_labs(folder: Path) -> dict[str, Source]:
     return {"one": Source(one), "two": Source(two)}
 
 
-def suite_of(folder: Path, data: Mapping[str, Source], *entries: Mapping[str, Any], out: str = "out", **settings: Any) -> Suite:
+def suite_of(
+    folder: Path, data: Mapping[str, Source], *entries: Mapping[str, Any], out: str = "out", **settings: Any
+) -> Suite:
     """A suite of the method `auformer` on tiny data."""
     return Suite(folder / out, data, {"auformer": Method(write_config(folder), settings)}, entries)
 
@@ -85,5 +105,7 @@ def rewrite(manifest: Path, **columns: Any) -> Path:
     """Give a manifest other columns; None takes one away."""
     frame = read_manifest(manifest)
     frame = frame.assign(**{name: value for name, value in columns.items() if value is not None})
-    write_manifest(frame.drop(columns=[name for name, value in columns.items() if value is None]), manifest, frame.attrs["side"])
+    write_manifest(
+        frame.drop(columns=[name for name, value in columns.items() if value is None]), manifest, frame.attrs["side"]
+    )
     return manifest

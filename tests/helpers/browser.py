@@ -70,13 +70,23 @@ def console(page: Path, folder: Path) -> list[str]:
     return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def measure(page: Path, folder: Path, *, width: int, height: int = 844, dark: bool = False, screenshot: Path | None = None) -> dict:
+def measure(
+    page: Path, folder: Path, *, width: int, height: int = 844, dark: bool = False, screenshot: Path | None = None
+) -> dict:
     """Open a page in a frame of the given width and return its measures; with ``screenshot`` also write a picture of it."""
     wrapper = folder / "wrapper.html"
-    wrapper.write_text(WRAPPER.format(width=width, height=height, page=html.escape(page.read_text(encoding="utf-8"))), encoding="utf-8")
+    wrapper.write_text(
+        WRAPPER.format(width=width, height=height, page=html.escape(page.read_text(encoding="utf-8"))), encoding="utf-8"
+    )
     done = _run(folder, "--dump-dom", wrapper.resolve().as_uri(), dark=dark)
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, flags=re.DOTALL)
     assert found, done.stderr[-2000:]
     if screenshot is not None:
-        _run(folder, f"--screenshot={screenshot}", f"--window-size={max(width, 500)},{height}", wrapper.resolve().as_uri(), dark=dark)
+        _run(
+            folder,
+            f"--screenshot={screenshot}",
+            f"--window-size={max(width, 500)},{height}",
+            wrapper.resolve().as_uri(),
+            dark=dark,
+        )
     return json.loads(html.unescape(found.group(1)))

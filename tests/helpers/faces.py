@@ -52,7 +52,13 @@ def tiny_manifest(
             labels = (offset + frame) % 2 if frame < 2 else rng.integers(0, 2, len(au_names))
             image = f"images/{dataset}_S{subject:03d}_{frame}.png"
             write_image(Path(folder, image), tiny_image(rng, labels.tolist(), size))
-            row = {"dataset": dataset, "subject": f"S{subject:03d}", "sequence": "stills", "frame": frame, "image": image}
+            row = {
+                "dataset": dataset,
+                "subject": f"S{subject:03d}",
+                "sequence": "stills",
+                "frame": frame,
+                "image": image,
+            }
             row |= {"fold": f"T{subject % 3 + 1}", **dict(zip(au_names, labels.tolist(), strict=True))}
             if sides:
                 row |= {f"{au}_left": int(label) for au, label in zip(au_names, labels, strict=True)}

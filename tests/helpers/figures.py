@@ -11,7 +11,9 @@ def visible_texts(figure: Figure) -> list[Text]:
     """All texts that are drawn and not empty."""
     figure.draw_without_rendering()
     hidden = {text for axes in figure.axes for text in _not_drawn(axes)}
-    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and text not in hidden]
+    return [
+        text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and text not in hidden
+    ]
 
 
 def _not_drawn(axes: Axes) -> list[Text]:

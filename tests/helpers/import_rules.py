@@ -27,7 +27,15 @@ ENDS_USERS = ("auformer.cli", "auformer.commands", "experiments", "tests")
 
 ANYTHING = {"*"}
 _SCORING = {"pandas", "auformer.metrics", *TABLES, "auformer.data.splits", "auformer.report", "auformer.report.html"}
-_RUNNING = {"torch", "pytorch_lightning", "pandas", "auformer.models", "auformer.lit", "auformer.training.baselines", "auformer.data"}
+_RUNNING = {
+    "torch",
+    "pytorch_lightning",
+    "pandas",
+    "auformer.models",
+    "auformer.training",
+    "auformer.training.baselines",
+    "auformer.data",
+}
 
 # Module or package -> what it may import besides FREE and its own package; the longest matching name counts.
 RULES: dict[str, set[str]] = {
@@ -46,9 +54,9 @@ RULES: dict[str, set[str]] = {
     "auformer.faces": {"cv2"},
     "auformer.faces.table": {"cv2", "pandas"},
     "auformer.synthetic": {"cv2", "pandas", "auformer.faces.align", *TABLES},
-    "auformer.lit": {"torch", "pytorch_lightning", "torchmetrics", "auformer.models", "auformer.losses", "auformer.metrics"},
-    "auformer.training.baselines": {"torch", "pytorch_lightning", "auformer.models", "auformer.lit"},
-    "auformer.training": {"torch", "pytorch_lightning", "jsonargparse", "auformer.models", "auformer.lit", "auformer.training.baselines",
+    "auformer.training": {"torch", "pytorch_lightning", "torchmetrics", "auformer.models", "auformer.losses", "auformer.metrics"},
+    "auformer.training.baselines": {"torch", "pytorch_lightning", "auformer.models", "auformer.training"},
+    "auformer.training": {"torch", "pytorch_lightning", "jsonargparse", "auformer.models", "auformer.training", "auformer.training.baselines",
                           "auformer.data", "pandas", "tensorboard"},
     "auformer.scoring": _SCORING,
     "auformer.predict.manifest": _RUNNING,
@@ -112,7 +120,12 @@ def _targets(node: ast.AST, module: str, package: bool) -> list[str]:
             parents = parts[: len(parts) - node.level + (1 if package else 0)]
             base = ".".join([*parents, *([node.module] if node.module else [])])
         return [f"{base}.{alias.name}" for alias in node.names]
-    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+    if (
+        isinstance(node, ast.Call)
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    ):
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if called in ("import_module", "require", "__import__"):
             return [node.args[0].value]
@@ -138,7 +151,12 @@ def _reason(module: str, item: Import) -> str:
         return "only cli, commands, experiments and tests import evaluation and inference"
     if root == "tests" and module != "experiments.speed.bench":
         return "tests.helpers are for tests and benches"
-    if root in INSIDE_FUNCTIONS_ONLY and not item.inside and not item.typing_only and not module.startswith("experiments"):
+    if (
+        root in INSIDE_FUNCTIONS_ONLY
+        and not item.inside
+        and not item.typing_only
+        and not module.startswith("experiments")
+    ):
         return "optional packages are imported inside functions"
     if module in ON_STDLIB_ALONE:
         return "this module rests on the standard library alone"

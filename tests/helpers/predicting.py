@@ -29,7 +29,14 @@ def make_clips(folder: Path) -> Path:
 
 def options(checkpoint: Path) -> list[str]:
     """Words that name a checkpoint of `make_checkpoint`."""
-    return ["--checkpoint", str(checkpoint), "--backbone-checkpoint", str(checkpoint / "backbone.safetensors"), "--device", "cpu"]
+    return [
+        "--checkpoint",
+        str(checkpoint),
+        "--backbone-checkpoint",
+        str(checkpoint / "backbone.safetensors"),
+        "--device",
+        "cpu",
+    ]
 
 
 def predict_with(checkpoint: Path, *words: object) -> int:

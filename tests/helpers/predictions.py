@@ -14,10 +14,20 @@ from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest, write_manifest
 
 
-def random_predictions(seed: int = 0, rows: int = 300, au_names: tuple[str, ...] = ("AU1", "AU2", "AU12")) -> pd.DataFrame:
+def random_predictions(
+    seed: int = 0, rows: int = 300, au_names: tuple[str, ...] = ("AU1", "AU2", "AU12")
+) -> pd.DataFrame:
     """A predictions table with three folds, five subjects, a group, unknown labels and rows without a face."""
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame({"dataset": "d", "subject": [f"S{i % 5}" for i in range(rows)], "sequence": "a", "frame": range(rows), "face": 0})
+    table = pd.DataFrame(
+        {
+            "dataset": "d",
+            "subject": [f"S{i % 5}" for i in range(rows)],
+            "sequence": "a",
+            "frame": range(rows),
+            "face": 0,
+        }
+    )
     table["fold"] = [f"P{i % 5 % 3 + 1}" for i in range(rows)]
     table["group_sex"] = [("f", "m", None)[i % 5 % 3] for i in range(rows)]
     table["status"] = np.where(np.arange(rows) % 10 == 9, "no_face", "ok")
@@ -39,7 +49,9 @@ def write_faces_manifest(
 ) -> Path:
     """Write random images and their manifest; two folds, the last row but one without a face."""
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame({"dataset": "d", "subject": [f"S{i % 3}" for i in range(rows)], "sequence": "a", "frame": range(rows)})
+    table = pd.DataFrame(
+        {"dataset": "d", "subject": [f"S{i % 3}" for i in range(rows)], "sequence": "a", "frame": range(rows)}
+    )
     table["image"] = [f"images/{i}.png" for i in range(rows)]
     table["status"] = ["no_face" if i == rows - 2 else "ok" for i in range(rows)]
     table["fold"] = [f"P{i % 3 % 2 + 1}" for i in range(rows)]
@@ -57,7 +69,10 @@ class StandIn(nn.Module):
     """Looks like a trained network; the probability of AU number k is the mean of colour channel k (modulo 3)."""
 
     def __init__(
-        self, au_names: tuple[str, ...] = ("AU1", "AU12", "AU25"), image_size: tuple[int, int] = (8, 8), fail_after: int | None = None
+        self,
+        au_names: tuple[str, ...] = ("AU1", "AU12", "AU25"),
+        image_size: tuple[int, int] = (8, 8),
+        fail_after: int | None = None,
     ):
         super().__init__()
         self.au_names, self.image_size, self.fail_after = au_names, image_size, fail_after
@@ -70,7 +85,11 @@ class StandIn(nn.Module):
         """Probabilities `(B, N)`; raises `KeyboardInterrupt` after `fail_after` batches."""
         if self.fail_after is not None and len(self.batches) >= self.fail_after:
             raise KeyboardInterrupt
-        assert tuple(images.shape[1:]) == (3, *self.image_size) and images.dtype == torch.float32 and not torch.is_grad_enabled()
+        assert (
+            tuple(images.shape[1:]) == (3, *self.image_size)
+            and images.dtype == torch.float32
+            and not torch.is_grad_enabled()
+        )
         self.batches.append(len(images))
         return images.mean((2, 3))[:, [k % 3 for k in range(len(self.au_names))]]
 

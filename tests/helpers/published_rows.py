@@ -52,7 +52,9 @@ def _keys(dataset: str, subjects: tuple[str, ...], frames: int) -> pd.DataFrame:
         starts = [1 if i % 2 == 0 else 2993 - size for i, size in enumerate(sizes)]
         sequences = [(*piece, start, size) for piece, start, size in zip(pieces, starts, sizes, strict=True)]
     tables = [
-        pd.DataFrame({"dataset": dataset, "subject": subject, "sequence": sequence, "frame": np.arange(start, start + size)})
+        pd.DataFrame(
+            {"dataset": dataset, "subject": subject, "sequence": sequence, "frame": np.arange(start, start + size)}
+        )
         for subject, sequence, start, size in sequences
     ]
     return pd.concat(tables, ignore_index=True)
@@ -64,7 +66,9 @@ def with_intensities(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     frame = frame.copy()
     for au in DISFA_AUS:
         active = frame[f"AU{au}"].to_numpy() == 1
-        frame[f"AU{au}_intensity"] = np.where(active, rng.integers(2, 6, len(frame)), rng.integers(0, 2, len(frame))).astype(float)
+        frame[f"AU{au}_intensity"] = np.where(
+            active, rng.integers(2, 6, len(frame)), rng.integers(0, 2, len(frame))
+        ).astype(float)
     return frame
 
 

@@ -77,7 +77,10 @@ class PlainAUFormer(nn.Module):
         shape = (model.embed_dim, arguments["expert_width"], tuple(arguments["dilations"]), arguments["window"])
         self.vit, self.grid, self.pool, self.arguments = model.backbone, model.grid_size, arguments["pool"], arguments
         self.mean, self.std = model.pixel_mean, model.pixel_std
-        self.num_aus, self.places = len(model.au_names), [n for n in range(2 * len(self.vit.blocks)) if self.has_group(n)]
+        self.num_aus, self.places = (
+            len(model.au_names),
+            [n for n in range(2 * len(self.vit.blocks)) if self.has_group(n)],
+        )
         names = model.au_names[:1] if arguments["shared_expert"] else model.au_names
         self.groups = nn.ModuleList([nn.ModuleList([PlainExpert(*shape) for _ in names]) for _ in self.places])
         for g, group in enumerate(self.groups):

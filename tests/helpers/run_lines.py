@@ -27,10 +27,22 @@ def some_predictions(
     aus: Sequence[str] = AUS,
 ) -> pd.DataFrame:
     """Predictions of one fold; the truth depends on fold and data set alone, so that methods can be compared on it."""
-    given, own = (np.random.default_rng(list(text.encode())) for text in (f"{dataset}{fold}", f"{dataset}{fold}{skill}{seed}"))
+    given, own = (
+        np.random.default_rng(list(text.encode())) for text in (f"{dataset}{fold}", f"{dataset}{fold}{skill}{seed}")
+    )
     subjects = list(subjects or FOLDS[fold])
-    table = pd.DataFrame({"dataset": dataset, "subject": given.choice(subjects, rows), "sequence": "a", "frame": range(rows), "fold": fold})
-    table["subject"] = np.where(table.index < len(subjects), [subjects[i % len(subjects)] for i in range(rows)], table["subject"])
+    table = pd.DataFrame(
+        {
+            "dataset": dataset,
+            "subject": given.choice(subjects, rows),
+            "sequence": "a",
+            "frame": range(rows),
+            "fold": fold,
+        }
+    )
+    table["subject"] = np.where(
+        table.index < len(subjects), [subjects[i % len(subjects)] for i in range(rows)], table["subject"]
+    )
     columns: dict[str, Any] = {}
     for number, au in enumerate(aus):
         true = (given.random(rows) < 0.25 + 0.1 * number).astype(int)
@@ -39,7 +51,9 @@ def some_predictions(
     return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
 
-def line_of(predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None = None, **given: Any) -> dict[str, Any]:
+def line_of(
+    predictions: pd.DataFrame, *, thresholds: Mapping[str, float] | None = None, **given: Any
+) -> dict[str, Any]:
     """A line from predictions; `given` replaces what the runner says about the run."""
     return meta(**given) | record(predictions, thresholds=thresholds)
 
@@ -52,14 +66,19 @@ def meta(**given: Any) -> dict[str, Any]:
         "commit": "abc1234", "machine": "a machine", "warnings": [], "folder": "x",
     } | given  # fmt: skip
     base = {"name": base["protocol"], "test": base["data"], "config_hash": base["method"]} | base
-    identity = [base[name] for name in ("protocol", "name", "data", "test", "method", "fold", "subset", "seed", "config_hash", "select")]
+    identity = [
+        base[name]
+        for name in ("protocol", "name", "data", "test", "method", "fold", "subset", "seed", "config_hash", "select")
+    ]
     return {"key": hashlib.sha256(json.dumps(identity).encode()).hexdigest(), **base}
 
 
 def counted_line(counts: Mapping[str, Mapping[str, Sequence[int]]], **given: Any) -> dict[str, Any]:
     """A line with given counts (AU -> subject -> TP, FP, FN, TN), and nothing known of ranks and calibration."""
     aus = list(counts)
-    plain = {au: {subject: [int(cell) for cell in cells] for subject, cells in table.items()} for au, table in counts.items()}
+    plain = {
+        au: {subject: [int(cell) for cell in cells] for subject, cells in table.items()} for au, table in counts.items()
+    }
     rows = max(sum(sum(cells) for cells in table.values()) for table in plain.values())
     none = dict.fromkeys(aus)
     empty = {au: [[None, None, 0]] * 10 for au in aus}
@@ -70,7 +89,9 @@ def counted_line(counts: Mapping[str, Mapping[str, Sequence[int]]], **given: Any
     return meta(**given) | scores
 
 
-def three_fold_lines(methods: Mapping[str, float] | None = None, seeds: Sequence[int] = (0,), **given: Any) -> list[dict[str, Any]]:
+def three_fold_lines(
+    methods: Mapping[str, float] | None = None, seeds: Sequence[int] = (0,), **given: Any
+) -> list[dict[str, Any]]:
     """Lines of methods (name -> skill) on three folds."""
     skills = {"auformer": 1.0, "linear_probe": 0.5} if methods is None else methods
     return [

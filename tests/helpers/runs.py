@@ -35,12 +35,20 @@ def write_workspace(folder: Path, name: str = VIT) -> Path:
 
 def make_data(folder: Path, **arguments: Any) -> AUDataModule:
     """The workspace's rows: 30 for training, 6 for validation."""
-    return AUDataModule(str(folder / "data" / "manifest.csv"), **{"image_size": 32, "batch_size": 8, "augment": "none", **arguments})
+    return AUDataModule(
+        str(folder / "data" / "manifest.csv"), **{"image_size": 32, "batch_size": 8, "augment": "none", **arguments}
+    )
 
 
 def make_module(folder: Path, kind: type[AUModule] = AUModule, seed: int = 1, **arguments: Any) -> AUModule:
     """A module on the workspace's ViT; its initial weights are a function of the seed."""
-    given = {"backbone": VIT, "pretrained": False, "checkpoint_path": str(folder / "vit.safetensors"), "img_size": 32, "expert_width": 2}
+    given = {
+        "backbone": VIT,
+        "pretrained": False,
+        "checkpoint_path": str(folder / "vit.safetensors"),
+        "img_size": 32,
+        "expert_width": 2,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return kind(**{"au_names": AUS, "au_weights": [1.0, 1.2, 0.8], **given, **arguments})
@@ -53,10 +61,20 @@ def state_of(module: AUModule) -> dict[str, torch.Tensor]:
 
 def cli_words(folder: Path, config: Path, out: str, **options: Any) -> list[str]:
     """Options that shrink a configuration of `experiments/` to the workspace; further ones by name with `__` for dots."""
-    data, model = {"train": folder / "data" / "manifest.csv", "test": folder / "test" / "manifest.csv", "image_size": 32}, {"backbone": VIT}
+    data, model = (
+        {"train": folder / "data" / "manifest.csv", "test": folder / "test" / "manifest.csv", "image_size": 32},
+        {"backbone": VIT},
+    )
     data |= {"batch_size": 8, "augment": "none"}
     model |= {"pretrained": "false", "checkpoint_path": folder / "vit.safetensors", "img_size": 32, "expert_width": 2}
-    given = {f"data.{name}": value for name, value in data.items()} | {f"model.{name}": value for name, value in model.items()}
-    given |= {"trainer.accelerator": "cpu", "trainer.enable_progress_bar": "false", "trainer.max_epochs": 2, "out": folder / out}
+    given = {f"data.{name}": value for name, value in data.items()} | {
+        f"model.{name}": value for name, value in model.items()
+    }
+    given |= {
+        "trainer.accelerator": "cpu",
+        "trainer.enable_progress_bar": "false",
+        "trainer.max_epochs": 2,
+        "out": folder / out,
+    }
     given |= {name.replace("__", "."): value for name, value in options.items()}
     return ["--config", str(config), *(word for name, value in given.items() for word in (f"--{name}", str(value)))]

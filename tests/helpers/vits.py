@@ -15,10 +15,23 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "token": {},
     "gap": {"class_token": False, "global_pool": "avg"},  # the real norm is `fc_norm`
     "gap_norm": {"class_token": False, "global_pool": "avg", "fc_norm": False, "mlp_layer": SwiGLUPacked},
-    "reg4": {"reg_tokens": 4, "no_embed_class": True, "init_values": 0.5, "dynamic_img_size": True, "patch_size": 14, "img_size": 28},
+    "reg4": {
+        "reg_tokens": 4,
+        "no_embed_class": True,
+        "init_values": 0.5,
+        "dynamic_img_size": True,
+        "patch_size": 14,
+        "img_size": 28,
+    },
     "clip": {"pre_norm": True, "patch_size": 8, "qk_norm": True, "norm_layer": RmsNorm},
     "map": {"class_token": False, "reg_tokens": 1, "global_pool": "map"},
-    "drop": {"drop_path_rate": 0.9, "proj_drop_rate": 0.9, "attn_drop_rate": 0.9, "pos_drop_rate": 0.9, "patch_drop_rate": 0.5},
+    "drop": {
+        "drop_path_rate": 0.9,
+        "proj_drop_rate": 0.9,
+        "attn_drop_rate": 0.9,
+        "pos_drop_rate": 0.9,
+        "patch_drop_rate": 0.5,
+    },
     "patch32": {"patch_size": 32, "img_size": 96, "fc_norm": True, "global_pool": "avg", "pos_embed": "none"},
     "diff": {"attn_layer": "diff", "class_token": False, "reg_tokens": 2, "global_pool": "avg"},
     "stem": {},
@@ -59,7 +72,14 @@ default_cfgs = generate_default_cfgs({f"vit_tests_{name}.random": dict(_CONFIG) 
 
 
 def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransformer | Eva:
-    plain: dict[str, Any] = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 2}
+    plain: dict[str, Any] = {
+        "img_size": 32,
+        "patch_size": 16,
+        "embed_dim": 24,
+        "depth": 2,
+        "num_heads": 2,
+        "mlp_ratio": 2,
+    }
     if name in _EVA:
         return build_model_with_cfg(Eva, f"vit_tests_{name}", pretrained, **{**plain, **_EVA[name], **kwargs})
     if name == "stem":  # convolutions with BatchNorm before the tokens
@@ -67,7 +87,9 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransfo
         plain["embed_layer"] = partial(HybridEmbed, backbone=stem, patch_size=1, proj=True)
         plain["patch_size"] = 1
     arguments = {**plain, **_VARIANTS[name], **kwargs}
-    return build_model_with_cfg(VisionTransformer, f"vit_tests_{name}", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **arguments)
+    return build_model_with_cfg(
+        VisionTransformer, f"vit_tests_{name}", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **arguments
+    )
 
 
 def _entrypoint(name: str) -> None:

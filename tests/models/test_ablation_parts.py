@@ -81,5 +81,7 @@ def test_gradients_reach_every_part_that_can_matter(options: dict[str, Any]) -> 
     _objective(model).backward()
     for group in model.groups:
         for name, parameter in group.named_parameters():
-            assert parameter.grad is not None and (float(parameter.grad.abs().max()) > 1e-10) == (name not in _silent(options)), name
+            assert parameter.grad is not None and (float(parameter.grad.abs().max()) > 1e-10) == (
+                name not in _silent(options)
+            ), name
     assert all(parameter.grad is None for parameter in model.backbone.parameters())

@@ -26,7 +26,14 @@ OPTIONS: list[dict[str, Any]] = [
     {"blocks": "first_half"},
     {"blocks": "last_half"},
     {"experts_beside": "mlp", "blocks": "last_half", "shared_expert": True},
-    {"experts_beside": "attention", "carry": False, "shared_expert": True, "dilations": (), "window": 0, "expert_heads": False},
+    {
+        "experts_beside": "attention",
+        "carry": False,
+        "shared_expert": True,
+        "dilations": (),
+        "window": 0,
+        "expert_heads": False,
+    },
 ]
 GROUPS = [2, 2, 4, 4, 2, 2, 1, 2]  # of two blocks
 EXPERT = (24 * 2 + 2) + (2 * 2 * 9 + 2) + 3 * (2 * 2 * 9 + 2) + (6 * 2 + 2) + 3 * (2 * 2 + 2) + (2 * 24 + 24)  # width 2
@@ -141,7 +148,9 @@ def test_transfer_between_networks_of_the_same_options() -> None:
             transfer_experts(source, _model())
 
 
-@pytest.mark.parametrize("wrong", [{"experts_beside": "norm"}, {"experts_beside": None}, {"blocks": "half"}, {"blocks": ["all"]}])
+@pytest.mark.parametrize(
+    "wrong", [{"experts_beside": "norm"}, {"experts_beside": None}, {"blocks": "half"}, {"blocks": ["all"]}]
+)
 def test_places_that_are_not_there_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Expected `.*` to be one of"):
         _model(**wrong)

@@ -53,7 +53,9 @@ def _edit(path: Path, change: Any) -> None:
 def test_the_header_says_everything(weights: Path, tmp_path: Path) -> None:
     network, path = _network(weights, window=5, dilations=(1, 2)), tmp_path / "deep" / "adapter.safetensors"
     thresholds = {"AU1": 0.25, "AU12": 0.75}
-    save_adapter(path, network, thresholds=thresholds, crop_recipe="eyes", training_data={"images": 7}, extra={"seed": 3})
+    save_adapter(
+        path, network, thresholds=thresholds, crop_recipe="eyes", training_data={"images": 7}, extra={"seed": 3}
+    )
     assert read_adapter_header(path) == {
         "format_version": 1,
         "network": "auformer.models.auformer.AUFormer",
@@ -97,7 +99,9 @@ def test_the_exact_tensors_are_in_the_file_in_float32(weights: Path, tmp_path: P
         save_adapter(tmp_path / "a.safetensors", network.to(dtype))
         stored = load_file(tmp_path / "a.safetensors")
         assert stored.keys() == state.keys() and not any(name.startswith("backbone") for name in stored)
-        assert {tensor.dtype for name, tensor in stored.items() if name != "head.standardise.measured"} == {torch.float32}
+        assert {tensor.dtype for name, tensor in stored.items() if name != "head.standardise.measured"} == {
+            torch.float32
+        }
         assert all(torch.allclose(tensor.float(), state[name].float(), rtol=1e-2) for name, tensor in stored.items())
 
 
@@ -117,8 +121,14 @@ def test_a_file_loads_into_a_network_of_another_type(weights: Path, tmp_path: Pa
         ({"au_names": ["AU1", "AU4"]}, "action units AU1, AU4, but got AU1, AU12"),
         ({"au_names": ["AU12", "AU1"]}, "action units"),
         ({"au_names": ["AU1"]}, "action units"),
-        ({"backbone": "vit_tests_token", "checkpoint_path": None}, "backbone 'vit_tests_token', but got 'vit_tests_stem'"),
-        ({"checkpoint_path": None}, r"other frozen weights of vit_tests_stem.*Two ways out.*checkpoint_path=.*backbone_checkpoint="),
+        (
+            {"backbone": "vit_tests_token", "checkpoint_path": None},
+            "backbone 'vit_tests_token', but got 'vit_tests_stem'",
+        ),
+        (
+            {"checkpoint_path": None},
+            r"other frozen weights of vit_tests_stem.*Two ways out.*checkpoint_path=.*backbone_checkpoint=",
+        ),
         ({"window": 5}, "`window` 5, but got 3"),
         ({"dilations": (1, 2, 3)}, "`dilations`"),
         ({"expert_width": 3}, "`expert_width` 3, but got 2"),
@@ -126,13 +136,17 @@ def test_a_file_loads_into_a_network_of_another_type(weights: Path, tmp_path: Pa
         ({"expert_heads": False}, "`expert_heads`"),
     ],
 )
-def test_a_file_of_something_else_is_refused(weights: Path, tmp_path: Path, arguments: dict[str, Any], match: str) -> None:
+def test_a_file_of_something_else_is_refused(
+    weights: Path, tmp_path: Path, arguments: dict[str, Any], match: str
+) -> None:
     save_adapter(tmp_path / "a.safetensors", _network(weights))
     target = _network(arguments.pop("checkpoint_path", weights), seed=2, **arguments)
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     with pytest.raises(CheckpointError, match=match):
         load_adapter(tmp_path / "a.safetensors", target)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items()) and target.metadata == {}
+    assert (
+        all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items()) and target.metadata == {}
+    )
 
 
 def test_the_image_size_may_differ(weights: Path, tmp_path: Path) -> None:
@@ -216,15 +230,26 @@ def test_damaged_and_hostile_files_are_refused(weights: Path, tmp_path: Path, mo
                 read(tmp_path / name)
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "deep.safetensors", metadata={"auformer": "[" * 100_000})
-    for name, match in (("foreign.safetensors", "no key `auformer`"), ("deep.safetensors", "damaged"), ("absent", "does not exist")):
+    for name, match in (
+        ("foreign.safetensors", "no key `auformer`"),
+        ("deep.safetensors", "damaged"),
+        ("absent", "does not exist"),
+    ):
         with pytest.raises(CheckpointError, match=match):
             read_adapter_header(tmp_path / name)
     assert not (tmp_path / "executed").exists()
 
 
-def test_writing_is_atomic_and_bad_thresholds_write_nothing(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writing_is_atomic_and_bad_thresholds_write_nothing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, network = tmp_path / "a.safetensors", _network(weights)
-    for thresholds in ({"AU1": 0.5}, {"AU1": 0.5, "AU12": 1.5}, {"AU1": 0.5, "AU12": True}, {"AU1": 0.5, "AU12": 0.5, "AU4": 0.5}):
+    for thresholds in (
+        {"AU1": 0.5},
+        {"AU1": 0.5, "AU12": 1.5},
+        {"AU1": 0.5, "AU12": True},
+        {"AU1": 0.5, "AU12": 0.5, "AU4": 0.5},
+    ):
         with pytest.raises(ValueError, match="threshold"):
             save_adapter(path, network, thresholds=thresholds)
     with pytest.raises(ValueError, match="JSON"):

@@ -50,7 +50,9 @@ def test_without_experts_the_block_loop_is_timms_to_the_bit(name: str, training:
         assert torch.equal(model.forward_features(images), wanted)
         assert torch.equal(model(images), model.head(model.pooled_features(images)))
         assert model.forward_all(images)[1] is None
-    assert not torch.allclose(model.forward_features(images), wanted, atol=1e-3)  # experts do something, and they are back
+    assert not torch.allclose(
+        model.forward_features(images), wanted, atol=1e-3
+    )  # experts do something, and they are back
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,8 @@ def test_hooks_on_every_sub_module_that_timm_calls_fire(name: str) -> None:
     inside = [
         (path, module)
         for path, module in model.backbone.named_modules()
-        if path not in ("", "head", "head_drop") and not isinstance(module, (nn.Sequential, type(model.backbone.blocks[0])))
+        if path not in ("", "head", "head_drop")
+        and not isinstance(module, (nn.Sequential, type(model.backbone.blocks[0])))
     ]
     seen: dict[str, set[str]] = {"timm": set(), "ours": set()}
     target = "timm"
@@ -107,7 +110,10 @@ def test_hooks_on_every_sub_module_that_timm_calls_fire(name: str) -> None:
     model.backbone(_images(model))
     target = "ours"
     model(_images(model))
-    assert seen["ours"] == seen["timm"] and {"patch_embed", "norm", "blocks.1.attn", "blocks.1.mlp", "blocks.0.norm2"} <= seen["ours"]
+    assert (
+        seen["ours"] == seen["timm"]
+        and {"patch_embed", "norm", "blocks.1.attn", "blocks.1.mlp", "blocks.0.norm2"} <= seen["ours"]
+    )
 
 
 # training ------------------------------------------------------------------------------------------------------------------------------
@@ -147,7 +153,9 @@ def test_nothing_before_the_first_expert_is_kept_for_the_backward_pass() -> None
 def test_parameter_counts() -> None:
     with torch.device("meta"):
         model = AUFormer("vit_base_patch16_224", "bp4d")
-    per_expert = (8 * 768 + 8) + (8 * 8 * 9 + 8) + 3 * (8 * 8 * 9 + 8) + (8 * 24 + 8) + 3 * (8 * 8 + 8) + (768 * 8 + 768)
+    per_expert = (
+        (8 * 768 + 8) + (8 * 8 * 9 + 8) + 3 * (8 * 8 * 9 + 8) + (8 * 24 + 8) + 3 * (8 * 8 + 8) + (768 * 8 + 768)
+    )
     assert sum(p.numel() for p in model.groups.parameters()) == 24 * 12 * per_expert == 4_555_008  # "4.56 M"
     head = 768 * 192 + 192 + 192 * 12 + 12 + 12 * 769
     frozen = 85_798_656  # timm's ViT-B/16 without classifier
@@ -189,7 +197,9 @@ def test_the_model_computes_in_the_type_of_its_parameters(dtype: torch.dtype) ->
     model = model.to(dtype)
     types = set()
     for module in model.modules():
-        module.register_forward_hook(lambda _module, _args, out: types.add(out.dtype) if isinstance(out, Tensor) else None)
+        module.register_forward_hook(
+            lambda _module, _args, out: types.add(out.dtype) if isinstance(out, Tensor) else None
+        )
     got = model.forward_all(_images(model))
     assert types == {dtype}
     for each, exact in zip(got, wanted, strict=True):
@@ -242,6 +252,11 @@ def test_the_class_token_is_asked_for_in_vain() -> None:
 
 def test_images_of_another_size_type_or_shape_are_refused() -> None:
     model = _model("reg4")  # timm itself would take any size here
-    for images in (torch.rand(1, 3, 42, 28), torch.rand(3, 28, 28), torch.rand(1, 1, 28, 28), torch.zeros(1, 3, 28, 28, dtype=torch.uint8)):
+    for images in (
+        torch.rand(1, 3, 42, 28),
+        torch.rand(3, 28, 28),
+        torch.rand(1, 1, 28, 28),
+        torch.zeros(1, 3, 28, 28, dtype=torch.uint8),
+    ):
         with pytest.raises(ValueError, match="Expected `images`"):
             model(images)

@@ -70,7 +70,8 @@ def test_a_refusal_comes_before_weights_are_fetched(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_tests_nothing", "hf-hub:timm/vit_tests_token", "local-dir:vit", "../vit", "vit_tests_token.no_such_tag"]
+    "name",
+    ["vit_tests_nothing", "hf-hub:timm/vit_tests_token", "local-dir:vit", "../vit", "vit_tests_token.no_such_tag"],
 )
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="Expected `backbone` to be the name of a timm model"):
@@ -103,7 +104,10 @@ def test_the_packaged_weights_of_the_demo_backbone() -> None:
     assert all(torch.equal(tensor.to(stored[name].dtype), stored[name]) for name, tensor in state.items())
     assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {torch.float32}
     assert {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()} == {torch.float16}
-    assert sum(parameter.numel() for parameter in vit.parameters()) <= 3_000_000 and DEMO_WEIGHTS.stat().st_size <= 6_000_000
+    assert (
+        sum(parameter.numel() for parameter in vit.parameters()) <= 3_000_000
+        and DEMO_WEIGHTS.stat().st_size <= 6_000_000
+    )
 
 
 # local files -------------------------------------------------------------------------------------------------------------------------
@@ -118,18 +122,27 @@ def classifier() -> nn.Module:
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 @pytest.mark.parametrize("size", [28, 56, (28, 42)])
-def test_a_local_file_with_classifier_loads_at_any_image_size(classifier: nn.Module, tmp_path: Path, suffix: str, size: object) -> None:
+def test_a_local_file_with_classifier_loads_at_any_image_size(
+    classifier: nn.Module, tmp_path: Path, suffix: str, size: object
+) -> None:
     path, state = tmp_path / f"vit.{suffix}", classifier.state_dict()
     save_file(state, path) if suffix == "safetensors" else torch.save({"state_dict": state, "epoch": 3}, path)
     vit = create_backbone("vit_tests_reg4", checkpoint_path=path, img_size=size)  # type: ignore[arg-type]
     loaded = vit.state_dict()
     assert loaded.keys() == {name for name in state if not name.startswith("head.")}
-    different = {name for name in loaded if not torch.equal(loaded[name], state[name].reshape(state[name].shape))} if size == 28 else set()
+    different = (
+        {name for name in loaded if not torch.equal(loaded[name], state[name].reshape(state[name].shape))}
+        if size == 28
+        else set()
+    )
     assert different == set()
     if size != 28:
         rows, columns = vit.patch_embed.grid_size
         wanted = nn.functional.interpolate(
-            state["pos_embed"].reshape(1, 2, 2, 24).permute(0, 3, 1, 2), size=(rows, columns), mode="bicubic", antialias=True
+            state["pos_embed"].reshape(1, 2, 2, 24).permute(0, 3, 1, 2),
+            size=(rows, columns),
+            mode="bicubic",
+            antialias=True,
         )
         assert torch.allclose(loaded["pos_embed"], wanted.flatten(2).transpose(1, 2), atol=1e-6)
         assert all(torch.equal(loaded[name], state[name]) for name in loaded if name != "pos_embed")
@@ -151,9 +164,15 @@ def test_a_numpy_file_as_google_publishes_it_loads(tmp_path: Path) -> None:
             flat[f"{block}LayerNorm_{number}/bias"] = create[f"{to}{norm}.bias"]
         heads = f"{block}MultiHeadDotProductAttention_1/"
         for part, weight, bias in zip(
-            ("query", "key", "value"), np.split(create[f"{to}attn.qkv.weight"], 3), np.split(create[f"{to}attn.qkv.bias"], 3), strict=True
+            ("query", "key", "value"),
+            np.split(create[f"{to}attn.qkv.weight"], 3),
+            np.split(create[f"{to}attn.qkv.bias"], 3),
+            strict=True,
         ):
-            flat[f"{heads}{part}/kernel"], flat[f"{heads}{part}/bias"] = weight.T.reshape(24, 2, 12), bias.reshape(2, 12)
+            flat[f"{heads}{part}/kernel"], flat[f"{heads}{part}/bias"] = (
+                weight.T.reshape(24, 2, 12),
+                bias.reshape(2, 12),
+            )
         flat[f"{heads}out/kernel"] = create[f"{to}attn.proj.weight"].T.reshape(2, 12, 24)
         flat[f"{heads}out/bias"] = create[f"{to}attn.proj.bias"]
         for number in (0, 1):
@@ -180,8 +199,12 @@ def test_files_that_do_not_fit_are_refused(classifier: nn.Module, tmp_path: Path
         with pytest.raises(CheckpointError, match=match):
             create_backbone("vit_tests_reg4", checkpoint_path=tmp_path / "vit.pth")
 
-    refuse({name: tensor for name, tensor in state.items() if name != "blocks.1.norm2.weight"}, "blocks.1.norm2.weight")  # missing
-    refuse({**state, "blocks.2.norm1.weight": state["norm.weight"]}, "blocks.2.norm1.weight")  # unexpected: another depth
+    refuse(
+        {name: tensor for name, tensor in state.items() if name != "blocks.1.norm2.weight"}, "blocks.1.norm2.weight"
+    )  # missing
+    refuse(
+        {**state, "blocks.2.norm1.weight": state["norm.weight"]}, "blocks.2.norm1.weight"
+    )  # unexpected: another depth
     refuse({**state, "norm.weight": torch.zeros(25)}, "norm.weight")  # another width
     refuse({**state, "payload": _Payload()}, "vit.pth")
     (tmp_path / "vit.safetensors").write_bytes(b"nonsense")
@@ -199,8 +222,12 @@ def test_a_local_file_of_timms_eva_class_loads_at_any_image_size(tmp_path: Path)
     assert vit.patch_embed.grid_size == (4, 4) and vit.native_pos_embed == (1, 257, 192)
     own = vit.state_dict()
     same = {name: tensor for name, tensor in full.state_dict().items() if not name.startswith(("head.", "pos_embed"))}
-    assert set(own) - set(same) == {"pos_embed"} and all(torch.equal(own[name], tensor) for name, tensor in same.items())
-    assert fingerprint(vit) == fingerprint(create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors"))
+    assert set(own) - set(same) == {"pos_embed"} and all(
+        torch.equal(own[name], tensor) for name, tensor in same.items()
+    )
+    assert fingerprint(vit) == fingerprint(
+        create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors")
+    )
 
 
 # fingerprint -------------------------------------------------------------------------------------------------------------------------
@@ -212,7 +239,9 @@ def test_the_fingerprint_is_the_documented_hash() -> None:
     for name in sorted(vit.state_dict()):
         tensor = vit.state_dict()[name]
         if name != "pos_embed" and tensor.is_floating_point():  # the batch counter of BatchNorm is no weight
-            digest.update(f"{name} {list(tensor.shape)}\n".encode() + np.ascontiguousarray(tensor.numpy(), "<f4").tobytes())
+            digest.update(
+                f"{name} {list(tensor.shape)}\n".encode() + np.ascontiguousarray(tensor.numpy(), "<f4").tobytes()
+            )
     assert fingerprint(vit) == digest.hexdigest()
 
 

@@ -107,7 +107,12 @@ def test_a_fresh_one_equals_the_plain_vit_where_the_method_says_so(kind: Any, na
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind in ALL for name in ("token", "stem", "diff", *vits.ROTARY) if kind is not VPTDeep or name not in vits.ROTARY],
+    [
+        (kind, name)
+        for kind in ALL
+        for name in ("token", "stem", "diff", *vits.ROTARY)
+        if kind is not VPTDeep or name not in vits.ROTARY
+    ],
 )
 def test_training_reaches_what_is_trained_and_not_a_bit_of_the_rest(kind: Any, name: str) -> None:
     network = _network(kind, name)
@@ -132,7 +137,10 @@ def test_it_trains_under_autocast(kind: Any) -> None:
     assert torch.allclose(logits.float(), exact, atol=0.1)
     logits.float().square().sum().backward()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all() and parameter.grad.any()) for parameter in trained)
+    assert all(
+        parameter.grad is not None and bool(parameter.grad.isfinite().all() and parameter.grad.any())
+        for parameter in trained
+    )
 
 
 @pytest.mark.parametrize("kind", [LoRA, SSF, Convpass])
@@ -154,7 +162,8 @@ def test_its_adapter_file_brings_it_back(kind: Any, tmp_path: Path) -> None:
     assert torch.equal(again(_images(network)), network(_images(network)))
     assert again.fingerprint == network.fingerprint and again.frozen_names() == network.frozen_names()
     save_file(
-        {key: tensor + 1 for key, tensor in network.backbone.state_dict().items() if "lora" not in key}, tmp_path / "other.safetensors"
+        {key: tensor + 1 for key, tensor in network.backbone.state_dict().items() if "lora" not in key},
+        tmp_path / "other.safetensors",
     )
     if kind is not LoRA:  # whose weights have other names in the ViT
         with pytest.raises(CheckpointError, match="other frozen weights"):
@@ -233,7 +242,9 @@ def test_lora_adds_a_product_to_every_linear_map_of_the_blocks() -> None:
     merged = LinearProbe("vit_tests_token", ["AU1", "AU12"]).double()
     state, own = merged.backbone.state_dict(), network.backbone.state_dict()
     added = [name.removesuffix(".lora_A.default.weight") for name in own if ".lora_A." in name]
-    assert sorted(added) == sorted(f"blocks.{n}.{part}" for n in (0, 1) for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"))
+    assert sorted(added) == sorted(
+        f"blocks.{n}.{part}" for n in (0, 1) for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    )
     for name in added:
         state[f"{name}.weight"] += own[f"{name}.lora_B.default.weight"] @ own[f"{name}.lora_A.default.weight"]
     merged.backbone.load_state_dict(state)

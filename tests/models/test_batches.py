@@ -17,8 +17,12 @@ from auformer.models.batches import FittingBatches, is_out_of_memory
 IMAGES = torch.arange(13 * 12, dtype=torch.float32).reshape(13, 3, 2, 2)
 ERRORS = [
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    ),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
+    ),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("MPS backend out of memory (MPS allocated: 17.8 GB)"),
     RuntimeError("std::bad_alloc"),
@@ -46,7 +50,6 @@ def _heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) ->
     monkeypatch.setattr(logging.getLogger("auformer.models.batches"), "disabled", False)
     monkeypatch.setattr(logging.getLogger("auformer"), "propagate", True)
     caplog.set_level(logging.WARNING, logger="auformer.models.batches")
-
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: str(error)[:24])
@@ -77,13 +80,17 @@ def test_a_smaller_last_batch_halves_itself_not_the_size_asked_for() -> None:
 
 
 def test_one_image_that_does_not_fit_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"^Expected one image of 2 x 2 pixels .* got: Unable to allocate .*--device cpu\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"^Expected one image of 2 x 2 pixels .* got: Unable to allocate .*--device cpu\)\.$"
+    ):
         FittingBatches(4).run(Limited(0, ERRORS[6]), IMAGES)
     with pytest.raises(ValueError, match="got: MemoryError. Close"):
         FittingBatches(1).run(Limited(0, MemoryError()), IMAGES)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes differ"), ValueError("out of memory"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes differ"), ValueError("out of memory"), KeyboardInterrupt()]
+)
 def test_other_errors_pass_through_at_once(error: BaseException) -> None:
     function, batches = Limited(3, error), FittingBatches(8)
     with pytest.raises(type(error)) as caught:

@@ -32,7 +32,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _network(weights: Path, kind: Any = AUFormer) -> Any:
     torch.manual_seed(1)
-    network = kind("vit_tests_token", NAMES, checkpoint_path=weights, **({"expert_width": 2} if kind is AUFormer else {}))
+    network = kind(
+        "vit_tests_token", NAMES, checkpoint_path=weights, **({"expert_width": 2} if kind is AUFormer else {})
+    )
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.requires_grad:
@@ -65,7 +67,11 @@ def _same(first: Any, second: Any) -> None:
 def test_adapter_file_folder_and_run_checkpoint(weights: Path, tmp_path: Path, kind: Any) -> None:
     network = _network(weights, kind)
     save_adapter(tmp_path / "adapter.safetensors", network)
-    for checkpoint in (tmp_path / "adapter.safetensors", str(tmp_path), _run_checkpoint(network, tmp_path / "best.ckpt")):
+    for checkpoint in (
+        tmp_path / "adapter.safetensors",
+        str(tmp_path),
+        _run_checkpoint(network, tmp_path / "best.ckpt"),
+    ):
         detector = load_detector(checkpoint, backbone_checkpoint=weights)
         _same(network, detector)
         assert detector.thresholds == {"AU1": 0.3, "AU12": 0.6} and detector.crop_recipe == "eyes"
@@ -80,7 +86,7 @@ def test_a_network_trained_as_a_whole_needs_no_frozen_weights(weights: Path, tmp
 
 def test_a_run_checkpoint_without_header_is_read_by_its_settings(weights: Path, tmp_path: Path) -> None:
     network = _network(weights)
-    settings = {**network.arguments, **SETTINGS, "checkpoint_path": str(weights), "_class_path": "auformer.training.AUModule",
+    settings = {**network.arguments, **SETTINGS, "checkpoint_path": str(weights), "_class_path": "auformer.training.module.AUModule",
                 "_instantiator": "pytorch_lightning.cli.instantiate_module"}  # fmt: skip
     settings.pop("expert_heads")
     path = _run_checkpoint(network, tmp_path / "best.ckpt", hyper_parameters=settings, auformer=None)
@@ -116,7 +122,9 @@ def test_a_hub_name_is_fetched_through_the_hub(weights: Path, tmp_path: Path, mo
             load_detector(bad)
 
 
-def test_frozen_weights_that_are_not_to_be_had_or_differ(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_weights_that_are_not_to_be_had_or_differ(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     network = _network(weights)
     save_adapter(tmp_path / "adapter.safetensors", network)
@@ -156,14 +164,25 @@ class _Payload:
         ({"hyper_parameters": {**SETTINGS, "_class_path": "auformer.training.NoModule"}, "auformer": None}, "NoModule"),
         ({"hyper_parameters": 3}, "not a run checkpoint"),
         ({"state_dict": [1]}, "not a run checkpoint"),
-        ({"hyper_parameters": {"au_names": ["AU1"], "backbone": "vit_tests_token", "expert_width": 999}, "auformer": None}, "does not fit"),
+        (
+            {
+                "hyper_parameters": {"au_names": ["AU1"], "backbone": "vit_tests_token", "expert_width": 999},
+                "auformer": None,
+            },
+            "does not fit",
+        ),
         ({"hyper_parameters": {"au_names": ["AU1"], "backbone": "no_such_vit"}, "auformer": None}, "cannot be built"),
         ({"hyper_parameters": {"backbone": "vit_tests_token"}, "auformer": None}, "au_names"),
         ({"auformer": "{"}, "damaged"),
     ],
 )
 def test_hostile_run_checkpoints(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network_is_built: None, changes: dict[str, Any], match: str
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_network_is_built: None,
+    changes: dict[str, Any],
+    match: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = _run_checkpoint(_network(weights), tmp_path / "best.ckpt", **changes)
@@ -196,7 +215,9 @@ def test_a_storage_that_claims_more_than_the_file_has(weights: Path, tmp_path: P
     """Sizes come from the pickle, bytes from the archive: a claim of 10^9 numbers on four bytes must not be believed."""
     network, path = _network(weights), tmp_path / "best.ckpt"
     state = {f"network.{name}": tensor for name, tensor in network.adapter_state_dict().items()}
-    _run_checkpoint(network, tmp_path / "whole.ckpt", state_dict={**state, "network.expert_heads.bias": torch.zeros(10**6)})
+    _run_checkpoint(
+        network, tmp_path / "whole.ckpt", state_dict={**state, "network.expert_heads.bias": torch.zeros(10**6)}
+    )
     with zipfile.ZipFile(tmp_path / "whole.ckpt") as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for name in source.namelist():
             content = source.read(name)

@@ -112,7 +112,9 @@ def test_each_group_composes_once() -> None:
     _predict(model)
     with torch.inference_mode():
         model(_images(model))
-    assert all(group._kept.result is result for group, result in zip(model.groups, kept, strict=True)) and None not in kept
+    assert (
+        all(group._kept.result is result for group, result in zip(model.groups, kept, strict=True)) and None not in kept
+    )
 
 
 def test_training_keeps_nothing_and_reads_nothing_kept() -> None:

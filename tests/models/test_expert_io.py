@@ -87,7 +87,10 @@ def test_other_types_are_converted() -> None:
 
 def test_what_does_not_fit_changes_nothing() -> None:
     model = _model(0)
-    weights, before = model.expert_weights(0, "AU1"), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights, before = (
+        model.expert_weights(0, "AU1"),
+        {name: tensor.clone() for name, tensor in model.state_dict().items()},
+    )
     changed = {name: tensor + 1 for name, tensor in weights.items()}
     for bad, match in (
         ({name: tensor for name, tensor in changed.items() if name != "up.bias"}, "up.bias"),

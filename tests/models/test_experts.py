@@ -66,7 +66,9 @@ def _compare(model: AUFormer, silent: tuple[str, ...] = ("key.bias",)) -> None:
 def test_fused_equals_plain_over_branches(dilations: tuple[int, ...], window: int) -> None:
     model = AUFormer("vit_tests_gap", NAMES[:3], img_size=(48, 64), expert_width=2, dilations=dilations, window=window)
     assert model.grid_size == (3, 4)
-    one = tuple(f"{part}.{kind}" for part in ("query", "key") for kind in ("weight", "bias"))  # a softmax over one neighbour is 1
+    one = tuple(
+        f"{part}.{kind}" for part in ("query", "key") for kind in ("weight", "bias")
+    )  # a softmax over one neighbour is 1
     _compare(_shaken(model), one if window == 1 else ("key.bias",))
 
 
@@ -83,7 +85,9 @@ def test_fused_equals_plain_over_vits(name: str) -> None:
 
 def test_fused_equals_plain_with_the_class_token_and_without_expert_heads() -> None:
     model = _shaken(AUFormer("vit_tests_token", NAMES[:2], expert_width=2, pool="token", expert_heads=False))
-    _compare(model, tuple(dict(model.groups[-1].named_parameters())))  # no attention follows the last block's: the class token never hears
+    _compare(
+        model, tuple(dict(model.groups[-1].named_parameters()))
+    )  # no attention follows the last block's: the class token never hears
 
 
 def test_block_diagonal_by_hand() -> None:

@@ -78,7 +78,9 @@ def test_maps_are_composed_once_and_the_network_is_left_as_it_was(network: AUFor
     before = network.predict_probs(_images(2))
     with torch.no_grad():
         network.groups[0].up.weight.add_(0.1)
-        assert not torch.allclose(network.predict_probs(_images(2)), before)  # the maps that were exported are not the network's now
+        assert not torch.allclose(
+            network.predict_probs(_images(2)), before
+        )  # the maps that were exported are not the network's now
         network.groups[0].up.weight.sub_(0.1)
 
 
@@ -87,7 +89,9 @@ def test_eight_bits_are_near(network: AUFormer, exported: Path, tmp_path: Path) 
     assert TensorProto.INT8 in {each.data_type for each in model.graph.initializer}
     (tmp_path / "a8.onnx").write_bytes(model.SerializeToString())
     with torch.no_grad():
-        difference = (OnnxDetector(tmp_path / "a8.onnx").predict_probs(_images(4)) - network.predict_probs(_images(4))).abs()
+        difference = (
+            OnnxDetector(tmp_path / "a8.onnx").predict_probs(_images(4)) - network.predict_probs(_images(4))
+        ).abs()
     assert 1e-6 < difference.max() < 0.1
 
 
@@ -139,7 +143,9 @@ def test_no_other_file_is_read(exported: Path, tmp_path: Path, monkeypatch: pyte
         entry.key, entry.value = key, value
     probs = helper.make_tensor_value_info("probs", TensorProto.FLOAT, [4])
     graph = helper.make_graph([helper.make_node("Identity", ["w"], ["probs"])], "g", [], [probs], [weight])
-    (tmp_path / "sly.onnx").write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString())
+    (tmp_path / "sly.onnx").write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString()
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError):
         OnnxDetector(tmp_path / "sly.onnx")

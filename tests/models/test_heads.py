@@ -36,7 +36,11 @@ def test_bad_statistics_change_nothing(mean: torch.Tensor, std: torch.Tensor, ma
     standardise = Standardise(2)
     with pytest.raises(ValueError, match=match):
         standardise.set_statistics(mean, std)
-    assert not standardise.measured and torch.equal(standardise.mean, torch.zeros(2)) and torch.equal(standardise.std, torch.ones(2))
+    assert (
+        not standardise.measured
+        and torch.equal(standardise.mean, torch.zeros(2))
+        and torch.equal(standardise.std, torch.ones(2))
+    )
 
 
 def test_parameter_counts_by_hand() -> None:

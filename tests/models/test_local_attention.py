@@ -25,7 +25,9 @@ def _by_hand(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
                         for u in range(max(0, x - half), min(width, x + half + 1))
                     ]
                     weights = [math.exp(query[b, y, x, c] * key[b, v, u, c]) for v, u in near]
-                    out[b, y, x, c] = sum(w * value[b, v, u, c] for w, (v, u) in zip(weights, near, strict=True)) / sum(weights)
+                    out[b, y, x, c] = sum(w * value[b, v, u, c] for w, (v, u) in zip(weights, near, strict=True)) / sum(
+                        weights
+                    )
     return out
 
 
@@ -38,7 +40,9 @@ def _random(*shape: int, count: int = 3) -> list[Tensor]:
 @pytest.mark.parametrize("grid", [(3, 4), (1, 5), (1, 1)])
 def test_equals_loops_over_neighbours_inside_the_grid(window: int, grid: tuple[int, int]) -> None:
     query, key, value = _random(2, *grid, 2)
-    assert torch.allclose(local_attention(query, key, value, window), _by_hand(query, key, value, window), atol=1e-12, rtol=0)
+    assert torch.allclose(
+        local_attention(query, key, value, window), _by_hand(query, key, value, window), atol=1e-12, rtol=0
+    )
 
 
 @pytest.mark.parametrize("window", [3, 5])

@@ -26,10 +26,16 @@ def _images(network: AUNetwork, batch: int = 3) -> Tensor:
 def test_what_every_network_says_about_itself(kind: type[AUNetwork]) -> None:
     network = _network(kind, img_size=(32, 48))
     assert network.au_names == ("AU1", "AU12", "AU4") and network.image_size == (32, 48)
-    assert network.thresholds == {"AU1": 0.5, "AU12": 0.5, "AU4": 0.5} and network.crop_recipe is None and network.metadata == {}
+    assert (
+        network.thresholds == {"AU1": 0.5, "AU12": 0.5, "AU4": 0.5}
+        and network.crop_recipe is None
+        and network.metadata == {}
+    )
     again = kind(**network.arguments)
     assert again.arguments == network.arguments
-    assert {key: tensor.shape for key, tensor in again.state_dict().items()} == {k: t.shape for k, t in network.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in again.state_dict().items()} == {
+        k: t.shape for k, t in network.state_dict().items()
+    }
     assert network(_images(network)).shape == (3, 3)
     logits = network.forward_all(_images(network)) if isinstance(network, AUFormer) else [network(_images(network))]
     assert torch.allclose(network.predict_probs(_images(network)), torch.stack(logits).sigmoid().mean(0))
@@ -74,9 +80,13 @@ def test_what_the_rivals_train() -> None:
     probe, full = _network(LinearProbe, "drop"), _network(FullFineTuning, "stem")
     for network in (probe, full):
         network(_images(network)).square().sum().backward()
-    assert all(p.grad is None for p in probe.backbone.parameters()) and all(p.grad is not None for p in probe.head.parameters())
+    assert all(p.grad is None for p in probe.backbone.parameters()) and all(
+        p.grad is not None for p in probe.head.parameters()
+    )
     assert all(p.grad is not None for p in full.parameters())
-    assert not any(module.training for module in probe.backbone.modules()) and all(module.training for module in full.modules())
+    assert not any(module.training for module in probe.backbone.modules()) and all(
+        module.training for module in full.modules()
+    )
     assert not any(module.training for module in probe.train().backbone.modules())
 
 
@@ -93,7 +103,11 @@ def test_the_exact_set_of_adapter_keys() -> None:
     probe = {"head.fc.weight", "head.fc.bias", *(f"head.standardise.{part}" for part in ("mean", "std", "measured"))}
     assert set(_network(LinearProbe).adapter_state_dict()) == probe
     full = _network(FullFineTuning)
-    assert set(full.adapter_state_dict()) == set(full.state_dict()) >= {f"backbone.{key}" for key in full.backbone.state_dict()}
+    assert (
+        set(full.adapter_state_dict())
+        == set(full.state_dict())
+        >= {f"backbone.{key}" for key in full.backbone.state_dict()}
+    )
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -111,9 +125,15 @@ def test_adapter_state_round_trip(kind: type[AUNetwork]) -> None:
 def test_a_state_that_does_not_fit_changes_nothing() -> None:
     network = _network(AUFormer)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    state = {key: tensor + 1 if tensor.is_floating_point() else tensor for key, tensor in network.adapter_state_dict().items()}
+    state = {
+        key: tensor + 1 if tensor.is_floating_point() else tensor
+        for key, tensor in network.adapter_state_dict().items()
+    }
     for bad, match in (
-        ({key: tensor for key, tensor in state.items() if key != "groups.2.up.bias"}, r"missing keys groups\.2\.up\.bias"),
+        (
+            {key: tensor for key, tensor in state.items() if key != "groups.2.up.bias"},
+            r"missing keys groups\.2\.up\.bias",
+        ),
         ({**state, "backbone.cls_token": torch.zeros(1)}, r"unexpected keys backbone\.cls_token"),
         ({**state, "expert_heads.bias": torch.zeros(4)}, r"expert_heads\.bias.*\(3,\).*\(4,\)"),
         ({**state, "expert_heads.bias": torch.zeros(3, dtype=torch.float16)}, "float32.*float16"),

@@ -84,7 +84,9 @@ def test_files_do_not_depend_on_it(tmp_path: Any) -> None:
         target.groups[0].up.weight.zero_()
     save_adapter(tmp_path / "adapter.safetensors", source)
     load_adapter(tmp_path / "adapter.safetensors", target)
-    assert target.recompute == "nothing" and torch.equal(source.groups[0].up.weight.float(), target.groups[0].up.weight.float())
+    assert target.recompute == "nothing" and torch.equal(
+        source.groups[0].up.weight.float(), target.groups[0].up.weight.float()
+    )
 
 
 def test_other_names_are_refused() -> None:

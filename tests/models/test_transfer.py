@@ -26,7 +26,9 @@ def test_shared_experts_come_over_and_nothing_else() -> None:
     assert transfer_experts(source, target) == ["AU12", "AU1"]
     for group in range(4):
         for au in ("AU1", "AU12"):
-            torch.testing.assert_close(target.expert_weights(group, au), source.expert_weights(group, au), rtol=0, atol=0)
+            torch.testing.assert_close(
+                target.expert_weights(group, au), source.expert_weights(group, au), rtol=0, atol=0
+            )
         torch.testing.assert_close(target.expert_weights(group, "AU17"), own[group], rtol=0, atol=0)
     for name, tensor in target.state_dict().items():
         if not name.startswith(("groups.", "expert_heads.")):

@@ -15,7 +15,9 @@ CUTS = np.array([0.5, 0.5])
 BLUE = (86, 180, 233)  # of the bars, by Okabe and Ito's palette
 
 
-def picture(height: int, width: int, *faces: tuple[int, tuple[float, float, float, float], list[float]]) -> ImagePrediction:
+def picture(
+    height: int, width: int, *faces: tuple[int, tuple[float, float, float, float], list[float]]
+) -> ImagePrediction:
     found = [
         FacePrediction(Face(box, 0.9, np.zeros((5, 2)), "eyes"), np.zeros((8, 8, 3), np.uint8), np.array(probs), number)
         for number, box, probs in faces
@@ -40,7 +42,11 @@ def test_colours_are_those_of_all_figures():
 @pytest.mark.parametrize(("height", "width", "factor"), [(480, 640, 1), (479, 641, 1), (100, 80, 4)])
 def test_sizes_are_even_and_small_pictures_grow(height, width, factor):
     drawn = draw(picture(height, width, (0, (20.0, 30.0, 40.0, 40.0), [0.2, 0.2])), AUS, CUTS)
-    assert drawn.shape[0] == height * factor + height * factor % 2 and drawn.shape[1] > width * factor and drawn.shape[1] % 2 == 0
+    assert (
+        drawn.shape[0] == height * factor + height * factor % 2
+        and drawn.shape[1] > width * factor
+        and drawn.shape[1] % 2 == 0
+    )
     assert tuple(drawn[-1, 0]) == (200, 200, 200)
     box = drawn[30 * factor : 32 * factor, 20 * factor : 60 * factor]
     assert (box == BLUE).all(2).any()  # the upper side of the box of face 0

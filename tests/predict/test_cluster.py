@@ -67,7 +67,10 @@ class Here:
         self.asked = [source.name for source in sources]
         worker = SourceWorker(job)
         for group in [sources] if self.together else [[source] for source in sources]:
-            columns = {name: np.array([getattr(source, name) for source in group], dtype=object) for name in ("file", "name", "kind")}
+            columns = {
+                name: np.array([getattr(source, name) for source in group], dtype=object)
+                for name in ("file", "name", "kind")
+            }
             result = worker(columns)
             yield from (dict(zip(result, row, strict=True)) for row in zip(*result.values(), strict=True))
 
@@ -103,7 +106,11 @@ class TestTables:
         assert {**joined["settings"], "shard": None} == alone["settings"]
         said = capsys.readouterr()
         assert "from 4 tables: 15 pictures and frames, 11 faces" in said.out
-        assert "something is wrong with 2 of 4 sources" in said.err and "damaged.png" in said.err and "no face found" in said.err
+        assert (
+            "something is wrong with 2 of 4 sources" in said.err
+            and "damaged.png" in said.err
+            and "no face found" in said.err
+        )
 
     def test_each_table_keeps_the_contract_and_merge_joins_them(self, collection, clean, predict, tmp_path):
         assert predict(collection / "all", "--out", tmp_path / "out", "--parquet") == 1
@@ -114,7 +121,14 @@ class TestTables:
         same(read_predictions(tmp_path / "out" / "predictions.csv"), read_predictions(clean))
 
     def test_another_tools_columns(self, collection, predict, here, tmp_path):
-        words = (collection / "all" / "one.png", collection / "all" / "sub", "--format", "openface", "--out", tmp_path / "out")
+        words = (
+            collection / "all" / "one.png",
+            collection / "all" / "sub",
+            "--format",
+            "openface",
+            "--out",
+            tmp_path / "out",
+        )
         assert predict(*words) == 0 and here.asked == ["one.png", "sub/talk.mp4"]
         assert files(tmp_path / "out") == ["one.csv", "one.json", "talk.csv", "talk.json"]
         here.asked = []
@@ -175,7 +189,9 @@ class TestASecondTime:
 
 
 class TestWhatGoesWrong:
-    def test_a_source_that_always_ends_its_process_is_given_up(self, collection, clean, predict, here, tmp_path, capsys):
+    def test_a_source_that_always_ends_its_process_is_given_up(
+        self, collection, clean, predict, here, tmp_path, capsys
+    ):
         def begin(job):
             talk = next(source for source in find_sources([collection / "all"]) if source.kind == "video")
             for _ in range(MAX_ATTEMPTS):
@@ -186,7 +202,10 @@ class TestWhatGoesWrong:
         said = capsys.readouterr()
         assert f"given up: its process ended {MAX_ATTEMPTS} times" in said.err and "from 3 tables" in said.out
         rows = read_predictions(clean)
-        same(read_predictions(tmp_path / "out" / "predictions.csv"), rows[rows["subject"] != "sub/talk.mp4"].reset_index(drop=True))
+        same(
+            read_predictions(tmp_path / "out" / "predictions.csv"),
+            rows[rows["subject"] != "sub/talk.mp4"].reset_index(drop=True),
+        )
         here.before = lambda job: None
         assert predict(collection / "all", "--out", tmp_path / "out") == 1 and "sub/talk.mp4" in here.asked
         same(read_predictions(tmp_path / "out" / "predictions.csv"), rows)
@@ -208,7 +227,9 @@ class TestWhatGoesWrong:
         assert predict(collection / "all", "--out", tmp_path / "out", "--batch-size", 4) == 1
         same(read_predictions(tmp_path / "out" / "predictions.csv"), read_predictions(clean))
 
-    def test_an_error_that_stays_is_reported_and_the_others_finish(self, collection, predict, here, tmp_path, monkeypatch, capsys):
+    def test_an_error_that_stays_is_reported_and_the_others_finish(
+        self, collection, predict, here, tmp_path, monkeypatch, capsys
+    ):
         real = AUPredictor.predict_proba
 
         def failing(self, crops):
@@ -223,13 +244,19 @@ class TestWhatGoesWrong:
         assert "MemoryError: no room" in capsys.readouterr().err
         assert set(read_predictions(tmp_path / "out" / "predictions.csv")["subject"]) == {"one.png"}
 
-    def test_a_part_that_is_done_becomes_a_table_without_being_predicted_again(self, collection, predict, tmp_path, monkeypatch):
+    def test_a_part_that_is_done_becomes_a_table_without_being_predicted_again(
+        self, collection, predict, tmp_path, monkeypatch
+    ):
         words = (collection / "all" / "sub" / "talk.mp4", "--out", tmp_path / "out")
         with monkeypatch.context() as patch:
             patch.setattr(Recorder, "write_tables", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
             assert predict(*words) == 130 and not times(tmp_path / "out")
         monkeypatch.setattr(AUPredictor, "predict_proba", lambda *args: pytest.fail("predicted again"))
-        monkeypatch.setattr(AUPredictor, "stream", lambda self, sources, **options: iter(()) if not sources else pytest.fail("read again"))
+        monkeypatch.setattr(
+            AUPredictor,
+            "stream",
+            lambda self, sources, **options: iter(()) if not sources else pytest.fail("read again"),
+        )
         assert predict(*words) == 0 and len(read_predictions(tmp_path / "out" / "predictions.csv")) == 12
 
     def test_a_machine_that_would_give_other_numbers_is_refused(self, collection, predict, here, tmp_path):
@@ -269,7 +296,9 @@ class TestOptions:
         assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
     def test_ray_deals_out_the_gpus(self, tmp_path, capsys):
-        assert main(["predict", "one.png", "--cluster", "ray", "--device", "cuda:1", "--out", str(tmp_path / "out")]) == 1
+        assert (
+            main(["predict", "one.png", "--cluster", "ray", "--device", "cuda:1", "--out", str(tmp_path / "out")]) == 1
+        )
         assert "'cuda:1': Ray deals out the GPUs" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
     def test_what_goes_with_a_cluster_only(self, checkpoint, tmp_path, capsys):
@@ -284,7 +313,12 @@ class TestOptions:
 
 def test_attempts_are_counted_on_disk(tmp_path):
     source, attempts = Source("a/b.mp4", "b.mp4", "video"), Attempts(tmp_path)
-    assert [attempts.count(source), attempts.begin(source), attempts.begin(source), Attempts(tmp_path).count(source)] == [0, 1, 2, 2]
+    assert [
+        attempts.count(source),
+        attempts.begin(source),
+        attempts.begin(source),
+        Attempts(tmp_path).count(source),
+    ] == [0, 1, 2, 2]
     (path,) = (tmp_path / FOLDER).iterdir()
     assert json.loads(path.read_text())["pid"] == os.getpid()
     path.write_text("torn")

@@ -58,7 +58,9 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while not self.killed and not self.stop:
-            for path in self.out.glob(f"{FOLDER}/[!.]*.json"):  # a name with a dot in front is of a file that is being written
+            for path in self.out.glob(
+                f"{FOLDER}/[!.]*.json"
+            ):  # a name with a dot in front is of a file that is being written
                 who = json.loads(path.read_text(encoding="utf-8"))
                 if who["source"] == self.source and (self.out / ".predict" / path.stem / "rows.csv").is_file():
                     self.killed = who["pid"]
@@ -69,7 +71,10 @@ class Killer(threading.Thread):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
 def test_two_processes_one_killed_and_a_second_time(collection, tmp_path, capfd):
     assert predict(collection, "--out", tmp_path / "clean") == 1
-    out, words = tmp_path / "out", (collection, "--cluster", "ray", "--workers", 2, "--batch-size", 4, "--out", tmp_path / "out")
+    out, words = (
+        tmp_path / "out",
+        (collection, "--cluster", "ray", "--workers", 2, "--batch-size", 4, "--out", tmp_path / "out"),
+    )
     killer = Killer(out, "long.mp4")
     killer.start()
     capfd.readouterr()
@@ -79,7 +84,11 @@ def test_two_processes_one_killed_and_a_second_time(collection, tmp_path, capfd)
     skip_where_ray_does_not_start(said.err)
     assert code == 1 and killer.killed and killer.killed != os.getpid(), said.err
     assert "begun more than once, because a process ended in the middle: 1 of 4 sources" in said.out
-    assert "damaged.mp4" in said.err and "something is wrong with 1 of 4 sources" in said.err and "Traceback" not in said.err
+    assert (
+        "damaged.mp4" in said.err
+        and "something is wrong with 1 of 4 sources" in said.err
+        and "Traceback" not in said.err
+    )
     rows, clean = (read_predictions(folder / "predictions.csv") for folder in (out, tmp_path / "clean"))
     same(rows, clean)
     assert rows["subject"].value_counts()["long.mp4"] == FRAMES
@@ -99,7 +108,11 @@ def test_workers_that_cannot_work_say_why_in_a_line(collection, tmp_path, monkey
     assert predict(collection / "one.png", "--cluster", "ray", "--workers", 1, "--out", tmp_path / "out") == 1
     said = capfd.readouterr().err
     skip_where_ray_does_not_start(said)
-    assert "the workers of the cluster" in said and "the same checkpoint on every machine" in said and "Traceback" not in said
+    assert (
+        "the workers of the cluster" in said
+        and "the same checkpoint on every machine" in said
+        and "Traceback" not in said
+    )
 
 
 class TestAddress:
@@ -117,7 +130,11 @@ class TestAddress:
 
     @pytest.mark.parametrize(
         ("answer", "message"),
-        [(None, "nothing answers there within 0.5 s"), (b"", "nothing answers"), (b"SSH-2.0-server\r\n", "something else")],
+        [
+            (None, "nothing answers there within 0.5 s"),
+            (b"", "nothing answers"),
+            (b"SSH-2.0-server\r\n", "something else"),
+        ],
     )
     def test_who_listens_is_no_cluster(self, tmp_path, capsys, monkeypatch, answer, message):
         """Silent, hanging up, or of another trade."""

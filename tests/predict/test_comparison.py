@@ -23,7 +23,9 @@ def table(rows, source="talk.mp4", boxes=True, **columns):
 
 def test_faces_by_boxes_whatever_their_numbers():
     first = table([(0, 0, 0.0), (0, 1, 50.0), (1, 0, None)], AU1_prob=[0.1, 0.9, np.nan])
-    second = table([(0, 0, 52.0), (0, 7, 1.0), (1, 0, 3.0), (9, 0, 0.0)], AU1_prob=[0.8, 0.2, 0.5, 0.5], source="other/talk.avi")
+    second = table(
+        [(0, 0, 52.0), (0, 7, 1.0), (1, 0, 3.0), (9, 0, 0.0)], AU1_prob=[0.8, 0.2, 0.5, 0.5], source="other/talk.avi"
+    )
     pairs = pair_rows(first, second)
     assert list(zip(pairs.first["AU1_prob"], pairs.second["AU1_prob"], strict=True)) == [(0.1, 0.2), (0.9, 0.8)]
     assert pairs.counts == {"pictures": 2, "in_both": 2, "only_first": 0, "only_second": 1}
@@ -54,11 +56,22 @@ def test_agreement_by_hand():
     nan = np.nan
     first = table(rows, AU1_active=[1, 1, 0, 0, 1], AU1_prob=[0.9, 0.8, 0.2, 0.1, 0.7], AU2_prob=0.1, AU4_prob=0.5)
     second = table(
-        rows, AU1_active=pd.array([1, 0, 0, 0, None], "Int8"), AU1_intensity=[4.0, 3.5, 0.5, 0.0, nan], AU2_prob=[0.1, 0.2, 0.3, 0.4, 0.5]
+        rows,
+        AU1_active=pd.array([1, 0, 0, 0, None], "Int8"),
+        AU1_intensity=[4.0, 3.5, 0.5, 0.0, nan],
+        AU2_prob=[0.1, 0.2, 0.3, 0.4, 0.5],
     )
     found = agreement(pair_rows(first, second)).set_index("au")
     assert list(found.index) == ["AU1", "AU2"]
-    assert found.loc["AU1", ["faces", "active_first", "active_second", "agree", "kappa"]].tolist() == [4, 0.5, 0.25, 0.75, 0.5]
+    assert found.loc["AU1", ["faces", "active_first", "active_second", "agree", "kappa"]].tolist() == [
+        4,
+        0.5,
+        0.25,
+        0.75,
+        0.5,
+    ]
     assert found.loc["AU1", "correlation"] == pytest.approx(np.corrcoef([0.9, 0.8, 0.2, 0.1], [4, 3.5, 0.5, 0])[0, 1])
-    assert found.loc["AU2", "agree"] == pytest.approx(0.8) and np.isnan(found.loc["AU2", "correlation"])  # one says the same throughout
+    assert found.loc["AU2", "agree"] == pytest.approx(0.8) and np.isnan(
+        found.loc["AU2", "correlation"]
+    )  # one says the same throughout
     assert found.loc["AU2", "kappa"] == 0

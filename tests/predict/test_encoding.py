@@ -34,7 +34,9 @@ def test_pieces_become_one_video(tmp_path, encoder):
     assert seen(tmp_path / "all.mp4") == [(time - 5000, k) for k, time in enumerate(times)]
     with av.open(str(tmp_path / "all.mp4")) as container:
         assert container.streams.video[0].start_time == 0 and not container.streams.video[0].codec_context.has_b_frames
-    assert video_facts(tmp_path / "all.mp4").duration_s == pytest.approx(3.498, abs=0.01)  # the last is shown as long as the one before
+    assert video_facts(tmp_path / "all.mp4").duration_s == pytest.approx(
+        3.498, abs=0.01
+    )  # the last is shown as long as the one before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mkv", "1.mkv", "2.mkv", "all.mp4"]
 
 
@@ -55,7 +57,9 @@ def test_one_frame_and_none(tmp_path):
     writer.add(shade(0), 2.0)
     writer.finish()
     join_videos([tmp_path / "a.mkv"], tmp_path / "a.mp4")
-    assert seen(tmp_path / "a.mp4") == [(0, 0)] and video_facts(tmp_path / "a.mp4").duration_s == pytest.approx(0.04, abs=0.005)
+    assert seen(tmp_path / "a.mp4") == [(0, 0)] and video_facts(tmp_path / "a.mp4").duration_s == pytest.approx(
+        0.04, abs=0.005
+    )
 
 
 class TestInterrupted:

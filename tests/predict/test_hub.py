@@ -47,7 +47,16 @@ def test_two_files_of_a_revision(hub):
 
 def test_the_commit_is_in_the_side_file(hub, tmp_path):
     photo = write_picture(tmp_path / "in" / "a.png", face_picture())
-    words = ["predict", str(photo), "--out", str(tmp_path / "out"), "--checkpoint", "hf://me/aus@main", "--device", "cpu"]
+    words = [
+        "predict",
+        str(photo),
+        "--out",
+        str(tmp_path / "out"),
+        "--checkpoint",
+        "hf://me/aus@main",
+        "--device",
+        "cpu",
+    ]
     assert main([*words, "--backbone-checkpoint", str(hub[0] / "backbone.safetensors")]) == 0
     side = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert side["checkpoint"] == "hf://me/aus@main" and side["adapter"]["revision"] == COMMIT

@@ -44,7 +44,16 @@ class TestTable:
         table = predict_manifest(StandIn(), manifest)
         key = ["dataset", "subject", "sequence", "frame", "face"]
         carried = ["file", "time_s", "x", "y", "w", "h", "score", "fold", "clip", "group_skin", "status"]
-        per_au = ["AU1_true", "AU1_prob", "AU1_active", "AU12_true", "AU12_prob", "AU12_active", "AU25_prob", "AU25_active"]
+        per_au = [
+            "AU1_true",
+            "AU1_prob",
+            "AU1_active",
+            "AU12_true",
+            "AU12_prob",
+            "AU12_active",
+            "AU25_prob",
+            "AU25_active",
+        ]
         assert list(table) == [*key, *carried, *per_au]
         checked = validate_predictions(table)
         pd.testing.assert_frame_equal(checked[key], manifest[key])
@@ -54,7 +63,9 @@ class TestTable:
         table = predict_manifest(StandIn(), manifest, batch_size=5)
         faces = (manifest["status"] == "ok").to_numpy()
         for channel, au in enumerate(("AU1", "AU12", "AU25")):
-            np.testing.assert_allclose(table[f"{au}_prob"][faces], channel_means(manifest, channel)[faces], atol=2 / 255)
+            np.testing.assert_allclose(
+                table[f"{au}_prob"][faces], channel_means(manifest, channel)[faces], atol=2 / 255
+            )
             assert table[f"{au}_prob"][~faces].isna().all() and table[f"{au}_active"][~faces].isna().all()
         assert table["status"].tolist() == manifest["status"].tolist() and (~faces).sum() == 1
 
@@ -97,7 +108,9 @@ class TestBatches:
         pd.testing.assert_frame_equal(table, predict_manifest(StandIn(), manifest))
 
     def test_images_may_be_read_by_another_process(self, manifest):
-        pd.testing.assert_frame_equal(predict_manifest(StandIn(), manifest, num_workers=1), predict_manifest(StandIn(), manifest))
+        pd.testing.assert_frame_equal(
+            predict_manifest(StandIn(), manifest, num_workers=1), predict_manifest(StandIn(), manifest)
+        )
 
     def test_one_that_does_not_fit_into_memory_is_halved(self, manifest, caplog):
         network = Crowded(room=3)

@@ -23,7 +23,9 @@ from tests.helpers.predictions import StandIn
     ],
 )
 def test_names_never_meet(names, pictures):
-    assert unique_stems([Source("predictions.mp4", "predictions.mp4", "video")], taken=("predictions",)) == ["predictions-2"]
+    assert unique_stems([Source("predictions.mp4", "predictions.mp4", "video")], taken=("predictions",)) == [
+        "predictions-2"
+    ]
     assert unique_stems([Source(name, name, "photo") for name in names]) == pictures
     assert len({name.lower() for name in pictures}) == len(names)
 
@@ -84,7 +86,9 @@ class TestRecordings:
         predictor, table, best = self.table(tmp_path)
         figure = timeline_figure(table, AUS, title="talk.mp4", notice="trained on rendered faces only")
         said = texts(figure)
-        assert "talk.mp4, face 0" in said and "AU12 Lip corner puller" in said and "trained on rendered faces only" in said
+        assert (
+            "talk.mp4, face 0" in said and "AU12 Lip corner puller" in said and "trained on rendered faces only" in said
+        )
         assert cut_texts(figure) == []
         figure = best.figure(predictor, title="talk.mp4")
         said = texts(figure)

@@ -60,7 +60,10 @@ class TestOneImage:
     def test_thresholds_are_the_checkpoints_in_the_networks_order(self, network):
         predictor = AUPredictor(network)
         assert predictor.au_names == AUS and np.allclose(predictor.thresholds, [0.5, 0.3, 0.7])
-        assert predictor.is_active(np.array([[0.5, 0.29, 0.7], [0.49, 0.3, 0.69]])).tolist() == [[True, False, True], [False, True, False]]
+        assert predictor.is_active(np.array([[0.5, 0.29, 0.7], [0.49, 0.3, 0.69]])).tolist() == [
+            [True, False, True],
+            [False, True, False],
+        ]
 
 
 class TestCrops:
@@ -108,7 +111,9 @@ class TestCrops:
         assert AUPredictor(network).predict_proba([]).shape == (0, 3)
         assert AUPredictor(network).evidence_maps([]) is None
 
-    @pytest.mark.parametrize("crops", [np.zeros((1, 32, 32, 3)), np.zeros((2, 32, 32), np.uint8), np.zeros((1, 3, 32, 32), np.uint8)])
+    @pytest.mark.parametrize(
+        "crops", [np.zeros((1, 32, 32, 3)), np.zeros((2, 32, 32), np.uint8), np.zeros((1, 3, 32, 32), np.uint8)]
+    )
     def test_crops_of_another_form(self, network, crops):
         with pytest.raises(ValueError, match=r"uint8 RGB of shape \(n, H, W, 3\)"):
             AUPredictor(network).predict_proba(crops)
@@ -128,7 +133,11 @@ class TestPhotos:
             assert [photo.status for photo in found] == ["no_face", "ok", "unreadable", "ok", "unreadable"]
             assert [len(photo.faces) for photo in found] == [0, 2, 0, 1, 0]
             assert [photo.file for photo in found] == [str(path) for path in order]
-            assert found[0].name == "none.png" and "no face found" in found[0].message and "damaged.png" in found[2].message
+            assert (
+                found[0].name == "none.png"
+                and "no face found" in found[0].message
+                and "damaged.png" in found[2].message
+            )
             means = [face.crop.mean((0, 1)) / 255 for photo in found for face in photo.faces]
             assert np.allclose([face.probs for photo in found for face in photo.faces], means, atol=1e-5)
 

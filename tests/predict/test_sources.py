@@ -32,7 +32,10 @@ def test_relative_and_absolute_paths_together(tmp_path, monkeypatch):
 
 def test_the_same_file_twice_counts_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert name_sources(["a.jpg", "b.jpg", "./a.jpg", str(tmp_path / "b.jpg")]) == [("a.jpg", "a.jpg"), ("b.jpg", "b.jpg")]
+    assert name_sources(["a.jpg", "b.jpg", "./a.jpg", str(tmp_path / "b.jpg")]) == [
+        ("a.jpg", "a.jpg"),
+        ("b.jpg", "b.jpg"),
+    ]
 
 
 @given(st.lists(PARTS, min_size=1, max_size=6))
@@ -60,7 +63,18 @@ def test_nothing_is_refused():
 class TestWhatIsNamed:
     @pytest.fixture
     def folder(self, tmp_path):
-        for name in ("b.jpg", "a.PNG", "talk.mp4", "notes.md", ".hidden.jpg", "deep/c.webp", "f/10.png", "f/9.png", "f/x.png", "f/010.png"):
+        for name in (
+            "b.jpg",
+            "a.PNG",
+            "talk.mp4",
+            "notes.md",
+            ".hidden.jpg",
+            "deep/c.webp",
+            "f/10.png",
+            "f/9.png",
+            "f/x.png",
+            "f/010.png",
+        ):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
         return tmp_path

@@ -23,11 +23,17 @@ def photo(name, *probs, status="ok", source="eyes"):
     """A photo whose face number k has its box at 10 k."""
     faces = [Face((10.0 * k + 1 / 3, 2.0, 50.0, 51.0), 0.87654321, np.zeros((5, 2)), source) for k in range(len(probs))]
     crop = np.zeros((8, 8, 3), np.uint8)
-    found = [FacePrediction(face, crop, np.array(row), k) for k, (face, row) in enumerate(zip(faces, probs, strict=True))]
+    found = [
+        FacePrediction(face, crop, np.array(row), k) for k, (face, row) in enumerate(zip(faces, probs, strict=True))
+    ]
     return ImagePrediction(photo_source(name), status, "", found)
 
 
-PHOTOS = [photo("p/a.jpg", (0.5, 0.2), (0.499, 0.75)), photo("b.jpg", status="no_face"), photo("c.jpg", status="unreadable")]
+PHOTOS = [
+    photo("p/a.jpg", (0.5, 0.2), (0.499, 0.75)),
+    photo("b.jpg", status="no_face"),
+    photo("c.jpg", status="unreadable"),
+]
 
 
 def test_every_cell():
@@ -49,10 +55,18 @@ def test_every_cell():
         "AU1_active",
     ]
     a, b, c = "p/a.jpg", "b.jpg", "c.jpg"
-    assert table[key].values.tolist() == [["user", a, a, 0, 0], ["user", a, a, 0, 1], ["user", b, b, 0, 0], ["user", c, c, 0, 0]]
+    assert table[key].values.tolist() == [
+        ["user", a, a, 0, 0],
+        ["user", a, a, 0, 1],
+        ["user", b, b, 0, 0],
+        ["user", c, c, 0, 0],
+    ]
     assert table["file"].tolist() == ["in/p/a.jpg", "in/p/a.jpg", "in/b.jpg", "in/c.jpg"]
     assert table["status"].tolist() == ["ok", "ok", "no_face", "unreadable"]
-    assert table.loc[:1, ["x", "y", "w", "h", "score"]].values.tolist() == [[0.33, 2, 50, 51, 0.8765], [10.33, 2, 50, 51, 0.8765]]
+    assert table.loc[:1, ["x", "y", "w", "h", "score"]].values.tolist() == [
+        [0.33, 2, 50, 51, 0.8765],
+        [10.33, 2, 50, 51, 0.8765],
+    ]
     assert table.loc[:1, ["AU12_prob", "AU1_prob"]].values.tolist() == [[0.5, 0.2], [0.499, 0.75]]
     assert table.loc[:1, "AU12_active"].tolist() == [1, 0] and table.loc[:1, "AU1_active"].tolist() == [0, 1]
     assert (
@@ -94,13 +108,19 @@ class TestSide:
 
     def test_what_it_says(self):
         network = StandIn(AUS)
-        network.metadata = {"package_version": "0.1", "training_data": {"dataset": "x"}, "extra": {"selection": {"epoch": 3}}}
+        network.metadata = {
+            "package_version": "0.1",
+            "training_data": {"dataset": "x"},
+            "extra": {"selection": {"epoch": 3}},
+        }
         side = self.side(network, notice="Rendered only.")
         assert json.loads(json.dumps(side)) == side
         adapter = {"file": "adapter.safetensors", "sha256": "ab", "revision": None, "package_version": "0.1"}
         assert side["checkpoint"] == "runs/x" and side["adapter"] == adapter
         assert side["au_names"] == list(AUS) and side["thresholds"] == {"AU12": 0.5, "AU1": 0.5}
-        assert side["crop_recipe"] == "eyes" and side["image_size"] == [8, 8] and side["epoch_selection"] == {"epoch": 3}
+        assert (
+            side["crop_recipe"] == "eyes" and side["image_size"] == [8, 8] and side["epoch_selection"] == {"epoch": 3}
+        )
         assert side["config"]["training_data"] == {"dataset": "x"} and side["config"]["backbone"] is None
         assert side["settings"]["frames"]["every"] == 2 and side["settings"]["probability_smoothing"] is None
         assert side["faces"]["detector"] == "cascade" and "OpenCV" in side["faces"]["version"]

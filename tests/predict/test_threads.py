@@ -22,6 +22,8 @@ def test_small_networks_leave_half_to_the_others_and_large_ones_nothing(monkeypa
     torch.set_num_threads(4)
     with torch.device("meta"):
         large = torch.nn.Linear(SMALL, 1)
-    assert share_cores(large) == 4 and share_cores(torch.nn.Linear(2, 2)) == 2 and share_cores(torch.nn.Linear(2, 2)) == 2
+    assert (
+        share_cores(large) == 4 and share_cores(torch.nn.Linear(2, 2)) == 2 and share_cores(torch.nn.Linear(2, 2)) == 2
+    )
     torch.set_num_threads(1)
     assert share_cores(torch.nn.Linear(2, 2)) == 1

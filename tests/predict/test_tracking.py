@@ -85,7 +85,9 @@ class TestSmoothing:
             whole.update(series[k], k / 25)
             first.update(series[k], k / 25)
         second = PointSmoother.from_state(json.loads(json.dumps(first.state())))
-        assert all(np.array_equal(second.update(series[k], k / 25), whole.update(series[k], k / 25)) for k in range(5, 10))
+        assert all(
+            np.array_equal(second.update(series[k], k / 25), whole.update(series[k], k / 25)) for k in range(5, 10)
+        )
 
 
 class TestFollowing:

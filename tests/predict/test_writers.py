@@ -26,7 +26,12 @@ TALK = Source("in/talk.mp4", "talk.mp4", "video")
 def frame(number, *faces, source=TALK):
     """A frame whose faces have the given identities and probabilities of AU12; AU1 has half of it, AU24 none."""
     found = [
-        FacePrediction(Face((10.0, 20.0, 50.0, 51.0), 0.876, np.zeros((5, 2)), "eyes"), np.zeros((8, 8, 3), np.uint8), np.array(probs), who)
+        FacePrediction(
+            Face((10.0, 20.0, 50.0, 51.0), 0.876, np.zeros((5, 2)), "eyes"),
+            np.zeros((8, 8, 3), np.uint8),
+            np.array(probs),
+            who,
+        )
         for who, probs in ((who, (prob, prob / 2, 0.0)) for who, prob in faces)
     ]
     return ImagePrediction(source, "ok" if found else "no_face", "", found, number, number / 10, (120, 160))
@@ -58,7 +63,12 @@ class TestOpenFace:
             ["3", "0", "0.200", "0.88", "1"],
             ["3", "3", "0.200", "0.88", "1"],
         ]
-        assert [row["AU12_c"] for row in rows] == ["1.0", "", "0.0", "1.0"] and [row["AU01_c"] for row in rows] == ["1.0", "", "0.0", "1.0"]
+        assert [row["AU12_c"] for row in rows] == ["1.0", "", "0.0", "1.0"] and [row["AU01_c"] for row in rows] == [
+            "1.0",
+            "",
+            "0.0",
+            "1.0",
+        ]
         assert {row[name] for row in rows for name in R.split(",")} == {""}  # no invented intensity
         assert {row[name] for row in rows for name in C.split(",") if name not in ("AU12_c", "AU01_c")} == {""}
 
@@ -67,8 +77,14 @@ class TestOpenFace:
 
     def test_read_back(self, tmp_path):
         back = read_predictions(written(tmp_path, openface_table(TABLE, photo=False)))
-        assert back.attrs["format"] == "openface" and back["frame"].tolist() == [0, 1, 2, 2] and back["face"].tolist() == [0, 0, 0, 3]
-        assert back["status"].tolist() == ["ok", "no_face", "ok", "ok"] and back["subject"].unique().tolist() == ["talk"]
+        assert (
+            back.attrs["format"] == "openface"
+            and back["frame"].tolist() == [0, 1, 2, 2]
+            and back["face"].tolist() == [0, 0, 0, 3]
+        )
+        assert back["status"].tolist() == ["ok", "no_face", "ok", "ok"] and back["subject"].unique().tolist() == [
+            "talk"
+        ]
         assert back["AU12_active"].tolist() == [1, pd.NA, 0, 1] and back["time_s"].tolist() == [0, 0.1, 0.2, 0.2]
         assert not [name for name in back if name.endswith(("_prob", "_intensity"))]
 
@@ -81,7 +97,11 @@ class TestOpenFace:
         ]
         path.write_text("\n".join(lines) + "\n")
         back = read_predictions(path)
-        assert back["frame"].tolist() == [0, 1] and back["face"].tolist() == [0, 0] and back["status"].tolist() == ["ok", "no_face"]
+        assert (
+            back["frame"].tolist() == [0, 1]
+            and back["face"].tolist() == [0, 0]
+            and back["status"].tolist() == ["ok", "no_face"]
+        )
         assert back.loc[0, ["AU1_intensity", "AU12_intensity", "AU12_active"]].tolist() == [0.5, 2.25, 1]
         assert back.loc[1, ["AU1_intensity", "AU12_active"]].isna().all()  # OpenFace writes 0 where it failed
 
@@ -93,16 +113,35 @@ class TestPyFeat:
         assert names == list(PYFEAT_COLUMNS) and len([name for name in names if name.startswith("AU")]) == 20
         assert names[:6] == ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore", "x_0"]
         assert names[-6:] == ["FrameHeight", "FrameWidth", "input", "frame", "approx_time", "Identity"]
-        assert [row["AU12"] for row in rows] == ["0.9", "", "0.4", "0.8"] and [row["AU24"] for row in rows] == ["0.0", "", "0.0", "0.0"]
+        assert [row["AU12"] for row in rows] == ["0.9", "", "0.4", "0.8"] and [row["AU24"] for row in rows] == [
+            "0.0",
+            "",
+            "0.0",
+            "0.0",
+        ]
         assert [row["frame"] for row in rows] == ["0", "1", "2", "2"] and rows[0]["approx_time"] == "00:00"
-        assert [row["Identity"] for row in rows] == ["Person_0", "", "Person_0", "Person_3"] and rows[1]["FaceRectX"] == ""
-        assert rows[0]["input"] == "in/talk.mp4" and (rows[0]["FrameHeight"], rows[0]["anger"], rows[0]["AU43"]) == ("120", "", "")
+        assert [row["Identity"] for row in rows] == ["Person_0", "", "Person_0", "Person_3"] and rows[1][
+            "FaceRectX"
+        ] == ""
+        assert rows[0]["input"] == "in/talk.mp4" and (rows[0]["FrameHeight"], rows[0]["anger"], rows[0]["AU43"]) == (
+            "120",
+            "",
+            "",
+        )
 
     def test_read_back(self, tmp_path):
         back = read_predictions(written(tmp_path, pyfeat_table(TABLE, size=None)))
-        assert back.attrs["format"] == "pyfeat" and back["face"].tolist() == [0, 0, 0, 3] and back["frame"].tolist() == [0, 1, 2, 2]
-        assert back["status"].tolist() == ["ok", "no_face", "ok", "ok"] and back["subject"].unique().tolist() == ["talk"]
-        assert np.allclose(back["AU12_prob"], TABLE["AU12_prob"], equal_nan=True) and np.allclose(back["x"], TABLE["x"], equal_nan=True)
+        assert (
+            back.attrs["format"] == "pyfeat"
+            and back["face"].tolist() == [0, 0, 0, 3]
+            and back["frame"].tolist() == [0, 1, 2, 2]
+        )
+        assert back["status"].tolist() == ["ok", "no_face", "ok", "ok"] and back["subject"].unique().tolist() == [
+            "talk"
+        ]
+        assert np.allclose(back["AU12_prob"], TABLE["AU12_prob"], equal_nan=True) and np.allclose(
+            back["x"], TABLE["x"], equal_nan=True
+        )
         assert [name for name in back if name.endswith("_prob")] == ["AU1_prob", "AU12_prob", "AU24_prob"]
 
 
@@ -117,7 +156,11 @@ def test_the_real_reader_of_py_feat(tmp_path):
 def test_notes_say_which_columns_are_real():
     notes = format_notes("openface", AUS)
     assert notes["predicted"] == ["AU12", "AU1"] and notes["predicted_without_column"] == ["AU24"]
-    assert "AU45" in notes["columns_without_values"] and "AU12" not in notes["columns_without_values"] and "_r" in notes["values"]
+    assert (
+        "AU45" in notes["columns_without_values"]
+        and "AU12" not in notes["columns_without_values"]
+        and "_r" in notes["values"]
+    )
 
 
 def test_native_files_and_others(tmp_path):

@@ -56,18 +56,28 @@ def test_other_images_are_refused(face: np.ndarray) -> None:
 
 def test_verdicts_by_hand_in_au_order_with_sign_and_word(face: np.ndarray) -> None:
     truth = np.array([[1, 1, 0, -1], [1, 0, 0, 0]])
-    probs = np.array([[0.9, 0.2, 0.5, 0.9], [0.5, 0.1, 0.2, 0.3]])  # from 0.5 on is seen; AU6 of the first is not annotated
+    probs = np.array(
+        [[0.9, 0.2, 0.5, 0.9], [0.5, 0.1, 0.2, 0.3]]
+    )  # from 0.5 on is seen; AU6 of the first is not annotated
     lines = texts(face_grid(np.stack([face, face]), NAMES, truth, probs))
     assert lines == ["✓ found 12", "○ missed 1", "✗ false 4", "✓ found 12", "○ missed –", "✗ false –"]
     strict = texts(face_grid(np.stack([face, face]), NAMES, truth, probs, thresholds=np.array([0.6, 0.1, 0.6, 0.6])))
-    assert strict[:3] == ["✓ found 1 12", "○ missed –", "✗ false –"] and strict[3:] == ["✓ found –", "○ missed 12", "✗ false 1"]
+    assert strict[:3] == ["✓ found 1 12", "○ missed –", "✗ false –"] and strict[3:] == [
+        "✓ found –",
+        "○ missed 12",
+        "✗ false 1",
+    ]
 
 
 def test_the_grid_shows_every_face_beside_its_own_map(face: np.ndarray, rng: np.random.Generator) -> None:
     faces, maps = np.stack([face, 255 - face, face // 2]), rng.random((3, 4, 4))
     figure = face_grid(faces, NAMES, np.zeros((3, 4)), np.zeros((3, 4)), maps=maps, captions=["a", "b", "c"])
     shown = [axes.images[0].get_array() for axes in figure.axes]
-    wanted = [picture for image, evidence in zip(faces, maps, strict=True) for picture in (image, blend_evidence(image, evidence))]
+    wanted = [
+        picture
+        for image, evidence in zip(faces, maps, strict=True)
+        for picture in (image, blend_evidence(image, evidence))
+    ]
     assert len(shown) == 6
     for picture, expected in zip(shown, wanted, strict=True):
         np.testing.assert_array_equal(picture, expected)
@@ -122,13 +132,22 @@ def test_photo_arguments_must_fit_together(face: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("names", "theme"), [(AU_SETS["all"], "light"), (["AU12"], "dark")])
-def test_other_people_s_file_names_neither_warn_nor_reach_over_the_edge(face: np.ndarray, names: tuple[str, ...], theme: str) -> None:
+def test_other_people_s_file_names_neither_warn_nor_reach_over_the_edge(
+    face: np.ndarray, names: tuple[str, ...], theme: str
+) -> None:
     title = "W$_{x}$/日本語/" + "WWWWWWWWWW" * 9 + ".jpg"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         maps = np.zeros((len(names), 2, 2))
         figure = au_bars(
-            face, names, np.ones(len(names)), np.full(len(names), 0.5), maps, title, "Rendered faces only.\nNot feeling.", theme=theme
+            face,
+            names,
+            np.ones(len(names)),
+            np.full(len(names), 0.5),
+            maps,
+            title,
+            "Rendered faces only.\nNot feeling.",
+            theme=theme,
         )
         assert cut_texts(figure) == []
     shown = next(text for text in texts(figure) if text.startswith("W"))

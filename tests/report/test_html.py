@@ -28,11 +28,17 @@ LIGHT, DARK = _png(250), _png(20)
 
 def _page() -> str:
     header = ["Method", "Lab A F1", "Lab A AUROC", "Lab B F1", "Lab B AUROC", "Lab B shared F1", "Trained"]
-    rows = [[name, *["81.2"] * 5, "2,816 k"] for name in ("AUFormer", "Linear probe", "Full fine-tuning †", "Always positive")]
+    rows = [
+        [name, *["81.2"] * 5, "2,816 k"]
+        for name in ("AUFormer", "Linear probe", "Full fine-tuning †", "Always positive")
+    ]
     sections = [
         Section(
             "Result",
-            [table(header, rows, caption="Means", notes=["† of the committed run"]), responsible_use(rendered_only=True)],
+            [
+                table(header, rows, caption="Means", notes=["† of the committed run"]),
+                responsible_use(rendered_only=True),
+            ],
             wide=True,
         ),
         Section("F1 per action unit", [figure(LIGHT, DARK, alt="bars of F1", caption="Bars.")]),
@@ -83,7 +89,12 @@ def test_the_page_is_well_formed_and_names_its_parts() -> None:
 
 def test_nothing_comes_from_outside_the_file() -> None:
     page = _page()
-    links = [value for _, attributes in _read(page).tags for key, value in attributes.items() if key in ("src", "srcset", "href") and value]
+    links = [
+        value
+        for _, attributes in _read(page).tags
+        for key, value in attributes.items()
+        if key in ("src", "srcset", "href") and value
+    ]
     assert links and all(link.startswith(("data:", "#")) for link in links)
     assert "http" not in re.sub(r"http-equiv|base64,[A-Za-z0-9+/=]+", "", page)
     assert "@import" not in page and "url(" not in page
@@ -174,6 +185,9 @@ def test_on_a_desk_by_day_and_a_page_that_is_too_wide_is_noticed(page: Path, tmp
     seen = measure(page, tmp_path, width=1280)
     assert seen["scrollWidth"] <= 1280 and seen["section"] == "rgb(255, 255, 255)"
     assert seen["pictures"][0]["end"] == base64.b64encode(LIGHT).decode()[-48:]
-    page.write_text(_page().replace("</main>", '<div style="width:1500px">x</div><img src="data:," alt="x"></main>'), encoding="utf-8")
+    page.write_text(
+        _page().replace("</main>", '<div style="width:1500px">x</div><img src="data:," alt="x"></main>'),
+        encoding="utf-8",
+    )
     seen = measure(page, tmp_path, width=1280)
     assert seen["scrollWidth"] >= 1500 and not seen["pictures"][2]["loaded"]

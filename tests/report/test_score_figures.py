@@ -13,7 +13,10 @@ from tests.helpers.figures import cut_texts, texts
 
 F1 = {"AU1": 0.25, "AU12": 0.9}
 BINS = np.array([[0.1, 0.2, 30], [math.nan, math.nan, 0], [0.8, 0.6, 10]])
-POINTS = {"auformer": {"1,000": (0.5, 0.4, 0.6), "100": (0.3, 0.2, 0.4)}, "probe": {"1,000": (0.45, math.nan, math.nan)}}
+POINTS = {
+    "auformer": {"1,000": (0.5, 0.4, 0.6), "100": (0.3, 0.2, 0.4)},
+    "probe": {"1,000": (0.45, math.nan, math.nan)},
+}
 MATRIX = {"auformer": np.array([[0.6, 0.4], [math.nan, 0.55]])}
 NOTE = "† The epoch was chosen on the test part itself, so these numbers are too high; they are never bold."
 
@@ -24,7 +27,9 @@ def draw_all(theme: str, footnote: str | None = None) -> list:
         f1_bars({"auformer †": F1, "probe": F1}, floor=F1, intervals=ends, footnote=footnote, theme=theme),
         reliability_diagram({"auformer †": BINS, "probe": BINS}, footnote=footnote, theme=theme),
         training_size_curves(POINTS, ["100", "1,000"], floor=0.2, footnote=footnote, theme=theme),
-        cross_matrix(MATRIX, ["lab_a", "a_rather_long_name_of_data"], ["lab_a", "lab_b"], footnote=footnote, theme=theme),
+        cross_matrix(
+            MATRIX, ["lab_a", "a_rather_long_name_of_data"], ["lab_a", "lab_b"], footnote=footnote, theme=theme
+        ),
     ]
 
 
@@ -46,7 +51,11 @@ def test_the_dark_twin_needs_no_layout_of_its_own() -> None:
 def test_intervals_lie_across_the_ends_of_their_bars() -> None:
     axes = f1_bars({"a": F1, "b": F1}, intervals={"a": {"AU12": (0.8, 0.95), MEAN: (0.5, 0.7)}}).axes[0]
     (lines,) = axes.collections  # of `a` alone: `b` has none
-    drawn = [[*segment[:, 0], segment[0, 1]] for segment in lines.get_segments() if len(segment) and not np.isnan(segment).any()]
+    drawn = [
+        [*segment[:, 0], segment[0, 1]]
+        for segment in lines.get_segments()
+        if len(segment) and not np.isnan(segment).any()
+    ]
     centres = [bar.get_y() + bar.get_height() / 2 for bar in axes.containers[0]]
     np.testing.assert_allclose(drawn, [[80, 95, centres[1]], [50, 70, centres[2]]])
     number = next(text for text in axes.texts if text.get_text() == "57.5")

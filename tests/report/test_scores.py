@@ -82,7 +82,9 @@ def test_the_log_has_one_row_per_epoch_and_a_repeated_epoch_counts_once(tmp_path
         encoding="utf-8",
     )
     table = read_training_log(log)
-    expected = pd.DataFrame({"train/loss": [1.5, 1.25], "val/f1": [0.4, 0.6], "val/loss": [1.1, 0.9]}, index=pd.Index([0, 1], name="epoch"))
+    expected = pd.DataFrame(
+        {"train/loss": [1.5, 1.25], "val/f1": [0.4, 0.6], "val/loss": [1.1, 0.9]}, index=pd.Index([0, 1], name="epoch")
+    )
     pd.testing.assert_frame_equal(table, expected)
 
 

@@ -26,7 +26,9 @@ LOG = pd.DataFrame({"train/loss": [1.5, 1.2], "val/loss": [1.6, 1.4], "val/f1": 
 def _bars(theme: str) -> Figure:
     scores = dict.fromkeys(BP4D, 1.0)
     labels = ("AUFormer", "Linear probe", "Full fine-tuning (committed run)")
-    return f1_bars(dict.fromkeys(labels, scores), floor=scores, hatched=labels[2:], title="F1 per action unit", theme=theme)
+    return f1_bars(
+        dict.fromkeys(labels, scores), floor=scores, hatched=labels[2:], title="F1 per action unit", theme=theme
+    )
 
 
 def _curves(theme: str) -> Figure:
@@ -36,7 +38,9 @@ def _curves(theme: str) -> Figure:
 def _grid(theme: str) -> Figure:
     faces, everything = np.zeros((3, 16, 16, 3), np.uint8), np.ones((3, 12))
     captions = ["AU15 Lip corner depressor"] * 3
-    return face_grid(faces, BP4D, everything, everything, maps=np.zeros((3, 2, 2)), captions=captions, title="Faces", theme=theme)
+    return face_grid(
+        faces, BP4D, everything, everything, maps=np.zeros((3, 2, 2)), captions=captions, title="Faces", theme=theme
+    )
 
 
 @pytest.mark.parametrize("draw", [_bars, _curves, _grid])
@@ -73,7 +77,9 @@ def test_drawing_leaves_pyplot_alone() -> None:
 def _luminance(colour: str) -> float:
     """Relative luminance of WCAG 2.2."""
     channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    return float(np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+    return float(
+        np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    )
 
 
 @pytest.mark.parametrize("theme", list(THEMES))
@@ -99,4 +105,6 @@ def test_png_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
 def test_unknown_theme_and_order_of_all_aus() -> None:
     with pytest.raises(ValueError, match="light, dark"):
         training_curves({"AUFormer": LOG}, theme="sepia")
-    assert au_order(reversed(AU_SETS["all"])) == [f"AU{n}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26)]
+    assert au_order(reversed(AU_SETS["all"])) == [
+        f"AU{n}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26)
+    ]

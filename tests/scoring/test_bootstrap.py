@@ -25,7 +25,9 @@ def random_rows(seed=0, folds=SUBJECTS, rows=40):
 def counted(rows):
     """Fold -> counts per subject (S, 4, N)."""
     return {
-        fold: np.stack([metrics.confusion_counts(true.astype(int), active.astype(float)) for true, active in people.values()])
+        fold: np.stack(
+            [metrics.confusion_counts(true.astype(int), active.astype(float)) for true, active in people.values()]
+        )
         for fold, people in rows.items()
     }
 
@@ -34,14 +36,18 @@ def counted(rows):
 def test_a_draw_is_the_score_of_rows_that_are_really_repeated(seed):
     rows, weights = random_rows(seed), draw_subjects(SUBJECTS, 5, seed)
     counts = counted(rows)
-    means, together = fold_mean(metrics.f1_from_counts, counts, weights), pooled(metrics.f1_from_counts, counts, weights)
+    means, together = (
+        fold_mean(metrics.f1_from_counts, counts, weights),
+        pooled(metrics.f1_from_counts, counts, weights),
+    )
     for draw in range(5):
         repeated = {}
         for fold, people in rows.items():
             times = weights[fold][draw].astype(int)
             assert times.sum() == len(people)
             repeated[fold] = [
-                np.concatenate([np.repeat(part[k], n, 0) for part, n in zip(people.values(), times, strict=True)]) for k in (0, 1)
+                np.concatenate([np.repeat(part[k], n, 0) for part, n in zip(people.values(), times, strict=True)])
+                for k in (0, 1)
             ]
         for au in range(3):
             each = [sk.f1_score(true[:, au], active[:, au]) for true, active in repeated.values()]
@@ -117,7 +123,12 @@ class TestDifference:
     def test_of_a_method_and_itself(self):
         point, drawn = self.draws(0)
         found = difference((point, point), (drawn, drawn))
-        assert found.value == 0 and (found.interval.low, found.interval.high) == (0, 0) and found.p == 1 and found.num_aus == 3
+        assert (
+            found.value == 0
+            and (found.interval.low, found.interval.high) == (0, 0)
+            and found.p == 1
+            and found.num_aus == 3
+        )
 
     def test_is_taken_draw_by_draw_and_changes_its_sign(self):
         (a, drawn_a), (b, drawn_b) = self.draws(0), self.draws(1)
@@ -125,7 +136,11 @@ class TestDifference:
         assert found.value == pytest.approx(a.mean() - b.mean()) == -turned.value
         apart = (drawn_a - drawn_b).mean(1)
         assert (found.interval.low, found.interval.high) == pytest.approx(np.quantile(apart, [0.025, 0.975]).tolist())
-        assert found.p == turned.p == pytest.approx(min(1, 2 * min((1 + (apart <= 0).sum()) / 401, (1 + (apart >= 0).sum()) / 401)))
+        assert (
+            found.p
+            == turned.p
+            == pytest.approx(min(1, 2 * min((1 + (apart <= 0).sum()) / 401, (1 + (apart >= 0).sum()) / 401)))
+        )
 
     def test_over_the_aus_that_both_have(self):
         (a, drawn_a), (b, drawn_b) = self.draws(0), self.draws(1)

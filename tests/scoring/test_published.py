@@ -20,7 +20,9 @@ def test_every_row_has_a_source_and_its_numbers():
         }
 
 
-@pytest.mark.parametrize("row", [row for row in read_published() if row.protocol == "within"], ids=lambda row: f"{row.test}-{row.method}")
+@pytest.mark.parametrize(
+    "row", [row for row in read_published() if row.protocol == "within"], ids=lambda row: f"{row.test}-{row.method}"
+)
 def test_means_are_those_of_the_cells(row):
     assert row.num_aus == len(row.f1) == {"BP4D": 12, "DISFA": 8}[row.test]
     assert 100 * sum(row.f1.values()) / len(row.f1) == pytest.approx(100 * row.mean, abs=0.11)

@@ -36,13 +36,20 @@ class TestWholeFile:
             values = scores["per_au"][au]
             assert (values["f1"], values["auroc"], values["macro_f1"]) == pytest.approx(expected[au], rel=1e-12)
             ok = table[table["status"] == "ok"]
-            assert values["positives"] == (ok[f"{au}_true"] == 1).sum() and values["annotated"] == (ok[f"{au}_true"] >= 0).sum()
+            assert (
+                values["positives"] == (ok[f"{au}_true"] == 1).sum()
+                and values["annotated"] == (ok[f"{au}_true"] >= 0).sum()
+            )
         assert scores["mean"]["f1"] == pytest.approx(np.mean([f1 for f1, _, _ in expected.values()]), rel=1e-12)
-        assert scores["mean"]["auroc"] == pytest.approx(np.mean([auroc for _, auroc, _ in expected.values()]), rel=1e-12)
+        assert scores["mean"]["auroc"] == pytest.approx(
+            np.mean([auroc for _, auroc, _ in expected.values()]), rel=1e-12
+        )
 
     def test_order_of_rows_does_not_matter(self):
         table = random_predictions(1)
-        assert score_predictions(table.sample(frac=1, random_state=2), by="subject") == score_predictions(table, by="subject")
+        assert score_predictions(table.sample(frac=1, random_state=2), by="subject") == score_predictions(
+            table, by="subject"
+        )
 
     def test_active_column_and_other_thresholds_are_not_read(self):
         table = random_predictions(1)
@@ -116,12 +123,16 @@ class TestFolds:
         assert [scores["per_au"][au]["num_folds"] for au in AUS] == [3, 2, 0]
         assert scores["per_au"]["AU12"]["f1_folds"] is None and scores["folds"]["P2"]["f1"]["AU2"] is None
         assert scores["mean"]["num_aus"]["f1_folds"] == 2
-        assert scores["mean"]["f1_folds"] == pytest.approx(np.mean([scores["per_au"][au]["f1_folds"] for au in AUS[:2]]))
+        assert scores["mean"]["f1_folds"] == pytest.approx(
+            np.mean([scores["per_au"][au]["f1_folds"] for au in AUS[:2]])
+        )
 
     def test_no_folds_no_keys(self):
         for table in (random_predictions().drop(columns="fold"), random_predictions().assign(fold=None)):
             scores = score_predictions(table)
-            assert "folds" not in scores and "f1_folds" not in scores["mean"] and "f1_folds" not in scores["per_au"]["AU1"]
+            assert (
+                "folds" not in scores and "f1_folds" not in scores["mean"] and "f1_folds" not in scores["per_au"]["AU1"]
+            )
 
 
 class TestGroups:

@@ -26,7 +26,13 @@ def cells(markdown):
 
 
 class TestTable:
-    table = Table(["method", "F1"], [["a|b", "51.2 (2/3)"], ["long name", "8.0"]], footer=[["mean", "29.6"]], title="T", notes=["n|n"])
+    table = Table(
+        ["method", "F1"],
+        [["a|b", "51.2 (2/3)"], ["long name", "8.0"]],
+        footer=[["mean", "29.6"]],
+        title="T",
+        notes=["n|n"],
+    )
 
     def test_text(self):
         assert self.table.text().splitlines() == [
@@ -68,7 +74,9 @@ class TestScoreTable:
         header, _, *rows, mean = cells(score_table(scores).markdown())
         assert header == ["AU", "FACS name", "F1", "F1, folds", "AUROC", "AP", "accuracy", "always yes", "positives"]
         values = scores["per_au"]["AU1"]
-        rates = [values[name] for name in ("f1", "f1_folds", "auroc", "average_precision", "accuracy", "always_positive_f1")]
+        rates = [
+            values[name] for name in ("f1", "f1_folds", "auroc", "average_precision", "accuracy", "always_positive_f1")
+        ]
         positives = f"{values['positives']} / {values['annotated']}"
         assert rows[0] == ["AU1", "Inner brow raiser", *(f"{100 * rate:.1f}" for rate in rates), positives]
         assert mean[:3] == ["mean", "of 3 AUs", f"{100 * scores['mean']['f1']:.1f} (2/3)"]
@@ -85,7 +93,9 @@ class TestScoreTable:
     def test_other_gaps(self):
         table = random_predictions().drop(columns="fold").assign(AU1_true=-1, AU2_true=1)
         text = score_table(score_predictions(table)).text()
-        assert "Without annotated rows, in no mean: AU1." in text and "Without negatives, so without AUROC: AU2." in text
+        assert (
+            "Without annotated rows, in no mean: AU1." in text and "Without negatives, so without AUROC: AU2." in text
+        )
         assert "folds" not in text
 
     def test_nothing_is_left_out_in_silence_when_all_is_well(self):
@@ -108,8 +118,18 @@ class TestAUColumns:
 
     def test_methods(self):
         results = {
-            "AUFormer": {"f1": {"AU1": 0.8, "AU12": 0.9}, "mean_f1": 0.85, "mean_auroc": 0.95, "trainable_parameters": 363104},
-            "always yes": {"f1": {"AU1": 0.3, "AU12": None}, "mean_f1": 0.3, "mean_auroc": None, "trainable_parameters": None},
+            "AUFormer": {
+                "f1": {"AU1": 0.8, "AU12": 0.9},
+                "mean_f1": 0.85,
+                "mean_auroc": 0.95,
+                "trainable_parameters": 363104,
+            },
+            "always yes": {
+                "f1": {"AU1": 0.3, "AU12": None},
+                "mean_f1": 0.3,
+                "mean_auroc": None,
+                "trainable_parameters": None,
+            },
         }
         assert cells(methods_table(results, ["AU1", "AU12"], notes=["one seed"]).markdown()) == [
             ["method", "AU1", "AU12", "mean of 2", "AUROC", "trainable"],
@@ -119,8 +139,14 @@ class TestAUColumns:
         ]
 
     def test_missing_and_nan_are_the_same(self):
-        rows = au_columns_table("m", {"a": {"AU1": math.nan, "AU2": 0.5}, "b": {"AU2": 0.5}, "c": {}}, ["AU1", "AU2"]).rows
-        assert [row[1:] for row in rows] == [["nan", "50.0", "50.0 (1/2)"], ["nan", "50.0", "50.0 (1/2)"], ["nan", "nan", "nan"]]
+        rows = au_columns_table(
+            "m", {"a": {"AU1": math.nan, "AU2": 0.5}, "b": {"AU2": 0.5}, "c": {}}, ["AU1", "AU2"]
+        ).rows
+        assert [row[1:] for row in rows] == [
+            ["nan", "50.0", "50.0 (1/2)"],
+            ["nan", "50.0", "50.0 (1/2)"],
+            ["nan", "nan", "nan"],
+        ]
 
 
 def test_doctests():

@@ -37,13 +37,17 @@ def test_without_jitter_and_roll_the_pupils_lie_on_the_recipe(renderer: Renderer
 
 def _shift(a: np.ndarray, b: np.ndarray) -> float:
     """Distance in pixels by which one picture lies beside another, from phase correlation."""
-    (x, y), _ = cv2.phaseCorrelate(a.mean(-1), b.mean(-1), cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_64F))
+    (x, y), _ = cv2.phaseCorrelate(
+        a.mean(-1), b.mean(-1), cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_64F)
+    )
     return float(np.hypot(x, y))
 
 
 @pytest.mark.parametrize("number", range(6))
 def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer: Renderer, number: int) -> None:
-    rendered = picture(renderer, number, intensity=sample_aus(np.random.default_rng(number), "A")[1], jitter=False, roll=False)
+    rendered = picture(
+        renderer, number, intensity=sample_aus(np.random.default_rng(number), "A")[1], jitter=False, roll=False
+    )
     crop, matrix = align(rendered.image, rendered.points, recipe="eyes", size=SIZE)
     corners = np.array([(0, 0), (SIZE, 0), (0, SIZE), (SIZE, SIZE)], float)
     assert np.abs(corners @ matrix[:, :2].T + matrix[:, 2] - corners).max() < 0.5

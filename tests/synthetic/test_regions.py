@@ -67,7 +67,12 @@ def studio():
 @cache
 def at_rest() -> np.ndarray:
     renderer, faces, scene, wall = studio()
-    return np.stack([renderer.render(face, np.zeros(17), scene=scene, background=wall, seed=5).image.astype(float) for face in faces])
+    return np.stack(
+        [
+            renderer.render(face, np.zeros(17), scene=scene, background=wall, seed=5).image.astype(float)
+            for face in faces
+        ]
+    )
 
 
 def test_every_rendered_au_has_a_region() -> None:

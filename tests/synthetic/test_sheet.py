@@ -38,12 +38,30 @@ def test_a_sheet_shows_every_au_and_both_labs(tmp_path: Path) -> None:
 
 
 def test_synth_renders_and_says_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["synth", "--lab", "B", "--subjects", "2", "--frames", "3", "--aus", "AU4,au12", "--size", "32", "--out", str(tmp_path)]
+    command = [
+        "synth",
+        "--lab",
+        "B",
+        "--subjects",
+        "2",
+        "--frames",
+        "3",
+        "--aus",
+        "AU4,au12",
+        "--size",
+        "32",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert "synthetic_b: 6 pictures of 2 subjects, 32 px" in out and "rendering lab B" in err
     side = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith("AU") and not line.startswith("AU ")}
+    rows = {
+        line.split()[0]: line.split()[1:]
+        for line in out.splitlines()
+        if line.startswith("AU") and not line.startswith("AU ")
+    }
     assert list(rows) == ["AU4", "AU12"]
     for name, (positives, rate, expected) in rows.items():
         recorded = side["label_rates"][name]
@@ -84,7 +102,9 @@ def test_synth_sheet_alone_renders_no_data_set(tmp_path: Path, capsys: pytest.Ca
         (["--subjects", "many"], 2, "invalid int"),
     ],
 )
-def test_bad_options_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:
+def test_bad_options_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
     assert main(["synth", "--out", str(tmp_path / "new"), *words]) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
@@ -94,9 +114,17 @@ def test_the_bench_script_measures_both_sizes(tmp_path: Path, capsys: pytest.Cap
     from experiments.speed import bench_render
 
     result = bench_render.main(["--images", "2", "--rounds", "1", "--out", str(tmp_path / "bench.json")])
-    assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8")) == result == json.loads(capsys.readouterr().out)
+    assert (
+        json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
+        == result
+        == json.loads(capsys.readouterr().out)
+    )
     assert set(result["sizes"]) == {"112", "224"}
     for row, target in zip(result["sizes"].values(), (100, 40), strict=True):
-        assert row["images_per_second"] > 0 and row["images_per_second_with_file"] > 0 and row["target_images_per_second"] == target
+        assert (
+            row["images_per_second"] > 0
+            and row["images_per_second_with_file"] > 0
+            and row["target_images_per_second"] == target
+        )
     faster = result["sizes"]["112"]["images_per_second"] >= 100 and result["sizes"]["224"]["images_per_second"] >= 40
     assert result["meets_targets"] == faster

@@ -40,7 +40,12 @@ def test_the_folder_holds_the_contract_s_files(lab_a: Path) -> None:
     manifest = read_manifest(lab_a / "manifest.csv")
     images = {f"images/A0000{s}/0000{f}.jpg" for s in range(3) for f in range(3)}
     assert set(manifest["image"]) == images
-    assert set(fingerprint(lab_a)) == images | {"manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet"}
+    assert set(fingerprint(lab_a)) == images | {
+        "manifest.csv",
+        "manifest.json",
+        "manifest.faces.parquet",
+        "truth.parquet",
+    }
     assert manifest.attrs["au_names"] == list(AU_SETS["bp4d"])
     for image in images:
         picture = cv2.imread(str(lab_a / image), cv2.IMREAD_COLOR)
@@ -72,7 +77,12 @@ def test_truth_and_manifest_tell_the_same_story(lab_a: Path) -> None:
 
 def test_the_side_file_can_make_the_set_again(lab_a: Path, tmp_path: Path) -> None:
     side = json.loads((lab_a / "manifest.json").read_text(encoding="utf-8"))
-    assert (side["format_version"], side["dataset"], side["crop_recipe"], side["image_size"]) == (1, "synthetic_a", "eyes", [32, 32])
+    assert (side["format_version"], side["dataset"], side["crop_recipe"], side["image_size"]) == (
+        1,
+        "synthetic_a",
+        "eyes",
+        [32, 32],
+    )
     assert (side["rows"], side["subjects"], set(side["label_rates"])) == (9, 3, set(AU_SETS["bp4d"]))
     manifest = read_manifest(lab_a / "manifest.csv")
     for name, rate in side["label_rates"].items():
@@ -108,7 +118,9 @@ def test_faces_parquet_has_box_and_points_of_every_key(lab_a: Path) -> None:
 
 def test_spawned_workers_write_the_same_bytes(lab_a: Path, tmp_path: Path) -> None:
     for workers in (2, 3):
-        assert fingerprint(render_dataset(tmp_path / str(workers), lab="A", workers=workers, **SMALL).parent) == fingerprint(lab_a)
+        assert fingerprint(
+            render_dataset(tmp_path / str(workers), lab="A", workers=workers, **SMALL).parent
+        ) == fingerprint(lab_a)
 
 
 def test_the_order_of_work_does_not_show(lab_a: Path, tmp_path: Path) -> None:
@@ -134,7 +146,9 @@ def test_switches_change_what_they_name(tmp_path: Path) -> None:
         return pd.read_parquet(manifest.with_name("truth.parquet"))
 
     truth = truth_of("still", pose_scale=0, jitter=False, roll=False)
-    assert (truth[["yaw", "pitch", "roll", "jitter_x", "jitter_y"]] == 0).all(axis=None) and (truth["jitter_scale"] == 1).all()
+    assert (truth[["yaw", "pitch", "roll", "jitter_x", "jitter_y"]] == 0).all(axis=None) and (
+        truth["jitter_scale"] == 1
+    ).all()
     wide, usual = truth_of("wide", pose_scale=2), truth_of("usual")
     assert np.allclose(wide["yaw"], (2 * usual["yaw"]).clip(-0.45, 0.45), atol=1e-6)
 
@@ -170,7 +184,9 @@ def test_an_interrupted_run_goes_on(lab_a: Path, tmp_path: Path, monkeypatch: py
     assert fingerprint(tmp_path) == fingerprint(lab_a)
 
 
-def test_a_run_killed_inside_a_subject_leaves_no_half_of_it(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_inside_a_subject_leaves_no_half_of_it(
+    lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import auformer.synthetic.subject as subject
 
     encode, written = subject.encode, []
@@ -216,7 +232,8 @@ def test_a_deleted_picture_is_drawn_again(lab_a: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"frames": 4}, {"seed": 1}, {"lab": "B"}, {"au_names": "disfa"}, {"roll": False}, {"frames": 0, "clips": 1}]
+    "change",
+    [{"frames": 4}, {"seed": 1}, {"lab": "B"}, {"au_names": "disfa"}, {"roll": False}, {"frames": 0, "clips": 1}],
 )
 def test_other_parameters_in_the_same_folder_are_refused(lab_a: Path, change: dict[str, Any]) -> None:
     before = fingerprint(lab_a)
@@ -271,7 +288,9 @@ def test_a_manifest_from_elsewhere_is_left_alone(tmp_path: Path) -> None:
         ({"au_names": "bp4"}, "`spec`"),
     ],
 )
-def test_bad_parameters_are_named_before_anything_is_written(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_bad_parameters_are_named_before_anything_is_written(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         render_dataset(tmp_path / "new", **{"lab": "A", **SMALL, **change})
     assert not (tmp_path / "new").exists()

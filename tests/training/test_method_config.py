@@ -16,7 +16,12 @@ def test_defaults_are_filled_in_and_paths_stay_out_of_the_plain_form() -> None:
     content["model"]["init_args"]["checkpoint_path"] = "mine/vit.safetensors"
     config = resolve_config(content)
     assert config.class_path == "auformer.training.baselines.LinearProbeModule"
-    assert (config.model["lr"], config.model["window"], config.data["val_fraction"], config.data["image_size"]) == (0.01, 3, 0.2, 112)
+    assert (config.model["lr"], config.model["window"], config.data["val_fraction"], config.data["image_size"]) == (
+        0.01,
+        3,
+        0.2,
+        112,
+    )
     assert config.fit == {
         "epochs": 20, "gradient_clip": 1.0, "precision": "32-true", "validate_every": 1, "patience": None, "select": "best",
     }  # fmt: skip

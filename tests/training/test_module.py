@@ -46,7 +46,12 @@ def test_only_trainable_matrices_and_kernels_decay(workspace: Path) -> None:
 def test_full_fine_tuning_spares_norms_and_embeddings(workspace: Path) -> None:
     network = make_module(workspace, FullFineTuningModule).network
     decayed, plain = (_names(network, group["params"]) for group in parameter_groups(network, 0.05))
-    assert {"backbone.pos_embed", "backbone.cls_token", "backbone.norm.weight", "backbone.blocks.0.norm1.weight"} <= plain
+    assert {
+        "backbone.pos_embed",
+        "backbone.cls_token",
+        "backbone.norm.weight",
+        "backbone.blocks.0.norm1.weight",
+    } <= plain
     assert {"backbone.patch_embed.proj.weight", "backbone.blocks.1.attn.qkv.weight", "head.fc1.weight"} <= decayed
     assert decayed | plain == {name for name, _ in network.named_parameters()}
 
@@ -106,7 +111,9 @@ def test_rows_that_come_twice_count_once() -> None:
     outputs.start()
     outputs.update(torch.tensor([3, 0]), target[[3, 0]], logits[[3, 0]], -logits[[3, 0]])
     outputs.update(torch.tensor([1, 4, 2]), target[[1, 4, 2]], logits[[1, 4, 2]], -logits[[1, 4, 2]])
-    outputs.update(torch.tensor([0, 1]), target[[0, 1]], torch.full((2, 2), 9.0), torch.zeros(2, 2))  # padding: the first count
+    outputs.update(
+        torch.tensor([0, 1]), target[[0, 1]], torch.full((2, 2), 9.0), torch.zeros(2, 2)
+    )  # padding: the first count
     part = outputs.compute()
     assert part.rows.tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(part.target, target.to(torch.int8)) and torch.equal(part.logits, logits)
@@ -127,7 +134,11 @@ def test_scores_of_a_part_are_sklearns(rng: np.random.Generator) -> None:
         expected = [f1_score(target[known[i], i], prob[known[i], i].numpy() >= 0.5) for i in range(2)]
         assert [scores["f1_AU1"], scores["f1_AU4"]] == pytest.approx(expected)
         assert math.isnan(scores["f1_AU12"]) and scores["num_aus"] == 2
-        assert scores["f1"] == pytest.approx(np.mean(expected)) == pytest.approx(scores["f1_both" if average else "f1_main"])
+        assert (
+            scores["f1"]
+            == pytest.approx(np.mean(expected))
+            == pytest.approx(scores["f1_both" if average else "f1_main"])
+        )
     with pytest.raises(ValueError, match="at least one active action unit"):
         part_scores(part._replace(target=torch.zeros(40, 3)), AUS, False)
 
@@ -143,7 +154,9 @@ def test_the_loss_is_the_one_asked_for(workspace: Path) -> None:
     assert {name: float(value) for name, value in module.loss_terms(logits, target, experts).items()} == pytest.approx(
         {name: float(value) for name, value in expected.items()}
     )
-    plain = make_module(workspace, loss="bce", expert_loss_weight=2.0, dice_weight=0.0).loss_terms(logits, target, experts)
+    plain = make_module(workspace, loss="bce", expert_loss_weight=2.0, dice_weight=0.0).loss_terms(
+        logits, target, experts
+    )
     assert float(plain["loss"]) == pytest.approx(float(bce_loss(logits, target) + 2 * bce_loss(experts, target)))
 
 
@@ -155,20 +168,27 @@ def test_without_their_loss_there_are_no_expert_heads(workspace: Path) -> None:
             make_module(workspace, **wrong)
 
 
-@pytest.mark.parametrize(("kind", "frozen"), [(AUModule, True), (LinearProbeModule, True), (FullFineTuningModule, False)])
+@pytest.mark.parametrize(
+    ("kind", "frozen"), [(AUModule, True), (LinearProbeModule, True), (FullFineTuningModule, False)]
+)
 def test_training_moves_what_is_trainable_and_not_a_bit_of_the_rest(
     workspace: Path, tmp_path: Path, kind: type[AUModule], frozen: bool
 ) -> None:
     module = make_module(workspace, kind)
     before, data = state_of(module), make_data(workspace)
     fit(module, data, tmp_path / "run", epochs=1, seed=0, progress=False)
-    after, trainable = module.state_dict(), {f"network.{name}" for name, one in module.network.named_parameters() if one.requires_grad}
+    after, trainable = (
+        module.state_dict(),
+        {f"network.{name}" for name, one in module.network.named_parameters() if one.requires_grad},
+    )
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert same & trainable == set()
     assert {name for name in before if "standardise" not in name} - trainable == same
     assert any("backbone" in name for name in trainable) is not frozen
     mean, std = measure_features(make_module(workspace).network, data.statistics_dataloader())
-    assert torch.equal(after["network.head.standardise.mean"], mean) and torch.equal(after["network.head.standardise.std"], std + STD_FLOOR)
+    assert torch.equal(after["network.head.standardise.mean"], mean) and torch.equal(
+        after["network.head.standardise.std"], std + STD_FLOOR
+    )
 
 
 def test_gradients_are_clipped_to_the_norm(workspace: Path) -> None:

@@ -21,7 +21,7 @@ KILLED = """
 import json, os, signal, sys
 import tests.helpers.vits
 from auformer.cli import main
-from auformer.lit import AUModule
+from auformer.training import AUModule
 step = AUModule.training_step
 def deadly(self, batch, batch_idx):
     if (self.current_epoch, batch_idx) == (2, 1):
@@ -36,7 +36,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     folder, config = write_workspace(tmp_path), ROOT / "experiments" / "synthetic.yaml"
     options = {"trainer__max_epochs": 4, "data__augment": "default", "patience": 3, "tune": "true"}
     killed = ["fit", *cli_words(folder, config, "killed", **options)]
-    done = subprocess.run([sys.executable, "-c", KILLED, json.dumps(killed)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, json.dumps(killed)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     before = torch.load(folder / "killed" / "last.ckpt", weights_only=True)
     assert before["epoch"] == 1 and not (folder / "killed" / "summary.json").exists()
@@ -50,6 +52,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert any(not torch.equal(before["state_dict"][name], tensor) for name, tensor in states[1]["state_dict"].items())
     moments = [[one["exp_avg_sq"] for one in state["optimizer_states"][0]["state"].values()] for state in states]
     assert all(torch.equal(left, right) for left, right in zip(*moments, strict=True))
-    assert (folder / "killed" / "adapter.safetensors").read_bytes() == (folder / "whole" / "adapter.safetensors").read_bytes()
+    assert (folder / "killed" / "adapter.safetensors").read_bytes() == (
+        folder / "whole" / "adapter.safetensors"
+    ).read_bytes()
     tables = [pd.read_csv(folder / name / "metrics.csv") for name in ("killed", "whole")]
     pd.testing.assert_frame_equal(*tables)

@@ -55,13 +55,17 @@ def test_a_checkpoint_holds_everything_but_the_frozen_weights(workspace: Path) -
         assert isinstance(value, PLAIN) or (type(value) is list and all(isinstance(one, PLAIN) for one in value)), value
 
 
-@pytest.mark.parametrize(("name", "kind"), [("run", AUModule), ("probe", LinearProbeModule), ("full", FullFineTuningModule)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("run", AUModule), ("probe", LinearProbeModule), ("full", FullFineTuningModule)]
+)
 def test_a_module_comes_back_as_it_was(workspace: Path, name: str, kind: type[AUModule]) -> None:
     path, images = workspace / name / "best.ckpt", torch.rand(2, 3, 32, 32)
     module = AUModule.load_from_checkpoint(path, weights_only=True).eval()
     assert type(module) is kind and module.hparams == make_module(workspace, kind).hparams
     assert all(torch.equal(module.state_dict()[key], value) for key, value in _read(path)["state_dict"].items())
-    detector = load_detector(workspace / name / "adapter.safetensors", backbone_checkpoint=workspace / "vit.safetensors")
+    detector = load_detector(
+        workspace / name / "adapter.safetensors", backbone_checkpoint=workspace / "vit.safetensors"
+    )
     assert torch.equal(module(images), detector.predict_probs(images))
     assert module.network.crop_recipe == detector.crop_recipe == "eyes"
     assert AUModule.load_from_checkpoint(path, lr=1e-4).hparams["lr"] == 1e-4
@@ -86,7 +90,9 @@ def test_other_frozen_weights_are_refused(workspace: Path, tmp_path: Path) -> No
     other = write_vit(tmp_path / "other.safetensors", seed=1)
     with pytest.raises(CheckpointError, match="other frozen weights"):
         AUModule.load_from_checkpoint(workspace / "run" / "best.ckpt", backbone_checkpoint=str(other))
-    AUModule.load_from_checkpoint(workspace / "full" / "best.ckpt", backbone_checkpoint=str(other))  # its weights are all in the file
+    AUModule.load_from_checkpoint(
+        workspace / "full" / "best.ckpt", backbone_checkpoint=str(other)
+    )  # its weights are all in the file
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,9 @@ def test_other_frozen_weights_are_refused(workspace: Path, tmp_path: Path) -> No
         "no header", "no arguments", "missing key", "extra key", "huge tensor", "other type", "no tensor",
     ],
 )  # fmt: skip
-def test_a_stranger_s_checkpoint_is_refused(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+def test_a_stranger_s_checkpoint_is_refused(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
         raise AssertionError("something of the file was run")
 
@@ -142,7 +150,11 @@ def test_only_a_frozen_backbone_may_be_missing_and_only_as_a_whole(workspace: Pa
     module = make_module(workspace)
     whole = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     backbone = [name for name in whole if name.startswith("network.backbone.")]
-    without = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in whole.items() if name not in backbone}
+    without = {
+        name: tensor + 1 if tensor.is_floating_point() else tensor
+        for name, tensor in whole.items()
+        if name not in backbone
+    }
     result = module.load_state_dict(without)
     assert sorted(result.missing_keys) == sorted(backbone) and not result.unexpected_keys
     assert torch.equal(module.network.head.fc1.bias, whole["network.head.fc1.bias"] + 1)

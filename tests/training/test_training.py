@@ -52,8 +52,13 @@ def _without_time(path: Path) -> dict[str, Any]:
 def test_every_figure_is_in_the_table_one_row_per_epoch(run: RunFolder) -> None:
     table = pd.read_csv(run.metrics)
     assert table["epoch"].tolist() == [0, 1, 2] and table["step"].tolist() == [3, 7, 11]
-    wanted = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "mdwa", "dice", "experts")} | {"train/lr", "val/auroc"}
-    assert wanted | {f"val/f1_{name}" for name in (*AUS, "main", "experts", "both")} | {"val/f1", "val/num_aus"} <= set(table)
+    wanted = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "mdwa", "dice", "experts")} | {
+        "train/lr",
+        "val/auroc",
+    }
+    assert wanted | {f"val/f1_{name}" for name in (*AUS, "main", "experts", "both")} | {"val/f1", "val/num_aus"} <= set(
+        table
+    )
     assert not table.isna().any().any()
     assert table["train/loss"].iloc[-1] < table["train/loss"].iloc[0]
     total = table["train/mdwa"] + table["train/dice"] + table["train/experts"]
@@ -62,11 +67,15 @@ def test_every_figure_is_in_the_table_one_row_per_epoch(run: RunFolder) -> None:
 
 def test_the_best_epoch_is_kept(run: RunFolder) -> None:
     table, summary = pd.read_csv(run.metrics), json.loads(run.summary.read_text(encoding="utf-8"))
-    assert summary["epoch"] == int(table["val/f1"].idxmax()) + 1 and summary["score"] == pytest.approx(table["val/f1"].max())
+    assert summary["epoch"] == int(table["val/f1"].idxmax()) + 1 and summary["score"] == pytest.approx(
+        table["val/f1"].max()
+    )
     best = torch.load(run.best, weights_only=True)
     assert best["epoch"] + 1 == summary["epoch"] and torch.load(run.last, weights_only=True)["epoch"] == 2
     adapter = load_file(run.adapter)
-    assert all(torch.equal(tensor, adapter[name.removeprefix("network.")]) for name, tensor in best["state_dict"].items())
+    assert all(
+        torch.equal(tensor, adapter[name.removeprefix("network.")]) for name, tensor in best["state_dict"].items()
+    )
 
 
 def test_the_same_run_again_returns_what_is_there_and_another_is_refused(workspace: Path, run: RunFolder) -> None:
@@ -93,7 +102,9 @@ def test_last_epoch_seldom_validation_and_a_fresh_start(workspace: Path, tmp_pat
 
 def test_a_run_without_progress_stops_and_tuned_thresholds_travel(workspace: Path, tmp_path: Path) -> None:
     module = make_module(workspace, lr=1e-12)
-    adapter = fit(module, make_data(workspace), tmp_path, epochs=5, seed=0, progress=True, patience=1, tune=True, tensorboard=True)
+    adapter = fit(
+        module, make_data(workspace), tmp_path, epochs=5, seed=0, progress=True, patience=1, tune=True, tensorboard=True
+    )
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert (summary["epoch"], summary["epochs_trained"]) == (1, 2)
     part = module.validation_part
@@ -102,11 +113,19 @@ def test_a_run_without_progress_stops_and_tuned_thresholds_travel(workspace: Pat
 
 
 def test_a_module_and_data_that_do_not_fit_are_refused(workspace: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Expected a network for the action units of the data, AU1, AU4, but got one for AU1, AU4, AU12"):
+    with pytest.raises(
+        ValueError,
+        match="Expected a network for the action units of the data, AU1, AU4, but got one for AU1, AU4, AU12",
+    ):
         fit(make_module(workspace), make_data(workspace, au_names=["AU1", "AU4"]), tmp_path, epochs=1, seed=0)
     with pytest.raises(ValueError, match="Expected `image_size`"):
         fit(make_module(workspace), make_data(workspace, image_size=48), tmp_path, epochs=1, seed=0)
-    for wrong in ({"epochs": 0}, {"epochs": 1, "validate_every": 2}, {"epochs": 1, "select": "first"}, {"epochs": 1, "patience": 0}):
+    for wrong in (
+        {"epochs": 0},
+        {"epochs": 1, "validate_every": 2},
+        {"epochs": 1, "select": "first"},
+        {"epochs": 1, "patience": 0},
+    ):
         with pytest.raises(ValueError, match="`"):
             fit(make_module(workspace), make_data(workspace), tmp_path, seed=0, **wrong)
 
@@ -114,10 +133,16 @@ def test_a_module_and_data_that_do_not_fit_are_refused(workspace: Path, tmp_path
 def test_settings_of_torch_are_put_back(workspace: Path, tmp_path: Path) -> None:
     def state() -> tuple[Any, ...]:
         flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).all())
-        return flushed, torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+        return (
+            flushed,
+            torch.are_deterministic_algorithms_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,
+        )
 
     before, random = state(), torch.random.get_rng_state()
-    fit(make_module(workspace), make_data(workspace), tmp_path, epochs=1, seed=0, progress=False, precision="bf16-mixed")
+    fit(
+        make_module(workspace), make_data(workspace), tmp_path, epochs=1, seed=0, progress=False, precision="bf16-mixed"
+    )
     assert state() == before and torch.equal(torch.random.get_rng_state(), random)
     assert load_file(tmp_path / "adapter.safetensors")["head.fc1.weight"].dtype == torch.float32
 
@@ -152,8 +177,12 @@ def test_ctrl_c_leaves_a_run_that_goes_on_to_the_same_end(
     assert signal.getsignal(signal.SIGINT) is handler and not RunFolder(tmp_path).finished
     with pytest.raises(ValueError, match="fit.seed was 0 and is now 5"):
         fit(make_module(workspace), make_data(workspace), tmp_path, epochs=3, seed=5, progress=False)
-    fit(make_module(workspace, seed=99), make_data(workspace), tmp_path, epochs=3, seed=0, progress=True)  # the checkpoint's weights count
-    assert _same(tmp_path / "adapter.safetensors", run.adapter) and _without_time(tmp_path / "summary.json") == _without_time(run.summary)
+    fit(
+        make_module(workspace, seed=99), make_data(workspace), tmp_path, epochs=3, seed=0, progress=True
+    )  # the checkpoint's weights count
+    assert _same(tmp_path / "adapter.safetensors", run.adapter) and _without_time(
+        tmp_path / "summary.json"
+    ) == _without_time(run.summary)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "metrics.csv"), pd.read_csv(run.metrics))
     states = [torch.load(folder / "last.ckpt", weights_only=True)["state_dict"] for folder in (tmp_path, run.path)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
@@ -191,7 +220,9 @@ def test_a_batch_that_does_not_fit_into_memory_says_what_to_do(
     assert "GPU 0" not in str(caught.value)
 
 
-def test_a_full_disk_is_named_and_the_old_checkpoint_stays_whole(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named_and_the_old_checkpoint_stays_whole(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = Path.write_bytes
 
     def full(self: Path, content: Any) -> int:
@@ -238,5 +269,10 @@ def test_tuned_thresholds_are_the_best_there_are(rows: list[tuple[int, int]]) ->
 
 def test_differences_are_named_by_their_path() -> None:
     assert differences({"a": {"b": (1, 2)}, "c": 1}, {"a": {"b": [1, 2]}, "c": 1}) == []
-    assert differences({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}) == ["a.b was 1 and is now 2", "d was (absent) and is now 3"]
-    assert differences({"a": {"b": 1, "e": 1}}, {"a": {"b": 2, "e": 2}, "d": 3}, free=("a.b", "d")) == ["a.e was 1 and is now 2"]
+    assert differences({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}) == [
+        "a.b was 1 and is now 2",
+        "d was (absent) and is now 3",
+    ]
+    assert differences({"a": {"b": 1, "e": 1}}, {"a": {"b": 2, "e": 2}, "d": 3}, free=("a.b", "d")) == [
+        "a.e was 1 and is now 2"
+    ]

@@ -18,7 +18,9 @@ from auformer.predict.sources import Source
 
 ADDRESS_SECONDS = 10.0  # in which the head of a cluster must answer [ours]; Ray itself tries for minutes
 CPUS = 2  # of the processor per worker [ours]: reading and detecting go on beside the network, as in experiments/bench_predict.py
-MAX_TASKS = 2000  # into which a collection is divided [ours]: enough for an even load, few enough for Ray's book-keeping
+MAX_TASKS = (
+    2000  # into which a collection is divided [ours]: enough for an even load, few enough for Ray's book-keeping
+)
 OBJECT_STORE = 256 * 2**20  # bytes, of a Ray of our own [ours]: only names and messages pass through it
 # RFC 9113, 3.4 and 6.5: what a client of HTTP/2, and so of gRPC, says first (an empty SETTINGS frame), and the type of frame that answers
 _HELLO, _SETTINGS, _FRAME = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4, 9
@@ -38,7 +40,9 @@ def check_address(address: str | None) -> None:
         return
     match = re.fullmatch(r"(?P<host>[^:/\s]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})", address)
     if match is None:
-        raise ValueError(f"Expected `--address` to be HOST:PORT of the cluster's head (often port 6379) or auto, but got {address!r}.")
+        raise ValueError(
+            f"Expected `--address` to be HOST:PORT of the cluster's head (often port 6379) or auto, but got {address!r}."
+        )
     try:
         with socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=ADDRESS_SECONDS) as link:
             answer = b"" if os.environ.get("RAY_USE_TLS") == "1" else _greet(link)
@@ -48,7 +52,9 @@ def check_address(address: str | None) -> None:
             "that the address which `ray start --head` printed, and does a firewall stand between?"
         ) from error
     if answer and answer[3] != _SETTINGS:
-        raise ConnectionError(f"Expected a Ray cluster at {address}, but something else answers there: give the address of its head.")
+        raise ConnectionError(
+            f"Expected a Ray cluster at {address}, but something else answers there: give the address of its head."
+        )
 
 
 def _greet(link: socket.socket) -> bytes:
@@ -68,7 +74,9 @@ def _greet(link: socket.socket) -> bytes:
     return answer
 
 
-def run_on_ray(job: Job, sources: Sequence[Source], *, address: str | None, workers: int | None, device: str) -> Iterator[dict[str, Any]]:
+def run_on_ray(
+    job: Job, sources: Sequence[Source], *, address: str | None, workers: int | None, device: str
+) -> Iterator[dict[str, Any]]:
     """Let workers predict sources.
 
     A worker that dies is replaced, and what it was doing is done again; finished sources stay finished.
@@ -110,14 +118,18 @@ def run_on_ray(job: Job, sources: Sequence[Source], *, address: str | None, work
             for row in results.iter_rows():
                 yield {"name": str(row["name"]), "problem": str(row["problem"]), "attempts": int(row["attempts"])}
         except Exception as error:  # of Ray, of Ray Data, or a worker's own
-            raise ValueError(f"Expected the workers of the cluster to predict, but they cannot: {_reason(error)}") from error
+            raise ValueError(
+                f"Expected the workers of the cluster to predict, but they cannot: {_reason(error)}"
+            ) from error
 
 
 @contextlib.contextmanager
 def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]:
     """Ray, connected; what was started for this is stopped at the end."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing that we start reports to anybody
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core warns of what it mends itself, such as a process that died
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # Ray's core warns of what it mends itself, such as a process that died
     ray, _ = require("ray", "cluster"), require("ray.data", "cluster")
     own: dict[str, Any] = {}
     if address is None:
@@ -126,7 +138,9 @@ def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain exceptions too, as where its processes do not start in time
-        raise ConnectionError(f"Expected a Ray cluster at {address or 'this machine'}, but it cannot be used: {_reason(error)}") from error
+        raise ConnectionError(
+            f"Expected a Ray cluster at {address or 'this machine'}, but it cannot be used: {_reason(error)}"
+        ) from error
     try:
         yield ray
     finally:
@@ -154,7 +168,9 @@ def _share(nodes: Sequence[dict[str, float]], workers: int | None, device: str) 
     """
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     if device == "cuda" and not gpus:
-        raise ValueError("Expected a GPU in the cluster for `--device cuda`, but Ray knows of none: leave --device out.")
+        raise ValueError(
+            "Expected a GPU in the cluster for `--device cuda`, but Ray knows of none: leave --device out."
+        )
     if gpus and device != "cpu":
         cpus = min(int(node.get("CPU", 0)) // int(node["GPU"]) for node in nodes if node.get("GPU"))
         return workers or gpus, max(1, min(CPUS, cpus)), 1

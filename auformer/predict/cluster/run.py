@@ -58,7 +58,9 @@ def merge_tables(
     counts = {"sources": len(tables), **{name: _sum(sides, name) for name in ("pictures", "points_source")}}
     for table in tables:
         table.attrs = {}
-    joined = pd.concat(tables, ignore_index=True).sort_values(["subject", "frame", "face"], kind="stable", ignore_index=True)
+    joined = pd.concat(tables, ignore_index=True).sort_values(
+        ["subject", "frame", "face"], kind="stable", ignore_index=True
+    )
     write_predictions(joined, path, {**side, "settings": settings, "counts": counts})
     return path, len(tables), side["num_sources"], problems
 
@@ -92,7 +94,11 @@ def _check_alike(sides: list[dict[str, Any]], paths: list[str]) -> None:
 def _comparable(side: dict[str, Any], what: str) -> Any:
     """An entry of a side file as it should be in all of them: settings without the number of the shard."""
     value = side.get(what)
-    return {key: one for key, one in value.items() if key != "shard"} if what == "settings" and isinstance(value, dict) else value
+    return (
+        {key: one for key, one in value.items() if key != "shard"}
+        if what == "settings" and isinstance(value, dict)
+        else value
+    )
 
 
 def _sum(sides: list[dict[str, Any]], name: str) -> dict[str, int]:
@@ -190,7 +196,11 @@ class ClusterRun:
         """
         if self.plan.kind != "native":
             return None
-        there = [source for source in self.sources if (side := own_side(self.plan, source, self.mark)) and self._counted(source, side)]
+        there = [
+            source
+            for source in self.sources
+            if (side := own_side(self.plan, source, self.mark)) and self._counted(source, side)
+        ]
         if not there:
             return None
         names = {self.plan.table(source).name for source in there}
@@ -231,9 +241,15 @@ class ClusterRun:
         check_sources(self.plan, self.sources)
         parent, thresholds = self.plan.out / FOLDER, predictor.thresholds
         begun = {source.name for source in self.pending if Part(parent, source, self.mark, thresholds).begun}
-        new = [source for source in self.pending if source.name not in begun and own_side(self.plan, source, self.mark) is None]
+        new = [
+            source
+            for source in self.pending
+            if source.name not in begun and own_side(self.plan, source, self.mark) is None
+        ]
         check_outputs(self.plan, new, overwrite=overwrite)
         joined = self.plan.out / f"{NAME}{self.suffix}"
         taken = [path for path in (joined, side_path(joined)) if path.exists()]
         if taken and self.plan.kind == "native" and not overwrite and read_side(joined).get(MADE_WITH) != self.mark:
-            raise ValueError(f"Expected `--out` to hold no results yet, but found {taken[0]}: choose another folder, or add --overwrite.")
+            raise ValueError(
+                f"Expected `--out` to hold no results yet, but found {taken[0]}: choose another folder, or add --overwrite."
+            )

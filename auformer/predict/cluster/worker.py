@@ -50,7 +50,9 @@ def source_mark(mark: str, source: Source) -> str:
     """
     path = Path(source.file)
     facts = path.stat() if path.is_file() else None
-    return fingerprint([mark, source.kind, source.file, source.name, *([facts.st_size, facts.st_mtime_ns] if facts else [])])
+    return fingerprint(
+        [mark, source.kind, source.file, source.name, *([facts.st_size, facts.st_mtime_ns] if facts else [])]
+    )
 
 
 def own_side(plan: Plan, source: Source, mark: str) -> dict[str, Any] | None:
@@ -197,7 +199,9 @@ class SourceWorker:
         network = open_detector(job.checkpoint["given"], device=job.device, backbone_checkpoint=job.backbone_checkpoint)
         share_cores(network, cores=job.threads)
         self.predictor = AUPredictor(network, device=job.device, **job.options)
-        self._messages: dict[str, str] = {}  # of this batch, by name of a source that is written: what is wrong with it, or empty
+        self._messages: dict[
+            str, str
+        ] = {}  # of this batch, by name of a source that is written: what is wrong with it, or empty
         self._check_alike()
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -249,7 +253,11 @@ class SourceWorker:
             self._run(sources)
         except Exception as error:  # one bad source must not end the work on all others
             _log.exception("while predicting %s", ", ".join(source.file for source in sources))
-            return {source.name: f"{type(error).__name__}: {error}" for source in sources if source.name not in self._messages}
+            return {
+                source.name: f"{type(error).__name__}: {error}"
+                for source in sources
+                if source.name not in self._messages
+            }
         return {}
 
     def _run(self, sources: Sequence[Source]) -> None:
@@ -259,7 +267,11 @@ class SourceWorker:
             for source in sources:
                 if recorder.parts[source.name].done:  # killed between its last row and its table
                     self._write(source)
-            options: dict[str, Any] = {"selection": job.selection, "keep_images": job.plan.annotate, "resume": recorder.resume}
+            options: dict[str, Any] = {
+                "selection": job.selection,
+                "keep_images": job.plan.annotate,
+                "resume": recorder.resume,
+            }
             for item in self.predictor.stream(recorder.pending, **options):
                 recorder.add(item)
                 if isinstance(item, SourceEnd):
@@ -271,9 +283,17 @@ class SourceWorker:
         """Write the table of a finished source."""
         recorder = self._recorder([source])
         side = predictions_side(
-            self.predictor, checkpoint=self.job.checkpoint, settings=self.job.settings, counts=recorder.counts(), notice=self.job.notice
+            self.predictor,
+            checkpoint=self.job.checkpoint,
+            settings=self.job.settings,
+            counts=recorder.counts(),
+            notice=self.job.notice,
         )
-        marks = {MADE_WITH: self.job.mark, SOURCE_MARK: source_mark(self.job.mark, source), "num_sources": self.job.num_sources}
+        marks = {
+            MADE_WITH: self.job.mark,
+            SOURCE_MARK: source_mark(self.job.mark, source),
+            "num_sources": self.job.num_sources,
+        }
         forget(self.job.plan, source)
         message = recorder.parts[source.name].message
         recorder.write_tables({**side, **marks})

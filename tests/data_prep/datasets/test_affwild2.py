@@ -36,7 +36,14 @@ def test_rows(tmp_path: Path, base: str, train: str, aus: tuple[int, ...]) -> No
     rows, findings = read(tmp_path)
     assert_rows(rows, expected)
     assert {name for name in rows.columns if name.startswith("AU")} == {f"AU{au}" for au in aus}
-    assert rows["frame"].tolist() == [1, 2, 4, 1, 2, 1] and rows["status"].tolist() == ["ok", "no_image", "ok", "ok", "ok", "ok"]
+    assert rows["frame"].tolist() == [1, 2, 4, 1, 2, 1] and rows["status"].tolist() == [
+        "ok",
+        "no_image",
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+    ]
     assert findings.incomplete == []
 
 

@@ -27,8 +27,14 @@ def test_rows(tmp_path: Path, base: str) -> None:
     expected = write_bosphorus(tmp_path, base=base)
     rows, findings = read(tmp_path)
     assert_rows(rows, expected.assign(source=expected["source"].str.removeprefix("./")))
-    assert rows["AU4_intensity"].isna().tolist() == [False, False, True, False] if "AU4_intensity" in rows else rows["AU4"].sum() == 1
-    assert findings.notes == [("pictures of turned or tilted heads", "facscodes.lst", "3 are left out (CR, YR, PR_U, PR_D in the name)")]
+    assert (
+        rows["AU4_intensity"].isna().tolist() == [False, False, True, False]
+        if "AU4_intensity" in rows
+        else rows["AU4"].sum() == 1
+    )
+    assert findings.notes == [
+        ("pictures of turned or tilted heads", "facscodes.lst", "3 are left out (CR, YR, PR_U, PR_D in the name)")
+    ]
     assert findings.incomplete == [] and len(findings.absent["subjects"]) == 103
 
 
@@ -40,7 +46,9 @@ def test_the_list_may_come_without_header(tmp_path: Path) -> None:
 
 def test_unknown_codes_are_reported_and_open(tmp_path: Path) -> None:
     write_bosphorus(tmp_path)
-    write_text(tmp_path / LIST, BOSPHORUS.replace("-> 12C+R6B", "-> 12C+Q9").replace("bs000_N_N_0 -> 0", "bs000_N_N_0 -> "))
+    write_text(
+        tmp_path / LIST, BOSPHORUS.replace("-> 12C+R6B", "-> 12C+Q9").replace("bs000_N_N_0 -> 0", "bs000_N_N_0 -> ")
+    )
     rows, findings = read(tmp_path)
     assert rows["AU12"].tolist() == [1, -1, 0, 1] and rows["AU6"].tolist()[0] == -1
     kinds = {kind: (where, text) for kind, where, text in findings.notes}

@@ -52,7 +52,9 @@ def test_labels_and_codes_by_hand(tmp_path: Path) -> None:
     rows, _ = read(tmp_path)
     rows = rows[(rows["subject"] == "M018") & (rows["sequence"] == "T1")].set_index("frame")
     assert rows.index.tolist() == [1, 2]
-    assert rows.loc[2, ["AU1", "AU11", "AU12", "AU13", "AU39"]].tolist() == [1, 1, 0, -1, -1] and rows.loc[1, "AU1"] == 0
+    assert (
+        rows.loc[2, ["AU1", "AU11", "AU12", "AU13", "AU39"]].tolist() == [1, 1, 0, -1, -1] and rows.loc[1, "AU1"] == 0
+    )
     assert rows.loc[2, "source"] == "M018/T1/2.jpg"
 
 
@@ -77,7 +79,10 @@ def test_from_the_release_to_a_manifest(tmp_path: Path) -> None:
     done = prepare("bp4d", tmp_path / "raw", tmp_path / "out", size=48, options={"source": "images"})
     manifest = read_manifest(done.manifest)
     assert manifest["status"].tolist() == ["ok"] * 14 and manifest["fold"].tolist() == ["P1"] * 8 + ["P2"] * 6
-    assert manifest["file"].tolist() == expected["source"].tolist() and manifest["AU12"].tolist() == expected["AU12"].tolist()
+    assert (
+        manifest["file"].tolist() == expected["source"].tolist()
+        and manifest["AU12"].tolist() == expected["AU12"].tolist()
+    )
     assert manifest["AU12_intensity"].isna().tolist() == expected["AU12_intensity"].isna().tolist()
     report = verify(done.manifest)
     assert report["correct"] and report["images"]["checked"] == 14 and report["images"]["missing"] == []
@@ -95,10 +100,17 @@ def test_half_a_copy_is_reported_and_whole_subjects_are_counted(tmp_path: Path) 
     (tmp_path / "AU-Intensity-Codes3.0" / "AU12" / "F001_T1_AU12.csv").unlink()
     rows, findings = read(tmp_path)
     assert [where for where, _ in findings.incomplete] == ["F001/T5", "M018/T1"]
-    assert "pictures of its label file" in findings.incomplete[0][1] and "label file of its pictures" in findings.incomplete[1][1]
+    assert (
+        "pictures of its label file" in findings.incomplete[0][1]
+        and "label file of its pictures" in findings.incomplete[1][1]
+    )
     assert rows.loc[rows["sequence"] == "T5", "status"].tolist()[:4] == ["no_image"] * 4
     lost = rows[rows["status"] == "no_image"]
-    assert lost["source"].tolist() == [""] * 5 and lost["frame"].tolist() == [9, 98, 99, 100, 101] and (lost["AU12"] >= 0).all()
+    assert (
+        lost["source"].tolist() == [""] * 5
+        and lost["frame"].tolist() == [9, 98, 99, 100, 101]
+        and (lost["AU12"] >= 0).all()
+    )
     assert [note[:2] for note in findings.notes] == [("labels without a picture", "F001/T1")]
     assert findings.absent["intensity files"] == ["F001_T1_AU12.csv"] and rows["AU12_intensity"].head(4).isna().all()
 
@@ -155,7 +167,9 @@ def test_two_pictures_of_one_frame_and_a_wrong_root_are_refused(tmp_path: Path) 
     shutil.copy(tmp_path / "raw" / "F001" / "T1" / "0009.jpg", tmp_path / "raw" / "F001" / "T1" / "9.jpg")
     with pytest.raises(DatasetLayoutError, match=r"0009\.jpg and 9\.jpg are both frame 9"):
         read(tmp_path / "raw")
-    with pytest.raises(DatasetLayoutError, match=r"occurrence tables such as F001_T1\.csv.*AUCoding/AU_OCC.*holds raw/"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"occurrence tables such as F001_T1\.csv.*AUCoding/AU_OCC.*holds raw/"
+    ):
         read(tmp_path)
     with pytest.raises(DatasetLayoutError, match="there is none at"):
         read(tmp_path / "nowhere")

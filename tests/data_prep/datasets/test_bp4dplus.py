@@ -60,7 +60,9 @@ def test_known_faults_are_marked_listed_and_switchable(tmp_path: Path) -> None:
     assert all("rPPG-Toolbox" in text for _, _, text in findings.corrections)
 
     rows, findings = read(tmp_path, corrections=False)
-    assert findings.corrections == [] and findings.incomplete == [("F042/T11", "the pictures of its label file are not there")]
+    assert findings.corrections == [] and findings.incomplete == [
+        ("F042/T11", "the pictures of its label file are not there")
+    ]
     assert set(rows["status"]) == {"ok", "no_image"} and rows["sequence"].tolist()[-2:] == ["T11", "T11"]
 
 
@@ -77,11 +79,19 @@ def test_folds_are_ours_and_do_not_depend_on_the_copy(tmp_path: Path) -> None:
 def test_a_header_that_contradicts_the_positions_is_refused() -> None:
     names = ["0", *map(str, PLUS)]
     by_hand = {"AU1": 1, "AU4": 3, "AU12": 10, "AU14": 12, "AU24": 21, "AU27": 22, "AU39": 34}
-    for header in (names, [str(i) for i in range(35)], ["frame", *(f"AU{au:02d}" for au in PLUS)], ["a"] * 35, [*names, "occlusion"]):
+    for header in (
+        names,
+        [str(i) for i in range(35)],
+        ["frame", *(f"AU{au:02d}" for au in PLUS)],
+        ["a"] * 35,
+        [*names, "occlusion"],
+    ):
         columns = bp4dplus.columns_of(header, Path("F001_T1.csv"))
         assert {au: columns[au] for au in by_hand} == by_hand and len(columns) == 34
     names[10] = "13"
-    with pytest.raises(DatasetLayoutError, match=r"F001_T1\.csv: expected column 10 after the frame to be AU12.*header calls it '13'"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"F001_T1\.csv: expected column 10 after the frame to be AU12.*header calls it '13'"
+    ):
         bp4dplus.columns_of(names, Path("F001_T1.csv"))
     with pytest.raises(DatasetLayoutError, match="34 columns of action units after the frame, but the header has 27"):
         bp4dplus.columns_of(["0", *map(str, range(1, 28))], Path("F001_T1.csv"))

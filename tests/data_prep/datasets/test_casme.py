@@ -19,13 +19,19 @@ def test_the_miniature_tree(tmp_path: Path) -> None:
     rows = casme.read(tmp_path, findings)
     assert_clips(rows, clips, tmp_path)
     assert rows["source"].tolist()[-1] == "CASME_raw_selected/sub04/EP19_1/EP19_1-149.jpg"
-    assert [text.split(" (")[0] for _, _, text in findings.corrections] == ["apex 95 -> 120", "offset 99 -> 149", "onset 90 -> 100"]
+    assert [text.split(" (")[0] for _, _, text in findings.corrections] == [
+        "apex 95 -> 120",
+        "offset 99 -> 149",
+        "onset 90 -> 100",
+    ]
 
 
 def test_without_corrections_a_wrong_row_has_no_pictures(tmp_path: Path) -> None:
     clips, findings = write_casme(tmp_path), Findings()
     assert_clips(casme.read(tmp_path, findings, corrections=False), clips[:2], tmp_path)
-    assert findings.incomplete == [("CASME_raw_selected/sub04/EP19_1", "no picture from 90 to 99; there are 100 to 149")]
+    assert findings.incomplete == [
+        ("CASME_raw_selected/sub04/EP19_1", "no picture from 90 to 99; there are 100 to 149")
+    ]
 
 
 def test_cropped(tmp_path: Path) -> None:

@@ -63,13 +63,17 @@ def test_wrong_roots_say_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetLayoutError, match="the table of CASME II in .* the folder holds nothing"):
         casme2.read(tmp_path, Findings())
     write_casme2(tmp_path, cropped=True)
-    with pytest.raises(DatasetLayoutError, match=r"pictures of CASME II in .* the folder holds CASME2-coding-20140508.xlsx, Cropped/"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"pictures of CASME II in .* the folder holds CASME2-coding-20140508.xlsx, Cropped/"
+    ):
         casme2.read(tmp_path, Findings())
 
 
 def test_another_table(tmp_path: Path) -> None:
     write_casme2(tmp_path)
-    write_table(tmp_path / "CASME2-coding-20140508.xlsx", {"Sheet1": [[*CASME2_HEADER[:7], "Objective Class"], [1, "EP02_01f"]]})
+    write_table(
+        tmp_path / "CASME2-coding-20140508.xlsx", {"Sheet1": [[*CASME2_HEADER[:7], "Objective Class"], [1, "EP02_01f"]]}
+    )
     with pytest.raises(DatasetLayoutError, match="a column 'Action Units' in row 1"):
         casme2.read(tmp_path, Findings())
 
@@ -81,5 +85,7 @@ def test_to_a_manifest(tmp_path: Path) -> None:
     manifest = read_manifest(prepared.manifest)
     assert len(manifest) == sum(len(clip.frames) for clip in clips) and set(manifest["status"]) == {"ok"}
     assert set(manifest.loc[manifest["clip"] == "EP09_10", "apex"]) == {279}
-    assert len(manifest.attrs["side"]["corrected"]) == 3 and "from its onset frame" in manifest.attrs["side"]["transform"]
+    assert (
+        len(manifest.attrs["side"]["corrected"]) == 3 and "from its onset frame" in manifest.attrs["side"]["transform"]
+    )
     assert all((prepared.manifest.parent / image).is_file() for image in manifest["image"])

@@ -55,7 +55,9 @@ def test_a_clip_without_a_range_in_a_recording_is_left_out(tmp_path: Path) -> No
         ["spNO.1", "a", 402, 401, 400, "R12", "I", "x"],
         ["spNO.1", "a", None, 1, 2, "1", "I", "x"],
     ]
-    write_table(tmp_path / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", {"label": [CASME3_HEADER, *rows]})
+    write_table(
+        tmp_path / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", {"label": [CASME3_HEADER, *rows]}
+    )
     assert_clips(casme3.read(tmp_path, findings), clips[:1], tmp_path)
     assert [(kind, text) for kind, _, text in findings.notes] == [
         ("clip without a range", "onset 402, offset 400; it is left out"),
@@ -86,4 +88,6 @@ def test_a_part_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["A", "C"])
 def test_a_dry_run(tmp_path: Path, part: str) -> None:
     clips = write_casme3(tmp_path) if part == "A" else write_casme3_c(tmp_path)
-    assert len(prepare("casme3", tmp_path, None, dry_run=True, options={"part": part}).table) == sum(len(clip.frames) for clip in clips)
+    assert len(prepare("casme3", tmp_path, None, dry_run=True, options={"part": part}).table) == sum(
+        len(clip.frames) for clip in clips
+    )

@@ -34,7 +34,8 @@ def test_a_participant_without_a_folder(tmp_path: Path) -> None:
     write_casme_sq(tmp_path)
     _edit(tmp_path, "CASFEcode_final", "A3", 9)
     with pytest.raises(
-        DatasetLayoutError, match="row 3 to be about a participant of the sheet `naming rule1`, but got '9'; that sheet has 1, 3"
+        DatasetLayoutError,
+        match="row 3 to be about a participant of the sheet `naming rule1`, but got '9'; that sheet has 1, 3",
     ):
         casme_sq.read(tmp_path, Findings())
 
@@ -44,7 +45,9 @@ def test_a_missing_sheet(tmp_path: Path) -> None:
     book = openpyxl.load_workbook(tmp_path / "CAS(ME)^2code_final.xlsx")
     del book["naming rule2"]
     book.save(tmp_path / "CAS(ME)^2code_final.xlsx")
-    with pytest.raises(DatasetLayoutError, match="a sheet 'naming rule2' in .* but it has 'CASFEcode_final', 'naming rule1'"):
+    with pytest.raises(
+        DatasetLayoutError, match="a sheet 'naming rule2' in .* but it has 'CASFEcode_final', 'naming rule1'"
+    ):
         casme_sq.read(tmp_path, Findings())
 
 

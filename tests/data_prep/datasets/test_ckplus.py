@@ -27,7 +27,9 @@ def test_rows(tmp_path: Path, folder: str) -> None:
     rows, findings = read(tmp_path)
     assert_rows(rows, expected)
     assert set(ckplus.RELEASE.au_names) <= set(rows.columns) and len(ckplus.RELEASE.au_names) == 30
-    assert [note[0] for note in findings.notes] == ["sequences that are not there"] and "590 of 593" in findings.notes[0][2]
+    assert [note[0] for note in findings.notes] == ["sequences that are not there"] and "590 of 593" in findings.notes[
+        0
+    ][2]
     assert findings.incomplete == []
 
 
@@ -41,7 +43,11 @@ def test_codes_beyond_the_action_units_are_reported(tmp_path: Path) -> None:
     write_ckplus(tmp_path)
     write_text(tmp_path / FACS, "50 0\n19 0\n4 0\n4 2\n")
     rows, findings = read(tmp_path)
-    assert rows["AU19"].tolist() == [0, 1, 0] and rows["AU4_intensity"].tolist() == [0, 2, 3] and "AU50" not in rows.columns
+    assert (
+        rows["AU19"].tolist() == [0, 1, 0]
+        and rows["AU4_intensity"].tolist() == [0, 2, 3]
+        and "AU50" not in rows.columns
+    )
     assert {kind for kind, _, _ in findings.notes} >= {"codes that are no action unit", "action unit listed twice"}
 
 
@@ -80,8 +86,15 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
     (tmp_path / FACS).unlink()
     rows, findings = read(tmp_path)
     assert rows["status"].tolist() == ["no_image", "no_image"] and rows["source"].tolist() == ["", ""]
-    assert [where for where, _ in findings.incomplete] == ["cohn-kanade-images/S010/002", "FACS/S005/001/S005_001_00000011_facs.txt"]
-    assert ("labels without a picture", "S132_008_00000002_facs.txt", "frame 2 is not among the pictures of its sequence") in findings.notes
+    assert [where for where, _ in findings.incomplete] == [
+        "cohn-kanade-images/S010/002",
+        "FACS/S005/001/S005_001_00000011_facs.txt",
+    ]
+    assert (
+        "labels without a picture",
+        "S132_008_00000002_facs.txt",
+        "frame 2 is not among the pictures of its sequence",
+    ) in findings.notes
 
 
 def test_two_files_for_one_frame(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def read(root: Path, text: str, findings: Findings | None = None, *, name: str = "labels.csv", **options: object) -> pd.DataFrame:
+def read(
+    root: Path, text: str, findings: Findings | None = None, *, name: str = "labels.csv", **options: object
+) -> pd.DataFrame:
     path = root.parent / name
     path.write_text(text, encoding="utf-8")
     return csv.read(root, findings or Findings(), table=str(path), **options)  # type: ignore[arg-type]
@@ -38,18 +40,23 @@ def read(root: Path, text: str, findings: Findings | None = None, *, name: str =
 
 def test_every_spelling_of_a_label(root: Path) -> None:
     table = read(
-        root, "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\na.jpg,1,0,1,1,2.5,1.9,0,1\nb 1/é.png,,-1,9,999,,5,1,\n"
+        root,
+        "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\na.jpg,1,0,1,1,2.5,1.9,0,1\nb 1/é.png,,-1,9,999,,5,1,\n",
     )
     assert [name for name in table.columns if name.startswith("AU")] == [
         "AU1", "AU2", "AU4", "AU6", "AU6_intensity", "AU12", "AU12_intensity", "AU14", "AU14_left", "AU14_right",
     ]  # fmt: skip
     first, second = table.to_dict("records")
     assert [first[f"AU{n}"] for n in (1, 2, 4, 6, 12, 14)] == [1, 0, 1, 0, 1, 1] and first["AU12_intensity"] == 2.5
-    assert [second[f"AU{n}"] for n in (1, 2, 4, 6, 12, 14)] == [-1, -1, -1, 1, -1, 1] and pd.isna(second["AU12_intensity"])
+    assert [second[f"AU{n}"] for n in (1, 2, 4, 6, 12, 14)] == [-1, -1, -1, 1, -1, 1] and pd.isna(
+        second["AU12_intensity"]
+    )
     assert (second["AU14_left"], second["AU14_right"]) == (1, -1)
 
 
-@pytest.mark.parametrize(("threshold", "expected"), [(2.0, [0, 0, 1, 1]), (1.0, [0, 1, 1, 1]), (0.5, [1, 1, 1, 1]), (5.0, [0, 0, 0, 1])])
+@pytest.mark.parametrize(
+    ("threshold", "expected"), [(2.0, [0, 0, 1, 1]), (1.0, [0, 1, 1, 1]), (0.5, [1, 1, 1, 1]), (5.0, [0, 0, 0, 1])]
+)
 def test_intensities_become_labels_from_the_threshold_on(root: Path, threshold: float, expected: list[int]) -> None:
     text = "path,frame,AU12_r\n" + "".join(f"film.avi,{k},{value}\n" for k, value in enumerate((0.5, 1.0, 2.0, 5)))
     assert read(root, text, threshold=threshold)["AU12"].tolist() == expected
@@ -58,12 +65,15 @@ def test_intensities_become_labels_from_the_threshold_on(root: Path, threshold: 
 def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root: Path) -> None:
     found = Findings()
     table = read(root, "path,AU1,AU12_r\na.jpg,9,9\nwall.png,999,0\n", found)
-    assert table["AU1"].tolist() == [-1, -1] and table["AU12"].tolist() == [-1, 0] and pd.isna(table["AU12_intensity"][0])
+    assert (
+        table["AU1"].tolist() == [-1, -1] and table["AU12"].tolist() == [-1, 0] and pd.isna(table["AU12_intensity"][0])
+    )
     assert [text for kind, _, text in found.notes if kind == "read as not annotated"] == [
         "9 in 1 rows of AU1", "999 in 1 rows of AU1", "9 in 1 rows of AU12_r",
     ]  # fmt: skip
     with pytest.raises(
-        DatasetLayoutError, match=r"labels.csv, line 3: expected `AU1` to be 0, 1 or empty, but got '999'.*--missing-values"
+        DatasetLayoutError,
+        match=r"labels.csv, line 3: expected `AU1` to be 0, 1 or empty, but got '999'.*--missing-values",
     ):
         read(root, "path,AU1\na.jpg,9\nwall.png,999\n", missing_values="9")
     assert read(root, "path,AU1\na.jpg,7\n", missing_values="7, 8")["AU1"].tolist() == [-1]
@@ -103,7 +113,12 @@ def test_damaged_tables(root: Path, text: str, match: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("l.tsv", "path\tAU1\na.jpg\t1\n"), ("l.txt", "\ufeffpath;AU1\r\na.jpg;1\r\n"), ("l.csv", " path, AU1\na.jpg, 1\n")]
+    ("name", "text"),
+    [
+        ("l.tsv", "path\tAU1\na.jpg\t1\n"),
+        ("l.txt", "\ufeffpath;AU1\r\na.jpg;1\r\n"),
+        ("l.csv", " path, AU1\na.jpg, 1\n"),
+    ],
 )
 def test_separators_and_byte_order_marks(root: Path, name: str, text: str) -> None:
     assert read(root, text, name=name)["AU1"].tolist() == [1]
@@ -140,7 +155,11 @@ def test_subjects_splits_and_groups(root: Path) -> None:
 def test_frames_of_a_video(root: Path) -> None:
     found = Findings()
     table = read(root, "video,frame,AU1\nfilm.avi,2,1\nfilm.avi,1,0\nfilm.avi,9,0\n", found)
-    assert table["frame"].tolist() == [1, 2, 9] and table["source_frame"].tolist() == [1, 2, 9] and table["AU1"].tolist() == [0, 1, 0]
+    assert (
+        table["frame"].tolist() == [1, 2, 9]
+        and table["source_frame"].tolist() == [1, 2, 9]
+        and table["AU1"].tolist() == [0, 1, 0]
+    )
     assert table["status"].tolist() == ["ok", "ok", "no_image"]
     assert ("labels beyond the end of a video", "film.avi", "up to frame 9 from 0; it has 4 frames") in found.notes
     one = read(root, "video,frame,AU1\nfilm.avi,1,1\nfilm.avi,2,1\n", found, first_frame=1)
@@ -168,15 +187,28 @@ def test_a_table_from_pictures_to_a_manifest(root: Path, tmp_path: Path) -> None
     )
     done = prepare("csv", root, tmp_path / "out", options={"table": "labels.csv"}, size=64)
     table = read_manifest(tmp_path / "out" / "manifest.csv")
-    assert done.made == 3 and table["subject"].tolist() == ["p1", "p1", "p2"] and table["status"].tolist() == ["ok", "no_face", "ok"]
-    assert table["AU1"].tolist() == [1, 0, -1] and table["AU12"].tolist() == [1, -1, 0] and (table["dataset"] == "csv").all()
+    assert (
+        done.made == 3
+        and table["subject"].tolist() == ["p1", "p1", "p2"]
+        and table["status"].tolist() == ["ok", "no_face", "ok"]
+    )
+    assert (
+        table["AU1"].tolist() == [1, 0, -1]
+        and table["AU12"].tolist() == [1, -1, 0]
+        and (table["dataset"] == "csv").all()
+    )
     assert table["file"].tolist() == ["a.jpg", "wall.png", "film.avi"]
 
 
-def test_a_folder_of_photos_through_the_command_line(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_photos_through_the_command_line(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["prepare", "csv", "--root", str(root), "--out", str(tmp_path / "out"), "--size", "64"]) == 0
     said = capsys.readouterr().out
-    assert "3 rows of 3 subjects in 3 sequences\n2 with a picture, 1 no_face\n" in said and "videos without labels are left out" in said
+    assert (
+        "3 rows of 3 subjects in 3 sequences\n2 with a picture, 1 no_face\n" in said
+        and "videos without labels are left out" in said
+    )
     table = read_manifest(tmp_path / "out" / "manifest.csv")
     assert table["file"].tolist() == ["a.jpg", "b 1/é.png", "wall.png"] and table.attrs["au_names"] == []
     assert all((tmp_path / "out" / image).is_file() for image in table["image"].dropna())

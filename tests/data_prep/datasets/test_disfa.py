@@ -29,7 +29,9 @@ def test_thresholds(tmp_path: Path, threshold: int) -> None:
     assert_rows(rows, expected)
     assert rows["fold"].tolist() == ["D1"] * 4 + ["D2"] * 4 and len(findings.absent["subjects"]) == 25
     assert findings.incomplete == []
-    assert findings.notes == [("frames that JAA-Net left out", "SN021", "it kept 1,793; here all stay, so that its numbers are not ours")]
+    assert findings.notes == [
+        ("frames that JAA-Net left out", "SN021", "it kept 1,793; here all stay, so that its numbers are not ours")
+    ]
 
 
 def test_the_threshold_by_hand(tmp_path: Path) -> None:
@@ -44,7 +46,12 @@ def test_the_threshold_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("camera", "folder"),
-    [("left", "Videos_LeftCamera"), ("left", "Video_LeftCamera"), ("right", "Video_RightCamera"), ("right", "Videos_RightCamera")],
+    [
+        ("left", "Videos_LeftCamera"),
+        ("left", "Video_LeftCamera"),
+        ("right", "Video_RightCamera"),
+        ("right", "Videos_RightCamera"),
+    ],
 )
 def test_both_cameras_in_both_spellings(tmp_path: Path, camera: str, folder: str) -> None:
     expected = write_disfa(tmp_path, camera=camera)
@@ -53,7 +60,9 @@ def test_both_cameras_in_both_spellings(tmp_path: Path, camera: str, folder: str
     expected["source"] = expected["source"].str.replace(there.name, folder)
     assert_rows(read(tmp_path, camera=camera)[0], expected)
     other = {"left": "right", "right": "left"}[camera]
-    with pytest.raises(DatasetLayoutError, match=f"videos of the {other} camera such as {other.capitalize()}VideoSN001_comp.avi"):
+    with pytest.raises(
+        DatasetLayoutError, match=f"videos of the {other} camera such as {other.capitalize()}VideoSN001_comp.avi"
+    ):
         read(tmp_path, camera=other)
 
 
@@ -79,13 +88,19 @@ def test_one_label_file_that_ends_early(tmp_path: Path) -> None:
     write_disfa(tmp_path)
     (tmp_path / "ActionUnit_Labels" / "SN021" / "SN021_au6.txt").write_text("1,0\n2,3\n", encoding="utf-8")
     rows, findings = read(tmp_path)
-    assert rows["AU6"].tolist()[4:] == [0, 1, -1, -1] and np.isnan(rows["AU6_intensity"].iloc[-1]) and (rows["AU12"] >= 0).all()
+    assert (
+        rows["AU6"].tolist()[4:] == [0, 1, -1, -1]
+        and np.isnan(rows["AU6_intensity"].iloc[-1])
+        and (rows["AU12"] >= 0).all()
+    )
     assert ("label file shorter than the others", "SN021 AU6", "2 of 4 frames have no label") in findings.notes
 
 
 def test_half_a_copy_is_reported(tmp_path: Path) -> None:
     write_disfa(tmp_path)
-    (tmp_path / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi").rename(tmp_path / "Videos_LeftCamera" / "LeftVideoSN032_comp.avi")
+    (tmp_path / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi").rename(
+        tmp_path / "Videos_LeftCamera" / "LeftVideoSN032_comp.avi"
+    )
     (tmp_path / "ActionUnit_Labels" / "SN021" / "SN021_au9.txt").unlink()
     rows, findings = read(tmp_path)
     assert findings.incomplete == [
@@ -101,7 +116,10 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1,0\n2,6\n", r"SN001_au12\.txt, line 2: expected intensity to be one of the codes 0, 1, 2, 3, 4, 5, but got 6"),
+        (
+            "1,0\n2,6\n",
+            r"SN001_au12\.txt, line 2: expected intensity to be one of the codes 0, 1, 2, 3, 4, 5, but got 6",
+        ),
         ("1,0\n2,9\n", "got 9"),
         ("1,0\n2,\n", "line 2: .* but got ''"),
         ("1,0\n1,0\n", "frame 1 is there for the second time"),

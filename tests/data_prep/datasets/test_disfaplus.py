@@ -47,7 +47,10 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
     (tmp_path / "Labels" / "SN010").rename(tmp_path / "elsewhere")
     (tmp_path / "Images" / "SN003" / "Y_a sad face é" / "001.jpg").unlink()
     rows, findings = read(tmp_path)
-    assert [where for where, _ in findings.incomplete] == ["Images/SN010/A1_AU1_TrailNo_1", "Labels/SN003/A1_AU1_TrailNo_1"]
+    assert [where for where, _ in findings.incomplete] == [
+        "Images/SN010/A1_AU1_TrailNo_1",
+        "Labels/SN003/A1_AU1_TrailNo_1",
+    ]
     assert rows["status"].tolist() == ["no_image"] * 3 + ["ok", "no_image", "ok"]
     assert [note[0] for note in findings.notes] == ["labels without a picture"]
 
@@ -63,7 +66,9 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
 )
 def test_damaged_label_files(tmp_path: Path, content: str, message: str) -> None:
     write_disfaplus(tmp_path)
-    (tmp_path / "DISFAPlusDataset" / "Labels" / "SN010" / "A1_AU1_TrailNo_1" / "AU4.txt").write_text(content, encoding="utf-8")
+    (tmp_path / "DISFAPlusDataset" / "Labels" / "SN010" / "A1_AU1_TrailNo_1" / "AU4.txt").write_text(
+        content, encoding="utf-8"
+    )
     with pytest.raises(DatasetLayoutError, match=message):
         read(tmp_path)
 
@@ -84,8 +89,19 @@ def test_trained_on_disfa_and_tested_on_disfaplus_is_refused(tmp_path: Path) -> 
     """Not another data set with other people: SN003 is in both."""
     write_disfa(tmp_path / "raw" / "disfa", faces=True, subjects=("SN001", "SN003"))
     write_disfaplus(tmp_path / "raw" / "disfaplus", faces=True)
-    paths = {name: prepare(name, tmp_path / "raw" / name, tmp_path / name, size=48).manifest for name in ("disfa", "disfaplus")}
+    paths = {
+        name: prepare(name, tmp_path / "raw" / name, tmp_path / name, size=48).manifest
+        for name in ("disfa", "disfaplus")
+    }
     plus = read_manifest(paths["disfaplus"])
-    assert set(plus["status"]) == {"ok"} and plus["file"].iloc[0] == "DISFAPlusDataset/Images/SN003/A1_AU1_TrailNo_1/000.jpg"
-    with pytest.raises(ManifestError, match=r"1 are in `train` and in `test`: SN003 of disfa \(DISFA\+ and FEAFA-B show people of DISFA\)"):
-        AUDataModule(str(paths["disfa"]), test=str(paths["disfaplus"]), val_fraction=0, au_names="disfa", leave_out_missing=True)
+    assert (
+        set(plus["status"]) == {"ok"}
+        and plus["file"].iloc[0] == "DISFAPlusDataset/Images/SN003/A1_AU1_TrailNo_1/000.jpg"
+    )
+    with pytest.raises(
+        ManifestError,
+        match=r"1 are in `train` and in `test`: SN003 of disfa \(DISFA\+ and FEAFA-B show people of DISFA\)",
+    ):
+        AUDataModule(
+            str(paths["disfa"]), test=str(paths["disfaplus"]), val_fraction=0, au_names="disfa", leave_out_missing=True
+        )

@@ -34,7 +34,9 @@ def test_rows(tmp_path: Path, form: str) -> None:
     rows, findings = read(tmp_path)
     assert_rows(rows, expected)
     assert {name for name in rows.columns if name.startswith("AU")} == set(emotionet.RELEASE.au_names)
-    assert findings.notes == [("labels without a picture", TABLES[form], "1 of 3 photos are known by their address only")]
+    assert findings.notes == [
+        ("labels without a picture", TABLES[form], "1 of 3 photos are known by their address only")
+    ]
     assert findings.incomplete == []
 
 
@@ -68,7 +70,9 @@ def test_the_folder_of_the_pictures(tmp_path: Path) -> None:
 def test_two_kinds_of_table(tmp_path: Path) -> None:
     expected = write_emotionet(tmp_path, form="txt")
     write_emotionet(tmp_path, form="list")
-    with pytest.raises(DatasetLayoutError, match=r"one kind of table in .*, but got dataFile_0001\.txt, image_list_1\.csv"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"one kind of table in .*, but got dataFile_0001\.txt, image_list_1\.csv"
+    ):
         read(tmp_path)
     assert_rows(read(tmp_path, table="dataFile_*.txt")[0], expected)
     with pytest.raises(DatasetLayoutError, match=r"Expected the table of --table in"):
@@ -82,14 +86,20 @@ def test_photos_named_twice(tmp_path: Path) -> None:
     write_text(path, "\n".join([*lines, lines[0].replace("\t1\t", "\t0\t", 1)]))
     rows, findings = read(tmp_path)
     assert rows["AU1"].tolist() == [1, -1, 0]
-    assert ("photos named twice", "dataFile_0001.txt line 4", "1 rows in all; the labels of a photo's first row are kept") in findings.notes
+    assert (
+        "photos named twice",
+        "dataFile_0001.txt line 4",
+        "1 rows in all; the labels of a photo's first row are kept",
+    ) in findings.notes
 
 
 def test_no_picture_at_all(tmp_path: Path) -> None:
     write_emotionet(tmp_path)
     shutil.rmtree(tmp_path / "imgs")
     rows, findings = read(tmp_path)
-    assert rows["status"].tolist() == ["no_image"] * 3 and [where for where, _ in findings.incomplete] == [TABLES["xlsx"]]
+    assert rows["status"].tolist() == ["no_image"] * 3 and [where for where, _ in findings.incomplete] == [
+        TABLES["xlsx"]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ def read(root: Path, columns: str | None = FEAFA_COLUMNS, **options: Any) -> tup
 
 def test_the_order_is_not_guessed(tmp_path: Path) -> None:
     write_feafa(tmp_path / "feafa")
-    with pytest.raises(DatasetLayoutError, match=r"Expected `--columns FILE` .* no public source says in which order the values stand"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"Expected `--columns FILE` .* no public source says in which order the values stand"
+    ):
         read(tmp_path / "feafa", columns=None)
 
 
@@ -36,7 +38,9 @@ def test_rows(tmp_path: Path) -> None:
     expected = write_feafa(tmp_path / "feafa")
     rows, findings = read(tmp_path / "feafa")
     assert_rows(rows, expected)
-    assert {name for name in rows.columns if name.startswith("AU")} == {name for name in expected.columns if name.startswith("AU")}
+    assert {name for name in rows.columns if name.startswith("AU")} == {
+        name for name in expected.columns if name.startswith("AU")
+    }
     assert findings.notes == [] and findings.incomplete == []
 
 
@@ -48,7 +52,8 @@ def test_people_of_disfa_are_known_as_that(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "expected"), [(0.15, [1, 1, 0, 0, 1, 1]), (0.4, [1, 1, 0, 0, 1, 1]), (0.6, [0, 1, 0, 0, 0, 1]), (1, [0] * 6)]
+    ("threshold", "expected"),
+    [(0.15, [1, 1, 0, 0, 1, 1]), (0.4, [1, 1, 0, 0, 1, 1]), (0.6, [0, 1, 0, 0, 0, 1]), (1, [0] * 6)],
 )
 def test_thresholds(tmp_path: Path, threshold: float, expected: list[int]) -> None:
     """The right side's value is 0.15 times the frame."""
@@ -65,7 +70,10 @@ def test_the_first_frame_of_a_video_is_seen_or_told(tmp_path: Path) -> None:
     write_feafa(root)
     folder = root / "FEAFA-B" / "SN001.output"
     (folder / "00000004.auw").unlink()
-    with pytest.raises(DatasetLayoutError, match=r"LeftVideoSN001_comp\.avi to show if frames count from 0 or 1 .*, but they are 1 to 3"):
+    with pytest.raises(
+        DatasetLayoutError,
+        match=r"LeftVideoSN001_comp\.avi to show if frames count from 0 or 1 .*, but they are 1 to 3",
+    ):
         read(root)
     positions = {first: read(root, first=first)[0]["source_frame"].tolist()[2:] for first in (0, 1)}
     assert positions == {0: [1, 2, 3], 1: [0, 1, 2]}
@@ -79,7 +87,10 @@ def test_pictures_beside_the_labels_of_disfa(tmp_path: Path) -> None:
     write_feafa(root)
     shutil.rmtree(root / "Videos_LeftCamera")
     for frame in (1, 2, 4):
-        shutil.copy(root / "FEAFA-A" / "PV057.output" / "00000004.jpg", root / "FEAFA-B" / "SN001.output" / f"{frame:08d}_crop.jpg")
+        shutil.copy(
+            root / "FEAFA-A" / "PV057.output" / "00000004.jpg",
+            root / "FEAFA-B" / "SN001.output" / f"{frame:08d}_crop.jpg",
+        )
     rows, findings = read(root)
     assert rows["status"].tolist() == ["ok"] * 4 + ["no_image", "ok"] and rows["source"].tolist()[2].endswith(
         "SN001.output/00000001_crop.jpg"

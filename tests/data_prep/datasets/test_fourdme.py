@@ -15,9 +15,16 @@ def test_the_miniature_tree(tmp_path: Path) -> None:
     rows = fourdme.read(tmp_path, findings)
     assert_clips(rows, clips, tmp_path)
     assert {"AU45", "AU12_left", "AU12_right"} <= set(rows.columns)
-    assert [(row, text.split(" (")[0]) for _, row, text in findings.corrections] == [("144", "au AU12 -> AU4"), ("145", "au AU4 -> AU12")]
+    assert [(row, text.split(" (")[0]) for _, row, text in findings.corrections] == [
+        ("144", "au AU12 -> AU4"),
+        ("145", "au AU4 -> AU12"),
+    ]
     assert [note for note in findings.notes if note[0] == "AU text and AU columns differ"] == [
-        ("AU text and AU columns differ", "4DME_Labelling_Micro_release v1.xlsx row 3", "'L12+45': AU7; the text counts")
+        (
+            "AU text and AU columns differ",
+            "4DME_Labelling_Micro_release v1.xlsx row 3",
+            "'L12+45': AU7; the text counts",
+        )
     ]
 
 

@@ -26,7 +26,8 @@ def test_without_corrections(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "clip", "subject"), [(13, "x", "S13"), ("S4", "x", "S4"), (5, "s07-01-001", "S07"), (2.0, "02-01-001", "S02")]
+    ("value", "clip", "subject"),
+    [(13, "x", "S13"), ("S4", "x", "S4"), (5, "s07-01-001", "S07"), (2.0, "02-01-001", "S02")],
 )
 def test_subjects(value: object, clip: str, subject: str) -> None:
     assert mmew._subject(value, clip) == subject

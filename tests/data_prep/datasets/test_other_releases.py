@@ -44,7 +44,10 @@ def test_from_release_to_manifest(tmp_path: Path, name: str) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     manifest = read_manifest(done.manifest)
     assert manifest["status"].tolist() == expected["status"].tolist() and (manifest["dataset"] == name).all()
-    assert manifest["frame"].tolist() == expected["frame"].tolist() and manifest["subject"].tolist() == expected["subject"].tolist()
+    assert (
+        manifest["frame"].tolist() == expected["frame"].tolist()
+        and manifest["subject"].tolist() == expected["subject"].tolist()
+    )
     assert manifest["fold"].notna().all()
     ok = manifest[manifest["status"] == "ok"]
     assert all((done.manifest.parent / image).is_file() for image in ok["image"])
@@ -57,7 +60,9 @@ def test_from_release_to_manifest(tmp_path: Path, name: str) -> None:
 def test_the_wrong_folder_is_named(tmp_path: Path, name: str) -> None:
     """It says what was looked for and what is there."""
     (tmp_path / "holiday").mkdir()
-    with pytest.raises(DatasetLayoutError, match=r"Expected .* in .*, but none of .* is there; the folder holds .*holiday/"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"Expected .* in .*, but none of .* is there; the folder holds .*holiday/"
+    ):
         load(name).read(tmp_path, Findings(), **options(name))
     with pytest.raises(DatasetLayoutError, match="there is none at"):
         load(name).read(tmp_path / "nowhere", Findings(), **options(name))

@@ -35,7 +35,11 @@ def test_unknown_codes_are_reported_and_open(tmp_path: Path) -> None:
     write_rafau(tmp_path)
     write_text(tmp_path / "RAFAU_label.txt", "0001.jpg 4+XY\n0002.jpg 12\n0003.jpg\n0010.jpg 40+1\n")
     rows, findings = read(tmp_path)
-    assert rows["AU4"].tolist() == [1, 0, -1, -1] and rows["AU12"].tolist() == [-1, 1, -1, -1] and rows["AU1"].tolist()[3] == 1
+    assert (
+        rows["AU4"].tolist() == [1, 0, -1, -1]
+        and rows["AU12"].tolist() == [-1, 1, -1, -1]
+        and rows["AU1"].tolist()[3] == 1
+    )
     assert [(where, text.split(":")[0]) for kind, where, text in findings.notes if kind == "AU text not read"] == [
         ("RAFAU_label.txt line 1", "4+XY"),
         ("RAFAU_label.txt line 4", "40+1"),
@@ -46,7 +50,9 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
     write_rafau(tmp_path)
     (tmp_path / "aligned" / "0003_aligned.jpg").rename(tmp_path / "aligned" / "0004_aligned.jpg")
     rows, findings = read(tmp_path)
-    assert rows["status"].tolist() == ["ok", "ok", "no_image", "ok"] and findings.absent == {"lines for pictures that are there": ["0004"]}
+    assert rows["status"].tolist() == ["ok", "ok", "no_image", "ok"] and findings.absent == {
+        "lines for pictures that are there": ["0004"]
+    }
     assert ("labels without a picture", "aligned", "1 of 4, the first is 0003.jpg") in findings.notes
     for path in (tmp_path / "aligned").iterdir():
         path.unlink()
@@ -56,7 +62,9 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
 def test_two_files_for_one_photo(tmp_path: Path) -> None:
     write_rafau(tmp_path)
     shutil.copy(tmp_path / "aligned" / "0001_aligned.jpg", tmp_path / "aligned" / "0001_aligned.png")
-    with pytest.raises(DatasetLayoutError, match=r"one picture for 0001_aligned\.jpg, but .*0001_aligned\.jpg and .*0001_aligned\.png"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"one picture for 0001_aligned\.jpg, but .*0001_aligned\.jpg and .*0001_aligned\.png"
+    ):
         read(tmp_path)
 
 

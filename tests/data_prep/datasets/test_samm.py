@@ -34,7 +34,13 @@ def test_intensities(tmp_path: Path) -> None:
     first = samm.read(tmp_path, Findings()).drop_duplicates("sequence").set_index("sequence")
     assert first.loc["006_1_2", ["AU1_intensity", "AU14_intensity", "AU12_intensity"]].tolist() == [2, 1, 0]
     assert first["AU14_intensity"].isna().tolist() == [False, True, False, False, False]  # -1 in the second clip
-    assert first.loc["014_1_1", "AU12_intensity"] == 3 and first["AU12_intensity"].isna().tolist() == [False, False, True, False, False]
+    assert first.loc["014_1_1", "AU12_intensity"] == 3 and first["AU12_intensity"].isna().tolist() == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_without_corrections_an_or_leaves_both_open(tmp_path: Path) -> None:
@@ -56,7 +62,9 @@ def test_the_root_may_be_the_folder_of_subjects(tmp_path: Path) -> None:
 def test_a_table_without_pictures(tmp_path: Path) -> None:
     write_samm(tmp_path)
     (tmp_path / "SAMM").rename(tmp_path / "elsewhere")
-    with pytest.raises(DatasetLayoutError, match="pictures of SAMM in .* the folder holds SAMM_Micro_FACS_Codes_v2.xlsx, elsewhere/"):
+    with pytest.raises(
+        DatasetLayoutError, match="pictures of SAMM in .* the folder holds SAMM_Micro_FACS_Codes_v2.xlsx, elsewhere/"
+    ):
         samm.read(tmp_path, Findings())
 
 

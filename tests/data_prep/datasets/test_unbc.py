@@ -50,10 +50,9 @@ def test_what_the_list_leaves_open(tmp_path: Path) -> None:
     write_unbc(tmp_path)
     write_text(tmp_path / LABELS / "ll042t1aaaff001_facs.txt", "4 0 0 0\n27 3 0 0\n43 0 0 0\n6 2 0 0\n")
     rows, findings = read(tmp_path)
-    assert rows.loc[0, ["AU4", "AU43", "AU6", "AU7"]].tolist() == [-1, -1, 1, 0] and rows["AU4_intensity"].isna().tolist()[:2] == [
-        True,
-        False,
-    ]
+    assert rows.loc[0, ["AU4", "AU43", "AU6", "AU7"]].tolist() == [-1, -1, 1, 0] and rows[
+        "AU4_intensity"
+    ].isna().tolist()[:2] == [True, False]
     assert [kind for kind, _, _ in findings.notes].count("action unit listed with intensity 0") == 2
     assert ("action units outside the release's list", "ll042t1aaaff001_facs.txt", "AU27 is left out") in findings.notes
 
@@ -78,10 +77,15 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
     write_unbc(tmp_path)
     shutil.rmtree(tmp_path / "Images" / "109-ib109")
     (tmp_path / "Images" / "042-ll042" / "ll042t1aaaff" / "ll042t1aaaff003.png").unlink()
-    shutil.copytree(tmp_path / "Images" / "042-ll042" / "ll042t1aaaff", tmp_path / "Images" / "124-dn124" / "dn124t1aaaff")
+    shutil.copytree(
+        tmp_path / "Images" / "042-ll042" / "ll042t1aaaff", tmp_path / "Images" / "124-dn124" / "dn124t1aaaff"
+    )
     rows, findings = read(tmp_path)
     assert rows["status"].tolist() == ["ok", "ok", "no_image", "no_image", "no_image"]
-    assert [where for where, _ in findings.incomplete] == ["Images/124-dn124/dn124t1aaaff", "Frame_Labels/FACS/109-ib109/ib109t2aunaff"]
+    assert [where for where, _ in findings.incomplete] == [
+        "Images/124-dn124/dn124t1aaaff",
+        "Frame_Labels/FACS/109-ib109/ib109t2aunaff",
+    ]
     assert findings.notes == [("labels without a picture", "042-ll042/ll042t1aaaff", "1 of 3 frames, the first is 3")]
     with pytest.raises(DatasetLayoutError, match="--partial"):
         findings.require_complete(partial=False)
@@ -90,5 +94,7 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
 def test_two_files_for_one_frame(tmp_path: Path) -> None:
     write_unbc(tmp_path)
     write_text(tmp_path / LABELS / "ll042t1aaaff0002_facs.txt", "")
-    with pytest.raises(DatasetLayoutError, match=r"ll042t1aaaff0002_facs\.txt and ll042t1aaaff002_facs\.txt are frame 2"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"ll042t1aaaff0002_facs\.txt and ll042t1aaaff002_facs\.txt are frame 2"
+    ):
         read(tmp_path)

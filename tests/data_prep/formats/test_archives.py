@@ -35,7 +35,13 @@ def test_members_and_their_pictures(tmp_path: Path, rng: np.random.Generator) ->
     data = (tmp_path / "a.png").read_bytes()
     path = archive(
         tmp_path / "F001.zip",
-        {"F001/T1/10.png": data, "F001/T1/9 é.png": data, "__MACOSX/x.png": b"", "F001/.DS_Store": b"1", "F001/T1/": b""},
+        {
+            "F001/T1/10.png": data,
+            "F001/T1/9 é.png": data,
+            "__MACOSX/x.png": b"",
+            "F001/.DS_Store": b"1",
+            "F001/T1/": b"",
+        },
     )
     assert list_members(path) == {"F001/T1/10.png": len(data), "F001/T1/9 é.png": len(data)}
     with zipfile.ZipFile(path) as opened:
@@ -45,7 +51,9 @@ def test_members_and_their_pictures(tmp_path: Path, rng: np.random.Generator) ->
     assert not (tmp_path / "F001").exists()
 
 
-@pytest.mark.parametrize("name", ["../up.jpg", "a/../../up.jpg", "/etc/passwd", "C:/up.jpg", "..", "a\\..\\..\\up.jpg", "\\\\host\\up.jpg"])
+@pytest.mark.parametrize(
+    "name", ["../up.jpg", "a/../../up.jpg", "/etc/passwd", "C:/up.jpg", "..", "a\\..\\..\\up.jpg", "\\\\host\\up.jpg"]
+)
 def test_paths_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     path = archive(tmp_path / "bad.zip", {"1.jpg": b"x", name: b"x"})
     with pytest.raises(DatasetLayoutError, match=r"member .* is refused: its path leads out"):
@@ -107,7 +115,10 @@ def test_damage_is_said(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[60:90] = bytes(30)
     path.write_bytes(bytes(data))
-    with zipfile.ZipFile(path) as opened, pytest.raises(ValueError, match=r"F001.zip: member '1.jpg' (is damaged|cannot be read)"):
+    with (
+        zipfile.ZipFile(path) as opened,
+        pytest.raises(ValueError, match=r"F001.zip: member '1.jpg' (is damaged|cannot be read)"),
+    ):
         read_member(opened, "1.jpg")
     path.write_bytes(bytes(data[:200]))
     with pytest.raises(DatasetLayoutError, match="Expected a zip archive at .*; copy it again"):

@@ -79,13 +79,16 @@ def test_a_text_that_leaves_nothing_open(text: str, aus: dict[str, Term]) -> Non
         ("4\x00", [], [], ["4\x00"], False),
     ],
 )
-def test_what_is_open_is_said(text: str, aus: list[str], ambiguous: list[str], unread: list[str], complete: bool) -> None:
+def test_what_is_open_is_said(
+    text: str, aus: list[str], ambiguous: list[str], unread: list[str], complete: bool
+) -> None:
     read = parse_aus(text)
     assert (list(read.aus), read.ambiguous, read.unread, read.complete) == (aus, ambiguous, unread, complete)
 
 
 @pytest.mark.parametrize(
-    "text", ["4" + " " * 30_000 + "x", "1+" * 20_000, "0" * 30_000, "9" * 30_000, "L" * 30_000, "4 or " * 8_000, "(" * 30_000]
+    "text",
+    ["4" + " " * 30_000 + "x", "1+" * 20_000, "0" * 30_000, "9" * 30_000, "L" * 30_000, "4 or " * 8_000, "(" * 30_000],
 )
 def test_a_hostile_text_is_read_at_once(text: str) -> None:
     assert isinstance(parse_aus(text), AUText)
@@ -96,7 +99,9 @@ def test_marked_terms_are_kept_on_request() -> None:
 
 
 terms = st.builds(Term, st.sampled_from(["", "left", "right"]), st.sampled_from([None, 1, 2, 3, 4, 5]))
-spellings = st.tuples(st.sampled_from(["", "AU", "AU "]), st.booleans(), st.booleans(), st.sampled_from(["+", " + ", ",", "，", ", "]))
+spellings = st.tuples(
+    st.sampled_from(["", "AU", "AU "]), st.booleans(), st.booleans(), st.sampled_from(["+", " + ", ",", "，", ", "])
+)
 
 
 def written(aus: dict[str, Term], spelling: tuple[str, bool, bool, str]) -> str:
@@ -105,7 +110,10 @@ def written(aus: dict[str, Term], spelling: tuple[str, bool, bool, str]) -> str:
     texts = []
     for au, term in aus.items():
         number = f"{int(au[2:]):02d}" if zero else au[2:]
-        letter, side = "" if term.intensity is None else "ABCDE"[term.intensity - 1], {"": "", "left": "L", "right": "R"}[term.side]
+        letter, side = (
+            "" if term.intensity is None else "ABCDE"[term.intensity - 1],
+            {"": "", "left": "L", "right": "R"}[term.side],
+        )
         texts.append(prefix + (number + letter + side if after else side + number + letter))
     return between.join(texts)
 

@@ -57,7 +57,9 @@ def test_numbers_of_a_clip(
     tmp_path: Path, onset: object, apex: object, offset: object, frames: list[int], numbers: tuple, kind: str | None
 ) -> None:
     rows, findings = read_row(tmp_path, [1, "EP02_01f", None, onset, apex, offset, None, "4+L12", "happiness"])
-    assert rows["frame"].tolist() == frames and set(rows["onset"]) == {numbers[0]} and set(rows["offset"]) == {numbers[2]}
+    assert (
+        rows["frame"].tolist() == frames and set(rows["onset"]) == {numbers[0]} and set(rows["offset"]) == {numbers[2]}
+    )
     assert set(rows["apex"].astype(object).where(rows["apex"].notna(), None)) == {numbers[1]}
     found = {name: [text for text in texts if text.startswith("2: ")] for name, texts in kinds(findings).items()}
     assert [name for name, texts in found.items() if texts] == ([kind] if kind else [])
@@ -65,7 +67,9 @@ def test_numbers_of_a_clip(
 
 def test_pictures_outside_the_range_are_missing_files(tmp_path: Path) -> None:
     rows, findings = read_row(tmp_path, [1, "EP02_01f", None, 5, 6, 7, None, "4", "happiness"])
-    assert rows.empty and findings.incomplete == [("CASME2_RAW_selected/sub01/EP02_01f", "no picture from 5 to 7; there are 46 to 49")]
+    assert rows.empty and findings.incomplete == [
+        ("CASME2_RAW_selected/sub01/EP02_01f", "no picture from 5 to 7; there are 46 to 49")
+    ]
     with pytest.raises(DatasetLayoutError, match="--partial"):
         findings.require_complete(partial=False)
 
@@ -82,11 +86,14 @@ def test_a_gap_is_noted_and_makes_no_row(tmp_path: Path) -> None:
 def test_a_correction_that_is_about_another_clip_is_not_taken(tmp_path: Path) -> None:
     """In another edition of the table row 60 may be another clip, whose offset is not 91."""
     clips = write_casme2(
-        tmp_path, rows={60: [1, "EP02_01f", None, 46, 48, 49, None, "4+L12"], 0: [5, "EP12_03f", None, 76, 78, 91, None, "7"]}
+        tmp_path,
+        rows={60: [1, "EP02_01f", None, 46, 48, 49, None, "4+L12"], 0: [5, "EP12_03f", None, 76, 78, 91, None, "7"]},
     )
     findings = Findings()
     assert_clips(casme2.read(tmp_path, findings), clips, tmp_path)
-    assert kinds(findings)["correction that does not fit the pictures"] == ["62: offset 91; the table's own numbers taken"]
+    assert kinds(findings)["correction that does not fit the pictures"] == [
+        "62: offset 91; the table's own numbers taken"
+    ]
 
 
 # damaged copies ---------------------------------------------------------------------------------------------------------------------
@@ -98,7 +105,9 @@ def test_absent_clips_and_subjects_are_counted(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "CASME2_RAW_selected" / "sub05")
     findings = Findings()
     assert_clips(casme2.read(tmp_path, findings), clips[1:3], tmp_path)
-    assert findings.absent == {"subjects": ["sub26", "sub05"], "clips": ["sub01/EP02_01f"]} and findings.incomplete == []
+    assert (
+        findings.absent == {"subjects": ["sub26", "sub05"], "clips": ["sub01/EP02_01f"]} and findings.incomplete == []
+    )
 
 
 def test_an_empty_folder_is_a_missing_file(tmp_path: Path) -> None:
@@ -117,7 +126,9 @@ def test_no_clip_at_all(tmp_path: Path) -> None:
     for folder in list((tmp_path / "CASME2_RAW_selected").iterdir()):
         shutil.rmtree(folder)
     (tmp_path / "CASME2_RAW_selected" / "sub17" / "EP99_99").mkdir(parents=True)
-    with pytest.raises(DatasetLayoutError, match="for each clip of CASME2-coding-20140508.xlsx .* the first are sub01 EP02_01f"):
+    with pytest.raises(
+        DatasetLayoutError, match="for each clip of CASME2-coding-20140508.xlsx .* the first are sub01 EP02_01f"
+    ):
         casme2.read(tmp_path, Findings())
 
 
@@ -140,14 +151,21 @@ def test_a_clip_named_twice_is_taken_once(tmp_path: Path) -> None:
     clips = write_casme2(tmp_path, rows={2: [1, "EP02_01f", None, 47, 48, 49, None, "1", "happiness"]})
     findings = Findings()
     assert_clips(casme2.read(tmp_path, findings), clips, tmp_path)
-    assert kinds(findings)["clip named twice"] == ["4: sub01 EP02_01f is in CASME2-coding-20140508.xlsx row 2 too; that one is taken"]
+    assert kinds(findings)["clip named twice"] == [
+        "4: sub01 EP02_01f is in CASME2-coding-20140508.xlsx row 2 too; that one is taken"
+    ]
 
 
 def test_rows_without_a_clip_are_noted(tmp_path: Path) -> None:
-    clips = write_casme2(tmp_path, rows={2: [None, "EP02_09", None, 1, 2, 3], 3: ["Total", None, None, 256], 4: [None] * 9})
+    clips = write_casme2(
+        tmp_path, rows={2: [None, "EP02_09", None, 1, 2, 3], 3: ["Total", None, None, 256], 4: [None] * 9}
+    )
     findings = Findings()
     assert_clips(casme2.read(tmp_path, findings), clips, tmp_path)
-    assert kinds(findings)["row without a subject or a clip"] == ["4: EP02_09, 1, 2, 3; it is left out", "5: Total, 256; it is left out"]
+    assert kinds(findings)["row without a subject or a clip"] == [
+        "4: EP02_09, 1, 2, 3; it is left out",
+        "5: Total, 256; it is left out",
+    ]
 
 
 @pytest.mark.parametrize("name", ["../../sub02/EP09_10", "..", ".", "/etc", "EP02_01f/..", "*", "EP02_0?f"])
@@ -173,7 +191,9 @@ def test_au_texts_that_leave_something_open_are_noted(tmp_path: Path, text: str 
         "4+foo": {"AU text not read": "2: '4+foo': foo; the AUs that it does not name are -1"},
         "4.7": {"AU text not read": "2: '4.7': 4.7; the AUs that it does not name are -1"},
     }
-    assert found == expected.get(text or "", {"AU text leaves AUs open": f"2: {text or ''!r}: the AUs that it does not name are -1"})
+    assert found == expected.get(
+        text or "", {"AU text leaves AUs open": f"2: {text or ''!r}: the AUs that it does not name are -1"}
+    )
     assert set(rows["AU1"]) == ({0} if text in ("4+L12", "14 or 17") else {-1})
 
 

@@ -17,7 +17,9 @@ COLUMNS = ["subject", "onset", "apex", "offset", "au"]
 
 
 def table(rows: int, **cells: object) -> pd.DataFrame:
-    return pd.DataFrame({name: [cells.get(name, f"{name} {row}") for row in range(rows)] for name in COLUMNS}, dtype=object)
+    return pd.DataFrame(
+        {name: [cells.get(name, f"{name} {row}") for row in range(rows)] for name in COLUMNS}, dtype=object
+    )
 
 
 def test_there_is_a_table_for_every_name_and_no_other() -> None:
@@ -30,7 +32,11 @@ def test_there_is_a_table_for_every_name_and_no_other() -> None:
 def test_the_tables_are_sound(name: str) -> None:
     corrections = read_corrections(name)
     assert not corrections.duplicated(["row", "column"]).any()
-    assert set(corrections["column"]) <= {"onset", "apex", "offset", "au"} and set(corrections["when"]) <= {"", "missing", "ambiguous"}
+    assert set(corrections["column"]) <= {"onset", "apex", "offset", "au"} and set(corrections["when"]) <= {
+        "",
+        "missing",
+        "ambiguous",
+    }
     assert corrections["source"].str.startswith("tvaranka/meb:").all()
     for each in corrections.itertuples():
         if each.column == "au":
@@ -38,7 +44,9 @@ def test_the_tables_are_sound(name: str) -> None:
         else:
             assert each.value.isdecimal()
     wide = (
-        corrections[corrections["column"] != "au"].pivot_table(index="row", columns="column", values="value", aggfunc="first").astype(float)
+        corrections[corrections["column"] != "au"]
+        .pivot_table(index="row", columns="column", values="value", aggfunc="first")
+        .astype(float)
     )
     wide = wide.reindex(columns=["onset", "apex", "offset"])
     assert (
@@ -73,16 +81,27 @@ def test_exactly_the_named_cells_change(name: str, count: int, row: int, column:
 def test_rows_that_are_not_there_are_skipped() -> None:
     frame, findings = table(45).drop(index=42), Findings()
     corrected = apply_corrections(frame, "casme", findings)
-    assert {int(row) for _, row, _ in findings.corrections} == {40, 43} and corrected.index.tolist() == frame.index.tolist()
+    assert {int(row) for _, row, _ in findings.corrections} == {
+        40,
+        43,
+    } and corrected.index.tolist() == frame.index.tolist()
     assert apply_corrections(table(5), "casme", Findings()).equals(table(5))
-    assert apply_corrections(frame.drop(columns="apex"), "casme", Findings()).columns.tolist() == ["subject", "onset", "offset", "au"]
+    assert apply_corrections(frame.drop(columns="apex"), "casme", Findings()).columns.tolist() == [
+        "subject",
+        "onset",
+        "offset",
+        "au",
+    ]
 
 
 def test_a_cell_that_is_right_is_not_listed() -> None:
     findings = Findings()
     apply_corrections(table(800, onset=100.0, apex="120", offset=149), "casme", findings)
     all_three = {(row, name) for row in ("42", "43") for name in ("onset", "apex", "offset")}
-    assert {(row, text.split()[0]) for _, row, text in findings.corrections} == all_three | {("54", "offset"), ("140", "offset")}
+    assert {(row, text.split()[0]) for _, row, text in findings.corrections} == all_three | {
+        ("54", "offset"),
+        ("140", "offset"),
+    }
 
 
 def test_an_estimated_apex_fills_empty_cells_only() -> None:

@@ -40,7 +40,12 @@ def test_other_data_sets_are_divided_by_subject_and_seed() -> None:
     subjects = [f"sub{i:02d}" for i in range(1, 27)]
     parts = our_folds(subjects, 4, seed=0)
     assert our_folds(reversed(subjects), 4, seed=0) == parts != our_folds(subjects, 4, seed=1)
-    assert sorted(pd.Series(parts).value_counts()) == [6, 6, 7, 7] and set(parts.values()) == {"ours1", "ours2", "ours3", "ours4"}
+    assert sorted(pd.Series(parts).value_counts()) == [6, 6, 7, 7] and set(parts.values()) == {
+        "ours1",
+        "ours2",
+        "ours3",
+        "ours4",
+    }
     assert our_folds([]) == {} and our_folds(["a"]) == {"a": "ours1"}
 
 

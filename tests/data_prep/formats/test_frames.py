@@ -31,9 +31,22 @@ def test_the_number_is_the_last_run_of_digits(name: str, number: int | None) -> 
 
 
 def test_frames_come_in_the_order_of_their_numbers_whatever_the_padding(tmp_path: Path) -> None:
-    folder = touch(tmp_path / "F001 é", "img10.jpg", "img9.JPG", "img100.jpg", "Thumbs.db", "notes 3.txt", ".hidden7.jpg", "cover.jpg")
+    folder = touch(
+        tmp_path / "F001 é",
+        "img10.jpg",
+        "img9.JPG",
+        "img100.jpg",
+        "Thumbs.db",
+        "notes 3.txt",
+        ".hidden7.jpg",
+        "cover.jpg",
+    )
     (folder / "img5.jpg").mkdir()
-    assert {number: path.name for number, path in index_frames(folder).items()} == {9: "img9.JPG", 10: "img10.jpg", 100: "img100.jpg"}
+    assert {number: path.name for number, path in index_frames(folder).items()} == {
+        9: "img9.JPG",
+        10: "img10.jpg",
+        100: "img100.jpg",
+    }
     assert list(index_frames(folder)) == [9, 10, 100]
 
 

@@ -40,7 +40,10 @@ def test_columns_by_their_spellings(tmp_path: Path) -> None:
 def test_columns_by_position(tmp_path: Path) -> None:
     path = table(tmp_path, [1, "a", 3], [2, "b"])
     frame = read_sheet(path, header=None, columns={"name": (1,), "last": (2,), "more": (9,)}, optional=("more",))
-    assert frame.to_dict("index") == {0: {"name": "a", "last": 3, "more": None}, 1: {"name": "b", "last": None, "more": None}}
+    assert frame.to_dict("index") == {
+        0: {"name": "a", "last": 3, "more": None},
+        1: {"name": "b", "last": None, "more": None},
+    }
     assert place(frame, 1).endswith("row 2")
     with pytest.raises(DatasetLayoutError, match="at least 5 columns in table é 1.xlsx, sheet 'label', but it has 3"):
         read_sheet(path, header=None, columns={"name": (4,)})
@@ -62,7 +65,9 @@ def test_a_sheet_by_name_and_a_missing_one(tmp_path: Path) -> None:
 
 def test_a_missing_column_names_those_there(tmp_path: Path) -> None:
     path = table(tmp_path, ["Subject", "OnsetF", None, "AU"], [1, 2, 3, 4])
-    with pytest.raises(DatasetLayoutError, match="a column 'Action Units' in row 1 .* that row holds 'Subject', 'OnsetF', 'AU'"):
+    with pytest.raises(
+        DatasetLayoutError, match="a column 'Action Units' in row 1 .* that row holds 'Subject', 'OnsetF', 'AU'"
+    ):
         read_sheet(path, columns=COLUMNS)
     assert read_sheet(path, columns=COLUMNS, optional=("au",))["au"].tolist() == [None]
     with pytest.raises(DatasetLayoutError, match="holds nothing"):
@@ -82,14 +87,20 @@ def test_formulas_are_not_evaluated(tmp_path: Path) -> None:
 
 def test_a_stored_value_of_a_formula_is_read(tmp_path: Path) -> None:
     path = table(tmp_path, HEAD, [1, None, "=1+45", "4"])
-    _replace(path, "xl/worksheets/sheet1.xml", lambda text: text.replace("<v></v>", "<v>46</v>").replace("<v />", "<v>46</v>"))
+    _replace(
+        path,
+        "xl/worksheets/sheet1.xml",
+        lambda text: text.replace("<v></v>", "<v>46</v>").replace("<v />", "<v>46</v>"),
+    )
     findings = Findings()
     assert read_sheet(path, columns=COLUMNS, findings=findings)["onset"].tolist() == [46] and findings.notes == []
 
 
 def test_a_wrong_stated_size_cuts_nothing_off(tmp_path: Path) -> None:
     path = table(tmp_path, HEAD, *[[number, None, number, "4"] for number in range(5)])
-    _replace(path, "xl/worksheets/sheet1.xml", lambda text: text.replace('<dimension ref="A1:D6"', '<dimension ref="A1:B2"'))
+    _replace(
+        path, "xl/worksheets/sheet1.xml", lambda text: text.replace('<dimension ref="A1:D6"', '<dimension ref="A1:B2"')
+    )
     assert read_sheet(path, columns=COLUMNS)["onset"].tolist() == [0, 1, 2, 3, 4]
 
 
@@ -97,26 +108,40 @@ def test_strings_that_cells_share(tmp_path: Path) -> None:
     """Spreadsheet programs keep texts in a part of their own, openpyxl in the cells."""
     path = table(tmp_path, HEAD, [1, None, 2, "4+L12"])
     _share_strings(path)
-    _replace(path, "xl/sharedStrings.xml", lambda text: text.replace("<t>4+L12</t>", "<r><t>4+</t></r><r><t>L12</t></r>"))
+    _replace(
+        path, "xl/sharedStrings.xml", lambda text: text.replace("<t>4+L12</t>", "<r><t>4+</t></r><r><t>L12</t></r>")
+    )
     assert read_sheet(path, columns=COLUMNS).to_dict("index") == {0: {"subject": 1, "onset": 2, "au": "4+L12"}}
 
 
 def _share_strings(path: Path) -> None:
     """Move the texts of a spreadsheet with one sheet to `xl/sharedStrings.xml`."""
     with zipfile.ZipFile(path) as archive:
-        texts = re.findall(r'<c r="(\w+)" t="inlineStr"><is><t>([^<]*)</t></is></c>', archive.read("xl/worksheets/sheet1.xml").decode())
+        texts = re.findall(
+            r'<c r="(\w+)" t="inlineStr"><is><t>([^<]*)</t></is></c>', archive.read("xl/worksheets/sheet1.xml").decode()
+        )
     for number, (cell, text) in enumerate(texts):
-        inline, shared = f'<c r="{cell}" t="inlineStr"><is><t>{text}</t></is></c>', f'<c r="{cell}" t="s"><v>{number}</v></c>'
-        _replace(path, "xl/worksheets/sheet1.xml", lambda part, inline=inline, shared=shared: part.replace(inline, shared))
+        inline, shared = (
+            f'<c r="{cell}" t="inlineStr"><is><t>{text}</t></is></c>',
+            f'<c r="{cell}" t="s"><v>{number}</v></c>',
+        )
+        _replace(
+            path, "xl/worksheets/sheet1.xml", lambda part, inline=inline, shared=shared: part.replace(inline, shared)
+        )
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
     _replace(
         path,
         "[Content_Types].xml",
-        lambda part: part.replace("</Types>", f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}"/></Types>'),
+        lambda part: part.replace(
+            "</Types>", f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}"/></Types>'
+        ),
     )
     strings = "".join(f"<si><t>{text}</t></si>" for _, text in texts)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("xl/sharedStrings.xml", f'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{strings}</sst>')
+        archive.writestr(
+            "xl/sharedStrings.xml",
+            f'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{strings}</sst>',
+        )
 
 
 def _record(code: int, data: bytes) -> bytes:
@@ -163,7 +188,8 @@ def _replace(path: Path, part: str, change: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", b"PK\x03\x04 junk", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), b"Subject,OnsetF\n1,2\n"]
+    "content",
+    [b"", b"hello", b"PK\x03\x04 junk", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), b"Subject,OnsetF\n1,2\n"],
 )
 @pytest.mark.parametrize("name", ["a.xlsx", "a.xls"])
 def test_no_spreadsheet(tmp_path: Path, name: str, content: bytes) -> None:
@@ -185,17 +211,26 @@ def test_a_half_copied_file(tmp_path: Path, cut: float) -> None:
         read_sheet(path, columns=COLUMNS)
 
 
-LAUGHS = '<!ENTITY a "ha">' + "".join(f'<!ENTITY {name} "{f"&{before};" * 50}">' for before, name in zip("abcdef", "bcdefg", strict=True))
+LAUGHS = '<!ENTITY a "ha">' + "".join(
+    f'<!ENTITY {name} "{f"&{before};" * 50}">' for before, name in zip("abcdef", "bcdefg", strict=True)
+)
 
 
 @pytest.mark.parametrize("entities", [LAUGHS, '<!ENTITY g SYSTEM "file:///etc/hostname">'])
 @pytest.mark.parametrize(
-    "part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/styles.xml", "xl/sharedStrings.xml", "[Content_Types].xml"]
+    "part",
+    ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/styles.xml", "xl/sharedStrings.xml", "[Content_Types].xml"],
 )
 def test_entities_are_not_expanded(tmp_path: Path, part: str, entities: str) -> None:
     path = table(tmp_path, HEAD, [1, None, 2, "4"])
     _share_strings(path)
-    _replace(path, part, lambda text: f"<!DOCTYPE x [{entities}]>" + text[text.index("<", text.find("?>") + 1) :].replace(">1<", ">&g;<"))
+    _replace(
+        path,
+        part,
+        lambda text: (
+            f"<!DOCTYPE x [{entities}]>" + text[text.index("<", text.find("?>") + 1) :].replace(">1<", ">&g;<")
+        ),
+    )
     with pytest.raises(DatasetLayoutError, match="cannot be read .EntitiesForbidden"):
         read_sheet(path, columns=COLUMNS)
 
@@ -204,7 +239,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = table(tmp_path, HEAD, [1, None, 2, "4"])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/media/image1.png", bytes(9 * 2**20))
-    with pytest.raises(DatasetLayoutError, match=r"is refused: its part 'xl/media/image1.png' unpacks .* to 9,437,184 bytes"):
+    with pytest.raises(
+        DatasetLayoutError, match=r"is refused: its part 'xl/media/image1.png' unpacks .* to 9,437,184 bytes"
+    ):
         read_sheet(path, columns=COLUMNS)
 
 

@@ -33,12 +33,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 6.0, 2.5, -1.0])
 def test_codes_outside_the_range(value: float) -> None:
-    with pytest.raises(DatasetLayoutError, match=rf"a\.txt, line 3: expected the intensity to be 1 to 5, but got {value:g}"):
+    with pytest.raises(
+        DatasetLayoutError, match=rf"a\.txt, line 3: expected the intensity to be 1 to 5, but got {value:g}"
+    ):
         code(value, range(1, 6), "intensity", Path("a.txt"), 3)
 
 
 def test_index_files(tmp_path: Path) -> None:
     for name in ("b010_facs.txt", "b9_facs.txt", "readme_facs.txt", ".b1_facs.txt", "b3.txt"):
         write_text(tmp_path / name, "")
-    assert {number: path.name for number, path in index_files(tmp_path, "*_facs.txt").items()} == {9: "b9_facs.txt", 10: "b010_facs.txt"}
+    assert {number: path.name for number, path in index_files(tmp_path, "*_facs.txt").items()} == {
+        9: "b9_facs.txt",
+        10: "b010_facs.txt",
+    }
     assert list(index_files(tmp_path, "*_facs.txt")) == [9, 10]

@@ -94,14 +94,20 @@ def test_behind_damage_frames_go_on_at_the_next_key_frame(images: list[np.ndarra
     """Of a Motion JPEG file every frame is a key frame: one that is spoilt costs that frame alone."""
     path = write_video(tmp_path / "a.avi", images, codec="mjpeg")
     data = bytearray(path.read_bytes())
-    starts = [at for at in range(len(data) - 4) if data[at : at + 4] == b"00dc" and data[at + 8 : at + 10] == b"\xff\xd8"]
+    starts = [
+        at for at in range(len(data) - 4) if data[at : at + 4] == b"00dc" and data[at + 8 : at + 10] == b"\xff\xd8"
+    ]
     assert len(starts) == FRAMES
     data[starts[10] + 8 : starts[11]] = bytes(starts[11] - starts[10] - 8)
     path.write_bytes(bytes(data))
     found = list(read_frames(path, list(range(FRAMES))))
     assert [position for position, _, status, _ in found if status != "ok"] == [10]
     assert found[10][2:] == ("unreadable", "a.avi: it is damaged at frame 10")
-    assert all(image is not None and np.abs(image.astype(int) - images[k]).mean() < 3 for k, image, status, _ in found if status == "ok")
+    assert all(
+        image is not None and np.abs(image.astype(int) - images[k]).mean() < 3
+        for k, image, status, _ in found
+        if status == "ok"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv"])

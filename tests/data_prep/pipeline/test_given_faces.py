@@ -26,7 +26,14 @@ def test_the_table_of_a_run_gives_its_crops_again(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(pipeline, "load", lambda name: TinyReader())
     first = prepare("tiny", root, tmp_path / "first", size=64)
     assert (first.table["status"] == "ok").sum() == 12
-    given = prepare("tiny", root, tmp_path / "again", size=64, detector=f"table:{tmp_path / 'first' / 'manifest.faces.parquet'}", workers=2)
+    given = prepare(
+        "tiny",
+        root,
+        tmp_path / "again",
+        size=64,
+        detector=f"table:{tmp_path / 'first' / 'manifest.faces.parquet'}",
+        workers=2,
+    )
     assert given.table["status"].tolist() == first.table["status"].tolist()
     assert crops(tmp_path / "again") == crops(tmp_path / "first") and len(crops(tmp_path / "again")) == 12
     faces = pd.read_parquet(tmp_path / "again" / "manifest.faces.parquet")
@@ -38,9 +45,17 @@ def openface(path: Path, frames: int) -> Path:
     rows = []
     for k in range(frames):
         points = face_points(0, k) - 0.5
-        where = {**dict.fromkeys(range(68), 2), **dict.fromkeys(range(36, 42), 0), **dict.fromkeys(range(42, 48), 1), 48: 3, 54: 4}
+        where = {
+            **dict.fromkeys(range(68), 2),
+            **dict.fromkeys(range(36, 42), 0),
+            **dict.fromkeys(range(42, 48), 1),
+            48: 3,
+            54: 4,
+        }
         rows.append({"frame": k + 1, " face_id": 0, " timestamp": 0.0, " confidence": 0.98, " success": 1})
-        rows[-1] |= {f" x_{i}": points[where[i], 0] for i in range(68)} | {f" y_{i}": points[where[i], 1] for i in range(68)}
+        rows[-1] |= {f" x_{i}": points[where[i], 0] for i in range(68)} | {
+            f" y_{i}": points[where[i], 1] for i in range(68)
+        }
     pd.DataFrame(rows).to_csv(path, index=False)
     return path
 
@@ -55,12 +70,25 @@ def test_landmarks_of_openface(tmp_path: Path, capsys: pytest.CaptureFixture[str
     prepare("csv", root, tmp_path / "out", size=64, detector=f"table:{table}", options={"table": "labels.csv"})
     faces = pd.read_parquet(tmp_path / "out" / "manifest.faces.parquet")
     for k in range(3):
-        found = faces.loc[k, [f"{name}_{axis}" for name in ("pupil_left", "pupil_right", "nose_tip") for axis in "xy"]].to_numpy(float)
+        found = faces.loc[
+            k, [f"{name}_{axis}" for name in ("pupil_left", "pupil_right", "nose_tip") for axis in "xy"]
+        ].to_numpy(float)
         assert np.allclose(found.reshape(3, 2), face_points(0, k)[:3], atol=1e-6)
     (tmp_path / "short").mkdir()
     table = openface(tmp_path / "short" / "film.csv", 2)
     for workers in ("1", "2"):
-        words = ["prepare", "csv", "--root", str(root), "--table", "labels.csv", "--out", str(tmp_path / f"short{workers}"), "--size", "64"]
+        words = [
+            "prepare",
+            "csv",
+            "--root",
+            str(root),
+            "--table",
+            "labels.csv",
+            "--out",
+            str(tmp_path / f"short{workers}"),
+            "--size",
+            "64",
+        ]
         assert main([*words, "--workers", workers, "--detector", f"table:{table}"]) == 1
         said = capsys.readouterr().err
         assert "film.mkv, frame 2: Expected a frame of" in said and "Traceback" not in said

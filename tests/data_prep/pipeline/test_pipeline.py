@@ -46,7 +46,9 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> TinyReader:
 
 def files(folder: Path) -> dict[str, bytes]:
     """Every file of a folder and what it holds."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 # what is written --------------------------------------------------------------------------------------------------------------------
@@ -70,7 +72,11 @@ def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_pictures(
     faces = pd.read_parquet(tmp_path / "out" / "manifest.faces.parquet")
     assert len(faces) == 12 and (faces["faces_found"] == 1).all() and (faces["points_frame"] == faces["frame"]).all()
     for (_, row), (_, face) in zip(table[table["status"] == "ok"].iterrows(), faces.iterrows(), strict=True):
-        points = face[[f"{name}_{axis}" for name in ("pupil_left", "pupil_right") for axis in "xy"]].to_numpy(float).reshape(2, 2)
+        points = (
+            face[[f"{name}_{axis}" for name in ("pupil_left", "pupil_right") for axis in "xy"]]
+            .to_numpy(float)
+            .reshape(2, 2)
+        )
         wanted, _ = align(face_picture(int(row["subject"][1]), row["frame"]), points, "eyes", 64)
         crop = read_image(tmp_path / "out" / row["image"])
         assert np.abs(crop.astype(int) - wanted).mean() < 3  # the JPEG's loss
@@ -84,7 +90,10 @@ def test_frame_k_of_a_video_and_picture_k_give_one_crop(reader: TinyReader, tmp_
         write_picture(root / "frames" / f"{number}.png", image)
     write_video(root / "frames.mkv", [images[0], images[1], face_picture(2, 3), images[2]])
     rows = [{"subject": "S", "sequence": "files", "frame": n, "AU1": 0, "source": f"frames/{n}.png"} for n in (1, 2, 4)]
-    rows += [{"subject": "S", "sequence": "video", "frame": n, "AU1": 0, "source": "frames.mkv", "source_frame": n - 1} for n in (1, 2, 4)]
+    rows += [
+        {"subject": "S", "sequence": "video", "frame": n, "AU1": 0, "source": "frames.mkv", "source_frame": n - 1}
+        for n in (1, 2, 4)
+    ]
     reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
     prepare("tiny", root, tmp_path / "out", size=64)
     crops = tmp_path / "out" / "crops" / "S"
@@ -96,11 +105,20 @@ def test_frame_k_of_a_video_and_picture_k_give_one_crop(reader: TinyReader, tmp_
 def test_the_side_file_says_how_the_crops_were_made(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
     prepare("tiny", tree, tmp_path, size=48, border="constant", parquet=True, options={"threshold": 3})
     side = read_manifest(tmp_path / "manifest.parquet").attrs["side"]
-    assert (side["dataset"], side["crop_recipe"], side["image_size"], side["border"]) == ("tiny", "eyes", [48, 48], "constant")
+    assert (side["dataset"], side["crop_recipe"], side["image_size"], side["border"]) == (
+        "tiny",
+        "eyes",
+        [48, 48],
+        "constant",
+    )
     assert side["detector"] == {"name": "tiny", "version": "1"} and side["points_sources"] == {"fixed": 12}
     assert side["label_rates"]["AU1"] == {"positives": 8, "known": 16, "measured": 0.5}
     assert side["label_rates"]["AU12"] == {"positives": 4, "known": 12, "measured": 0.3333}
-    assert side["status"] == {"no_face": 4, "ok": 12} and (side["rows"], side["subjects"], side["sequences"]) == (16, 3, 4)
+    assert side["status"] == {"no_face": 4, "ok": 12} and (side["rows"], side["subjects"], side["sequences"]) == (
+        16,
+        3,
+        4,
+    )
     assert side["corrected"] == [{"table": "tiny", "row": "3", "text": "frame 7 is frame 3"}]
     assert side["prepared_with"]["threshold"] == 3 and side["limit"] is None
     notes = [note for note in side["findings"]["notes"] if note["kind"] == "no face found"]
@@ -117,7 +135,9 @@ def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp
     assert done.table["status"].tolist() == ["ok"] * 16
     faces = pd.read_parquet(tmp_path / "manifest.faces.parquet")
     assert (faces["points_frame"] == 4).all()
-    assert len(faces.drop_duplicates(["subject", "sequence", "pupil_left_x", "pupil_left_y", "nose_tip_x"])) == len(SEQUENCES)
+    assert len(faces.drop_duplicates(["subject", "sequence", "pupil_left_x", "pupil_left_y", "nose_tip_x"])) == len(
+        SEQUENCES
+    )
     points = faces[["pupil_left_x", "pupil_left_y", "pupil_right_x", "pupil_right_y"]].to_numpy()[0].reshape(2, 2)
     wanted, _ = align(face_picture(1, 1), points, "eyes", 64)
     assert np.abs(read_image(tmp_path / "crops" / "S1" / "smile" / "1.jpg").astype(int) - wanted).mean() < 3
@@ -125,13 +145,18 @@ def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp
     assert len(notes) == 4 and notes[0][2] == "no face in frame 3, taken from 4"
     reader.onset = 2
     done = prepare("tiny", tree, tmp_path / "plain", size=64)
-    assert done.findings.notes == [] and (pd.read_parquet(tmp_path / "plain" / "manifest.faces.parquet")["points_frame"] == 2).all()
+    assert (
+        done.findings.notes == []
+        and (pd.read_parquet(tmp_path / "plain" / "manifest.faces.parquet")["points_frame"] == 2).all()
+    )
 
 
 # bad input --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_damaged_and_missing_pictures_are_rows_with_a_reason(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_damaged_and_missing_pictures_are_rows_with_a_reason(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     root = tmp_path / "copy"
     shutil.copytree(tree, root)
     monkeypatch.setattr(pipeline, "load", lambda name: TinyReader(frames=6))
@@ -157,16 +182,25 @@ def test_a_release_without_any_face(reader: TinyReader, tmp_path: Path) -> None:
     reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
     for made in (2, 0):
         done = prepare("tiny", tmp_path / "release", tmp_path / "out", size=64)
-        assert done.made == made and done.table["status"].tolist() == ["no_face"] * 2 and done.table["AU1"].tolist() == [1, 1]
+        assert (
+            done.made == made
+            and done.table["status"].tolist() == ["no_face"] * 2
+            and done.table["AU1"].tolist() == [1, 1]
+        )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.csv", "manifest.json"]
 
 
 def test_a_video_that_ends_before_its_labels(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
-    rows = [{"subject": "S2", "sequence": "film", "frame": n, "AU1": 0, "source": "film.mkv", "source_frame": n - 1} for n in (4, 5, 6)]
+    rows = [
+        {"subject": "S2", "sequence": "film", "frame": n, "AU1": 0, "source": "film.mkv", "source_frame": n - 1}
+        for n in (4, 5, 6)
+    ]
     reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
     done = prepare("tiny", tree, tmp_path, size=64)
     assert done.table["status"].tolist() == ["ok", "no_image", "no_image"]
-    assert done.findings.notes == [("labels without a picture", "film.mkv", "2 frames, 5 to 6: film.mkv: it has 4 frames")]
+    assert done.findings.notes == [
+        ("labels without a picture", "film.mkv", "2 frames, 5 to 6: film.mkv: it has 4 frames")
+    ]
 
 
 def test_missing_files_stop_unless_partial(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
@@ -202,7 +236,9 @@ def test_a_source_outside_the_root_is_refused(tree: Path, reader: TinyReader, tm
             prepare("tiny", tree, tmp_path)
 
 
-def test_labels_that_break_the_contract_stop_before_any_picture_is_read(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_labels_that_break_the_contract_stop_before_any_picture_is_read(
+    tree: Path, reader: TinyReader, tmp_path: Path
+) -> None:
     row = {"subject": "S", "sequence": "s", "frame": 1, "source": "x.png"}
     for rows, error, match in (
         ([row | {"AU1": 9}], ManifestError, "AU1"),
@@ -243,7 +279,9 @@ def test_a_folder_that_cannot_be_written(tree: Path, reader: TinyReader, tmp_pat
 
 
 def test_limit_takes_the_first_rows_with_a_picture(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pipeline, "load", lambda name: TinyReader(frames=6))  # frames 5 and 6 of the first folders have no picture
+    monkeypatch.setattr(
+        pipeline, "load", lambda name: TinyReader(frames=6)
+    )  # frames 5 and 6 of the first folders have no picture
     done = prepare("tiny", tree, tmp_path, limit=6, size=64)
     assert done.table[["sequence", "frame"]].to_numpy().tolist() == [["smile", n] for n in (1, 2, 3, 4)] + [
         ["weinen é/1", n] for n in (1, 2)
@@ -254,8 +292,12 @@ def test_limit_takes_the_first_rows_with_a_picture(tree: Path, monkeypatch: pyte
 def test_a_dry_run_opens_no_picture_and_writes_nothing(
     tree: Path, reader: TinyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auformer.data_prep.pipeline.crops.read_image", lambda path: pytest.fail("a picture was opened"))
-    monkeypatch.setattr("auformer.data_prep.formats.videos.av.open", lambda *words, **names: pytest.fail("a video was opened"))
+    monkeypatch.setattr(
+        "auformer.data_prep.pipeline.crops.read_image", lambda path: pytest.fail("a picture was opened")
+    )
+    monkeypatch.setattr(
+        "auformer.data_prep.formats.videos.av.open", lambda *words, **names: pytest.fail("a video was opened")
+    )
     done = prepare("tiny", tree, tmp_path / "out", dry_run=True)
     assert len(done.table) == 16 and done.manifest is None and not list(tmp_path.iterdir())
 

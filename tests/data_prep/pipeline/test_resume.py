@@ -65,7 +65,9 @@ def whole(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byt
 
 def files(folder: Path) -> dict[str, bytes]:
     """Every file of a folder, hidden ones too, and what it holds."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def wait_for_group(leader: int) -> None:
@@ -85,7 +87,9 @@ def test_two_workers_and_one_write_the_same_bytes(tree: Path, tmp_path: Path, wh
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are POSIX")
-def test_a_run_that_is_killed_again_and_again_ends_in_the_same_files(tree: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_files(
+    tree: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
     """SIGKILL of the parent, as soon as there is one more crop than the last time; no worker outlives it, no partial file stays."""
     out, kills = tmp_path / "out", 0
     while not (out / "manifest.csv").exists():
@@ -148,7 +152,9 @@ def test_partial_files_of_a_killed_run_are_cleared(
     assert files(tmp_path) == whole
 
 
-def test_a_complete_folder_is_left_alone_and_a_lost_crop_is_made_again(tree: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_a_complete_folder_is_left_alone_and_a_lost_crop_is_made_again(
+    tree: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
     prepare("tiny", tree, tmp_path, size=64)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert prepare("tiny", tree, tmp_path, size=64).made == 0
@@ -167,7 +173,9 @@ def test_a_complete_folder_reports_what_it_holds(tree: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_other_options_are_refused_by_name(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool) -> None:
+def test_other_options_are_refused_by_name(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
     with monkeypatch.context() as patch:
         if not finished:
             patch.setattr(pipeline, "write_manifest", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -199,7 +207,9 @@ def test_a_folder_of_somebody_else_is_refused(tree: Path, tmp_path: Path, name: 
     assert files(tmp_path) == {name: b"{}"}
 
 
-def test_a_worker_that_is_killed_is_an_error_for_people(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_killed_is_an_error_for_people(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workers, "_work", die)
     with pytest.raises(ChildProcessError, match="Run the same command again"):
         prepare("tiny", tree, tmp_path, size=64, workers=2)

@@ -17,13 +17,21 @@ def test_names_are_safe_and_different_in_whatever_case(names: list[str]) -> None
     assert set(safe) == set(names)
     assert len({name.lower() for name in safe.values()}) == len(set(names))
     for name in safe.values():
-        assert name.isascii() and not set(name) & set('/\\:*?"<>| \n') and name[0] not in "." and name[-1] != "." and len(name) < 100
+        assert (
+            name.isascii()
+            and not set(name) & set('/\\:*?"<>| \n')
+            and name[0] not in "."
+            and name[-1] != "."
+            and len(name) < 100
+        )
 
 
 @pytest.mark.parametrize("name", ["CON", "nul", "com1.x", "..", ".", "-", ".hidden", "a.", "é" * 300, "a/../b"])
 def test_names_that_would_do_harm_are_changed(name: str) -> None:
     safe = safe_names([name])[name]
-    assert safe != name and safe.rpartition("-")[2].isalnum() and "/" not in safe and not safe.lower().startswith("con.")
+    assert (
+        safe != name and safe.rpartition("-")[2].isalnum() and "/" not in safe and not safe.lower().startswith("con.")
+    )
 
 
 def test_names_of_the_releases_stay() -> None:

@@ -51,7 +51,10 @@ def kinds(report: dict[str, Any], key: str = "problems") -> list[str]:
 def test_counts_are_those_of_a_plain_loop(frame: pd.DataFrame, manifest: Path) -> None:
     report = verify(manifest)
     assert (
-        report["correct"] and report["rows"] == 12 and report["ok"] == 10 and report["status"] == {"ok": 10, "no_face": 1, "unreadable": 1}
+        report["correct"]
+        and report["rows"] == 12
+        and report["ok"] == 10
+        and report["status"] == {"ok": 10, "no_face": 1, "unreadable": 1}
     )
     assert report["datasets"] == {"mine": 8, "casme2": 4}
     rows = frame.to_dict("records")
@@ -68,8 +71,17 @@ def test_counts_are_those_of_a_plain_loop(frame: pd.DataFrame, manifest: Path) -
     assert by_subject["mine", "a"]["positives"] == {
         au: sum(row[au] == 1 for row in rows if row["subject"] == "a") for au in ("AU1", "AU12")
     }
-    assert [(entry["fold"], entry["subjects"], entry["rows"], entry["ok"]) for entry in report["folds"]] == [("x", 1, 4, 4), ("y", 1, 4, 2)]
-    assert report["images"] == {"checked": 10, "missing": [], "unreadable": [], "sizes": {"12 x 16": 10}, "duplicates": []}
+    assert [(entry["fold"], entry["subjects"], entry["rows"], entry["ok"]) for entry in report["folds"]] == [
+        ("x", 1, 4, 4),
+        ("y", 1, 4, 2),
+    ]
+    assert report["images"] == {
+        "checked": 10,
+        "missing": [],
+        "unreadable": [],
+        "sizes": {"12 x 16": 10},
+        "duplicates": [],
+    }
 
 
 def test_clips_beside_the_published_number(manifest: Path) -> None:
@@ -81,7 +93,12 @@ def test_clips_beside_the_published_number(manifest: Path) -> None:
 def test_columns_may_be_missing(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.drop(columns=["image", "status", "fold", "clip"]).to_csv(tmp_path / "bare.csv", index=False)
     report = verify(tmp_path / "bare.csv")
-    assert report["correct"] and report["images"] is None and report["folds"] == [] and "no_images" in kinds(report, "notes")
+    assert (
+        report["correct"]
+        and report["images"] is None
+        and report["folds"] == []
+        and "no_images" in kinds(report, "notes")
+    )
     frame[["dataset", "subject", "sequence", "frame"]].to_csv(tmp_path / "keys.csv", index=False)
     assert verify(tmp_path / "keys.csv")["aus"] == {} and report_lines(verify(tmp_path / "keys.csv"))
 
@@ -123,7 +140,9 @@ def test_batches_do_not_change_the_result(manifest: Path, monkeypatch: pytest.Mo
         (8, 10, False, "with one label"),
     ],
 )
-def test_the_same_bytes_twice(frame: pd.DataFrame, manifest: Path, first: int, second: int, wrong: bool, text: str) -> None:
+def test_the_same_bytes_twice(
+    frame: pd.DataFrame, manifest: Path, first: int, second: int, wrong: bool, text: str
+) -> None:
     frame["AU1"], frame["frame"] = [0, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 1], [1, 2, 1, 3] * 3
     write_manifest(frame, manifest, {})
     shutil.copy(manifest.parent / f"crops/{first}.png", manifest.parent / f"crops/{second}.png")
@@ -151,7 +170,11 @@ def test_people_of_disfa_in_disfaplus_are_the_same_person(frame: pd.DataFrame, m
 def test_pictures_of_several_sizes_are_noted(manifest: Path) -> None:
     write_image(manifest.parent / "crops" / "3.png", np.zeros((8, 8, 3), np.uint8))
     report = verify(manifest)
-    assert report["correct"] and "image_sizes" in kinds(report, "notes") and report["images"]["sizes"] == {"12 x 16": 9, "8 x 8": 1}
+    assert (
+        report["correct"]
+        and "image_sizes" in kinds(report, "notes")
+        and report["images"]["sizes"] == {"12 x 16": 9, "8 x 8": 1}
+    )
 
 
 # rows -------------------------------------------------------------------------------------------------------------------------------
@@ -161,7 +184,9 @@ def test_a_person_in_two_folds(frame: pd.DataFrame, manifest: Path) -> None:
     write_manifest(frame.assign(fold=["x"] * 3 + ["y"] * 5 + ["z"] * 4), manifest, {})
     report = verify(manifest)
     assert kinds(report) == ["person_in_two_folds"] and "a of mine (x, y)" in report["problems"][0]["text"]
-    both = frame.assign(dataset=["disfa"] * 4 + ["disfaplus"] * 8, subject="SN003", frame=range(12), fold=["D3"] * 4 + ["D1"] * 8)
+    both = frame.assign(
+        dataset=["disfa"] * 4 + ["disfaplus"] * 8, subject="SN003", frame=range(12), fold=["D3"] * 4 + ["D1"] * 8
+    )
     write_manifest(both.drop(columns="clip"), manifest, {})
     assert "SN003 of disfa (D1, D3)" in verify(manifest)["problems"][0]["text"]
 
@@ -176,7 +201,9 @@ def test_a_person_in_two_folds(frame: pd.DataFrame, manifest: Path) -> None:
         ({"AU12_prob": [0.5] * 12}, "predictions file"),
     ],
 )
-def test_what_breaks_the_contract_is_a_problem_and_no_exception(frame: pd.DataFrame, tmp_path: Path, change: dict, text: str) -> None:
+def test_what_breaks_the_contract_is_a_problem_and_no_exception(
+    frame: pd.DataFrame, tmp_path: Path, change: dict, text: str
+) -> None:
     frame.assign(**change).to_csv(tmp_path / "bad.csv", index=False)
     report = verify(tmp_path / "bad.csv")
     assert list(report) == ["format_version", "manifest", "correct", "problems", "notes"] and not report["correct"]
@@ -208,7 +235,10 @@ def test_the_text_holds_what_the_report_holds(manifest: Path) -> None:
     text = "\n".join(lines)
     assert lines[0] == str(manifest) and lines[-1] == f"{manifest}: 1 thing is wrong"
     assert "rows: 12 (mine 8, casme2 4); status: ok 10, no_face 1, unreadable 1" in text
-    assert "missing_image (images): pictures that are not there: 1 (crops/0.png)" in text and "Published counts of CASME II" in text
+    assert (
+        "missing_image (images): pictures that are not there: 1 (crops/0.png)" in text
+        and "Published counts of CASME II" in text
+    )
     assert "mine a" in text and "mine x" in text
     assert "CD6ME: 256 clips (clips with action units); here 2, -254" in text
     assert all(len(line) == len(line.rstrip()) for line in lines)

@@ -8,7 +8,16 @@ import pytest
 
 from auformer.data.splits import PUBLISHED_PARTS
 from auformer.data_prep.verify.published import published
-from tests.helpers.published_rows import BP4D_AUS, DISFA_AUS, PUBLISHED, check, notes, problems, published_rows, with_intensities
+from tests.helpers.published_rows import (
+    BP4D_AUS,
+    DISFA_AUS,
+    PUBLISHED,
+    check,
+    notes,
+    problems,
+    published_rows,
+    with_intensities,
+)
 
 AUS = {"bp4d": [f"AU{au}" for au in BP4D_AUS], "disfa": [f"AU{au}" for au in DISFA_AUS]}
 
@@ -44,7 +53,10 @@ def test_the_published_numbers_pass(either: pd.DataFrame) -> None:
 
 
 def test_the_totals_of_others() -> None:
-    totals = {name: {total.source: total.frames or total.clips for total in published(name).totals} for name in ("bp4d", "disfa", "casme2")}
+    totals = {
+        name: {total.source: total.frames or total.clips for total in published(name).totals}
+        for name in ("bp4d", "disfa", "casme2")
+    }
     assert totals == {
         "bp4d": {"ME-GraphAU, MDHR": 146_847, "JAA-Net": 146_576, "AU-Net": 146_538, "FG-Net": 146_423},
         "disfa": {"official text files, MDHR": 130_814, "FG-Net": 130_311, "JAA-Net": 126_144},
@@ -106,10 +118,16 @@ def test_threshold_by_the_intensities_themselves(disfa: pd.DataFrame) -> None:
     frame = with_intensities(disfa)
     for name in AUS["disfa"]:
         frame[name] = (frame[f"{name}_intensity"] >= 1).astype(np.int8)
-    assert set(problems(frame)) == {"threshold"} and "labels are those of intensity of 1 or more" in problems(frame)["threshold"]
+    assert (
+        set(problems(frame)) == {"threshold"}
+        and "labels are those of intensity of 1 or more" in problems(frame)["threshold"]
+    )
     one = with_intensities(disfa)
     one["AU4"] = (one["AU4_intensity"] >= 3).astype(np.int8)
-    assert problems(one)["threshold"].startswith("AU4: the labels are those of intensity of 3 or more") and len(problems(one)) == 1
+    assert (
+        problems(one)["threshold"].startswith("AU4: the labels are those of intensity of 3 or more")
+        and len(problems(one)) == 1
+    )
     some = one[one["subject"] == "SN001"].reset_index(drop=True)
     assert set(problems(some)) == {"threshold"}, "one subject is enough to see it"
 
@@ -124,10 +142,15 @@ def test_threshold_3(disfa: pd.DataFrame) -> None:
 def extra_frames(frame: pd.DataFrame, value: int) -> pd.DataFrame:
     """Frames before the coded ones of one task of every subject, with one label for all AUs."""
     first = frame[(frame["sequence"] == "T2") & (frame["frame"] <= 2800)].groupby("subject").head(40)
-    return pd.concat([frame, first.assign(frame=first["frame"] - 45, **dict.fromkeys(AUS["bp4d"], np.int8(value)))], ignore_index=True)
+    return pd.concat(
+        [frame, first.assign(frame=first["frame"] - 45, **dict.fromkeys(AUS["bp4d"], np.int8(value)))],
+        ignore_index=True,
+    )
 
 
-@pytest.mark.parametrize(("value", "kind", "word"), [(0, "unknown_as_negative", "read as 0"), (1, "unknown_as_positive", "read as 1")])
+@pytest.mark.parametrize(
+    ("value", "kind", "word"), [(0, "unknown_as_negative", "read as 0"), (1, "unknown_as_positive", "read as 1")]
+)
 def test_code_9_of_uncoded_frames_read_as_a_label(bp4d: pd.DataFrame, value: int, kind: str, word: str) -> None:
     wrong = problems(extra_frames(bp4d, value))
     assert set(wrong) == {kind} and word in wrong[kind] and "1,640 frames more than published" in wrong[kind]
@@ -159,11 +182,16 @@ def test_frames_counted_from_0(either: pd.DataFrame) -> None:
 
 
 def test_frames_counted_from_0_show_in_the_names_of_pictures(either: pd.DataFrame) -> None:
-    names = either["subject"] + "/" + either["sequence"] + "/img" + (either["frame"] + 1).astype(str).str.zfill(5) + ".jpg"
+    names = (
+        either["subject"] + "/" + either["sequence"] + "/img" + (either["frame"] + 1).astype(str).str.zfill(5) + ".jpg"
+    )
     middle = either.assign(image=names)[either["frame"] > 9].reset_index(drop=True)
     assert "frame numbers are one below the numbers of their pictures" in problems(middle)["frame_base"]
     names = either["subject"] + "/" + (either["frame"] - 1).astype(str) + ".png"
-    assert problems(either.assign(image=names)) == {} and "counted from 0" in notes(either.assign(image=names))["frame_base"]
+    assert (
+        problems(either.assign(image=names)) == {}
+        and "counted from 0" in notes(either.assign(image=names))["frame_base"]
+    )
     names = "crops/" + either["subject"] + "/" + either["frame"].astype(str) + ".png"
     assert "frame_base" not in {**problems(either.assign(image=names)), **notes(either.assign(image=names))}
 
@@ -197,13 +225,18 @@ def test_permuted_au_files(either: pd.DataFrame) -> None:
     frame = either.assign(**{one: either[two], two: either[three], three: either[one]})
     wrong = problems(frame)
     assert set(wrong) == {"permuted_aus"}
-    assert f"{one} has the published counts of {two}, {two} has the published counts of {three}" in wrong["permuted_aus"]
+    assert (
+        f"{one} has the published counts of {two}, {two} has the published counts of {three}" in wrong["permuted_aus"]
+    )
 
 
 def test_permuted_au_files_and_dropped_frames(bp4d: pd.DataFrame) -> None:
     frame = bp4d.assign(AU12=bp4d["AU1"], AU1=bp4d["AU12"])[np.arange(len(bp4d)) % 500 != 0].reset_index(drop=True)
     wrong = problems(frame)
-    assert set(wrong) == {"permuted_aus", "dropped_frames"} and "AU12 has the published counts of AU1" in wrong["permuted_aus"]
+    assert (
+        set(wrong) == {"permuted_aus", "dropped_frames"}
+        and "AU12 has the published counts of AU1" in wrong["permuted_aus"]
+    )
 
 
 def drop(frame: pd.DataFrame, subject: str, keep: int) -> pd.DataFrame:

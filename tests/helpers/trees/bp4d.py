@@ -11,11 +11,51 @@ import pandas as pd
 from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
 
 CODED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 25, 26, 27, 32, 38, 39)
-PLUS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39)
+PLUS = (
+    1,
+    2,
+    4,
+    5,
+    6,
+    7,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    22,
+    23,
+    24,
+    27,
+    28,
+    29,
+    30,
+    31,
+    32,
+    33,
+    34,
+    35,
+    36,
+    37,
+    38,
+    39,
+)
 INTENSITY = (6, 10, 12, 14, 17)
 
 # subject, task, first coded frame, last one, digits in the names of the pictures
-SEQUENCES = (("F001", "T1", 8, 11, 4), ("F001", "T5", 98, 101, 3), ("M018", "T1", 1, 3, 1), ("M018", "T5", 2440, 2442, 4))
+SEQUENCES = (
+    ("F001", "T1", 8, 11, 4),
+    ("F001", "T5", 98, 101, 3),
+    ("M018", "T1", 1, 3, 1),
+    ("M018", "T5", 2440, 2442, 4),
+)
 
 
 def code(au: int, frame: int) -> int:
@@ -42,7 +82,10 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 def _write_codes(path: Path, header: list[str], aus: list[int], first: int, last: int) -> None:
     """One occurrence table; columns of numbers that are no coded AU hold 9."""
     coded = {*CODED, *PLUS}
-    rows = [",".join([str(frame), *(str(code(au, frame) if au in coded else 9) for au in aus)]) for frame in range(first, last + 1)]
+    rows = [
+        ",".join([str(frame), *(str(code(au, frame) if au in coded else 9) for au in aus)])
+        for frame in range(first, last + 1)
+    ]
     _write_lines(path, [",".join(header), *rows])
 
 
@@ -65,7 +108,9 @@ def _expected(
         row: dict[str, object] = {"subject": subject, "sequence": task, "frame": frame}
         row |= {f"AU{au}": label(code(au, frame)) for au in aus}
         if intensity:
-            row |= {f"AU{au}_intensity": np.nan if level(au, frame) == 9 else float(level(au, frame)) for au in INTENSITY}
+            row |= {
+                f"AU{au}_intensity": np.nan if level(au, frame) == 9 else float(level(au, frame)) for au in INTENSITY
+            }
         rows.append(row | {"status": "ok", "source": source, "source_frame": position, "source_member": member})
     return pd.DataFrame(rows)
 
@@ -94,7 +139,9 @@ def write_bp4d(
     """
     sources: dict[tuple[str, str, int], tuple[str, int | None, str | None]] = {}
     for number, (subject, task, first, last, digits) in enumerate(SEQUENCES):
-        _write_codes(root / occurrence / f"{subject}_{task}.csv", [str(i) for i in range(100)], list(range(1, 100)), first, last)
+        _write_codes(
+            root / occurrence / f"{subject}_{task}.csv", [str(i) for i in range(100)], list(range(1, 100)), first, last
+        )
         if intensity:
             _write_intensities(root / intensity, subject, task, first, last)
         shown = range(max(1, first - 1), last + 2)  # there are pictures before and after the coded frames
@@ -103,10 +150,14 @@ def write_bp4d(
             write_video(root / videos / name, [_picture(number, frame, faces) for frame in range(1, last + 2)], fps=25)
         elif videos is None:
             for frame in shown:
-                write_picture(root / pictures / subject / task / f"{frame:0{digits}d}.jpg", _picture(number, frame, faces))
+                write_picture(
+                    root / pictures / subject / task / f"{frame:0{digits}d}.jpg", _picture(number, frame, faces)
+                )
         for frame in range(first, last + 1):
             path = f"{pictures}/{subject}/{task}/{frame:0{digits}d}.jpg".lstrip("/")
-            sources[(subject, task, frame)] = (path, None, None) if videos is None else (f"{videos}/{name}".lstrip("/"), frame - 1, None)
+            sources[(subject, task, frame)] = (
+                (path, None, None) if videos is None else (f"{videos}/{name}".lstrip("/"), frame - 1, None)
+            )
         if videos is not None and first >= 100:  # a video of 2,443 frames is too long here; the sequence is left out
             (root / occurrence / f"{subject}_{task}.csv").unlink()
             sources = {key: value for key, value in sources.items() if key[:2] != (subject, task)}

@@ -7,10 +7,22 @@ from pathlib import Path
 
 from tests.helpers.trees.micro import Clip, Row, filled, write_clips, write_table
 
-CASME2_HEADER: Row = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units", "Estimated Emotion"]
+CASME2_HEADER: Row = [
+    "Subject",
+    "Filename",
+    None,
+    "OnsetFrame",
+    "ApexFrame",
+    "OffsetFrame",
+    None,
+    "Action Units",
+    "Estimated Emotion",
+]
 
 
-def write_casme2(root: Path, *, cropped: bool = False, faces: bool = False, rows: Mapping[int, Row] | None = None) -> list[Clip]:
+def write_casme2(
+    root: Path, *, cropped: bool = False, faces: bool = False, rows: Mapping[int, Row] | None = None
+) -> list[Clip]:
     """CASME II: a clip that starts at img46, an apex `/` that is known, a wrong offset, a text of `?`.
 
     Args:
@@ -28,9 +40,20 @@ def write_casme2(root: Path, *, cropped: bool = False, faces: bool = False, rows
     }
     folder = "Cropped" if cropped else "CASME2_RAW_selected"
     clips = [
-        Clip("sub01", "EP02_01f", f"{folder}/sub01/EP02_01f", [46, 47, 48, 49], 46, 48, 49, {"AU4": 1, "AU12": 1, "AU12_left": 1}),
+        Clip(
+            "sub01",
+            "EP02_01f",
+            f"{folder}/sub01/EP02_01f",
+            [46, 47, 48, 49],
+            46,
+            48,
+            49,
+            {"AU4": 1, "AU12": 1, "AU12_left": 1},
+        ),
         Clip("sub01", "EP02_02f", f"{folder}/sub01/EP02_02f", [5, 6, 7], 5, 6, 7, {"": -1}),
-        Clip("sub02", "EP09_10", f"{folder}/sub02/EP09_10", [278, 279, 280], 278, 279, 280, {"AU14": 1, "AU14_right": 1}),
+        Clip(
+            "sub02", "EP09_10", f"{folder}/sub02/EP09_10", [278, 279, 280], 278, 279, 280, {"AU14": 1, "AU14_right": 1}
+        ),
         Clip("sub05", "EP12_03f", f"{folder}/sub05/EP12_03f", [76, 78, 91], 76, 78, 91, {"AU7": 1}),
     ]
     body = filled(table, [26, "FILL", None, 1, 2, 3, None, "4", "others"])
@@ -50,11 +73,25 @@ def write_casme(root: Path) -> list[Clip]:
         40: [4, "EP19_1", None, 90, 95, None, 99, None, "1+2", "surprise"],
     }
     clips = [
-        Clip("sub01", "EP01_5", "CASME_raw_selected/sub01/EP01_5", [1, 2, 3, 4], 1, 2, 4, {"AU4": 1, "AU12": 1, "AU12_left": 1}),
+        Clip(
+            "sub01",
+            "EP01_5",
+            "CASME_raw_selected/sub01/EP01_5",
+            [1, 2, 3, 4],
+            1,
+            2,
+            4,
+            {"AU4": 1, "AU12": 1, "AU12_left": 1},
+        ),
         Clip("sub01", "EP01_8", "CASME_raw_selected/sub01/EP01_8", [8, 9, 10], 8, 9, 10, {"AU9": 1}),
-        Clip("sub04", "EP19_1", "CASME_raw_selected/sub04/EP19_1", [100, 120, 149], 100, 120, 149, {"AU1": 1, "AU2": 1}),
+        Clip(
+            "sub04", "EP19_1", "CASME_raw_selected/sub04/EP19_1", [100, 120, 149], 100, 120, 149, {"AU1": 1, "AU2": 1}
+        ),
     ]
-    write_table(root / "casme.xlsx", {"Sheet1": [CASME_HEADER, *filled(table, [19, "FILL", None, 1, 2, None, 3, None, "4", "tense"])]})
+    write_table(
+        root / "casme.xlsx",
+        {"Sheet1": [CASME_HEADER, *filled(table, [19, "FILL", None, 1, 2, None, 3, None, "4", "tense"])]},
+    )
     write_clips(root, clips[:2], "{clip}-{0}.jpg")
     write_clips(root, clips[2:], "{clip}-{0:03d}.jpg")
     return clips
@@ -89,15 +126,27 @@ def write_casme3(root: Path, *, videos: bool = False) -> list[Clip]:
         Clip("spNO.216", "e_1", folders["0"], [1, 2, 3], 1, 1, 3, {"AU5": 1}),
     ]
     body = filled(table, ["spNO.999", "FILL", 1, 2, 3, "4", "VII", "others"])
-    write_table(root / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", {"about": [["notes"]], "label": [CASME3_HEADER, *body]})
+    write_table(
+        root / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",
+        {"about": [["notes"]], "label": [CASME3_HEADER, *body]},
+    )
     write_clips(root, clips, "{0}.jpg")
     return clips
 
 
 def write_casme3_c(root: Path, *, videos: bool = True) -> list[Clip]:
     """CAS(ME)^3 part C: comma lists, one with the full-width comma, no apex; recordings, or a folder per clip as in meb's copy."""
-    rows: list[Row] = [["sub", "count", "onset", "offset", "au"], [1, 1, 373, 375, "4,7"], [1, 2, 400, 402, "12，14"], [2, 1, 5, 7, "1"]]
-    folders = ["part_C/01/a/color"] * 2 + ["part_C/02/a/color"] if videos else ["ME_C/01/1/color", "ME_C/01/2/color", "ME_C/02/1/color"]
+    rows: list[Row] = [
+        ["sub", "count", "onset", "offset", "au"],
+        [1, 1, 373, 375, "4,7"],
+        [1, 2, 400, 402, "12，14"],
+        [2, 1, 5, 7, "1"],
+    ]
+    folders = (
+        ["part_C/01/a/color"] * 2 + ["part_C/02/a/color"]
+        if videos
+        else ["ME_C/01/1/color", "ME_C/01/2/color", "ME_C/02/1/color"]
+    )
     clips = [
         Clip("C01", "1", folders[0], [373, 374, 375], 373, None, 375, {"AU4": 1, "AU7": 1}),
         Clip("C01", "2", folders[1], [400, 401, 402], 400, None, 402, {"AU12": 1, "AU14": 1}),
@@ -121,7 +170,12 @@ def write_casme_sq(root: Path, *, recordings: bool = False) -> list[Clip]:
         [3, "happy4_1", 2977, 0, 2979, "L12", "positive", "micro-expression", "happiness"],
         [3, "happy4_2", 3000, 3001, 3002, "6+12", "positive", "macro-expression", "happiness"],
     ]
-    folders = ["selectedpic/s15/anger1_1", "selectedpic/s15/anger1_2", "selectedpic/s19/happy4_1", "selectedpic/s19/happy4_2"]
+    folders = [
+        "selectedpic/s15/anger1_1",
+        "selectedpic/s15/anger1_2",
+        "selectedpic/s19/happy4_1",
+        "selectedpic/s19/happy4_2",
+    ]
     if recordings:
         folders = ["rawpic/s15/15_0401girlcrashing"] * 2 + ["rawpic/s19/23_0502funnyerrors"] * 2
     clips = [

@@ -11,5 +11,7 @@ def assert_rows(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
     assert rows.index.tolist() == list(range(len(rows)))
     assert len(rows) == len(expected)
     for name in expected.columns:
-        here, there = (table[name].astype(object).where(table[name].notna(), None).tolist() for table in (rows, expected))
+        here, there = (
+            table[name].astype(object).where(table[name].notna(), None).tolist() for table in (rows, expected)
+        )
         assert here == there, name

@@ -24,7 +24,10 @@ def level(au: int, frame: int, subject: str = "SN001") -> int:
 def _row(subject: str, sequence: str, frame: int, threshold: int) -> dict[str, object]:
     row: dict[str, object] = {"subject": subject, "sequence": sequence, "frame": frame}
     for au in AUS:
-        row |= {f"AU{au}": int(level(au, frame, subject) >= threshold), f"AU{au}_intensity": float(level(au, frame, subject))}
+        row |= {
+            f"AU{au}": int(level(au, frame, subject) >= threshold),
+            f"AU{au}_intensity": float(level(au, frame, subject)),
+        }
     return row
 
 
@@ -58,7 +61,9 @@ def write_disfa(
             lines = [f"{frame},{level(au, frame, subject)}" for frame in range(1, FRAMES + 1)]
             (labels / f"{subject}_au{au}.txt").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8", newline="")
         video = f"{FOLDERS[camera]}/{camera.capitalize()}Video{subject}_comp.avi"
-        write_video(root / video, [face_picture(number, k) if faces else plain_picture(k) for k in range(1, frames + 1)])
+        write_video(
+            root / video, [face_picture(number, k) if faces else plain_picture(k) for k in range(1, frames + 1)]
+        )
         for frame in range(1, FRAMES + 1):
             there = frame <= frames
             source = {
@@ -70,7 +75,9 @@ def write_disfa(
     return pd.DataFrame(rows)
 
 
-def write_disfaplus(root: Path, *, base: str = "DISFAPlusDataset", threshold: int = 2, faces: bool = False) -> pd.DataFrame:
+def write_disfaplus(
+    root: Path, *, base: str = "DISFAPlusDataset", threshold: int = 2, faces: bool = False
+) -> pd.DataFrame:
     """Two people, three trials; a trial lacks the file of AU20, and the names of pictures begin with 000.
 
     Returns:

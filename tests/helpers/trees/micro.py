@@ -80,9 +80,36 @@ def write_samm(root: Path, *, notes: int = 13) -> list[Clip]:
         125: ["033", "033_1_1", 1, 1104, "/", 1106, 3, "Micro", "2+R2", "Surprise", 3, None],
     }
     clips = [
-        Clip("006", "006_1_2", "SAMM/006/006_1_2", [5562, 5563, 5564], 5562, 5563, 5564, {"AU1": 1, "AU14": 1, "AU14_right": 1}),
-        Clip("006", "006_1_3", "SAMM/006/006_1_3", [10, 11, 12], 10, 11, 12, {"AU4": 1, "AU14": -1, "AU17": -1, "AU14_right": -1}),
-        Clip("011", "011_2_1", "SAMM/011/011_2_1", [99, 100, 101], 99, 100, 101, {"AU12": 1, "AU12_right": 1, "AU15": 1, "AU15_right": 1}),
+        Clip(
+            "006",
+            "006_1_2",
+            "SAMM/006/006_1_2",
+            [5562, 5563, 5564],
+            5562,
+            5563,
+            5564,
+            {"AU1": 1, "AU14": 1, "AU14_right": 1},
+        ),
+        Clip(
+            "006",
+            "006_1_3",
+            "SAMM/006/006_1_3",
+            [10, 11, 12],
+            10,
+            11,
+            12,
+            {"AU4": 1, "AU14": -1, "AU17": -1, "AU14_right": -1},
+        ),
+        Clip(
+            "011",
+            "011_2_1",
+            "SAMM/011/011_2_1",
+            [99, 100, 101],
+            99,
+            100,
+            101,
+            {"AU12": 1, "AU12_right": 1, "AU15": 1, "AU15_right": 1},
+        ),
         Clip("014", "014_1_1", "SAMM/014/014_1_1", [5737, 5738, 5739], 5737, 5738, 5739, {"AU12": 1, "AU12_left": 1}),
         Clip("033", "033_1_1", "SAMM/033/033_1_1", [1104, 1105, 1106], 1104, 1105, 1106, {"AU2": 1}),
     ]
@@ -94,7 +121,16 @@ def write_samm(root: Path, *, notes: int = 13) -> list[Clip]:
     return clips
 
 
-MMEW_HEADER: Row = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion", "remarks"]
+MMEW_HEADER: Row = [
+    "Subject",
+    "Filename",
+    "OnsetFrame",
+    "ApexFrame",
+    "OffsetFrame",
+    "Action Units",
+    "Estimated Emotion",
+    "remarks",
+]
 
 
 def write_mmew(root: Path) -> list[Clip]:
@@ -107,7 +143,16 @@ def write_mmew(root: Path) -> list[Clip]:
     clips = [
         Clip("S13", "S13-07-001", "Micro_Expression/anger/S13-07-001", [1, 2, 3], 1, 2, 3, {"AU4": 1, "AU7": 1}),
         Clip("S13", "S13-05-002", "Micro_Expression/repression/S13-05-002", [1, 2, 3], 1, 2, 3, {"AU14": 1}),
-        Clip("S02", "S02-03-001", "Micro_Expression/surprise/S02-03-001", [39, 40, 75], 39, 40, 75, {"AU1": 1, "AU2": 1, "AU5": 1}),
+        Clip(
+            "S02",
+            "S02-03-001",
+            "Micro_Expression/surprise/S02-03-001",
+            [39, 40, 75],
+            39,
+            40,
+            75,
+            {"AU1": 1, "AU2": 1, "AU5": 1},
+        ),
     ]
     body = filled(table, [30, "FILL", 1, 2, 3, "4", "fear", None])
     write_table(root / "MMEW_Micro_Exp.xlsx", {"Sheet1": [MMEW_HEADER, *body]})
@@ -128,9 +173,36 @@ def write_fourdme(root: Path) -> list[Clip]:
     }
     clips = [
         Clip("S01", "S01_1st_001", "gray_micro/S01/S01_1st_001", [10, 11, 12], 10, 11, 12, {"AU4": 1}),
-        Clip("S01", "S01_1st_002", "gray_micro/S01/S01_1st_002", [20, 21, 22], 20, 21, 22, {"AU12": 1, "AU12_left": 1, "AU45": 1}),
-        Clip("S13", "S13_1st_001_01_1", "gray_micro/S13/S13_1st_001_01_1", [2489, 2490, 2491], 2489, 2490, 2491, {"AU4": 1}),
-        Clip("S13", "S13_1st_001_01_2", "gray_micro/S13/S13_1st_001_01_2", [2600, 2601, 2602], 2600, 2601, 2602, {"AU12": 1}),
+        Clip(
+            "S01",
+            "S01_1st_002",
+            "gray_micro/S01/S01_1st_002",
+            [20, 21, 22],
+            20,
+            21,
+            22,
+            {"AU12": 1, "AU12_left": 1, "AU45": 1},
+        ),
+        Clip(
+            "S13",
+            "S13_1st_001_01_1",
+            "gray_micro/S13/S13_1st_001_01_1",
+            [2489, 2490, 2491],
+            2489,
+            2490,
+            2491,
+            {"AU4": 1},
+        ),
+        Clip(
+            "S13",
+            "S13_1st_001_01_2",
+            "gray_micro/S13/S13_1st_001_01_2",
+            [2600, 2601, 2602],
+            2600,
+            2601,
+            2602,
+            {"AU12": 1},
+        ),
     ]
     body = filled(table, ["S40", "FILL", "Others", 1, 2, 3, "AU4", 1, 0, 0, 0])
     write_table(root / "4DME_Labelling_Micro_release v1.xlsx", {"Sheet1": [FOURDME_HEADER, *body]})
@@ -150,7 +222,9 @@ def assert_clips(table: pd.DataFrame, clips: Sequence[Clip], root: Path) -> None
             assert set(rows[name]) == {value}, (clip.name, name)
         assert set(rows["apex"].astype(object).where(rows["apex"].notna(), None)) == {clip.apex}, clip.name
         unnamed = clip.labels.get("", 0)
-        wanted = {au: clip.labels.get(au, unnamed) for au in aus} | {name: value for name, value in clip.labels.items() if name}
+        wanted = {au: clip.labels.get(au, unnamed) for au in aus} | {
+            name: value for name, value in clip.labels.items() if name
+        }
         for name, value in wanted.items():
             assert set(rows[name]) == {value}, (clip.name, name)
             if name.endswith(("_left", "_right")) and value == 1:
@@ -159,4 +233,6 @@ def assert_clips(table: pd.DataFrame, clips: Sequence[Clip], root: Path) -> None
         for source, frame in zip(rows["source"], rows["frame"], strict=True):
             assert source.startswith(clip.folder + "/") and (root / source).is_file()
             assert re.findall(r"\d+", Path(source).name)[-1].lstrip("0") == str(frame)
-    validate_manifest(table.drop(columns=["source", "source_frame", "source_member"]).assign(dataset="x", image="x.jpg"))
+    validate_manifest(
+        table.drop(columns=["source", "source_frame", "source_member"]).assign(dataset="x", image="x.jpg")
+    )

@@ -28,7 +28,12 @@ def picture(subject: int, frame: int, faces: bool, size: tuple[int, int] = SIZE)
 
 # Subject, sequence, frames of the pictures (the last one is coded), and the FACS file as the release writes it.
 CKPLUS = (
-    ("S005", "001", (9, 10, 11), "   1.0000000e+00   4.0000000e+00\n   2.0000000e+00   0.0000000e+00\n   2.5000000e+01   5.0000000e+00\n"),
+    (
+        "S005",
+        "001",
+        (9, 10, 11),
+        "   1.0000000e+00   4.0000000e+00\n   2.0000000e+00   0.0000000e+00\n   2.5000000e+01   5.0000000e+00\n",
+    ),
     ("S010", "002", (1, 14), "\n   4.0000000e+00   0.0000000e+00\r\n\n"),
     ("S132", "008", (1, 2), "AU intensity\n   4.0000000e+00   3.0000000e+00\n   4.3000000e+01   0.0000000e+00\n"),
 )
@@ -68,9 +73,7 @@ def write_ckplus(root: Path, *, folder: str = "FACS", faces: bool = False) -> pd
     )
 
 
-_UNBC_ROWS = (
-    "   4.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00\n   4.3000000e+01   1.0000000e+00   0.0000000e+00   0.0000000e+00\n"
-)
+_UNBC_ROWS = "   4.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00\n   4.3000000e+01   1.0000000e+00   0.0000000e+00   0.0000000e+00\n"
 
 # Subject, sequence, and the FACS files of its frames from 1.
 UNBC = (
@@ -110,7 +113,12 @@ WILD = (
 
 
 def write_affwild2(
-    root: Path, *, base: str = "annotations/AU_Set", train: str = "Train_Set", aus: tuple[int, ...] = WILD_AUS, faces: bool = False
+    root: Path,
+    *,
+    base: str = "annotations/AU_Set",
+    train: str = "Train_Set",
+    aus: tuple[int, ...] = WILD_AUS,
+    faces: bool = False,
 ) -> pd.DataFrame:
     """Three videos, two of them the two people of one: a line without labels, a frame without a crop, a crop without a line.
 
@@ -127,10 +135,16 @@ def write_affwild2(
                 continue
             there = frame in crops
             source = f"cropped_aligned/{video}/{frame:05d}.jpg" if there else ""
-            row: dict[str, object] = {"subject": video.removesuffix("_left").removesuffix("_right"), "sequence": video, "frame": frame}
+            row: dict[str, object] = {
+                "subject": video.removesuffix("_left").removesuffix("_right"),
+                "sequence": video,
+                "frame": frame,
+            }
             row |= {f"AU{au}": label for au, label in labels.items()}
             rows.append(row | {"status": "ok" if there else "no_image", "source": source, "fold": part.lower()})
         write_text(root / base / (train if part == "Train" else "Validation_Set") / f"{video}.txt", text)
         for crop in crops:
-            write_picture(root / "cropped_aligned" / video / f"{crop:05d}.jpg", picture(number, crop, faces, (112, 112)))
+            write_picture(
+                root / "cropped_aligned" / video / f"{crop:05d}.jpg", picture(number, crop, faces, (112, 112))
+            )
     return pd.DataFrame(rows)

@@ -20,7 +20,9 @@ PHOTOS = (
 _HOST = "http://cbcsnas01.example.org/emotionet/N_0000000001/"
 
 
-def write_emotionet(root: Path, *, form: str = "xlsx", images: str = "imgs", rows: Sequence = PHOTOS, faces: bool = False) -> pd.DataFrame:
+def write_emotionet(
+    root: Path, *, form: str = "xlsx", images: str = "imgs", rows: Sequence = PHOTOS, faces: bool = False
+) -> pd.DataFrame:
     """The three forms of the labels, `xlsx` (`csv` with the same header), `txt` and `list`, and the pictures of all photos but one.
 
     Returns:
@@ -28,7 +30,11 @@ def write_emotionet(root: Path, *, form: str = "xlsx", images: str = "imgs", row
     """
     numbers = range(1, 61)
     table = [
-        [_HOST + name, "http://example.org/" + name, *(dict(zip((1, 12, 40), labels, strict=True)).get(au, 999) for au in numbers)]
+        [
+            _HOST + name,
+            "http://example.org/" + name,
+            *(dict(zip((1, 12, 40), labels, strict=True)).get(au, 999) for au in numbers),
+        ]
         for name, labels, _ in rows
     ]
     header = ["URL", "URL orig", *(f"'AU {au}'" for au in numbers)]
@@ -39,7 +45,10 @@ def write_emotionet(root: Path, *, form: str = "xlsx", images: str = "imgs", row
         root.mkdir(parents=True, exist_ok=True)
         book.save(root / "EmotioNet_FACS_aws_2020_24600.xlsx")
     elif form == "csv":
-        lines = [",".join(f'"{name}"' for name in header), *(f"'{line[0]}'," + ",".join(map(str, line[1:])) for line in table)]
+        lines = [
+            ",".join(f'"{name}"' for name in header),
+            *(f"'{line[0]}'," + ",".join(map(str, line[1:])) for line in table),
+        ]
         write_text(root / "EmotioNet_FACS_aws_2020_24600.csv", "\n".join(lines) + "\n")
     elif form == "txt":
         write_text(root / "dataFile_0001.txt", "".join("\t".join(map(str, line)) + "\r\n" for line in table))
@@ -113,11 +122,14 @@ def write_feafa(root: Path, *, faces: bool = False) -> pd.DataFrame:
     for folder, subject in (("FEAFA-A", "PV057"), ("FEAFA-B", "SN001")):
         for frame in frames[subject]:
             write_text(
-                root / folder / f"{subject}.output" / f"{frame:08d}.auw", " ".join(f"{value:f}" for value in feafa_values(frame)) + "\n"
+                root / folder / f"{subject}.output" / f"{frame:08d}.auw",
+                " ".join(f"{value:f}" for value in feafa_values(frame)) + "\n",
             )
     for frame in frames["PV057"]:
         write_picture(root / "FEAFA-A" / "PV057.output" / f"{frame:08d}.jpg", picture(0, frame, faces))
-    write_video(root / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi", [picture(1, frame, faces) for frame in range(1, 5)])
+    write_video(
+        root / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi", [picture(1, frame, faces) for frame in range(1, 5)]
+    )
     return pd.DataFrame(
         {
             "subject": ["PV057"] * 2 + ["SN001"] * 4,
@@ -130,7 +142,8 @@ def write_feafa(root: Path, *, faces: bool = False) -> pd.DataFrame:
             "AU26": [1, 1, 0, 1, 1, 1],
             "AU26_intensity": [3.75, 5.0, 1.25, 2.5, 3.75, 5.0],
             "status": ["ok"] * 6,
-            "source": [f"FEAFA-A/PV057.output/{frame:08d}.jpg" for frame in (3, 4)] + ["Videos_LeftCamera/LeftVideoSN001_comp.avi"] * 4,
+            "source": [f"FEAFA-A/PV057.output/{frame:08d}.jpg" for frame in (3, 4)]
+            + ["Videos_LeftCamera/LeftVideoSN001_comp.avi"] * 4,
             "source_frame": [None, None, 0, 1, 2, 3],
         }
     )
@@ -176,7 +189,8 @@ def write_bosphorus(root: Path, *, base: str = "BosphorusDB/BosphorusDB", faces:
             "AU43": [0, 0, 0, 0],
             "status": ["ok"] * 4,
             "source": [
-                f"{base}/{name[:5]}/{name}.png" for name in ("bs000_LFAU_12_0", "bs000_N_N_0", "bs011_E_SADNESS_1", "bs011_LFAU_12LW_0")
+                f"{base}/{name[:5]}/{name}.png"
+                for name in ("bs000_LFAU_12_0", "bs000_N_N_0", "bs011_E_SADNESS_1", "bs011_LFAU_12LW_0")
             ],
         }
     )

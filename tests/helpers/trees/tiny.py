@@ -55,10 +55,16 @@ def write_tiny(root: Path) -> Path:
 def _sources(root: Path, subject: str, sequence: str) -> dict[int, dict[str, Any]]:
     """Where the picture of each frame is."""
     if subject == "S1":
-        return {number: {"source": path.relative_to(root).as_posix()} for number, path in index_frames(root / "S1" / sequence).items()}
+        return {
+            number: {"source": path.relative_to(root).as_posix()}
+            for number, path in index_frames(root / "S1" / sequence).items()
+        }
     if subject == "S2":
         return {number: {"source": "film.mkv", "source_frame": number - 1} for number in range(1, FRAMES + 1)}
-    return {int(Path(name).stem): {"source": "packed.zip", "source_member": name} for name in list_members(root / "packed.zip")}
+    return {
+        int(Path(name).stem): {"source": "packed.zip", "source_member": name}
+        for name in list_members(root / "packed.zip")
+    }
 
 
 @dataclass(frozen=True)
@@ -94,8 +100,15 @@ class TinyReader:
             sources = _sources(root, subject, sequence)
             for frame in range(1, self.frames + 1):
                 where = sources.get(frame)
-                row = {"subject": subject, "sequence": sequence, "frame": frame, "status": "ok" if where else "no_image"}
-                row |= {"AU1": int(frame >= threshold), "AU12": (1, 0, -1)[frame % 3], "AU12_intensity": frame / 2} | (where or {})
+                row = {
+                    "subject": subject,
+                    "sequence": sequence,
+                    "frame": frame,
+                    "status": "ok" if where else "no_image",
+                }
+                row |= {"AU1": int(frame >= threshold), "AU12": (1, 0, -1)[frame % 3], "AU12_intensity": frame / 2} | (
+                    where or {}
+                )
                 if self.RELEASE.per_clip:
                     row |= {"AU1": 1, "AU12": 0, "clip": "1", "onset": self.onset, "offset": self.frames}
                 rows.append(row)
