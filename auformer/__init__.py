@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "AUDataModule": "auformer.data.datamodule",
     "AUFormer": "auformer.models",
-    "AUModule": "auformer.training",
+    "AUModule": "auformer.training.module",
     "MDWALoss": "auformer.losses",
     "load_detector": "auformer.models",
 }
