@@ -94,15 +94,15 @@ def _check_out(out: Path, manifest: Path, overwrite: bool) -> None:
         ValueError: The name has another suffix, the file is there, or it would replace the manifest.
         OSError: The folder cannot be written.
     """
-    from auformer.data.manifest import side_path
+    from auformer.data.manifest import sidecar_path
 
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"Expected `--out` to end in .csv or .parquet, but got {out}.")
-    if side_path(out).resolve() == side_path(manifest).resolve():
+    if sidecar_path(out).resolve() == sidecar_path(manifest).resolve():
         raise ValueError(
             f"Expected `--out` to have another name than the manifest, but got {out}: one side file would replace the other."
         )
-    taken = [str(path) for path in (out, side_path(out)) if path.exists()]
+    taken = [str(path) for path in (out, sidecar_path(out)) if path.exists()]
     if taken and not overwrite:
         raise ValueError(
             f"Expected `--out` to be a new file, but found {' and '.join(taken)}: choose another name, or add --overwrite."

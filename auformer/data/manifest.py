@@ -27,7 +27,7 @@ from auformer.data.schema import (
     label_column,
     range_column,
 )
-from auformer.data.table_file import faces_path, read_side, read_table, side_path, write_side, write_table
+from auformer.data.table_file import faces_path, read_sidecar, read_table, sidecar_path, write_sidecar, write_table
 from auformer.errors import ManifestError
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
     "predicted_aus",
     "read_manifest",
     "read_predictions",
-    "side_path",
+    "sidecar_path",
     "validate_manifest",
     "validate_predictions",
     "write_faces",
@@ -74,7 +74,7 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         ManifestError: The file is missing or is no manifest; the message says where and what to do.
     """
     frame = validate_manifest(read_table(path), str(path))
-    frame.attrs.update(path=str(path), au_names=au_columns(frame), side=read_side(path))
+    frame.attrs.update(path=str(path), au_names=au_columns(frame), side=read_sidecar(path))
     return frame
 
 
@@ -123,7 +123,7 @@ def write_manifest(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) 
         ManifestError: The table breaks the contract; nothing is written.
     """
     checked = validate_manifest(frame, str(path))
-    write_side(side, path)
+    write_sidecar(side, path)
     write_table(checked, path)
 
 
@@ -140,7 +140,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         ManifestError: The file is missing or is no predictions file; the message says where and what to do.
     """
     frame = validate_predictions(read_table(path), str(path))
-    frame.attrs.update(path=str(path), au_names=predicted_aus(frame), side=read_side(path))
+    frame.attrs.update(path=str(path), au_names=predicted_aus(frame), side=read_sidecar(path))
     return frame
 
 
@@ -200,7 +200,7 @@ def write_predictions(frame: pd.DataFrame, path: str | Path, side: dict[str, Any
         ManifestError: The table breaks the contract; nothing is written.
     """
     checked = validate_predictions(frame, str(path))
-    write_side(side, path)
+    write_sidecar(side, path)
     write_table(checked, path)
 
 

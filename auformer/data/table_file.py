@@ -1,4 +1,4 @@
-"""Tables on disk: CSV or Parquet by suffix, and the JSON side file beside each."""
+"""Tables on disk: CSV or Parquet by suffix, and the JSON sidecar beside each."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FORMAT_VERSION = 1
 _INFERRED = {"frame", "face", *CLIP_FRAMES, *NUMBERS}
 
 
-def side_path(path: str | Path) -> Path:
-    """Where the side file of a table lies.
+def sidecar_path(path: str | Path) -> Path:
+    """Where the sidecar of a table lies.
 
-    >>> side_path("runs/m.onnx.csv").name
+    >>> sidecar_path("runs/m.onnx.csv").name
     'm.onnx.json'
     """
     return Path(path).with_suffix(".json")
@@ -92,13 +92,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise ManifestError(f"{path}: cannot be read as a {suffix[1:]} table ({error}); write it again") from error
 
 
-def read_side(path: str | Path) -> dict[str, Any]:
-    """The side file of a table, empty where there is none.
+def read_sidecar(path: str | Path) -> dict[str, Any]:
+    """The sidecar of a table, empty where there is none.
 
     Raises:
-        ManifestError: The side file is not a JSON object.
+        ManifestError: The sidecar is not a JSON object.
     """
-    side = side_path(path)
+    side = sidecar_path(path)
     if not side.is_file():
         return {}
     try:
@@ -128,8 +128,8 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
             bare.to_parquet(temporary, index=False)
 
 
-def write_side(side: dict[str, Any], path: str | Path) -> None:
-    """Write the side file of the table at `path`, with the version of the format in it.
+def write_sidecar(side: dict[str, Any], path: str | Path) -> None:
+    """Write the sidecar of the table at `path`, with the version of the format in it.
 
     Raises:
         ValueError: `side` holds what JSON cannot.
@@ -138,4 +138,4 @@ def write_side(side: dict[str, Any], path: str | Path) -> None:
         text = json.dumps({"format_version": FORMAT_VERSION, **side}, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected `side` to hold plain JSON values, but got one that is not: {error}") from error
-    write_text(side_path(path), text + "\n")
+    write_text(sidecar_path(path), text + "\n")

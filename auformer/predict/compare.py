@@ -11,7 +11,7 @@ import pandas as pd
 from auformer.aus import ACTION_UNITS, canonical
 from auformer.data import manifest
 from auformer.data.schema import aus_with
-from auformer.data.table_file import read_side
+from auformer.data.table_file import read_sidecar
 from auformer.errors import ManifestError
 from auformer.predict.outputs import OPENFACE_AUS, PYFEAT_BOX
 from auformer.predict.table import DATASET
@@ -39,7 +39,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         table = manifest.read_predictions(path)
     else:
         table = {"openface": _from_openface, "pyfeat": _from_pyfeat}[kind](_read(path), path)
-        table.attrs.update(path=str(path), side=read_side(path))
+        table.attrs.update(path=str(path), side=read_sidecar(path))
     table.attrs["format"] = kind
     return table
 

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import canonical
-from auformer.data.manifest import side_path, write_predictions
-from auformer.data.table_file import write_side, write_table
+from auformer.data.manifest import sidecar_path, write_predictions
+from auformer.data.table_file import write_sidecar, write_table
 from auformer.predict.sources import Source
 
 FORMATS = ("native", "openface", "pyfeat")
@@ -206,7 +206,13 @@ class Plan:
         found: list[Path | None] = [self.page] if self.report else []
         for source in sources:
             table = self.table(source)
-            found += [table, side_path(table), self.picture(source), self.annotated(source), self.map_picture(source)]
+            found += [
+                table,
+                sidecar_path(table),
+                self.picture(source),
+                self.annotated(source),
+                self.map_picture(source),
+            ]
         return list(dict.fromkeys(path for path in found if path is not None))
 
 
@@ -269,6 +275,6 @@ def write_source_table(
         if plan.kind == "openface"
         else pyfeat_table(table, size=size)
     )
-    write_side({**side, **format_notes(plan.kind, side["au_names"])}, path)
+    write_sidecar({**side, **format_notes(plan.kind, side["au_names"])}, path)
     write_table(out, path)
     return path

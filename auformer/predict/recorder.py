@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
-from auformer.data.table_file import write_side
+from auformer.data.table_file import write_sidecar
 from auformer.predict import figures as pictures
 from auformer.predict.annotate import VideoWriter, draw, find_encoder, join_videos, shape_of
 from auformer.predict.outputs import Plan, check_outputs, check_sources, write_source_table
@@ -352,7 +352,7 @@ def follow_camera(
             table.close()
     assert table is not None
     counts = {"sources": 1, "pictures": dict(table.pictures)}
-    write_side(
+    write_sidecar(
         predictions_side(
             predictor, checkpoint=facts["checkpoint"], settings=settings, counts=counts, notice=facts["notice"]
         ),

@@ -22,7 +22,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from auformer.data.datamodule import AUDataModule
 from auformer.data.dataset import MANIFEST
-from auformer.data.manifest import KEY, side_path
+from auformer.data.manifest import KEY, sidecar_path
 from auformer.errors import require
 from auformer.models import save_adapter
 from auformer.models.batches import is_out_of_memory, shortage
@@ -36,7 +36,7 @@ def _side_files(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Content of the side files of the manifests that rows are from, by manifest; empty where there is none."""
     sides = {}
     for manifest in sorted(set(rows[MANIFEST].astype(str))):
-        side = side_path(manifest)
+        side = sidecar_path(manifest)
         sides[manifest] = json.loads(side.read_text(encoding="utf-8")) if side.is_file() else {}
     return sides
 

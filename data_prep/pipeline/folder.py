@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from auformer.data.manifest import faces_path, side_path
-from auformer.data.table_file import read_side, read_table, write_table
+from auformer.data.manifest import faces_path, sidecar_path
+from auformer.data.table_file import read_sidecar, read_table, write_table
 from auformer.errors import DatasetLayoutError, ManifestError
 from auformer.files import write_text
 
@@ -96,8 +96,8 @@ class OutFolder:
         """The options that the folder was filled with; None for a folder that was not."""
         if self._note.is_file():
             found = json.loads(self._note.read_text(encoding="utf-8"))
-        elif side_path(self.manifest).is_file():
-            found = read_side(self.manifest).get(RECORD)
+        elif sidecar_path(self.manifest).is_file():
+            found = read_sidecar(self.manifest).get(RECORD)
         else:
             return None
         return found if isinstance(found, dict) else None
@@ -141,7 +141,7 @@ class OutFolder:
     def finish(self) -> None:
         """Forget what was only needed to go on, and temporary files of killed runs."""
         shutil.rmtree(self.state, ignore_errors=True)
-        for name in (self.manifest, side_path(self.manifest), faces_path(self.manifest)):
+        for name in (self.manifest, sidecar_path(self.manifest), faces_path(self.manifest)):
             for path in self.out.glob(f".{name.stem}.*{name.suffix}"):
                 path.unlink(missing_ok=True)
 

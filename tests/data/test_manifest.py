@@ -16,7 +16,7 @@ from auformer.data.manifest import (
     faces_path,
     read_manifest,
     read_predictions,
-    side_path,
+    sidecar_path,
     validate_manifest,
     write_faces,
     write_manifest,
@@ -56,7 +56,7 @@ def test_a_second_round_changes_no_byte(tmp_path: Path) -> None:
     frame = read_manifest(tmp_path / "a.csv")
     write_manifest(frame, tmp_path / "b.csv", frame.attrs["side"])
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
-    assert side_path(tmp_path / "a.csv").read_bytes() == side_path(tmp_path / "b.csv").read_bytes()
+    assert sidecar_path(tmp_path / "a.csv").read_bytes() == sidecar_path(tmp_path / "b.csv").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet"])
@@ -124,7 +124,7 @@ def test_a_bad_table_is_not_written(tmp_path: Path) -> None:
 
 
 def test_side_file_names() -> None:
-    assert side_path("runs/m.onnx.csv") == Path("runs/m.onnx.json")
+    assert sidecar_path("runs/m.onnx.csv") == Path("runs/m.onnx.json")
     assert faces_path("data/bp4d.parquet") == Path("data/bp4d.faces.parquet")
 
 

@@ -19,7 +19,7 @@ import torch
 import auformer.predict.cluster.run as cluster
 from auformer.cli import main
 from auformer.data.manifest import read_predictions
-from auformer.data.table_file import read_side
+from auformer.data.table_file import read_sidecar
 from auformer.predict.cluster.worker import FOLDER, MAX_ATTEMPTS, Attempts, SourceWorker
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.recorder import Recorder
@@ -101,7 +101,7 @@ class TestTables:
         same(read_predictions(tmp_path / "out" / "predictions.csv"), read_predictions(clean))
         parts = [f"{name}.{kind}" for name in ("damaged", "none", "one", "talk") for kind in ("json", "parquet")]
         assert files(tmp_path / "out") == sorted([*parts, "predictions.csv", "predictions.json"])
-        joined, alone = read_side(tmp_path / "out" / "predictions.csv"), read_side(clean)
+        joined, alone = read_sidecar(tmp_path / "out" / "predictions.csv"), read_sidecar(clean)
         assert joined["counts"] == alone["counts"] and joined["adapter"] == alone["adapter"]
         assert {**joined["settings"], "shard": None} == alone["settings"]
         said = capsys.readouterr()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from auformer.data.manifest import read_predictions, read_side, side_path, write_predictions
+from auformer.data.manifest import read_predictions, read_sidecar, sidecar_path, write_predictions
 from auformer.errors import ManifestError
 from auformer.predict.cluster.ray import run_on_ray
 from auformer.predict.cluster.worker import MADE_WITH, Attempts, Job, finished_side, own_side, say_how_many
@@ -42,7 +42,7 @@ def merge_tables(
         ManifestError: the tables come from different checkpoints or settings.
     """
     path = folder / f"{NAME}{suffix}"
-    taken = [one for one in (path, side_path(path)) if one.exists()]
+    taken = [one for one in (path, sidecar_path(path)) if one.exists()]
     if taken and not overwrite:
         raise ValueError(f"Expected no joined table yet, but found {taken[0]}: move it away, or add --overwrite.")
     found = [one for ending in (".csv", ".parquet") for one in sorted(folder.glob(f"*{ending}"))]
@@ -248,8 +248,8 @@ class ClusterRun:
         ]
         check_outputs(self.plan, new, overwrite=overwrite)
         joined = self.plan.out / f"{NAME}{self.suffix}"
-        taken = [path for path in (joined, side_path(joined)) if path.exists()]
-        if taken and self.plan.kind == "native" and not overwrite and read_side(joined).get(MADE_WITH) != self.mark:
+        taken = [path for path in (joined, sidecar_path(joined)) if path.exists()]
+        if taken and self.plan.kind == "native" and not overwrite and read_sidecar(joined).get(MADE_WITH) != self.mark:
             raise ValueError(
                 f"Expected `--out` to hold no results yet, but found {taken[0]}: choose another folder, or add --overwrite."
             )

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import torch
 
-from auformer.data.table_file import read_side, write_side
+from auformer.data.table_file import read_sidecar, write_sidecar
 from auformer.errors import ManifestError
 from auformer.files import write_text
 from auformer.models import open_detector
@@ -64,7 +64,7 @@ def own_side(plan: Plan, source: Source, mark: str) -> dict[str, Any] | None:
         mark: as of `source_mark`.
     """
     try:
-        side = read_side(plan.table(source))
+        side = read_sidecar(plan.table(source))
     except ManifestError:
         return None
     return side if side.get(SOURCE_MARK) == source_mark(mark, source) else None
@@ -94,7 +94,7 @@ def forget(plan: Plan, source: Source) -> None:
 def say_how_many(plan: Plan, source: Source, side: dict[str, Any], num_sources: int) -> None:
     """Keep right in a finished source's side file of how many sources it is one: the collection may have grown."""
     if side.get("num_sources") != num_sources:
-        write_side({**side, "num_sources": num_sources}, plan.table(source))
+        write_sidecar({**side, "num_sources": num_sources}, plan.table(source))
 
 
 class Attempts:
