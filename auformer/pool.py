@@ -1,7 +1,7 @@
-"""The one pool of processes: spawned, so that it works on every system; each takes a share of the cores and ends with its parent.
+"""The one pool of processes: spawned, with a share of the cores each, ended with their parent.
 
-A process takes one task after another, so that imports are paid once. One that is killed takes its task with it and is not replaced:
-the others go on. Ctrl-C is the parent's; workers leave when their pipe closes, or at once when the parent is gone.
+A process takes one task after another, so that imports are paid once. One that is killed takes its task with it and is
+not replaced. Ctrl-C is handled by the parent; workers leave when their pipe closes, or at once when the parent is gone.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 FAREWELL = 5.0  # seconds that a process gets to end by itself [ours]
 _TICK, _DONE, _FAILED = "tick", "done", "failed"  # what a worker sends
 
 Died = Callable[[Any, "int | None"], Any]
-_report: Callable[[int], None] = lambda number: None  # noqa: E731  what `tick` does in this process
+_report: Callable[[int], None] | None = None  # what `tick` does in this process
 
 
 def tick(number: int = 1) -> None:
-    """Tell whoever started the work that so many of its units are done; anywhere else this does nothing."""
-    _report(number)
+    """Report that so many units of the work are done to whoever started it; outside a task this does nothing."""
+    if _report is not None:
+        _report(number)
 
 
 def run_tasks(
@@ -43,22 +46,21 @@ def run_tasks(
 
     Args:
         function: Does one task; a module's own function, so that it can be sent to another process. It may call `tick`.
-        tasks: Values that can be pickled, begun in this order.
+        tasks: Values that can be pickled and are not None, begun in this order.
         workers: Processes; with 1, or a single task, the work is done in this one.
-        setup: Called once in each process before its first task, with `arguments`.
+        setup: Called once in each process before its first task.
         arguments: What `setup` is given.
         threads: Of torch, OpenCV and their libraries in each process; a share of the cores by default.
-        choose: Takes the next task off the list of those that wait, given also those at work; None where all have to wait.
-        on_tick: Called here with what `tick` was told.
-        on_death: Gives the result of a task whose process was killed, from the task and the exit code; without it that is an error.
-
-    Yields:
-        A task and its result.
+        choose: Takes the next task off the list of those that wait, given also those in progress; None where all have
+            to wait.
+        on_tick: Called here with the numbers that `tick` was given.
+        on_death: Gives the result of a task whose process was killed, from the task and the exit code; without it that
+            is an error.
 
     Raises:
         ValueError: `workers` is below 1, or every process has died.
         ChildProcessError: A process was killed.
-        Exception: What `function` raised.
+        Exception: What `function` or `setup` raised; the other processes are ended.
     """
     if workers < 1:
         raise ValueError(f"Expected at least one process, but got {workers}")
@@ -67,19 +69,24 @@ def run_tasks(
         yield from _alone(function, tasks, setup, arguments, threads, on_tick)
         return
     threads = threads or max(1, (os.cpu_count() or 1) // workers)
-    with _environment("OMP_NUM_THREADS", str(threads)):  # read once, when a process loads its libraries
-        processes = _start(workers, function, setup, tuple(arguments), threads)
+    processes: dict[Any, Any] = {}
+    finished = False
     try:
-        yield from _deal(
-            list(tasks),
-            processes,
-            choose or (lambda waiting, busy: waiting.pop(0) if waiting else None),
-            on_tick,
-            on_death,
-        )
-        _end(processes, politely=True)
+        with _environment("OMP_NUM_THREADS", str(threads)):  # read once, when a process loads its libraries
+            for _ in range(workers):
+                pipe, process = _start(function, setup, tuple(arguments), threads)
+                processes[pipe] = process
+        yield from _deal(list(tasks), processes, choose or _first, on_tick, on_death)
+        finished = True
     finally:
-        _end(processes, politely=False)
+        for pipe, process in processes.items():
+            pipe.close()  # a process that waits for a task leaves
+            if not finished:
+                process.terminate()
+        for process in processes.values():
+            process.join(FAREWELL)
+            process.kill()
+            process.join()
 
 
 def _alone(
@@ -88,28 +95,29 @@ def _alone(
 ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
     """Tasks one after the other in this process."""
     global _report
-    with _threads(threads):
-        if setup is not None:
-            setup(*arguments)
-        before, _report = _report, on_tick or (lambda number: None)
-        try:
+    before, _report = _report, on_tick
+    try:
+        with _threads(threads):
+            if setup is not None and tasks:
+                setup(*arguments)
             for task in tasks:
                 yield task, function(task)
-        finally:
-            _report = before
+    finally:
+        _report = before
 
 
-def _start(workers: int, function: Any, setup: Any, arguments: tuple[Any, ...], threads: int) -> dict[Any, Any]:
-    """Processes by the parent's end of their pipes."""
+def _start(function: Any, setup: Any, arguments: tuple[Any, ...], threads: int) -> tuple[Any, Any]:
+    """A process, after the parent's end of its pipe."""
     context = get_context("spawn")
-    processes: dict[Any, Any] = {}
-    for _ in range(workers):
-        mine, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, function, setup, arguments, threads), daemon=True)
-        process.start()
-        theirs.close()
-        processes[mine] = process
-    return processes
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, function, setup, arguments, threads), daemon=True)
+    process.start()
+    theirs.close()
+    return mine, process
+
+
+def _first(waiting: list[Any], busy: list[Any]) -> Any:
+    return waiting.pop(0) if waiting else None
 
 
 def _deal(
@@ -122,8 +130,11 @@ def _deal(
     while waiting or busy:
         while free and (task := choose(waiting, list(busy.values()))) is not None:
             pipe = free.pop()
-            busy[pipe] = task
-            pipe.send(task)
+            try:
+                pipe.send(task)
+                busy[pipe] = task
+            except OSError:  # it was killed while it waited
+                waiting.insert(0, task)
         if not busy:
             raise ValueError(f"Expected processes to do {len(waiting)} more tasks, but all of them have died")
         ready: list[Any] = connection.wait(list(busy))
@@ -135,8 +146,8 @@ def _deal(
                 process.join(FAREWELL)
                 if on_death is None:
                     raise ChildProcessError(
-                        "Expected the workers to go on, but one was killed, perhaps for want of memory. Run the same command again to "
-                        "go on, with fewer workers"
+                        "Expected the workers to go on, but one was killed, perhaps for lack of memory. Run the same "
+                        "command again, with fewer workers, to resume"
                     ) from None
                 yield task, on_death(task, process.exitcode)
                 continue
@@ -146,19 +157,10 @@ def _deal(
                 continue
             task = busy.pop(pipe)
             if kind == _FAILED:
-                raise value
+                error, trace = value
+                raise error from ChildProcessError(trace)
             free.append(pipe)
             yield task, value
-
-
-def _end(processes: dict[Any, Any], *, politely: bool) -> None:
-    """End processes: those that wait for a task leave when their pipe is closed, others are terminated."""
-    for pipe, process in processes.items():
-        pipe.close()
-        if not politely:
-            process.terminate()
-    for process in processes.values():
-        process.join(FAREWELL)
 
 
 def _work(pipe: Any, function: Callable[[Any], Any], setup: Any, arguments: tuple[Any, ...], threads: int) -> None:
@@ -167,19 +169,35 @@ def _work(pipe: Any, function: Callable[[Any], Any], setup: Any, arguments: tupl
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     _report = lambda number: pipe.send((_TICK, number))  # noqa: E731
-    try:
-        with _threads(threads):
-            if setup is not None:
-                setup(*arguments)
-            while True:
+    ready = setup is None
+    with _threads(threads):
+        while True:
+            try:
                 task = pipe.recv()
-                try:
-                    answer = (_DONE, function(task))
-                except Exception as error:
-                    answer = (_FAILED, error)
-                pipe.send(answer)
-    except (EOFError, OSError):
-        return
+            except (EOFError, OSError):
+                return
+            try:
+                if not ready:
+                    setup(*arguments)
+                    ready = True
+                answer = ForkingPickler.dumps((_DONE, function(task)))
+            except Exception as error:
+                answer = _failure(error)
+            try:
+                pipe.send_bytes(answer)
+            except OSError:
+                return
+
+
+def _failure(error: Exception) -> Any:
+    """An error with its traceback, pickled; one that does not survive pickling is replaced by its text."""
+    trace = traceback.format_exc()
+    try:
+        message = ForkingPickler.dumps((_FAILED, (error, trace)))
+        ForkingPickler.loads(message)
+    except Exception:
+        message = ForkingPickler.dumps((_FAILED, (RuntimeError(f"{type(error).__name__}: {error}"), trace)))
+    return message
 
 
 def _follow_parent() -> None:

@@ -1,17 +1,17 @@
-"""The one folder that a piece of work claims, fills, can be killed in, goes on with, and finishes.
+"""The one folder that a piece of work claims, fills, can be killed in, resumes, and finishes.
 
     FOLDER/record           what the work was begun with; written first, compared when the same command runs again
-    FOLDER/STATE/NAME.*     parts that are done, each kept whole; gone when the work is finished
+    FOLDER/STATE/NAME/      parts that are done, each kept whole; gone when the work is finished
 
-A folder whose record differs, or that holds files of the same names that this kind of work did not write, is refused: nothing that
-was not made by the same command is ever replaced, unless `overwrite` says so.
+A folder whose record differs is refused, unless `overwrite` says otherwise. One that holds files of the same names
+which this kind of work did not write is always refused.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,25 @@ class Workspace:
         kind: What fills it, for messages, such as "a demo".
         owned: Names in the folder that this kind of work writes, the record among them where it stays.
         state: Name of the folder inside in which parts are kept while the work lasts.
-        record: Name of the file that holds what the work was begun with: YAML by its suffix `.yaml`, else JSON. One that lies in
-            `state` goes with it when the work is finished; `claim` is then told what the finished results say of themselves.
+        record: Name of the file that holds what the work was begun with: YAML by its suffix `.yaml`, else JSON. One
+            that lies in `state` goes with it when the work is finished; `claim` is then given what the finished results
+            say of themselves.
         error: The class that `claim` raises.
+        mark: Items that the record of such work always holds; a file of its name without them is foreign.
 
     Attributes:
-        state: The folder of what is only needed to go on.
+        state: The folder of what is only needed to resume.
     """
 
     def __init__(
-        self, path: str | Path, *, kind: str, owned: Sequence[str], state: str = ".unfinished", record: str | None = None,
-        error: type[Exception] = ValueError,
+        self, path: str | Path, *, kind: str, owned: Sequence[str], state: str = ".unfinished",
+        record: str | None = None, error: type[Exception] = ValueError, mark: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.path, self.kind, self.owned, self.error = Path(path), kind, tuple(owned), error
         self.state = self.path / state
         self.record = self.path / (record or f"{state}/record.json")
+        self.mark = dict(mark or {})
+        self._discarded = self.state.with_name(f"{self.state.name}.removed")
 
     def recorded(self) -> dict[str, Any] | None:
         """What the work here was begun with; None where there is none, or it cannot be read."""
@@ -52,7 +56,7 @@ class Workspace:
             content = _from_yaml(text) if self.record.suffix == ".yaml" else json.loads(text)
         except (OSError, ValueError):
             return None
-        return content if isinstance(content, dict) else None
+        return content if isinstance(content, dict) and self.mark.items() <= content.items() else None
 
     def claim(
         self,
@@ -62,7 +66,7 @@ class Workspace:
         overwrite: bool = False,
         free: Sequence[str] = (),
     ) -> None:
-        """Take a new folder, or go on in one that was begun with the same record.
+        """Take a new folder, or resume in one that was begun with the same record.
 
         Args:
             record: Everything that the results depend on, as plain values.
@@ -71,30 +75,33 @@ class Workspace:
             free: Dotted names of settings that may differ.
 
         Raises:
-            ValueError: (or `error`) The folder holds work with another record, or files of the same names that no such work wrote.
+            ValueError: (or `error`) The folder holds work with another record, or files of the same names that no such
+                work wrote.
             OSError: The folder cannot be written.
         """
-        found = self.recorded() if self.record.is_file() else finished
+        unfinished = self.record.is_file()
+        found = self.recorded() if unfinished else finished
         if found is None:
             taken = [name for name in self.owned if (self.path / name).exists()]
             if taken:
-                held = ", ".join(taken)
                 raise self.error(
-                    f"Expected a new folder or that of {self.kind}, but {self.path} holds {held}; choose another folder"
+                    f"Expected a new folder or that of {self.kind}, but {self.path} holds {', '.join(taken)}; "
+                    "choose another folder"
                 )
-        elif overwrite:
-            self.clear()
-        elif different := differences(found, record, free):
+        elif not overwrite and (different := differences(found, record, free)):
             more = f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
             raise self.error(
                 f"Expected a new folder or that of {self.kind} with the same settings, but in {self.path} "
                 f"{'; '.join(different[:SHOWN])}{more}. Choose another folder, or overwrite or delete this one"
             )
         check_writable(self.path)
-        if found is None or overwrite or self.record.is_file():
+        shutil.rmtree(self._discarded, ignore_errors=True)
+        if found is not None and overwrite:
+            self.clear()
+        if found is None or overwrite or unfinished:
             self._write(record)
 
-    def keep(self, name: str, write: Any) -> None:
+    def keep(self, name: str, write: Callable[[Path], Any]) -> None:
         """Keep a part that is done: `write(folder)` fills a folder that takes its name when it is complete."""
         partial, final = self.state / f".{name}.partial", self.state / name
         for stale in (partial, final):
@@ -109,17 +116,24 @@ class Workspace:
         return path if path.is_dir() else None
 
     def finish(self) -> None:
-        """Forget what was only needed to go on."""
-        shutil.rmtree(self.state, ignore_errors=True)
+        """Forget what was only needed to resume, all of it at once."""
+        if self.state.is_dir():
+            self.state.rename(self._discarded)
+        shutil.rmtree(self._discarded, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove what such work wrote; the record goes last, so that an interruption here can be repeated."""
-        self.finish()
-        for path in sorted((self.path / name for name in self.owned), key=lambda path: path == self.record):
+        if not self.record.is_file():
+            self._write({**self.mark, "state": "being overwritten"})
+        for path in (self.path / name for name in self.owned):
+            if path == self.record:
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        self.finish()
+        self.record.unlink(missing_ok=True)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         """Write the record, atomically."""
@@ -154,9 +168,10 @@ def plain(value: Any) -> Any:
 
 
 def differences(old: Any, new: Any, free: Sequence[str] = (), name: str = "") -> list[str]:
-    """Where two records differ, one text each; 1 and 1.0 differ, since the one is a number of rows and the other all of them.
+    """Where two records differ, one text each.
 
-    Settings of the dotted names `free` may differ.
+    1 and 1.0 differ, since the one is a number of rows and the other all of them. Settings of the dotted names `free`
+    may differ.
 
     >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
     ['b.c was 2 and is now 3']
