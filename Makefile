@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(abspath $(VENV))/bin
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: demo quick test lint bench wheel-test clean
+.PHONY: demo quick test lint rules types contracts check-tree bench wheel-test clean
 
 demo: $(VENV)/.installed-base
 	$(BIN)/auformer demo
@@ -17,14 +17,22 @@ quick: $(VENV)/.installed-dev
 test: lint
 	$(PYTEST)
 
-# mypy and import-linter know packages by their place: they look at a copy in which data_prep lies where it is installed
-lint: $(VENV)/.installed-dev
+lint: rules types contracts
+
+rules: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: check-tree
+	cd build/check && $(BIN)/python -m mypy --config-file ../../setup.cfg --cache-dir ../../.mypy_cache
+
+contracts: check-tree
+	cd build/check && $(BIN)/lint-imports --no-logo --no-cache ../../setup.cfg
+
+# mypy and import-linter know modules by their place: a copy in which data_prep lies where it is installed
+check-tree: $(VENV)/.installed-dev
 	rm -rf build/check && mkdir -p build/check
 	cp -Rp auformer build/check/ && cp -Rp data_prep build/check/auformer/
-	cd build/check && $(BIN)/python -m mypy --config-file ../../setup.cfg --cache-dir ../../.mypy_cache
-	cd build/check && $(BIN)/lint-imports --no-logo --no-cache ../../setup.cfg
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m experiments.speed.bench
