@@ -1,10 +1,10 @@
-"""The command line: `auformer WORD ...`.
+"""The command line: `auformer COMMAND ...`.
 
-`fit`, `validate` and `test` go to LightningCLI in `training`, every other word to one file of `commands/`; only that one is imported, so
-`auformer --help` and `--version` are instant. What a user can meet becomes one line on stderr; what only a mistake of ours can cause keeps
-its traceback.
+`fit`, `validate` and `test` belong to LightningCLI, every other command to a module of `auformer.commands`. Only the
+module of the given command is imported, so `auformer --help` and `--version` are instant. What a user can cause is
+reported as one line on stderr; a bug of this package keeps its traceback.
 
-Exit codes: 0 done, 1 something is wrong with the input or with part of it, 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 the input or part of it is unusable, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,74 +18,65 @@ from collections.abc import Sequence
 
 from auformer import __version__
 
-# word -> (module with `add_arguments` and `run`, what it does)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": (
-        "auformer.commands.demo",
-        "render faces, train AUFormer and a linear probe on them, evaluate, write a report",
-    ),
-    "synth": ("auformer.commands.synth", "render faces with known action units: images, manifest, exact truth"),
-    "prepare": ("auformer.commands.prepare", "a licensed data set, from its release to aligned crops and a manifest"),
-    "verify": ("auformer.commands.verify", "check a manifest: counts, pictures, folds, published counts"),
-    "evaluate": ("auformer.commands.evaluate", "predict a manifest with a checkpoint and score it"),
-    "score": ("auformer.commands.score", "score a predictions file"),
-    "benchmark": (
-        "auformer.commands.benchmark",
-        "the paper's protocols on your manifests: runs, tables, figures, report",
-    ),
-    "predict": ("auformer.commands.predict", "action units of your own photos and videos"),
-    "export": ("auformer.commands.export", "write a checkpoint as ONNX or as a program of torch"),
-    "compare": ("auformer.commands.compare", "two predictions files of the same pictures: agreement per AU"),
-    "info": ("auformer.commands.info", "what a checkpoint is and holds"),
+# Each is a module of `auformer.commands` with `add_arguments` and `run`.
+COMMANDS = {
+    "demo": "render faces, train AUFormer and a linear probe on them, evaluate both, write a report",
+    "synth": "render faces with known action units: images, manifest, ground truth",
+    "prepare": "turn the release of a licensed data set into aligned crops and a manifest",
+    "verify": "check a manifest: counts, images, folds, published counts",
+    "evaluate": "predict a manifest with a checkpoint and score the predictions",
+    "score": "score a predictions file",
+    "benchmark": "run the paper's protocols on your manifests: tables, figures, report",
+    "predict": "predict action units in your own images and videos",
+    "export": "export a checkpoint to ONNX or torch.export",
+    "compare": "agreement per AU of two predictions files of the same images",
+    "info": "describe a checkpoint",
 }
 
-# word -> what it does; all three are LightningCLI's, in `auformer.training`
-TRAINING: dict[str, str] = {
+# These are LightningCLI's, in `auformer.training`.
+TRAINING = {
     "fit": "train from a YAML configuration",
-    "validate": "validate a run on its validation part",
-    "test": "test a run on its test part",
+    "validate": "validate a run on its validation split",
+    "test": "test a run on its test split",
 }
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-
-INTERRUPTED = "Interrupted; what is written so far is complete. Run the same command again to go on."
-
-OURS = ("auformer",)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        args: Words after `auformer`; those of the process by default.
+        args: Arguments after `auformer`; those of the process by default.
 
     Returns:
-        The exit code (see the module).
+        The exit code, see the module docstring.
     """
     words = list(sys.argv[1:] if args is None else args)
     try:
-        code = _route(words)
-        sys.stdout.flush()  # here, where a reader who has left can still be dealt with
+        code = _dispatch(words)
+        sys.stdout.flush()  # a closed pipe raises here, where it is still handled
         return code
-    except SystemExit as exit_:  # argparse and jsonargparse leave this way
+    except SystemExit as exit_:  # raised by argparse and jsonargparse
         if exit_.code is None or isinstance(exit_.code, int):
             return exit_.code or 0
-        _say(f"auformer: error: {exit_.code}")
+        _report(f"auformer: error: {exit_.code}")
         return EXIT_FAILED
-    except KeyboardInterrupt as stop:  # whoever knows more about how to go on says so in it
-        _say(f"\nauformer: {stop}" if str(stop) else f"\nauformer: {INTERRUPTED}")
+    except KeyboardInterrupt as interrupt:  # a message says how to resume
+        default = "Interrupted; everything written so far is complete. Run the same command again to resume."
+        _report(f"\nauformer: {str(interrupt) or default}")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `auformer info ... | head`: nobody reads on; keep the interpreter's last flush quiet
+    except BrokenPipeError:  # `auformer info ... | head`; the interpreter must not complain at its last flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except Exception as error:
-        if not _is_for_the_user(error):
+        if not _is_user_error(error):
             raise
-        _say(f"auformer: error: {_message(error)}")
+        _report(f"auformer: error: {_message(error)}")
         return EXIT_FAILED
 
 
-def _route(words: list[str]) -> int:
+def _dispatch(words: list[str]) -> int:
     """Find the command and run it."""
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
@@ -98,9 +89,9 @@ def _route(words: list[str]) -> int:
         return int(importlib.import_module("auformer.training").cli_main(words) or 0)
     if word not in COMMANDS:
         known = ", ".join([*COMMANDS, *TRAINING])
-        _say(f"auformer: error: Expected a command, one of {known}, but got {word!r}. See: auformer --help")
+        _report(f"auformer: error: Expected a command, one of {known}, but got {word!r}. See: auformer --help")
         return EXIT_USAGE
-    command = importlib.import_module(COMMANDS[word][0])
+    command = importlib.import_module(f"auformer.commands.{word}")
     parser = argparse.ArgumentParser(
         prog=f"auformer {word}",
         description=command.__doc__,
@@ -113,31 +104,28 @@ def _route(words: list[str]) -> int:
 
 def _overview() -> str:
     """Text of `auformer --help`."""
-    about = "Facial action units with AUFormer (ECCV 2024). Each command explains itself: auformer COMMAND --help"
-    lines = ["usage: auformer COMMAND [options]", "", about, ""]
-    for title, table in (
-        ("commands", {word: text for word, (_, text) in COMMANDS.items()}),
-        ("training (LightningCLI)", TRAINING),
-    ):
+    lines = ["usage: auformer COMMAND [options]", ""]
+    lines += ["Facial action units with AUFormer (ECCV 2024). For a command's options: auformer COMMAND --help", ""]
+    for title, table in (("commands", COMMANDS), ("training (LightningCLI)", TRAINING)):
         lines += [f"{title}:", *(f"  {word:<10} {text}" for word, text in table.items()), ""]
-    return "\n".join([*lines, "options:", "  --version  the version", "  --help     this text", ""])
+    return "\n".join([*lines, "options:", "  --version  show the version", "  --help     show this text", ""])
 
 
-def _is_for_the_user(error: Exception) -> bool:
-    """Whether an error is about the input: of the file system, of a class of ours, or a `ValueError` that our own code raised."""
-    if isinstance(error, OSError) or type(error).__module__.split(".")[0] in OURS:
+def _is_user_error(error: Exception) -> bool:
+    """Whether an error is about the input: of the file system, of a class of ours, or a `ValueError` that we raised."""
+    if isinstance(error, OSError) or type(error).__module__.split(".")[0] == "auformer":
         return True
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__", "").split(".")[0] in OURS
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, ValueError) and frame.f_globals.get("__name__", "").split(".")[0] == "auformer"
 
 
 def _message(error: Exception) -> str:
-    """One message for people: a failed file operation with its path in front."""
+    """The text of an error; that of a failed file operation begins with its path."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return str(error)
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     """Write one message to stderr."""
     sys.stderr.write(f"{text}\n")

@@ -1,6 +1,6 @@
-"""What a user of the package can meet, and `require` for optional packages.
+"""Errors that a user of the package can meet, and `require` for optional packages.
 
-Everything else that is wrong with an argument is a plain `ValueError("Expected `x` to be ..., but got ...")`.
+Any other wrong argument is a plain `ValueError("Expected `x` to be ..., but got ...")`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ class ManifestError(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read, or does not belong to this network, these action units or these frozen weights."""
+    """A checkpoint cannot be read, or does not match the network, the action units or the frozen weights."""
 
 
 class DatasetLayoutError(ValueError):
-    """A raw data set release does not look as its reader expects."""
+    """The release of a data set is not laid out as its reader expects."""
 
 
 class FaceNotFoundError(ValueError):
@@ -26,7 +26,7 @@ class FaceNotFoundError(ValueError):
 
 
 class MissingExtraError(ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is needed but not installed."""
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -34,13 +34,13 @@ def require(module: str, extra: str) -> ModuleType:
 
     Args:
         module: Dotted name of the module, for example `openpyxl`.
-        extra: Name of the extra that brings it, for example `prepare`.
+        extra: Name of the extra that installs it, for example `prepare`.
 
     Returns:
         The imported module.
 
     Raises:
-        MissingExtraError: The package is not installed; the message holds the exact `pip install`.
+        MissingExtraError: The package is not installed; the message says how to install it.
 
     >>> require("json", "prepare").__name__
     'json'
@@ -49,8 +49,9 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
-            raise  # the package is there, something that it needs itself is not
+            raise  # the package is installed, one of its own dependencies is not
         raise MissingExtraError(
-            f'Expected the optional package `{module}` to be installed, but it is not. Run: pip install "auformer[{extra}]"',
+            f"Expected the optional package `{module}` to be installed, but it is not. "
+            f'From a clone of the repository: pip install ".[{extra}]"',
             name=module,
         ) from error

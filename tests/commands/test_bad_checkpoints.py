@@ -106,5 +106,5 @@ def test_a_missing_package_is_named_with_what_installs_it(
     commands = [["export", *words, "--out", tmp_path / "c.onnx"]]
     for command in commands + (_commands(bad, "ours.onnx", tmp_path) if missing == "onnxruntime" else []):
         said = _said(capsys, *command)
-        assert f'`{missing}` to be installed, but it is not. Run: pip install "auformer[export]"' in said
+        assert f'`{missing}` to be installed, but it is not. From a clone of the repository: pip install ".[export]"' in said
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -164,5 +164,5 @@ def test_where_an_onnx_file_does_not_fit(exported: Path, monkeypatch: pytest.Mon
         return real(name)
 
     monkeypatch.setattr(auformer.errors.importlib, "import_module", without)
-    with pytest.raises(MissingExtraError, match=r'pip install "auformer\[export\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[export\]"'):
         open_detector(exported)

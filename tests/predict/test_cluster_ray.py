@@ -181,7 +181,7 @@ class TestAddress:
 def test_without_ray_the_message_holds_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["predict", "one.png", "--cluster", "ray", "--out", str(tmp_path / "out")]) == 1
-    assert 'pip install "auformer[cluster]"' in capsys.readouterr().err
+    assert 'pip install ".[cluster]"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
