@@ -127,7 +127,7 @@ def test_the_citation_names_the_paper_and_the_version() -> None:
     assert (paper["year"], citation["license"]) == (2024, "Apache-2.0")
     assert str(citation["version"]) == auformer.__version__
     assert citation["date-released"].year >= 2026
-    assert f"[{auformer.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{auformer.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_tests_cannot_leave_the_machine() -> None:
