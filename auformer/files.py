@@ -1,6 +1,7 @@
 """Files that are there completely or not at all, their digests, and what to know before one writes.
 
-Files are written under a temporary name, then renamed. Everything that the package writes as text or JSON goes through here.
+Files are written under a temporary name, then renamed. Everything that the package writes as text or JSON goes through
+here.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ OUTSIDE = r"^/|\\|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)"
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
-    If the block raises, or the process is interrupted in it, `path` keeps what it held before and the temporary file is removed.
-    Missing folders are made.
+    If the block raises, or the process is interrupted in it, `path` keeps what it held before and the temporary file is
+    removed. Missing folders are made.
 
     Args:
         path: The file to write; an existing one is replaced.

@@ -94,12 +94,13 @@ class Workspace:
                 f"Expected a new folder or that of {self.kind} with the same settings, but in {self.path} "
                 f"{'; '.join(different[:SHOWN])}{more}. Choose another folder, or overwrite or delete this one"
             )
+        if found is not None and not unfinished and not overwrite:
+            return  # finished, perhaps in a place that can only be read
         check_writable(self.path)
         shutil.rmtree(self._discarded, ignore_errors=True)
         if found is not None and overwrite:
             self.clear()
-        if found is None or overwrite or unfinished:
-            self._write(record)
+        self._write(record)
 
     def keep(self, name: str, write: Callable[[Path], Any]) -> None:
         """Keep a part that is done: `write(folder)` fills a folder that takes its name when it is complete."""

@@ -75,7 +75,9 @@ def test_finished_results_carry_the_record(make: Any) -> None:
     workspace.claim(RECORD)
     (workspace.path / "table.csv").write_text("done")
     workspace.finish()
+    workspace.path.chmod(0o555)  # finished work may lie where nobody can write
     make().claim(RECORD, finished=RECORD)
+    workspace.path.chmod(0o755)
     assert make().kept("one") is None and (workspace.path / "table.csv").read_text() == "done"
     with pytest.raises(ValueError, match="seed was 1 and is now 2"):
         make().claim({**RECORD, "seed": 2}, finished=RECORD)

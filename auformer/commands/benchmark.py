@@ -264,9 +264,9 @@ def _render(suite: Suite, workers: int) -> None:
     for name, source in suite.data.items():
         if source.synth is None or not suite.uses(name):
             continue
-        from auformer.commands.synth import render
+        from auformer.synthetic.writing import render_options
 
-        print(f"data set {name}: {render(source.manifest.parent, source.synth, workers=workers)}", flush=True)
+        print(f"data set {name}: {render_options(source.manifest.parent, source.synth, workers=workers)}", flush=True)
 
 
 def _rank_predictions(out: Path, lines: Iterable[Line]) -> dict[str, Path]:

@@ -1,4 +1,7 @@
-"""Rendered faces whose action units are known: identities, muscles, light, two labs, clips, and data sets made of them."""
+"""Rendered faces whose action units are known.
+
+Identities, muscles, light, two labs, clips, and data sets made of them.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Camera:
     """One sensor size; owns its noise bank, so that noise costs a shift and not a draw per pixel.
 
     Args:
-        size: side of the picture in pixels.
+        size: side of the image in pixels.
     """
 
     def __init__(self, size: int) -> None:
@@ -42,14 +42,14 @@ class Camera:
     def expose(
         self, rgba: Array, background: Array, skin: float, settings: Mapping[str, Any], rng: np.random.Generator
     ) -> Array:
-        """Linear colour and cover `(size, size, 4)` to a uint8 RGB picture `(size, size, 3)`.
+        """Linear colour and cover `(size, size, 4)` to a uint8 RGB image `(size, size, 3)`.
 
         Args:
             rgba: the head, from the camera's side.
             background: what lies behind it.
             skin: mean linear skin brightness, for the partial auto-exposure.
-            settings: `gain` (RGB), `exposure`, `contrast`, `saturation`, `vignette`, `blur` in pixels at 112 px, `noise`, `jpeg` quality
-                or 0.
+            settings: `gain` (RGB), `exposure`, `contrast`, `saturation`, `vignette`, `blur` in pixels at 112 px,
+                `noise`, `jpeg` quality or 0.
             rng: draws which part of the noise bank is used.
         """
         red, green, blue, cover = cv2.split(rgba)

@@ -1,7 +1,7 @@
 """The drawing board of the renderer: a frontal, unwrapped head frame of `size x size` pixels [ours].
 
-Units: 1.0 is the inter-pupil distance (IPD), the origin lies midway between the pupils, x points to the image's right, y down, z to the
-camera.
+Units: 1.0 is the inter-pupil distance (IPD), the origin lies midway between the pupils, x points to the image's right,
+y down, z to the camera.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ class Canvas:
         )
 
     def curve(self, points: Array, sigma: float, segments: int = 28) -> Array:
-        """A soft line of peak 1 along a cubic through `points`, tapering to both ends, `sigma` in IPD -> `(size, size)`."""
+        """A soft line of peak 1 along a cubic through `points`, tapering to both ends, `sigma` in IPD.
+
+        Returns `(size, size)`.
+        """
         points = np.asarray(points, F)
         knots, t = np.linspace(0, 1, len(points)), np.linspace(0, 1, segments)
         if len(points) > 2:
@@ -103,7 +106,7 @@ class Canvas:
     def noise(
         self, rng: np.random.Generator, octaves: tuple[int, ...], beta: float = 0.6, stretch: float = 1.0
     ) -> Array:
-        """Sum of enlarged white noise, `octaves` in cells across the canvas, so that the pattern is the same at every resolution."""
+        """Sum of enlarged white noise, the same pattern at every resolution; `octaves` in cells across the canvas."""
         out, amplitude = np.zeros((self.size, self.size), F), 1.0
         for cells in octaves:
             shape = max(2, int(cells * stretch)), max(2, int(cells))

@@ -1,8 +1,8 @@
-"""Micro-expression clips: one or two action units (AUs) that come and go faintly, with known onset, apex and offset [ours].
+"""Micro-expression clips: one or two action units (AUs) that come and go faintly, with known course [ours].
 
-The shape follows the micro-expression sets: 24 to 48 frames from onset to offset, a peak at FACS level 1 or 2, one face, one light, one
-background; the head drifts by about a hundredth of a radian and camera noise is drawn anew for each frame. The numbers are ours (a raised
-cosine is a rise without a jolt); real ones vary more.
+The shape follows the micro-expression sets: 24 to 48 frames from onset to offset, a peak at FACS level 1 or 2, one
+face, one light, one background; the head drifts by about a hundredth of a radian and camera noise is drawn anew for
+each frame. The numbers are ours (a raised cosine is a rise without a jolt); real ones vary more.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ TWO_AUS = 0.5  # share of clips with a second AU
 ONE_SIDED = 0.15  # share of AUs that act on one side only
 #: AUs that are seen together in spontaneous faces; a second AU is drawn from here when it is among those asked for.
 COMPANIONS = {
-    "AU1": ("AU2", "AU4", "AU5"), "AU2": ("AU1", "AU5"), "AU4": ("AU1", "AU7", "AU9"), "AU5": ("AU1", "AU2"), "AU6": ("AU7", "AU12"),
-    "AU7": ("AU4", "AU6"), "AU9": ("AU4", "AU10"), "AU10": ("AU9", "AU25"), "AU12": ("AU6", "AU25"), "AU14": ("AU12", "AU17"),
-    "AU15": ("AU1", "AU17"), "AU17": ("AU14", "AU15", "AU24"), "AU20": ("AU1", "AU25"), "AU23": ("AU14", "AU17"), "AU24": ("AU14", "AU17"),
-    "AU25": ("AU12", "AU26"), "AU26": ("AU5", "AU25"),
+    "AU1": ("AU2", "AU4", "AU5"), "AU2": ("AU1", "AU5"), "AU4": ("AU1", "AU7", "AU9"), "AU5": ("AU1", "AU2"),
+    "AU6": ("AU7", "AU12"), "AU7": ("AU4", "AU6"), "AU9": ("AU4", "AU10"), "AU10": ("AU9", "AU25"),
+    "AU12": ("AU6", "AU25"), "AU14": ("AU12", "AU17"), "AU15": ("AU1", "AU17"), "AU17": ("AU14", "AU15", "AU24"),
+    "AU20": ("AU1", "AU25"), "AU23": ("AU14", "AU17"), "AU24": ("AU14", "AU17"), "AU25": ("AU12", "AU26"),
+    "AU26": ("AU5", "AU25"),
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def clip_profile(frames: int, apex: int, hold: int) -> np.ndarray:
 
 
 def choose_aus(rng: np.random.Generator, au_names: Sequence[str], turn: int) -> list[str]:
-    """The one or two AUs of a clip: the first dealt in turn, so that few clips already cover the list, the second one of its companions."""
+    """The one or two AUs of a clip: the first in turn, so that few clips cover the list, the second a companion."""
     first = au_names[turn % len(au_names)]
     second = [name for name in COMPANIONS[first] if name in au_names]
     if second and rng.random() < TWO_AUS:
@@ -64,7 +65,10 @@ def choose_aus(rng: np.random.Generator, au_names: Sequence[str], turn: int) -> 
 
 
 def peak_intensity(rng: np.random.Generator, names: Sequence[str]) -> np.ndarray:
-    """Intensity `(17, 2)` at the apex: the stronger side of each AU is at its peak, the other a little below, or at rest."""
+    """Intensity `(17, 2)` at the apex.
+
+    The stronger side of each AU is at its peak, the other a little below, or at rest.
+    """
     peak = np.zeros((len(AU_NAMES), 2), np.float32)
     for name in names:
         weaker = 0.0 if rng.random() < ONE_SIDED else float(rng.uniform(0.7, 1.0))
@@ -78,7 +82,10 @@ def peak_intensity(rng: np.random.Generator, names: Sequence[str]) -> np.ndarray
 def plan_clip(
     lab: str, number: int, index: int, turn: int, au_names: Sequence[str], *, seed: int, options: SceneOptions
 ) -> list[Frame]:
-    """All frames of one clip, from onset to offset; `turn` counts the clips of all subjects, the rest is as in `plan_clips`."""
+    """All frames of one clip, from onset to offset.
+
+    `turn` counts the clips of all subjects, the rest is as in `plan_clips`.
+    """
     rng = stream(seed, identity_number(lab, number), CLIP, index)
     frames = int(rng.integers(SHORTEST, LONGEST + 1))
     apex = round(frames * rng.uniform(0.25, 0.45))
@@ -117,7 +124,9 @@ def plan_clip(
 def plan_clips(
     lab: str, number: int, clips: int, au_names: Sequence[str], *, seed: int = 0, options: SceneOptions | None = None
 ) -> Iterator[Frame]:
-    """Clips of one subject, a row for every frame from onset to offset; frame numbers begin anywhere, as in a longer recording.
+    """Clips of one subject, a row for every frame from onset to offset.
+
+    Frame numbers begin anywhere, as in a longer video.
 
     Args:
         lab: one of `LABS`, for light, camera and pose.

@@ -11,8 +11,8 @@ from auformer.synthetic.identity import Identity
 from auformer.synthetic.mouth import Lips
 from auformer.synthetic.muscles import Movement
 
-#: What the channels hold: area averages of part masks; template coordinates; displacement of the skin now seen, in IPD; relief made by
-#: muscles.
+#: What the channels hold: area averages of part masks; template coordinates; displacement of the skin now seen, in IPD;
+#: relief made by muscles.
 CHANNELS = (
     "face", "hair", "brow", "eye", "iris", "upper_lip", "lower_lip", "opening", "teeth",
     "template_x", "template_y", "move_x", "move_y", "bulge", "furrow",

@@ -1,6 +1,7 @@
 """The eyes, both at once: lids, sclera, iris, pupil, highlight, lashes and crease [ours].
 
-Arrays have shape `(2, rows, columns)`, image-left eye first. `u` runs from -1 at the inner corner to 1 at the outer one.
+Arrays have shape `(2, rows, columns)`, image-left eye first. `u` runs from -1 at the inner corner to 1 at the outer
+one.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class _Lids:
 def draw_eyes(
     canvas: Canvas, identity: Identity, drive: Array, shaded: Array, light: Light, gaze: Sequence[float], blink: float
 ) -> Eyes:
-    """Draw both eyes on the shaded picture in place.
+    """Draw both eyes on the shaded image in place.
 
     Args:
         canvas: the drawing board.

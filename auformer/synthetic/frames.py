@@ -1,7 +1,7 @@
 """What is to be rendered for one subject, frame by frame, before a pixel is drawn [ours].
 
-Every frame draws from random streams of its own, keyed by (seed, identity, frame), so a frame is the same whatever the number of frames, of
-workers or the order of work, and labels can be sampled without rendering.
+Every frame draws from random streams of its own, keyed by (seed, identity, frame), so a frame is the same whatever the
+number of frames, of workers or the order of work, and labels can be sampled without rendering.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from auformer.synthetic.sampling import lab_table, sample_aus, sample_scene
 
-#: Each lab has faces of its own, so that none stands before the cameras of two labs; those from 100,000 to 199,999 are kept for the
-#: pre-training of the demo backbone (experiments/pretrain_data.py), which no data set may show.
+#: Each lab has faces of its own, so that none stands before the cameras of two labs; those from 100,000 to 199,999 are
+#: kept for the pre-training of the demo backbone (experiments/pretrain_data.py), which no data set may show.
 LAB_IDENTITIES = 100_000
 FIRST_IDENTITY = {"A": 0, "B": 200_000}
 MUSCLES, SCENE, CLIP = 1, 2, 3  # keys of the random streams of a frame, or of a clip
@@ -23,12 +23,12 @@ MUSCLES, SCENE, CLIP = 1, 2, 3  # keys of the random streams of a frame, or of a
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture to be made.
+    """One image to be made.
 
     Args:
-        sequence: name of the recording; `stills` for unconnected pictures.
+        sequence: name of the video; `stills` for unconnected images.
         number: frame number within it.
-        intensity: (17, 2) muscle intensities in [0, 1], columns picture left and picture right.
+        intensity: (17, 2) muscle intensities in [0, 1], columns image left and image right.
         scene: arguments of the renderer: pose, jitter of the crop, light, camera, gaze, blink, speech.
         background: arguments of `Renderer.background`.
         background_seed: seed of the background's random numbers.
@@ -50,7 +50,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """How far pose and crop vary from picture to picture.
+    """How far pose and crop vary from image to image.
 
     Args:
         pose_scale: factor on the spread of the head pose, 0 for frontal faces.
@@ -97,14 +97,14 @@ def stream(seed: int, identity: int, key: int, index: int) -> np.random.Generato
 
 
 def sample_intensity(lab: str, number: int, frame: int, seed: int) -> np.ndarray:
-    """Muscle intensities `(17, 2)` in [0, 1] of one still, columns picture left and picture right; no rendering needed."""
+    """Muscle intensities `(17, 2)` in [0, 1] of one still, columns image left and image right; no rendering needed."""
     return sample_aus(stream(seed, identity_number(lab, number), MUSCLES, frame), lab)[1]
 
 
 def plan_stills(
     lab: str, number: int, frames: int, *, seed: int = 0, options: SceneOptions | None = None
 ) -> Iterator[Frame]:
-    """Unconnected pictures of one subject.
+    """Unconnected images of one subject.
 
     Args:
         lab: one of `LABS`.

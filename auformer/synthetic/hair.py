@@ -92,7 +92,7 @@ def _hair(canvas: Canvas, p: dict, inside: Array, rng: np.random.Generator) -> t
 
 
 def bake_glasses(canvas: Canvas, p: dict) -> tuple[Array, Array] | None:
-    """Factor on and addition to the shaded picture `(size, size, 1)`, or None without glasses."""
+    """Factor on and addition to the shaded image `(size, size, 1)`, or None without glasses."""
     if not p["glasses"]:
         return None
     drawn = np.zeros((canvas.size, canvas.size), np.uint8)

@@ -32,7 +32,10 @@ def depth(x: Array, y: Array, width: float = 1.14) -> Array:
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
-    """Rotation matrix `(3, 3)`, radians: yaw > 0 nose to image right, pitch > 0 face down, roll > 0 clockwise in the image."""
+    """Rotation matrix `(3, 3)`, radians.
+
+    Yaw > 0 nose to image right, pitch > 0 face down, roll > 0 clockwise in the image.
+    """
     cy, sy, cp, sp, cr, sr = (
         math.cos(yaw),
         math.sin(yaw),
@@ -48,7 +51,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
 
 
 def project(turn: Array, x: Array, y: Array, width: float) -> tuple[Array, Array]:
-    """Orthographic picture of frontal points after the rotation `turn`, nose and muzzle included."""
+    """Orthographic image of frontal points after the rotation `turn`, nose and muzzle included."""
     z = depth(x, y, width)
     x2 = x * x
     z += F(0.26) * np.exp(x2 * F(-17.4) - ((y - F(0.48)) * F(2.78)) ** 2)

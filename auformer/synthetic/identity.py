@@ -1,7 +1,7 @@
 """Who a rendered face is: every stable property of one synthetic subject, a pure function of its number [ours].
 
-Lengths are in inter-pupil distances (IPD). The means and spreads were chosen by eye on contact sheets until faces of either sex, of any
-age and of any skin tone looked plausible; none of them is measured on people.
+Lengths are in inter-pupil distances (IPD). The means and spreads were chosen by eye on contact sheets until faces of
+either sex, of any age and of any skin tone looked plausible; none of them is measured on people.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 
 from auformer.synthetic.canvas import Array, F
 
-# Template heights (hair line, brow, lid, pupil, cheek, nose base, mouth, chin, neck) that `warp` moves to the subject's own.
+# Template heights (hair line, brow, lid, pupil, cheek, nose base, mouth, chin, neck) that `warp` moves to the subject's
+# own.
 TEMPLATE_Y = np.array([-1.4, -0.365, -0.12, 0, 0.25, 0.70, 1.09, 1.75, 2.2], F)
 WIDTH_Y = np.array([-1.2, -0.36, 0, 0.3, 0.66, 1.09, 1.6], F)  # heights at which a width factor is known
 NO_HAIR, LONG_HAIR = 5, (3, 4)  # hair styles: 0 plain, 1 side part, 2 fringe, 3 and 4 long, 5 bald
@@ -41,7 +42,8 @@ class Identity:
 
     Args:
         number: the subject's number, at least 0; the same number is always the same face.
-        traits: its properties by name; `sex` (1 = masculine features), `age` in [0, 1], `skin` in [0 light, 1 dark], and shapes in IPD.
+        traits: its properties by name; `sex` (1 = masculine features), `age` in [0, 1], `skin` in [0 light, 1 dark],
+            and shapes in IPD.
     """
 
     number: int

@@ -1,9 +1,12 @@
-"""What a lab's coders write down about a rendered face whose muscles are known exactly: levels, occurrence, sides, expected rates [ours].
+"""What a lab's coders write down about a rendered face whose muscles are known exactly.
 
-An intensity `a` in [0, 1] is a FACS level divided by five, so that 1 is level E. Coders see whole levels: `floor(5 a + 0.5)`. A lab counts
-an action unit (AU) as present from a level of its own: 1 in lab A, as BP4D's coders do (A or stronger), 2 in lab B, as the literature does
-with DISFA. The renderer's columns are halves of the picture; `_left` and `_right` in tables are the person's own sides, as FACS means them,
-and the half on the picture's left is the person's right.
+Levels, occurrence, sides, expected rates [ours].
+
+An intensity `a` in [0, 1] is a FACS level divided by five, so that 1 is level E. Coders see whole levels: `floor(5 a +
+0.5)`. A lab counts an action unit (AU) as present from a level of its own: 1 in lab A, as BP4D's coders do (A or
+stronger), 2 in lab B, as the literature does with DISFA. The renderer's columns are halves of the image; `_left` and
+`_right` in tables are the person's own sides, as FACS means them, and the half on the image's left is the person's
+right.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 from auformer.synthetic.muscles import AU_NAMES
 from auformer.synthetic.sampling import facs_level, lab_table, sample_aus
 
-#: Column of the renderer's intensities for each of the person's sides: picture left is the person's right.
+#: Column of the renderer's intensities for each of the person's sides: image left is the person's right.
 SIDE_COLUMN = {"left": 1, "right": 0}
 RATE_DRAWS = 10_000  # the Monte-Carlo error (one sd) of a rate is then at most .005 [ours]
 
@@ -36,8 +39,8 @@ def occurrence(intensity: np.ndarray, lab: str) -> np.ndarray:
     Returns:
         int8 of the same shape, 1 or 0.
 
-    >>> occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "A").tolist(), occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "B").tolist()
-    ([0, 1, 1, 1], [0, 0, 0, 1])
+    >>> occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "A").tolist(), occurrence(np.array([0.0, 0.1, 0.29, 0.3]),
+    "B").tolist() ([0, 1, 1, 1], [0, 0, 0, 1])
     """
     return (facs_level(np.asarray(intensity)[..., None]) >= lab_table(lab)["level"]).astype(np.int8)
 
@@ -48,7 +51,7 @@ def label_columns(
     """The manifest's label columns.
 
     Args:
-        intensity: (n, 17, 2), columns picture left and picture right, in [0, 1].
+        intensity: (n, 17, 2), columns image left and image right, in [0, 1].
         au_names: the AUs to write, each one that the renderer knows.
         lab: whose threshold decides.
         present: (n, 17, 2) labels 0 or 1 that replace the threshold, as for clips, whose label is the clip's.
@@ -67,7 +70,10 @@ def label_columns(
 
 
 def truth_columns(intensity: np.ndarray) -> dict[str, np.ndarray]:
-    """Exact intensity of all 17 AUs per side of the person, in [0, 1], float32: `AU12_left`, `AU12_right`, ..., each (n,)."""
+    """Exact intensity of all 17 AUs per side of the person, in [0, 1], float32.
+
+    `AU12_left`, `AU12_right`, ..., each (n,).
+    """
     return {
         f"{name}_{side}": np.asarray(intensity[:, index, column], np.float32)
         for index, name in enumerate(AU_NAMES)

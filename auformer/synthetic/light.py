@@ -43,7 +43,7 @@ class Light:
 
     @classmethod
     def of(cls, turn: Array, light: Mapping[str, Any]) -> Light:
-        """Turn a scene's light (`dir`, `key`, `amb`, `fill`, `color`, `amb_color`) into the frame of a head rotated by `turn`."""
+        """Turn a scene's light into the frame of a head rotated by `turn`."""
         direction = np.asarray(light.get("dir", (0.35, -0.50, 0.80)), F)
         return cls(
             turn.T @ (direction / np.linalg.norm(direction)),
@@ -57,7 +57,7 @@ class Light:
 
 
 class Shader:
-    """Turns colour and height into a lit picture; owns scratch buffers, so one per worker.
+    """Turns colour and height into a lit image; owns scratch buffers, so one per worker.
 
     Args:
         canvas: the drawing board.

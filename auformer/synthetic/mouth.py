@@ -32,7 +32,10 @@ class Opening:
 
 @dataclass
 class Lips:
-    """What the picture and the dense targets need of the lips: box, cover of upper and lower lip, and the opening, if there is one."""
+    """What the image and the dense targets need of the lips.
+
+    Box, cover of upper and lower lip, and the opening, if there is one.
+    """
 
     box: tuple[int, int, int, int]
     upper: Array
@@ -56,7 +59,8 @@ class _Shape:
         self.centre = p["mouth_y"] - raised + 0.03 * a26
         if a25 < 0.02:
             self.centre += 0.14 * a26  # closed lips ride the jaw part of the way
-        # A toothy smile opens without the jaw: the lower lip gives way with AU12, so that teeth alone are no sign of AU26.
+        # A toothy smile opens without the jaw: the lower lip gives way with AU12, so that teeth alone are no sign of
+        # AU26.
         self.up = -a25 * (0.020 + 0.055 * a10 + 0.040 * a12 + 0.03 * a["AU9"])
         self.down = a25 * (0.070 + 0.065 * a12 - 0.01 * a17 + 0.28 * a26) + p["rest_open"] * 0.012
 
@@ -191,7 +195,10 @@ def _opening(
     mouth_y: float,
     jaw: float,
 ) -> Opening:
-    """Dark cavity, tongue, two tooth rows; the upper row hangs from the skull, the lower one goes down with the jaw (AU26)."""
+    """Dark cavity, tongue, two tooth rows.
+
+    The upper row hangs from the skull, the lower one goes down with the jaw (AU26).
+    """
     colour = np.empty((*inside.shape, 3), F)
     colour[:] = CAVITY
     side = np.abs(x)

@@ -1,10 +1,10 @@
 """Muscles: where the skin goes and how it folds when an action unit is active [ours].
 
-`assets/muscles.json` holds one entry per AU, in template coordinates of the image-right half, mirrored for the other: `displacement` rows
-`[x, y, dx outward, dy down, sigma x, sigma y]`, `bulge` rows `[x, y, sigma x, sigma y, height]`, `furrow` lines with width, depth and the
-share of the depth that a raised rim gets, `lid` `[upper lid up, lower lid up, lower lid flattened]`. Sizes are in inter-pupil distances
-at full intensity, chosen between a light-stage face model and a modelled FACS character and judged on contact sheets. AU18 (lip pucker)
-belongs to speech and is never labelled.
+`assets/muscles.json` holds one entry per AU, in template coordinates of the image-right half, mirrored for the other:
+`displacement` rows `[x, y, dx outward, dy down, sigma x, sigma y]`, `bulge` rows `[x, y, sigma x, sigma y, height]`,
+`furrow` lines with width, depth and the share of the depth that a raised rim gets, `lid` `[upper lid up, lower lid up,
+lower lid flattened]`. Sizes are in inter-pupil distances at full intensity, chosen between a light-stage face model and
+a modelled FACS character and judged on contact sheets. AU18 (lip pucker) belongs to speech and is never labelled.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def lid_table() -> Array:
 
 @dataclass
 class MuscleFields:
-    """One subject's muscles: displacement `(2M, cells * cells * 2)` and relief patches; row 2m is the image-left half, 2m + 1 the right.
+    """One subject's muscles: displacement `(2M, cells * cells * 2)` and relief patches.
+
+    Row 2m is the image-left half, 2m + 1 the right.
 
     A patch is `(row of the field, top, bottom, left, right, height)`.
     """
@@ -52,7 +54,10 @@ class MuscleFields:
     patches: list[tuple[int, int, int, int, int, Array]]
 
     def move(self, drive: Array) -> Movement | None:
-        """Displacement for intensities `drive (M, 2)`, and its inverse by two fixed-point steps; None when nothing moves."""
+        """Displacement for intensities `drive (M, 2)`, and its inverse by two fixed-point steps.
+
+        None when nothing moves.
+        """
         flat = drive.reshape(-1)
         active = np.nonzero(flat > MOVES)[0]
         if not len(active):
@@ -75,7 +80,10 @@ class MuscleFields:
 
 @dataclass
 class Movement:
-    """Skin displacement in IPD on the coarse grid: `field` at the place where the skin was, `inverse` at the place where it is."""
+    """Skin displacement in IPD on the coarse grid.
+
+    `field` at the place where the skin was, `inverse` at the place where it is.
+    """
 
     field: Array
     inverse: Array
@@ -163,8 +171,8 @@ def drive(intensity: Array, speech: Any = None) -> Array:
 
     Args:
         intensity: AU intensities in [0, 1]; two columns are the image-left and image-right half.
-        speech: None or a mapping with `open`, `jaw` and `pucker` in [0, 1]: lips apart, jaw down, lips rounded, as talking does without
-            an AU.
+        speech: None or a mapping with `open`, `jaw` and `pucker` in [0, 1]: lips apart, jaw down, lips rounded, as
+            talking does without an AU.
 
     Raises:
         ValueError: another shape, a value that is not finite, or outside [0, 1].
@@ -173,7 +181,8 @@ def drive(intensity: Array, speech: Any = None) -> Array:
     a = np.stack([a, a], 1) if a.ndim == 1 else a
     if a.shape != (len(AU_NAMES), 2):
         raise ValueError(
-            f"Expected `intensity` to be of shape ({len(AU_NAMES)},) or ({len(AU_NAMES)}, 2), but got {np.shape(intensity)}"
+            f"Expected `intensity` to be of shape ({len(AU_NAMES)},) or ({len(AU_NAMES)}, 2), "
+            f"but got {np.shape(intensity)}"
         )
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError(f"Expected `intensity` to lie in [0, 1], but got values from {a.min()} to {a.max()}")

@@ -1,4 +1,4 @@
-"""Where the camera stands: the crop of a turned head by the `eyes` recipe, and the map from its pixels to the frontal canvas [ours].
+"""Where the camera stands: the crop of a turned head, and the map from its pixels to the frontal canvas [ours].
 
 The light is turned into the head's frame, so that the only thing left to do for a pose is one look-up per output pixel.
 """
@@ -42,7 +42,8 @@ class View:
 
         Args:
             identity: the subject.
-            pose: yaw, pitch, roll in radians; the roll stays visible in the crop, the tilt that yaw and pitch give the eye line does not.
+            pose: yaw, pitch, roll in radians; the roll stays visible in the crop, the tilt that yaw and pitch give the
+                eye line does not.
             jitter: shift of the crop in x and y in IPD, factor on its side.
         """
         yaw, pitch, roll = pose
@@ -61,7 +62,7 @@ class View:
         return cls(turn, centre.astype(F), axes.astype(F), identity["half_width"])
 
     def pixels(self, points: Array, size: int) -> Array:
-        """Output pixel coordinates `(n, 2)`, origin at the picture's corner, of frontal points `(n, 2)` in IPD."""
+        """Output pixel coordinates `(n, 2)`, origin at the image's corner, of frontal points `(n, 2)` in IPD."""
         flat = np.stack(project(self.turn, points[:, 0], points[:, 1], self.width), 1)
         return (((flat - self.centre) @ np.linalg.inv(self.axes).T + 0.5) * size).astype(F)
 
@@ -73,7 +74,7 @@ def pupil_points(identity: Identity) -> Array:
 
 
 class PoseMap:
-    """From pixels of the output picture to pixels of the canvas.
+    """From pixels of the output image to pixels of the canvas.
 
     Args:
         size: side of the output in pixels.

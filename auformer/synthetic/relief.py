@@ -70,7 +70,10 @@ def _bones(canvas: Canvas, p: dict, height: Array) -> None:
 
 
 def _age(canvas: Canvas, identity: Identity, height: Array, rng: np.random.Generator) -> None:
-    """What age leaves at rest, and what a detector must not take for a muscle: folds, bags, forehead and frown lines."""
+    """What age leaves at rest, and what an AU detector must not take for a muscle.
+
+    Folds, bags, forehead and frown lines.
+    """
     p, own = identity.traits, identity.warp
     height -= F(0.050 * p["fold"]) * canvas.curve_pair(
         own([(0.27, 0.64), (0.37, 0.74), (0.46, 0.90), (0.515, 1.08)]), 0.035

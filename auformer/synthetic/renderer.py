@@ -1,7 +1,7 @@
-"""From an identity, muscle intensities and a scene to a picture with known truth [ours].
+"""From an identity, muscle intensities and a scene to an image with known truth [ours].
 
-The order of work per picture: move the skin, add bulges and furrows, draw the mouth, light everything, draw the eyes, look the turned
-head up from the camera's side, expose. Everything that a subject keeps is baked once.
+The order of work per image: move the skin, add bulges and furrows, draw the mouth, light everything, draw the eyes,
+look the turned head up from the camera's side, expose. Everything that a subject keeps is baked once.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class Face:
 
 @dataclass(frozen=True)
 class Rendered:
-    """One picture.
+    """One image.
 
     Args:
         image: uint8 RGB `(S, S, 3)`.
-        points: pupils, nose tip, mouth corners `(5, 2)`, image left first, in pixels from the picture's corner; None if not asked for.
+        points: pupils, nose tip, mouth corners `(5, 2)`, image left first, in pixels from the image's corner; None if
+            not asked for.
         dense: targets `(G, G, 15)`, see `dense.CHANNELS`; None if not asked for.
     """
 
@@ -59,7 +60,7 @@ class Renderer:
     """Draws faces at one size. It owns scratch buffers: one per worker.
 
     Args:
-        size: side of the pictures in pixels, a multiple of 4, at least 32.
+        size: side of the images in pixels, a multiple of 4, at least 32.
 
     Raises:
         ValueError: the size is not usable.
@@ -76,7 +77,7 @@ class Renderer:
         self._relief = np.empty((size, size), F)
 
     def bake(self, identity: Identity) -> Face:
-        """Everything that this subject keeps from picture to picture."""
+        """Everything that this subject keeps from image to image."""
         canvas, number = self.canvas, identity.number
         relief, skin, brows, hair, furrows = (np.random.default_rng([991, number, k]) for k in range(5))
         height = bake_relief(canvas, identity, relief)
@@ -109,17 +110,17 @@ class Renderer:
         points: bool = False,
         dense: int = 0,
     ) -> Rendered:
-        """One picture of a baked face.
+        """One image of a baked face.
 
         Args:
             face: from `bake`.
-            intensity: AU intensities `(17,)` or `(17, 2)` in [0, 1] in the order of `AU_NAMES`; columns are the image-left and the
-                image-right half.
-            scene: `pose` (yaw, pitch, roll in radians), `jitter` (crop shift in IPD, factor), `light`, `camera`, `gaze`, `blink`,
-                `speech`; see `sample_scene`. None is a frontal head in plain light.
+            intensity: AU intensities `(17,)` or `(17, 2)` in [0, 1] in the order of `AU_NAMES`; columns are the
+                image-left and the image-right half.
+            scene: `pose` (yaw, pitch, roll in radians), `jitter` (crop shift in IPD, factor), `light`, `camera`,
+                `gaze`, `blink`, `speech`; see `sample_scene`. None is a frontal head in plain light.
             background: from `background`; None is a plain grey wall.
             seed: draws the camera noise.
-            points: also return the five points.
+            points: also return the five landmarks.
             dense: cells per side of the dense targets, 0 for none.
 
         Raises:
@@ -164,7 +165,7 @@ def landmarks(identity: Identity, movement: Movement | None) -> Array:
 
 
 def _put_on_glasses(lit: Array, face: Face, light: Light) -> None:
-    """Darken the picture by the frame, and let it shine a little."""
+    """Darken the image by the frame, and let it shine a little."""
     if face.glasses is not None:
         lit[..., :3] *= face.glasses[0]
         lit[..., :3] += face.glasses[1] * (light.key * F(0.25))

@@ -1,8 +1,8 @@
 """What happens in front of the camera: correlated AUs with their intensities, and the scenes of two labs [ours].
 
-Lab A stands for a set like BP4D (expressive, frontal light, dark wall, occurrence from level A on), lab B for one like DISFA (sparser,
-warm side light, more pose, blur, noise and JPEG, occurrence from level B on). Rates, shared causes and pose spreads are in
-`assets/labs.json`.
+Lab A stands for a set like BP4D (expressive, frontal light, dark wall, occurrence from level A on), lab B for one like
+DISFA (sparser, warm side light, more pose, blur, noise and JPEG, occurrence from level B on). Rates, shared causes and
+pose spreads are in `assets/labs.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LABS = ("A", "B")
 NUM_AUS = len(AU_NAMES)
 _I = {name: i for i, name in enumerate(AU_NAMES)}
 LOADING_CAP = 0.85  # share of an AU's variance that the shared causes may take together
-SPEECH_RATE = 0.10  # share of pictures in which the subject talks, which no AU label shows
+SPEECH_RATE = 0.10  # share of images in which the subject talks, which no AU label shows
 BLINK_RATE = 0.06
 
 
@@ -64,8 +64,8 @@ def sample_aus(rng: np.random.Generator, lab: str = "A", strength: float = 1.0) 
         strength: factor on the intensities of active AUs.
 
     Returns:
-        occurrence `(17,)` bool, and intensity `(17, 2)` float32 in [0, 1], columns image-left and image-right. An AU that does not occur
-        may show a trace of at most 0.08.
+        occurrence `(17,)` bool, and intensity `(17, 2)` float32 in [0, 1], columns image-left and image-right. An AU
+        that does not occur may show a trace of at most 0.08.
     """
     loadings, own = _loadings()
     z = rng.standard_normal(len(loadings)) @ loadings + own * rng.standard_normal(NUM_AUS) - _cutoffs(lab)
@@ -102,7 +102,7 @@ def facs_level(intensity: Array) -> Array:
 def sample_scene(
     rng: np.random.Generator, lab: str = "A", *, pose_scale: float = 1.0, jitter: bool = True, roll: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Head pose, crop, light, camera, gaze, blink and speech of one picture, and its background.
+    """Head pose, crop, light, camera, gaze, blink and speech of one image, and its background.
 
     Args:
         rng: source of the draw.
@@ -132,7 +132,10 @@ def sample_scene(
 
 
 def _sample_speech(rng: np.random.Generator) -> dict[str, float]:
-    """Lips apart, jaw and pucker of a talking mouth; mostly none. Real photographs taught us that talk must not look like effort."""
+    """Lips apart, jaw and pucker of a talking mouth; mostly none.
+
+    Real photographs taught us that talk must not look like effort.
+    """
     talks = rng.random() < SPEECH_RATE
     lips, jaw, pucker = rng.uniform(0.05, 0.45), rng.uniform(0, 0.30), rng.uniform(0, 0.9)
     return (

@@ -1,16 +1,17 @@
 """The contact sheet: what the renderer can do on one page, to be looked at [ours].
 
-Left: every action unit (AU) from rest to full strength on one face. Right: identities, pictures of lab A and lab B, frames of one clip.
+Left: every action unit (AU) from rest to full strength on one face. Right: identities, images of lab A and lab B,
+frames of one clip.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from auformer.data.images import write_image
 from auformer.synthetic.clips import plan_clips
 from auformer.synthetic.frames import Frame, identity_number, plan_stills, stream
 from auformer.synthetic.identity import Identity
@@ -33,15 +34,15 @@ def contact_sheet(size: int = 112, seed: int = 0, first_subject: int = 0) -> np.
         first_subject: number of the first face that is shown.
 
     Returns:
-        RGB uint8 picture, 17 faces high and 12 wide.
+        RGB uint8 image, 17 faces high and 12 wide.
     """
     studio = _Studio(size, seed)
     left = [studio.au_row(name, first_subject) for name in AU_NAMES]
     right = _rows([studio.neutral(first_subject + i) for i in range(IDENTITY_ROWS * COLUMNS)], "identities")
     for lab in LABS:
         numbers = range(first_subject, first_subject + LAB_ROWS * COLUMNS)
-        pictures = [studio.draw(lab, number, next(plan_stills(lab, number, 1, seed=seed))) for number in numbers]
-        right += _rows(pictures, f"lab {lab}")
+        images = [studio.draw(lab, number, next(plan_stills(lab, number, 1, seed=seed))) for number in numbers]
+        right += _rows(images, f"lab {lab}")
     right += _rows(studio.clip(first_subject), "clip AU12")
     gap = np.full((HEADER + len(AU_NAMES) * size, GAP, 3), 255, np.uint8)
     return np.hstack([_block(left, [f"{value:.1f}" for value in INTENSITIES]), gap, _block(right, [""] * COLUMNS)])
@@ -53,18 +54,12 @@ def write_sheet(path: str | Path, size: int = 112, seed: int = 0, first_subject:
     Raises:
         OSError: the file cannot be written.
     """
-    done, data = cv2.imencode(".png", cv2.cvtColor(contact_sheet(size, seed, first_subject), cv2.COLOR_RGB2BGR))
-    assert done
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data.tobytes())
-    os.replace(partial, path)
-    return path
+    write_image(path, contact_sheet(size, seed, first_subject))
+    return Path(path)
 
 
 class _Studio:
-    """Draws single pictures of given frames; every face is baked once."""
+    """Draws single images of given frames; every face is baked once."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.renderer, self.seed = Renderer(size), seed
@@ -106,19 +101,19 @@ class _Studio:
 
 
 def _titled(row: list[np.ndarray], title: str) -> list[np.ndarray]:
-    """A row with its title on the first picture, in white on a dark rim."""
+    """A row with its title on the first image, in white on a dark rim."""
     for width, shade in ((3, 0), (1, 255)):
         cv2.putText(row[0], title, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (shade,) * 3, width, cv2.LINE_AA)
     return row
 
 
-def _rows(pictures: list[np.ndarray], title: str) -> list[list[np.ndarray]]:
-    """Pictures in rows of the sheet's width, the first row titled."""
-    return [_titled(pictures[i : i + COLUMNS], title if i == 0 else "") for i in range(0, len(pictures), COLUMNS)]
+def _rows(images: list[np.ndarray], title: str) -> list[list[np.ndarray]]:
+    """Images in rows of the sheet's width, the first row titled."""
+    return [_titled(images[i : i + COLUMNS], title if i == 0 else "") for i in range(0, len(images), COLUMNS)]
 
 
 def _block(rows: list[list[np.ndarray]], headings: list[str]) -> np.ndarray:
-    """Rows of pictures under one line of column headings."""
+    """Rows of images under one line of column headings."""
     size = rows[0][0].shape[0]
     header = np.full((HEADER, COLUMNS * size, 3), 255, np.uint8)
     for column, text in enumerate(headings):

@@ -1,9 +1,9 @@
-"""Renders one subject into a folder of pictures and returns what is known about each of them."""
+"""Renders one subject into a folder of images and returns what is known about each of them."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,20 +12,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from auformer.synthetic.clips import plan_clips
-from auformer.synthetic.frames import Frame, SceneOptions, identity_number, plan_stills, subject_name
+from auformer.faces.face import POINT_COLUMNS
+from auformer.synthetic.frames import Frame, identity_number, subject_name
 from auformer.synthetic.identity import Identity
 from auformer.synthetic.labels import label_columns, truth_columns
+from auformer.synthetic.parameters import DatasetParameters
 from auformer.synthetic.renderer import Renderer
 
-#: JPEG at quality 95 without chroma subsampling. Measured on lab A and B pictures of 112 px: 4.9 KB against 18 KB for PNG, written ten
-#: times faster; it changes a pixel by 1 level on average, camera noise by 2 to 4, and the correlation of what an AU of level 1 changes with
-#: what a pair of noisy pictures shows falls from .380 to .371. [ours]
+#: JPEG at quality 95 without chroma subsampling. Measured on lab A and B images of 112 px: 4.9 KB against 18 KB for
+#: PNG, written ten times faster; it changes a pixel by 1 level on average, camera noise by 2 to 4, and the correlation
+#: of what an AU of level 1 changes with what a pair of noisy images shows falls from .380 to .371. [ours]
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-BOX_SIDE, BOX_BELOW = (
-    2.2,
-    0.42,
-)  # the face's box: its side and how far its centre lies below the pupils, in inter-pupil distances [ours]
+#: The face's box: its side, and how far its centre lies below the pupils, in inter-pupil distances. [ours]
+BOX_SIDE, BOX_BELOW = 2.2, 0.42
 
 
 @dataclass(frozen=True)
@@ -33,42 +32,19 @@ class SubjectJob:
     """One subject to render; plain values only, so that it can be sent to another process.
 
     Args:
-        folder: the data set's folder of pictures; a folder with the subject's name is made in it.
-        lab: one of `LABS`.
-        number: the subject's number in the lab.
-        frames: number of stills; ignored when there are clips.
-        clips: number of clips, 0 for stills.
-        au_names: AUs that get label columns, and that clips are made of.
-        size: pixels per side.
-        seed: of everything but the face.
-        pose_scale: factor on the spread of the head pose.
-        jitter: whether the crop's centre and side vary.
-        roll: whether the head rolls.
+        folder: The data set's folder of images; a folder with the subject's name is made in it.
+        number: The subject's number in the lab.
+        parameters: Those of the data set.
     """
 
     folder: str
-    lab: str
     number: int
-    frames: int
-    clips: int
-    au_names: tuple[str, ...]
-    size: int
-    seed: int
-    pose_scale: float
-    jitter: bool
-    roll: bool
+    parameters: DatasetParameters
 
     @property
     def name(self) -> str:
         """The subject's name in the manifest."""
-        return subject_name(self.lab, self.number)
-
-    def plan(self) -> Iterator[Frame]:
-        """The frames to render, in order."""
-        options = SceneOptions(self.pose_scale, self.jitter, self.roll)
-        if self.clips:
-            return plan_clips(self.lab, self.number, self.clips, self.au_names, seed=self.seed, options=options)
-        return plan_stills(self.lab, self.number, self.frames, seed=self.seed, options=options)
+        return subject_name(self.parameters.lab, self.number)
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +54,7 @@ def _renderer(size: int) -> Renderer:
 
 
 def render_subject(job: SubjectJob) -> dict[str, dict[str, Any]]:
-    """Render one subject; its folder appears under its final name only when every picture is written.
+    """Render one subject; its folder appears under its final name only when every image is written.
 
     Args:
         job: what to render.
@@ -105,58 +81,70 @@ def render_subject(job: SubjectJob) -> dict[str, dict[str, Any]]:
 
 
 def _render_into(folder: Path, job: SubjectJob) -> dict[str, dict[str, Any]]:
-    """Write the subject's pictures into an existing folder; returns the tables' columns."""
-    renderer = _renderer(job.size)
-    identity = Identity.sample(identity_number(job.lab, job.number))
+    renderer = _renderer(job.parameters.size)
+    identity = Identity.sample(identity_number(job.parameters.lab, job.number))
     face = renderer.bake(identity)
-    plan = list(job.plan())
+    plan = list(job.parameters.plan(job.number))
     points = []
     for frame in plan:
         background = renderer.background(np.random.default_rng(frame.background_seed), **frame.background)
         rendered = renderer.render(
             face, frame.intensity, scene=frame.scene, background=background, seed=frame.seed, points=True
         )
-        (folder / picture_name(frame)).write_bytes(encode(rendered.image))
+        (folder / image_name(frame)).write_bytes(encode(rendered.image))
         assert rendered.points is not None  # asked for above
         points.append(rendered.points)
     return _tables(job, identity, plan, np.stack(points))
 
 
-def picture_name(frame: Frame) -> str:
+def image_name(frame: Frame) -> str:
     """File name of a frame: its number, with the sequence in front unless it is a still."""
     return f"{frame.number:05d}.jpg" if frame.sequence == "stills" else f"{frame.sequence}_{frame.number:05d}.jpg"
 
 
 def encode(image: np.ndarray) -> bytes:
-    """The bytes of the file for an RGB uint8 picture `(S, S, 3)`."""
+    """The bytes of the file for an RGB uint8 image `(S, S, 3)`."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)
-    assert done  # encoding into memory fails for no valid picture
+    assert done  # encoding into memory fails for no valid image
     return data.tobytes()
 
 
 def _tables(job: SubjectJob, identity: Identity, plan: list[Frame], points: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Columns of the three tables, from the frames and their points `(n, 5, 2)`."""
-    n = len(plan)
+    """Columns of the three tables, from the frames and their landmarks `(n, 5, 2)`."""
+    n, parameters = len(plan), job.parameters
     intensity = np.stack([frame.intensity for frame in plan])  # (n, 17, 2)
     labels = [frame.present for frame in plan if frame.present is not None]  # all frames of clips, none of stills
     key: dict[str, Any] = {
-        "dataset": [f"synthetic_{job.lab.lower()}"] * n,
+        "dataset": [parameters.dataset] * n,
         "subject": [job.name] * n,
         "sequence": [frame.sequence for frame in plan],
         "frame": np.array([frame.number for frame in plan], np.int64),
         "face": np.zeros(n, np.int64),
     }
     clip = {column: [frame.clip[column] for frame in plan] for column in plan[0].clip}
-    images = [f"images/{job.name}/{picture_name(frame)}" for frame in plan]
+    images = [f"images/{job.name}/{image_name(frame)}" for frame in plan]
     nuisance = [flatten({**frame.scene, "background": frame.background, "noise_seed": frame.seed}) for frame in plan]
     return {
         "manifest": {
-            **key, "image": images, **label_columns(intensity, job.au_names, job.lab, np.stack(labels) if labels else None), **clip,
+            **key,
+            "image": images,
+            **label_columns(intensity, parameters.au_names, parameters.lab, np.stack(labels) if labels else None),
+            **clip,
             **{column: [value] * n for column, value in groups(identity).items()},
         },
-        "truth": {**key, **truth_columns(intensity), **{column: [row.get(column, np.nan) for row in nuisance] for column in nuisance[0]}},
-        "faces": {**key, **_box_columns(points), **_point_columns(points)},
-    }  # fmt: skip
+        "truth": {
+            **key,
+            **truth_columns(intensity),
+            **{column: [row.get(column, np.nan) for row in nuisance] for column in nuisance[0]},
+        },
+        "faces": {
+            **key,
+            **_box_columns(points),
+            "score": np.ones(n, np.float32),
+            "points_source": ["renderer"] * n,
+            **dict(zip(POINT_COLUMNS, points.reshape(n, -1).T, strict=True)),
+        },
+    }
 
 
 def groups(identity: Identity) -> dict[str, str]:
@@ -170,10 +158,11 @@ def groups(identity: Identity) -> dict[str, str]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested numbers as flat columns; poses and points get the names of their parts.
+    """Nested numbers as flat columns; poses and pairs get the names of their parts.
 
     >>> flatten({"pose": (0.1, 0.2, 0.3), "light": {"key": 1.0, "color": (1, 2, 3)}})
-    {'yaw': 0.1, 'pitch': 0.2, 'roll': 0.3, 'light_key': 1.0, 'light_color_0': 1.0, 'light_color_1': 2.0, 'light_color_2': 3.0}
+    {'yaw': 0.1, 'pitch': 0.2, 'roll': 0.3, 'light_key': 1.0, 'light_color_0': 1.0, 'light_color_1': 2.0,
+    'light_color_2': 3.0}
     """
     parts = {
         "pose": ("yaw", "pitch", "roll"),
@@ -200,12 +189,3 @@ def _box_columns(points: np.ndarray) -> dict[str, np.ndarray]:
     corner = points[:, :2].mean(axis=1) + BOX_BELOW * down - BOX_SIDE / 2 * distance[:, None]
     side = (BOX_SIDE * distance).astype(np.float32)
     return {"x": corner[:, 0].astype(np.float32), "y": corner[:, 1].astype(np.float32), "w": side, "h": side}
-
-
-def _point_columns(points: np.ndarray) -> dict[str, Any]:
-    """The five points `(n, 5, 2)` in pixels of the picture, image left first, the origin at its upper left corner."""
-    names = ("pupil_left", "pupil_right", "nose_tip", "mouth_left", "mouth_right")
-    columns: dict[str, Any] = {"score": np.ones(len(points), np.float32), "points_source": ["renderer"] * len(points)}
-    for index, name in enumerate(names):
-        columns[f"{name}_x"], columns[f"{name}_y"] = points[:, index, 0], points[:, index, 1]
-    return columns

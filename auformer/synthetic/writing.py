@@ -1,36 +1,46 @@
-"""A rendered data set on disk: pictures, the manifest, exact truth, landmarks, and a JSON file with everything needed to make it again.
+"""A rendered data set on disk: images, the manifest, exact truth, landmarks, and a sidecar with what makes it again.
 
-    OUT/images/A00012/00017.jpg     the pictures, a folder per subject
+    OUT/images/A00012/00017.jpg     the images, a folder per subject
     OUT/manifest.csv                labels as the lab's coders would give them
-    OUT/manifest.json               its side file: parameters, expected and measured label rates, crop recipe
-    OUT/manifest.faces.parquet      box and five points of every picture, in pixels
+    OUT/manifest.json               its sidecar: parameters, expected and measured label rates, crop recipe
+    OUT/manifest.faces.parquet      box and five landmarks of every face, in pixels
     OUT/truth.parquet               exact intensity of every muscle per side, pose, light, camera and nuisance
 
-The result is a function of the parameters, to the byte on one machine, whatever the number of workers. An interrupted run goes on where it
-stopped.
+The result is a function of the parameters, to the byte on one machine, whatever the number of workers. Subjects that
+are done are kept under `.unfinished/` until all are; then the tables are written and that folder goes. So an
+interrupted run resumes and has lost at most the subjects that it was drawing.
 """
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pandas as pd
 from tqdm import tqdm
 
 from auformer import __version__
+from auformer.aus import parse_au_names
+from auformer.data.manifest import write_faces, write_manifest
+from auformer.data.table_file import write_table
 from auformer.faces.align import EYES
+from auformer.files import read_json
+from auformer.pool import run_tasks
 from auformer.synthetic.clips import DRIFT, LONGEST, PEAK, SHORTEST
-from auformer.synthetic.folder import DatasetFolder
-from auformer.synthetic.labels import expected_rates
-from auformer.synthetic.parameters import DatasetParameters, default_aus
+from auformer.synthetic.labels import expected_rates, rendered_aus
+from auformer.synthetic.parameters import DatasetParameters
 from auformer.synthetic.sampling import lab_table
 from auformer.synthetic.subject import SubjectJob, render_subject
+from auformer.workspace import Workspace
+
+TABLES = ("manifest", "truth", "faces")
+#: Options of `auformer synth` that say what is rendered, with their types.
+OPTIONS: dict[str, type] = {
+    "lab": str, "subjects": int, "frames": int, "clips": int, "aus": str, "size": int, "seed": int,
+    "first_subject": int, "pose_scale": float, "no_jitter": bool, "no_roll": bool,
+}  # fmt: skip
+OWNED = ("manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet", "images")
 
 
 def render_dataset(
@@ -50,14 +60,15 @@ def render_dataset(
     roll: bool = True,
     progress: bool = False,
 ) -> Path:
-    """Render a data set into a folder, or go on with one, or find that it is there already.
+    """Render a data set into a folder, resume an interrupted one, or find that it is there already.
 
     Args:
         out: the folder; made if it does not exist.
         lab: "A" (expressive, even light) or "B" (sparse, side light, worse camera).
         subjects: number of faces, at least 1.
         frames: stills per subject; ignored where there are clips.
-        au_names: AUs that get labels: a set's name, names with commas, or a sequence; None is BP4D's 12 in lab A, DISFA's 8 in lab B.
+        au_names: AUs that get labels: a set's name, names with commas, or a sequence; None is BP4D's 12 in lab A,
+            DISFA's 8 in lab B.
         size: pixels per side, 32 to 1,024, a multiple of 4.
         seed: of expressions, scenes and noise, at least 0; the faces do not depend on it.
         first_subject: number of the first face; sets whose numbers do not overlap share no face, and two labs never do.
@@ -76,52 +87,105 @@ def render_dataset(
         OSError: the folder cannot be written.
     """
     parameters = DatasetParameters(
-        lab=lab, subjects=subjects, frames=0 if clips else frames, clips=clips, au_names=default_aus(lab, au_names), size=size, seed=seed,
-        first_subject=first_subject, pose_scale=float(pose_scale), jitter=bool(jitter), roll=bool(roll),
+        lab=lab, subjects=subjects, frames=0 if clips else frames, clips=clips, au_names=default_aus(lab, au_names),
+        size=size, seed=seed, first_subject=first_subject, pose_scale=float(pose_scale), jitter=bool(jitter),
+        roll=bool(roll),
     )  # fmt: skip
     if workers < 1:
         raise ValueError(f"Expected `workers` to be at least 1, but got {workers}")
-    return _complete(DatasetFolder(Path(out)), parameters, workers, progress)
-
-
-def _complete(folder: DatasetFolder, parameters: DatasetParameters, workers: int, progress: bool) -> Path:
-    """Draw what is missing, write the tables if they are not there; returns the manifest's path."""
-    folder.claim(parameters)
-    jobs = parameters.jobs(folder.images)
-    missing, complete = folder.missing(jobs), folder.is_complete
-    title = f"rendering lab {parameters.lab}"
-    with tqdm(
-        total=len(jobs), initial=len(jobs) - len(missing), desc=title, unit="subject", disable=not progress
-    ) as bar:
-        for job, known in _render_all(missing, workers):
-            if not complete:  # a picture that has gone from a complete set is only drawn again
-                folder.keep(job.name, known)
+    workspace = Workspace(out, kind="a rendered data set", owned=OWNED)
+    manifest, side = workspace.path / "manifest.csv", workspace.path / "manifest.json"
+    complete = side.exists() and manifest.exists() and not workspace.state.exists()
+    workspace.claim(parameters.as_dict(), finished=(read_json(side) or {}).get("parameters") if complete else None)
+    images = workspace.path / "images"
+    jobs = [SubjectJob(str(images), number, parameters) for number in parameters.numbers]
+    if complete:
+        names = _damaged(manifest)
+        missing = [job for job in jobs if job.name in names]
+    else:
+        missing = [job for job in jobs if not (workspace.kept(job.name) and (images / job.name).is_dir())]
+    title = f"rendering lab {lab}"
+    done = len(jobs) - len(missing)
+    with tqdm(total=len(jobs), initial=done, desc=title, unit="subject", disable=not progress) as bar:
+        for job, tables in run_tasks(render_subject, missing, workers, threads=1):
+            if not complete:  # an image that has gone from a complete set is only drawn again
+                _keep(workspace, job.name, tables)
             bar.update()
     if not complete:
-        tables = folder.collect(jobs)
-        folder.close(tables, side_file(parameters, tables["manifest"]))
-    return folder.manifest
+        _write_tables(workspace, [job.name for job in jobs], parameters)
+    return manifest
 
 
-def _render_all(jobs: list[SubjectJob], workers: int) -> Iterator[tuple[SubjectJob, dict[str, dict[str, Any]]]]:
-    """Render subjects, yielding each as soon as it is done."""
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job, render_subject(job)
-        return
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_start_worker)
-    try:
-        pending = {pool.submit(render_subject, job): job for job in jobs}
-        for future in as_completed(pending):
-            yield pending[future], future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def render_options(out: str | Path, options: Mapping[str, Any], *, workers: int = 1, progress: bool = False) -> Path:
+    """Render a data set from options of `auformer synth` by name.
+
+    Args:
+        out: As for `render_dataset`.
+        options: Any of `OPTIONS`, as in a suite: `{subjects: 30, no_jitter: true}`; lab A where none is named.
+        workers: As for `render_dataset`.
+        progress: As for `render_dataset`.
+
+    Raises:
+        ValueError: There is no such option, its value is wrong, or the folder holds something else.
+    """
+    values: dict[str, Any] = {"lab": "A"}
+    for name, value in ((str(name).replace("-", "_"), value) for name, value in options.items()):
+        kind = OPTIONS.get(name)
+        try:
+            if kind is None or isinstance(value, bool) != (kind is bool):
+                raise ValueError
+            values[name] = kind(value)
+        except (TypeError, ValueError):
+            told = f"but got {name}: {value!r}"
+            raise ValueError(f"Expected options of `auformer synth` that say what is rendered, {told}") from None
+    if "clips" in values and "frames" in values:
+        raise ValueError("Expected either `--frames` or `--clips`, but got both")
+    if values.get("clips", 1) < 1:
+        raise ValueError(f"Expected `--clips` to be at least 1, but got {values['clips']}")
+    jitter, roll = (not values.pop(f"no_{name}", False) for name in ("jitter", "roll"))
+    au_names = values.pop("aus", None)
+    return render_dataset(
+        out, **values, au_names=au_names, jitter=jitter, roll=roll, workers=workers, progress=progress
+    )
 
 
-def _start_worker() -> None:
-    """A worker leaves Ctrl-C to its parent and takes one core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+def default_aus(lab: str, au_names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The AUs to label: those asked for (a set's name, names with commas, or a sequence), or the lab's own list.
+
+    Raises:
+        ValueError: Unknown lab or AU, or an AU that is not rendered.
+    """
+    return rendered_aus(parse_au_names(lab_table(lab)["au_set"] if au_names is None else au_names))
+
+
+def _damaged(manifest: Path) -> set[str]:
+    """Subjects of whom an image has gone."""
+    table = pd.read_csv(manifest, usecols=["subject", "image"], dtype=str)
+    pairs = zip(table["subject"], table["image"], strict=True)
+    return {subject for subject, image in pairs if not (manifest.parent / image).exists()}
+
+
+def _keep(workspace: Workspace, name: str, tables: dict[str, dict[str, Any]]) -> None:
+    def write(folder: Path) -> None:
+        for table in TABLES:
+            write_table(pd.DataFrame(tables[table]), folder / f"{table}.parquet")
+
+    workspace.keep(name, write)
+
+
+def _write_tables(workspace: Workspace, subjects: list[str], parameters: DatasetParameters) -> None:
+    """Write the tables of all subjects, the manifest last."""
+    tables = {
+        table: pd.concat(
+            [pd.read_parquet(workspace.state / name / f"{table}.parquet") for name in subjects], ignore_index=True
+        )
+        for table in TABLES
+    }
+    manifest = workspace.path / "manifest.csv"
+    write_table(tables["truth"], workspace.path / "truth.parquet")
+    write_faces(tables["faces"], manifest)
+    write_manifest(tables["manifest"], manifest, side=sidecar(parameters, tables["manifest"]))
+    workspace.finish()
 
 
 def label_rates(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -134,8 +198,8 @@ def label_rates(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[s
     return rates
 
 
-def side_file(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, Any]:
-    """What the manifest's JSON side file says."""
+def sidecar(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, Any]:
+    """What the manifest's sidecar says."""
     level = lab_table(parameters.lab)["level"]
     side: dict[str, Any] = {
         "format_version": 1,
@@ -155,7 +219,7 @@ def side_file(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str
         "rows": len(manifest),
         "subjects": int(manifest["subject"].nunique()),
         "labels": f"present: FACS level = floor(5 * max(left, right) + 0.5) is at least {level}",
-        "sides": "_left and _right are the person's own; the person's right is on the left of the picture",
+        "sides": "_left and _right are the person's own; the person's right is on the left of the image",
         "label_rates": label_rates(parameters, manifest),
         "corrected": [],
     }

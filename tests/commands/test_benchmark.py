@@ -11,7 +11,7 @@ import pytest
 from auformer.benchmark import runner
 from auformer.benchmark.store import RunLock, read_lines
 from auformer.cli import main
-from auformer.commands.synth import render
+from auformer.synthetic.writing import render_options
 from tests.helpers.benchmarks import rewrite, two_labs, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,10 +190,12 @@ def test_the_synthetic_suite_in_its_short_form(tmp_path: Path, capsys: pytest.Ca
 
 def test_data_sets_are_rendered_from_a_suite_s_options(tmp_path: Path) -> None:
     options = {"lab": "B", "subjects": 2, "frames": 2, "size": 32, "first-subject": 7, "no_jitter": True}
-    manifest = render(tmp_path / "lab", options, workers=1)
+    manifest = render_options(tmp_path / "lab", options)
     side = json.loads(manifest.with_suffix(".json").read_text(encoding="utf-8"))
     wanted = {"lab": "B", "subjects": 2, "first_subject": 7, "jitter": False, "roll": True}
     assert {name: side["parameters"][name] for name in wanted} == wanted
-    for wrong in ({"lab": "C"}, {"people": 3}, {"out": "x"}, {"subjects": "many"}):
+    for wrong in ({"people": 3}, {"out": "x"}, {"subjects": "many"}, {"lab": True}, {"no_roll": "yes"}):
         with pytest.raises(ValueError, match="options of `auformer synth`"):
-            render(tmp_path / "other", wrong, workers=1)
+            render_options(tmp_path / "other", wrong)
+    with pytest.raises(ValueError, match="`lab` to be one of A, B"):
+        render_options(tmp_path / "other", {"lab": "C"})

@@ -1,4 +1,7 @@
-"""Micro-expression clips: their course over time, what changes from frame to frame and what does not, and their rows in the manifest."""
+"""Micro-expression clips: their course over time, what changes from frame to frame and what does not.
+
+Their rows in the manifest.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +121,7 @@ def test_clips_on_disk(tmp_path) -> None:
 
 
 def test_an_apex_frame_differs_from_onset_where_the_au_is(tmp_path) -> None:
-    """Brow clips change the upper half of the picture more than the lower, mouth clips the lower more."""
+    """Brow clips change the upper half of the image more than the lower, mouth clips the lower more."""
     from auformer.data.images import read_image
 
     for names, upper in (("AU2", True), ("AU17", False)):
@@ -128,8 +131,8 @@ def test_an_apex_frame_differs_from_onset_where_the_au_is(tmp_path) -> None:
         change = np.zeros((64, 64))
         for _, rows in manifest.groupby("clip"):
             files = zip(rows["frame"], rows["image"], strict=True)
-            pictures = {frame: read_image(tmp_path / names / image).astype(float) for frame, image in files}
+            images = {frame: read_image(tmp_path / names / image).astype(float) for frame, image in files}
             columns = rows.iloc[0]
-            around = [pictures[columns["apex"] + k] for k in (0, 1)], [pictures[columns["onset"] + k] for k in (0, 1)]
+            around = [images[columns["apex"] + k] for k in (0, 1)], [images[columns["onset"] + k] for k in (0, 1)]
             change += np.abs(np.mean(around[0], 0) - np.mean(around[1], 0)).mean(-1)
         assert (change[:32].mean() > change[32:].mean()) == upper

@@ -17,8 +17,8 @@ def renderer() -> Renderer:
     return Renderer(SIZE)
 
 
-def picture(renderer: Renderer, number: int, *, intensity=None, **options):
-    """One picture of a subject with its points."""
+def image(renderer: Renderer, number: int, *, intensity=None, **options):
+    """One image of a subject with its points."""
     rng = np.random.default_rng([4, number])
     scene, background = sample_scene(rng, "A", **options)
     scene.update(blink=0.0, gaze=(0.0, 0.0), speech={"open": 0.0, "jaw": 0.0, "pucker": 0.0})
@@ -30,13 +30,16 @@ def picture(renderer: Renderer, number: int, *, intensity=None, **options):
 
 @pytest.mark.parametrize("number", range(8))
 def test_without_jitter_and_roll_the_pupils_lie_on_the_recipe(renderer: Renderer, number: int) -> None:
-    """Crop side 2.75 inter-pupil distances, centre 0.42 below: pupils at (0.3182, 0.3473) and (0.6818, 0.3473) of the side, in any pose."""
-    points = picture(renderer, number, pose_scale=2.0, jitter=False, roll=False).points
+    """Crop side 2.75 inter-pupil distances, centre 0.42 below.
+
+    Pupils at (0.3182, 0.3473) and (0.6818, 0.3473) of the side, in any pose.
+    """
+    points = image(renderer, number, pose_scale=2.0, jitter=False, roll=False).points
     assert np.abs(points[:2] / SIZE - [(0.31818, 0.34727), (0.68182, 0.34727)]).max() * SIZE < 0.05
 
 
 def _shift(a: np.ndarray, b: np.ndarray) -> float:
-    """Distance in pixels by which one picture lies beside another, from phase correlation."""
+    """Distance in pixels by which one image lies beside another, from phase correlation."""
     (x, y), _ = cv2.phaseCorrelate(
         a.mean(-1), b.mean(-1), cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_64F)
     )
@@ -45,7 +48,7 @@ def _shift(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("number", range(6))
 def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer: Renderer, number: int) -> None:
-    rendered = picture(
+    rendered = image(
         renderer, number, intensity=sample_aus(np.random.default_rng(number), "A")[1], jitter=False, roll=False
     )
     crop, matrix = align(rendered.image, rendered.points, recipe="eyes", size=SIZE)
@@ -59,9 +62,12 @@ def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer: Renderer
 
 @pytest.mark.parametrize("number", range(6))
 def test_jitter_and_roll_are_undone_by_align(renderer: Renderer, number: int) -> None:
-    """The same head with jitter, cropped by its pupils, lies where it lies without; its inner border is not needed for that."""
-    plain = picture(renderer, number, jitter=False, roll=False)
-    moved = picture(renderer, number, jitter=True, roll=True)
+    """The same head with jitter, cropped by its pupils, lies where it lies without.
+
+    Its inner border is not needed for that.
+    """
+    plain = image(renderer, number, jitter=False, roll=False)
+    moved = image(renderer, number, jitter=True, roll=True)
     assert np.abs(moved.points - plain.points).max() > 0.5
     crop, _ = align(moved.image, moved.points, recipe="eyes", size=SIZE)
     inner = slice(20, -20)
@@ -69,10 +75,10 @@ def test_jitter_and_roll_are_undone_by_align(renderer: Renderer, number: int) ->
 
 
 def test_pupils_are_the_dark_of_the_eyes(renderer: Renderer) -> None:
-    """In pictures without noise the darkest place around each pupil point is within two pixels of it."""
+    """In images without noise the darkest place around each pupil point is within two pixels of it."""
     misses = []
     for number in range(12):
-        rendered = picture(renderer, number, jitter=True, roll=True)
+        rendered = image(renderer, number, jitter=True, roll=True)
         grey = cv2.GaussianBlur(rendered.image, (0, 0), 1.2).mean(-1)
         for x, y in rendered.points[:2]:
             column, row = round(x - 0.5), round(y - 0.5)
@@ -83,13 +89,16 @@ def test_pupils_are_the_dark_of_the_eyes(renderer: Renderer) -> None:
 
 
 def test_mouth_corners_follow_the_muscles(renderer: Renderer) -> None:
-    """AU12 draws them outward and up, AU15 down, AU20 outward, AU26 with the jaw; nose tip and pupils hardly move with any of them."""
+    """AU12 draws them outward and up, AU15 down, AU20 outward, AU26 with the jaw.
+
+    Nose tip and pupils hardly move with any of them.
+    """
 
     def moved(name: str) -> np.ndarray:
         intensity = np.zeros(17)
         intensity[AU_NAMES.index(name)] = 1.0
         options = {"pose_scale": 0.0, "jitter": False, "roll": False}
-        return picture(renderer, 3, intensity=intensity, **options).points - picture(renderer, 3, **options).points
+        return image(renderer, 3, intensity=intensity, **options).points - image(renderer, 3, **options).points
 
     ipd = SIZE / 2.75
     smile, sad, stretch, jaw = (moved(name) / ipd for name in ("AU12", "AU15", "AU20", "AU26"))
@@ -107,8 +116,8 @@ def test_points_turn_with_the_head(renderer: Renderer) -> None:
         return renderer.render(face, np.zeros(17), scene={"pose": pose}, points=True).points
 
     ahead = points((0.0, 0.0, 0.0))
-    assert points((0.3, 0.0, 0.0))[2, 0] > ahead[2, 0] + 3  # yaw: the nose goes to the picture's right
+    assert points((0.3, 0.0, 0.0))[2, 0] > ahead[2, 0] + 3  # yaw: the nose goes to the image's right
     assert points((0.0, 0.3, 0.0))[2, 1] > ahead[2, 1] + 3  # pitch: the face looks down
     turned = points((0.0, 0.0, 0.1))
     (x, y) = turned[1] - turned[0]
-    assert np.arctan2(y, x) == pytest.approx(0.1, abs=0.01)  # roll: clockwise in the picture
+    assert np.arctan2(y, x) == pytest.approx(0.1, abs=0.01)  # roll: clockwise in the image

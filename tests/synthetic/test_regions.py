@@ -12,8 +12,9 @@ from auformer.synthetic import AU_NAMES, Identity, Renderer, sample_scene
 SIZE = 112
 IDENTITIES = (3, 7, 21, 40)
 
-#: Where FACS says the skin changes: boxes (left, top, right, bottom) in inter-pupil distances from the middle between the pupils, y down,
-#: each with its mirror image. Written down from the manual's descriptions, not from the renderer's own table.
+#: Where FACS says the skin changes: boxes (left, top, right, bottom) in inter-pupil distances from the middle between
+#: the pupils, y down, each with its mirror image. Written down from the manual's descriptions, not from the renderer's
+#: own table.
 REGIONS = {
     "AU1": [(0.0, -1.15, 0.55, -0.1)],
     "AU2": [(0.2, -1.15, 1.1, -0.05)],
@@ -36,7 +37,10 @@ REGIONS = {
 
 
 def region_mask(name: str) -> np.ndarray:
-    """Pixels `(SIZE, SIZE)` of an AU's region in a frontal crop by the `eyes` recipe (side 2.75, centre 0.42 below the pupils)."""
+    """Pixels `(SIZE, SIZE)` of an AU's region in a frontal crop by the `eyes` recipe (side 2.75.
+
+    Centre 0.42 below the pupils).
+    """
     centre = (np.arange(SIZE) + 0.5) / SIZE - 0.5
     x, y = np.abs(centre[None, :] * 2.75), centre[:, None] * 2.75 + 0.42
     mask = np.zeros((SIZE, SIZE), bool)
@@ -47,7 +51,10 @@ def region_mask(name: str) -> np.ndarray:
 
 @cache
 def change(name: str, left: float, right: float) -> np.ndarray:
-    """What an AU at these intensities (picture left, right) changes on each identity `(4, SIZE, SIZE)`, in levels; noise is the same."""
+    """What an AU at these intensities (image left, right) changes on each identity `(4, SIZE, SIZE)`, in levels.
+
+    Noise is the same.
+    """
     renderer, faces, scene, wall = studio()
     intensity = np.zeros((17, 2), np.float32)
     intensity[AU_NAMES.index(name)] = left, right
@@ -99,7 +106,7 @@ def test_an_au_grows_with_its_intensity(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["AU2", "AU6", "AU12", "AU14", "AU15"])
-def test_the_first_column_is_the_left_half_of_the_picture(name: str) -> None:
+def test_the_first_column_is_the_left_half_of_the_image(name: str) -> None:
     left, right = change(name, 1.0, 0.0).mean(0), change(name, 0.0, 1.0).mean(0)
     half = SIZE // 2
     assert left[:, :half].mean() > 3 * left[:, half:].mean()

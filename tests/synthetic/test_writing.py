@@ -1,9 +1,17 @@
-"""A rendered data set on disk: the contract of its tables, the same bytes on any number of workers, resuming, and what is refused."""
+"""A rendered data set on disk: the contract of its tables, the same bytes on any number of workers, resuming.
+
+What is refused.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +22,7 @@ import pytest
 
 from auformer.aus import AU_SETS
 from auformer.data.manifest import faces_path, read_manifest
-from auformer.synthetic import AU_NAMES, writing
+from auformer.synthetic import AU_NAMES, subject, writing
 from auformer.synthetic.labels import expected_rates
 from auformer.synthetic.writing import render_dataset
 
@@ -33,7 +41,7 @@ def lab_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render_dataset(tmp_path_factory.mktemp("a") / "set", lab="A", **SMALL).parent
 
 
-# what is written ------------------------------------------------------------------------------------------------------------------
+# what is written ------------------------------------------------------------------------------------------------------
 
 
 def test_the_folder_holds_the_contract_s_files(lab_a: Path) -> None:
@@ -48,11 +56,11 @@ def test_the_folder_holds_the_contract_s_files(lab_a: Path) -> None:
     }
     assert manifest.attrs["au_names"] == list(AU_SETS["bp4d"])
     for image in images:
-        picture = cv2.imread(str(lab_a / image), cv2.IMREAD_COLOR)
-        assert picture.shape == (32, 32, 3) and picture.std() > 10
+        image = cv2.imread(str(lab_a / image), cv2.IMREAD_COLOR)
+        assert image.shape == (32, 32, 3) and image.std() > 10
 
 
-def test_pictures_are_rgb_in_the_file(lab_a: Path) -> None:
+def test_images_are_rgb_in_the_file(lab_a: Path) -> None:
     """Faces are redder than blue in every skin tone; swapped channels would show here."""
     blue, _, red = np.mean([cv2.imread(str(path)).reshape(-1, 3).mean(0) for path in lab_a.rglob("*.jpg")], axis=0)
     assert red > blue + 5
@@ -75,7 +83,7 @@ def test_truth_and_manifest_tell_the_same_story(lab_a: Path) -> None:
     assert truth["yaw"].std() > 0.01 and truth["noise_seed"].is_unique
 
 
-def test_the_side_file_can_make_the_set_again(lab_a: Path, tmp_path: Path) -> None:
+def test_the_sidecar_can_make_the_set_again(lab_a: Path, tmp_path: Path) -> None:
     side = json.loads((lab_a / "manifest.json").read_text(encoding="utf-8"))
     assert (side["format_version"], side["dataset"], side["crop_recipe"], side["image_size"]) == (
         1,
@@ -113,7 +121,7 @@ def test_faces_parquet_has_box_and_points_of_every_key(lab_a: Path) -> None:
     assert (faces["mouth_left_y"] > faces["nose_tip_y"]).all()
 
 
-# the same bytes -------------------------------------------------------------------------------------------------------------------
+# the same bytes -------------------------------------------------------------------------------------------------------
 
 
 def test_spawned_workers_write_the_same_bytes(lab_a: Path, tmp_path: Path) -> None:
@@ -124,7 +132,10 @@ def test_spawned_workers_write_the_same_bytes(lab_a: Path, tmp_path: Path) -> No
 
 
 def test_the_order_of_work_does_not_show(lab_a: Path, tmp_path: Path) -> None:
-    """The last subject alone, drawn by a fresh renderer, has the bytes that it has after two others; fewer frames are a prefix."""
+    """The last subject alone, drawn by a fresh renderer, has the bytes that it has after two others.
+
+    Fewer frames are a prefix.
+    """
     alone = render_dataset(tmp_path / "alone", lab="A", subjects=1, frames=2, size=32, first_subject=2).parent
     expected = fingerprint(lab_a)
     for frame in range(2):
@@ -153,82 +164,89 @@ def test_switches_change_what_they_name(tmp_path: Path) -> None:
     assert np.allclose(wide["yaw"], (2 * usual["yaw"]).clip(-0.45, 0.45), atol=1e-6)
 
 
-# going on -------------------------------------------------------------------------------------------------------------------------
+# resuming -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_call_finds_everything_there(lab_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprint(lab_a)
+@pytest.fixture
+def no_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "render_subject", lambda job: pytest.fail("rendered again"))
+
+
+@pytest.mark.usefixtures("no_rendering")
+def test_a_second_call_finds_everything_there(lab_a: Path) -> None:
+    before = fingerprint(lab_a)
     assert render_dataset(lab_a, lab="A", **SMALL) == lab_a / "manifest.csv"
     assert fingerprint(lab_a) == before
 
 
-def test_an_interrupted_run_goes_on(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_is_resumed(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted between subjects, then by a full disk inside one, then while the tables are written."""
     draw, drawn = writing.render_subject, []
 
-    def interrupted(job):
-        if len(drawn) == 2:
+    def interrupted(job: Any) -> Any:
+        if drawn:
             raise KeyboardInterrupt
         drawn.append(job.name)
         return draw(job)
 
-    monkeypatch.setattr(writing, "render_subject", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        render_dataset(tmp_path, lab="A", **SMALL)
-    assert not (tmp_path / "manifest.csv").exists()
-    drawn_before = list(drawn)
-    drawn.clear()
-    monkeypatch.setattr(writing, "render_subject", lambda job: (drawn.append(job.name), draw(job))[1])
-    render_dataset(tmp_path, lab="A", **SMALL)
-    assert (drawn_before, drawn) == (["A00000", "A00001"], ["A00002"])
-    assert fingerprint(tmp_path) == fingerprint(lab_a)
-
-
-def test_a_run_killed_inside_a_subject_leaves_no_half_of_it(
-    lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import auformer.synthetic.subject as subject
-
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "render_subject", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            render_dataset(tmp_path, lab="A", **SMALL)
     encode, written = subject.encode, []
 
-    def full_disk(image):
+    def full_disk(image: np.ndarray) -> bytes:
         if len(written) == 4:
             raise OSError(28, "No space left on device")
         written.append(1)
         return encode(image)
 
-    monkeypatch.setattr(subject, "encode", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        render_dataset(tmp_path, lab="A", **SMALL)
-    assert [path.name for path in (tmp_path / "images").iterdir()] == ["A00000"]
-    monkeypatch.setattr(subject, "encode", encode)
-    render_dataset(tmp_path, lab="A", **SMALL)
-    assert fingerprint(tmp_path) == fingerprint(lab_a)
+    with monkeypatch.context() as patch:
+        patch.setattr(subject, "encode", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            render_dataset(tmp_path, lab="A", **SMALL)
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["A00000", "A00001"]
+    assert not (tmp_path / "manifest.csv").exists()
 
-
-def test_killed_while_the_tables_are_written(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from auformer.synthetic import folder
-
-    def killed(*args, **kwargs):
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folder, "write_manifest", killed)
-    with pytest.raises(KeyboardInterrupt):
-        render_dataset(tmp_path, lab="A", **SMALL)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "render_subject", lambda job: (drawn.append(job.name), draw(job))[1])
+        patch.setattr(writing, "write_manifest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            render_dataset(tmp_path, lab="A", **SMALL)
+    assert drawn == ["A00000", "A00002"]
     monkeypatch.setattr(writing, "render_subject", lambda job: pytest.fail("rendered again"))
     render_dataset(tmp_path, lab="A", **SMALL)
     assert fingerprint(tmp_path) == fingerprint(lab_a)
 
 
-def test_a_deleted_picture_is_drawn_again(lab_a: Path, tmp_path: Path) -> None:
+@pytest.mark.kill
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
+def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
+    words = ["--subjects", "4", "--frames", "40", "--aus", "AU12", "--size", "64", "--workers", "2", "--out"]
+    command = [sys.executable, "-m", "auformer", "synth", *words]
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL, env=dict(os.environ))
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "killed").glob("images/A*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / "manifest.csv").exists()
+    for out in ("killed", "whole"):
+        subprocess.run([*command, str(tmp_path / out)], check=True, capture_output=True)
+    assert fingerprint(tmp_path / "killed") == fingerprint(tmp_path / "whole")
+
+
+def test_a_deleted_image_is_drawn_again(lab_a: Path, tmp_path: Path) -> None:
     render_dataset(tmp_path, lab="A", **SMALL)
     (tmp_path / "images" / "A00001" / "00002.jpg").unlink()
     render_dataset(tmp_path, lab="A", **SMALL)
     assert fingerprint(tmp_path) == fingerprint(lab_a)
 
 
-# what is refused ------------------------------------------------------------------------------------------------------------------
+# what is refused ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,33 +255,33 @@ def test_a_deleted_picture_is_drawn_again(lab_a: Path, tmp_path: Path) -> None:
 )
 def test_other_parameters_in_the_same_folder_are_refused(lab_a: Path, change: dict[str, Any]) -> None:
     before = fingerprint(lab_a)
-    with pytest.raises(ValueError, match=f"{next(iter(change))} .* instead of .*Choose another folder"):
+    with pytest.raises(ValueError, match=f"{next(iter(change))} was .* and is now .*Choose another folder"):
         render_dataset(lab_a, **{"lab": "A", **SMALL, **change})
     assert fingerprint(lab_a) == before
 
 
 def test_another_renderer_is_refused(lab_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("auformer.synthetic.parameters.renderer_fingerprint", lambda: "another")
-    with pytest.raises(ValueError, match="renderer '[0-9a-f]{12}' instead of 'another'"):
+    with pytest.raises(ValueError, match="renderer was [0-9a-f]{12} and is now another"):
         render_dataset(lab_a, lab="A", **SMALL)
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "mine.jpg").write_bytes(b"mine")
-    with pytest.raises(ValueError, match="which holds images"):
-        render_dataset(tmp_path, lab="A", **SMALL)
-    assert fingerprint(tmp_path) == {"images/mine.jpg": hashlib.sha256(b"mine").hexdigest()}
-
-
-def test_a_manifest_from_elsewhere_is_left_alone(tmp_path: Path) -> None:
-    for name, text in (("manifest.csv", "dataset\n"), ("manifest.json", "{}")):
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"images/mine.jpg": "mine"},
+        {"manifest.csv": "dataset\n", "manifest.json": "{}"},
+        {"manifest.csv": "dataset\n", "manifest.json": "not json"},
+    ],
+)
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match="Choose another folder"):
+    before = fingerprint(tmp_path)
+    with pytest.raises(ValueError, match=f"holds {next(iter(files)).partition('/')[0]}.*choose another folder"):
         render_dataset(tmp_path, lab="A", **SMALL)
-    (tmp_path / "manifest.json").write_text("not json")
-    with pytest.raises(ValueError, match="unreadable text"):
-        render_dataset(tmp_path, lab="A", **SMALL)
+    assert fingerprint(tmp_path) == before
 
 
 @pytest.mark.parametrize(
