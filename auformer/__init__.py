@@ -1,7 +1,8 @@
 """AUFormer: facial action units from a frozen vision transformer and one small expert per action unit.
 
-An open implementation of Yuan et al., "AUFormer: Vision Transformers are Parameter-Efficient Facial Action Unit Detectors" (ECCV 2024).
-A manifest of faces goes in, a predictions file comes out, and everything else reads one of the two.
+An independent implementation of Yuan et al., "AUFormer: Vision Transformers are Parameter-Efficient Facial Action Unit
+Detectors" (ECCV 2024). A manifest of faces goes in, a predictions file comes out, and everything else reads one of the
+two.
 
 Importing this package is instant: the names below are looked up when they are first used (PEP 562).
 """
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from auformer.data.datamodule import AUDataModule
     from auformer.losses import MDWALoss
     from auformer.models import AUFormer, load_detector
+    from auformer.predict import AUPredictor
     from auformer.training.module import AUModule
 
 __version__ = "0.1.0"
@@ -23,11 +25,12 @@ _LAZY = {
     "AUDataModule": "auformer.data.datamodule",
     "AUFormer": "auformer.models",
     "AUModule": "auformer.training.module",
+    "AUPredictor": "auformer.predict",
     "MDWALoss": "auformer.losses",
     "load_detector": "auformer.models",
 }
 
-__all__ = ["AUDataModule", "AUFormer", "AUModule", "MDWALoss", "__version__", "load_detector"]
+__all__ = ["AUDataModule", "AUFormer", "AUModule", "AUPredictor", "MDWALoss", "__version__", "load_detector"]
 
 
 def __getattr__(name: str) -> Any:
