@@ -164,9 +164,9 @@ def demo_config(plan: Plan, *, fast: bool, seed: int, backbone: str) -> dict[str
         "au_names": list(parse_au_names(AUS)),
         "faces": {"seed": DATA_SEED, "pixels": plan.size, **faces},
         "methods": {
-            "auformer": {"module": "auformer.training.module.AUModule", "epochs": plan.epochs, **shared, **AUFORMER},
+            "auformer": {"network": "auformer.models.auformer.AUFormer", "epochs": plan.epochs, **shared, **AUFORMER},
             "linear_probe": {
-                "module": "auformer.training.baselines.LinearProbeModule",
+                "network": "auformer.models.baselines.LinearProbe",
                 "epochs": plan.probe_epochs,
                 **shared,
                 **LINEAR_PROBE,
@@ -207,17 +207,11 @@ def train_and_test(
     from auformer.data.datamodule import AUDataModule
     from auformer.demo.page import Outcome
     from auformer.models import load_detector
-    from auformer.training.baselines import LinearProbeModule
-    from auformer.training.module import AUModule
+    from auformer.training.module import AUModule, network_factory
     from auformer.training.run import fit
     from auformer.training.run_folder import RunFolder
 
-    settings = {
-        name: value
-        for name, value in config["methods"][method].items()
-        if name not in ("module", "epochs", "batch_size")
-    }
-    kind, seed = {"auformer": AUModule, "linear_probe": LinearProbeModule}[method], config["seed"]
+    settings, seed = config["methods"][method], config["seed"]
     parts = [str(manifests["train"]), str(manifests["val"])]
     data = AUDataModule(
         *parts, au_names=config["au_names"], image_size=settings["img_size"], batch_size=BATCH, seed=seed
@@ -227,14 +221,18 @@ def train_and_test(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = kind(data.au_names, data.au_weights, **settings, **source)
+        arguments = {
+            name: value for name, value in settings.items() if name not in ("network", "epochs", "batch_size", "lr")
+        }
+        network = network_factory({"class_path": settings["network"], "init_args": {**arguments, **source}})
+        module = AUModule(network, data.au_names, data.au_weights, lr=settings["lr"])
     adapter = fit(module, data, folder.run(method), epochs=config["methods"][method]["epochs"], seed=seed)
-    network = load_detector(adapter, backbone_checkpoint=backbone_file)
+    detector = load_detector(adapter, backbone_checkpoint=backbone_file)
     path = folder.file("predictions.csv") if method == "auformer" else folder.run(method) / "predictions.csv"
-    predictions = _predict(network, adapter, [manifests["test_a"], manifests["test_b"]], path)
+    predictions = _predict(detector, adapter, [manifests["test_a"], manifests["test_b"]], path)
     run = RunFolder(folder.run(method))
     seconds = json.loads(run.summary.read_text(encoding="utf-8"))["seconds"]
-    return Outcome(predictions, network.num_parameters()[0], adapter, run.metrics, seconds), network
+    return Outcome(predictions, detector.num_parameters()[0], adapter, run.metrics, seconds), detector
 
 
 def _predict(network: AUNetwork, adapter: Path, manifests: Sequence[Path], path: Path) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auformer.models.adapter_file import load_adapter, read_adapter_header, save_adapter
+from auformer.models.adapter_file import read_adapter_header, save_adapter
 from auformer.models.auformer import AUFormer
 from auformer.models.backbone import create_backbone
 from auformer.models.baselines import (
@@ -17,7 +17,7 @@ from auformer.models.baselines import (
     LoRA,
     VPTDeep,
 )
-from auformer.models.checkpoints import load_detector, open_detector
+from auformer.models.checkpoints import load_adapter, load_detector, open_detector
 from auformer.models.export import OnnxDetector, export_detector
 from auformer.models.network import AUNetwork
 

@@ -17,6 +17,7 @@ from timm.models.eva import Eva, EvaBlock
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+import auformer.models.demo_vit  # noqa: F401 (registers the demo backbone with timm)
 from auformer.errors import CheckpointError
 
 MAX_IMAGE_SIDE = (

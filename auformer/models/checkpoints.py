@@ -1,56 +1,42 @@
-"""The one reader of checkpoints, whoever wrote them: nothing in a file is executed, nothing outside this package is built."""
+"""The one reader of checkpoints, whoever wrote them.
+
+Two kinds, told apart by their first bytes: adapter files (safetensors), and run checkpoints (written by Lightning, read with `weights_only`).
+Nothing in a file is executed and nothing is allocated before names, shapes and types of its tensors have been compared with a network on
+torch's meta device. Of the classes that a file names, only those below `auformer.models` (networks) and `auformer.training` (Lightning
+modules) are looked up.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import inspect
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
-from torch.nn.modules.module import _IncompatibleKeys
+from torch import Tensor, nn
 
 from auformer.errors import CheckpointError
-from auformer.models.adapter_file import (
-    WEIGHT_SOURCES,
-    adopt_header,
-    check_arguments,
-    check_file,
-    check_header,
-    describe,
-    load_adapter,
-    network_class,
-    parse_header,
-    read_adapter_header,
-)
+from auformer.models.adapter_file import HEADER, describe, open_adapter, parse_header, read_adapter_header, tensor_forms
 from auformer.models.export import FORMATS, OnnxDetector
-from auformer.models.network import AUNetwork, check_tensors
-
-if TYPE_CHECKING:
-    from auformer.training.module import AUModule
+from auformer.models.network import AUNetwork, TensorForm, check_tensors
 
 ADAPTER_NAME = "adapter.safetensors"
 DEMO_DETECTOR = Path(__file__).parent.parent / "assets" / "demo_detector.safetensors"
-_ZIP = b"PK\x03\x04"  # what torch.save writes
+WEIGHT_SOURCES = (
+    "pretrained",
+    "checkpoint_path",
+)  # arguments that say where frozen weights come from; never in an adapter file
+NETWORKS, MODULES = "auformer.models", "auformer.training"  # the allow-list: what a file may name a class below
+CLASS_PATH, INSTANTIATOR = "_class_path", "_instantiator"  # Lightning's names for how to build a module again
 _INSTANTIATORS = ("pytorch_lightning.cli.instantiate_module", "lightning.pytorch.cli.instantiate_module")
-# which network each module of `auformer.training` and `auformer.training.baselines` trains, for run checkpoints without a header of their own
-_MODULES = {
-    "AUModule": "auformer.models.auformer.AUFormer",
-    "LinearProbeModule": "auformer.models.baselines.LinearProbe",
-    "FullFineTuningModule": "auformer.models.baselines.FullFineTuning",
-    "LastBlocksModule": "auformer.models.baselines.LastBlocks",
-    "BitFitModule": "auformer.models.baselines.BitFit",
-    "LoRAModule": "auformer.models.baselines.LoRA",
-    "HoulsbyAdapterModule": "auformer.models.baselines.HoulsbyAdapter",
-    "AdaptFormerModule": "auformer.models.baselines.AdaptFormer",
-    "ConvpassModule": "auformer.models.baselines.Convpass",
-    "VPTDeepModule": "auformer.models.baselines.VPTDeep",
-    "SSFModule": "auformer.models.baselines.SSF",
-}
+_ZIP = b"PK\x03\x04"  # what torch.save writes
+_FREE = ("img_size", "average_heads")  # arguments that may differ between a file and the network it is loaded onto
+
+Class = TypeVar("Class", bound=nn.Module)
 
 
 def resolve_checkpoint(checkpoint: str | Path) -> Path:
@@ -98,6 +84,220 @@ def _from_hub(text: str) -> Path:
     return path
 
 
+# what a file may name ----------------------------------------------------------------------------------------------------------------
+
+
+def allowed_class(path: Any, base: type[Class], below: str, where: str) -> type[Class]:
+    """The class that a file names, a subclass of `base` in a module below `below`; nothing else is imported.
+
+    Args:
+        path: Dotted path of the class, `module.Name`.
+        base: What it has to be a subclass of.
+        below: `NETWORKS` or `MODULES`.
+        where: Name of the file, for messages.
+
+    Raises:
+        CheckpointError: Any other name.
+    """
+    refusal = f"{where} names the class {path!r}, which is not one of {below}; nothing else is built from a file"
+    if not isinstance(path, str) or not re.fullmatch(rf"{re.escape(below)}(\.[a-z][a-z0-9_]*)+\.[A-Za-z]\w*", path):
+        raise CheckpointError(refusal)
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(refusal) from error
+    if not (isinstance(found, type) and issubclass(found, base) and found.__module__ == module):
+        raise CheckpointError(refusal)
+    return found
+
+
+def network_class(path: Any, where: str) -> type[AUNetwork]:
+    """The network of this package that a file or a configuration names, by its dotted path.
+
+    Raises:
+        CheckpointError: Another name.
+    """
+    found = allowed_class(path, AUNetwork, NETWORKS, where)
+    if found is AUNetwork:
+        raise CheckpointError(f"{where} names {path}, which is only the base of the networks")
+    return found
+
+
+def _skeleton(path: Any, arguments: Mapping[str, Any], where: str) -> AUNetwork:
+    """The network that a file describes, without memory."""
+    kind = network_class(path, where)
+    odd = sorted(set(arguments) - (set(inspect.signature(kind).parameters) - set(WEIGHT_SOURCES)))
+    if odd or not {"backbone", "au_names"} <= set(arguments):
+        raise CheckpointError(
+            f"{where} has arguments that {kind.__name__} does not take, or lacks some it needs: {', '.join(odd) or 'backbone, au_names'}"
+        )
+    try:
+        with torch.device("meta"):
+            return kind(**arguments)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{where} describes a network that cannot be built: {error}") from error
+
+
+def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> None:
+    """Compare a header with a network: action units, arguments, backbone, frozen weights, normalisation.
+
+    Raises:
+        CheckpointError: Says what differs.
+    """
+    own, theirs, name = describe(network), header["backbone"], network.backbone_name
+    defaults = {  # of arguments newer than the file
+        key: value.default for key, value in inspect.signature(type(network)).parameters.items()
+    }
+    pairs = [
+        ("action units", header["au_names"], own["au_names"]),
+        ("backbone", theirs.get("name"), own["backbone"]["name"]),
+        ("network class", header["network"], own["network"]),
+        *(
+            (f"`{key}`", header["arguments"].get(key, defaults.get(key)), value)
+            for key, value in own["arguments"].items()
+            if key not in ("backbone", *_FREE)
+        ),
+        *((f"`{key}` of the images", header[key], own[key]) for key in ("mean", "std") if network.frozen),
+    ]
+    for what, found, wanted in pairs:
+        if found != wanted:
+            raise CheckpointError(
+                f"{where} does not fit this network: expected {what} {_text(wanted)}, but got {_text(found)}"
+            )
+    if network.frozen and network.fingerprint and theirs["fingerprint"] != network.fingerprint:
+        raise CheckpointError(
+            f"{where} belongs to other frozen weights of {name}: their fingerprint is {theirs['fingerprint'][:12]}, this network's is "
+            f"{network.fingerprint[:12]}. Two ways out: build the network with the weights that the file was trained on (tag "
+            f"{theirs.get('tag') or 'unknown'!r}, `pretrained=True`), or pass a file of them (`checkpoint_path=`, in load_detector "
+            f"`backbone_checkpoint=`)"
+        )
+
+
+def _text(value: Any) -> str:
+    """A value for a message: names with commas between them, anything else as Python writes it."""
+    return ", ".join(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else repr(value)
+
+
+def adopt_header(header: Mapping[str, Any], network: AUNetwork) -> None:
+    """Take over what a header says beside the tensors: thresholds, crop recipe, and the header itself as `metadata`."""
+    network.thresholds = {au: float(header["thresholds"][au]) for au in network.au_names}
+    recipe = header.get("crop_recipe")
+    network.crop_recipe = recipe if isinstance(recipe, str) else None
+    network.metadata = dict(header)
+
+
+# the two kinds of files --------------------------------------------------------------------------------------------------------------
+
+
+def read_run_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = False) -> dict[str, Any]:
+    """Read a run checkpoint.
+
+    Args:
+        path: A `.ckpt` file.
+        map_location: Where to put the tensors.
+        mmap: Map the file instead of reading it, so that nothing is allocated until it is used; for files of strangers.
+
+    Returns:
+        The checkpoint: `state_dict`, `hyper_parameters` without Lightning's instantiator, the header as text, and what else there is.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, holds more than tensors and plain values, names a function or a class that is not
+            ours, was written by an earlier build, or its network, header and tensors do not fit each other.
+    """
+    return _examined(Path(path), map_location, mmap)[0]
+
+
+def _examined(path: Path, map_location: Any, mmap: bool) -> tuple[dict[str, Any], dict[str, Any], AUNetwork]:
+    """A run checkpoint, its header, and its network without memory."""
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap or None)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"Expected {path} to be a run checkpoint, but there is no such file") from error
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{path} cannot be read as a run checkpoint: it is damaged, or holds more than tensors and plain values ({first})"
+        ) from error
+    parts = [checkpoint.get(key) for key in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        raise CheckpointError(
+            f"{path} is not a run checkpoint of auformer: it has no `state_dict` and `hyper_parameters`"
+        )
+    state, settings = parts
+    maker, module = settings.pop(INSTANTIATOR, None), settings.get(CLASS_PATH)
+    if (maker is not None and maker not in _INSTANTIATORS) or (
+        module is not None and not str(module).startswith("auformer.")
+    ):
+        raise CheckpointError(
+            f"{path} names {maker!r} and {module!r} to be called, which auformer does not do; the file is not safe"
+        )
+    network = settings.get("network")
+    if not isinstance(network, dict) or not isinstance(checkpoint.get(HEADER), str):
+        raise CheckpointError(
+            f"{path} was written by an earlier build of auformer (or is not its run checkpoint at all): such files are not read any more. "
+            f"Use the {ADAPTER_NAME} beside it, which holds the same network, or train again"
+        )
+    if module is not None and not str(module).startswith(f"{MODULES}."):
+        raise CheckpointError(f"{path} names the class {module!r}, and only modules of {MODULES} are built")
+    header = parse_header(checkpoint[HEADER], str(path))
+    arguments = {"au_names": settings.get("au_names"), **(network.get("init_args") or {})}
+    arguments = {name: value for name, value in arguments.items() if name not in WEIGHT_SOURCES}
+    skeleton = _skeleton(network.get("class_path"), arguments, str(path))
+    check_header(header, skeleton, str(path))
+    found: dict[str, TensorForm] = {
+        str(name): (tuple(value.shape), value.dtype) for name, value in state.items() if isinstance(value, Tensor)
+    }
+    wanted = {f"network.{name}": form for name, form in skeleton.adapter_forms().items()}
+    check_tensors(wanted, found, f"{path} does not fit {type(skeleton).__name__}")
+    return checkpoint, header, skeleton
+
+
+def _is_run_checkpoint(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == _ZIP
+
+
+def inspect_checkpoint(path: Path) -> tuple[dict[str, Any], AUNetwork]:
+    """What a checkpoint of either kind says about itself, and its network on torch's meta device: without memory and without values.
+
+    Raises:
+        CheckpointError: The file is damaged, not ours, or contradicts itself.
+    """
+    if _is_run_checkpoint(path):
+        return _examined(path, "cpu", True)[1:]
+    header = read_adapter_header(path)
+    skeleton = _skeleton(header["network"], header["arguments"], str(path))
+    check_tensors(
+        skeleton.adapter_forms(stored=True), tensor_forms(path), f"{path} does not fit {type(skeleton).__name__}"
+    )
+    return header, skeleton
+
+
+def load_adapter(path: str | Path, network: AUNetwork) -> None:
+    """Load an adapter file onto a built network, with its thresholds, crop recipe and header; nothing is changed unless everything fits.
+
+    Args:
+        path: The file.
+        network: A network of the same class, action units, arguments and frozen weights, of any floating-point type; its image size may
+            be another.
+
+    Raises:
+        CheckpointError: The file is damaged or belongs to something else; says what differs.
+    """
+    path = Path(path)
+    header = read_adapter_header(path)
+    check_header(header, network, str(path))
+    check_tensors(
+        network.adapter_forms(stored=True), tensor_forms(path), f"{path} does not fit {type(network).__name__}"
+    )
+    own = network.adapter_state_dict()
+    with open_adapter(path) as file:
+        state = {name: file.get_tensor(name).to(own[name].dtype) for name in own}
+    network.load_adapter_state_dict(state)
+    adopt_header(header, network)
+
+
 def load_detector(
     checkpoint: str | Path, *, device: str | torch.device = "cpu", backbone_checkpoint: str | Path | None = None
 ) -> AUNetwork:
@@ -105,7 +305,7 @@ def load_detector(
 
     Args:
         checkpoint: An adapter file, a run checkpoint of Lightning (`.ckpt`), a folder with `adapter.safetensors`, `demo` (the packaged
-            detector), or `hf://owner/name`.
+            AU detector), or `hf://owner/name`.
         device: Where to put it.
         backbone_checkpoint: Local file with the frozen weights, where timm cannot fetch them.
 
@@ -118,10 +318,30 @@ def load_detector(
     path = resolve_checkpoint(checkpoint)
     if path.suffix.lower() == FORMATS["onnx"]:
         raise CheckpointError(f"{path} is an ONNX model, which predicts only; here its adapter file is needed")
-    with path.open("rb") as file:
-        is_run_checkpoint = file.read(4) == _ZIP
-    network = (_from_run_checkpoint if is_run_checkpoint else _from_adapter_file)(path, backbone_checkpoint)
+    if not _is_run_checkpoint(path):
+        network = _build(inspect_checkpoint(path)[1], backbone_checkpoint)
+        load_adapter(path, network)
+        return network.to(device).eval()
+    content, header, skeleton = _examined(path, "cpu", True)
+    local = content["hyper_parameters"]["network"]["init_args"].get("checkpoint_path")
+    if backbone_checkpoint is None and isinstance(local, str) and Path(local).is_file():
+        backbone_checkpoint = local
+    network = _build(skeleton, backbone_checkpoint)
+    check_header(header, network, str(path))
+    network.load_adapter_state_dict({name.removeprefix("network."): one for name, one in content["state_dict"].items()})
+    adopt_header(header, network)
     return network.to(device).eval()
+
+
+def _build(skeleton: AUNetwork, backbone_checkpoint: str | Path | None) -> AUNetwork:
+    """The network with its frozen weights; a network that is trained as a whole needs none, its file has them all."""
+    weights = (
+        {"pretrained": backbone_checkpoint is None, "checkpoint_path": backbone_checkpoint} if skeleton.frozen else {}
+    )
+    try:
+        return type(skeleton)(**skeleton.arguments, **weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. With load_detector, pass the file as `backbone_checkpoint=`") from error
 
 
 def open_detector(
@@ -141,271 +361,3 @@ def open_detector(
             f"{path} is an ONNX model, which is run on the CPU here, but got the device {device}; use --device cpu"
         )
     return OnnxDetector(path).eval()
-
-
-def _from_adapter_file(path: Path, backbone_checkpoint: str | Path | None) -> AUNetwork:
-    header = read_adapter_header(path)
-    kind = network_class(header["network"], str(path))
-    check_file(path, _skeleton(kind, header["arguments"], str(path)))
-    network = _build(kind, header["arguments"], backbone_checkpoint)
-    load_adapter(path, network)
-    return network
-
-
-def _skeleton(kind: type[AUNetwork], arguments: Mapping[str, Any], where: str) -> AUNetwork:
-    """The network without memory, to compare shapes with a file before anything is allocated."""
-    check_arguments(kind, arguments, where)
-    try:
-        with torch.device("meta"):
-            return kind(**arguments)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{where} describes a network that cannot be built: {error}") from error
-
-
-def _build(kind: type[AUNetwork], arguments: Mapping[str, Any], backbone_checkpoint: str | Path | None) -> AUNetwork:
-    """The network with its frozen weights; a network that is trained as a whole needs none, its file has them all."""
-    pretrained = kind.frozen and backbone_checkpoint is None
-    try:
-        return kind(**arguments, pretrained=pretrained, checkpoint_path=backbone_checkpoint if kind.frozen else None)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}. With load_detector, pass the file as `backbone_checkpoint=`") from error
-
-
-def _from_run_checkpoint(path: Path, backbone_checkpoint: str | Path | None) -> AUNetwork:
-    """A checkpoint of Lightning: memory-mapped and `weights_only`, so it allocates and executes nothing by itself."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} cannot be read as a run checkpoint: {error}") from error
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    settings = content.get("hyper_parameters") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not isinstance(settings, dict):
-        raise CheckpointError(
-            f"{path} is not a run checkpoint of auformer: it has no `state_dict` and `hyper_parameters`"
-        )
-    header = content.get("auformer")
-    header = parse_header(header, str(path)) if isinstance(header, str) else None
-    kind, arguments = _what_to_build(header, settings, str(path))
-    tensors = {
-        name.removeprefix("network."): value for name, value in state.items() if str(name).startswith("network.")
-    }
-    skeleton = _skeleton(kind, arguments, str(path))
-    wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in skeleton.adapter_state_dict().items()}
-    found = {
-        name: (tuple(value.shape), value.dtype) for name, value in tensors.items() if isinstance(value, torch.Tensor)
-    }
-    check_tensors(wanted, found, f"{path} does not fit {kind.__name__}")
-    local = settings.get("checkpoint_path")
-    if backbone_checkpoint is None and isinstance(local, str) and Path(local).is_file():
-        backbone_checkpoint = local
-    network = _build(kind, arguments, backbone_checkpoint)
-    if header is not None:
-        check_header(header, network, str(path))
-        adopt_header(header, network)
-    network.load_adapter_state_dict(tensors)
-    return network
-
-
-def _what_to_build(
-    header: dict[str, Any] | None, settings: Mapping[str, Any], where: str
-) -> tuple[type[AUNetwork], dict[str, Any]]:
-    """Class and arguments of the network: from the header that a run checkpoint carries, else from the module's own arguments.
-
-    Raises:
-        CheckpointError: The checkpoint names something to call that is not ours or Lightning's.
-    """
-    maker, module = settings.get("_instantiator"), settings.get("_class_path")
-    if (maker is not None and maker not in _INSTANTIATORS) or (
-        module is not None and not str(module).startswith("auformer.")
-    ):
-        raise CheckpointError(
-            f"{where} names {maker!r} and {module!r} to be called, which auformer does not do; the file is not safe"
-        )
-    if header is not None:
-        return network_class(header["network"], where), header["arguments"]
-    name = str(module).rpartition(".")[2] if module is not None else "AUModule"
-    if name not in _MODULES:
-        raise CheckpointError(f"{where} was made by {module}, whose network is not known")
-    kind = network_class(_MODULES[name], where)
-    known = set(inspect.signature(kind).parameters) - set(WEIGHT_SOURCES)
-    arguments = {key: value for key, value in settings.items() if key in known}
-    if "expert_heads" in known and settings.get("expert_loss_weight") == 0:
-        arguments["expert_heads"] = False
-    return kind, arguments
-
-
-HEADER = "auformer"  # key of the same header that an adapter file has, as one JSON string
-CLASS_PATH, INSTANTIATOR = (
-    "_class_path",
-    "_instantiator",
-)  # Lightning's names for how to rebuild a class; ours never hold the second
-
-
-def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = False) -> dict[str, Any]:
-    """Read a run checkpoint; nothing in it is executed.
-
-    Args:
-        path: A `.ckpt` file.
-        map_location: Where to put the tensors.
-        mmap: Map the file instead of reading it, so that nothing is allocated until it is used; for files of strangers.
-
-    Returns:
-        The checkpoint; its `hyper_parameters` never hold `_instantiator`, and `_class_path` only if that is a class of this package.
-
-    Raises:
-        CheckpointError: The file is missing, damaged, holds other objects than tensors and plain values, names a function or a class
-            outside this package, or was not written by `AUModule`.
-    """
-    try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap or None)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"Expected {path} to be a run checkpoint, but there is no such file") from error
-    except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"Cannot read {path}: it is damaged, or holds more than tensors and plain values ({first})"
-        ) from error
-    if not isinstance(checkpoint, dict) or not all(
-        isinstance(checkpoint.get(key), dict) for key in ("state_dict", "hyper_parameters")
-    ):
-        raise CheckpointError(
-            f"Expected {path} to be a run checkpoint with `state_dict` and `hyper_parameters`, but got something else"
-        )
-    plain = checkpoint["hyper_parameters"]
-    maker, class_path = plain.pop(INSTANTIATOR, None), plain.get(CLASS_PATH)
-    if maker not in (None, "pytorch_lightning.cli.instantiate_module"):
-        raise CheckpointError(f"{path} names {maker!r} to be called, which auformer does not do; the file is not safe")
-    if class_path is not None and not str(class_path).startswith("auformer."):
-        raise CheckpointError(
-            f"{path} names the class {class_path!r}, and only classes of auformer are built; the file is not safe"
-        )
-    return checkpoint
-
-
-def complete_checkpoint(module: AUModule, checkpoint: dict[str, Any]) -> None:
-    """Take frozen weights out of a checkpoint before it is written; add the header of an adapter file and the class that writes."""
-    frozen = _frozen(module)
-    checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name not in frozen}
-    checkpoint[HEADER] = json.dumps(describe(module.network))
-    plain = {name: value for name, value in module.hparams.items() if name not in (CLASS_PATH, INSTANTIATOR)}
-    own = type(module)
-    if own.__module__.partition(".")[0] == "auformer":
-        plain[CLASS_PATH] = f"{own.__module__}.{own.__qualname__}"
-    checkpoint["hyper_parameters"] = plain
-
-
-def _frozen(module: AUModule) -> set[str]:
-    """Names of what the module does not train, as in its state."""
-    return {f"network.{name}" for name in module.network.frozen_names()}
-
-
-def check_checkpoint(module: AUModule, checkpoint: Mapping[str, Any]) -> None:
-    """Compare the header of a checkpoint with the module's network, and take over thresholds and crop recipe.
-
-    Raises:
-        CheckpointError: Other action units, another network, backbone or frozen weights, or no header.
-    """
-    header = checkpoint.get(HEADER)
-    header = parse_header(header if isinstance(header, str) else None, "the run checkpoint")
-    check_header(header, module.network, "The run checkpoint")
-    adopt_header(header, module.network)
-
-
-def load_weights(module: AUModule, state: Mapping[str, Any]) -> _IncompatibleKeys:
-    """Load a state dict; nothing is changed unless everything fits.
-
-    Args:
-        module: The module.
-        state: Tensors by name; those that are frozen may be left out, all of them.
-
-    Returns:
-        What `torch.nn.Module.load_state_dict` gives.
-
-    Raises:
-        CheckpointError: A key is missing or not expected, or a tensor has another shape or type.
-    """
-    own, frozen = module.state_dict(), _frozen(module)
-    spared = frozen if not frozen & state.keys() else set()
-    wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items() if name not in spared}
-    found = {
-        name: (tuple(value.shape), value.dtype) for name, value in state.items() if isinstance(value, torch.Tensor)
-    }
-    check_tensors(
-        wanted,
-        found,
-        f"The checkpoint does not fit {type(module).__name__} with {len(module.network.au_names)} action units",
-    )
-    with torch.no_grad():
-        for name in wanted:
-            own[name].copy_(state[name])
-    return _IncompatibleKeys(sorted(spared), [])
-
-
-def load_module(cls: type[AUModule], path: str | Path, map_location: Any, overrides: Mapping[str, Any]) -> AUModule:
-    """Build the module that a run checkpoint holds.
-
-    Args:
-        cls: `AUModule`, a rival, or a user's own subclass; the class named by the file must be it or below it.
-        path: A `.ckpt` file.
-        map_location: Where to put the tensors; the CPU by default.
-        overrides: Hyper-parameters that replace those of the file.
-
-    Returns:
-        The module.
-
-    Raises:
-        CheckpointError: See `read_checkpoint`, `check_checkpoint` and `load_weights`.
-    """
-    checkpoint = read_checkpoint(path, map_location or "cpu", mmap=map_location is None)
-    plain = checkpoint["hyper_parameters"]
-    _check_sizes(checkpoint, str(path))
-    target = _class_of(plain.pop(CLASS_PATH, None), cls, path)
-    odd = sorted(map(str, (plain.keys() | overrides.keys()) - inspect.signature(target).parameters.keys()))
-    if odd:
-        raise CheckpointError(f"Expected {path} to hold arguments of {target.__name__}, but got {', '.join(odd[:5])}")
-    module = target(**{**plain, **overrides})
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
-    return module if map_location is None else module.to(next(iter(checkpoint["state_dict"].values())).device)
-
-
-def _check_sizes(checkpoint: Mapping[str, Any], where: str) -> None:
-    """Compare header, hyper-parameters and tensors before anything is allocated: a stranger's file may ask for an enormous network."""
-    text, plain = checkpoint.get(HEADER), checkpoint["hyper_parameters"]
-    header = parse_header(text if isinstance(text, str) else None, where)
-    for name, value in header["arguments"].items():
-        if name != "img_size" and name in plain and plain[name] != value:
-            raise CheckpointError(
-                f"{where} contradicts itself: its header says {name}={value!r}, its hyper-parameters {plain[name]!r}"
-            )
-    kind = network_class(header["network"], where)
-    check_arguments(kind, header["arguments"], where)
-    try:
-        with torch.device("meta"):
-            skeleton = kind(**header["arguments"])
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{where} describes a network that cannot be built: {error}") from error
-    wanted = {
-        f"network.{name}": (tuple(tensor.shape), tensor.dtype) for name, tensor in skeleton.adapter_state_dict().items()
-    }
-    tensors = checkpoint["state_dict"]
-    found = {
-        name: (tuple(value.shape), value.dtype) for name, value in tensors.items() if isinstance(value, torch.Tensor)
-    }
-    check_tensors(wanted, found, f"{where} does not fit {kind.__name__}")
-
-
-def _class_of(class_path: Any, cls: type[AUModule], path: str | Path) -> type[AUModule]:
-    """The class to build: the one that the file names, if it is `cls` or below it."""
-    if class_path is None:
-        return cls
-    module_name, _, name = str(class_path).rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise CheckpointError(
-            f"Expected {path} to name a class of this version of auformer, but got {class_path!r}"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, cls)):
-        raise CheckpointError(f"Expected {path} to hold a {cls.__name__}, but got {class_path!r}")
-    return found

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from auformer.errors import CheckpointError, require
 from auformer.files import atomic_path
-from auformer.models.adapter_file import describe, parse_header
+from auformer.models.adapter_file import HEADER, describe, parse_header
 from auformer.models.network import AUNetwork
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}  # and the suffix that each tool expects
-METADATA = "auformer"  # key of the JSON text in an ONNX file's metadata; name of the extra file in a program
 _OPSET = 20  # first with GELU as one operator
 _INT8 = ("MatMul", "Gemm")  # where nearly all of the time goes; convolutions and softmax stay in float32
 
@@ -74,7 +73,7 @@ def export_detector(
     program = _program(network)
     with atomic_path(out) as temporary:
         if kind == "torch":
-            torch.export.save(program, temporary, extra_files={METADATA: header})
+            torch.export.save(program, temporary, extra_files={HEADER: header})
         else:
             _write_onnx(program, temporary, header, int8)
     return out
@@ -130,7 +129,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, 
     if int8:
         model = _in_int8(model)
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA, header
+    entry.key, entry.value = HEADER, header
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -215,7 +214,7 @@ class OnnxDetector(nn.Module):
             self._session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen kinds, none of them public
             raise CheckpointError(f"{path} cannot be read as an ONNX model: {error}. Export it again") from error
-        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
+        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER)
         if text is None:
             raise CheckpointError(
                 f"{path} is an ONNX model without action units, thresholds and crop recipe in its metadata: only those written by "

@@ -14,6 +14,8 @@ from auformer.errors import CheckpointError
 from auformer.models.backbone import attention_for_training, create_backbone, embed_images, fingerprint, rotary
 from auformer.models.heads import LinearHead, MLPHead
 
+TensorForm = tuple[tuple[int, ...], "torch.dtype | None"]  # shape and type; None for a type that no network here has
+
 
 class AUNetwork(nn.Module):
     """Base of AUFormer and of its rivals. A subclass sets `head`, and adds its own arguments to `arguments`.
@@ -38,6 +40,7 @@ class AUNetwork(nn.Module):
     """
 
     frozen = True
+    average_heads = False  # whether the prediction is the mean of two heads' probabilities
     trained_in_backbone: frozenset[str] = (
         frozenset()
     )  # names in the state, where a rival trains parts of a frozen backbone
@@ -177,30 +180,32 @@ class AUNetwork(nn.Module):
         frozen = self.frozen_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name not in frozen}
 
-    def load_adapter_state_dict(self, state: dict[str, Tensor]) -> None:
+    def adapter_forms(self, *, stored: bool = False) -> dict[str, TensorForm]:
+        """Shape and type by name of what `adapter_state_dict` gives; with `stored`, as an adapter file holds it."""
+        return {
+            name: (tuple(tensor.shape), torch.float32 if stored and tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in self.adapter_state_dict().items()
+        }
+
+    def load_adapter_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load what `adapter_state_dict` gives; nothing is changed unless everything fits.
 
         Raises:
             CheckpointError: A key is missing or not expected, or a tensor has another shape or type.
         """
-        own = self.adapter_state_dict()
-        wanted = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items()}
         found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
-        check_tensors(wanted, found, f"The checkpoint does not fit {type(self).__name__}")
+        check_tensors(self.adapter_forms(), found, f"The checkpoint does not fit {type(self).__name__}")
         with torch.no_grad():
-            for name, tensor in own.items():
+            for name, tensor in self.adapter_state_dict().items():
                 tensor.copy_(state[name])
 
 
-Form = tuple[tuple[int, ...], "torch.dtype | None"]  # shape and type of a tensor
-
-
-def check_tensors(wanted: Mapping[str, Form], found: Mapping[str, Form], what: str) -> None:
+def check_tensors(wanted: Mapping[str, TensorForm], found: Mapping[str, TensorForm], what: str) -> None:
     """Compare the tensors of a checkpoint with those of a network, by name, shape and type.
 
     Args:
         wanted: Shape and type per name, of the network.
-        found: The same of the checkpoint; a type that no network here has is None.
+        found: The same of the checkpoint.
         what: Beginning of the message.
 
     Raises:

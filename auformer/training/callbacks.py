@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from tqdm import tqdm
 
 from auformer.files import atomic_path
-from auformer.models.checkpoints import read_checkpoint
+from auformer.models.checkpoints import read_run_checkpoint
 from auformer.training.module import AUModule
 from auformer.training.run_folder import RunFolder
 from auformer.training.scores import tune_thresholds
@@ -48,8 +48,8 @@ class RunCheckpointIO(TorchCheckpointIO):
             temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Read one checkpoint; `weights_only` is always on, see `auformer.models.checkpoints.read_checkpoint`."""
-        return read_checkpoint(Path(path), map_location)
+        """Read one checkpoint; `weights_only` is always on, see `auformer.models.checkpoints.read_run_checkpoint`."""
+        return read_run_checkpoint(Path(path), map_location)
 
 
 FIRST = ("epoch", "step")

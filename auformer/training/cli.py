@@ -12,15 +12,15 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from auformer.data.datamodule import AUDataModule
-from auformer.models.checkpoints import CLASS_PATH, read_checkpoint
+from auformer.models import AUFormer
+from auformer.models.checkpoints import CLASS_PATH, read_run_checkpoint
 from auformer.training.callbacks import MetricsTable, RunBar, RunCheckpointIO
-from auformer.training.config import with_bases
+from auformer.training.config import LINKED, MODEL, with_bases
 from auformer.training.module import AUModule
 from auformer.training.run import ALWAYS, DEFAULTS, check_fit, fast_and_restored, quiet_lightning, run, run_extras
 from auformer.training.run_folder import NO_NUMBER, RunFolder
 
 RUNS = Path("runs")
-LINKED = ("au_names", "au_weights")  # what the data module tells the model
 PASSING = ("config", "base", "ckpt_path", "overwrite")  # options that are about one call, not about the run
 # what may differ between an interrupted run and the call that goes on with it
 FREE_TRAINER = ("enable_progress_bar", "default_root_dir", "profiler", "max_time")
@@ -36,9 +36,11 @@ class RunParser(LightningArgumentParser):
         if "--model.help" not in text:
             return text
         model = LightningArgumentParser(prog="model", add_help=False, usage="")
-        model.add_class_arguments(AUModule, "model", skip=set(LINKED))
-        options = model.format_help().partition("Trains AUFormer")[2]
-        return f"{text}\nOptions of the model (of its rivals in auformer.training.baselines too):{options.partition(':')[2]}"
+        model.add_class_arguments(AUModule, "model", skip={*LINKED, "network"})
+        model.add_class_arguments(AUFormer, "model.network", skip={"au_names"})
+        options = model.format_help().partition("Trains a network")[2].partition(":")[2]
+        more = "Those of another network: auformer fit --model.network.help auformer.models.baselines.LoRA"
+        return f"{text}\nOptions of the model:{options}\n{more}\n"
 
 
 class AUFormerCLI(LightningCLI):
@@ -101,7 +103,7 @@ class AUFormerCLI(LightningCLI):
             "--tune", type=bool, default=False, help="Choose a threshold per AU on the validation part."
         )
         parser.add_argument("--tensorboard", type=bool, default=False, help="Write event files for TensorBoard too.")
-        parser.set_defaults({"model": {"class_path": "auformer.training.module.AUModule"}})
+        parser.set_defaults({"model": MODEL})
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -117,8 +119,8 @@ class AUFormerCLI(LightningCLI):
         folder = self.folder
         path = self._option("ckpt_path") or str(folder.best if folder.best.is_file() else folder.last)
         self.config[word]["ckpt_path"] = path
-        plain = read_checkpoint(path, mmap=True)["hyper_parameters"]
-        model = {"class_path": plain.pop(CLASS_PATH, "auformer.training.module.AUModule")}
+        plain = read_run_checkpoint(path, mmap=True)["hyper_parameters"]
+        model = {"class_path": plain.pop(CLASS_PATH, MODEL["class_path"])}
         model["init_args"] = {name: value for name, value in plain.items() if name not in LINKED}
         self.config = self.parser.parse_object({word: {"model": model}}, self.config)
 

@@ -1,4 +1,7 @@
-"""Configurations of `auformer fit`: files that build on others, and the module and data that a configuration describes."""
+"""Configurations of `auformer fit`: files that build on others, and the module and data that a configuration describes.
+
+Reading and merging files imports neither torch nor Lightning; `resolve_config` does.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,25 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import jsonargparse
 import yaml
 
-from auformer.data.datamodule import AUDataModule
-from auformer.training.module import AUModule
+if TYPE_CHECKING:
+    import jsonargparse
+
+    from auformer.data.datamodule import AUDataModule
+    from auformer.training.module import AUModule
 
 FLAGS = ("--config", "-c")
+LINKED = ("au_names", "au_weights")  # what the data module tells the model
+# AUFormer on ViT-B where a configuration names no network [ours: the sources name neither size nor weights]
+NETWORK = {
+    "class_path": "auformer.models.auformer.AUFormer",
+    "init_args": {"backbone": "vit_base_patch16_224.augreg_in21k", "pretrained": True},
+}
+MODEL = {"class_path": "auformer.training.module.AUModule", "init_args": {"network": NETWORK}}
+OF_ALL = ("backbone", "pretrained", "checkpoint_path", "img_size", "pool")  # arguments that every network has
 
 
 def with_bases(args: Sequence[str]) -> list[str]:
@@ -45,7 +58,7 @@ def with_bases(args: Sequence[str]) -> list[str]:
 
 
 def _bases(path: Path, seen: tuple[Path, ...]) -> list[Path]:
-    """Files that one builds on, the first one at the front; none for what is not a readable YAML file (the parser says why)."""
+    """Files that one builds on, the first one at the front; none for what is not readable YAML (the parser says why)."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -61,9 +74,6 @@ def _bases(path: Path, seen: tuple[Path, ...]) -> list[Path]:
 
 def merged_config(path: Path) -> dict[str, Any]:
     """A configuration file together with what it builds on, as plain values, for programs.
-
-    Args:
-        path: The file.
 
     Raises:
         ValueError: It is missing or no YAML mapping, or what it builds on does not exist.
@@ -84,22 +94,28 @@ def merged_config(path: Path) -> dict[str, Any]:
 def deep_merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with others over them; mappings are merged, all else is replaced.
 
+    A `network` of another class keeps only the arguments that all networks have.
+
     >>> deep_merge({"a": {"x": 1, "y": 2}, "b": [1]}, {"a": {"y": 3}, "b": [2]})
     {'a': {'x': 1, 'y': 3}, 'b': [2]}
     """
     merged = dict(old)
     for name, value in new.items():
         before = merged.get(name)
-        merged[name] = (
-            deep_merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
-        )
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            if name == "network" and value.get("class_path") not in (
+                None,
+                before.get("class_path", value.get("class_path")),
+            ):
+                arguments = before.get("init_args") or {}
+                before = {"init_args": {key: one for key, one in arguments.items() if key in OF_ALL}}
+            value = deep_merge(before, value)
+        merged[name] = value
     return merged
 
 
-LINKED = {"au_names", "au_weights"}  # the data module tells the model
 DECIDED = ("train", "val", "test", "fold", "test_subjects", "subset", "seed")  # by whoever runs the configuration
 REPLACED = ("train", "test", "seed")  # of those, what a configuration may hold all the same, for `auformer fit`
-FREE = ("num_workers", "recompute")  # change no number
 ELSEWHERE = ("seed_everything", "out", "tune")  # of `auformer fit`; who runs this sees to seeds, folders and thresholds
 
 
@@ -109,78 +125,99 @@ class MethodConfig:
 
     Attributes:
         class_path: The module's class, dotted.
-        model: Its arguments, all but action units and their weights.
+        network: `class_path` and `init_args` of the network, all but the action units.
+        model: The module's other arguments, all but action units and their weights.
         data: Arguments of the data module, all but which rows.
         fit: Arguments of `auformer.training.fit`: epochs, gradient_clip, precision, patience, validate_every, select.
         accelerator: Lightning's name of what to compute on.
     """
 
     class_path: str
+    network: Mapping[str, Any]
     model: Mapping[str, Any]
     data: Mapping[str, Any]
     fit: Mapping[str, Any]
     accelerator: str = "auto"
 
+    @property
+    def weights(self) -> str | None:
+        """The local file of the backbone's weights, where the configuration names one."""
+        return self.network["init_args"].get("checkpoint_path")
+
     def plain(self) -> dict[str, Any]:
         """All that can change a number, in plain values without folders of this machine."""
-        local = self.model.get("checkpoint_path")
-        model = {name: value for name, value in self.model.items() if name not in FREE}
-        model["checkpoint_path"] = Path(local).name if local else None
-        data = {name: value for name, value in self.data.items() if name not in FREE}
+        arguments = {name: value for name, value in self.network["init_args"].items() if name != "recompute"}
+        arguments["checkpoint_path"] = Path(self.weights).name if self.weights else None
+        model = {"network": {**self.network, "init_args": arguments}, **self.model}
+        data = {name: value for name, value in self.data.items() if name != "num_workers"}
         return {"model": {"class_path": self.class_path, "init_args": model}, "data": data, "fit": dict(self.fit)}
 
     def build(self, data: AUDataModule) -> AUModule:
         """A new module for the action units of a data module; its weights are drawn from torch's global random state."""
-        return _class_of(self.class_path)(data.au_names, data.au_weights, **self.model)
+        from auformer.training.module import network_factory
 
-
-def _class_of(path: str) -> type[AUModule]:
-    """The class of a dotted name that the parser has accepted."""
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+        return _class_of(self.class_path)(network_factory(self.network), data.au_names, data.au_weights, **self.model)
 
 
 def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
     """Check a configuration and fill in defaults.
 
     Args:
-        content: As YAML gives it, see `auformer.training.config.merged_config`.
+        content: As YAML gives it, see `merged_config`.
 
     Raises:
         ValueError: A setting is unknown, of another type, or decided elsewhere.
     """
+    import jsonargparse
+
     plain = {name: value for name, value in content.items() if name not in ELSEWHERE}
     data = dict(plain.get("data") or {})
     fixed = [f"data.{name}" for name in DECIDED if name not in REPLACED and data.get(name) is not None]
     if fixed:
         raise ValueError(
-            f"Expected a configuration that leaves the parts of the data to the protocol, but it sets {', '.join(fixed)}"
+            f"Expected a configuration that leaves the splits of the data to the protocol, but it sets {', '.join(fixed)}"
         )
     plain["data"] = {name: value for name, value in data.items() if name not in DECIDED}
-    parser = _parser()
     try:
-        parsed = parser.parse_object(plain)
+        found = _parser().parse_object(plain).as_dict()
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise ValueError(
             f"Expected a configuration as `auformer fit` takes it, for one device, but {str(error).strip()}"
         ) from error
-    found = parsed.as_dict()
-    trainer, model = found["trainer"], found["model"]
+    trainer, model = found["trainer"], found["model"]["init_args"]
     fit = {
         "epochs": trainer["max_epochs"], "gradient_clip": trainer["gradient_clip_val"], "precision": trainer["precision"],
         "validate_every": trainer["check_val_every_n_epoch"], "patience": found["patience"], "select": found["select"],
     }  # fmt: skip
-    kind = _class_of(model["class_path"])
+    network = model.pop("network")
+    network["class_path"] = _defined_at(network["class_path"])
     return MethodConfig(
-        f"{kind.__module__}.{kind.__qualname__}", model["init_args"], found["data"], fit, trainer["accelerator"]
+        _defined_at(found["model"]["class_path"]), network, model, found["data"], fit, trainer["accelerator"]
     )
+
+
+def _class_of(path: str) -> Any:
+    """The class of a dotted name that the parser has accepted."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _defined_at(path: str) -> str:
+    """Where a class is defined; the parser shortens names to where they can be imported from."""
+    kind = _class_of(path)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _parser() -> jsonargparse.ArgumentParser:
     """The settings that a method has; the defaults are those of `auformer fit`."""
+    import jsonargparse
+
+    from auformer.data.datamodule import AUDataModule
+    from auformer.training.module import AUModule
+
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(AUModule, "model", skip=LINKED)
-    parser.set_defaults({"model": {"class_path": "auformer.training.module.AUModule"}})
+    parser.add_subclass_arguments(AUModule, "model", skip=set(LINKED))
+    parser.set_defaults({"model": MODEL})
     parser.add_class_arguments(AUDataModule, "data", skip=set(DECIDED))
     parser.add_argument("--patience", type=int | None, default=None)
     parser.add_argument("--select", type=Literal["best", "last"], default="best")

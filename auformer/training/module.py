@@ -1,29 +1,40 @@
-"""Mean and deviation of the plain ViT's pooled features, for the head's standardisation (method.md 3.2).
-
-The Lightning module: one shared step, the optimiser, scores over whole parts, checkpoints without frozen weights.
-
-More than 250 lines, because a third of them are the arguments of one class and what each means.
-"""
+"""The Lightning module: one shared step, the optimiser, scores over whole splits, checkpoints without frozen weights."""
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.nn.modules.module import _IncompatibleKeys
 
+from auformer.errors import CheckpointError
 from auformer.losses import AULoss
-from auformer.models import AUFormer, AUNetwork
-from auformer.models.checkpoints import check_checkpoint, complete_checkpoint, load_module, load_weights
+from auformer.models import AUNetwork
+from auformer.models.adapter_file import HEADER, describe, parse_header
+from auformer.models.checkpoints import (
+    CLASS_PATH,
+    INSTANTIATOR,
+    MODULES,
+    adopt_header,
+    allowed_class,
+    check_header,
+    network_class,
+    read_run_checkpoint,
+)
+from auformer.models.network import TensorForm, check_tensors
 from auformer.training.optimiser import WarmupCosine, parameter_groups
 from auformer.training.scores import NonFiniteLossError, PartOutputs, blame, part_scores, probabilities
 
 
 @torch.no_grad()
 def measure_features(network: AUNetwork, batches: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Measure `network.pooled_features` over training images.
+    """Mean and deviation of `network.pooled_features` over training images, for the head's standardisation (method.md 3.2).
 
     The network is in eval mode meanwhile (BatchNorm of a convolutional stem must not learn from it), and gets its modes back.
 
@@ -58,23 +69,35 @@ def measure_features(network: AUNetwork, batches: Iterable[Mapping[str, Tensor]]
     return (mean + shift).float(), variance.clamp_min(0).sqrt().float()
 
 
-class AUModule(pl.LightningModule):
-    """Trains AUFormer. A rival method is a subclass that overrides `build_network`.
+class NetworkFactory(Protocol):
+    """Makes the network for a list of action units: `functools.partial(LoRA, backbone=..., rank=8)`.
 
-    Batches are dicts: `image (B, 3, H, W)` float in [0, 1], `label (B, N)` in {1, 0, -1}, `index (B,)` the row in its part.
+    In a configuration it is the class path and the arguments of the network, all but `au_names`.
+    """
+
+    def __call__(self, *, au_names: list[str]) -> AUNetwork:
+        """The network; its weights are drawn from torch's global random state."""
+        ...
+
+
+def network_factory(spec: Mapping[str, Any], where: str = "`network`") -> NetworkFactory:
+    """The factory of a network that is named as in a configuration, by `class_path` and `init_args`.
+
+    Raises:
+        CheckpointError: The class is not a network below `auformer.models`.
+    """
+    return partial(network_class(spec.get("class_path"), where), **(spec.get("init_args") or {}))
+
+
+class AUModule(pl.LightningModule):
+    """Trains a network of this package: AUFormer or a baseline.
+
+    Batches are dicts: `image (B, 3, H, W)` float in [0, 1], `label (B, N)` in {1, 0, -1}, `index (B,)` the row in its split.
 
     Args:
+        network: The network, all but its action units; in YAML `class_path` and `init_args`, of a class below `auformer.models`.
         au_names: Action units in the order of the labels.
         au_weights: Weight of each in the loss, see `auformer.losses.au_weights`.
-        backbone: Name of a timm ViT [ours: the paper's size and weights are not in our sources].
-        pretrained: Load its weights through timm.
-        checkpoint_path: Load them from a local file instead.
-        img_size: Image size in pixels, one number or `[H, W]`; the backbone's own by default.
-        expert_width: Bottleneck channels `R` of one expert.
-        dilations: Dilations of the multi-receptive-field branch; an empty list leaves it out.
-        window: Odd side of the context operator's neighbourhood; 0 leaves it out.
-        pool: `avg` (mean of the patch tokens) or `token` (the class token).
-        average_heads: Predict the mean of both heads' probabilities, where `expert_loss_weight` trains both, instead of the main head's.
         loss: Of main head and expert heads: `mdwa` (the paper's), `wa`, `asl`, `focal`, `bce` or `weighted_bce`, see `AULoss`.
         margin: Margin of MDWA, in [0, 1).
         gamma_low: Exponent of the AU with the smallest weight.
@@ -84,33 +107,20 @@ class AUModule(pl.LightningModule):
         lr: Highest learning rate.
         weight_decay: Decay of AdamW; biases, norms and other vectors have none.
         betas: Betas of AdamW.
-        warmup_fraction: Part of the optimiser steps over which the learning rate rises; then it falls as a cosine.
-        experts_beside: `both` sub-layers of a block, or only its `attention` or its `mlp`.
-        carry: Hand each expert its own output in the previous group.
-        shared_expert: One expert for all action units.
-        blocks: Which blocks have experts: `all`, `first_half` or `last_half`.
-        recompute: What AUFormer computes again for the backward pass to save memory: `nothing`, the inside of its `experts`, or `blocks`.
-        adapter_size: Of a rival only: width, rank, or number of prompts or blocks of what it trains; its paper's by default.
+        warmup_fraction: Fraction of the optimiser steps over which the learning rate rises; then it falls as a cosine.
 
     Raises:
         ValueError: Names and weights differ in number, or an argument is out of its range.
+        CheckpointError: The network's class is not one of this package.
     """
 
     network: AUNetwork
 
     def __init__(
         self,
+        network: NetworkFactory,
         au_names: list[str],
         au_weights: list[float],
-        backbone: str = "vit_base_patch16_224.augreg_in21k",
-        pretrained: bool = True,
-        checkpoint_path: str | None = None,
-        img_size: int | list[int] | None = None,
-        expert_width: int = 8,
-        dilations: list[int] = [1, 3, 5],  # noqa: B006 (a plain list, never changed: what YAML and checkpoints hold)
-        window: int = 3,
-        pool: str = "avg",
-        average_heads: bool = True,
         loss: Literal["mdwa", "wa", "asl", "focal", "bce", "weighted_bce"] = "mdwa",
         margin: float = 0.05,
         gamma_low: float = 1.0,
@@ -119,17 +129,11 @@ class AUModule(pl.LightningModule):
         expert_loss_weight: float = 1.0,
         lr: float = 2e-3,
         weight_decay: float = 0.05,
-        betas: list[float] = [0.9, 0.99],  # noqa: B006
+        betas: list[float] = [0.9, 0.99],  # noqa: B006 (a plain list, never changed: what YAML and checkpoints hold)
         warmup_fraction: float = 0.08,
-        experts_beside: Literal["both", "attention", "mlp"] = "both",
-        carry: bool = True,
-        shared_expert: bool = False,
-        blocks: Literal["all", "first_half", "last_half"] = "all",
-        recompute: Literal["nothing", "experts", "blocks"] = "nothing",
-        adapter_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(ignore=["network"], logger=False)
         if len(au_names) != len(au_weights):
             raise ValueError(
                 f"Expected `au_weights` to hold one weight per AU, {len(au_names)}, but got {len(au_weights)}"
@@ -140,27 +144,11 @@ class AUModule(pl.LightningModule):
             torch.tensor(au_weights, dtype=torch.float32),
             kind=loss, margin=margin, gamma_low=gamma_low, gamma_high=gamma_high, dice_weight=dice_weight, expert_weight=expert_loss_weight,
         )  # fmt: skip
-        self.network = self.build_network()
+        self.network, self.hparams["network"] = _build(network, au_names, expert_heads=expert_loss_weight > 0)
         self.learning_rate = 0.0
         self.sums: dict[str, Any] = {}  # `rows`, and each term of the loss times its rows, over the epoch
-        self.validation_part: dict[
-            str, Any
-        ] = {}  # `target`, `prob` `(n, N)` of the last validation: to choose thresholds from
+        self.validation_part: dict[str, Any] = {}  # `target`, `prob` `(n, N)` of the last validation, for thresholds
         self.outputs = PartOutputs(len(au_names), experts=getattr(self.network, "expert_heads", None) is not None)
-
-    def build_network(self) -> AUNetwork:
-        """The network to train, from the hyper-parameters."""
-        if (h := self.hparams)["adapter_size"] is not None:
-            raise ValueError(
-                f"Expected `adapter_size` for a rival only, but got {h['adapter_size']} for AUFormer: it has `expert_width`"
-            )
-        return AUFormer(
-            h["backbone"], h["au_names"], pretrained=h["pretrained"], checkpoint_path=h["checkpoint_path"], img_size=h["img_size"],
-            expert_width=h["expert_width"], dilations=h["dilations"], window=h["window"], pool=h["pool"],
-            expert_heads=h["expert_loss_weight"] > 0, average_heads=h["average_heads"],
-            experts_beside=h["experts_beside"], carry=h["carry"], shared_expert=h["shared_expert"], blocks=h["blocks"],
-            recompute=h["recompute"],
-        )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` in [0, 1] to probabilities `(B, N)`, as the network predicts them."""
@@ -199,14 +187,11 @@ class AUModule(pl.LightningModule):
         self.log("train/lr", self.learning_rate)
 
     def _part_end(self, stage: str) -> None:
-        """Score a whole part and log every figure."""
+        """Score a whole split and log every figure."""
         part = self.outputs.compute()
         if self.trainer.sanity_checking or not len(part.rows):
             return
-        losses, average = (
-            self.loss_terms(part.logits, part.target.long(), part.experts),
-            bool(self.hparams["average_heads"]),
-        )
+        losses, average = self.loss_terms(part.logits, part.target.long(), part.experts), self.network.average_heads
         figures = {
             **{name: float(value) for name, value in losses.items()},
             **part_scores(part, self.network.au_names, average),
@@ -281,20 +266,44 @@ class AUModule(pl.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave frozen weights out, add the header of an adapter file."""
-        complete_checkpoint(self, checkpoint)
+        """Leave frozen weights out; add the header of an adapter file, and the class of the module where it is one of ours."""
+        frozen = self._frozen()
+        state = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name not in frozen}
+        plain = {name: value for name, value in self.hparams.items() if name not in (CLASS_PATH, INSTANTIATOR)}
+        if type(self).__module__.partition(".")[0] == "auformer":
+            plain[CLASS_PATH] = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint |= {"state_dict": state, "hyper_parameters": plain, HEADER: json.dumps(describe(self.network))}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse other action units, another network or other frozen weights."""
-        check_checkpoint(self, checkpoint)
+        """Take over thresholds and crop recipe; refuse other action units, another network or other frozen weights."""
+        header = parse_header(checkpoint.get(HEADER), "The run checkpoint")
+        check_header(header, self.network, "The run checkpoint")
+        adopt_header(header, self.network)
+
+    def _frozen(self) -> set[str]:
+        """Names in the state of what is not trained."""
+        return {f"network.{name}" for name in self.network.frozen_names()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights; only the backbone of a network that keeps it frozen may be missing, and it is missing as a whole.
+        """Load weights; nothing is changed unless all fit. Only what is frozen may be missing, and only as a whole.
 
         Raises:
             CheckpointError: A key is missing or not expected, or a tensor has another shape or type.
         """
-        return load_weights(self, state_dict)
+        own, frozen = self.state_dict(), self._frozen()
+        spared = frozen if not frozen & state_dict.keys() else set()
+        wanted: dict[str, TensorForm] = {
+            name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items() if name not in spared
+        }
+        found: dict[str, TensorForm] = {
+            name: (tuple(value.shape), value.dtype) for name, value in state_dict.items() if isinstance(value, Tensor)
+        }
+        whose = f"{type(self).__name__} with {len(self.network.au_names)} action units"
+        check_tensors(wanted, found, f"The checkpoint does not fit {whose}")
+        with torch.no_grad():
+            for name in wanted:
+                own[name].copy_(state_dict[name])
+        return _IncompatibleKeys(sorted(spared), [])
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -307,15 +316,46 @@ class AUModule(pl.LightningModule):
             checkpoint_path: A `.ckpt` file of a run.
             map_location: Where to put the tensors; the CPU by default.
             weights_only: Only True: nothing in a checkpoint is ever executed.
-            backbone_checkpoint: Local file with the frozen weights, in place of the hyper-parameter `checkpoint_path` of the file.
+            backbone_checkpoint: Local file with the frozen weights, in place of the network's own `checkpoint_path`.
             overrides: Other hyper-parameters that replace those of the file, for example `lr`.
 
         Raises:
-            CheckpointError: See `auformer.models.checkpoints.read_checkpoint` and `load_weights`.
+            CheckpointError: See `auformer.models.checkpoints.read_run_checkpoint` and `load_state_dict`; or the file holds another class.
         """
         if not weights_only:
             raise ValueError(
                 "Expected `weights_only` to be True: auformer executes nothing that a checkpoint holds, but got False"
             )
-        local = {} if backbone_checkpoint is None else {"checkpoint_path": backbone_checkpoint}
-        return load_module(cls, checkpoint_path, map_location, {**overrides, **local})
+        path = str(checkpoint_path)
+        checkpoint = read_run_checkpoint(path, map_location or "cpu", mmap=map_location is None)
+        plain, spec = checkpoint["hyper_parameters"], checkpoint["hyper_parameters"].pop("network")
+        class_path = plain.pop(CLASS_PATH, None)
+        kind = cls if class_path is None else allowed_class(class_path, cls, MODULES, path)
+        odd = sorted(map(str, (plain.keys() | overrides.keys()) - inspect.signature(kind).parameters.keys()))
+        if odd:
+            raise CheckpointError(f"Expected {path} to hold arguments of {kind.__name__}, but got {', '.join(odd[:5])}")
+        if backbone_checkpoint is not None:
+            spec = {**spec, "init_args": {**spec["init_args"], "checkpoint_path": backbone_checkpoint}}
+        module = kind(**{"network": network_factory(spec, path), **plain, **overrides})
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+        return module if map_location is None else module.to(next(iter(checkpoint["state_dict"].values())).device)
+
+
+def _build(factory: Any, au_names: list[str], *, expert_heads: bool) -> tuple[AUNetwork, dict[str, Any]]:
+    """A network, and how it is named in a configuration.
+
+    Without `expert_heads`, a network that would have them is built without: DDP refuses parameters that get no gradient.
+    """
+    words = (factory.func, *factory.args) if isinstance(factory, partial) else ()
+    place = next((number for number, word in enumerate(words) if isinstance(word, type)), None)
+    if place is None:
+        raise ValueError(f"Expected `network` to be a functools.partial of a network's class, but got {factory!r}")
+    kind: Any = words[place]  # the parser has words of its own before it
+    given = inspect.signature(kind).bind_partial(*words[place + 1 :], **factory.keywords)
+    arguments = json.loads(json.dumps(given.arguments, default=str))
+    if not expert_heads and "expert_heads" in inspect.signature(kind).parameters:
+        arguments["expert_heads"] = False
+    class_path = f"{kind.__module__}.{kind.__qualname__}"
+    network = network_class(class_path, "`network`")(au_names=au_names, **arguments)
+    return network, {"class_path": class_path, "init_args": arguments}

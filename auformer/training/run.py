@@ -277,9 +277,10 @@ def _too_large(datamodule: AUDataModule, error: BaseException) -> str:
 
 def _shareable(module: AUModule) -> dict[str, Any]:
     """Hyper-parameters without folders of this machine."""
-    plain = dict(module.hparams)
-    local = plain.get("checkpoint_path")
-    return {**plain, "checkpoint_path": Path(local).name if local else None}
+    network = module.hparams["network"]
+    local = network["init_args"].get("checkpoint_path")
+    arguments = {**network["init_args"], "checkpoint_path": Path(local).name if local else None}
+    return {**module.hparams, "network": {**network, "init_args": arguments}}
 
 
 def _finish(trainer: Trainer, module: AUModule, folder: RunFolder) -> None:

@@ -14,7 +14,9 @@ import yaml
 from auformer.files import write_text
 
 MISSING = "(absent)"
-NO_NUMBER = ("model.init_args.recompute",)  # settings that change no number: a run may go on with another one
+NO_NUMBER = (
+    "model.init_args.network.init_args.recompute",
+)  # settings that change no number: a run may go on with another one
 
 
 class RunFolder:

@@ -14,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ PACKAGED = Path(__file__).parent.parent / "auformer" / "assets" / "demo_results.
 LEARNING_RATES = (1e-4, 3e-4, 2e-3, 5e-3, 1e-2, 2e-2)
 SEARCH_EPOCHS, EPOCHS, SEEDS = 3, 12, (0, 1, 2)
 FINALISTS = 2  # short runs favour high rates, so the two best are compared at full length
-MODULES = {"auformer": "AUModule", "linear_probe": "LinearProbeModule", "full_finetuning": "FullFineTuningModule"}
+NETWORKS = {"auformer": "AUFormer", "linear_probe": "LinearProbe", "full_finetuning": "FullFineTuning"}
 SETTINGS = {"auformer": {"expert_width": AUFORMER["expert_width"]}}
 BOTH = "auformer_both_heads"  # the same runs, predicted by the mean of both heads
 
@@ -39,7 +40,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
     """One run on one thread: fit, and for a full run the scores on both labs."""
     import torch
 
-    import auformer.training.baselines
+    from auformer import models
     from auformer.data.datamodule import AUDataModule
     from auformer.training.module import AUModule
     from auformer.training.run import fit
@@ -50,8 +51,9 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         parts["train"], parts["val"], au_names=AUS, image_size=FULL.size, batch_size=BATCH, seed=job["seed"]
     )
     torch.manual_seed(job["seed"])
-    kind = {"AUModule": AUModule, **vars(auformer.training.baselines)}[MODULES[job["method"]]]
-    module = kind(data.au_names, data.au_weights, backbone=BACKBONE, lr=job["lr"], **SETTINGS.get(job["method"], {}))
+    kind, settings = getattr(models, NETWORKS[job["method"]]), SETTINGS.get(job["method"], {})
+    network = partial(kind, backbone=BACKBONE, pretrained=True, **settings)
+    module = AUModule(network, data.au_names, data.au_weights, lr=job["lr"])
     start = time.time()
     folder = Path(job["folder"])
     adapter = fit(module, data, folder, epochs=job["epochs"], seed=job["seed"], precision="bf16-mixed", progress=False)
@@ -113,7 +115,7 @@ def ranked_rates(stage: str) -> dict[str, list[float]]:
     lines = [line for line in read_lines() if line["stage"] == stage and line["seed"] == 0]
     return {
         method: [line["lr"] for line in sorted(lines, key=lambda line: -line["val_f1"]) if line["method"] == method]
-        for method in MODULES
+        for method in NETWORKS
     }
 
 
@@ -132,7 +134,7 @@ def summarise() -> dict[str, Any]:
         summary[part] = {}
         for method in (*METHODS, BOTH):
             entries = [line["scores"][method][part] for line in full if method in line["scores"]]
-            if method in MODULES and len(entries) != len(SEEDS):
+            if method in NETWORKS and len(entries) != len(SEEDS):
                 raise SystemExit(f"{method} has {len(entries)} of {len(SEEDS)} runs; run the grid to its end")
             summary[part][method] = mean_entry(entries)
     return summary
@@ -195,7 +197,7 @@ def markdown(summary: dict[str, Any]) -> str:
     searched = [line for line in read_lines() if line["stage"] == "search"]
     lines += ["", f"## Learning rates: F1 on validation subjects after {SEARCH_EPOCHS} epochs, seed 0", ""]
     lines += ["| method | " + " | ".join(map(str, LEARNING_RATES)) + " |", "|---|" + "---|" * len(LEARNING_RATES)]
-    for method in MODULES:
+    for method in NETWORKS:
         found = {line["lr"]: line["val_f1"] for line in searched if line["method"] == method}
         lines.append(
             f"| {LABELS[method]} | " + " | ".join(f"{100 * found[rate]:.1f}" for rate in LEARNING_RATES) + " |"
@@ -224,14 +226,16 @@ def main(args: list[str] | None = None) -> None:
         own = {"stage": stage, "method": method, "lr": lr, "seed": seed, "epochs": epochs}
         return {**own, "data": data, "folder": str(folder), "threads": 1}
 
-    run_jobs([job("search", method, lr, 0, SEARCH_EPOCHS) for method in MODULES for lr in LEARNING_RATES], options.jobs)
+    run_jobs(
+        [job("search", method, lr, 0, SEARCH_EPOCHS) for method in NETWORKS for lr in LEARNING_RATES], options.jobs
+    )
     searched = ranked_rates("search")
     run_jobs(
-        [job("full", method, lr, SEEDS[0], EPOCHS) for method in MODULES for lr in searched[method][:FINALISTS]],
+        [job("full", method, lr, SEEDS[0], EPOCHS) for method in NETWORKS for lr in searched[method][:FINALISTS]],
         options.jobs,
     )
     best = {method: rates[0] for method, rates in ranked_rates("full").items()}
-    run_jobs([job("full", method, best[method], seed, EPOCHS) for method in MODULES for seed in SEEDS], options.jobs)
+    run_jobs([job("full", method, best[method], seed, EPOCHS) for method in NETWORKS for seed in SEEDS], options.jobs)
     summary = summarise()
     text = json.dumps(summary, indent=1) + "\n"
     (RESULTS / "demo.json").write_text(text, encoding="utf-8")

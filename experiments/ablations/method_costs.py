@@ -72,12 +72,14 @@ def method_names(suite: Suite) -> dict[str, str]:
 def build(suite: Suite, method: str, entry: str, args: argparse.Namespace) -> AUModule:
     """A method's module, its weights a function of seed 0."""
     config = resolve_config(suite.config_of(method, entry))
-    model = {**config.model, "img_size": args.img_size}
-    model |= {} if args.backbone is None else {"backbone": args.backbone, "pretrained": False, "checkpoint_path": None}
+    arguments = {**config.network["init_args"], "img_size": args.img_size}
+    arguments |= (
+        {} if args.backbone is None else {"backbone": args.backbone, "pretrained": False, "checkpoint_path": None}
+    )
     au_names = list(parse_au_names(args.aus))
     data: Any = SimpleNamespace(au_names=au_names, au_weights=[1.0] * len(au_names))
     torch.manual_seed(0)
-    return replace(config, model=model).build(data)
+    return replace(config, network={**config.network, "init_args": arguments}).build(data)
 
 
 def trainer(module: AUModule, images: Tensor, target: Tensor) -> Callable[[], object]:

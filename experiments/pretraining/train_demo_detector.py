@@ -50,9 +50,12 @@ def render(out: Path, workers: int) -> dict[str, list[str]]:
 
 def train(out: Path, manifests: dict[str, list[str]], epochs: int, threads: int) -> tuple[Path, float]:
     """The adapter file of the best epoch on validation subjects, and the seconds it took."""
+    from functools import partial
+
     import torch
 
     from auformer.data.datamodule import AUDataModule
+    from auformer.models import AUFormer
     from auformer.training.module import AUModule
     from auformer.training.run import fit
 
@@ -60,7 +63,7 @@ def train(out: Path, manifests: dict[str, list[str]], epochs: int, threads: int)
     data = AUDataModule(manifests["train"], manifests["val"], au_names="all", batch_size=BATCH, seed=SEED)
     torch.manual_seed(SEED)
     module = AUModule(
-        data.au_names, data.au_weights, backbone=BACKBONE, expert_width=EXPERT_WIDTH, lr=LEARNING_RATE, average_heads=True
+        partial(AUFormer, backbone=BACKBONE, pretrained=True, expert_width=EXPERT_WIDTH), data.au_names, data.au_weights, lr=LEARNING_RATE
     )  # fmt: skip
     start = time.time()
     adapter = fit(module, data, out / "fit", epochs=epochs, seed=SEED, precision="bf16-mixed", tune=True)

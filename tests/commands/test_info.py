@@ -13,6 +13,7 @@ import torch
 from auformer.cli import main
 from auformer.models import AUFormer, LinearProbe, read_adapter_header, save_adapter
 from auformer.models.checkpoints import DEMO_DETECTOR
+from tests.helpers.runs import write_run_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +68,11 @@ def test_a_folder_is_its_adapter_file(adapter: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_run_checkpoint_is_described_by_the_header_it_carries(
-    adapter: Path, capsys: pytest.CaptureFixture[str]
+    adapter: Path, network: AUFormer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = adapter.with_name("best.ckpt")
-    torch.save({"auformer": json.dumps(read_adapter_header(adapter)), "state_dict": {}, "hyper_parameters": {}}, run)
+    run = write_run_checkpoint(
+        network, adapter.with_name("best.ckpt"), auformer=json.dumps(read_adapter_header(adapter))
+    )
     assert main(["info", str(run)]) == 0
     said = capsys.readouterr().out
     assert main(["info", str(adapter)]) == 0

@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from auformer.benchmark.jobs import Job, make_jobs
-from auformer.benchmark.suite import Method, Source, Suite
+from auformer.benchmark.suite import Method, Source, Suite, parse_entry
 from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest, write_manifest
 from tests.helpers.faces import tiny_image, tiny_manifest
@@ -25,7 +25,7 @@ def write_config(folder: Path, name: str = "tiny.yaml", **settings: Any) -> Path
     """A configuration for 32 px and one epoch; further settings by name with `__` for dots."""
     if not (folder / "vit.safetensors").is_file():
         write_vit(folder / "vit.safetensors", VIT)
-    model = {
+    network = {
         "backbone": VIT,
         "pretrained": False,
         "checkpoint_path": str(folder / "vit.safetensors"),
@@ -33,7 +33,10 @@ def write_config(folder: Path, name: str = "tiny.yaml", **settings: Any) -> Path
         "expert_width": 2,
     }
     content: dict[str, Any] = {
-        "model": {"class_path": "auformer.training.module.AUModule", "init_args": model},
+        "model": {
+            "class_path": "auformer.training.module.AUModule",
+            "init_args": {"network": {"class_path": "auformer.models.auformer.AUFormer", "init_args": network}},
+        },
         "data": {"image_size": 32, "batch_size": 8, "augment": "none", "val_fraction": 0.3},
         "trainer": {"max_epochs": 1, "accelerator": "cpu"},
     }
@@ -92,7 +95,8 @@ def suite_of(
     folder: Path, data: Mapping[str, Source], *entries: Mapping[str, Any], out: str = "out", **settings: Any
 ) -> Suite:
     """A suite of the method `auformer` on tiny data."""
-    return Suite(folder / out, data, {"auformer": Method(write_config(folder), settings)}, entries)
+    parsed = [parse_entry(dict(one), "an entry of a test") for one in entries]
+    return Suite(folder / out, data, {"auformer": Method(write_config(folder), settings)}, parsed)
 
 
 def jobs_of(suite: Suite) -> list[Job]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+import tests.helpers.vits  # noqa: F401 (registers tiny ViTs)
 from auformer.data.datamodule import AUDataModule
+from auformer.models import AUFormer, AUNetwork
+from auformer.models.adapter_file import describe
+from auformer.training.config import merged_config
 from auformer.training.module import AUModule
 from tests.helpers.faces import tiny_manifest
 
@@ -40,18 +47,42 @@ def make_data(folder: Path, **arguments: Any) -> AUDataModule:
     )
 
 
-def make_module(folder: Path, kind: type[AUModule] = AUModule, seed: int = 1, **arguments: Any) -> AUModule:
-    """A module on the workspace's ViT; its initial weights are a function of the seed."""
-    given = {
-        "backbone": VIT,
-        "pretrained": False,
-        "checkpoint_path": str(folder / "vit.safetensors"),
-        "img_size": 32,
-        "expert_width": 2,
-    }
+def make_module(
+    folder: Path, network: type[AUNetwork] = AUFormer, seed: int = 1, kind: type[AUModule] = AUModule, **arguments: Any
+) -> AUModule:
+    """A module on the workspace's ViT, its initial weights a function of the seed; `arguments` are the module's or the network's."""
+    own = {name: arguments.pop(name) for name in [*arguments] if name in inspect.signature(AUModule).parameters}
+    weights = folder / "vit.safetensors"
+    given = {"backbone": VIT, "checkpoint_path": weights, "img_size": 32}
+    given |= {"expert_width": 2} if network is AUFormer else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return kind(**{"au_names": AUS, "au_weights": [1.0, 1.2, 0.8], **given, **arguments})
+        return kind(
+            partial(network, **{**given, **arguments}), **{"au_names": AUS, "au_weights": [1.0, 1.2, 0.8], **own}
+        )
+
+
+def write_run_checkpoint(network: Any, path: Path, **changes: Any) -> Path:
+    """A file as Lightning writes it; `changes` replace entries, `hyper_parameters__x` those of the hyper-parameters."""
+    arguments = {name: value for name, value in network.arguments.items() if name != "au_names"}
+    spec = {"class_path": describe(network)["network"], "init_args": {**arguments, "pretrained": True}}
+    content: dict[str, Any] = {
+        "state_dict": {f"network.{name}": tensor for name, tensor in network.adapter_state_dict().items()},
+        "hyper_parameters": {
+            "network": spec,
+            "au_names": list(network.au_names),
+            "au_weights": [1.0] * len(network.au_names),
+            "lr": 0.1,
+        },
+        "auformer": json.dumps(describe(network)),
+        "optimizer_states": [{"state": {0: {"step": torch.zeros(1)}}}],
+        "epoch": 3,
+    }
+    for name, value in changes.items():
+        first, _, rest = name.partition("__")
+        content[first] = {**content[first], rest: value} if rest else value
+    torch.save(content, path)
+    return path
 
 
 def state_of(module: AUModule) -> dict[str, torch.Tensor]:
@@ -61,15 +92,15 @@ def state_of(module: AUModule) -> dict[str, torch.Tensor]:
 
 def cli_words(folder: Path, config: Path, out: str, **options: Any) -> list[str]:
     """Options that shrink a configuration of `experiments/` to the workspace; further ones by name with `__` for dots."""
-    data, model = (
-        {"train": folder / "data" / "manifest.csv", "test": folder / "test" / "manifest.csv", "image_size": 32},
-        {"backbone": VIT},
+    given = {"data.train": folder / "data" / "manifest.csv", "data.test": folder / "test" / "manifest.csv"}
+    given |= {"data.image_size": 32, "data.batch_size": 8, "data.augment": "none"}
+    network = {"backbone": VIT, "pretrained": "false", "checkpoint_path": folder / "vit.safetensors", "img_size": 32}
+    network |= (
+        {"expert_width": 2}
+        if merged_config(config)["model"]["init_args"]["network"]["class_path"].endswith("AUFormer")
+        else {}
     )
-    data |= {"batch_size": 8, "augment": "none"}
-    model |= {"pretrained": "false", "checkpoint_path": folder / "vit.safetensors", "img_size": 32, "expert_width": 2}
-    given = {f"data.{name}": value for name, value in data.items()} | {
-        f"model.{name}": value for name, value in model.items()
-    }
+    given |= {f"model.network.{name}": value for name, value in network.items()}
     given |= {
         "trainer.accelerator": "cpu",
         "trainer.enable_progress_bar": "false",

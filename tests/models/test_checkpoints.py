@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from auformer.errors import CheckpointError
-from auformer.models import AUFormer, FullFineTuning, LinearProbe, load_detector, save_adapter
-from auformer.models.adapter_file import describe, network_class
-from tests.helpers import vits  # noqa: F401 (registers tiny ViTs)
+from auformer.models import AUFormer, FullFineTuning, LinearProbe, baselines, load_detector, save_adapter
+from auformer.models.adapter_file import describe, read_adapter_header
+from auformer.models.checkpoints import inspect_checkpoint, network_class
+from auformer.training.module import AUModule
+from tests.helpers.runs import write_run_checkpoint
 
 NAMES = ["AU1", "AU12"]
-SETTINGS = {"au_weights": [1.0, 1.0], "lr": 0.1, "expert_loss_weight": 1.0, "pretrained": True, "checkpoint_path": None}
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +44,6 @@ def _network(weights: Path, kind: Any = AUFormer) -> Any:
     return network
 
 
-def _run_checkpoint(network: Any, path: Path, **changes: Any) -> Path:
-    """A file as Lightning writes it."""
-    settings = {**network.arguments, **SETTINGS}
-    content = {
-        "state_dict": {f"network.{name}": tensor for name, tensor in network.adapter_state_dict().items()},
-        "hyper_parameters": settings,
-        "auformer": json.dumps(describe(network)),
-        "optimizer_states": [{"state": {0: {"step": torch.zeros(1)}}}],
-        "epoch": 3,
-    }
-    torch.save({**content, **changes}, path)
-    return path
-
-
 def _same(first: Any, second: Any) -> None:
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(first.eval()(images), second(images)) and not second.training
@@ -64,13 +51,13 @@ def _same(first: Any, second: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [AUFormer, LinearProbe, FullFineTuning])
-def test_adapter_file_folder_and_run_checkpoint(weights: Path, tmp_path: Path, kind: Any) -> None:
+def test_adapter_file_folder_andwrite_run_checkpoint(weights: Path, tmp_path: Path, kind: Any) -> None:
     network = _network(weights, kind)
     save_adapter(tmp_path / "adapter.safetensors", network)
     for checkpoint in (
         tmp_path / "adapter.safetensors",
         str(tmp_path),
-        _run_checkpoint(network, tmp_path / "best.ckpt"),
+        write_run_checkpoint(network, tmp_path / "best.ckpt"),
     ):
         detector = load_detector(checkpoint, backbone_checkpoint=weights)
         _same(network, detector)
@@ -84,17 +71,15 @@ def test_a_network_trained_as_a_whole_needs_no_frozen_weights(weights: Path, tmp
     _same(network, load_detector(tmp_path))
 
 
-def test_a_run_checkpoint_without_header_is_read_by_its_settings(weights: Path, tmp_path: Path) -> None:
+def test_frozen_weights_are_found_where_training_found_them(weights: Path, tmp_path: Path) -> None:
     network = _network(weights)
-    settings = {**network.arguments, **SETTINGS, "checkpoint_path": str(weights), "_class_path": "auformer.training.module.AUModule",
-                "_instantiator": "pytorch_lightning.cli.instantiate_module"}  # fmt: skip
-    settings.pop("expert_heads")
-    path = _run_checkpoint(network, tmp_path / "best.ckpt", hyper_parameters=settings, auformer=None)
-    _same(network, load_detector(path))  # the frozen weights are where training found them
-    probe = _network(weights, LinearProbe)
-    settings["_class_path"] = "auformer.training.baselines.LinearProbeModule"
-    path = _run_checkpoint(probe, tmp_path / "probe.ckpt", hyper_parameters=settings, auformer=None)
-    _same(probe, load_detector(path))
+    arguments = {"backbone": "vit_tests_token", "expert_width": 2, "checkpoint_path": str(weights)}
+    spec = {"class_path": "auformer.models.auformer.AUFormer", "init_args": arguments}
+    path = write_run_checkpoint(
+        network, tmp_path / "a.ckpt", hyper_parameters__network=spec,
+        hyper_parameters___instantiator="pytorch_lightning.cli.instantiate_module",
+    )  # fmt: skip
+    _same(network, load_detector(path))
 
 
 def test_missing_checkpoints_say_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +115,7 @@ def test_frozen_weights_that_are_not_to_be_had_or_differ(
     save_adapter(tmp_path / "adapter.safetensors", network)
     other = tmp_path / "other.safetensors"
     save_file({name: tensor + 1e-3 for name, tensor in load_file(weights).items()}, other)
-    for checkpoint in (tmp_path, _run_checkpoint(network, tmp_path / "best.ckpt")):
+    for checkpoint in (tmp_path, write_run_checkpoint(network, tmp_path / "best.ckpt")):
         with pytest.raises(CheckpointError, match=r"vit_tests_token.*backbone_checkpoint="):
             load_detector(checkpoint)
         with pytest.raises(CheckpointError, match=r"other frozen weights"):
@@ -140,89 +125,96 @@ def test_frozen_weights_that_are_not_to_be_had_or_differ(
 # hostile files ---------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_network_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is refused must be refused before anything is allocated."""
-
-    def build(*args: object) -> None:
-        raise AssertionError("a network was built for a file that does not fit")
-
-    monkeypatch.setattr("auformer.models.checkpoints._build", build)
-
-
 class _Payload:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (os.system, ("touch executed",))
+
+
+def _spec(class_path: str = "auformer.models.auformer.AUFormer", **arguments: Any) -> dict[str, Any]:
+    return {"class_path": class_path, "init_args": {"backbone": "vit_tests_token", "expert_width": 2, **arguments}}
+
+
+def _refused(path: Path, weights: Path, match: str) -> None:
+    """Whoever reads the file refuses it, and builds nothing that takes memory."""
+
+    def built(*args: Any, **options: Any) -> None:
+        raise AssertionError("something was built from a file that is refused")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auformer.models.checkpoints._build", built)
+        patch.setattr("auformer.training.module._build", built)
+        for read in (
+            lambda: load_detector(path, backbone_checkpoint=weights),
+            lambda: AUModule.load_from_checkpoint(path),
+            lambda: inspect_checkpoint(path),
+        ):
+            with pytest.raises(CheckpointError, match=match):
+                read()
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
         ({"payload": _Payload()}, "cannot be read"),
-        ({"hyper_parameters": {**SETTINGS, "_instantiator": "os.system"}}, "os.system.*not safe"),
-        ({"hyper_parameters": {**SETTINGS, "_class_path": "os.system"}}, "os.system.*not safe"),
-        ({"hyper_parameters": {**SETTINGS, "_class_path": "auformer.training.NoModule"}, "auformer": None}, "NoModule"),
+        ({"hyper_parameters___instantiator": "os.system"}, "os.system.*not safe"),
+        ({"hyper_parameters___class_path": "os.system"}, "os.system.*not safe"),
+        ({"hyper_parameters___class_path": "auformer.cli.main"}, "only modules of auformer.training"),
         ({"hyper_parameters": 3}, "not a run checkpoint"),
         ({"state_dict": [1]}, "not a run checkpoint"),
-        (
-            {
-                "hyper_parameters": {"au_names": ["AU1"], "backbone": "vit_tests_token", "expert_width": 999},
-                "auformer": None,
-            },
-            "does not fit",
-        ),
-        ({"hyper_parameters": {"au_names": ["AU1"], "backbone": "no_such_vit"}, "auformer": None}, "cannot be built"),
-        ({"hyper_parameters": {"backbone": "vit_tests_token"}, "auformer": None}, "au_names"),
         ({"auformer": "{"}, "damaged"),
+        ({"auformer": None}, "earlier build"),
+        ({"hyper_parameters__network": None}, "earlier build"),
+        ({"hyper_parameters": {"backbone": "vit_tests_token", "_class_path": "auformer.lit.module.AUModule"}}, "earlier build"),
+        ({"hyper_parameters__network": _spec("os.system")}, "not one of auformer.models"),
+        ({"hyper_parameters__network": _spec("auformer.training.module.AUModule")}, "not one of auformer.models"),
+        ({"hyper_parameters__network": _spec(backbone="no_such_vit")}, "cannot be built"),
+        ({"hyper_parameters__network": _spec(backbone="hf-hub:someone/vit")}, "cannot be built"),
+        ({"hyper_parameters__network": _spec(expert_width=10**9)}, "cannot be built"),
+        ({"hyper_parameters__network": _spec(expert_width=999)}, "expected `expert_width` 999"),
+        ({"hyper_parameters__network": _spec(command="rm")}, "command"),
+        ({"hyper_parameters__au_names": ["AU1"]}, "expected action units AU1"),
     ],
-)
-def test_hostile_run_checkpoints(
-    weights: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    no_network_is_built: None,
-    changes: dict[str, Any],
-    match: str,
+)  # fmt: skip
+def test_run_checkpoints_of_strangers(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], match: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = _run_checkpoint(_network(weights), tmp_path / "best.ckpt", **changes)
-    with pytest.raises(CheckpointError, match=match):
-        load_detector(path, backbone_checkpoint=weights)
+    _refused(write_run_checkpoint(_network(weights), tmp_path / "best.ckpt", **changes), weights, match)
     assert not (tmp_path / "executed").exists()
 
 
-def test_tensors_of_a_run_checkpoint_that_do_not_fit(weights: Path, tmp_path: Path, no_network_is_built: None) -> None:
+def test_only_a_module_of_this_package_is_built(weights: Path, tmp_path: Path) -> None:
+    for name in ("auformer.training.nothing", "auformer.training.callbacks.RunBar", "auformer.training.run.fit"):
+        path = write_run_checkpoint(_network(weights), tmp_path / "a.ckpt", hyper_parameters___class_path=name)
+        with pytest.raises(CheckpointError, match="not one of auformer.training"):
+            AUModule.load_from_checkpoint(path)
+
+
+def test_tensors_of_a_run_checkpoint_that_do_not_fit(weights: Path, tmp_path: Path) -> None:
     network = _network(weights)
-    state = {f"network.{name}": tensor for name, tensor in network.adapter_state_dict().items()}
-    billion = torch.zeros(1).expand(10**9)  # one number on disk
     for name, value, match in (
         ("network.expert_heads.bias", torch.zeros(2).double(), "float64"),
         ("network.expert_heads.bias", torch.zeros(3), r"\(3,\)"),
-        ("network.expert_heads.bias", billion, "1000000000"),
-        ("network.expert_heads.bias", 5, "missing keys expert_heads.bias"),
-        ("network.backbone.cls_token", torch.zeros(1, 1, 24), r"unexpected keys backbone\.cls_token"),
+        ("network.expert_heads.bias", torch.zeros(1).expand(10**9), "1000000000"),  # one number on disk
+        ("network.expert_heads.bias", 5, r"missing keys network\.expert_heads\.bias"),
+        ("network.backbone.cls_token", torch.zeros(1, 1, 24), r"unexpected keys network\.backbone\.cls_token"),
     ):
-        path = _run_checkpoint(network, tmp_path / "best.ckpt", state_dict={**state, name: value})
-        with pytest.raises(CheckpointError, match=match):
-            load_detector(path, backbone_checkpoint=weights)
+        path = write_run_checkpoint(network, tmp_path / "best.ckpt", **{f"state_dict__{name}": value})
+        _refused(path, weights, match)
     for cut in (10, 1000, -30):
-        path.write_bytes(_run_checkpoint(network, tmp_path / "whole.ckpt").read_bytes()[:cut])
-        with pytest.raises(CheckpointError, match="best.ckpt"):
-            load_detector(path, backbone_checkpoint=weights)
+        path.write_bytes(write_run_checkpoint(network, tmp_path / "whole.ckpt").read_bytes()[:cut])
+        _refused(path, weights, "best.ckpt")
 
 
 def test_a_storage_that_claims_more_than_the_file_has(weights: Path, tmp_path: Path) -> None:
     """Sizes come from the pickle, bytes from the archive: a claim of 10^9 numbers on four bytes must not be believed."""
-    network, path = _network(weights), tmp_path / "best.ckpt"
-    state = {f"network.{name}": tensor for name, tensor in network.adapter_state_dict().items()}
-    _run_checkpoint(
-        network, tmp_path / "whole.ckpt", state_dict={**state, "network.expert_heads.bias": torch.zeros(10**6)}
-    )
+    path, bias = tmp_path / "best.ckpt", {"state_dict__network.expert_heads.bias": torch.zeros(10**6)}
+    write_run_checkpoint(_network(weights), tmp_path / "whole.ckpt", **bias)
     with zipfile.ZipFile(tmp_path / "whole.ckpt") as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for name in source.namelist():
             content = source.read(name)
             target.writestr(name, content[:8] if len(content) == 4 * 10**6 else content)
-    with pytest.raises(CheckpointError, match="best.ckpt"):
+    with pytest.raises(CheckpointError, match=r"best\.ckpt"):
         load_detector(path, backbone_checkpoint=weights)
 
 
@@ -241,16 +233,15 @@ def test_a_storage_that_claims_more_than_the_file_has(weights: Path, tmp_path: P
         ({"device": "cuda"}, "device"),
     ],
 )
-def test_adapter_files_that_ask_for_too_much(
-    weights: Path, tmp_path: Path, no_network_is_built: None, change: dict[str, Any], match: str
-) -> None:
+def test_adapter_files_that_ask_for_too_much(weights: Path, tmp_path: Path, change: dict[str, Any], match: str) -> None:
     path, network = tmp_path / "adapter.safetensors", _network(weights)
     save_adapter(path, network)
     header = describe(network)
     header["arguments"].update(change)
     save_file(load_file(path), path, metadata={"auformer": json.dumps(header)})
-    with pytest.raises(CheckpointError, match=match):
-        load_detector(path, backbone_checkpoint=weights)
+    for read in (load_detector, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=match):
+            read(path)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +259,7 @@ def test_adapter_files_that_ask_for_too_much(
     ],
 )
 def test_only_networks_of_this_package_are_looked_up(name: str) -> None:
-    with pytest.raises(CheckpointError, match="not one of this package's networks"):
+    with pytest.raises(CheckpointError, match="not one of auformer.models|only the base"):
         network_class(name, "file")
 
 
@@ -277,3 +268,13 @@ def test_a_suffix_does_not_decide_what_a_file_is(weights: Path, tmp_path: Path) 
     save_adapter(tmp_path / "a.safetensors", network)
     shutil.copy(tmp_path / "a.safetensors", tmp_path / "a.ckpt")
     _same(network, load_detector(tmp_path / "a.ckpt", backbone_checkpoint=weights))
+
+
+@pytest.mark.parametrize("name", ["linear_probe.LinearProbe", "lora.LoRA", "houlsby_adapter.HoulsbyAdapter"])
+def test_adapter_files_of_earlier_builds_name_the_baselines_elsewhere(weights: Path, tmp_path: Path, name: str) -> None:
+    network, path = _network(weights, getattr(baselines, name.partition(".")[2])), tmp_path / "adapter.safetensors"
+    save_adapter(path, network)
+    header = {**describe(network), "network": f"auformer.models.rivals.{name}"}
+    save_file(load_file(path), path, metadata={"auformer": json.dumps(header)})
+    _same(network, load_detector(path, backbone_checkpoint=weights))
+    assert read_adapter_header(path)["network"] == f"auformer.models.baselines.{name.partition('.')[2]}"

@@ -15,20 +15,20 @@ from auformer.models.heads import STD_FLOOR
 from auformer.training.module import measure_features
 from tests.helpers.runs import cli_words, make_data, make_module, write_workspace
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 VIT = "test_vit"  # of timm itself: a second process knows no models of the tests
 
 
 def test_two_processes_score_what_one_scores_on_the_same_predictions(tmp_path: Path) -> None:
     folder = write_workspace(tmp_path, VIT)
     options = {
-        "model__backbone": VIT,
+        "model__network__backbone": VIT,
         "trainer__max_epochs": 1,
         "data__val": folder / "test" / "manifest.csv",
         "data__test": "null",
     }
     words = cli_words(
-        folder, ROOT / "experiments" / "synthetic.yaml", "run", **options
+        folder, ROOT / "experiments" / "configs" / "synthetic.yaml", "run", **options
     )  # 15 rows: 8 for one rank, 7 for the other
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     command = [sys.executable, "-m", "auformer", "fit", *words, *two]
@@ -42,10 +42,10 @@ def test_two_processes_score_what_one_scores_on_the_same_predictions(tmp_path: P
     assert len(figures) >= 11
     assert together[figures].to_numpy(float) == pytest.approx(alone[figures].to_numpy(float), rel=1e-5, abs=1e-7)
     options = {
-        "model__backbone": VIT,
+        "model__network__backbone": VIT,
         "data__val_fraction": 0,
     }  # the same 15 rows, now as test part, and the same weights of the AUs
-    again = cli_words(folder, ROOT / "experiments" / "synthetic.yaml", "run", **options)
+    again = cli_words(folder, ROOT / "experiments" / "configs" / "synthetic.yaml", "run", **options)
     scored = subprocess.run(
         [*command[:3], "test", *again, *two], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280
     )

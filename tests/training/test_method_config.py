@@ -8,25 +8,30 @@ import pytest
 
 from auformer.training.config import merged_config, resolve_config
 
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments" / "configs"
 
 
 def test_defaults_are_filled_in_and_paths_stay_out_of_the_plain_form() -> None:
     content = merged_config(EXPERIMENTS / "synthetic_linear_probe.yaml")
-    content["model"]["init_args"]["checkpoint_path"] = "mine/vit.safetensors"
+    content["model"]["init_args"]["network"]["init_args"]["checkpoint_path"] = "mine/vit.safetensors"
     config = resolve_config(content)
-    assert config.class_path == "auformer.training.baselines.LinearProbeModule"
-    assert (config.model["lr"], config.model["window"], config.data["val_fraction"], config.data["image_size"]) == (
-        0.01,
-        3,
-        0.2,
-        112,
+    assert (
+        config.network["class_path"] == "auformer.models.baselines.LinearProbe"
+        and config.weights == "mine/vit.safetensors"
     )
+    assert (
+        config.model["lr"],
+        config.network["init_args"]["img_size"],
+        config.data["val_fraction"],
+        config.data["image_size"],
+    ) == (0.01, 112, 0.2, 112)
     assert config.fit == {
         "epochs": 20, "gradient_clip": 1.0, "precision": "32-true", "validate_every": 1, "patience": None, "select": "best",
     }  # fmt: skip
     plain = config.plain()
-    assert plain["model"]["init_args"]["checkpoint_path"] == "vit.safetensors" and "mine" not in str(plain)
+    assert plain["model"]["init_args"]["network"]["init_args"][
+        "checkpoint_path"
+    ] == "vit.safetensors" and "mine" not in str(plain)
     assert "train" not in plain["data"] and "num_workers" not in plain["data"]
 
 
@@ -42,7 +47,9 @@ def test_numbers_as_yaml_reads_them() -> None:
         ({"model": {"init_args": {"lrr": 1}}}, "lrr"),
         ({"model": {"init_args": {"lr": "fast"}}}, "fast"),
         ({"model": {"class_path": "json.JSONDecoder"}}, "json.JSONDecoder"),
-        ({"data": {"fold": "P1"}}, "leaves the parts of the data to the protocol, but it sets data.fold"),
+        ({"model": {"init_args": {"network": {"class_path": "os.system"}}}}, "network"),
+        ({"model": {"init_args": {"network": {"init_args": {"rank": 4}}}}}, "rank"),
+        ({"data": {"fold": "P1"}}, "leaves the splits of the data to the protocol, but it sets data.fold"),
         ({"data": {"val": "x.csv"}}, "data.val"),
         ({"select": "first"}, "select"),
         ({"ckpt_path": "x"}, "ckpt_path"),

@@ -11,10 +11,9 @@ import torch
 from sklearn.metrics import f1_score
 
 from auformer.losses import MDWALoss, bce_loss
-from auformer.models import FullFineTuning
+from auformer.models import AUFormer, AUNetwork, FullFineTuning, LinearProbe
 from auformer.models.heads import STD_FLOOR
-from auformer.training.baselines import FullFineTuningModule, LinearProbeModule
-from auformer.training.module import AUModule, measure_features
+from auformer.training.module import measure_features
 from auformer.training.optimiser import WarmupCosine, parameter_groups
 from auformer.training.run import fit
 from auformer.training.scores import Part, PartOutputs, blame, part_scores
@@ -44,7 +43,7 @@ def test_only_trainable_matrices_and_kernels_decay(workspace: Path) -> None:
 
 
 def test_full_fine_tuning_spares_norms_and_embeddings(workspace: Path) -> None:
-    network = make_module(workspace, FullFineTuningModule).network
+    network = make_module(workspace, FullFineTuning).network
     decayed, plain = (_names(network, group["params"]) for group in parameter_groups(network, 0.05))
     assert {
         "backbone.pos_embed",
@@ -163,16 +162,14 @@ def test_the_loss_is_the_one_asked_for(workspace: Path) -> None:
 def test_without_their_loss_there_are_no_expert_heads(workspace: Path) -> None:
     network = make_module(workspace, expert_loss_weight=0.0).network
     assert network.forward_all(torch.rand(1, 3, 32, 32))[1] is None and not network.average_heads
-    for wrong in ({"loss": "hinge"}, {"adapter_size": 4}, {"au_weights": [1.0]}, {"lr": 0.0}, {"betas": [0.9]}):
+    for wrong in ({"loss": "hinge"}, {"au_weights": [1.0]}, {"lr": 0.0}, {"betas": [0.9]}):
         with pytest.raises(ValueError, match="Expected `"):
             make_module(workspace, **wrong)
 
 
-@pytest.mark.parametrize(
-    ("kind", "frozen"), [(AUModule, True), (LinearProbeModule, True), (FullFineTuningModule, False)]
-)
+@pytest.mark.parametrize(("kind", "frozen"), [(AUFormer, True), (LinearProbe, True), (FullFineTuning, False)])
 def test_training_moves_what_is_trainable_and_not_a_bit_of_the_rest(
-    workspace: Path, tmp_path: Path, kind: type[AUModule], frozen: bool
+    workspace: Path, tmp_path: Path, kind: type[AUNetwork], frozen: bool
 ) -> None:
     module = make_module(workspace, kind)
     before, data = state_of(module), make_data(workspace)

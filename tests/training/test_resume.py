@@ -14,14 +14,14 @@ import torch
 from auformer.cli import main
 from tests.helpers.runs import cli_words, write_workspace
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # `auformer WORDS`, but the process kills itself in the second batch of the third epoch
 KILLED = """
 import json, os, signal, sys
 import tests.helpers.vits
 from auformer.cli import main
-from auformer.training import AUModule
+from auformer.training.module import AUModule
 step = AUModule.training_step
 def deadly(self, batch, batch_idx):
     if (self.current_epoch, batch_idx) == (2, 1):
@@ -33,7 +33,7 @@ sys.exit(main(json.loads(sys.argv[1])))
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    folder, config = write_workspace(tmp_path), ROOT / "experiments" / "synthetic.yaml"
+    folder, config = write_workspace(tmp_path), ROOT / "experiments" / "configs" / "synthetic.yaml"
     options = {"trainer__max_epochs": 4, "data__augment": "default", "patience": 3, "tune": "true"}
     killed = ["fit", *cli_words(folder, config, "killed", **options)]
     done = subprocess.run(
