@@ -1,7 +1,7 @@
-"""AUFormer as its figure draws it: one small module per expert, nothing fused (method.md 3). The yardstick for parity and for speed.
+"""AUFormer as its figure draws it (method.md 3): one small module per expert, nothing fused.
 
-Weights come from a fused model through `expert_weights`, whose names these modules have. Every expert's input and output is built at the
-full width of the ViT, and the loop runs over experts one by one.
+The reference for parity and speed. Weights come from a fused model through `expert_weights`, whose names these modules
+have. Every expert works at the full width of the ViT, and the loop runs over experts one by one.
 """
 
 from __future__ import annotations
@@ -77,10 +77,8 @@ class PlainAUFormer(nn.Module):
         shape = (model.embed_dim, arguments["expert_width"], tuple(arguments["dilations"]), arguments["window"])
         self.vit, self.grid, self.pool, self.arguments = model.backbone, model.grid_size, arguments["pool"], arguments
         self.mean, self.std = model.pixel_mean, model.pixel_std
-        self.num_aus, self.places = (
-            len(model.au_names),
-            [n for n in range(2 * len(self.vit.blocks)) if self.has_group(n)],
-        )
+        self.num_aus = len(model.au_names)
+        self.places = [n for n in range(2 * len(self.vit.blocks)) if self.has_group(n)]
         names = model.au_names[:1] if arguments["shared_expert"] else model.au_names
         self.groups = nn.ModuleList([nn.ModuleList([PlainExpert(*shape) for _ in names]) for _ in self.places])
         for g, group in enumerate(self.groups):

@@ -15,23 +15,12 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "token": {},
     "gap": {"class_token": False, "global_pool": "avg"},  # the real norm is `fc_norm`
     "gap_norm": {"class_token": False, "global_pool": "avg", "fc_norm": False, "mlp_layer": SwiGLUPacked},
-    "reg4": {
-        "reg_tokens": 4,
-        "no_embed_class": True,
-        "init_values": 0.5,
-        "dynamic_img_size": True,
-        "patch_size": 14,
-        "img_size": 28,
-    },
+    "reg4": {"reg_tokens": 4, "no_embed_class": True, "init_values": 0.5, "dynamic_img_size": True, "patch_size": 14,
+             "img_size": 28},
     "clip": {"pre_norm": True, "patch_size": 8, "qk_norm": True, "norm_layer": RmsNorm},
     "map": {"class_token": False, "reg_tokens": 1, "global_pool": "map"},
-    "drop": {
-        "drop_path_rate": 0.9,
-        "proj_drop_rate": 0.9,
-        "attn_drop_rate": 0.9,
-        "pos_drop_rate": 0.9,
-        "patch_drop_rate": 0.5,
-    },
+    "drop": {"drop_path_rate": 0.9, "proj_drop_rate": 0.9, "attn_drop_rate": 0.9, "pos_drop_rate": 0.9,
+             "patch_drop_rate": 0.5},
     "patch32": {"patch_size": 32, "img_size": 96, "fc_norm": True, "global_pool": "avg", "pos_embed": "none"},
     "diff": {"attn_layer": "diff", "class_token": False, "reg_tokens": 2, "global_pool": "avg"},
     "stem": {},
@@ -39,11 +28,11 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "no_norm": {"final_norm": False},
     "post_norm": {"block_fn": ResPostBlock},
     "parallel": {"block_fn": ParallelScalingBlock},
-}
+}  # fmt: skip
 _ROTARY = {"use_rot_pos_emb": True, "use_abs_pos_emb": False}
 _EVA: dict[str, dict[str, Any]] = {  # timm's EVA class
-    "dinov3": {**_ROTARY, "rope_type": "dinov3", "rope_rotate_half": True, "num_reg_tokens": 4, "init_values": 0.5, "qkv_bias": False,
-               "dynamic_img_size": True, "use_post_transformer_norm": True},
+    "dinov3": {**_ROTARY, "rope_type": "dinov3", "rope_rotate_half": True, "num_reg_tokens": 4, "init_values": 0.5,
+               "qkv_bias": False, "dynamic_img_size": True, "use_post_transformer_norm": True},
     "eva02": {"use_rot_pos_emb": True, "swiglu_mlp": True, "scale_mlp": True, "qkv_fused": False, "ref_feat_shape": 4},
     "eva_fused": {"use_rot_pos_emb": True, "global_pool": "avg", "init_values": 0.5, "drop_path_rate": 0.9},
     "eva_mixed": {**_ROTARY, "rope_type": "mixed", "class_token": False, "global_pool": "avg", "attn_type": "rope"},
@@ -52,22 +41,11 @@ _EVA: dict[str, dict[str, Any]] = {  # timm's EVA class
 }  # fmt: skip
 _VARIANTS |= _EVA
 ROTARY = ("dinov3", "eva02", "eva_fused", "eva_mixed")  # those that have a rotary embedding
-FIT = (
-    "token",
-    "gap",
-    "gap_norm",
-    "reg4",
-    "clip",
-    "map",
-    "drop",
-    "patch32",
-    "diff",
-    "stem",
-    *ROTARY,
-    "eva_plain",
-)  # those that can carry experts
-_CONFIG = {"input_size": (3, 32, 32), "num_classes": 5, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3), "classifier": "head",
-           "first_conv": "patch_embed.proj"}  # fmt: skip
+FIT = (  # those that can carry experts
+    "token", "gap", "gap_norm", "reg4", "clip", "map", "drop", "patch32", "diff", "stem", *ROTARY, "eva_plain",
+)  # fmt: skip
+_CONFIG = {"input_size": (3, 32, 32), "num_classes": 5, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3),
+           "classifier": "head", "first_conv": "patch_embed.proj"}  # fmt: skip
 default_cfgs = generate_default_cfgs({f"vit_tests_{name}.random": dict(_CONFIG) for name in _VARIANTS})
 
 
@@ -92,7 +70,7 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransfo
     )
 
 
-def _entrypoint(name: str) -> None:
+def _register(name: str) -> None:
     def build(pretrained: bool = False, **kwargs: Any) -> VisionTransformer | Eva:
         return _build(name, pretrained, kwargs)
 
@@ -101,4 +79,4 @@ def _entrypoint(name: str) -> None:
 
 
 for _name in _VARIANTS:
-    _entrypoint(_name)
+    _register(_name)
