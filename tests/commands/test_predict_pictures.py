@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from auformer.cli import main
 from auformer.data.manifest import read_predictions
 from auformer.data.transforms import to_float
-from auformer.models import export_detector, load_detector
+from auformer.models import AUFormer, export_detector, load_detector
 from auformer.predict.predictor import AUPredictor
 from auformer.training.module import AUModule
 from tests.helpers.photos import AUS, face_picture
@@ -111,7 +111,8 @@ def test_an_exported_file_gives_the_same_rows(network, predict, tmp_path):
 def test_trainer_predict_gives_the_same_on_the_same_crops(network):
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, (5, *network.image_size, 3), dtype=np.uint8)
-    module = AUModule(list(AUS), [1.0] * len(AUS), backbone=network.backbone_name, pretrained=False, expert_width=2)
+    factory = partial(AUFormer, backbone=network.backbone_name, expert_width=2)
+    module = AUModule(factory, list(AUS), [1.0] * len(AUS))
     module.network.load_state_dict(network.state_dict())
     loader = DataLoader([{"image": torch.from_numpy(to_float(crop))} for crop in crops], batch_size=3)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)

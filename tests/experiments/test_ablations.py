@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from auformer import models
 from auformer.benchmark.protocols import DataSet, Run
 from auformer.benchmark.suite import Suite, read_suite
 from auformer.models import AUFormer
 from auformer.synthetic import CHANNELS
-from auformer.training import baselines as lit_rivals
 from auformer.training.config import resolve_config
 from auformer.training.module import AUModule
 
@@ -44,7 +44,8 @@ def _build(suite: Suite, method: str, entry: str) -> AUModule:
     tiny = {"backbone": "vit_tests_token", "pretrained": False, "checkpoint_path": None, "img_size": 32}
     config = resolve_config(suite.config_of(method, entry))
     data: Any = SimpleNamespace(au_names=["AU1", "AU4"], au_weights=[1.0, 1.0])
-    return replace(config, model={**config.model, **tiny}).build(data)
+    network = {**config.network, "init_args": {**config.network["init_args"], **tiny}}
+    return replace(config, network=network).build(data)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +70,11 @@ def test_each_method_differs_from_auformer_as_its_name_says() -> None:
     for method, entry in entries.items():
         module = _build(suite, method, entry)
         if method in RIVALS:
-            assert type(module) is getattr(lit_rivals, f"{RIVALS[method]}Module")
+            assert type(module.network) is getattr(models, RIVALS[method])
             continue
         assert type(module.network) is AUFormer and module.hparams["lr"] == 3e-3  # one rate for all of them
-        seen[method] = {name: module.hparams[name] for name, value in PLAIN.items() if module.hparams[name] != value}
+        settings = {**module.hparams["network"]["init_args"], **module.hparams}
+        seen[method] = {name: settings[name] for name, value in PLAIN.items() if settings[name] != value}
     assert seen.pop("auformer") == {} and all(seen.values()) and len({str(each) for each in seen.values()}) == len(seen)
     assert seen["no_carry"] == {"carry": False} and seen["neither"] == {"dilations": [], "window": 0}
     assert seen["bce"] == {"loss": "bce", "dice_weight": 0.0} and seen["exponent_2"] == {"gamma_low": 2.0}
@@ -103,17 +105,17 @@ def test_both_backbones_have_the_same_rivals_and_a_missing_one_is_named_with_its
     (name,) = suite.needs
     config = resolve_config(suite.config_of("lora", "rivals-masks"))
     assert (
-        config.model["checkpoint_path"] == str(FOLDER / name)
-        and config.plain()["model"]["init_args"]["checkpoint_path"] == Path(name).name
+        config.weights == str(FOLDER / name)
+        and config.plain()["model"]["init_args"]["network"]["init_args"]["checkpoint_path"] == Path(name).name
     )
-    assert resolve_config(suite.config_of("lora", "rivals")).model["checkpoint_path"] is None
+    assert resolve_config(suite.config_of("lora", "rivals")).weights is None
     elsewhere = replace(suite, folder=FOLDER / "nowhere")
     with pytest.raises(
         ValueError,
         match="pretrain_demo_backbone runs/pretrain --out runs/pretrain_masks --images 550000 --channels face hair",
     ):
         elsewhere.check_weights(
-            "lora", elsewhere.config_of("lora", "rivals-masks")["model"]["init_args"]["checkpoint_path"]
+            "lora", elsewhere.config_of("lora", "rivals-masks")["model"]["init_args"]["network"]["init_args"]["checkpoint_path"]
         )
     channels = suite.needs[name].partition("--channels ")[2].partition(" &&")[0].split()
     assert channels == [one for one in CHANNELS if not one.startswith(("move_", "bulge", "furrow"))]
