@@ -1,13 +1,14 @@
 """From points on a face to an aligned crop: named crop recipes and the similarity transform that carries them out.
 
-The same recipe must have made the images that a network was trained on and the images that it is asked about: with another crop
-ME-GraphAU lost 22 F1 points (CVI-SZU/ME-GraphAU, issue 9). So the constants are stored once: those of `eyes` here, where the renderer
-imports them, those of the other conventions in `auformer.faces.recipes`. One transform for a whole clip: `crop_matrix` of its onset, then
-`warp` of every frame.
+The same recipe must have made the images that a network was trained on and the images that it is asked about: with
+another crop ME-GraphAU lost 22 F1 points (CVI-SZU/ME-GraphAU, issue 9). So the constants are stored once: those of
+`eyes` here, where the renderer imports them, those of the other conventions in `auformer.faces.recipes`. One transform
+for a whole clip: `crop_matrix` of its onset, then `warp` of every frame.
 
-**Pixel coordinates.** The origin is the image's upper left *corner*, so the centre of the first pixel is (0.5, 0.5), an image of
-width W reaches from 0 to W, mirroring is ``x -> W - x``, and resizing by a factor multiplies every coordinate by it. OpenCV puts the
-origin on the first pixel's *centre* in its warps; the half pixel is added and removed here and nowhere else.
+**Pixel coordinates.** The origin is the image's upper left *corner*, so the centre of the first pixel is (0.5, 0.5), an
+image of width W reaches from 0 to W, mirroring is ``x -> W - x``, and resizing by a factor multiplies every coordinate
+by it. OpenCV puts the origin on the first pixel's *centre* in its warps; the half pixel is added and removed here and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from auformer.faces.recipes import CROPS, Box, CropRecipe, EyeRecipe
 SIDE = 2.75
 #: Distance of the `eyes` crop's centre below the middle between the pupils, in IPD.
 CENTRE_BELOW = 0.42
-#: The fine grid may be coarser than the image by this factor, which does not alias visibly and keeps exact factors exact. [ours]
+#: The fine grid may be coarser than the image by this factor, which does not alias visibly and keeps exact factors
+#: exact. [ours]
 _NEARLY_ONE = 1.01
 _BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
 
@@ -40,10 +42,10 @@ def crop_geometry(recipe: str) -> CropRecipe:
     """The constants of one crop recipe.
 
     Args:
-        recipe: a key of `CROP_RECIPES`.
+        recipe: A key of `CROP_RECIPES`.
 
     Raises:
-        ValueError: if there is no such recipe.
+        ValueError: there is no such recipe.
     """
     if recipe not in CROP_RECIPES:
         raise ValueError(f"Expected `recipe` to be one of {', '.join(sorted(CROP_RECIPES))}, but got {recipe!r}.")
@@ -54,17 +56,18 @@ def crop_matrix(points: np.ndarray | None, recipe: str = "eyes", size: int = 224
     """The similarity transform from image coordinates to crop coordinates.
 
     Args:
-        points: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels; `eyes` and `megraphau` read the first two rows only,
-            so (2, 2) is enough for them; `box` reads none.
-        recipe: a key of `CROP_RECIPES`.
-        size: side of the crop in pixels; a recipe's `native_size` is that of its source.
+        points: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels; `eyes` and `megraphau` read the
+            first two rows only, so (2, 2) is enough for them; `box` reads none.
+        recipe: A key of `CROP_RECIPES`.
+        size: Side of the crop in pixels; a recipe's `native_size` is that of its source.
         box: (x, y, w, h) of the face in pixels, which the recipe `box` needs and no other reads.
 
     Returns:
         (2, 3) float64 matrix M: crop point = M[:, :2] @ image point + M[:, 2], in the pixel coordinates of this module.
 
     Raises:
-        ValueError: if the points are not finite, are of another shape, or the pupils coincide; or the box is missing or empty.
+        ValueError: the points are not finite, are of another shape, or the pupils coincide; or the box is missing or
+            empty.
     """
     geometry = crop_geometry(recipe)
     if size < 1:
@@ -75,20 +78,20 @@ def crop_matrix(points: np.ndarray | None, recipe: str = "eyes", size: int = 224
 def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "reflect") -> np.ndarray:
     """Cut a square crop out of an image by a similarity transform, without aliasing.
 
-    When the crop is smaller than its piece of the image, the piece is sampled on a grid a whole number of times finer than the crop
-    and every crop pixel is the mean over its cell (area interpolation); otherwise bilinear interpolation.
+    When the crop is smaller than its piece of the image, the piece is sampled on a grid a whole number of times finer
+    than the crop and every crop pixel is the mean over its cell (area interpolation); otherwise bilinear interpolation.
 
     Args:
         image: (H, W, 3) or (H, W) uint8 (or float) image.
         matrix: (2, 3) transform from image to crop coordinates, as `crop_matrix` gives.
-        size: side of the crop in pixels.
-        border: what lies outside the image: "reflect" (mirrored) or "constant" (black).
+        size: Side of the crop in pixels.
+        border: What lies outside the image: "reflect" (mirrored) or "constant" (black).
 
     Returns:
         (size, size, 3) or (size, size) crop of the image's dtype.
 
     Raises:
-        ValueError: if `border` is unknown.
+        ValueError: `border` is unknown.
     """
     if border not in _BORDERS:
         raise ValueError(f"Expected `border` to be one of {', '.join(_BORDERS)}, but got {border!r}.")
@@ -116,16 +119,16 @@ def align(
     Args:
         image: (H, W, 3) uint8 RGB image.
         points: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels.
-        recipe: a key of `CROP_RECIPES`.
-        size: side of the crop in pixels.
-        border: what lies outside the image: "reflect" (mirrored) or "constant" (black).
+        recipe: A key of `CROP_RECIPES`.
+        size: Side of the crop in pixels.
+        border: What lies outside the image: "reflect" (mirrored) or "constant" (black).
         box: (x, y, w, h) of the face, for the recipe `box` only.
 
     Returns:
         crop (size, size, 3) uint8 RGB, and the (2, 3) float64 matrix from image to crop coordinates.
 
     Raises:
-        ValueError: if points, recipe, size, border or box are not usable.
+        ValueError: If points, recipe, size, border or box are not usable.
     """
     matrix = crop_matrix(points, recipe, size, box)
     return warp(image, matrix, size, border=border), matrix

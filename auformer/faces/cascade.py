@@ -1,18 +1,15 @@
-"""Pupils inside a face box by OpenCV's eye cascades, and the other points by proportion.
+"""The offline back-end: the Haar cascades that come inside OpenCV 4 (Viola and Jones 2001; Lienhart and Maydt 2002).
 
-Pupils inside a face box by OpenCV's eye cascades, and the other points by proportion.
+What it finds: upright faces that look at the camera; of rendered faces of unseen identities 99 % at 112 pixels and
+more, 95 % of those tilted by 15 degrees, 78 % at 20, hardly any at 30; nearly all turned by 25 degrees [ours]. What it
+does not: faces turned or tilted further, upside down, covered (mask, hand, strong shadow), or small; and it misses dark
+skin more often than light. It takes an arrangement of light and dark for a face now and then.
 
-The check on the network of `auformer.faces.regressor`, see `auformer.faces.cascade`. An eye window's centre is taken for the pupil, so gaze
-to the side or half-closed lids move it a little: on 720 rendered faces of unseen identities by 0.02 inter-pupil distances (median; 95th
-percentile 0.05 in lab A, 0.09 in lab B), at 64 pixels by 0.03 to 0.04 (0.10 and 0.14); nose tip and mouth corners, which know nothing of
-expression, are off by 0.08 (0.2). [ours]
-
-The offline back-end: the Haar cascades that come inside OpenCV 4 (Viola and Jones 2001; Lienhart and Maydt 2002).
-
-What it finds: upright faces that look at the camera; of rendered faces of unseen identities 99 % at 112 pixels and more, 95 % of those
-tilted by 15 degrees, 78 % at 20, hardly any at 30; nearly all turned by 25 degrees [ours]. What it does not: faces turned or tilted
-further, upside down, covered (mask, hand, strong shadow), or small; and it misses dark skin more often than light. It takes an
-arrangement of light and dark for a face now and then.
+Landmarks come from the network of `auformer.faces.regressor`; OpenCV's eye cascades check it. An eye window's centre is
+taken for the pupil, so gaze to the side or half-closed lids move it a little: on 720 rendered faces of unseen
+identities by 0.02 inter-pupil distances (median; 95th percentile 0.05 in lab A, 0.09 in lab B), at 64 pixels by 0.03 to
+0.04 (0.10 and 0.14); nose tip and mouth corners, placed by proportion, know nothing of expression and are off by 0.08
+(0.2). [ours]
 """
 
 from __future__ import annotations
@@ -31,9 +28,11 @@ from auformer.faces.face import Face
 from auformer.faces.recipes import Box
 from auformer.faces.regressor import MODEL, locate, model_version
 
-# Pupils in the frontal-face cascade's box, as fractions of its side: medians over 480 rendered faces of both labs. [ours]
+# Pupils in the frontal-face cascade's box, as fractions of its side: medians over 480 rendered faces of both labs.
+# [ours]
 _PUPILS = np.array([[0.30, 0.413], [0.70, 0.413]])
-# Nose tip and mouth corners from the middle between the pupils, in IPD along and across the eye line: medians over the same. [ours]
+# Nose tip and mouth corners from the middle between the pupils, in IPD along and across the eye line: medians over the
+# same. [ours]
 _BELOW = np.array([[0.0, 0.53], [-0.404, 1.109], [0.404, 1.109]])
 
 _PATCH = 0.44  # side of the piece of the box that is searched for one eye, centred on its expected place [ours]
@@ -41,24 +40,20 @@ _PATCH_PIXELS = 100  # to which the piece is brought, so that the eye is about 5
 _EYE_PIXELS = (35, 70)  # smallest and largest eye window in the piece; found ones have 51 +- 5 [ours]
 _SEARCH_STEP, _NEIGHBOURS = 1.05, 2  # fine steps: 1.1 doubles the error and halves the time (12 to 5 ms a face) [ours]
 _FURTHEST = 0.12  # from the expected place, in sides of the box; a tilt of 17 degrees moves a pupil as far [ours]
-_SHARED = (
-    0.5  # of one eye's distance from its expected place, given to an eye that is not found; 0 and 1 are worse [ours]
-)
+_SHARED = 0.5  # of one eye's shift from its expected place, given to an eye that is not found; 0 and 1 are worse [ours]
 _SPACING = (0.28, 0.56)  # pupils apart, in sides of the box; 0.40 +- 0.03 on rendered faces [ours]
-_STEEPEST = np.tan(
-    np.radians(25)
-)  # slope of the eye line; the face cascade itself finds little beyond 20 degrees [ours]
+_STEEPEST = np.tan(np.radians(25))  # slope of the eye line; the face cascade finds little beyond 20 degrees [ours]
 
 
 def find_points(
     gray: np.ndarray, box: tuple[float, float, float, float], cascades: list[cv2.CascadeClassifier]
 ) -> tuple[np.ndarray, str]:
-    """Five points of a face whose box is known.
+    """Five landmarks of a face whose box is known.
 
     Args:
         gray: (H, W) uint8 image.
         box: (x, y, w, h) from OpenCV's frontal-face cascade, in pixels.
-        cascades: eye cascades, the preferred one first.
+        cascades: Eye cascades, the preferred one first.
 
     Returns:
         (5, 2) float64 points in pixels, and their source: `eyes`, `one_eye` or `box` (see `Face`).
@@ -116,21 +111,23 @@ def _is_plausible(apart: np.ndarray, side: float) -> bool:
     return _SPACING[0] * side <= np.hypot(*apart) <= _SPACING[1] * side and abs(apart[1]) <= _STEEPEST * apart[0]
 
 
-# Inter-pupil distances between the two, of the pupil where they are further apart. On rendered faces the network is nearer to the truth
-# beyond any threshold (experiments/results/points.md); the check is there for faces unlike those. [ours]
+# Inter-pupil distances between the two, of the pupil where they are further apart. On rendered faces the network is
+# nearer to the truth beyond any threshold (experiments/results/points.md); the check is there for faces unlike those.
+# [ours]
 _CONTRADICTION = 0.3
 
 
 def choose_points(gray: np.ndarray, box: Box, cascades: list[cv2.CascadeClassifier]) -> tuple[np.ndarray, str, bool]:
-    """Five points of a face whose box is known.
+    """Five landmarks of a face whose box is known.
 
     Args:
         gray: (H, W) uint8 image.
         box: (x, y, w, h) from OpenCV's frontal-face cascade, in pixels.
-        cascades: eye cascades, the preferred one first.
+        cascades: Eye cascades, the preferred one first.
 
     Returns:
-        (5, 2) float64 points in pixels; their source, `regressor` or `eyes`; and whether the cascades have found an eye.
+        (5, 2) float64 points in pixels; their source, `regressor` or `eyes`; and whether the cascades have found an
+        eye.
     """
     points = locate(gray, box)
     checked, seen = find_points(gray, box, cascades)
@@ -145,35 +142,30 @@ def contradiction(points: np.ndarray, checked: np.ndarray) -> float:
     return float(away / max(np.hypot(*(checked[1] - checked[0])), 1e-6))
 
 
-_FACE = "haarcascade_frontalface_alt2.xml"  # of OpenCV's four frontal ones the best on rendered faces: 2 % missed, nothing invented [ours]
-_EYES = (
-    "haarcascade_eye_tree_eyeglasses.xml",
-    "haarcascade_eye.xml",
-)  # error .021 and .030 IPD on rendered faces [ours]
+# All [ours] but OpenCV's own. Of OpenCV's four frontal cascades this one is best on rendered faces: 2 % missed, nothing
+# invented; the eye cascades err by .021 and .030 IPD on them.
+_FACE = "haarcascade_frontalface_alt2.xml"
+_EYES = ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml")
 _LAST_THRESHOLD = 53.7556  # stage threshold of the last stage in _FACE; what exceeds it is the margin of a face
-_WORKING = 640  # longest side of the copy that faces are searched in [ours]
-_WORKING_LARGE = 320  # the same where only large faces are searched [ours]
-_LARGE = 0.2  # of the longest side: width of a large face; with both, a search of 1024 x 768 pixels takes a fifth of the time [ours]
+_WORKING = 640  # longest side of the copy that faces are searched in
+_WORKING_LARGE = 320  # the same where only large faces are searched
+_LARGE = 0.2  # width of a large face, of the longest side; with both, 1024 x 768 pixels take a fifth of the time
 _SMALLEST = 24  # pixels in that copy; the cascade's own window has 20
-_MARGIN = 0.75  # of the smallest size wanted: else a smaller face is reported by the larger windows around it [ours]
-_PADDING = (
-    0.2  # of the shorter side, edge repeated: faces that fill the image are found (misses 8 % without, 2 % with) [ours]
-)
+_MARGIN = 0.75  # of the smallest size wanted: else a smaller face is reported by the larger windows around it
+_PADDING = 0.2  # of the shorter side, edge repeated: finds faces that fill the image (misses 8 % without, 2 % with)
 _STEP, _FACE_NEIGHBOURS = 1.1, 3  # OpenCV's own defaults
-_SPOT = 5  # pixels: spots of the second look; 3 to 13 do about as well for faces of 200 pixels, 3 to 5 for faces of 60 [ours]
-_WITHOUT_EYES = (
-    0.6  # factor on the score where no eye is found, which is rare on faces and common on what is none [ours]
-)
+_SPOT = 5  # pixels: spots of the second look; 3 to 13 do for faces of 200 pixels, 3 to 5 for faces of 60
+_WITHOUT_EYES = 0.6  # factor on the score where no eye is found, which is rare on faces and common on what is none
 
 _per_thread = threading.local()  # cv2's classifiers keep scratch memory and must not be shared between threads
 
 
 @dataclass(frozen=True)
 class Cascade:
-    """Finds faces by OpenCV's cascades and five points each by the network and the eye cascades.
+    """Finds faces by OpenCV's cascades and five landmarks each by the network and the eye cascades.
 
     Args:
-        largest: only the largest face is wanted: small ones are searched where there is no large one.
+        largest: Only the largest face is wanted: small ones are searched where there is no large one.
     """
 
     largest: bool = False
@@ -192,11 +184,11 @@ def find_faces(image: np.ndarray, min_size: int, largest: bool = False) -> list[
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        min_size: width of a face's box in pixels from which on all are found; somewhat smaller ones may be.
-        largest: whether large faces will do where there are any.
+        min_size: Width of a face's box in pixels from which on all are found; somewhat smaller ones may be.
+        largest: Whether large faces will do where there are any.
 
     Raises:
-        MissingExtraError: if this OpenCV has no cascades.
+        MissingExtraError: If this OpenCV has no cascades.
     """
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     faces = []
@@ -255,8 +247,8 @@ def _look(gray: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
 def _without_highlights(gray: np.ndarray) -> np.ndarray:
     """Darken small bright spots: the whites of the eyes and the light on them.
 
-    The cascade expects eyes that are darker than the cheeks and so misses many faces with dark skin. This second look finds two thirds
-    of the rendered faces that the first one misses, nearly all of them of dark skin. [ours]
+    The cascade expects eyes that are darker than the cheeks and so misses many faces with dark skin. This second look
+    finds two thirds of the rendered faces that the first one misses, nearly all of them of dark skin. [ours]
     """
     around = cv2.erode(gray, np.ones((_SPOT, _SPOT), np.uint8))
     return np.minimum(gray, cv2.GaussianBlur(around, (0, 0), _SPOT / 3))

@@ -1,7 +1,8 @@
-"""Find the faces in an image: several back-ends behind one function, and behind one object that travels to other processes."""
+"""Find the faces in an image: several back-ends behind one function, and behind one object that can be pickled."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,9 +12,11 @@ import numpy as np
 from auformer.errors import FaceNotFoundError
 from auformer.faces.cascade import Cascade
 from auformer.faces.face import Face
+from auformer.faces.recipes import Box
 from auformer.faces.yunet import make_yunet
 
 BACKENDS = ("cascade", "yunet", "yunet:FILE", "table:FILE")
+NO_FACE = "no face found"  # what messages begin with
 MIN_SCORE = 0.5  # of the cascade [ours] 98 % of rendered faces score more; see tests/faces/test_detect_rendered.py
 MIN_SIZE = 40  # pixels; an inter-pupil distance of 16: a crop of 44 pixels, too little for furrows already [ours]
 
@@ -30,14 +33,16 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds faces by one back-end. It can be pickled; what is slow to load is loaded by each process and thread on first use.
+    """Finds faces by one back-end. It can be pickled.
+
+    What is slow to load is loaded by each process and thread on first use.
 
     Args:
-        name: of the back-end, without its file.
-        version: what the answers depend on, for side files.
-        backend: does it.
-        min_score: faces below this score, in [0, 1], are left out.
-        min_size: faces whose box is narrower, in pixels, are left out.
+        name: Of the back-end, without its file.
+        version: What the answers depend on, for side files.
+        backend: Does it.
+        min_score: Faces below this score, in [0, 1], are left out.
+        min_size: Faces whose box is narrower, in pixels, are left out.
     """
 
     name: str
@@ -53,19 +58,14 @@ class Detector:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            file: the manifest's `file`, read by tables only.
-            frame: the manifest's frame number, read by tables only; None for an image.
+            file: The manifest's `file`, read by tables only.
+            frame: The manifest's frame number, read by tables only; None for an image.
 
         Raises:
-            ValueError: if the image is not (H, W, 3) uint8, or a table does not fit to what is asked.
+            ValueError: If the image is not (H, W, 3) uint8, or a table does not fit to what is asked.
         """
-        if (
-            not isinstance(image, np.ndarray)
-            or image.dtype != np.uint8
-            or image.ndim != 3
-            or image.shape[2] != 3
-            or not image.size
-        ):
+        good = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size
+        if not good or image.shape[2] != 3:
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise ValueError(f"Expected `image` to be a uint8 RGB array of shape (H, W, 3), but got {got}.")
         found = self.backend(image, file, frame, self.min_size)
@@ -85,20 +85,23 @@ def make_detector(
     cache: str | Path | None = None,
     largest: bool = False,
 ) -> Detector:
-    """A detector by its specification.
+    """A face detector by its specification.
 
     Args:
-        spec: `cascade`, OpenCV's Haar cascades, which need no download; `yunet`, OpenCV's FaceDetectorYN, whose model is fetched on first
-            use; `yunet:FILE`, the same with a model file; `table:FILE`, boxes or points from a file, see `auformer.faces.table`.
-        min_score: faces below this score, in [0, 1], are left out; None for the back-end's own (0.5, 0.6, and 0 for tables).
-        min_size: faces whose box is narrower, in pixels, are left out; None for 40, and 0 for tables. The cascade also leaves out, of an
-            image of more than 640 pixels, faces below 1/27 of its longer side.
-        cache: folder for fetched files, see `auformer.faces.yunet.cache_folder`.
-        largest: only the largest face of an image is wanted; the cascade is then three times as fast, and may leave out smaller ones.
+        spec: `cascade`, OpenCV's Haar cascades, which need no download; `yunet`, OpenCV's FaceDetectorYN, whose model
+            is fetched on first use; `yunet:FILE`, the same with a model file; `table:FILE`, boxes or landmarks from a
+            file, see `auformer.faces.table`.
+        min_score: Faces below this score, in [0, 1], are left out; None for the back-end's own (0.5, 0.6, and 0 for
+            tables).
+        min_size: Faces whose box is narrower, in pixels, are left out; None for 40, and 0 for tables. The cascade also
+            leaves out, of an image of more than 640 pixels, faces below 1/27 of its longer side.
+        cache: Folder for fetched files, see `auformer.faces.yunet.cache_folder`.
+        largest: Only the largest face of an image is wanted; the cascade is then three times as fast, and may leave out
+            smaller ones.
 
     Raises:
-        ValueError: if there is no such back-end, or its file cannot be used.
-        ConnectionError: if a file that must be fetched cannot be.
+        ValueError: there is no such back-end, or its file cannot be used.
+        ConnectionError: If a file that must be fetched cannot be.
     """
     name, colon, path = spec.partition(":")
     if min_score is not None and not 0 <= min_score <= 1:
@@ -113,7 +116,7 @@ def make_detector(
 
         backend = make_table(path)
     else:
-        raise ValueError(f"Expected the detector to be one of {', '.join(BACKENDS)}, but got {spec!r}.")
+        raise ValueError(f"Expected the face detector to be one of {', '.join(BACKENDS)}, but got {spec!r}.")
     if min_score is None:
         min_score = MIN_SCORE if name == "cascade" else 0.0
     if min_size is None:
@@ -128,15 +131,15 @@ def detect(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        backend: as `make_detector` takes it; for many images make the detector once.
-        min_score: as there.
-        min_size: as there.
+        backend: As `make_detector` takes it; for many images make the detector once.
+        min_score: As there.
+        min_size: As there.
 
     Returns:
         The faces, by falling width of the box; empty if there are none.
 
     Raises:
-        ValueError: if the image is not (H, W, 3) uint8 or there is no such back-end.
+        ValueError: If the image is not (H, W, 3) uint8 or there is no such back-end.
     """
     return make_detector(backend, min_score=min_score, min_size=min_size)(image)
 
@@ -152,32 +155,41 @@ def require_faces(
     """As `detect`, or as a detector that is there already, where an image without a face is an error.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        backend: as `make_detector` takes it, or a detector, whose own limits then hold.
-        file: name of the image, read by tables only.
-        min_score: as for `make_detector`.
-        min_size: as for `make_detector`.
+        image: `(H, W, 3)` uint8 RGB.
+        backend: As `make_detector` takes it, or a detector, whose own limits then hold.
+        file: Name of the image, read by tables only.
+        min_score: As for `make_detector`.
+        min_size: As for `make_detector`.
 
     Raises:
-        FaceNotFoundError: if no face is found; the message says what can be found.
-        ValueError: as `detect`.
+        FaceNotFoundError: No face is found; the message says what can be found.
+        ValueError: As `detect`.
     """
     detector = make_detector(backend, min_score=min_score, min_size=min_size) if isinstance(backend, str) else backend
     faces = detector(image, file=file)
     if not faces:
-        height, width = image.shape[:2]
-        raise FaceNotFoundError(
-            f"no face found in {width} x {height} pixels: {_SEES[detector.name].format(size=detector.min_size)}"
-        )
+        raise FaceNotFoundError(no_face(image.shape, detector))
     return faces
 
 
 _SEES = {
-    "cascade": "the detector sees upright, uncovered faces of at least {size} pixels that look at the camera (turned by at most about 25 "
-    "degrees, tilted by about 15)",
+    "cascade": "the face detector sees upright, uncovered faces of at least {size} pixels that look at the camera "
+    "(turned by at most about 25 degrees, tilted by about 15)",
     "yunet": "YuNet sees faces of at least {size} pixels",
     "table": "the table has none for this file",
 }
+
+
+def no_face(shape: Sequence[int], detector: object = None) -> str:
+    """What to say of an image `(H, W, ...)` without a face: its size, and what can be found.
+
+    Args:
+        shape: Of the image.
+        detector: What has looked, where it is a `Detector`; None for the default one.
+    """
+    name, size = getattr(detector, "name", ""), getattr(detector, "min_size", 0)
+    sees = _SEES["cascade"].format(size=MIN_SIZE) if detector is None else _SEES.get(name, "").format(size=size)
+    return f"{NO_FACE} in {shape[1]} x {shape[0]} pixels" + (f": {sees}" if sees else "")
 
 
 def _on_one_place(face: Face, other: Face) -> bool:
@@ -185,7 +197,6 @@ def _on_one_place(face: Face, other: Face) -> bool:
     return _holds(face.box, other.box) or _holds(other.box, face.box)
 
 
-def _holds(outer: tuple[float, float, float, float], inner: tuple[float, float, float, float]) -> bool:
-    """Whether the centre of `inner` lies inside `outer`."""
+def _holds(outer: Box, inner: Box) -> bool:
     x, y = inner[0] + inner[2] / 2, inner[1] + inner[3] / 2
     return outer[0] <= x <= outer[0] + outer[2] and outer[1] <= y <= outer[1] + outer[3]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POINTS = ("pupil_left", "pupil_right", "nose_tip", "mouth_left", "mouth_right")  # left and right of the image
-#: Names of the ten numbers of `Face.points` in tables.
-POINT_COLUMNS = tuple(f"{name}_{axis}" for name in POINTS for axis in "xy")
+#: The five landmarks in the order of all arrays `(5, 2)`; left and right of the image.
+LANDMARKS = ("pupil_left", "pupil_right", "nose_tip", "mouth_left", "mouth_right")
+#: Names of their ten numbers in tables.
+POINT_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +18,11 @@ class Face:
 
     Args:
         box: (x, y, w, h) in pixels; it may reach beyond the image where the face is cut by the border.
-        score: confidence in [0, 1] on the back-end's own scale; an order, not a probability.
-        points: (5, 2) float64 pupils, nose tip, mouth corners, image left first, in pixels.
-        points_source: where the points come from: `regressor` (the network of `auformer.faces.regressor`), `eyes` (pupils by the eye
-            cascades, where they contradict the network; nose tip and mouth corners by proportion), `yunet`, or `table`.
+        score: Confidence in [0, 1] on the back-end's own scale; an order, not a probability.
+        points: `(5, 2)` float64 landmarks in the order of `LANDMARKS`, in pixels.
+        points_source: Where they come from: `regressor` (the network of `auformer.faces.regressor`), `eyes` (pupils by
+            the eye cascades, where they contradict the network; nose tip and mouth corners by proportion), `yunet`, or
+            `table`.
     """
 
     box: tuple[float, float, float, float]

@@ -1,8 +1,11 @@
-"""Which square of an image is the crop: one recipe per convention of the field, all worked out from five points, or from a box.
+"""Which square of an image is the crop.
 
-A square is given by its centre and by half its upper side as a vector, so it may be turned but is never stretched. Where a convention
-was made with more landmarks than five, or its source states no constant, the recipe says in `approximation` what ours does in their place.
-The `eyes` recipe, which the renderer shares, is in `auformer.faces.align`.
+One recipe per convention of the field, all worked out from five landmarks, or from a box.
+
+A square is given by its centre and by half its upper side as a vector, so it may be turned but is never stretched.
+Where a convention was made with more landmarks than five, or its source states no constant, the recipe says in
+`approximation` what ours does in their place. The `eyes` recipe, which the renderer shares, is in
+`auformer.faces.align`.
 """
 
 from __future__ import annotations
@@ -42,10 +45,10 @@ class CropRecipe(ABC):
     """A named way to cut a face out.
 
     Args:
-        name: what manifests and checkpoints call it.
-        native_size: side of the crop in pixels where the convention comes from.
-        source: where the constants come from.
-        approximation: what ours does in place of the original, empty where nothing.
+        name: What manifests and checkpoints call it.
+        native_size: Side of the crop in pixels where the convention comes from.
+        source: Where the constants come from.
+        approximation: What ours does in place of the original, empty where nothing.
     """
 
     name: str
@@ -62,7 +65,7 @@ class CropRecipe(ABC):
             box: (x, y, w, h) of the face in pixels.
 
         Raises:
-            ValueError: if what the recipe needs is missing, not finite, or coincides.
+            ValueError: what the recipe needs is missing, not finite, or coincides.
         """
 
 
@@ -71,8 +74,8 @@ class EyeRecipe(CropRecipe):
     """Eyes level, everything in inter-pupil distances (IPD).
 
     Args:
-        side: side of the square in IPD, > 0.
-        centre_below: distance of the square's centre below the middle between the pupils, in IPD.
+        side: Side of the square in IPD, > 0.
+        centre_below: Distance of the square's centre below the middle between the pupils, in IPD.
 
     >>> [round(value, 3) for value in CROPS["megraphau"].pupils[0]]
     [0.329, 0.329]
@@ -96,10 +99,10 @@ class EyeRecipe(CropRecipe):
 
 @dataclass(frozen=True)
 class ExtentRecipe(CropRecipe):
-    """Eyes level; the upright box around the five points, made square by its longer side and enlarged.
+    """Eyes level; the upright box around the five landmarks, made square by its longer side and enlarged.
 
     Args:
-        enlarge: factor on the longer side.
+        enlarge: Factor on the longer side.
     """
 
     enlarge: float
@@ -119,9 +122,9 @@ class QuadRecipe(CropRecipe):
     """The FFHQ quad: turned by eyes and mouth together, sized by the larger of two distances.
 
     Args:
-        per_eyes: half side in distances between the eyes.
-        per_mouth: half side in distances from eyes to mouth.
-        shift: of the centre from the middle between the eyes towards the mouth, in distances from eyes to mouth.
+        per_eyes: Half side in distances between the eyes.
+        per_mouth: Half side in distances from eyes to mouth.
+        shift: Of the centre from the middle between the eyes towards the mouth, in distances from eyes to mouth.
     """
 
     per_eyes: float
@@ -143,10 +146,12 @@ class QuadRecipe(CropRecipe):
 
 @dataclass(frozen=True)
 class TemplateRecipe(CropRecipe):
-    """The similarity that brings the five points nearest to a template, by least squares (Umeyama 1991, without reflection).
+    """The similarity that brings the five landmarks nearest to a template, by least squares.
+
+    Umeyama 1991, without reflection.
 
     Args:
-        template: five places (x, y) as fractions of the crop's side.
+        template: Five places (x, y) as fractions of the crop's side.
     """
 
     template: tuple[tuple[float, float], ...]
@@ -172,7 +177,7 @@ class BoxRecipe(CropRecipe):
     """Upright: the face's box made square by its longer side, with a margin.
 
     Args:
-        enlarge: factor on the longer side.
+        enlarge: Factor on the longer side.
     """
 
     enlarge: float
@@ -188,10 +193,10 @@ class BoxRecipe(CropRecipe):
 
 
 def known_points(points: np.ndarray | None, count: int) -> np.ndarray:
-    """The first `count` of the five points, (count, 2) float64.
+    """The first `count` of the five landmarks, (count, 2) float64.
 
     Raises:
-        ValueError: if there are fewer, they are not finite, or the pupils coincide.
+        ValueError: there are fewer, they are not finite, or the pupils coincide.
     """
     if points is None:
         raise ValueError("Expected `points` of shape (5, 2), pupils first, but got none.")
@@ -214,20 +219,34 @@ def _down(along: np.ndarray) -> np.ndarray:
 #: Every recipe but `eyes`.
 CROPS: dict[str, CropRecipe] = {
     "megraphau": EyeRecipe(
-        "megraphau", 224, "CVI-SZU/ME-GraphAU issue 2 and utils.py: aligned to 256 pixels, of which the network sees the central 224",
-        "[ours] the source does not say where the eyes lie: at 0.35 of the 256 pixels from the sides and from above, as by the default of "
-        "imutils' FaceAligner",
-        224 / 256 / 0.30, (0.5 - 0.35) / 0.30,
+        "megraphau",
+        224,
+        "CVI-SZU/ME-GraphAU issue 2 and utils.py: aligned to 256 pixels, of which the network sees the central 224",
+        "[ours] the source does not say where the eyes lie: at 0.35 of the 256 pixels from the sides and from above, as "
+        "by the default of imutils' FaceAligner",
+        224 / 256 / 0.30,
+        (0.5 - 0.35) / 0.30,
     ),
     "jaanet": ExtentRecipe(
-        "jaanet", 200, "ZhiwenShao/PyTorch-JAANet, dataset/face_transform.py: 2.9 times the extent of eye centres, nose and mouth corners, "
-        "200 pixels whose outer centres lie on the square's sides", _EYE_CENTRES, 2.9 * 200 / 199,
+        "jaanet",
+        200,
+        "ZhiwenShao/PyTorch-JAANet, dataset/face_transform.py: 2.9 times the extent of eye centres, nose and mouth "
+        "corners, 200 pixels whose outer centres lie on the square's sides",
+        _EYE_CENTRES,
+        2.9 * 200 / 199,
     ),
-    "ffhq": QuadRecipe("ffhq", 256, "the FFHQ quad as in ihp-lab/FG-Net and ihp-lab/LibreFace", _EYE_CENTRES, 2.0, 1.8, 0.1),
+    "ffhq": QuadRecipe(
+        "ffhq", 256, "the FFHQ quad as in ihp-lab/FG-Net and ihp-lab/LibreFace", _EYE_CENTRES, 2.0, 1.8, 0.1
+    ),
     "openface": TemplateRecipe(
-        "openface", 112, "OpenFace 2, lib/local/FaceAnalyser: similarity to the mean shape in millimetres, 0.7 pixels each, 112 pixels",
-        "[ours] five points in place of 68: pupils 64 mm apart, 38 mm above the centre, the others as on rendered faces; no mask",
+        "openface",
+        112,
+        "OpenFace 2, lib/local/FaceAnalyser: similarity to the mean shape in millimetres, 0.7 pixels each, 112 pixels",
+        "[ours] five landmarks in place of 68: pupils 64 mm apart, 38 mm above the centre, the others as on rendered "
+        "faces; no mask",
         ((0.3, 0.2625), (0.7, 0.2625), (0.5, 0.4745), (0.3384, 0.7061), (0.6616, 0.7061)),
     ),
-    "box": BoxRecipe("box", 224, "cosanlab/py-feat, feat/detector_v2.py: box made square with a factor of 1.2", "", 1.2),
-}  # fmt: skip
+    "box": BoxRecipe(
+        "box", 224, "cosanlab/py-feat, feat/detector_v2.py: box made square with a factor of 1.2", "", 1.2
+    ),
+}

@@ -1,12 +1,12 @@
-"""Five points of a face by a small convolutional network of ours, run by OpenCV's `dnn`.
+"""Five landmarks of a face by a small convolutional network of ours, run by OpenCV's `dnn`.
 
-It has seen rendered faces only (experiments/train_points.py; assets/points_card.md says how well it does and where not). It looks twice:
-at the square that the box suggests, then at the square that the first points suggest, level and at the size it knows best.
+It has seen rendered faces only (experiments/pretraining/train_points.py; assets/points_card.md says how well it does
+and where not). It looks twice: at the square that the box suggests, then at the square that the first points suggest,
+level and at the size it knows best.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from pathlib import Path
 
@@ -15,13 +15,15 @@ import numpy as np
 
 from auformer.faces.align import warp
 from auformer.faces.recipes import Box, Square
+from auformer.files import sha256
 
 MODEL = Path(__file__).parent.parent / "assets" / "points.onnx"
 INPUT = 64  # side of the network's input in pixels [ours]
 SIDE = 2.75  # of the input, in inter-pupil distances of an upright face [ours]
 BELOW = 0.42  # of the input's centre under the middle between the pupils, in the same [ours]
-_PER_MOUTH = 0.8  # a turned head is as large as this part of its distance from eyes to mouth says, if its pupils are nearer [ours]
-# Square that the network first sees, in widths of a frontal-face cascade's box: side, and centre below the box's. [ours]
+_PER_MOUTH = 0.8  # of a turned head's distance from eyes to mouth: its size, if its pupils are nearer [ours]
+# Square that the network first sees, in widths of a frontal-face cascade's box: side, and centre below the box's.
+# [ours]
 _SQUARE, _LOWER = 1.1, 0.08
 _LOOKS = 2  # a third moves nothing that can be measured; for boxes of unknown make one more [ours]
 _DARKEST = 8.0  # grey levels: crops with less contrast are not stretched further [ours]
@@ -30,13 +32,13 @@ _per_thread = threading.local()  # cv2's networks keep their blobs and must not 
 
 
 def locate(gray: np.ndarray, box: Box, *, looks: int = _LOOKS) -> np.ndarray:
-    """Five points of a face whose box is known.
+    """Five landmarks of a face whose box is known.
 
     Args:
         gray: (H, W) uint8 image.
-        box: (x, y, w, h) in pixels, as frontal-face cascades give it: square, pupils at 0.41 of its height and 0.40 of its width apart.
-            Others do with one more look.
-        looks: how often the network is asked.
+        box: (x, y, w, h) in pixels, as frontal-face cascades give it: square, pupils at 0.41 of its height and 0.40 of
+            its width apart. Others do with one more look.
+        looks: How often the network is asked.
 
     Returns:
         (5, 2) float64 pupils, nose tip, mouth corners, image left first, in pixels.
@@ -84,7 +86,7 @@ def normalise(crop: np.ndarray) -> np.ndarray:
 
 def model_version() -> str:
     """First 12 hex digits of the SHA-256 of the network's file."""
-    return hashlib.sha256(MODEL.read_bytes()).hexdigest()[:12]
+    return sha256(MODEL)[:12]
 
 
 def _net() -> cv2.dnn.Net:

@@ -14,7 +14,7 @@ import torch
 
 from auformer.data.transforms import resize, to_float
 from auformer.errors import CheckpointError, FaceNotFoundError
-from auformer.faces import CROP_RECIPES, Face, make_detector
+from auformer.faces import CROP_RECIPES, Face, make_detector, no_face
 from auformer.models import AUNetwork, OnnxDetector, open_detector
 from auformer.models.batches import FittingBatches
 from auformer.predict.pipeline import Clock, Pipeline, Task, choose, cut
@@ -23,14 +23,6 @@ from auformer.predict.table import predictions_table
 from auformer.predict.tracking import ProbSmoother
 from auformer.predict.types import FacePrediction, ImagePrediction, Selection, SourceEnd
 from auformer.predict.video import NOMINAL_FPS
-
-
-def no_face(size: tuple[int, ...]) -> str:
-    """What to say of a picture (H, W) without a face."""
-    return (
-        f"no face found in {size[1]} x {size[0]} pixels: detectors see upright, uncovered faces of at least 40 pixels that look at the "
-        "camera (the default one: turned by at most about 25 degrees, tilted by about 15)"
-    )
 
 
 class Finisher:
@@ -285,7 +277,7 @@ class AUPredictor:
         """
         faces: list[Face] = choose(self.detector(image), self.faces)
         if not faces:
-            raise FaceNotFoundError(no_face(image.shape[:2]))
+            raise FaceNotFoundError(no_face(image.shape, self.detector))
         crops = [cut(image, face, self.recipe, self.network.image_size) for face in faces]
         probs = self.predict_proba(crops)
         return [

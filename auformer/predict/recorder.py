@@ -14,6 +14,7 @@ import pandas as pd
 
 from auformer.data.images import write_image
 from auformer.data.table_file import write_sidecar
+from auformer.faces.detect import NO_FACE
 from auformer.predict import figures as pictures
 from auformer.predict.annotate import VideoWriter, draw, find_encoder, join_videos, shape_of
 from auformer.predict.outputs import Plan, check_outputs, check_sources, write_source_table
@@ -307,7 +308,7 @@ class Recorder:
             return f"{counts['unreadable']} of {sum(counts.values())} pictures cannot be read{why}"
         if counts.get("ok"):
             return ""
-        return "no face found" if source.kind == "photo" else f"no face found in any of {sum(counts.values())} frames"
+        return NO_FACE if source.kind == "photo" else f"{NO_FACE} in any of {sum(counts.values())} frames"
 
 
 def follow_camera(

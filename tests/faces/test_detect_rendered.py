@@ -1,4 +1,7 @@
-"""How well the cascade does on rendered faces whose points are known: both labs, expressions, poses, glasses, beards, skin of all tones."""
+"""How well the cascade does on rendered faces whose points are known.
+
+Both labs, expressions, poses, glasses, beards, skin of all tones.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ PIXEL = 0.44  # of the image per pixel of the searched piece: 44 of 100 pixels
 
 
 class Cascade:
-    """Answers each search with the windows of the next entry, given by centre as an offset in image pixels from the expected place."""
+    """Answers each search with the windows of the next entry.
+
+    Given by centre as an offset in image pixels from the expected place.
+    """
 
     def __init__(self, *answers):
         self.answers, self.searches = list(answers), 0

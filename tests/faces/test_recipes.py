@@ -64,7 +64,10 @@ def test_pupils_land_on_the_recipe(recipe, at):
 
 
 def test_jaanet_by_hand():
-    """Extent 40 by 45, so the square has 2.9 * 45 = 130.5 between the centres of its outer pixels, around (120, 122.5)."""
+    """Extent 40 by 45, so the square has 2.9 * 45 = 130.5 between the centres of its outer pixels.
+
+    It lies around (120, 122.5).
+    """
     matrix = crop_matrix(FACE, "jaanet", 200)
     assert np.allclose(move([(120, 122.5)], matrix), [(100, 100)])
     assert np.allclose(move([(120 - 65.25, 122.5 + 65.25)], matrix), [(0.5, 199.5)])

@@ -70,8 +70,8 @@ class TestPlain:
         detector = write(tmp_path / "t.csv", [with_points(file="a.jpg"), {"file": "b.jpg", **nothing}])
         assert detector(IMAGE, file="b.jpg") == [] and detector(IMAGE, file="c.jpg") == []
 
-    def test_a_picture_without_a_name(self, tmp_path):
-        with pytest.raises(ValueError, match="the name of the picture's file"):
+    def test_an_image_without_a_name(self, tmp_path):
+        with pytest.raises(ValueError, match="the name of the image's file"):
             write(tmp_path / "t.csv", [with_points(file="a.jpg")])(IMAGE)
 
     def test_several_faces(self, tmp_path):
@@ -172,7 +172,10 @@ class TestFacesFile:
 
 
 def landmarks(shift=0.0):
-    """68 landmarks whose five points are easy: eye contours around (30, 40) and (60, 40), nose (45, 55), mouth (36, 70) and (54, 70)."""
+    """68 landmarks whose five points are easy.
+
+    Eye contours around (30, 40) and (60, 40), nose (45, 55), mouth (36, 70) and (54, 70).
+    """
     marks = np.full((68, 2), (45.0, 50.0))
     marks[0], marks[8] = (10, 30), (45, 90)
     ring = 4 * np.stack([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)], 1)

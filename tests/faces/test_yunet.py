@@ -1,15 +1,21 @@
-"""The YuNet back-end around a stand-in for FaceDetectorYN that answers as OpenCV documents it; the network itself is not here."""
+"""The YuNet back-end around a stand-in for FaceDetectorYN that answers as OpenCV documents it.
+
+The network itself is not here.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import pickle
+import threading
 
 import numpy as np
 import pytest
 
 from auformer.faces import make_detector, yunet
 from auformer.faces.regressor import MODEL
-from auformer.faces.yunet import YUNET, Remote, YuNet, make_yunet, parse
+from auformer.faces.yunet import YuNet, cache_folder, fetch, make_yunet, parse
 
 # x, y, w, h; right eye, left eye, nose, right and left corner of the mouth of the person; score.
 ROW = [10, 20, 60, 80, 25, 45, 55, 46, 41, 60, 28, 80, 52, 81, 0.9]
@@ -109,21 +115,85 @@ def test_the_score_that_the_network_is_given(monkeypatch):
     assert scores == [0.6, 0.3]
 
 
-def test_the_model_is_fetched_on_first_use(monkeypatch, tmp_path):
-    """From the cache where it is; else the error names both ways out."""
+# fetching the model ---------------------------------------------------------------------------------------------------
+
+BODY = np.random.default_rng(0).bytes(200_000)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Starts servers of this machine, which answer with the bytes given, or that nothing is found, and makes them the model's."""
+    servers = []
+
+    def start(*bodies):
+        asked = []
+        for number, body in enumerate(bodies):
+
+            class Handler(http.server.BaseHTTPRequestHandler):
+                number_, body_ = number, body
+
+                def do_GET(self):
+                    asked.append(self.number_)
+                    if self.body_ is None:
+                        self.send_error(404)
+                        return
+                    self.send_response(200)
+                    self.end_headers()
+                    self.wfile.write(self.body_)
+
+                def log_message(self, *words):
+                    pass
+
+            servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        monkeypatch.setattr(yunet, "URLS", [f"http://127.0.0.1:{server.server_port}/x" for server in servers])
+        monkeypatch.setattr(yunet, "SHA256", hashlib.sha256(BODY).hexdigest())
+        return asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_model_is_fetched_once(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(yunet, "_load", lambda path, score: None)
-    monkeypatch.setattr(yunet, "fetch", lambda remote, cache: tmp_path / remote.name if cache == tmp_path else None)
-    (tmp_path / YUNET.name).write_bytes(b"a model")
-    assert make_detector("yunet", cache=tmp_path).backend.path == str(tmp_path / YUNET.name)
+    asked, cache = serve(BODY), tmp_path / "new" / "cache"
+    for _ in range(2):
+        assert make_detector("yunet", cache=cache).backend.path == str(cache / yunet.MODEL)
+        assert asked == [0] and [each.name for each in cache.iterdir()] == [yunet.MODEL]
+    assert (cache / yunet.MODEL).read_bytes() == BODY
 
 
-def test_no_network_no_model(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        yunet, "YUNET", Remote(YUNET.name, ("http://127.0.0.1:9/x",), YUNET.sha256, YUNET.size, YUNET.instead)
-    )
-    with pytest.raises(
-        ConnectionError,
-        match=r"yunet_2023mar\.onnx \(232,589 bytes\).*put it at .*yunet:FILE; or use the detector `cascade`",
-    ):
+@pytest.mark.parametrize("first", [None, b"", BODY[:99], BODY + b"more"])
+def test_the_next_address_is_asked(serve, tmp_path, first):
+    """For a file that is not there, broken off, or another one."""
+    asked = serve(first, BODY)
+    assert fetch(tmp_path).read_bytes() == BODY and asked == [0, 1]
+
+
+def test_no_network_no_model(serve, tmp_path):
+    """The error says why, and names the ways out; nothing is left."""
+    serve(None, BODY[:-1] + b"?")
+    found = r"232,589 bytes.*HTTP Error 404.*invalid hash.*put it at .*yunet:FILE; or use the face detector `cascade`"
+    with pytest.raises(ConnectionError, match=found):
         make_detector("yunet", cache=tmp_path)
-    assert all("opencv_zoo" in url and url.startswith("https://") for url in YUNET.urls) and len(YUNET.sha256) == 64
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_addresses_are_the_zoo_s():
+    assert all("opencv_zoo" in url and url.startswith("https://") for url in yunet.URLS) and len(yunet.SHA256) == 64
+
+
+def test_a_damaged_cache_is_never_used(tmp_path):
+    (tmp_path / yunet.MODEL).write_bytes(BODY[:99])
+    with pytest.raises(ValueError, match=r"remove it, so that it is fetched again"):
+        make_detector("yunet", cache=tmp_path)
+
+
+def test_where_files_are_kept(tmp_path, monkeypatch):
+    monkeypatch.delenv("AUFORMER_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "auformer"
+    monkeypatch.setenv("AUFORMER_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine" and cache_folder(tmp_path / "given") == tmp_path / "given"
