@@ -32,7 +32,7 @@ COUNTS = {
     "emotionet": "24,600 photos in the manual set (its name)",
     "rafau": "4,601 photos, 253 of them `null` (counted in public)",
     "feafa": "A: 99,356 frames in 127 sequences; B: 130,828 in 27 (owner's page)",
-    "bosphorus": "none for the coded frontal pictures; 4,666 pictures of 105 people in all (owner's page)",
+    "bosphorus": "none for the coded frontal images; 4,666 images of 105 people in all (owner's page)",
 }
 
 

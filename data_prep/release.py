@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from auformer.errors import DatasetLayoutError
 
-#: Columns that a reader's table has besides those of a manifest; they say where the picture of a row is.
+#: Columns that a reader's table has besides those of a manifest; they say where the image of a row is.
 SOURCE, SOURCE_FRAME, SOURCE_MEMBER = "source", "source_frame", "source_member"
 
 _SHOWN = 20  # findings that one message lists [ours]
@@ -21,16 +22,17 @@ class Release:
     """An official release of a data set: what a user has to ask for and what the reader expects to find.
 
     Args:
-        name: word of the command, module in `data_prep`, and value of the manifest's column `dataset`.
-        title: name in print.
-        request: what to request, and from whom.
-        terms: the licence's terms in a line.
-        tree: the expected tree, one path per line, as the release names it.
-        au_names: action units that are coded.
-        frames: what the integer in the column `frame` is.
-        source: where the layout was read, as `owner/repository:path` or a page.
-        per_clip: all frames of a clip are cut out by the onset frame's transform (micro-expressions).
-        doubts: what could not be confirmed in a public source; empty where nothing.
+        name: Word of the command, module in `data_prep`, and value of the manifest's column `dataset`.
+        title: Name in print.
+        request: What to request, and from whom.
+        terms: The licence's terms in a line.
+        tree: The expected tree, one path per line, as the release names it.
+        au_names: Action units that are coded.
+        frames: What the integer in the column `frame` is.
+        source: Where the layout was read, as `owner/repository:path` or a page.
+        per_clip: All frames of a clip are cropped by the onset frame's transform (micro-expressions).
+        doubts: What could not be confirmed in a public source; empty where nothing.
+        options: Keyword argument of `read` -> what argparse is given for it; defaults are those of `read`.
     """
 
     name: str
@@ -43,17 +45,18 @@ class Release:
     source: str
     per_clip: bool = False
     doubts: str = ""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
 class Findings:
-    """What a reader comes across: everything is listed in the summary and in the manifest's side file, nothing is dropped in silence.
+    """What a reader comes across: everything is listed in the summary and in the manifest's sidecar, nothing is dropped silently.
 
     Args:
         notes: (kind, where, text), in the order found; the kind is a few words, the same for all findings alike.
         corrections: (table, row, text) of the known faults that were corrected.
         incomplete: (where, text) of files that should be there and are not; they stop the work unless it may be partial.
-        absent: kind -> names of whole subjects, clips or optional label kinds that are not there; only counted.
+        absent: Kind -> names of whole subjects, clips or optional label kinds that are not there; only counted.
     """
 
     notes: list[tuple[str, str, str]] = field(default_factory=list)
@@ -66,11 +69,11 @@ class Findings:
         self.notes.append((kind, str(where), text))
 
     def correct(self, table: str, row: str | int, text: str) -> None:
-        """A known fault of the release that was put right: `table` names the table of corrections, `text` what changed and why."""
+        """A known fault of the release that was corrected: `table` names the table of corrections, `text` what changed and why."""
         self.corrections.append((table, str(row), text))
 
     def miss(self, where: str | Path, text: str) -> None:
-        """A file that the release has and this copy lacks: a label file whose pictures are missing, or the reverse."""
+        """A file that the release has and this copy lacks: a label file whose images are missing, or the reverse."""
         self.incomplete.append((str(where), text))
 
     def lack(self, kind: str, names: Iterable[str]) -> None:
@@ -80,10 +83,7 @@ class Findings:
             self.absent.setdefault(kind, []).extend(names)
 
     def require_complete(self, partial: bool) -> None:
-        """Stop if files are missing and that was not allowed.
-
-        Args:
-            partial: go on with what is there.
+        """Stop if files are missing, unless `partial` allows it.
 
         Raises:
             DatasetLayoutError: It lists what is missing and names the option.
@@ -99,7 +99,7 @@ class Findings:
             )
 
     def summary(self) -> dict:
-        """Plain JSON values for the manifest's side file.
+        """Plain JSON values for the manifest's sidecar.
 
         >>> found = Findings()
         >>> found.note("code 9", "F001_T1.csv", "AU26 unknown in 3 frames")
@@ -124,10 +124,9 @@ class Findings:
         return cls(notes, corrections, incomplete, summary.get("absent", {}))
 
     def lines(self) -> list[str]:
-        """The same for people, a line for each kind of finding with the first places that it was met."""
-        kinds = Counter(kind for kind, _, _ in self.notes)
+        """The same for people, a line for each kind of finding with the first places where it was met."""
         lines = []
-        for kind, count in kinds.items():
+        for kind, count in Counter(kind for kind, _, _ in self.notes).items():
             first = [f"{where}: {text}" for each, where, text in self.notes if each == kind][:3]
             lines.append(f"{kind} ({count:,}): " + "; ".join(first) + (" ..." if count > 3 else ""))
         tables = Counter(table for table, _, _ in self.corrections)
@@ -135,9 +134,8 @@ class Findings:
         for kind, names in self.absent.items():
             lines.append(f"not there: {len(names):,} {kind} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})")
         if self.incomplete:
-            lines.append(
-                f"missing files: {len(self.incomplete):,}, the first {self.incomplete[0][0]}: {self.incomplete[0][1]}"
-            )
+            where, text = self.incomplete[0]
+            lines.append(f"missing files: {len(self.incomplete):,}, the first {where}: {text}")
         return lines
 
 
@@ -145,9 +143,9 @@ def find_path(root: Path, *alternatives: str, what: str) -> Path:
     """The first of several spellings of a path that is there.
 
     Args:
-        root: the folder that the user named.
-        alternatives: paths relative to it, the official one first; `*` and `?` are wildcards.
-        what: what it holds, for the message.
+        root: The folder that the user named.
+        alternatives: Paths relative to it, the official one first; `*` and `?` are wildcards.
+        what: What it holds, for the message.
 
     Raises:
         DatasetLayoutError: None is there; it says what was looked for and what the folder holds.
@@ -155,8 +153,7 @@ def find_path(root: Path, *alternatives: str, what: str) -> Path:
     if not root.is_dir():
         raise DatasetLayoutError(f"Expected `--root` to be a folder, but there is none at {root}; check the path")
     for name in alternatives:
-        found = sorted(root.glob(name))
-        if found:
+        if found := sorted(root.glob(name)):
             return found[0]
     held = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())
     inside = ", ".join(held[:10]) + (" ..." if len(held) > 10 else "") if held else "nothing"

@@ -1,9 +1,9 @@
-"""Check a manifest: counts, pictures, folds, and the published counts of known data sets with the likely reason of each difference.
+"""Check a manifest: counts, images, folds, and the published counts of known data sets with the likely reason of each difference.
 
   auformer verify data/disfa/manifest.csv
   auformer verify data/bp4d/manifest.csv --no-images --json > verified.json
 
-Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every picture is opened; the same picture under
+Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every image is opened; the same image under
 two people, or with different labels, is reported. Rows of BP4D and DISFA are put beside the published frames and
 positives of the three parts; of other data sets, totals are.
 
@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer verify`."""
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet file")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of tables")
-    parser.add_argument("--no-images", action="store_true", help="do not open the pictures")
+    parser.add_argument("--no-images", action="store_true", help="do not open the images")
     parser.add_argument(
         "--workers",
         type=int,
         default=min(4, os.cpu_count() or 1),
         metavar="N",
-        help="threads that open pictures (default: %(default)s)",
+        help="threads that open images (default: %(default)s)",
     )
 
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: `--workers` is not positive.
     """
-    from auformer.data_prep.verify.manifest import verify
+    from auformer.data_prep import verify
     from auformer.data_prep.verify.text import report_lines
 
     if args.workers < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import pandas as pd
 from auformer.aus import AU_SETS, canonical
 from auformer.errors import DatasetLayoutError
 
-from ..formats.frames import NO_IMAGE, index_frames, pair_files, pair_nothing
+from ..formats.frames import NO_IMAGE, index_frames, pair_files
+from ..formats.text_lines import bad_line
 from ..release import Findings, Release, find_path
 
 # Spellings of the release's two sets -> value of the column `fold`.
@@ -46,25 +46,13 @@ _CROPS = ("cropped_aligned", "cropped_aligned_images", "*/cropped_aligned", "*/c
 _SIDE = re.compile(r"_(left|right)$")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Aff-Wild2 has no options of its own."""
-
-
 def read(root: Path, findings: Findings) -> pd.DataFrame:
     """One row per frame of which at least one action unit is annotated.
 
-    The release's crops are aligned pictures of 112 x 112 pixels; they are cut out once more, as any picture is, so that the face lies
+    The release's crops are aligned images of 112 x 112 pixels; they are cropped once more, as any image is, so that the face lies
     where the crop recipe has it.
 
-    Args:
-        root: Folder of the release.
-        findings: Take what is met.
-
-    Returns:
-        Rows as `auformer.data_prep.release` describes them; `fold` is the release's own set, `train` or `validation`; the subject is the video.
-
-    Raises:
-        DatasetLayoutError: The tree or a file of it is not as expected.
+    `fold` is the release's own set, `train` or `validation`; the subject is the video.
     """
     labels = _find_labels(root)
     crops = find_path(root, *_CROPS, what="the folder cropped_aligned")
@@ -82,24 +70,18 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
         tables.append(rows.assign(fold=SETS[labels[video].parent.name]))
     table = _joined(tables)
     if unlabelled:
-        findings.note(
-            "frames without any label", crops.name, f"{unlabelled:,} frames have -1 for every action unit and no row"
-        )
+        text = f"{unlabelled:,} frames have -1 for every action unit and no row"
+        findings.note("frames without any label", crops.name, text)
     without = table["status"] == NO_IMAGE
     if without.any():
         videos = table.loc[without, "sequence"].nunique()
-        findings.note(
-            "labels without a crop", crops.name, f"{without.sum():,} of {len(table):,} frames in {videos:,} videos"
-        )
+        text = f"{without.sum():,} of {len(table):,} frames in {videos:,} videos"
+        findings.note("labels without a crop", crops.name, text)
     return table
 
 
 def _find_labels(root: Path) -> dict[str, Path]:
-    """Video -> its file of labels.
-
-    Raises:
-        DatasetLayoutError: There is none, or a video is in both sets.
-    """
+    """Video -> its file of labels."""
     patterns = [f"{folder}/{name}/*.txt" for folder in _ANNOTATIONS for name in SETS]
     base = find_path(root, *patterns, what="files of labels in Train_Set or Validation_Set").parents[1]
     found: dict[str, Path] = {}
@@ -113,11 +95,7 @@ def _find_labels(root: Path) -> dict[str, Path]:
 
 
 def _read_video(path: Path) -> pd.DataFrame:
-    """`frame` and one int8 column per AU of the header.
-
-    Raises:
-        DatasetLayoutError: The file has no header of action units, or a line has other values than -1, 0 and 1.
-    """
+    """`frame` and one int8 column per AU of the header."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             names = [canonical(name) for name in file.readline().rstrip().rstrip(",").split(",")]
@@ -126,10 +104,10 @@ def _read_video(path: Path) -> pd.DataFrame:
         )
         if table.iloc[:, len(names) :].notna().any(axis=None) or table.shape[1] < len(names):
             raise ValueError(f"{len(names)} names, {table.shape[1]} values in a line")
-    except (ValueError, pd.errors.ParserError) as error:
+    except ValueError as error:
         raise DatasetLayoutError(
-            f"{path}: expected a header of action units such as AU1,AU2,AU4 and a line of labels per frame, but it is none ({error}); "
-            "copy it again"
+            f"{path}: expected a header of action units such as AU1,AU2,AU4 and a line of labels per frame, but it is none "
+            f"({error}); copy it again"
         ) from error
     filled = np.flatnonzero(table.notna().any(axis=1).to_numpy())
     table = table.iloc[: int(filled[-1]) + 1 if filled.size else 0]  # blank lines at the end
@@ -138,10 +116,8 @@ def _read_video(path: Path) -> pd.DataFrame:
         values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
         bad = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
         if bad.size:
-            line, value = bad[0] + 2, table[column].iloc[bad[0]]
-            raise DatasetLayoutError(
-                f"{path}, line {line}: expected {name} to be -1, 0 or 1, but got {value}; compare it with the release"
-            )
+            value = table[column].iloc[bad[0]]
+            raise bad_line(path, bad[0] + 2, f"{name} to be -1, 0 or 1", value, "compare it with the release")
         columns[name] = values.astype(np.int8)
     return pd.DataFrame(columns)
 
@@ -152,10 +128,9 @@ def _pair(
     """Rows of a video with their crops; crops beyond the last label are noted."""
     if folder is None:
         findings.miss(path.relative_to(root).as_posix(), "the crops of this video are not there")
-        return pair_nothing(rows)
+        return pair_files(rows, root, {})
     crops = index_frames(folder)
-    beyond = sum(number > last for number in crops)
-    if beyond:
+    if beyond := sum(number > last for number in crops):
         findings.note("labels end before the crops", path.stem, f"{beyond:,} crops after frame {last:,} get no row")
     return pair_files(rows, root, crops)
 
@@ -165,8 +140,5 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     aus = sorted((name for name in table.columns if re.fullmatch(r"AU\d+", name)), key=lambda name: int(name[2:]))
     labels = table[aus].fillna(-1).astype(np.int8)
-    others = table.drop(columns=aus)
-    return pd.concat(
-        [others[["subject", "sequence", "frame"]], labels, others.drop(columns=["subject", "sequence", "frame"])],
-        axis=1,
-    )
+    key, others = ["subject", "sequence", "frame"], table.drop(columns=aus)
+    return pd.concat([others[key], labels, others.drop(columns=key)], axis=1)

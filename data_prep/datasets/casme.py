@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from auformer.aus import AU_SETS
+from ..formats.clips import find_clips, read_clips, read_table, with_cd6me
+from ..formats.sheets import cell_text
+from ..release import Findings, Release, find_path
 
-from ..formats.clips import read_sub_clips
-from ..release import Findings, Release
+CROPPED_OPTION = {"action": "store_true", "help": "read the release's own crops (Cropped/) in place of its images"}
 
 RELEASE = Release(
     name="casme",
     title="CASME",
     request="CASME (the table and CASME_raw_selected) from the Institute of Psychology, Chinese Academy of Sciences",
-    terms="research only, signed by a member of staff; neither pictures nor annotations may be passed on",
+    terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 casme.xlsx                                     or casme.xls, CASME*.xlsx
 CASME_raw_selected/sub01/EP01_5/EP01_5-1.jpg   with --cropped: Cropped/sub01/EP01_5/reg_EP01_5-1.jpg""",
-    au_names=tuple(sorted({*AU_SETS["casme"], *AU_SETS["cd6me"]}, key=lambda au: int(au[2:]))),
-    frames="the last number in the picture's name, as in the table",
+    au_names=with_cd6me("casme"),
+    frames="the last number in the image's name, as in the table",
     source="tvaranka/meb:meb/datasets/datasets.py, meb/datasets/datasets_old.py, config/dataset_config.py",
     per_clip=True,
+    options={"cropped": CROPPED_OPTION},
 )
 
 _TABLES = (
@@ -49,26 +51,22 @@ _COLUMNS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options of `auformer prepare casme`."""
-    parser.add_argument(
-        "--cropped", action="store_true", help="read the release's own crops (Cropped/) in place of its pictures"
-    )
-
-
 def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: bool = True) -> pd.DataFrame:
-    """One row per frame of each clip; of two apexes the first counts.
-
-    Args:
-        root: folder of the release.
-        findings: takes what is met.
-        cropped: whether the release's crops are read in place of its pictures.
-        corrections: whether the known faults of the table are put right.
-
-    Raises:
-        DatasetLayoutError: The tree or the table is not as expected.
-    """
-    pictures = _CROPPED if cropped else _RAW
-    return read_sub_clips(
-        root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, pictures=pictures, corrections=corrections
+    """One row per frame of each clip; of two apexes the first counts."""
+    stated, sheet = read_table(
+        root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, corrections=corrections, optional=("apex2",)
     )
+    sheet = sheet.assign(apex=sheet["apex"].where(sheet["apex"].notna(), sheet["apex2"]))
+    clips = find_clips(sheet, find_subjects(root, RELEASE, _CROPPED if cropped else _RAW), findings, subject_name)
+    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)
+
+
+def find_subjects(root: Path, release: Release, folders: Sequence[str]) -> Path:
+    """The folder of the folders `sub01`, `sub02`, ...: one of `folders`, or else the root; also CASME II's."""
+    places = [*(f"{folder}/sub[0-9]*" for folder in folders), "sub[0-9]*"]
+    return find_path(root, *places, what=f"images of {release.title}").parent
+
+
+def subject_name(value: object, clip: str) -> str:
+    """The subject as folders call it, `sub01`; also CASME II's."""
+    return f"sub{cell_text(value).removeprefix('sub').zfill(2)}"

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from auformer.aus import AU_SETS
-
-from ..formats.clips import read_sub_clips
+from ..formats.clips import find_clips, read_clips, read_table, with_cd6me
 from ..release import Findings, Release
+from .casme import CROPPED_OPTION, find_subjects, subject_name
 
 RELEASE = Release(
     name="casme2",
     title="CASME II",
     request="CASME II (CASME2-coding-20140508.xlsx and CASME2_RAW_selected) from the Institute of Psychology, Chinese Academy of Sciences",
-    terms="research only, signed by a member of staff; neither pictures nor annotations may be passed on",
+    terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 CASME2-coding-20140508.xlsx                    or CASME2-coding-*.xlsx
 CASME2_RAW_selected/sub01/EP02_01f/img46.jpg   with --cropped: Cropped/sub01/EP02_01f/reg_img46.jpg""",
-    au_names=tuple(sorted({*AU_SETS["casme2"], *AU_SETS["cd6me"]}, key=lambda au: int(au[2:]))),
-    frames="the number in the picture's name and in the table (a clip may start at img46)",
+    au_names=with_cd6me("casme2"),
+    frames="the number in the image's name and in the table (a clip may start at img46)",
     source="tvaranka/meb:meb/datasets/datasets.py, config/dataset_config.py",
     per_clip=True,
     doubts="The known faults are counted in CASME2-coding-updated.xlsx; the estimated apexes fill empty cells only.",
+    options={"cropped": CROPPED_OPTION},
 )
 
 _TABLES = (
@@ -53,26 +52,8 @@ _COLUMNS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options of `auformer prepare casme2`."""
-    parser.add_argument(
-        "--cropped", action="store_true", help="read the release's own crops (Cropped/) in place of its pictures"
-    )
-
-
 def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: bool = True) -> pd.DataFrame:
-    """One row per frame of each clip.
-
-    Args:
-        root: folder of the release.
-        findings: takes what is met.
-        cropped: whether the release's crops are read in place of its pictures.
-        corrections: whether the known faults of the table are put right.
-
-    Raises:
-        DatasetLayoutError: The tree or the table is not as expected.
-    """
-    pictures = _CROPPED if cropped else _RAW
-    return read_sub_clips(
-        root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, pictures=pictures, corrections=corrections
-    )
+    """One row per frame of each clip."""
+    stated, sheet = read_table(root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, corrections=corrections)
+    clips = find_clips(sheet, find_subjects(root, RELEASE, _CROPPED if cropped else _RAW), findings, subject_name)
+    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)

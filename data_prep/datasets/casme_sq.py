@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -14,18 +13,25 @@ from ..formats.clips import Clip, Folders, read_clips, rows_with_clips
 from ..formats.sheets import cell_number, cell_text, place, read_sheet
 from ..release import Findings, Release, find_path
 
+_TYPES = {
+    "micro": ("micro-expression",),
+    "macro": ("macro-expression",),
+    "both": ("micro-expression", "macro-expression"),
+}
+
 RELEASE = Release(
     name="casme_sq",
     title="CAS(ME)^2",
     request="CAS(ME)^2 (CAS(ME)^2code_final.xlsx and selectedpic or rawpic) from the Institute of Psychology, Chinese Academy of Sciences",
-    terms="research only, signed by a member of staff; neither pictures nor annotations may be passed on",
+    terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 CAS(ME)^2code_final.xlsx                       first sheet, naming rule1, naming rule2, all without a header
 selectedpic/s15/anger1_1/img557.jpg            or rawpic/s15/15_0401.../img557.jpg""",
     au_names=AU_SETS["cd6me"],
-    frames="the number in the picture's name, as in the table; it counts the whole recording",
+    frames="the number in the image's name, as in the table; it counts the whole video",
     source="genbing99/MEAN_Spot-then-recognize:load_excel.py, load_images.py; genbing99/SoftNet-SpotME:README.md",
     per_clip=True,
+    options={"expressions": {"choices": tuple(_TYPES), "help": "which expressions are read (default: micro)"}},
 )
 
 _TABLES = (
@@ -36,53 +42,30 @@ _TABLES = (
     "*code_final*.xls",
 )
 _COLUMNS = {"subject": (0,), "name": (1,), "onset": (2,), "apex": (3,), "offset": (4,), "au": (5,), "type": (7,)}
-_PICTURES = ("selectedpic", "selectedpic/selectedpic", "*/selectedpic", "rawpic", "rawpic/rawpic", "*/rawpic")
-_TYPES = {
-    "micro": ("micro-expression",),
-    "macro": ("macro-expression",),
-    "both": ("micro-expression", "macro-expression"),
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options of `auformer prepare casme_sq`."""
-    parser.add_argument(
-        "--expressions", choices=tuple(_TYPES), default="micro", help="which expressions are read (default: micro)"
-    )
+_IMAGES = ("selectedpic", "selectedpic/selectedpic", "*/selectedpic", "rawpic", "rawpic/rawpic", "*/rawpic")
 
 
 def read(root: Path, findings: Findings, *, expressions: str = "micro") -> pd.DataFrame:
-    """One row per frame of each expression.
-
-    Args:
-        root: folder of the release.
-        findings: takes what is met.
-        expressions: `micro`, `macro` or `both`.
-
-    Raises:
-        DatasetLayoutError: The tree or the table is not as expected.
-    """
+    """One row per frame of each expression."""
     table = find_path(root, *_TABLES, what="the table of CAS(ME)^2")
     sheet = rows_with_clips(read_sheet(table, header=None, columns=_COLUMNS, findings=findings), findings)
     sheet = _of_type(sheet, _TYPES[expressions], findings)
     sheet = _mend_zeros(sheet, findings)
     subjects, videos = _names(table)
-    pictures = find_path(
-        root, *(f"{folder}/s[0-9]*" for folder in _PICTURES), "s[0-9]*", what="pictures of CAS(ME)^2"
-    ).parent
-    folders = Folders(pictures)
+    patterns = [*(f"{folder}/s[0-9]*" for folder in _IMAGES), "s[0-9]*"]
+    folders = Folders(find_path(root, *patterns, what="images of CAS(ME)^2").parent)
     clips = []
     for row, participant, name in zip(sheet.index, sheet["subject"], sheet["name"], strict=True):
         clip = cell_text(name)
         subject = subjects.get(cell_text(participant))
         if subject is None:
             raise DatasetLayoutError(
-                f"Expected {place(sheet, row)} to be about a participant of the sheet `naming rule1`, but got {cell_text(participant)!r}; "
-                f"that sheet has {', '.join(subjects) or 'none'}"
+                f"Expected {place(sheet, row)} to be about a participant of the sheet `naming rule1`, but got "
+                f"{cell_text(participant)!r}; that sheet has {', '.join(subjects) or 'none'}"
             )
         selected = folders.find(subject, clip)
-        whole = None if selected is not None else _recording(folders, subject, videos.get(clip.rpartition("_")[0], ""))
-        clips.append(Clip(subject, clip, selected or whole, alone=selected is not None))
+        folder = selected or _whole_video(folders, subject, videos.get(clip.rpartition("_")[0], ""))
+        clips.append(Clip(subject, clip, folder, alone=selected is not None))
     return read_clips(root, sheet, clips, RELEASE.au_names, findings)
 
 
@@ -91,11 +74,8 @@ def _of_type(sheet: pd.DataFrame, wanted: tuple[str, ...], findings: Findings) -
     types = [cell_text(value).lower() for value in sheet["type"]]
     for row, said in zip(sheet.index, types, strict=True):
         if said not in _TYPES["both"]:
-            findings.note(
-                "type of expression not read",
-                place(sheet, row),
-                f"{said!r} is neither {' nor '.join(_TYPES['both'])}; left out",
-            )
+            text = f"{said!r} is neither {' nor '.join(_TYPES['both'])}; left out"
+            findings.note("type of expression not read", place(sheet, row), text)
     kept = sheet[[said in wanted for said in types]]
     if not len(kept):
         raise DatasetLayoutError(
@@ -111,11 +91,8 @@ def _mend_zeros(sheet: pd.DataFrame, findings: Findings) -> pd.DataFrame:
         apex = cell_number(sheet.at[row, "apex"])
         if cell_number(sheet.at[row, "offset"]) == 0:
             sheet.at[row, "offset"] = apex or None
-            findings.note(
-                "no offset",
-                place(sheet, row),
-                f"offset 0; the clip is taken to end with its apex, {apex or 'which is not there either'}",
-            )
+            text = f"offset 0; the clip is taken to end with its apex, {apex or 'which is not there either'}"
+            findings.note("no offset", place(sheet, row), text)
         if apex == 0:
             sheet.at[row, "apex"] = None
     return sheet
@@ -129,8 +106,8 @@ def _names(table: Path) -> tuple[dict[str, str], dict[str, str]]:
     return subjects, {cell_text(row.video): cell_text(row.code).zfill(4) for row in rule2.itertuples()}
 
 
-def _recording(folders: Folders, subject: str, code: str) -> Path | None:
-    """The recording's folder in rawpic: `s15/15_0401...`; a folder's first number may be another subject's (s19 has `23_0502...`)."""
+def _whole_video(folders: Folders, subject: str, code: str) -> Path | None:
+    """A video's folder in rawpic: `s15/15_0401...`; its first number may be another subject's (s19 has `23_0502...`)."""
     below = folders.find(subject)
     found = [path for path in folders.held(below) if code and f"_{code}" in path.name] if below is not None else []
     return found[0] if len(found) == 1 else None

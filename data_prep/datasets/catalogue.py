@@ -1,29 +1,14 @@
-"""Data sets with action units that this package does not read, and why; `auformer prepare --list` and the README say so."""
+"""The data sets that are read, one module of this package each, and those that are not, with the reason."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pandas as pd
 
 from ..release import Findings, Release
-
-NOT_READ: dict[str, str] = {
-    "gft": "GFT (Sayette Group Formation Task): 172,800 frames of 96 people with occurrence and intensity. Its annotations are at "
-    "osf.io/7wcyz, its videos come from the University of Pittsburgh. How the files lie on disk was found in no public repository, and a "
-    "reader would have to guess: make a table of paths and labels, and use csv.",
-    "smic": "SMIC: micro-expressions with emotions only, no action units are coded.",
-}
-
-
-def not_read_lines() -> list[str]:
-    """A line per data set, for `auformer prepare --list`."""
-    return [f"not read: {text}" for text in NOT_READ.values()]
-
 
 #: Word of the command and module in this package, in the order of `auformer prepare --list`.
 NAMES = (
@@ -32,22 +17,35 @@ NAMES = (
     "ckplus", "unbc", "affwild2", "emotionet", "rafau", "feafa", "bosphorus",
 )  # fmt: skip
 
+#: Data sets with action units that this package does not read, and why; `auformer prepare --list` and the README say so.
+NOT_READ: dict[str, str] = {
+    "gft": "GFT (Sayette Group Formation Task): 172,800 frames of 96 people with occurrence and intensity. Its annotations are at "
+    "osf.io/7wcyz, its videos come from the University of Pittsburgh. How the files lie on disk was found in no public "
+    "repository, and a reader would have to guess: make a table of paths and labels, and use csv.",
+    "smic": "SMIC: micro-expressions with emotions only, no action units are coded.",
+}
+
 
 class Reader(Protocol):
     """A module of this package that reads one release."""
 
     RELEASE: Release
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Define the data set's own options."""
-
     def read(self, root: Path, findings: Findings, **options: Any) -> pd.DataFrame:
-        """One row per frame that gets labels, and where its picture is."""
+        """One row per frame that has labels, and where its image is.
 
+        Args:
+            root: Folder of the release.
+            findings: Takes what is met on the way.
+            options: Those of `RELEASE.options`, and `corrections` where faults of the release are known: whether to correct them.
 
-def names() -> list[str]:
-    """Names of the data sets that can be read, in the order of `NAMES`."""
-    return [name for name in NAMES if importlib.util.find_spec(f".{name}", __package__) is not None]
+        Returns:
+            `subject`, `sequence`, `frame`, the label columns of a manifest, and `status`, `source`, `source_frame`, `source_member`
+            (see `auformer.data_prep.formats.frames`); optionally `fold` and the columns of clips.
+
+        Raises:
+            DatasetLayoutError: The tree or a file of it is not as expected.
+        """
 
 
 def load(name: str) -> Reader:
@@ -56,8 +54,8 @@ def load(name: str) -> Reader:
     Raises:
         ValueError: There is no such data set.
     """
-    if name not in names():
+    if name not in NAMES:
         raise ValueError(
-            f"Expected the data set to be one of {', '.join(names())}, but got {name!r}. See: auformer prepare --list"
+            f"Expected the data set to be one of {', '.join(NAMES)}, but got {name!r}. See: auformer prepare --list"
         )
     return cast(Reader, importlib.import_module(f".{name}", __package__))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from auformer.errors import DatasetLayoutError
 
 from ..formats.au_text import AUText, Term, label_columns
 from ..formats.folds import with_folds
-from ..formats.frames import index_frames, pair_photos
-from ..formats.text_lines import code, number_rows
+from ..formats.frames import index_frames, index_sequences, pair_photos
+from ..formats.text_lines import bad_line, code, number_rows
 from ..release import Findings, Release, find_path
 
 SEQUENCES = 593  # release notes of CK+, 28 September 2010
@@ -23,7 +22,7 @@ RELEASE = Release(
     name="ckplus",
     title="CK+ (Extended Cohn-Kanade)",
     request="CK+ (cohn-kanade-images.zip, FACS_labels.zip) from Jeffrey Cohn, University of Pittsburgh, by a signed agreement",
-    terms="research only; neither pictures nor annotations may be passed on, few of the people may be shown in print",
+    terms="research only; neither images nor annotations may be passed on, few of the people may be shown in print",
     tree="""\
 FACS/S005/001/S005_001_00000011_facs.txt            one per sequence, for its last frame, the peak
 cohn-kanade-images/S005/001/S005_001_00000011.png   the whole sequence; only the coded frame is read""",
@@ -31,62 +30,39 @@ cohn-kanade-images/S005/001/S005_001_00000011.png   the whole sequence; only the
     au_names=tuple(
         f"AU{number}" for number in (1, 2, 4, 5, 6, 7, *range(9, 19), 20, 21, *range(23, 30), 31, 34, 38, 39, 43)
     ),
-    frames="the number in the picture's name; of a sequence only the peak is coded, the neutral first frame has no row",
+    frames="the number in the image's name; of a sequence only the peak is coded, the neutral first frame has no row",
     source="lingjivoo/OpenGraphAU:tool/dataset_process.py; cosanlab/py-feat:scripts/extract_au_training_features.py; release notes of CK+",
     doubts="the list of action units (Lucey et al. 2010, table 2) was not checked against the paper; one of it that no file names is 0",
 )
 
 _LABELS = re.compile(r"(S\d+)_(\d+)_(\d+)_facs\.txt", re.IGNORECASE)
 _FOLDERS = ("FACS/", "FACS_labels/FACS/", "FACS_labels/")
-_PICTURES = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """CK+ has no options of its own."""
+_IMAGES = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images")
 
 
 def read(root: Path, findings: Findings) -> pd.DataFrame:
     """One row per coded frame.
 
-    Args:
-        root: Folder of the release.
-        findings: Take what is met.
-
-    Returns:
-        Rows as `auformer.data_prep.release` describes them. A coded AU is 1, every other one 0; the intensity is empty where the release says 0,
-        which there means present and not scored.
-
-    Raises:
-        DatasetLayoutError: The tree or a file of it is not as expected.
+    A coded AU is 1, every other one 0; the intensity is empty where the release says 0, which there means present and not scored.
     """
-    first = find_path(
-        root, *(f"{folder}S*/*/*_facs.txt" for folder in _FOLDERS), what="FACS files such as S005_001_00000011_facs.txt"
-    )
+    patterns = [f"{folder}S*/*/*_facs.txt" for folder in _FOLDERS]
+    first = find_path(root, *patterns, what="FACS files such as S005_001_00000011_facs.txt")
     labels = _find_labels(first.parents[2])
-    images = find_path(root, *_PICTURES, what="the folder cohn-kanade-images")
-    folders = {
-        (path.parent.name, path.name): path
-        for path in sorted(images.glob("S*/*"))
-        if path.is_dir() and next(path.iterdir(), None)
-    }
+    folders = index_sequences(find_path(root, *_IMAGES, what="the folder cohn-kanade-images"), "S*/*")
     coded = {key[:2] for key in labels}
     for sequence in sorted(set(folders) - coded):
-        findings.miss(folders[sequence].relative_to(root).as_posix(), "the FACS file of these pictures is not there")
+        findings.miss(folders[sequence].relative_to(root).as_posix(), "the FACS file of these images is not there")
     if len(coded) < SEQUENCES:
         findings.note("sequences that are not there", "FACS", f"{SEQUENCES - len(coded)} of {SEQUENCES}")
     keys = sorted(labels)
-    pictures = [_find_picture(key, folders.get(key[:2]), labels[key], root, findings) for key in keys]
+    images = [_find_image(key, folders.get(key[:2]), labels[key], root, findings) for key in keys]
     rows = pd.DataFrame(keys, columns=["subject", "sequence", "frame"])
     coding = label_columns([_read_facs(labels[key], findings) for key in keys], RELEASE.au_names)
-    return with_folds(pair_photos(pd.concat([rows, coding], axis=1), root, pictures), RELEASE.name)
+    return with_folds(pair_photos(pd.concat([rows, coding], axis=1), root, images), RELEASE.name)
 
 
 def _find_labels(folder: Path) -> dict[tuple[str, str, int], Path]:
-    """Subject, sequence and frame -> FACS file.
-
-    Raises:
-        DatasetLayoutError: Two files are for one frame.
-    """
+    """Subject, sequence and frame -> FACS file."""
     found: dict[tuple[str, str, int], Path] = {}
     for path in sorted(folder.glob("S*/*/*_facs.txt")):
         match = _LABELS.fullmatch(path.name)
@@ -102,17 +78,11 @@ def _find_labels(folder: Path) -> dict[tuple[str, str, int], Path]:
 
 
 def _read_facs(path: Path, findings: Findings) -> AUText:
-    """What a FACS file says: a line per AU, its number and its intensity.
-
-    Raises:
-        DatasetLayoutError: A line is something else, or a code is unknown.
-    """
+    """What a FACS file says: a line per AU, its number and its intensity."""
     aus: dict[str, Term] = {}
     for line, values in number_rows(path):
         if len(values) != 2:
-            raise DatasetLayoutError(
-                f"{path}, line {line}: expected an action unit and its intensity, but got {len(values)} numbers"
-            )
+            raise bad_line(path, line, "an action unit and its intensity", f"{len(values)} numbers")
         au = f"AU{code(values[0], range(1, 100), 'action unit', path, line)}"
         intensity = code(values[1], range(6), "intensity", path, line) or None
         if au not in ACTION_UNITS:
@@ -127,16 +97,15 @@ def _read_facs(path: Path, findings: Findings) -> AUText:
     return AUText(aus)
 
 
-def _find_picture(
+def _find_image(
     key: tuple[str, str, int], folder: Path | None, path: Path, root: Path, findings: Findings
 ) -> Path | None:
-    """The picture of a FACS file."""
+    """The image of a FACS file."""
     if folder is None:
-        findings.miss(path.relative_to(root).as_posix(), "the pictures of this FACS file are not there")
+        findings.miss(path.relative_to(root).as_posix(), "the images of this FACS file are not there")
         return None
-    picture = index_frames(folder).get(key[2])
-    if picture is None:
-        findings.note(
-            "labels without a picture", path.name, f"frame {key[2]} is not among the pictures of its sequence"
-        )
-    return picture
+    image = index_frames(folder).get(key[2])
+    if image is None:
+        text = f"frame {key[2]} is not among the images of its sequence"
+        findings.note("labels without an image", path.name, text)
+    return image

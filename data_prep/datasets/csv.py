@@ -1,19 +1,19 @@
-"""Your own pictures and videos: a table of paths and labels, or a folder of photos without labels."""
+"""Your own images and videos: a table of paths and labels, or a folder of photos without labels."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
+from auformer.files import leads_outside
 
+from ..formats.archives import IMAGES
 from ..formats.csv_labels import read_labels
-from ..formats.frames import PICTURES, count_video_frames, list_files
+from ..formats.frames import NO_IMAGE, count_video_frames, list_files
+from ..formats.text_lines import bad_line
 from ..release import SOURCE, SOURCE_FRAME, Findings, Release
 
 VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".webm", ".wmv", ".mpg", ".mpeg", ".m4v"})
@@ -26,47 +26,37 @@ KEPT = ("time_s", "clip", "onset", "apex", "offset")  # columns of the manifest 
 
 RELEASE = Release(
     name="csv",
-    title="Your own pictures",
+    title="Your own images",
     request="nothing; a table of paths and labels, or a folder of photos",
-    terms="those of your pictures",
+    terms="those of your images",
     tree="""
 <table>.csv     columns path (or video and frame), AU1 or AU01 or AU01_c, AU12_left, AU12_r ...; optional subject, sequence, split
-<pictures>      paths of the table are relative to --root; without --table every picture below --root is taken, without labels
+<images>        paths of the table are relative to --root; without --table every image below --root is taken, without labels
 """,
     au_names=(),
     frames="the table's column `frame` (of videos the position, from 0; see --first-frame), 0 of a photo without one",
     source="names of columns: TadasBaltrusaitis/OpenFace:lib/local/Utilities/src/RecorderCSV.cpp, cosanlab/py-feat:feat/utils/io.py",
+    options={
+        "table": {
+            "metavar": "FILE",
+            "help": "table of paths and labels, below --root or elsewhere: .csv, .tsv or .parquet (default: none, photos)",
+        },
+        "missing_values": {
+            "metavar": "LIST",
+            "help": f"numbers that mean not annotated, as empty cells do (default: {MISSING})",
+        },
+        "threshold": {
+            "type": float,
+            "metavar": "X",
+            "help": f"intensity from which an AU is present (default: {THRESHOLD:g})",
+        },
+        "first_frame": {
+            "type": int,
+            "metavar": "N",
+            "help": "number of a video's first frame in the table (default: 0)",
+        },
+    },
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options of `auformer prepare csv`."""
-    add = parser.add_argument
-    add(
-        "--table",
-        metavar="FILE",
-        help="table of paths and labels, below --root or elsewhere: .csv, .tsv or .parquet (default: none, photos)",
-    )
-    add(
-        "--missing-values",
-        default=MISSING,
-        metavar="LIST",
-        help=f"numbers that mean not annotated, as empty cells do (default: {MISSING})",
-    )
-    add(
-        "--threshold",
-        type=float,
-        default=THRESHOLD,
-        metavar="X",
-        help=f"intensity from which an AU is present (default: {THRESHOLD:g})",
-    )
-    add(
-        "--first-frame",
-        type=int,
-        default=0,
-        metavar="N",
-        help="number of a video's first frame in the table (default: 0)",
-    )
 
 
 def read(
@@ -78,22 +68,7 @@ def read(
     threshold: float = THRESHOLD,
     first_frame: int = 0,
 ) -> pd.DataFrame:
-    """One row per line of the table, or per photo.
-
-    Args:
-        root: folder of the pictures.
-        findings: gets what is met on the way.
-        table: path of the table, below `root` or elsewhere; None for photos without labels.
-        missing_values: numbers that mean not annotated, with commas.
-        threshold: intensity from which an action unit is present, where the table has intensities only.
-        first_frame: number of a video's first frame in the table.
-
-    Returns:
-        As every reader of this package. Without a column `subject`, every file counts as a subject of its own.
-
-    Raises:
-        DatasetLayoutError: The table or the folder cannot be used; the message names the line.
-    """
+    """One row per line of the table, or per photo; without a column `subject`, every file counts as a subject of its own."""
     if not root.is_dir():
         raise DatasetLayoutError(f"Expected `--root` to be a folder, but there is none at {root}; check the path")
     if table is None:
@@ -102,35 +77,29 @@ def read(
     cells, name = _cells(path), path.name
     labels = read_labels(cells, missing=_missing(missing_values), threshold=threshold, where=name, findings=findings)
     if not len(labels.columns):
-        findings.note(
-            "no labels", name, f"no column such as AU12, AU01_c or AU12_r among {', '.join(cells.columns[:10])}"
-        )
+        text = f"no column such as AU12, AU01_c or AU12_r among {', '.join(cells.columns[:10])}"
+        findings.note("no labels", name, text)
     rows = pd.concat([_places(cells, root, name, first_frame, findings), _kept(cells, name), labels], axis=1)
     return rows.sort_values(["subject", "sequence", "frame"], kind="stable", ignore_index=True)
 
 
 def _photos(root: Path, findings: Findings) -> pd.DataFrame:
-    """Every picture below a folder, without labels."""
-    found = {
-        suffix: [path for path in list_files(root) if path.suffix.lower() in suffix]
-        for suffix in (PICTURES, VIDEOS, TABLES)
-    }
-    if found[VIDEOS]:
-        findings.note(
-            "videos without labels are left out",
-            str(found[VIDEOS][0]),
-            f"{len(found[VIDEOS]):,} videos; name frames in a --table",
-        )
-    if found[TABLES]:
-        findings.note(
-            "a table may belong to the pictures", str(found[TABLES][0]), "name it to read its labels: --table"
-        )
-    if not found[PICTURES]:
+    """Every image below a folder, without labels."""
+    images, videos, tables = (
+        [path for path in list_files(root) if path.suffix.lower() in suffixes] for suffixes in (IMAGES, VIDEOS, TABLES)
+    )
+    if videos:
+        text = f"{len(videos):,} videos; name frames in a --table"
+        findings.note("videos without labels are left out", str(videos[0]), text)
+    if tables:
+        text = "name it to read its labels: --table"
+        findings.note("a table may belong to the images", str(tables[0]), text)
+    if not images:
         raise DatasetLayoutError(
-            f"Expected pictures in {root}, but found none ({', '.join(sorted(PICTURES))}); check --root"
+            f"Expected images in {root}, but found none ({', '.join(sorted(IMAGES))}); check --root"
         )
     findings.note("no subjects", ".", "every photo counts as a subject of its own")
-    names = [path.as_posix() for path in found[PICTURES]]
+    names = [path.as_posix() for path in images]
     return pd.DataFrame(
         {"subject": names, "sequence": names, "frame": 0, "status": "ok", SOURCE: names, SOURCE_FRAME: None}
     )
@@ -150,15 +119,9 @@ def _cells(path: Path) -> pd.DataFrame:
         else:
             with open(path, encoding="utf-8-sig") as file:
                 separator = max("\t;,", key=file.readline().count)
-            options: dict[str, Any] = {
-                "dtype": str,
-                "keep_default_na": False,
-                "encoding": "utf-8-sig",
-                "skip_blank_lines": False,
-            }
-            cells = pd.read_csv(
-                path, sep=separator, header=None, **options
-            )  # with a header pandas would rename what is there twice
+            cells = pd.read_csv(  # without a header, since pandas would rename a column that is there twice
+                path, sep=separator, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
+            )  # fmt: skip
             cells = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1).reset_index(drop=True)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise DatasetLayoutError(
@@ -189,7 +152,7 @@ def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Fi
             f"{name}: expected one column of paths, called {', '.join(PATHS)}, but got {', '.join(named) or 'none'} "
             f"among {', '.join(cells.columns[:10])}; rename or remove columns"
         )
-    sources = [_relative(text, root, f"{name}, line {line + 2}") for line, text in cells[named[0]].items()]
+    sources = [_relative(text, root, name, line + 2) for line, text in cells[named[0]].items()]
     frames = _frames(cells, name)
     is_video = [PurePosixPath(source).suffix.lower() in VIDEOS for source in sources]
     if any(is_video) and frames is None:
@@ -217,16 +180,15 @@ def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Fi
     return table
 
 
-def _relative(text: str, root: Path, where: str) -> str:
+def _relative(text: str, root: Path, name: str, line: int) -> str:
     """A path of the table relative to the root, with `/`."""
     path = text.replace("\\", "/") if os.sep == "/" and "/" not in text else text
     if Path(path).is_absolute():
         path = os.path.relpath(path, root.absolute())
     clean = os.path.normpath(path).replace(os.sep, "/") if text else ""
-    if not clean or clean == "." or clean.split("/")[0] == ".." or re.match(r"[A-Za-z]:|/", clean):
-        raise DatasetLayoutError(
-            f"{where}: expected the path of a picture inside --root, but got {text!r}; name a root that holds them all"
-        )
+    if clean in ("", ".") or leads_outside(clean):
+        advice = "name a root that holds them all"
+        raise bad_line(name, line, "the path of an image inside --root", repr(text), advice)
     return clean
 
 
@@ -237,21 +199,16 @@ def _frames(cells: pd.DataFrame, name: str) -> list[int] | None:
     bad = ~cells["frame"].str.fullmatch(r"-?\d+(\.0+)?")
     if bad.any():
         line = bad.idxmax()
-        raise DatasetLayoutError(
-            f"{name}, line {line + 2}: expected `frame` to be a whole number, but got {cells['frame'][line]!r}"
-        )
+        raise bad_line(name, line + 2, "`frame` to be a whole number", repr(cells["frame"][line]))
     return [int(float(text)) for text in cells["frame"]]
 
 
 def _status(
     sources: list[str], positions: list[int | None], root: Path, name: str, findings: Findings, lines: pd.Index
 ) -> list[str]:
-    """`ok`, or `no_image` where there is no such file or the video is shorter; a file that is missing is told once."""
-    lengths = {
-        source: count_video_frames(root / source)
-        for source, at in zip(sources, positions, strict=True)
-        if at is not None
-    }
+    """`ok`, or `no_image` where there is no such file or the video is shorter; a file that is missing is reported once."""
+    videos = dict.fromkeys(source for source, at in zip(sources, positions, strict=True) if at is not None)
+    lengths = {source: count_video_frames(root / source) for source in videos}
     there = {source: (root / source).is_file() for source in dict.fromkeys(sources)}
     for source, is_there in there.items():
         if not is_there:
@@ -261,15 +218,12 @@ def _status(
     for source, position in zip(sources, positions, strict=True):
         length = lengths.get(source)
         is_late = position is not None and length is not None and position >= length
-        status.append("ok" if there[source] and not is_late else "no_image")
+        status.append("ok" if there[source] and not is_late else NO_IMAGE)
         last[source] = max(last.get(source, 0), position or 0)
     for source, length in lengths.items():
         if length is not None and last[source] >= length:
-            findings.note(
-                "labels beyond the end of a video",
-                source,
-                f"up to frame {last[source]} from 0; it has {length:,} frames",
-            )
+            text = f"up to frame {last[source]} from 0; it has {length:,} frames"
+            findings.note("labels beyond the end of a video", source, text)
         elif length is not None and last[source] < length - 1:
             findings.note("frames behind the last label", source, f"{length - 1 - last[source]:,} of {length:,}")
     return status
@@ -284,15 +238,14 @@ def _refuse_doubles(table: pd.DataFrame, name: str) -> None:
         first = (table[key] == table.loc[line, key]).all(axis=1).idxmax()
         what = ", ".join(f"{column} {value}" for column, value in table.loc[line, key].items())
         raise DatasetLayoutError(
-            f"{name}, line {line + 2}: {what} is that of line {first + 2} already; remove one of them, or add `sequence` and `frame`"
+            f"{name}, line {line + 2}: {what} is that of line {first + 2} already; remove one of them, or add `sequence` and "
+            "`frame`"
         )
 
 
 def _kept(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     """The other columns that a manifest knows: the split as `fold`, times, clips and groups; empty cells are missing."""
-    kept: dict[str, Any] = {
-        column: cells[column] for column in cells.columns if column in KEPT or column.startswith("group_")
-    }
+    kept = {column: cells[column] for column in cells.columns if column in KEPT or column.startswith("group_")}
     splits = [column for column in SPLITS if column in cells.columns]
     if len(splits) > 1:
         raise DatasetLayoutError(f"{name}: columns `split` and `fold` mean the same; remove one")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from auformer.errors import DatasetLayoutError
 from ..formats.folds import with_folds
 from ..formats.frames import find_photo, index_photos, pair_photos
 from ..formats.sheets import cell_text, place, read_sheet
+from ..formats.text_lines import bad_line
 from ..release import Findings, Release, find_path
 
 COLUMNS = 62  # of a challenge file: two addresses, AU1 to AU60
@@ -25,18 +25,22 @@ LABELS = {"0": 0, "1": 1, "999": -1, "": -1}  # 999 and an empty cell: not annot
 RELEASE = Release(
     name="emotionet",
     title="EmotioNet",
-    request="EmotioNet (labels, and the pictures, since most addresses are dead) from Aleix Martinez, Ohio State University",
-    terms="research only; neither pictures nor annotations may be passed on; the pictures belong to their authors",
+    request="EmotioNet (labels, and the images, since most addresses are dead) from Aleix Martinez, Ohio State University",
+    terms="research only; neither images nor annotations may be passed on; the images belong to their authors",
     tree="""\
 emotionet_facs_24600.xlsx      the manual set, also as EmotioNet_FACS_aws_2020_24600.xlsx or .csv: columns 'AU 1', 'AU 2', ..., URL
 dataFile_0001.txt              or the challenge files, with tabs and without header: address, first address, AU1 to AU60
 image_list_1.csv               or lists with the columns path, AU1, ..., AU60
-imgs/N_0000000001_00001.jpg    pictures at any depth, named as at the end of their address; see --images""",
+imgs/N_0000000001_00001.jpg    images at any depth, named as at the end of their address; see --images""",
     au_names=AU_SETS["emotionet23"],
-    frames="0; the name of the picture is the subject, since nothing is said about who is shown",
-    source="lkq52110/au-recognition:tool/EmotioNet_image_label_process_first.py; radekd91/emoca:gdl/datasets/EmotioNetDataModule.py; "
-    "cosanlab/py-feat:scripts/extract_au_training_features.py; ZhiwenShao/ADLD",
+    frames="0; the name of the image is the subject, since nothing is said about who is shown",
+    source="lkq52110/au-recognition:tool/EmotioNet_image_label_process_first.py; "
+    "radekd91/emoca:gdl/datasets/EmotioNetDataModule.py; cosanlab/py-feat:scripts/extract_au_training_features.py; ZhiwenShao/ADLD",
     doubts="only the first sheet of a spreadsheet is read; numbers from 1 to 60 that are no action unit are left out",
+    options={
+        "table": {"metavar": "NAME", "help": "table of labels below --root, * for several (default: the one there is)"},
+        "images": {"metavar": "DIR", "help": "folder of the images below --root (default: anywhere below it)"},
+    },
 )
 
 # Names of the three forms, the manual set first; a copy that holds several needs --table.
@@ -51,64 +55,31 @@ NUMBERS = tuple(number for number in range(1, 61) if f"AU{number}" in ACTION_UNI
 Row = tuple[str, str, list[str | None]]  # where it stands, address of the photo, cells in the order of NUMBERS
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options of `auformer prepare emotionet`."""
-    parser.add_argument(
-        "--table", metavar="NAME", help="table of labels below --root, * for several (default: the one there is)"
-    )
-    parser.add_argument(
-        "--images", metavar="DIR", help="folder of the pictures below --root (default: anywhere below it)"
-    )
-
-
 def read(root: Path, findings: Findings, *, table: str | None = None, images: str | None = None) -> pd.DataFrame:
-    """One row per photo that a table names.
-
-    Args:
-        root: Folder of the labels and the pictures.
-        findings: Take what is met.
-        table: Name of the tables below the root, with wildcards.
-        images: Folder of the pictures below the root.
-
-    Returns:
-        Rows as `auformer.data_prep.release` describes them: labels of the 23 AUs of the challenge and of all others that are annotated.
-
-    Raises:
-        DatasetLayoutError: The table is missing or not as expected.
-    """
+    """One row per photo that a table names: labels of the 23 AUs of the challenge and of all others that are annotated."""
     files = _find_tables(root, table)
     photos = index_photos(root if images is None else find_path(root, images, what="the folder of --images"))
     names, coded = _read_tables(files, findings)
-    pictures = [find_photo(photos, name) for name in names]
+    found = [find_photo(photos, name) for name in names]
     where = files[0].relative_to(root).as_posix()
-    lost = sum(picture is None for picture in pictures)
-    if lost == len(pictures):
-        findings.miss(where, "not one of the pictures that it names is there; say where they are with --images")
+    lost = sum(path is None for path in found)
+    if lost == len(found):
+        findings.miss(where, "not one of the images that it names is there; say where they are with --images")
     elif lost:
-        findings.note(
-            "labels without a picture", where, f"{lost:,} of {len(pictures):,} photos are known by their address only"
-        )
+        text = f"{lost:,} of {len(found):,} photos are known by their address only"
+        findings.note("labels without an image", where, text)
     rows = pd.DataFrame({"subject": [PurePosixPath(name).stem for name in names], "sequence": "photo", "frame": 0})
-    rows = pair_photos(pd.concat([rows, coded], axis=1), root, pictures).sort_values(
-        "subject", kind="stable", ignore_index=True
-    )
-    return with_folds(rows, RELEASE.name)
+    rows = pair_photos(pd.concat([rows, coded], axis=1), root, found)
+    return with_folds(rows.sort_values("subject", kind="stable", ignore_index=True), RELEASE.name)
 
 
 def _find_tables(root: Path, table: str | None) -> list[Path]:
-    """Tables of one form.
-
-    Raises:
-        DatasetLayoutError: There is none, or there are several forms.
-    """
+    """Tables of one form."""
     if table is not None:
         find_path(root, table, what="the table of --table")
         return sorted(root.glob(table))
-    find_path(
-        root,
-        *(f"{place}{name}" for name in TABLES for place in _PLACES),
-        what="a table of labels such as emotionet_facs_24600.xlsx",
-    )
+    patterns = [f"{place}{name}" for name in TABLES for place in _PLACES]
+    find_path(root, *patterns, what="a table of labels such as emotionet_facs_24600.xlsx")
     found = {name: sorted({path for place in _PLACES for path in root.glob(place + name)}) for name in TABLES}
     found = {name: paths for name, paths in found.items() if paths}
     if len(found) > 1:
@@ -120,11 +91,7 @@ def _find_tables(root: Path, table: str | None) -> list[Path]:
 
 
 def _read_tables(files: list[Path], findings: Findings) -> tuple[list[str], pd.DataFrame]:
-    """Names of the photos, each once, and their labels of the release's AUs and of all others that are annotated.
-
-    Raises:
-        DatasetLayoutError: A table is not as expected, or holds no photo.
-    """
+    """Names of the photos, each once, and their labels of the release's AUs and of all others that are annotated."""
     names: dict[str, str] = {}  # without suffix -> as the table has it
     codes = bytearray()  # label + 1 of one photo after the other: a million photos take 60 MB
     twice: list[str] = []
@@ -144,22 +111,16 @@ def _read_tables(files: list[Path], findings: Findings) -> tuple[list[str], pd.D
     if not names:
         raise DatasetLayoutError(f"{files[0]}: expected a row per photo, but there is none; copy the table again")
     if twice:
-        findings.note(
-            "photos named twice", twice[0], f"{len(twice):,} rows in all; the labels of a photo's first row are kept"
-        )
+        text = f"{len(twice):,} rows in all; the labels of a photo's first row are kept"
+        findings.note("photos named twice", twice[0], text)
     coded = np.frombuffer(codes, dtype=np.uint8).reshape(len(names), len(NUMBERS)).astype(np.int8) - 1
     table = pd.DataFrame(coded, columns=[f"AU{number}" for number in NUMBERS])
-    return list(names.values()), table[
-        [name for name in table.columns if name in RELEASE.au_names or (table[name] >= 0).any()]
-    ]
+    coded_aus = [name for name in table.columns if name in RELEASE.au_names or (table[name] >= 0).any()]
+    return list(names.values()), table[coded_aus]
 
 
 def _rows(path: Path, findings: Findings) -> Iterator[Row]:
-    """Rows of one table; a cell is None where it has no such column.
-
-    Raises:
-        DatasetLayoutError: The table is not as expected.
-    """
+    """Rows of one table; a cell is None where it has no such column."""
     if path.suffix.lower() in (".xlsx", ".xls"):
         columns = {f"AU{number}": (f"AU {number}",) for number in NUMBERS}
         sheet = read_sheet(path, columns={"photo": _ADDRESS, **columns}, optional=list(columns), findings=findings)
@@ -170,17 +131,12 @@ def _rows(path: Path, findings: Findings) -> Iterator[Row]:
         try:
             yield from _text_rows(path, csv.reader(file, delimiter="\t" if path.suffix.lower() == ".txt" else ","))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DatasetLayoutError(
-                f"{path}: expected a table, but it cannot be read as text ({error}); copy it again"
-            ) from error
+            text = f"{path}: expected a table, but it cannot be read as text ({error}); copy it again"
+            raise DatasetLayoutError(text) from error
 
 
 def _text_rows(path: Path, lines: Iterator[list[str]]) -> Iterator[Row]:
-    """Rows of a text table: of a challenge file by position, of the others by the header.
-
-    Raises:
-        DatasetLayoutError: A column is missing, or a line has other columns.
-    """
+    """Rows of a text table: of a challenge file by position, of the others by the header."""
     at, first, width = 0, 1, COLUMNS
     positions: list[int | None] = [number + 1 for number in NUMBERS]
     if path.suffix.lower() != ".txt":
@@ -196,14 +152,9 @@ def _text_rows(path: Path, lines: Iterator[list[str]]) -> Iterator[Row]:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != width:
-            raise DatasetLayoutError(
-                f"{path}, line {number}: expected {width} columns, but got {len(cells)}; copy the file again"
-            )
-        yield (
-            f"{path.name} line {number}",
-            cells[at],
-            [None if position is None else cells[position].strip() for position in positions],
-        )
+            raise bad_line(path, number, f"{width} columns", len(cells), "copy the file again")
+        labels = [None if position is None else cells[position].strip() for position in positions]
+        yield f"{path.name} line {number}", cells[at], labels
 
 
 def _name(address: str) -> str:
@@ -216,11 +167,6 @@ def _name(address: str) -> str:
 
 
 def _label(cell: str | None, number: int, where: str) -> int:
-    """1, 0 or -1.
-
-    Raises:
-        DatasetLayoutError: The cell holds something else.
-    """
     text = "" if cell is None else cell.removesuffix(".0")
     if text not in LABELS:
         raise DatasetLayoutError(

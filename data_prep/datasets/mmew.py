@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from auformer.aus import AU_SETS
-
-from ..formats.clips import Clip, Folders, apply_corrections, read_clips, rows_with_clips
-from ..formats.sheets import cell_number, cell_text, read_sheet
+from ..formats.clips import Folders, find_clips, read_clips, read_table, with_cd6me
+from ..formats.sheets import cell_number, cell_text
 from ..release import Findings, Release, find_path
 
 RELEASE = Release(
     name="mmew",
     title="MMEW (micro part)",
     request="MMEW (MMEW_Micro_Exp.xlsx and Micro_Expression) from Xianye Ben, Shandong University",
-    terms="research only, signed by a member of staff; neither pictures nor annotations may be passed on",
+    terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 MMEW_Micro_Exp.xlsx
 Micro_Expression/anger/S13-07-001/1.jpg""",
-    au_names=tuple(sorted({*AU_SETS["mmew"], *AU_SETS["cd6me"]}, key=lambda au: int(au[2:]))),
-    frames="the number in the picture's name, as in the table",
+    au_names=with_cd6me("mmew"),
+    frames="the number in the image's name, as in the table",
     source="tvaranka/meb:meb/datasets/datasets.py, config/dataset_config.py",
     per_clip=True,
     doubts="Apex and offset of 16 clips are estimates of tvaranka/meb, which says only that the table's are wrong.",
 )
 
 _TABLES = ("MMEW_Micro_Exp.xlsx", "*/MMEW_Micro_Exp.xlsx", "MMEW_Micro_Exp*.xls*")
-_PICTURES = ("Micro_Expression", "*/Micro_Expression", "Micro_Expression/Micro_Expression")
+_IMAGES = ("Micro_Expression", "*/Micro_Expression", "Micro_Expression/Micro_Expression")
 _COLUMNS = {
     "subject": ("Subject",),
     "name": ("Filename",),
@@ -42,31 +39,17 @@ _COLUMNS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MMEW has no options of its own."""
-
-
 def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.DataFrame:
-    """One row per frame of each clip.
+    """One row per frame of each clip."""
+    stated, sheet = read_table(
+        root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, corrections=corrections, optional=("emotion",)
+    )
+    images = find_path(root, *_IMAGES, what=f"images of {RELEASE.title}")
 
-    Args:
-        root: folder of the release.
-        findings: takes what is met.
-        corrections: whether the known faults of the table are put right.
+    def find(folders: Folders, subject: str, clip: str, row: int) -> Path | None:
+        return _folder(folders, clip, cell_text(sheet.at[row, "emotion"]))
 
-    Raises:
-        DatasetLayoutError: The tree or the table is not as expected.
-    """
-    table = find_path(root, *_TABLES, what="the table of MMEW")
-    stated = read_sheet(table, columns=_COLUMNS, optional=("emotion",), findings=findings)
-    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
-    sheet = rows_with_clips(sheet, findings)
-    folders = Folders(find_path(root, *_PICTURES, what="pictures of MMEW"))
-    clips = []
-    for subject, name, emotion in zip(sheet["subject"], sheet["name"], sheet["emotion"], strict=True):
-        clip = cell_text(name)
-        clips.append(Clip(_subject(subject, clip), clip, _folder(folders, clip, cell_text(emotion))))
-    folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
+    clips = find_clips(sheet, images, findings, _subject, find)
     return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)
 
 

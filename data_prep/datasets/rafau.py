@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from auformer.errors import DatasetLayoutError
-
-from ..formats.au_text import AUText, label_columns, note_terms, parse_aus
+from ..formats.au_text import label_columns, note_terms, parse_aus
 from ..formats.folds import with_folds
 from ..formats.frames import find_photo, frame_number, index_photos, pair_photos
-from ..formats.text_lines import read_lines
+from ..formats.text_lines import bad_line, read_lines, second_line
 from ..release import Findings, Release, find_path
 
 RELEASE = Release(
     name="rafau",
     title="RAF-AU",
-    request="RAF-AU (RAFAU_label.txt, aligned pictures) from Weihong Deng, Beijing University of Posts and Telecommunications",
-    terms="research only; neither pictures nor annotations may be passed on",
+    request="RAF-AU (RAFAU_label.txt, aligned images) from Weihong Deng, Beijing University of Posts and Telecommunications",
+    terms="research only; neither images nor annotations may be passed on",
     tree="""\
-RAFAU_label.txt           a line per picture: 0001.jpg 4+L12, or null
+RAFAU_label.txt           a line per image: 0001.jpg 4+L12, or null
 aligned/0001_aligned.jpg""",
     # those that OpenGraphAU reads
-    au_names=tuple(
-        f"AU{number}"
-        for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, *range(14, 21), *range(22, 28), 32, 39)
-        if number != 21
-    ),
-    frames="the number in the picture's name, from 1; every photo is a subject of its own, since nothing is said about who is shown",
+    au_names=tuple(f"AU{number}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, *range(14, 21), *range(22, 28), 32, 39)),
+    frames="the number in the image's name, from 1; every photo is a subject of its own, since nothing is said about who is shown",
     source="lingjivoo/OpenGraphAU:tool/dataset_process.py; Yan et al. 2020 (arXiv 2008.05196)",
     doubts="what `null` means: such photos show expressions, so all their action units are taken as unknown and not as absent; "
     "photos of RAF-DB are among them",
@@ -39,56 +32,36 @@ _ALIGNED = ("aligned", "Image/aligned", "*/aligned")
 _SUFFIX = "_aligned"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RAF-AU has no options of its own."""
-
-
 def read(root: Path, findings: Findings) -> pd.DataFrame:
-    """One row per line of the file of labels.
-
-    Args:
-        root: Folder of the release.
-        findings: Take what is met.
-
-    Returns:
-        Rows as `auformer.data_prep.release` describes them, with `AU12_left` and `AU12_right` where a side is given.
-
-    Raises:
-        DatasetLayoutError: The tree or the file of labels is not as expected.
-    """
+    """One row per line of the file of labels, with `AU12_left` and `AU12_right` where a side is given."""
     path = find_path(root, "RAFAU_label.txt", "*/RAFAU_label.txt", what="the file RAFAU_label.txt")
     folder = find_path(root, *_ALIGNED, what="the folder aligned")
     photos = index_photos(folder)
     lines = _read_labels(path)
-    texts = [_read_text(text, f"{path.name} line {number}", findings) for number, text in lines.values()]
-    stems = list(lines)
+    stems, texts = list(lines), [parse_aus(text) for _, text in lines.values()]
+    for text, (number, said) in zip(texts, lines.values(), strict=True):
+        note_terms(text, repr(said), f"{path.name} line {number}", findings)
     nothing = sum(not (text.aus or text.ambiguous or text.unread) for text in texts)
     if nothing:
         findings.note("photos without labels", path.name, f"{nothing:,} of {len(texts):,} lines say `null` or nothing")
     rows = pd.DataFrame({"subject": stems, "sequence": "photo", "frame": [frame_number(stem) or 0 for stem in stems]})
     rows = pd.concat([rows, label_columns(texts, RELEASE.au_names)], axis=1)
-    pictures = [find_photo(photos, f"{stem}{_SUFFIX}.jpg") or find_photo(photos, f"{stem}.jpg") for stem in stems]
-    lost = [stem for stem, picture in zip(stems, pictures, strict=True) if picture is None]
+    images = [find_photo(photos, f"{stem}{_SUFFIX}.jpg") or find_photo(photos, f"{stem}.jpg") for stem in stems]
+    lost = [stem for stem, image in zip(stems, images, strict=True) if image is None]
     if len(lost) == len(stems):
-        findings.miss(
-            folder.relative_to(root).as_posix(), "not one of the pictures that the file of labels names is there"
-        )
+        text = "not one of the images that the file of labels names is there"
+        findings.miss(folder.relative_to(root).as_posix(), text)
     elif lost:
-        findings.note(
-            "labels without a picture", folder.name, f"{len(lost):,} of {len(stems):,}, the first is {lost[0]}.jpg"
-        )
+        text = f"{len(lost):,} of {len(stems):,}, the first is {lost[0]}.jpg"
+        findings.note("labels without an image", folder.name, text)
     unnamed = {name.removesuffix(_SUFFIX) for name in photos} - set(stems)
-    findings.lack("lines for pictures that are there", sorted(unnamed))
-    rows = pair_photos(rows, root, pictures).sort_values("subject", kind="stable", ignore_index=True)
+    findings.lack("lines for images that are there", sorted(unnamed))
+    rows = pair_photos(rows, root, images).sort_values("subject", kind="stable", ignore_index=True)
     return with_folds(rows, RELEASE.name)
 
 
 def _read_labels(path: Path) -> dict[str, tuple[int, str]]:
-    """Name of a picture without suffix -> number of its line, and what the line says.
-
-    Raises:
-        DatasetLayoutError: A line names no picture, or a picture has two lines.
-    """
+    """Name of an image without suffix -> number of its line, and what the line says."""
     found: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
@@ -96,19 +69,8 @@ def _read_labels(path: Path) -> dict[str, tuple[int, str]]:
         name, _, text = line.strip().partition(" ")
         stem, _, suffix = name.rpartition(".")
         if not stem or not suffix.isalpha():
-            raise DatasetLayoutError(
-                f"{path}, line {number}: expected a picture and its codes, as in `0001.jpg 4+L12`, but got {line!r}"
-            )
+            raise bad_line(path, number, "an image and its codes, as in `0001.jpg 4+L12`", repr(line))
         if stem in found:
-            raise DatasetLayoutError(
-                f"{path}, line {number}: {name} is there for the second time, as in line {found[stem][0]}; remove one"
-            )
+            raise second_line(path, number, name, found[stem][0])
         found[stem] = (number, text)
     return found
-
-
-def _read_text(text: str, where: str, findings: Findings) -> AUText:
-    """The codes of one line; what they leave open is reported."""
-    read_text = parse_aus(text)
-    note_terms(read_text, text, where, findings)
-    return read_text

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from auformer.aus import AU_SETS
-
-from ..formats.clips import Clip, Folders, apply_corrections, read_clips, rows_with_clips
-from ..formats.sheets import cell_text, read_sheet
+from ..formats.clips import find_clips, read_clips, read_table, with_cd6me
+from ..formats.sheets import cell_text
 from ..release import Findings, Release, find_path
 
 RELEASE = Release(
     name="samm",
     title="SAMM micro-expressions",
     request="SAMM (SAMM_Micro_FACS_Codes_v2.xlsx and SAMM) from Moi Hoon Yap, Manchester Metropolitan University",
-    terms="research only, signed release agreement; neither pictures nor annotations may be passed on",
+    terms="research only, signed release agreement; neither images nor annotations may be passed on",
     tree="""\
 SAMM_Micro_FACS_Codes_v2.xlsx
 SAMM/006/006_1_2/006_05562.jpg""",
-    au_names=tuple(sorted({*AU_SETS["samm"], *AU_SETS["cd6me"]}, key=lambda au: int(au[2:]))),
-    frames="the last number in the picture's name, as in the table",
+    au_names=with_cd6me("samm"),
+    frames="the last number in the image's name, as in the table",
     source="tvaranka/meb:meb/datasets/datasets.py, config/dataset_config.py",
     per_clip=True,
 )
@@ -30,7 +27,7 @@ SAMM/006/006_1_2/006_05562.jpg""",
 _TABLES = (
     "SAMM_Micro_FACS_Codes_v2.xlsx", "SAMM*Micro_FACS_Codes*.xlsx", "*/SAMM_Micro_FACS_Codes*.xlsx", "SAMM*Micro_FACS_Codes*.xls",
 )  # fmt: skip
-_PICTURES = ("SAMM/", "SAMM/SAMM/", "", "SAMM_CROP/", "*/SAMM/")
+_IMAGES = ("SAMM/", "SAMM/SAMM/", "", "SAMM_CROP/", "*/SAMM/")
 _HEADER = 13  # row 14 of the sheet; the rows above it hold notes (tvaranka/meb:meb/datasets/datasets.py)
 _COLUMNS = {
     "subject": ("Subject",),
@@ -42,32 +39,12 @@ _COLUMNS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """SAMM has no options of its own."""
-
-
 def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.DataFrame:
-    """One row per frame of each clip.
-
-    Args:
-        root: folder of the release.
-        findings: takes what is met.
-        corrections: whether the known faults of the table are put right; without, `R14A or 17A` leaves AU14 and AU17 at -1.
-
-    Raises:
-        DatasetLayoutError: The tree or the table is not as expected.
-    """
-    table = find_path(root, *_TABLES, what="the table of SAMM")
-    stated = read_sheet(table, columns=_COLUMNS, header=_HEADER, findings=findings)
-    sheet = apply_corrections(stated, RELEASE.name, findings) if corrections else stated
-    sheet = rows_with_clips(sheet, findings)
-    pictures = find_path(
-        root, *(f"{folder}[0-9][0-9][0-9]/[0-9][0-9][0-9]_*" for folder in _PICTURES), what="pictures of SAMM"
+    """One row per frame of each clip; without corrections, `R14A or 17A` leaves AU14 and AU17 at -1."""
+    stated, sheet = read_table(
+        root, RELEASE, findings, tables=_TABLES, columns=_COLUMNS, corrections=corrections, header=_HEADER
     )
-    folders = Folders(pictures.parent.parent)
-    clips = []
-    for subject, name in zip(sheet["subject"], sheet["name"], strict=True):
-        who, clip = cell_text(subject).zfill(3), cell_text(name)
-        clips.append(Clip(who, clip, folders.find(who, clip)))
-    folders.report_unnamed([clip.folder for clip in clips], findings, depth=2)
+    patterns = [f"{folder}[0-9][0-9][0-9]/[0-9][0-9][0-9]_*" for folder in _IMAGES]
+    images = find_path(root, *patterns, what=f"images of {RELEASE.title}")
+    clips = find_clips(sheet, images.parent.parent, findings, lambda value, _: cell_text(value).zfill(3))
     return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=stated)

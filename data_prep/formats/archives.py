@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import stat
 import zipfile
 from pathlib import Path
 
 from auformer.errors import DatasetLayoutError
+from auformer.files import leads_outside
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
-LARGEST = 64 * 2**20  # bytes of one picture unpacked, 20 times a 1040 x 1392 bitmap [ours]
-_MOST = 200  # unpacked by packed size; pictures are packed already, DEFLATE reaches 1,032 on a bomb [ours]
+LARGEST = 64 * 2**20  # bytes of one image unpacked, 20 times a 1040 x 1392 bitmap [ours]
+_MOST = 200  # unpacked by packed size; images are packed already, DEFLATE reaches 1,032 on a bomb [ours]
 _SMALL = 2**20  # bytes; below, no factor counts [ours]
-_OUTSIDE = re.compile(r"^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)|\x00")
 
 
 def list_members(archive: Path) -> dict[str, int]:
@@ -29,7 +28,7 @@ def list_members(archive: Path) -> dict[str, int]:
 
     Raises:
         DatasetLayoutError: It is no zip archive, or one of its members has no place in a release: a path that is absolute or has `..`,
-            a link or device, two members of one name, or a picture that is too large or packed too densely to be one.
+            a link or device, two members of one name, or an image that is too large or packed too densely to be one.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -52,7 +51,7 @@ def list_members(archive: Path) -> dict[str, int]:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The bytes of one picture in an open archive.
+    """The bytes of one image in an open archive.
 
     Args:
         archive: opened for reading.
@@ -94,19 +93,20 @@ def _is_clutter(name: str) -> bool:
 
 def _refusal(member: zipfile.ZipInfo) -> str:
     """Why a member has no place in a release; empty where it has."""
-    if _OUTSIDE.search(member.orig_filename.replace("\\", "/")):
+    name = member.orig_filename
+    if leads_outside(name.replace("\\", "/")) or "\x00" in name:
         return "its path leads out of the archive"
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
         return "it is a link or a device, no file"
-    is_picture = Path(member.filename).suffix.lower() in PICTURES
-    return _too_large(member) if is_picture else ""
+    is_image = Path(member.filename).suffix.lower() in IMAGES
+    return _too_large(member) if is_image else ""
 
 
 def _too_large(member: zipfile.ZipInfo) -> str:
-    """Why a member cannot be a picture by its size; empty where it can."""
+    """Why a member cannot be an image by its size; empty where it can."""
     if member.file_size > LARGEST:
-        return f"{member.file_size:,} bytes unpacked, more than any picture"
+        return f"{member.file_size:,} bytes unpacked, more than any image"
     if member.file_size > _SMALL and member.file_size > _MOST * max(1, member.compress_size):
-        return f"{member.compress_size:,} bytes unpack to {member.file_size:,}, as no picture does"
+        return f"{member.compress_size:,} bytes unpack to {member.file_size:,}, as no image does"
     return ""

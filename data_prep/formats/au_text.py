@@ -1,7 +1,5 @@
 """Action units as coders write them in a cell: `4+L12`, `R14A`, `AU4+AU7(k)`, `1，2`, `R14A or 17A`.
 
-Action units as coders write them in a cell: `4+L12`, `R14A`, `AU4+AU7(k)`, `1，2`, `R14A or 17A`.
-
 A term is a number with an optional `AU`, side and intensity. `L` and `R`, before or after the number, are the person's sides; `A` before
 it is FACS's mark of an asymmetric action (both sides); `A` to `E` after it are the FACS intensities 1 to 5. Terms are put together with
 `+` or a comma. Spellings met: tvaranka/meb:meb/datasets/datasets.py. Where meb keeps only the digits of a term, so that `R14A or 17A` is
@@ -171,15 +169,9 @@ def _label(text: AUText, au: str) -> int:
 
 
 def note_terms(text: AUText, raw: str, where: str, findings: Findings) -> None:
-    """Report the ambiguous and the unread terms of one text.
-
-    Args:
-        text: What was read.
-        raw: The text as the release has it.
-        where: File and line.
-        findings: Take the report.
-    """
+    """Note the unread and the ambiguous terms of one text; `raw` is the text as the release has it, `where` file and line."""
+    if text.unread:
+        unread = f"{raw}: {', '.join(text.unread)}; the AUs that it does not name are -1"
+        findings.note("AU text not read", where, unread)
     if text.ambiguous:
         findings.note("ambiguous AU text", where, f"{raw}: {', '.join(text.ambiguous)} are -1")
-    if text.unread:
-        findings.note("AU text not read", where, f"{raw}: {', '.join(text.unread)}; what it does not name is -1")

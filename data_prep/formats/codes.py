@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,30 @@ import pandas as pd
 from auformer.errors import DatasetLayoutError
 
 from ..release import Findings
+from .text_lines import bad_line, second_line
+
+INTENSITY_CODES = (0, 1, 2, 3, 4, 5)
+THRESHOLD = 2  # ME-GraphAU, MDHR, FG-Net, FMAE-IAT, Py-Feat's benchmark; OpenGraphAU and AU_R-CNN take 1
+
+
+def threshold_option(default: int, whose: str = "") -> dict[str, object]:
+    """The option `--threshold` of a release with intensities."""
+    text = f"lowest intensity that counts as active (default: {default}{whose}; intensities are kept in any case)"
+    return {"type": int, "choices": range(1, 6), "help": text}
+
+
+def check_threshold(threshold: int) -> None:
+    """Raise unless a threshold is one.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not 1 <= threshold <= 5:
+        raise ValueError(f"Expected `threshold` to be 1 to 5, but got {threshold}")
 
 
 def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int], *, header: bool) -> pd.DataFrame:
-    """Read frame numbers and codes from a text file with commas.
+    """Read frame numbers and codes from a comma-separated text file.
 
     Args:
         path: The file; its first column is the frame number.
@@ -27,25 +46,16 @@ def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int],
         `frame` (int64, rising) and one int16 column per name.
 
     Raises:
-        DatasetLayoutError: The file is empty or no such table, a frame number is no whole number from 1 on or is there twice, or a code
+        DatasetLayoutError: The file is empty or no such table, a frame number is no whole number from 1 on or occurs twice, or a code
             is unknown; the message names file, line and value.
     """
     positions = [0, *columns.values()]
     try:
         table = pd.read_csv(
-            path,
-            header=None,
-            skiprows=int(header),
-            usecols=sorted(set(positions)),
-            skip_blank_lines=False,
-            skipinitialspace=True,
-            encoding="utf-8-sig",
-            low_memory=False,
-        )
-    except (
-        ValueError,
-        pd.errors.ParserError,
-    ) as error:  # an empty file, missing columns and wrong bytes are ValueErrors too
+            path, header=None, skiprows=int(header), usecols=sorted(set(positions)), skip_blank_lines=False,
+            skipinitialspace=True, encoding="utf-8-sig", low_memory=False,
+        )  # fmt: skip
+    except ValueError as error:  # an empty file, missing columns, wrong bytes and pandas' own errors
         raise DatasetLayoutError(
             f"{path}: expected a table of frame numbers and codes with commas and at least {max(positions) + 1} columns, "
             f"but it cannot be read as one ({error}); copy it again"
@@ -54,43 +64,27 @@ def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int],
     lines = table.index.to_numpy() + 1 + int(header)
     if table.empty:
         raise DatasetLayoutError(f"{path}: expected a line per frame, but there is none; copy it again")
-    read = {"frame": _frames(table[0], lines, path)}
+
+    def numbers(position: int, good: Callable[[np.ndarray], np.ndarray], expected: str, advice: str = "") -> np.ndarray:
+        values = pd.to_numeric(table[position], errors="coerce").to_numpy(dtype=np.float64)
+        bad = np.flatnonzero(~good(values))
+        if bad.size:
+            raise bad_line(path, lines[bad[0]], expected, repr(_plain(table[position].iloc[bad[0]])), advice)
+        return values
+
+    frames = numbers(0, lambda values: (values >= 1) & (values == np.round(values)), "a frame number from 1 on")
+    read = {"frame": frames.astype(np.int64)}
+    twice = np.flatnonzero(pd.Series(read["frame"]).duplicated())
+    if twice.size:
+        raise second_line(path, lines[twice[0]], f"frame {read['frame'][twice[0]]}")
+    known = ", ".join(map(str, sorted(allowed)))
     for name, position in columns.items():
-        read[name] = _codes(table[position], lines, path, name, allowed)
+        expected = f"{name} to be one of the codes {known}"
+        codes = numbers(
+            position, lambda values: np.isin(values, list(allowed)), expected, "compare the file with the release"
+        )
+        read[name] = codes.astype(np.int16)
     return pd.DataFrame(read).sort_values("frame", kind="stable", ignore_index=True)
-
-
-def _frames(column: pd.Series, lines: np.ndarray, path: Path) -> np.ndarray:
-    """Frame numbers as int64, each once."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    bad = ~((numbers >= 1) & (numbers == np.round(numbers)))
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise DatasetLayoutError(
-            f"{path}, line {lines[first]}: expected a frame number from 1 on, but got {_plain(column.iloc[first])!r}"
-        )
-    frames = numbers.astype(np.int64)
-    twice = pd.Series(frames).duplicated().to_numpy()
-    if twice.any():
-        first = int(np.flatnonzero(twice)[0])
-        raise DatasetLayoutError(
-            f"{path}, line {lines[first]}: frame {frames[first]} is there for the second time; remove one of the lines"
-        )
-    return frames
-
-
-def _codes(column: pd.Series, lines: np.ndarray, path: Path, name: str, allowed: Collection[int]) -> np.ndarray:
-    """Codes as int16, all of them known."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    bad = ~np.isin(numbers, list(allowed))
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        known = ", ".join(map(str, sorted(allowed)))
-        raise DatasetLayoutError(
-            f"{path}, line {lines[first]}: expected {name} to be one of the codes {known}, but got {_plain(column.iloc[first])!r}; "
-            "compare the file with the release"
-        )
-    return numbers.astype(np.int16)
 
 
 def _plain(value: object) -> object:
@@ -100,12 +94,12 @@ def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def occurrence(intensity: np.ndarray, threshold: int) -> np.ndarray:
+def occurrence(intensity: np.ndarray, threshold: float) -> np.ndarray:
     """Occurrence from intensity.
 
     Args:
-        intensity: (N,) 0 to 5, nan where it is not coded.
-        threshold: lowest intensity that counts as active, 1 to 5.
+        intensity: (N,), nan where it is not coded.
+        threshold: Lowest intensity that counts as active.
 
     Returns:
         (N,) int8: 1, 0, or -1 where the intensity is not coded.
@@ -114,21 +108,6 @@ def occurrence(intensity: np.ndarray, threshold: int) -> np.ndarray:
     [0, 0, 1, -1]
     """
     return np.where(np.isnan(intensity), -1, intensity >= threshold).astype(np.int8)
-
-
-INTENSITY_CODES = (0, 1, 2, 3, 4, 5)
-THRESHOLD = 2  # ME-GraphAU, MDHR, FG-Net, FMAE-IAT, Py-Feat's benchmark; OpenGraphAU and AU_R-CNN take 1
-
-
-def add_threshold(parser: argparse.ArgumentParser) -> None:
-    """Define `--threshold`."""
-    parser.add_argument(
-        "--threshold",
-        type=int,
-        choices=range(1, 6),
-        default=THRESHOLD,
-        help=f"lowest intensity that counts as active (default: {THRESHOLD}, the field's; intensities are kept in any case)",
-    )
 
 
 def join_aus(
@@ -141,7 +120,7 @@ def join_aus(
         au_names: All AUs of the release; those without a file are unknown in every frame.
         threshold: Lowest intensity that counts as active.
         where: Name of the sequence, for findings.
-        findings: Take files that are shorter than the others.
+        findings: Takes files that are shorter than the others.
 
     Returns:
         `frame` (every one that some file has), labels, intensities.
@@ -149,27 +128,12 @@ def join_aus(
     frames = np.unique(np.concatenate([table["frame"].to_numpy(dtype=np.int64) for table in tables.values()]))
     joined: dict[str, np.ndarray] = {"frame": frames}
     for au in au_names:
+        values = np.full(len(frames), np.nan)
         if au in tables:
             values = tables[au].set_index("frame")["intensity"].reindex(frames).to_numpy(dtype=np.float64)
-        else:
-            values = np.full(len(frames), np.nan)
-        lost = int(np.isnan(values).sum())
-        if lost and au in tables:
-            findings.note(
-                "label file shorter than the others",
-                f"{where} {au}",
-                f"{lost:,} of {len(frames):,} frames have no label",
-            )
+            if lost := int(np.isnan(values).sum()):
+                text = f"{lost:,} of {len(frames):,} frames have no label"
+                findings.note("label file shorter than the others", f"{where} {au}", text)
         joined[au] = occurrence(values, threshold)
         joined[f"{au}_intensity"] = values
     return pd.DataFrame(joined)
-
-
-def check_threshold(threshold: int) -> None:
-    """Raise unless a threshold is one.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if not 1 <= threshold <= 5:
-        raise ValueError(f"Expected `threshold` to be 1 to 5, but got {threshold}")

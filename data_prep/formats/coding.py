@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,12 @@ import pandas as pd
 from auformer.errors import DatasetLayoutError
 
 from ..release import Findings, find_path
-from .codes import read_codes
+from .codes import INTENSITY_CODES, read_codes
+from .frames import Key
 
 UNKNOWN = 9  # occluded or not coded
-OCCURRENCE_CODES = (0, 1, UNKNOWN)
-INTENSITY_CODES = (0, 1, 2, 3, 4, 5, UNKNOWN)
 INTENSITY_AUS = (6, 10, 12, 14, 17)
+SUBJECT = "[FM][0-9][0-9][0-9]"  # pattern of folders and files
 
 # Spellings that public readers of either release look for (TadasBaltrusaitis/FERA-2015, ubicomplab/rPPG-Toolbox).
 OCCURRENCE_FOLDERS = ("AUCoding/AU_OCC", "AUCoding", "AU_OCC", "RawData/AUCoding/AU_OCC")
@@ -27,26 +27,38 @@ INTENSITY_FOLDERS = (
     "AUCoding/AU-Intensity-Codes3.0", "AUCoding/AU Intensity Codes3.0",
 )  # fmt: skip
 
-Sequence = tuple[str, str]  # subject and task, as in ("F001", "T1")
 _SEQUENCE = re.compile(r"([FM]\d{3})_(T\d+)")
 
 
-def sequence_of(name: str) -> Sequence | None:
-    """Subject and task in the name of a file; None where it has none.
+def source_option(images: str, videos: str) -> dict[str, object]:
+    """The option `--source`; `images` and `videos` say in which form they come."""
+    text = f"read the images{images}, or the videos{videos}"
+    return {"choices": ("auto", "images", "videos"), "help": text}
 
-    >>> sequence_of("F001_T1.csv"), sequence_of("readme.csv")
-    (('F001', 'T1'), None)
+
+def find_source(root: Path, source: str, images: Sequence[str], videos: Sequence[str], holders: str) -> Path:
+    """The first folder or archive of images, or video.
+
+    Args:
+        root: Folder of the release.
+        source: `images`, `videos`, or `auto`: the images where there are any.
+        images: Patterns of what holds images.
+        videos: Patterns of videos.
+        holders: What holds images, for the message.
     """
+    wanted = {"images": images, "videos": videos, "auto": [*images, *videos]}[source]
+    what = {"images": f"{holders} of images", "videos": "videos", "auto": f"{holders} of images or videos"}[source]
+    return find_path(root, *wanted, what=what)
+
+
+def _sequence(name: str) -> Key | None:
+    """Subject and task in the name of a file, as in ("F001", "T1"); None where it has none."""
     match = _SEQUENCE.fullmatch(name.split(".")[0])
     return (match.group(1), match.group(2)) if match else None
 
 
-def header_of(path: Path) -> list[str]:
-    """Names in the first line of an occurrence table.
-
-    Raises:
-        DatasetLayoutError: The file is empty or no text.
-    """
+def _header(path: Path) -> list[str]:
+    """Names in the first line of an occurrence table."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             names = next(csv.reader(file), [])
@@ -59,15 +71,15 @@ def header_of(path: Path) -> list[str]:
     return [name.strip() for name in names]
 
 
-def find_occurrence(root: Path) -> dict[Sequence, Path]:
+def find_occurrence(root: Path) -> dict[Key, Path]:
     """The occurrence tables of a release.
 
     Raises:
         DatasetLayoutError: There is none.
     """
-    patterns = [f"{folder}/[FM][0-9][0-9][0-9]_T*.csv" for folder in OCCURRENCE_FOLDERS]
+    patterns = [f"{folder}/{SUBJECT}_T*.csv" for folder in OCCURRENCE_FOLDERS]
     folder = find_path(root, *patterns, what="occurrence tables such as F001_T1.csv").parent
-    found = {sequence_of(path.name): path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv"}
+    found = {_sequence(path.name): path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv"}
     labels = {sequence: path for sequence, path in found.items() if sequence is not None}
     if not labels:
         raise DatasetLayoutError(
@@ -76,50 +88,53 @@ def find_occurrence(root: Path) -> dict[Sequence, Path]:
     return labels
 
 
-def read_occurrence(path: Path, columns_of: Callable[[list[str], Path], Mapping[str, int]]) -> pd.DataFrame:
-    """Labels of one sequence.
+def read_coding(
+    root: Path,
+    labels: Mapping[Key, Path],
+    images: Collection[Key],
+    columns_of: Callable[[list[str], Path], Mapping[str, int]],
+    findings: Findings,
+    *,
+    subjects: Iterable[str],
+    tasks: Collection[str],
+) -> Iterable[tuple[Key, pd.DataFrame]]:
+    """Labels and intensities of one sequence after the other, by subject and task; half and absent sequences are reported before.
 
     Args:
-        path: An occurrence table.
-        columns_of: From the header and the path to the position of each AU; it raises where it does not understand the header.
+        root: Folder of the release.
+        labels: Its occurrence tables.
+        images: Sequences that have images.
+        columns_of: From the header and the path of a table to the position of each AU; it raises where it does not understand the
+            header.
+        findings: Takes the report.
+        subjects: All subjects of the release.
+        tasks: Tasks whose sequences are coded.
 
-    Returns:
-        `frame` and one int8 column per AU: 1, 0, or -1 for the code 9.
-
-    Raises:
-        DatasetLayoutError: As of `read_codes`.
+    Yields:
+        The sequence, and its rows: `frame`, an int8 column per AU (1, 0, or -1 for the code 9), and `AU12_intensity` (0 to 5, nan
+        where unknown) of the AUs whose intensity is coded.
     """
-    table = read_codes(path, columns_of(header_of(path), path), OCCURRENCE_CODES, header=True)
-    for name in table.columns.drop("frame"):
-        codes = table[name].to_numpy()
-        table[name] = np.where(codes == UNKNOWN, -1, codes).astype(np.int8)
-    return table
+    _report_gaps(labels, images, subjects, tasks, findings)
+    intensity = _find_intensity(root, findings)
+    for key in sorted(labels, key=lambda key: (key[0], int(key[1][1:]))):
+        table = read_codes(labels[key], columns_of(_header(labels[key]), labels[key]), (0, 1, UNKNOWN), header=True)
+        for name in table.columns.drop("frame"):
+            codes = table[name].to_numpy()
+            table[name] = np.where(codes == UNKNOWN, -1, codes).astype(np.int8)
+        yield key, table if intensity is None else _add_intensities(table, intensity, key, findings)
 
 
-def find_intensity(root: Path, findings: Findings) -> Path | None:
+def _find_intensity(root: Path, findings: Findings) -> Path | None:
     """The folder with a folder of intensity files per AU; its absence is noted."""
-    found = [
-        root / folder
-        for folder in INTENSITY_FOLDERS
-        if any((root / folder / f"AU{au:02d}").is_dir() for au in INTENSITY_AUS)
-    ]
-    if not found:
-        findings.lack("kinds of labels", [f"intensity of AU {', '.join(map(str, INTENSITY_AUS))}"])
-        return None
-    return found[0]
+    for folder in INTENSITY_FOLDERS:
+        if any((root / folder / f"AU{au:02d}").is_dir() for au in INTENSITY_AUS):
+            return root / folder
+    findings.lack("kinds of labels", [f"intensity of AU {', '.join(map(str, INTENSITY_AUS))}"])
+    return None
 
 
-def add_intensities(rows: pd.DataFrame, folder: Path | None, sequence: Sequence, findings: Findings) -> pd.DataFrame:
-    """Rows of a sequence with `AU12_intensity` (0 to 5, nan where unknown) of the AUs whose intensity is coded.
-
-    Frames of the one file that the other does not have are noted; absent files are counted.
-
-    Raises:
-        DatasetLayoutError: As of `read_codes`.
-    """
-    if folder is None:
-        return rows
-    rows = rows.copy()
+def _add_intensities(rows: pd.DataFrame, folder: Path, sequence: Key, findings: Findings) -> pd.DataFrame:
+    """Frames of the one file that the other does not have are noted; absent files are counted."""
     for au in INTENSITY_AUS:
         name = f"AU{au}_intensity"
         path = folder / f"AU{au:02d}" / f"{'_'.join(sequence)}_AU{au:02d}.csv"
@@ -127,41 +142,29 @@ def add_intensities(rows: pd.DataFrame, folder: Path | None, sequence: Sequence,
             findings.lack("intensity files", [path.name])
             rows[name] = np.nan
             continue
-        coded = read_codes(path, {name: 1}, INTENSITY_CODES, header=False).set_index("frame")[name]
+        coded = read_codes(path, {name: 1}, (*INTENSITY_CODES, UNKNOWN), header=False).set_index("frame")[name]
         rows[name] = coded.where(coded != UNKNOWN).reindex(rows["frame"]).to_numpy(dtype=np.float64)
-        apart = len(set(coded.index) ^ set(rows["frame"]))
-        if apart:
-            findings.note(
-                "intensity and occurrence of other frames",
-                path.name,
-                f"{apart:,} frames are in one of the two files only",
-            )
+        if apart := len(set(coded.index) ^ set(rows["frame"])):
+            text = f"{apart:,} frames are in one of the two files only"
+            findings.note("intensity and occurrence of other frames", path.name, text)
     return rows
 
 
-def report_gaps(
-    labels: Collection[Sequence],
-    pictures: Collection[Sequence],
+def _report_gaps(
+    labels: Collection[Key],
+    images: Collection[Key],
     subjects: Iterable[str],
     tasks: Collection[str],
     findings: Findings,
 ) -> None:
-    """Report sequences of which a half is missing, and count those that are absent as a whole.
-
-    Args:
-        labels: Sequences with an occurrence table.
-        pictures: Sequences with pictures.
-        subjects: All subjects of the release.
-        tasks: Tasks whose sequences are coded.
-        findings: Take the report.
-    """
-    for sequence in sorted(set(labels) - set(pictures)):
-        findings.miss("/".join(sequence), "the pictures of its label file are not there")
-    for sequence in sorted(set(pictures) - set(labels)):
+    """Report sequences of which a half is missing, and count those that are absent as a whole."""
+    for sequence in sorted(set(labels) - set(images)):
+        findings.miss("/".join(sequence), "the images of its label file are not there")
+    for sequence in sorted(set(images) - set(labels)):
         if sequence[1] in tasks:
-            findings.miss("/".join(sequence), "the label file of its pictures is not there")
-    there = {subject for subject, _ in (*labels, *pictures)}
+            findings.miss("/".join(sequence), "the label file of its images is not there")
+    there = {subject for subject, _ in (*labels, *images)}
     findings.lack("subjects", [subject for subject in subjects if subject not in there])
     for subject in sorted(there):
-        tasks_there = {task for name, task in (*labels, *pictures) if name == subject}
+        tasks_there = {task for name, task in (*labels, *images) if name == subject}
         findings.lack("sequences", [f"{subject}/{task}" for task in tasks if task not in tasks_there])

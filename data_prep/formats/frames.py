@@ -1,16 +1,15 @@
-"""Which images there are, found without opening one, and which label each belongs to.
+"""Which images a release has, found without opening one, and which label each belongs to.
 
-Which picture belongs to which label: pictures of a folder or an archive by frame number, frames of a video by position.
-
-Every function gives the rows of one sequence the columns `status`, `source`, `source_frame`, `source_member` (see `release`); a label
-whose picture is not there keeps its row with the status `no_image`.
+Images of a folder or an archive are found by frame number, frames of a video by position. The `pair_...` functions give rows the
+columns `status`, `source`, `source_frame`, `source_member` (see `release`); a label whose image is not there keeps its row with
+the status `no_image`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import av
@@ -20,54 +19,66 @@ import pandas as pd
 from auformer.errors import DatasetLayoutError
 
 from ..release import SOURCE, SOURCE_FRAME, SOURCE_MEMBER, Findings
-from .archives import PICTURES, list_members
+from .archives import IMAGES
 
-__all__ = ["PICTURES", "count_video_frames", "frame_number", "index_frames", "list_files", "list_members"]
-
+NO_IMAGE = "no_image"
 _LAST_NUMBER = re.compile(r"(\d+)\D*$", re.ASCII)
+
+Key = tuple[str, str]  # subject and sequence
 
 
 def frame_number(name: str) -> int | None:
     """The frame number in a file's name: its last run of digits, before the suffix; None where it has none.
 
-    >>> frame_number("reg_img46.jpg"), frame_number("006_05562.jpg"), frame_number("0999_aligned.png"), frame_number("cover.jpg")
+    >>> frame_number("reg_img46.jpg"), frame_number("006_05562.jpg"), frame_number("0999_a.png"), frame_number("cover.jpg")
     (46, 5562, 999, None)
     """
     match = _LAST_NUMBER.search(Path(name).stem)
     return int(match.group(1)) if match else None
 
 
-def index_frames(folder: Path) -> dict[int, Path]:
-    """Pictures of a folder by frame number, whatever their padding and prefix.
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name; hidden ones are not."""
+    return path.suffix.lower() in IMAGES and not path.name.startswith(".")
+
+
+def index_frames(folder: Path, pattern: str = "") -> dict[int, Path]:
+    """Files of a folder by frame number, whatever their padding and prefix.
 
     Args:
-        folder: a folder with one picture per frame. Hidden files, other files and pictures without a number are passed over.
+        folder: A folder with one image, or label file, per frame. Hidden files and those without a number are ignored.
+        pattern: Of the names of label files, with `*`; images where it is empty.
 
     Returns:
         Frame number -> path, by rising number.
 
     Raises:
-        DatasetLayoutError: There is no such folder, or two pictures have one number.
+        DatasetLayoutError: There is no such folder, or two files have one number.
     """
-    if not folder.is_dir():
-        raise DatasetLayoutError(
-            f"Expected a folder of pictures at {folder}, but there is none; check the copy of the release"
-        )
+    _require_folder(folder)
     found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob(pattern or "*")):
         number = frame_number(path.name)
-        if number is None or path.suffix.lower() not in PICTURES or path.name.startswith(".") or not path.is_file():
+        if number is None or path.name.startswith(".") or not (pattern or is_image(path)) or not path.is_file():
             continue
         if number in found:
             raise DatasetLayoutError(
-                f"Expected one picture per frame in {folder}, but {found[number].name} and {path.name} are both frame {number}; remove one"
+                f"Expected one {'label file' if pattern else 'image'} per frame in {folder}, but {found[number].name} and "
+                f"{path.name} are both frame {number}; remove one"
             )
         found[number] = path
     return dict(sorted(found.items()))
 
 
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DatasetLayoutError(
+            f"Expected a folder of images at {folder}, but there is none; check the copy of the release"
+        )
+
+
 def list_files(root: Path) -> list[PurePosixPath]:
-    """Every file below a folder, by path relative to it; hidden files and folders are passed over, links to folders not followed."""
+    """Every file below a folder, by path relative to it; hidden files and folders are ignored, links to folders not followed."""
     found = []
     for base, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -76,11 +87,14 @@ def list_files(root: Path) -> list[PurePosixPath]:
     return sorted(found)
 
 
+def index_sequences(base: Path, pattern: str = "*/*", holds: str = "*") -> dict[Key, Path]:
+    """Subject and sequence -> folder, of the folders `pattern` below `base` that hold something of the name `holds`."""
+    folders = sorted(path for path in base.glob(pattern) if path.is_dir()) if base.is_dir() else []
+    return {(folder.parent.name, folder.name): folder for folder in folders if next(folder.glob(holds), None)}
+
+
 def count_video_frames(path: Path) -> int | None:
     """How many frames a video has by its header, without decoding it.
-
-    Args:
-        path: a video file.
 
     Returns:
         The number; None where the container does not say (Matroska), or the file cannot be opened as a video.
@@ -92,43 +106,26 @@ def count_video_frames(path: Path) -> int | None:
         return None
 
 
-NO_IMAGE = "no_image"
-
-
-def pair_nothing(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a sequence without any picture."""
-    return _paired(rows, np.zeros(len(rows), bool), [""] * len(rows), None, None)
-
-
-def pair_folder(rows: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
-    """Pair frame k with the picture whose name holds the number k, whatever its padding.
-
-    Raises:
-        DatasetLayoutError: Two pictures have one number.
-    """
-    return pair_files(rows, root, index_frames(folder))
-
-
-def pair_files(rows: pd.DataFrame, root: Path, pictures: Mapping[int, Path]) -> pd.DataFrame:
+def pair_files(rows: pd.DataFrame, root: Path, images: Mapping[int, Path]) -> pd.DataFrame:
     """Pair frame k with a file.
 
     Args:
-        rows: with a column `frame`.
-        root: folder of the release.
-        pictures: frame number -> path below it.
+        rows: With a column `frame`.
+        root: Folder of the release.
+        images: Frame number -> path below it; empty where there are none.
     """
-    sources = [pictures[frame].relative_to(root).as_posix() if frame in pictures else "" for frame in rows["frame"]]
-    return _paired(rows, np.array([bool(source) for source in sources]), sources, None, None)
+    sources = [images[frame].relative_to(root).as_posix() if frame in images else "" for frame in rows["frame"]]
+    return _paired(rows, np.array([bool(source) for source in sources], bool), sources, None, None)
 
 
 def pair_members(rows: pd.DataFrame, root: Path, archive: Path, members: Mapping[int, str]) -> pd.DataFrame:
     """Pair frame k with a member of a zip archive.
 
     Args:
-        rows: with a column `frame`.
-        root: folder of the release.
-        archive: below it.
-        members: frame number -> name of the member.
+        rows: With a column `frame`.
+        root: Folder of the release.
+        archive: Below it.
+        members: Frame number -> name of the member.
     """
     names = [members.get(frame) for frame in rows["frame"]]
     there = np.array([name is not None for name in names])
@@ -139,26 +136,16 @@ def pair_members(rows: pd.DataFrame, root: Path, archive: Path, members: Mapping
 def pair_video(rows: pd.DataFrame, root: Path, video: Path, findings: Findings) -> pd.DataFrame:
     """Pair frame k, counted from 1, with position k - 1 of a video.
 
-    A video that goes on after the last label is noted; so are labels beyond its end, where its header says how long it is.
+    A video that continues after the last label is noted; so are labels beyond its end, where its header says how long it is.
     """
     frames = rows["frame"].to_numpy()
     length = count_video_frames(video)
     there = np.ones(len(rows), bool) if length is None else frames <= length
     source = video.relative_to(root).as_posix()
     if length is not None and length > frames.max():
-        findings.note(
-            "labels end before the video", source, f"{length:,} frames, the last label is for frame {frames.max():,}"
-        )
+        text = f"{length:,} frames, the last label is for frame {frames.max():,}"
+        findings.note("labels end before the video", source, text)
     return _paired(rows, there, [source if found else "" for found in there], np.where(there, frames - 1, -1), None)
-
-
-def note_unpaired(rows: pd.DataFrame, where: str, findings: Findings) -> None:
-    """Note how many labels of a sequence have no picture; a sequence without any is a missing file and noted as that."""
-    lost = rows.loc[rows["status"] == NO_IMAGE, "frame"]
-    if 0 < len(lost) < len(rows):
-        findings.note(
-            "labels without a picture", where, f"{len(lost):,} of {len(rows):,} frames, the first is {lost.iloc[0]}"
-        )
 
 
 def _paired(
@@ -168,7 +155,7 @@ def _paired(
     positions: np.ndarray | None,
     members: list[str | None] | None,
 ) -> pd.DataFrame:
-    """Rows with their picture's columns; `there` says which of them have one."""
+    """Rows with their image's columns; `there` says which of them have one."""
     paired = rows.copy()
     paired["status"] = np.where(there, "ok", NO_IMAGE)
     paired[SOURCE] = pd.Series(sources, index=rows.index, dtype=object)
@@ -180,62 +167,106 @@ def _paired(
     return paired
 
 
-def index_photos(folder: Path) -> dict[str, list[Path]]:
-    """Pictures below a folder by name without suffix.
+def join_sequences(
+    tables: Iterable[tuple[Key, pd.DataFrame]], findings: Findings, where: Callable[[Key], str] = "/".join
+) -> pd.DataFrame:
+    """All rows of a release; how many labels of a sequence have no image is noted.
+
+    A sequence without any image is a missing file, and reported as that by its reader.
 
     Args:
-        folder: It is searched at any depth, in the order of names; hidden files and folders are passed over, links are not followed.
+        tables: Subject and sequence with their rows, which are paired with images.
+        findings: Takes the notes.
+        where: Name of a sequence in a note.
+    """
+    joined = []
+    for key, rows in tables:
+        lost = rows.loc[rows["status"] == NO_IMAGE, "frame"]
+        if 0 < len(lost) < len(rows):
+            text = f"{len(lost):,} of {len(rows):,} frames, the first is {lost.iloc[0]}"
+            findings.note("labels without an image", where(key), text)
+        rows.insert(0, "subject", key[0])
+        rows.insert(1, "sequence", key[1])
+        joined.append(rows)
+    return pd.concat(joined, ignore_index=True)
+
+
+def read_sequences(
+    root: Path,
+    labels: Mapping[Key, Path],
+    images: Mapping[Key, Path],
+    read: Callable[[Path, str], pd.DataFrame],
+    findings: Findings,
+    *,
+    subjects: Iterable[str],
+    files: str,
+) -> pd.DataFrame:
+    """All rows of a release that has a folder of label files and a folder of images per sequence.
+
+    Args:
+        root: Folder of the release.
+        labels: Folders of label files.
+        images: Folders of images.
+        read: Rows of a folder of label files; it is given the sequence's name for messages too.
+        findings: Takes the halves that are missing, and the subjects.
+        subjects: All subjects of the release.
+        files: What messages call the label files.
+    """
+    for key in sorted(set(images) - set(labels)):
+        findings.miss(images[key].relative_to(root).as_posix(), f"the {files} of these images are not there")
+    there = {subject for subject, _ in (*labels, *images)}
+    findings.lack("subjects", [subject for subject in subjects if subject not in there])
+
+    def paired(key: Key) -> pd.DataFrame:
+        rows = read(labels[key], "/".join(key))
+        if key not in images:
+            findings.miss(labels[key].relative_to(root).as_posix(), f"the images of these {files} are not there")
+        return pair_files(rows, root, index_frames(images[key]) if key in images else {})
+
+    return join_sequences(((key, paired(key)) for key in sorted(labels)), findings)
+
+
+def index_photos(folder: Path) -> dict[str, list[Path]]:
+    """Images below a folder by name without suffix.
+
+    Args:
+        folder: It is searched at any depth, in the order of names; hidden files and folders are ignored, links are not followed.
 
     Raises:
         DatasetLayoutError: There is no such folder.
     """
-    if not folder.is_dir():
-        raise DatasetLayoutError(
-            f"Expected a folder of pictures at {folder}, but there is none; check the copy of the release"
-        )
+    _require_folder(folder)
     found: dict[str, list[Path]] = {}
-    for base, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(base, name)
-            if path.suffix.lower() in PICTURES and not name.startswith("."):
-                found.setdefault(path.stem, []).append(path)
+    for path in list_files(folder):
+        if is_image(folder / path):
+            found.setdefault(path.stem, []).append(folder / path)
     return found
 
 
 def find_photo(photos: Mapping[str, Sequence[Path]], name: str) -> Path | None:
-    """The picture that a table means; None where it is not there.
+    """The image that a table means; None where it is not there.
 
     Args:
         photos: As `index_photos` gives them.
-        name: File name or path with `/`, as the table has it. Of pictures of one name the one whose folders agree is meant.
+        name: File name or path with `/`, as the table has it. Of images of one name the one whose folders agree is meant.
 
     Raises:
-        DatasetLayoutError: Several pictures may be meant.
+        DatasetLayoutError: Several images may be meant.
     """
     wanted = PurePosixPath(name)
     found = list(photos.get(wanted.stem, ()))
-    for depth in range(len(wanted.parts) - 1):
+    for depth, folder in enumerate(reversed(wanted.parts[:-1]), start=2):
         if len(found) < 2:
             break
-        folder = wanted.parts[-2 - depth]
-        agree = [path for path in found if len(path.parts) > depth + 1 and path.parts[-2 - depth] == folder]
-        found = agree or found
+        found = [path for path in found if len(path.parts) >= depth and path.parts[-depth] == folder] or found
     if len(found) > 1:
         raise DatasetLayoutError(
-            f"Expected one picture for {name}, but {found[0]} and {found[1]} may both be it; remove one"
+            f"Expected one image for {name}, but {found[0]} and {found[1]} may both be it; remove one"
         )
     return found[0] if found else None
 
 
-def pair_photos(rows: pd.DataFrame, root: Path, pictures: Sequence[Path | None]) -> pd.DataFrame:
-    """Rows with their pictures, in the columns of `auformer.data_prep.formats.frames`.
-
-    Args:
-        rows: With a column `frame`.
-        root: Folder of the release.
-        pictures: Picture of each row, None where there is none.
-    """
-    by_row = {number: path for number, path in enumerate(pictures) if path is not None}
-    paired = pair_files(rows.assign(frame=range(len(rows))), root, by_row)
-    return paired.assign(frame=rows["frame"])
+def pair_photos(rows: pd.DataFrame, root: Path, images: Sequence[Path | None]) -> pd.DataFrame:
+    """Rows with an image each, or None."""
+    by_row = {number: path for number, path in enumerate(images) if path is not None}
+    return pair_files(rows.assign(frame=range(len(rows))), root, by_row).assign(frame=rows["frame"])

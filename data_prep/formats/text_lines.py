@@ -1,4 +1,4 @@
-"""Text files of a release: one per frame in a folder, their lines, and the numbers in them."""
+"""Text files of a release: their lines, and the numbers in them."""
 
 from __future__ import annotations
 
@@ -6,34 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auformer.errors import DatasetLayoutError
-
-from .frames import frame_number
-
-
-def index_files(folder: Path, pattern: str) -> dict[int, Path]:
-    """Label files of a folder, one per frame, by the number in their name.
-
-    Args:
-        folder: The folder.
-        pattern: Of their names, with `*`. Files without a number are passed over.
-
-    Returns:
-        Frame number -> path, by rising number.
-
-    Raises:
-        DatasetLayoutError: Two files have one number.
-    """
-    found: dict[int, Path] = {}
-    for path in sorted(folder.glob(pattern)):
-        number = frame_number(path.name)
-        if number is None or path.name.startswith("."):
-            continue
-        if number in found:
-            raise DatasetLayoutError(
-                f"Expected one label file per frame in {folder}, but {found[number].name} and {path.name} are frame {number}; remove one"
-            )
-        found[number] = path
-    return dict(sorted(found.items()))
 
 
 def read_lines(path: Path) -> list[str]:
@@ -54,8 +26,23 @@ def read_lines(path: Path) -> list[str]:
         ) from error
 
 
+def bad_line(path: Path | str, line: int, expected: str, got: object, advice: str = "") -> DatasetLayoutError:
+    """The error about one line of a file.
+
+    >>> str(bad_line(Path("a.txt"), 3, "a number", "'x'", "copy it again"))
+    "a.txt, line 3: expected a number, but got 'x'; copy it again"
+    """
+    return DatasetLayoutError(f"{path}, line {line}: expected {expected}, but got {got}{advice and f'; {advice}'}")
+
+
+def second_line(path: Path, line: int, what: str, first: int | None = None) -> DatasetLayoutError:
+    """The error about a line that says what another one, or line `first`, says already."""
+    told = "; remove one of the lines" if first is None else f", as in line {first}; remove one"
+    return DatasetLayoutError(f"{path}, line {line}: {what} is there for the second time{told}")
+
+
 def number_rows(path: Path) -> Iterator[tuple[int, list[float]]]:
-    """Rows of numbers between blanks. Blank lines are passed over, and so is a first line without any number (a header).
+    """Rows of numbers separated by blanks. Blank lines are skipped, and so is a first line without any number (a header).
 
     Args:
         path: The file; `4.0000000e+00` is 4.
@@ -76,9 +63,7 @@ def number_rows(path: Path) -> Iterator[tuple[int, list[float]]]:
         if header:
             continue
         if any(value is None for value in values):
-            raise DatasetLayoutError(
-                f"{path}, line {number}: expected numbers between blanks, but got {line!r}; copy it again"
-            )
+            raise bad_line(path, number, "numbers between blanks", repr(line), "copy it again")
         yield number, [value for value in values if value is not None]
 
 
@@ -109,7 +94,6 @@ def code(value: float, allowed: range, what: str, path: Path, line: int) -> int:
     """
     if value not in allowed:
         shown = int(value) if value == int(value) else value
-        raise DatasetLayoutError(
-            f"{path}, line {line}: expected the {what} to be {allowed[0]} to {allowed[-1]}, but got {shown}; compare it with the release"
-        )
+        expected = f"the {what} to be {allowed[0]} to {allowed[-1]}"
+        raise bad_line(path, line, expected, shown, "compare it with the release")
     return int(value)

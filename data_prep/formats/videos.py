@@ -1,4 +1,4 @@
-"""Frames of a video by their position, decoded once and in order; only those that are asked for become pictures."""
+"""Frames of a video by their position, decoded once and in order; only those that are asked for become images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
         wanted: positions in decoding order, counted from 0, rising, each once.
 
     Yields:
-        (position, picture, status, message) for each wanted position, rising: (H, W, 3) uint8 RGB with `ok`; None with `unreadable`
+        (position, image, status, message) for each wanted position, rising: (H, W, 3) uint8 RGB with `ok`; None with `unreadable`
         where the video is damaged or ends earlier than its header says, or with `no_image` where it has no such frame.
     """
     left = list(reversed(wanted))
@@ -30,7 +30,7 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
         while left and left[-1] < position:
             yield left.pop(), None, *decoder.reason(position)
         if left and left[-1] == position:
-            yield left.pop(), decoder.picture(frame), "ok", ""
+            yield left.pop(), decoder.image(frame), "ok", ""
         if not left:  # leave before the next frame is decoded
             return
     while left:
@@ -127,7 +127,7 @@ class _Decoder:
             self._timed &= self.count > 0 and 0 < self.promised == _count_packets(self.path)
         self._waiting = True
 
-    def picture(self, frame: av.VideoFrame) -> np.ndarray:
+    def image(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame as (H, W, 3) uint8 RGB, turned as the video says."""
         image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
         return turned(image, getattr(frame, "rotation", 0))  # PyAV knows it since 14

@@ -1,12 +1,11 @@
-"""The pictures of rows, one at a time, from files, videos and archives; what cannot be read has a status and a message instead."""
+"""From images to crops: the images of rows read one at a time from files, videos and archives, faces found, crops written."""
 
 from __future__ import annotations
 
 import itertools
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,21 +14,26 @@ import pandas as pd
 
 from auformer.data.images import decode_image, read_image, write_image
 from auformer.errors import DatasetLayoutError
-from auformer.faces import Detector, Face, crop_matrix, warp
+from auformer.faces import POINT_COLUMNS, Detector, Face, crop_matrix, warp
+from auformer.pool import tick
 
 from ..formats.archives import read_member
 from ..formats.videos import read_frames
 from .units import Row, Unit
 
+QUALITY = 95  # of the JPEG crops [ours]
+NUMBERS = ["x", "y", "w", "h", "score", *POINT_COLUMNS]
+RESULT = ["row", "status", "message", *NUMBERS, "points_source", "points_frame", "faces_found"]
 
-class Picture(NamedTuple):
-    """The picture of one row.
+
+class RowImage(NamedTuple):
+    """The image of one row.
 
     Args:
-        row: the row.
+        row: The row.
         image: (H, W, 3) uint8 RGB; None where there is none.
         status: `ok`, `unreadable`, `no_image`, or the status that the row had before.
-        message: what is wrong, empty with `ok`.
+        message: What is wrong, empty with `ok`.
     """
 
     row: Row
@@ -38,19 +42,19 @@ class Picture(NamedTuple):
     message: str
 
 
-def read_pictures(root: Path, rows: Sequence[Row]) -> Iterator[Picture]:
-    """Read the pictures of rows, one in memory at a time.
+def read_images(root: Path, rows: Sequence[Row]) -> Iterator[RowImage]:
+    """Read the images of rows, one in memory at a time.
 
     Args:
-        root: folder of the release.
-        rows: rows of one video should follow each other, so that it is decoded once.
+        root: Folder of the release.
+        rows: Rows of one video should follow each other, so that it is decoded once.
 
     Yields:
-        A picture for every row; in the order of the rows, but that those of a video come in the order of its frames.
+        An image for every row, in the order of the rows, except that those of a video come in presentation order.
     """
     for (source, is_video, is_archive, status), group in itertools.groupby(rows, _kind):
         if status != "ok":
-            yield from (Picture(row, None, row.status, "") for row in group)
+            yield from (RowImage(row, None, row.status, "") for row in group)
         elif is_video:
             yield from _from_video(root / source, list(group))
         elif is_archive:
@@ -62,57 +66,41 @@ def read_pictures(root: Path, rows: Sequence[Row]) -> Iterator[Picture]:
 def _kind(row: Row) -> tuple[str, bool, bool, str]:
     """What rows that are read together have in common."""
     is_video, is_archive = row.position is not None, row.member is not None
-    return (
-        row.source if is_video or is_archive else "",
-        is_video,
-        is_archive,
-        row.status if row.status != "ok" else "ok",
-    )
+    return row.source if is_video or is_archive else "", is_video, is_archive, row.status
 
 
-def _from_file(path: Path, row: Row) -> Picture:
-    """A picture that is a file of its own."""
+def _from_file(path: Path, row: Row) -> RowImage:
     try:
-        return Picture(row, read_image(path), "ok", "")
+        return RowImage(row, read_image(path), "ok", "")
     except ValueError as error:
         status = "unreadable" if path.exists() else "no_image"
-        return Picture(row, None, status, str(error).replace(str(path), row.source))
+        return RowImage(row, None, status, str(error).replace(str(path), row.source))
 
 
-def _from_video(path: Path, rows: list[Row]) -> Iterator[Picture]:
-    """Frames of one video."""
+def _from_video(path: Path, rows: list[Row]) -> Iterator[RowImage]:
     by_position: dict[int, list[Row]] = {}
     for row in rows:
         by_position.setdefault(row.position or 0, []).append(row)
     if not path.exists():
-        yield from (Picture(row, None, "no_image", f"{path.name}: there is no such video") for row in rows)
+        yield from (RowImage(row, None, "no_image", f"{path.name}: there is no such video") for row in rows)
         return
     for position, image, status, message in read_frames(path, sorted(by_position)):
-        yield from (Picture(row, image, status, message) for row in by_position[position])
+        yield from (RowImage(row, image, status, message) for row in by_position[position])
 
 
-def _from_archive(path: Path, rows: list[Row]) -> Iterator[Picture]:
-    """Members of one zip archive."""
+def _from_archive(path: Path, rows: list[Row]) -> Iterator[RowImage]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         status = "unreadable" if path.exists() else "no_image"
-        yield from (Picture(row, None, status, f"{path.name}: the archive cannot be read ({error})") for row in rows)
+        yield from (RowImage(row, None, status, f"{path.name}: the archive cannot be read ({error})") for row in rows)
         return
     with archive:
         for row in rows:
             try:
-                image = decode_image(read_member(archive, row.member or ""), row.file)
-                yield Picture(row, image, "ok", "")
+                yield RowImage(row, decode_image(read_member(archive, row.member or ""), row.file), "ok", "")
             except ValueError as error:
-                yield Picture(row, None, "unreadable", str(error).replace(str(path), path.name))
-
-
-QUALITY = 95  # of the JPEG crops [ours]
-POINTS = ("pupil_left", "pupil_right", "nose_tip", "mouth_left", "mouth_right")  # image left and right, as in `Face`
-POINT_COLUMNS = [f"{name}_{axis}" for name in POINTS for axis in "xy"]
-NUMBERS = ["x", "y", "w", "h", "score", *POINT_COLUMNS]
-RESULT = ["row", "status", "message", *NUMBERS, "points_source", "points_frame", "faces_found"]
+                yield RowImage(row, None, "unreadable", str(error).replace(str(path), path.name))
 
 
 @dataclass(frozen=True)
@@ -120,11 +108,11 @@ class Settings:
     """How crops are made; plain values, so that they travel to workers.
 
     Args:
-        root: folder of the release.
-        out: folder of the crops.
-        recipe: a key of `auformer.faces.CROP_RECIPES`.
-        size: side of a crop in pixels.
-        border: what lies outside a picture: "reflect" or "constant".
+        root: Folder of the release.
+        out: Folder of the result.
+        recipe: A key of `auformer.faces.CROP_RECIPES`.
+        size: Side of a crop in pixels.
+        border: What lies outside an image: "reflect" or "constant".
     """
 
     root: str
@@ -134,28 +122,29 @@ class Settings:
     border: str
 
 
-def cut_unit(unit: Unit, settings: Settings, detector: Detector, tick: Callable[[], None]) -> pd.DataFrame:
-    """Make the crops of a unit.
+def cut_unit(unit: Unit, settings: Settings, detector: Detector) -> pd.DataFrame:
+    """Write the crops of a unit; temporary files that a killed run has left there are removed first.
 
     Args:
-        unit: the rows.
-        settings: how.
-        detector: finds the faces.
-        tick: called once for each row.
+        unit: The rows; `auformer.pool.tick` is called once for each.
+        settings: How.
+        detector: Finds the faces.
 
     Returns:
-        A row per row of the unit, columns `RESULT`: the row's number, its status, a message where it is not `ok`; box, score and points
-        of the face that gave the transform, in pixels; the frame that it was seen in; and how many faces the row's picture shows (-1
-        where none was looked for).
+        A row per row of the unit, columns `RESULT`: the row's number, its status, a message where it is not `ok`; box, score and
+        landmarks of the face that gave the transform, in pixels; the frame that it was seen in; and how many faces the row's image
+        shows (-1 where none was looked for).
 
     Raises:
         OSError: A crop cannot be written.
     """
+    for folder in {Path(settings.out, row.image).parent for row in unit.rows}:
+        for path in folder.glob(".*"):
+            path.unlink(missing_ok=True)
     results = []
-    for clip, group in groupby(unit.rows, lambda row: row.clip):
+    for clip, group in itertools.groupby(unit.rows, lambda row: row.clip):
         rows = list(group)
-        makers = _each(rows, settings, detector) if clip is None else _one_clip(rows, settings, detector)
-        for result in makers:
+        for result in (_each if clip is None else _one_clip)(rows, settings, detector):
             results.append(result)
             tick()
     return pd.DataFrame(results, columns=RESULT).sort_values("row", ignore_index=True)
@@ -163,70 +152,53 @@ def cut_unit(unit: Unit, settings: Settings, detector: Detector, tick: Callable[
 
 def _each(rows: list[Row], settings: Settings, detector: Detector) -> Iterator[tuple[Any, ...]]:
     """Rows with a transform each."""
-    for picture in read_pictures(Path(settings.root), rows):
-        if picture.image is None:
-            yield _without(picture)
-            continue
-        faces = _detect(picture, detector)
-        yield _cut(picture, faces[0] if faces else None, picture.row.frame, len(faces), settings)
+    for found in read_images(Path(settings.root), rows):
+        faces = [] if found.image is None else _detect(found.row, found.image, detector)
+        count = -1 if found.image is None else len(faces)
+        yield _cut(found, faces[0] if faces else None, found.row.frame, count, settings)
 
 
 def _one_clip(rows: list[Row], settings: Settings, detector: Detector) -> Iterator[tuple[Any, ...]]:
     """Rows with the transform of their onset, or of the first frame with a face after it, or else before it."""
     onset = rows[0].onset
     first = 0 if onset is None else next((i for i, row in enumerate(rows) if row.frame >= onset), 0)
-    face, found, counts = None, -1, {}
-    for part in (rows[first:], rows[:first]):  # read apart, since those of a video come in its order
-        for picture in read_pictures(Path(settings.root), part) if face is None else ():
-            if picture.image is None:
+    face, seen, counts = None, -1, {}
+    for some in (rows[first:], rows[:first]):  # read apart, since those of a video come in presentation order
+        for found in read_images(Path(settings.root), some) if face is None else ():
+            if found.image is None:
                 continue
-            faces = _detect(picture, detector)
-            counts[picture.row.number] = len(faces)
+            faces = _detect(found.row, found.image, detector)
+            counts[found.row.number] = len(faces)
             if faces:
-                face, found = faces[0], picture.row.frame
+                face, seen = faces[0], found.row.frame
                 break
-    for picture in read_pictures(Path(settings.root), rows):
-        count = counts.get(picture.row.number, -1)
-        yield _without(picture) if picture.image is None else _cut(picture, face, found, count, settings)
+    for found in read_images(Path(settings.root), rows):
+        yield _cut(found, face, seen, counts.get(found.row.number, -1), settings)
 
 
-def _detect(picture: Picture, detector: Detector) -> list[Face]:
-    """Faces of a picture, the largest first.
-
-    Raises:
-        DatasetLayoutError: A table of boxes or points does not fit to the release.
-    """
-    assert picture.image is not None
+def _detect(row: Row, image: np.ndarray, detector: Detector) -> list[Face]:
+    """Faces of an image, the largest first; a table of boxes or landmarks that does not fit the release is an error."""
     try:
-        return detector(picture.image, file=picture.row.file, frame=picture.row.frame)
+        return detector(image, file=row.file, frame=row.frame)
     except ValueError as error:
-        raise DatasetLayoutError(f"{picture.row.file}, frame {picture.row.frame}: {error}") from error
+        raise DatasetLayoutError(f"{row.file}, frame {row.frame}: {error}") from error
 
 
-def _without(picture: Picture) -> tuple[Any, ...]:
-    """Result of a row that has no picture."""
-    return picture.row.number, picture.status, picture.message, *[np.nan] * len(NUMBERS), "", picture.row.frame, -1
-
-
-def _cut(picture: Picture, face: Face | None, seen: int, count: int, settings: Settings) -> tuple[Any, ...]:
-    """Write the crop of one picture; its result."""
-    row, image = picture.row, picture.image
-    assert image is not None
-    if face is None:
-        return row.number, "no_face", "", *[np.nan] * len(NUMBERS), "", row.frame, count
-    values = [*face.box, face.score, *np.asarray(face.points, np.float64).ravel()]
-    try:
-        matrix = crop_matrix(face.points, settings.recipe, settings.size, face.box)
-    except ValueError as error:
-        return row.number, "no_face", f"unusable points: {error}", *[np.nan] * len(NUMBERS), "", row.frame, count
-    write_image(
-        Path(settings.out, row.image), warp(image, matrix, settings.size, border=settings.border), quality=QUALITY
-    )
-    return row.number, "ok", "", *map(float, values), face.points_source, seen, count
-
-
-def clear_partial(unit: Unit, out: Path) -> None:
-    """Remove the temporary files that a killed run has left where the crops of a unit go."""
-    for folder in {(out / row.image).parent for row in unit.rows}:
-        for path in folder.glob(".*"):
-            path.unlink(missing_ok=True)
+def _cut(found: RowImage, face: Face | None, seen: int, count: int, settings: Settings) -> tuple[Any, ...]:
+    """Write the crop of one image; its result."""
+    row, status, message = found.row, found.status, found.message
+    if found.image is not None and face is not None:
+        try:
+            matrix = crop_matrix(face.points, settings.recipe, settings.size, face.box)
+        except ValueError as error:
+            message = f"unusable landmarks: {error}"
+        else:
+            crop = warp(found.image, matrix, settings.size, border=settings.border)
+            write_image(Path(settings.out, row.image), crop, quality=QUALITY)
+            values = [*face.box, face.score, *np.asarray(face.points, np.float64).ravel()]
+            return row.number, "ok", "", *map(float, values), face.points_source, seen, count
+    if found.image is None:
+        count = -1
+    else:
+        status = "no_face"
+    return row.number, status, message, *[np.nan] * len(NUMBERS), "", row.frame, count

@@ -11,20 +11,20 @@ from auformer.data.manifest import au_columns
 from auformer.errors import DatasetLayoutError
 
 from ..release import SOURCE, SOURCE_FRAME, SOURCE_MEMBER, Findings, Release
-from .folder import RECORD
 from .units import Row
 
+RECORD = "prepared_with"  # key of the sidecar
 _KEY = ["subject", "sequence", "frame"]
-_WHERE = [SOURCE, SOURCE_FRAME, SOURCE_MEMBER]
+_KINDS = {"no_face": "no face found", "unreadable": "unreadable", "no_image": "labels without an image"}
 
 
 def checked(table: pd.DataFrame, name: str, root: str) -> pd.DataFrame:
     """A reader's table with the columns that the pipeline relies on.
 
     Args:
-        table: as `read` of a data set gives it.
-        name: of the data set.
-        root: folder that was read, for messages.
+        table: As `read` of a data set gives it.
+        name: The data set.
+        root: Folder that was read, for messages.
 
     Returns:
         A copy with a fresh index, `subject`, `sequence`, `clip` as text, `status` filled in.
@@ -52,8 +52,8 @@ def checked(table: pd.DataFrame, name: str, root: str) -> pd.DataFrame:
     return table
 
 
-def first_with_picture(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """The first rows that have a picture; all rows where there is no limit.
+def first_with_image(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """The first rows that have an image; all rows where there is no limit.
 
     Raises:
         ValueError: The limit is less than 1.
@@ -66,20 +66,20 @@ def first_with_picture(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     return table[has].head(limit).reset_index(drop=True)
 
 
-def to_manifest(table: pd.DataFrame, name: str, files: list[str], images: list[str], status: list[str]) -> pd.DataFrame:
+def to_manifest(table: pd.DataFrame, name: str, rows: list[Row], status: list[str]) -> pd.DataFrame:
     """The manifest of a reader's table.
 
     Args:
-        table: as `checked` gives it.
-        name: of the data set.
-        files: value of the column `file` for each row.
-        images: path of the crop for each row, relative to the manifest.
-        status: of each row; those that are not `ok` get no image.
+        table: As `checked` gives it.
+        name: The data set.
+        rows: The work that its rows are.
+        status: Of each row; those that are not `ok` get no image.
     """
     first = {"dataset": name, **{column: table[column] for column in _KEY}, "face": 0}
-    first["image"] = [image if good == "ok" else None for image, good in zip(images, status, strict=True)]
-    first |= {"status": status, "file": files}
-    rest = table.drop(columns=[column for column in (*first, *_WHERE) if column in table.columns])
+    first["image"] = [row.image if each == "ok" else None for row, each in zip(rows, status, strict=True)]
+    first |= {"status": status, "file": [row.file for row in rows]}
+    taken = (*first, SOURCE, SOURCE_FRAME, SOURCE_MEMBER)
+    rest = table.drop(columns=[column for column in taken if column in table.columns])
     return pd.concat([pd.DataFrame(first, index=table.index), rest], axis=1)
 
 
@@ -96,51 +96,42 @@ def label_rates(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return rates
 
 
-_KINDS = {"no_face": "no face found", "unreadable": "unreadable", "no_image": "labels without a picture"}
-
-
 def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) -> None:
-    """Add what went wrong with pictures to the findings, one note per folder, video or archive.
+    """Add what went wrong with images to the findings, one note per folder, video or archive.
 
     Args:
-        findings: of the reader; it has noted the rows without a picture that it knew of.
-        rows: of the table.
-        results: of all rows, see `auformer.data_prep.pipeline.crops`.
+        findings: Of the reader; it has noted the rows without an image that it knew of.
+        rows: Of the table.
+        results: Of all rows, see `auformer.data_prep.pipeline.crops`.
     """
     groups: dict[tuple[str, str, str], list[int]] = {}
     for row, status, message in zip(rows, results["status"], results["message"], strict=True):
         if status != "ok" and row.status == "ok":
-            where = (
-                row.source
-                if row.position is not None or row.member is not None
-                else row.source.rpartition("/")[0] or "."
-            )
+            alone = row.position is None and row.member is None
+            where = (row.source.rpartition("/")[0] or ".") if alone else row.source
             groups.setdefault((_KINDS.get(status, status), where, message), []).append(row.frame)
     for (kind, where, message), frames in groups.items():
         span = f"frame {frames[0]}" if len(frames) == 1 else f"{len(frames):,} frames, {min(frames)} to {max(frames)}"
         findings.note(kind, where, f"{span}: {message}" if message else span)
     for row, seen in zip(rows, results["points_frame"], strict=True):
         if row.onset is not None and row.frame == row.onset and seen != row.frame:
-            findings.note(
-                "clips cut out by a later frame than the onset",
-                row.file,
-                f"no face in frame {row.onset}, taken from {seen}",
-            )
+            text = f"no face in frame {row.onset}, taken from {seen}"
+            findings.note("clips cropped by a later frame than the onset", row.file, text)
 
 
-def side_file(
+def sidecar(
     release: Release, manifest: pd.DataFrame, findings: Findings, record: dict[str, Any], results: pd.DataFrame
 ) -> dict[str, Any]:
-    """What the manifest's JSON side file says; it names no folder of this machine.
+    """What the manifest's sidecar says; it names no folder of this machine.
 
     Args:
-        release: of the data set.
-        manifest: the finished table.
-        findings: of the reader and the pipeline.
-        record: the options, see `auformer.data_prep.pipeline.folder`.
-        results: of all rows, see `auformer.data_prep.pipeline.crops`.
+        release: The data set.
+        manifest: The finished table.
+        findings: Of the reader and the pipeline.
+        record: Everything that the files depend on.
+        results: Of all rows, see `auformer.data_prep.pipeline.crops`.
     """
-    size = record["size"]
+    size, found = record["size"], findings.summary()
     return {
         "dataset": release.name,
         "title": release.title,
@@ -153,41 +144,39 @@ def side_file(
         "border": record["border"],
         "transform": "one per clip, from its onset frame" if release.per_clip else "one per frame",
         "detector": {"name": record["detector"], "version": record["detector_version"]},
-        "points_sources": {
-            str(name): int(count) for name, count in _counted(results["points_source"][results["status"] == "ok"])
-        },
+        "points_sources": _counted(results["points_source"][results["status"] == "ok"]),
         "rows": len(manifest),
         "subjects": int(manifest["subject"].nunique()),
         "sequences": len(manifest[["subject", "sequence"]].drop_duplicates()),
-        "status": {str(name): int(count) for name, count in _counted(manifest["status"])},
+        "status": _counted(manifest["status"]),
         "rows_with_several_faces": int((results["faces_found"] > 1).sum()),
         "limit": record["limit"],
         "label_rates": label_rates(manifest),
-        "corrected": findings.summary()["corrections"],
-        "findings": {key: value for key, value in findings.summary().items() if key != "corrections"},
+        "corrected": found.pop("corrections"),
+        "findings": found,
         "doubts": release.doubts,
         RECORD: record,
     }
 
 
 def recorded_findings(side: dict[str, Any]) -> Findings:
-    """The findings that a side file holds."""
+    """The findings that a sidecar holds."""
     return Findings.from_summary({**side.get("findings", {}), "corrections": side.get("corrected", [])})
 
 
-def _counted(column: pd.Series) -> list[tuple[str, int]]:
+def _counted(column: pd.Series) -> dict[str, int]:
     """Values of a column and how often they occur, by name."""
-    return sorted(column.value_counts().items())
+    return {str(name): int(count) for name, count in sorted(column.value_counts().items())}
 
 
 def table_lines(manifest: pd.DataFrame) -> list[str]:
-    """Rows, subjects, sequences, status, and a line for each AU."""
+    """Rows, subjects, sequences, status, and a line for each AU; scripts read these."""
     sequences = len(manifest[["subject", "sequence"]].drop_duplicates())
     lines = [f"{len(manifest):,} rows of {manifest['subject'].nunique():,} subjects in {sequences:,} sequences"]
-    status = dict(_counted(manifest["status"]))
+    status = _counted(manifest["status"])
     if set(status) != {"ok"}:
         ok = status.pop("ok", 0)
-        lines.append(f"{ok:,} with a picture, " + ", ".join(f"{count:,} {name}" for name, count in status.items()))
+        lines.append(f"{ok:,} with an image, " + ", ".join(f"{count:,} {name}" for name, count in status.items()))
     rates = label_rates(manifest)
     if rates:
         lines += ["", f"{'AU':<6}{'positives':>10}{'labelled':>10}{'rate':>8}"]

@@ -1,8 +1,7 @@
-"""The work of a preparation in pieces: the rows of a table with the place of each crop, cut into units of whole sequences."""
+"""The work of a preparation in pieces: the rows of a table with the place of each crop, grouped into units of whole sequences."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -13,33 +12,32 @@ from typing import NamedTuple
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
+from auformer.files import digest, leads_outside
 
 from ..release import SOURCE, SOURCE_FRAME, SOURCE_MEMBER
 
 CROPS = "crops"
-UNIT_ROWS = (
-    256  # short sequences share a unit, long folders are cut: what a killed worker loses, and a file per unit [ours]
-)
+# Short sequences share a unit and long folders are cut: what a killed worker loses, and one file per unit [ours].
+UNIT_ROWS = 256
 _LONGEST_NAME = 80  # characters of a folder's name [ours]
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices of Windows
-_OUTSIDE = re.compile(r"^/|\\|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)")
 
 
 class Row(NamedTuple):
     """One row of work.
 
     Args:
-        number: position in the reader's table.
-        clip: rows with one transform have the same; None where each row has its own.
-        onset: frame number of the clip's onset, None where it is not known.
-        frame: the release's frame number.
-        status: `ok` where there is a picture to read.
-        file: value of the manifest's column of that name; a member of an archive follows the archive's path.
-        source: path of the picture, video or archive, relative to the root, with `/`.
-        position: of the frame in a video, from 0; None for pictures.
-        member: name in a zip archive; None for others.
-        image: where the crop goes, relative to the output folder.
+        number: Position in the reader's table.
+        clip: Rows with one transform share it; None where each row has its own.
+        onset: Frame number of the clip's onset, None where unknown.
+        frame: The release's frame number.
+        status: `ok` where there is an image to read.
+        file: Value of the manifest's column of that name; a member of an archive follows the archive's path.
+        source: Path of the image, video or archive, relative to the root, with `/`.
+        position: Of the frame in a video, from 0; None for images.
+        member: Name in a zip archive; None for others.
+        image: Where the crop goes, relative to the output folder.
     """
 
     number: int
@@ -56,12 +54,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """What one worker does at a time.
-
-    Args:
-        number: of the unit, from 0.
-        rows: its rows, in the order of the table.
-    """
+    """What one worker does at a time: a number from 0, and rows in the order of the table."""
 
     number: int
     rows: tuple[Row, ...]
@@ -81,7 +74,7 @@ def safe_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         safe = _UNSAFE.sub("_", name)[:_LONGEST_NAME]
         if safe != name or spelled[name.lower()] > 1 or _RESERVED.fullmatch(name) or name[0] in ".-" or name[-1] == ".":
-            safe = f"{safe.strip('.-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+            safe = f"{safe.strip('.-')}-{digest(name)[:8]}"
         result[name] = safe
     return result
 
@@ -90,25 +83,23 @@ def make_rows(table: pd.DataFrame, *, per_clip: bool) -> list[Row]:
     """The rows of a reader's table.
 
     Args:
-        table: as `read` of a data set gives it, with `subject`, `sequence` and `clip` as text.
-        per_clip: all rows of a clip (of a sequence where the release has no clips) are cut out by one transform.
+        table: As a reader gives it, with `subject`, `sequence` and `clip` as text.
+        per_clip: All rows of a clip (of a sequence where the release has no clips) share one transform.
 
     Raises:
-        DatasetLayoutError: A picture lies outside the root.
+        DatasetLayoutError: An image lies outside the root.
     """
     subjects = safe_names(table["subject"])
     sequences = {subject: safe_names(group) for subject, group in table.groupby("subject", sort=False)["sequence"]}
+    keys = zip(table["subject"], table["sequence"], table["frame"], table["status"], strict=True)
     columns = [_column(table, name) for name in ("clip", "onset", SOURCE, SOURCE_FRAME, SOURCE_MEMBER)]
     rows = []
-    keys = zip(table["subject"], table["sequence"], table["frame"], table["status"], strict=True)
-    for number, ((subject, sequence, frame, status), values) in enumerate(
-        zip(keys, zip(*columns, strict=True), strict=True)
-    ):
-        clip, onset, source, position, member = values
+    for number, (key, values) in enumerate(zip(keys, zip(*columns, strict=True), strict=True)):
+        (subject, sequence, frame, status), (clip, onset, source, position, member) = key, values
         source = source or ""
-        if _OUTSIDE.search(source):
+        if leads_outside(source):
             raise DatasetLayoutError(
-                f"Expected every picture inside `--root`, but got {source!r}; name a folder that holds them all"
+                f"Expected every image inside `--root`, but got {source!r}; name a folder that holds them all"
             )
         if not source and status == "ok":
             status = "no_image"
@@ -139,11 +130,11 @@ def _column(table: pd.DataFrame, name: str) -> list:
 
 
 def cut_units(rows: list[Row], table: pd.DataFrame) -> list[Unit]:
-    """Units of whole sequences, `UNIT_ROWS` rows or one sequence long; a folder of single pictures may be cut.
+    """Units of whole sequences, `UNIT_ROWS` rows or one sequence long; a folder of single images may be cut.
 
     Args:
-        rows: as `make_rows` gives them.
-        table: what they were made of.
+        rows: As `make_rows` gives them.
+        table: What they were made of.
     """
     pieces: list[list[Row]] = []
     for _, numbers in table.reset_index(drop=True).groupby(["subject", "sequence"], sort=False).groups.items():

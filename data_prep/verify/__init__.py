@@ -1,1 +1,1 @@
-"""What `auformer verify` does: counts, pictures, published numbers, and the likely reason of a difference."""
+"""What `auformer verify` does: counts, images, published numbers, and the likely reason of a difference."""

@@ -106,7 +106,7 @@ class Comparison:
 def compare(rows: pd.DataFrame, dataset: str) -> Comparison | None:
     """Compare the rows of one data set with what is published about it.
 
-    A frame counts where at least one AU is annotated, be its picture usable or not: the published lists count labels.
+    A frame counts where at least one AU is annotated, be its image usable or not: the published lists count labels.
 
     Args:
         rows: Rows of a manifest as `read_manifest` gives them, all of one data set.

@@ -1,4 +1,4 @@
-"""The pictures of a manifest: which are missing, which cannot be read, and which are the same file under several names."""
+"""The images of a manifest: which are missing, which cannot be read, and which are the same file under several names."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from auformer.data.splits import people
 
 from .problem import Problem, named
 
-_BATCH = 512  # pictures in work at once, so that no more of them are held [ours]
+_BATCH = 512  # images in work at once, so that no more of them are held [ours]
 
 
 @dataclass
 class ImageCheck:
-    """What the pictures of a manifest are.
+    """What the images of a manifest are.
 
     Args:
-        checked: rows whose picture was opened.
+        checked: rows whose image was opened.
         missing: rows without a file, as `path (key)`.
-        unreadable: rows whose file is no complete picture, with the reason.
-        sizes: `112 x 112` (width x height) -> number of pictures.
-        duplicates: groups of rows, by position, whose pictures have the same bytes.
+        unreadable: rows whose file is no complete image, with the reason.
+        sizes: `112 x 112` (width x height) -> number of images.
+        duplicates: groups of rows, by position, whose images have the same bytes.
     """
 
     checked: int = 0
@@ -41,7 +41,7 @@ class ImageCheck:
 
 
 def check_images(frame: pd.DataFrame, folder: Path, *, workers: int = 1, progress: bool = False) -> ImageCheck:
-    """Open every picture of a manifest.
+    """Open every image of a manifest.
 
     Args:
         frame: As `read_manifest` gives it, with a column `image`.
@@ -94,28 +94,28 @@ def _look(path: Path) -> tuple[str, str, str]:
 
 
 def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
-    """What is wrong with the pictures.
+    """What is wrong with the images.
 
     The same bytes for two people are wrong, and for one person with different labels, unless they are neighbours in one sequence: videos
     repeat frames. Others are only noted.
     """
     if found.missing:
-        text = f"pictures that are not there: {len(found.missing):,} ({named(found.missing)}); copy them, or prepare the data set again"
+        text = f"images that are not there: {len(found.missing):,} ({named(found.missing)}); copy them, or prepare the data set again"
         yield Problem("missing_image", "images", text)
     if found.unreadable:
         yield Problem(
             "unreadable_image",
             "images",
-            f"pictures that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})",
+            f"images that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})",
         )
     if len(found.sizes) > 1:
         shown = named([f"{size}: {count:,}" for size, count in found.sizes.items()])
-        yield Problem("image_sizes", "images", f"pictures of {len(found.sizes)} sizes ({shown})", wrong=False)
+        yield Problem("image_sizes", "images", f"images of {len(found.sizes)} sizes ({shown})", wrong=False)
     yield from _duplicate_problems(frame, found.duplicates)
 
 
 def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterator[Problem]:
-    """Groups of equal pictures: of two people, of other labels, or harmless."""
+    """Groups of equal images: of two people, of other labels, or harmless."""
     names = au_columns(frame)
     members = [row for group in groups for row in group]
     who = dict(zip(members, people(frame.iloc[members]), strict=True)) if members else {}
@@ -131,13 +131,13 @@ def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterato
         else:
             harmless += 1
     if strange:
-        text = f"the same picture under several people: {len(strange):,} ({named(strange, 3)}); mixed up, or twice in the release"
+        text = f"the same image under several people: {len(strange):,} ({named(strange, 3)}); mixed up, or twice in the release"
         yield Problem("duplicate_image", "images", text)
     if differing:
-        text = f"the same picture with different labels: {len(differing):,} ({named(differing, 3)})"
+        text = f"the same image with different labels: {len(differing):,} ({named(differing, 3)})"
         yield Problem("duplicate_image", "images", text)
     if harmless:
-        text = f"the same picture more than once, in neighbouring frames or with one label, as where a video repeats frames: {harmless:,}"
+        text = f"the same image more than once, in neighbouring frames or with one label, as where a video repeats frames: {harmless:,}"
         yield Problem("duplicate_image", "images", text, wrong=False)
 
 
@@ -151,5 +151,5 @@ def _neighbours(rows: pd.DataFrame) -> bool:
 
 
 def _pair(rows: pd.DataFrame) -> str:
-    """Two rows of a group, by their pictures."""
+    """Two rows of a group, by their images."""
     return " = ".join(str(path) for path in rows["image"].head(2))

@@ -28,7 +28,7 @@ def inspect(frame: pd.DataFrame) -> dict[str, Any]:
     Returns:
         Plain JSON values: `rows`, `ok`, `status` (status -> rows), `datasets` (name -> rows), `aus` (AU -> `positives`, `negatives`,
         `unknown`, `positives_ok`), and lists `subjects` and `folds` of objects with `rows`, `ok`, `positives` (AU -> rows), and their
-        names. Labels are counted in all rows, `positives_ok` in those whose picture can be used.
+        names. Labels are counted in all rows, `positives_ok` in those whose image can be used.
     """
     names = au_columns(frame)
     ok = (frame["status"] == "ok").to_numpy(bool)
@@ -88,7 +88,7 @@ def verify(path: str | Path, *, images: bool = True, workers: int = 1, progress:
 
     Args:
         path: CSV or Parquet file.
-        images: Open every picture too.
+        images: Open every image too.
         workers: Threads that do so.
         progress: Show a bar while they do.
 
@@ -114,8 +114,8 @@ def check_manifest(
 
     Args:
         frame: As `read_manifest` gives it.
-        folder: Where its pictures are relative to; None: they are not opened.
-        workers: Threads that open pictures.
+        folder: Where its images are relative to; None: they are not opened.
+        workers: Threads that open images.
         progress: Show a bar.
 
     Returns:
@@ -153,9 +153,7 @@ def _whole(frame: pd.DataFrame) -> Iterator[Problem]:
             "nothing_usable", "status", "no row has the status `ok`, so nothing can be trained or scored on it"
         )
     if "image" not in frame.columns:
-        yield Problem(
-            "no_images", "images", "there is no column `image`, so there are no pictures to check", wrong=False
-        )
+        yield Problem("no_images", "images", "there is no column `image`, so there are no images to check", wrong=False)
 
 
 def _published(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:

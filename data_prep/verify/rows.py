@@ -15,7 +15,7 @@ from .problem import Problem, named
 
 _ENOUGH = 5000  # rows without a single unknown label before that is suspicious [ours]
 _BENCHMARK = 12  # AUs of BP4D that papers report; in coded frames none of their labels is unknown
-_SHARE = 0.99  # of the rows whose picture's number is one off before that is a pattern [ours]
+_SHARE = 0.99  # of the rows whose image's number is one off before that is a pattern [ours]
 
 
 def row_faults(found: Comparison, side: dict[str, Any]) -> tuple[list[Problem], set[str]]:
@@ -23,7 +23,7 @@ def row_faults(found: Comparison, side: dict[str, Any]) -> tuple[list[Problem], 
 
     Args:
         found: The comparison.
-        side: The manifest's side file.
+        side: The manifest's sidecar.
 
     Returns:
         What was noticed, and the AUs whose positives are explained by it.
@@ -67,7 +67,7 @@ def _frame_base(found: Comparison) -> Iterator[Problem]:
     if lowest < bounds[0]:
         text = (
             f"frames start at {lowest}, those of the release at {bounds[0]}: numbers from 1 were taken as numbers from 0, so check that no "
-            "label went to the picture before or after its own"
+            "label went to the image before or after its own"
         )
         yield Problem("frame_base", found.dataset, text)
     elif highest > bounds[1]:
@@ -81,12 +81,12 @@ def _frame_base(found: Comparison) -> Iterator[Problem]:
         if len(counts) > 1 and all(
             wanted is not None and count == wanted - 1 for count, wanted in zip(counts, expected, strict=True)
         ):
-            text = "every subject lacks one frame: numbers from 1 were matched with pictures numbered from 0, so that one had no partner"
+            text = "every subject lacks one frame: numbers from 1 were matched with images numbered from 0, so that one had no partner"
             yield Problem("frame_base", found.dataset, text)
 
 
 def _picture_numbers(found: Comparison) -> Iterator[Problem]:
-    """Numbers in the names of pictures against the frame numbers of their rows."""
+    """Numbers in the names of images against the frame numbers of their rows."""
     rows = found.rows
     if found.published.frame_range is None or "image" not in rows.columns:
         return
@@ -96,10 +96,10 @@ def _picture_numbers(found: Comparison) -> Iterator[Problem]:
     if not len(apart):
         return
     if (apart == 1).mean() >= _SHARE:
-        said = "frame numbers are one below the numbers of their pictures: numbers from 1 were taken as numbers from 0"
+        said = "frame numbers are one below the numbers of their images: numbers from 1 were taken as numbers from 0"
         yield Problem("frame_base", found.dataset, said)
     elif (apart == -1).mean() >= _SHARE:
-        said = "pictures are numbered one below their frames, as where pictures are counted from 0; right if they were written that way"
+        said = "images are numbered one below their frames, as where images are counted from 0; right if they were written that way"
         yield Problem("frame_base", found.dataset, said, wrong=False)
 
 
@@ -115,7 +115,7 @@ def _camera(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
         )
     says = any(value == "right" for value in _values(side, "camera"))
     if right.any() or says:
-        count = f"{int(right.sum()):,} of {len(rows):,} rows" if right.any() else "the manifest's side file"
+        count = f"{int(right.sum()):,} of {len(rows):,} rows" if right.any() else "the manifest's sidecar"
         yield Problem(
             "camera",
             found.dataset,

@@ -53,17 +53,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _counts(report: dict[str, Any]) -> list[str]:
-    """Rows, status, pictures, and the tables per AU, fold and subject."""
+    """Rows, status, images, and the tables per AU, fold and subject."""
     status = ", ".join(f"{name} {count:,}" for name, count in report["status"].items())
     datasets = ", ".join(f"{name} {count:,}" for name, count in report["datasets"].items())
     lines = [f"rows: {report['rows']:,} ({datasets}); status: {status}"]
     images = report["images"]
     if images is None:
-        lines.append("pictures: not checked")
+        lines.append("images: not checked")
     else:
         sizes = ", ".join(f"{size} px" for size in images["sizes"]) or "none readable"
         lines.append(
-            f"pictures: {images['checked']:,} checked ({sizes}), {len(images['missing']):,} missing, "
+            f"images: {images['checked']:,} checked ({sizes}), {len(images['missing']):,} missing, "
             f"{len(images['unreadable']):,} unreadable, {len(images['duplicates']):,} groups of equal ones"
         )
     rows = [
