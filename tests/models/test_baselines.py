@@ -253,7 +253,7 @@ def test_lora_adds_a_product_to_every_linear_map_of_the_blocks() -> None:
 
 def test_lora_without_peft_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(MissingExtraError, match=r"auformer\[peft\]"):
+    with pytest.raises(MissingExtraError, match=r"\[peft\]"):
         _network(LoRA)
 
 
