@@ -2,10 +2,11 @@
 
     python experiments/demo_grid.py --out runs/demo-grid --jobs 2
 
-One grid of learning rates for all methods, tried for a few epochs with seed 0; the two best by the mean F1 on validation subjects are
-trained in full, and the better one of those for every seed. The faces are those of `auformer demo`. Every finished run is a line of
-`experiments/results/demo_runs.jsonl`, so nothing runs twice; `experiments/results/demo.json`, `demo.md` and the packaged
-`auformer/assets/demo_results.json` are made from those lines alone.
+One grid of learning rates for all methods, tried for a few epochs with seed 0; the two best by the mean F1 on
+validation subjects are trained in full, and the better one of those for every seed. The faces are those of `auformer
+demo`. Every finished run is a line of `experiments/results/demo_runs.jsonl`, so nothing runs twice;
+`experiments/results/demo.json`, `demo.md` and the packaged `auformer/assets/demo_results.json` are made from those
+lines alone.
 """
 
 from __future__ import annotations

@@ -15,34 +15,21 @@ from matplotlib.transforms import Bbox
 from auformer.report.style import FONT_SIZE, MARKERS, SERIES, SMALL, THEMES, add_footnote, dress_axes, new_figure
 
 THEME = "light"
-Point = tuple[int, float, float]
+Spot = tuple[int, float, float]
 """Trained parameters, mean F1 in [0, 1], standard deviation over seeds (nan with one seed)."""
-_AROUND = [
-    (radius * x, radius * y)
-    for radius in (9, 18, 30, 44)
-    for x, y in (
-        (1, 0),
-        (-1, 0),
-        (0, 1),
-        (0, -1),
-        (1, 1),
-        (-1, 1),
-        (1, -1),
-        (-1, -1),
-        (1, 0.4),
-        (-1, 0.4),
-        (1, -0.4),
-        (-1, -0.4),
-    )
-]
+_WAYS = (
+    (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0.4), (-1, 0.4), (1, -0.4), (-1, -0.4),
+)  # fmt: skip
+_AROUND = [(radius * x, radius * y) for radius in (9, 18, 30, 44) for x, y in _WAYS]
 """Where a label may stand, in points from its mark, the nearest first [ours]."""
 
 
-def parameters_figure(panels: Mapping[str, Mapping[str, Mapping[str, Point]]], *, reference: str) -> Figure:
-    """F1 over trained parameters, a panel per test set; a method's marks of several backbones stand above each other, joined by a line.
+def parameters_figure(panels: Mapping[str, Mapping[str, Mapping[str, Spot]]], *, reference: str) -> Figure:
+    """F1 over trained parameters, a panel per test set; a method's marks of several backbones are joined by a line.
 
     Args:
-        panels: Test set -> backbone -> method -> point; the first backbone's marks are full and labelled, the others' hollow.
+        panels: Test set -> backbone -> method -> point; the first backbone's marks are full and labelled, the others'
+            hollow.
         reference: The method in a colour of its own.
 
     Raises:
@@ -77,7 +64,7 @@ def parameters_figure(panels: Mapping[str, Mapping[str, Mapping[str, Point]]], *
     return figure
 
 
-def _join(axes: Axes, backbones: Mapping[str, Mapping[str, Point]]) -> None:
+def _join(axes: Axes, backbones: Mapping[str, Mapping[str, Spot]]) -> None:
     """A thin line between the marks of one method."""
     for method in dict.fromkeys(name for points in backbones.values() for name in points):
         several = [points[method] for points in backbones.values() if method in points]
@@ -91,7 +78,7 @@ def _join(axes: Axes, backbones: Mapping[str, Mapping[str, Point]]) -> None:
             )
 
 
-def _marks(axes: Axes, points: Mapping[str, Point], *, hollow: bool, marker: str, reference: str) -> None:
+def _marks(axes: Axes, points: Mapping[str, Spot], *, hollow: bool, marker: str, reference: str) -> None:
     """Marks of one backbone with their deviations."""
     for method, (parameters, mean, spread) in points.items():
         colour = SERIES[THEME][5 if method == reference else 0]
@@ -102,9 +89,9 @@ def _marks(axes: Axes, points: Mapping[str, Point], *, hollow: bool, marker: str
         axes.plot([parameters], [100 * mean], marker, color=colour, markerfacecolor=face, markersize=size, zorder=3)
 
 
-def _labels(axes: Axes, backbones: Mapping[str, Mapping[str, Point]], reference: str) -> None:
-    """Name each method once, at its first mark; neither the name nor the line to its mark covers another mark or another name."""
-    first: dict[str, Point] = {}
+def _labels(axes: Axes, backbones: Mapping[str, Mapping[str, Spot]], reference: str) -> None:
+    """Name each method once, at its first mark; neither name nor line to the mark covers another mark or name."""
+    first: dict[str, Spot] = {}
     for points in reversed(list(backbones.values())):
         first |= points
     scale = axes.figure.dpi / 72
@@ -144,7 +131,8 @@ def noise_figure(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> 
     """F1 over the share of flipped training labels, a line per loss.
 
     Args:
-        curves: Loss -> (share in [0, 1], mean F1 in [0, 1], standard deviation over seeds, nan with one seed), by share.
+        curves: Loss -> (share in [0, 1], mean F1 in [0, 1], standard deviation over seeds, nan with one seed), by
+            share.
 
     Raises:
         ValueError: There is nothing to draw, or more losses than there are colours.

@@ -2,10 +2,10 @@
 
     python -m experiments.ablations.method_costs                about three minutes on one core
 
-Every rival and every variant of AUFormer that changes its network, as `ablations.yaml` builds it, on the demo backbone under bfloat16
-autocast as in training. Each is timed in turn with the bare frozen ViT (a prediction) and with full fine-tuning (a training step: forward,
-loss, backward, clipping, AdamW), and the ratio is taken within a round, so that a change in the machine's speed meets both. Writes
-`method_costs.json`, which the page of the ablations shows.
+Every rival and every variant of AUFormer that changes its network, as `ablations.yaml` builds it, on the demo backbone
+under bfloat16 autocast as in training. Each is timed in turn with the bare frozen ViT (a prediction) and with full
+fine-tuning (a training step: forward, loss, backward, clipping, AdamW), and the ratio is taken within a round, so that
+a change in the machine's speed meets both. Writes `method_costs.json`, which the page of the ablations shows.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def chosen_names(suite: Suite, wanted: Sequence[str] | None) -> dict[str, str]:
     """The methods to measure.
 
     Raises:
-        ValueError: One is not among those of the rivals and parts, or the suite has no full fine-tuning to compare with.
+        ValueError: One is not among those of the rivals and parts, or the suite has no full fine-tuning to compare
+            with.
     """
     names = method_names(suite)
     unknown = [name for name in wanted or [] if name not in names]

@@ -2,8 +2,8 @@
 
     python experiments/probability_intensity.py --out experiments/results
 
-Each AU is shown alone, at six intensities, on unseen rendered identities in the renderer's own light (lab A), cropped exactly. Writes
-`probability_intensity.png` and the numbers behind it.
+Each AU is shown alone, at six intensities, on unseen rendered identities in the renderer's own light (lab A), cropped
+exactly. Writes `probability_intensity.png` and the numbers behind it.
 """
 
 from __future__ import annotations

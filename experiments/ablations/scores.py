@@ -1,11 +1,11 @@
-"""Scores of the methods of one comparison, and how far each is from AUFormer: paired by seed, by fold and by drawn subject."""
+"""Scores of the methods of one comparison, and how far each is from AUFormer, paired by seed, fold and subject."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,22 +55,16 @@ class Compared(NamedTuple):
 
 
 def compare(lines: Sequence[Line], *, draws: int = DRAWS) -> list[Compared]:
-    """Score what was trained on the same data and tested on the same rows.
+    """Score what was trained on the same data and tested on the same rows: a method each, and a training size each.
 
-    Args:
-        lines: Lines of one backbone, training data and test set, whichever entries they are from. Of two configurations under one name, the
-            label of each says which it is.
-        draws: Bootstrap draws of subjects.
-
-    Returns:
-        A method each, and a training size each where there are several; empty without lines.
+    Of two configurations under one name, the label of each says which it is.
 
     Raises:
         ValueError: The lines are of several data sets.
     """
     if not lines:
         return []
-    groups = group_lines([_renamed(line) for line in lines])
+    groups = group_lines([{**line, "name": "ablations"} for line in lines])  # lines of all entries meet in one group
     if len(groups) != 1:
         raise ValueError(
             f"Expected lines of one data set and test, but got {', '.join(group.title for group in groups)}"
@@ -87,11 +81,6 @@ def compare(lines: Sequence[Line], *, draws: int = DRAWS) -> list[Compared]:
     return found
 
 
-def _renamed(line: Line) -> dict[str, Any]:
-    """The line under one name for all entries, so that they meet in one group."""
-    return {**line, "name": "ablations"}
-
-
 def _name(method: Method) -> str:
     return str(next(iter(method.runs.values()))["method"])
 
@@ -101,15 +90,12 @@ def _apart(scorer: GroupScorer, method: Method, reference: Method) -> Difference
     both = sorted(method.runs.keys() & reference.runs.keys())
     if not both:
         return None
-    one, other = (scorer.score(_restricted(each, both)) for each in (method, reference))
+    one, other = (
+        scorer.score(dataclasses.replace(each, runs={place: each.runs[place] for place in both}))
+        for each in (method, reference)
+    )
     if not_comparable(one, other):
         return None
     nothing = np.empty((0, len(scorer.group.au_names)))
     draws = [nothing if each.f1.draws is None else each.f1.draws for each in (one, other)]
     return difference((one.f1.values, other.f1.values), (draws[0], draws[1]))
-
-
-def _restricted(method: Method, runs: Sequence[tuple[int, str]]) -> Method:
-    """A method with some of its runs."""
-    kept: Mapping[tuple[int, str], Line] = {place: method.runs[place] for place in runs}
-    return dataclasses.replace(method, runs=kept)

@@ -1,14 +1,13 @@
-"""The learning rate of each method: the best of the grid by F1 on validation subjects, which are training subjects held out."""
+"""The tables of the ablation page, from lines of finished runs: learning rates, comparisons, noise, sizes, costs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from auformer.benchmark.cells import size_text
 from auformer.benchmark.groups import subset_order
-from auformer.scoring.bootstrap import Difference
 from auformer.scoring.tables import Table, au_columns_table, percent
 from experiments.ablations.lines import REFERENCE, Line, chosen, in_order, label_noise, setting
 from experiments.ablations.scores import Compared, compare
@@ -30,8 +29,8 @@ def validation_scores(lines: Iterable[Line]) -> Scores:
     for line in chosen(lines, ("rates",)):
         if line.get("select") != "validation" or line.get("validation_score") is None:
             raise ValueError(
-                f"Expected the run of {line['method']} in {line['name']} to hold `validation_score`, the F1 on validation subjects, but it "
-                "does not: its entry has to keep the best epoch by validation subjects (`select: best`)"
+                f"Expected the run of {line['method']} in {line['name']} to hold `validation_score`, the F1 on "
+                "validation subjects, but it does not: its entry has to keep the best epoch by them (`select: best`)"
             )
         found.setdefault(str(line["method"]), {}).setdefault(float(setting(line, "lr")), []).append(
             float(line["validation_score"])
@@ -60,7 +59,7 @@ def at_edge(rates: Mapping[float, float]) -> bool:
 
 
 def rates_text(scores: Scores) -> str:
-    """For a terminal: a line per method as the suite takes it, its score behind it, and what to do at the edge of the grid."""
+    """A line per method as the suite takes it, its score behind it, and what to do at the edge of the grid."""
     rows = []
     for method, rates in scores.items():
         best = best_rate(rates)
@@ -73,16 +72,10 @@ def rates_text(scores: Scores) -> str:
 
 
 def rates_table(scores: Scores, lines: Sequence[Line], wanted: Sequence[str]) -> Table:
-    """F1 on validation subjects by method and rate, and the rate that the other runs were made with.
-
-    Args:
-        scores: As `validation_scores` gives them.
-        lines: All lines: those of the rivals say which rate they had.
-        wanted: Methods that should be there.
-    """
+    """F1 on validation subjects by method and rate, and the rate that the runs of the baselines were made with."""
     grid = sorted({rate for rates in scores.values() for rate in rates})
     used: dict[str, list[str]] = {}
-    for line in chosen(lines, ("rivals",)):
+    for line in chosen(lines, ("baselines",)):
         used.setdefault(str(line["method"]), []).append(f"{float(setting(line, 'lr')):.0e}")
     rows = []
     for method in in_order([*scores, *wanted], wanted):
@@ -99,50 +92,44 @@ def rates_table(scores: Scores, lines: Sequence[Line], wanted: Sequence[str]) ->
 NOT_RUN = "not run"
 APART = "less AUFormer [95 %]"
 CELLS = (
-    "F1 × 100, mean over AUs; ± standard deviation over seeds where there are several. 'Less AUFormer': difference of the means over the "
-    "seeds that both have, with its 95 % interval over subjects drawn again, the same ones for both (paired bootstrap). F1 is at threshold "
-    "0.5; AP: average precision × 100, mean over AUs, for which no threshold matters."
+    "F1 × 100, mean over AUs; ± standard deviation over seeds where there are several. 'Less AUFormer': difference of "
+    "the means over the seeds that both have, with its 95 % interval over subjects drawn again, the same ones for both "
+    "(paired bootstrap). F1 is at threshold 0.5; AP: average precision × 100, mean over AUs, for which no threshold "
+    "matters."
 )
-Compare = Callable[[Sequence[Line]], list[Compared]]
 
 
 def f1_cell(found: Compared | None) -> str:
     """Mean F1, how many AUs it rests on unless on all, and its spread over seeds."""
     if found is None:
         return NOT_RUN
-    values = found.scores.f1.values
-    return percent(found.mean, found.scores.f1.mean.num, len(values)) + (
-        "" if math.isnan(found.spread) else f" ± {100 * found.spread:.1f}"
-    )
+    spread = "" if math.isnan(found.spread) else f" ± {100 * found.spread:.1f}"
+    return percent(found.mean, found.scores.f1.mean.num, len(found.scores.f1.values)) + spread
 
 
 def score_cell(found: Compared | None, name: str) -> str:
-    """Mean over AUs of a score, as `auformer.benchmark.fold_scores.MethodScores` names it; empty where the runs do not have it."""
+    """Mean over AUs of a score that `MethodScores` names; empty where the runs do not have it."""
     if found is None:
         return NOT_RUN
     score = found.scores.scores.get(name)
-    return (
-        ""
-        if score is None or math.isnan(score.mean.value)
-        else percent(score.mean.value, score.mean.num, len(score.values))
-    )
-
-
-def apart_cell(found: Difference | None) -> str:
-    """A difference with its interval; empty where there is none.
-
-    >>> from auformer.scoring.bootstrap import Interval
-    >>> apart_cell(Difference(-0.012, Interval(-0.02, 0.004, 1000), 0.2, 12))
-    '-1.2 [-2.0, +0.4]'
-    """
-    if found is None or math.isnan(found.value):
+    if score is None or math.isnan(score.mean.value):
         return ""
-    low, high = found.interval.low, found.interval.high
-    return f"{100 * found.value:+.1f}" + (f" [{100 * low:+.1f}, {100 * high:+.1f}]" if found.interval.num else "")
+    return percent(score.mean.value, score.mean.num, len(score.values))
+
+
+def apart_cell(found: Compared | None) -> str:
+    """How far a method is from AUFormer, with its interval; empty where there is nothing to compare."""
+    if found is None:
+        return NOT_RUN
+    apart = found.apart
+    if apart is None or math.isnan(apart.value):
+        return ""
+    low, high = apart.interval.low, apart.interval.high
+    return f"{100 * apart.value:+.1f}" + (f" [{100 * low:+.1f}, {100 * high:+.1f}]" if apart.interval.num else "")
 
 
 def rows_of(found: Sequence[Compared], wanted: Iterable[str]) -> list[tuple[str, Compared | None]]:
-    """A row per method: those that were wanted in their order, with None where there is nothing, then others that are there."""
+    """A row per method: the wanted ones in order, with None where there is nothing, then others that are there."""
     by_name: dict[str, list[Compared]] = {}
     for one in found:
         by_name.setdefault(one.method, []).append(one)
@@ -152,10 +139,15 @@ def rows_of(found: Sequence[Compared], wanted: Iterable[str]) -> list[tuple[str,
     return rows
 
 
-def tests_table(
-    lines: Sequence[Line], wanted: Sequence[str], tests: Sequence[str], *, title: str, sets: Mapping[str, str]
+def comparison_table(
+    lines: Sequence[Line],
+    wanted: Sequence[str],
+    tests: Sequence[str],
+    *,
+    title: str,
+    sets: Mapping[str, str] | None = None,
 ) -> Table:
-    """A row per method: what it sets, trained parameters, seeds, and per test set its F1, how far it is from AUFormer, and its AP.
+    """A row per method: what it sets, trained parameters, seeds; per test set F1, how far it is from AUFormer, AP.
 
     Args:
         lines: Lines of one backbone.
@@ -164,46 +156,26 @@ def tests_table(
         title: Line above the table.
         sets: Method -> what it sets; a column of its own where any is not empty.
     """
-    by_test = {test: dict(rows_of(compare(chosen_test(lines, test)), wanted)) for test in tests}
+    sets = sets or {}
+    by_test = {test: dict(rows_of(compare(chosen(lines, test=test)), wanted)) for test in tests}
     labels = in_order([label for rows in by_test.values() for label in rows], wanted)
     says = any(sets.get(name) for name in labels)
     rows = []
     for label in labels:
-        found = {test: by_test[test].get(label) for test in tests}
-        some = next((one for one in found.values() if one is not None), None)
-        name = label if some is None else some.method
-        about = [label, *([sets.get(name, "")] if says else []), "" if some is None else f"{some.trained:,}"]
-        seeds = "" if some is None else str(max(len(one.seeds) for one in found.values() if one is not None))
-        rows.append(
-            [
-                *about,
-                seeds,
-                *(cell for one in found.values() for cell in (f1_cell(one), _apart_of(one), score_cell(one, "ap"))),
-            ]
-        )
+        found = [by_test[test].get(label) for test in tests]
+        known = [one for one in found if one is not None]
+        row = [label, *([sets.get(known[0].method if known else label, "")] if says else [])]
+        row += [f"{known[0].trained:,}", str(max(len(one.seeds) for one in known))] if known else ["", ""]
+        for one in found:
+            row += [f1_cell(one), apart_cell(one), score_cell(one, "ap")]
+        rows.append(row)
     columns = [text for test in tests for text in (f"F1 {test}", APART, f"AP {test}")]
     header = ["method", *(["sets"] if says else []), "trained", "seeds", *columns]
     return Table(header, rows, title=title, text_columns=1 + says)
 
 
-def _apart_of(found: Compared | None) -> str:
-    """How far a method is from AUFormer."""
-    return NOT_RUN if found is None else apart_cell(found.apart)
-
-
-def chosen_test(lines: Sequence[Line], test: str) -> list[Line]:
-    """Lines of one test set."""
-    return [line for line in lines if line["test"] == test]
-
-
 def aus_table(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> Table:
-    """F1 per AU, mean over seeds, a row per method.
-
-    Args:
-        lines: Lines of one backbone and test set.
-        wanted: Methods, in their order; those that were not run are left out.
-        title: Line above the table.
-    """
+    """F1 per AU of lines of one backbone and test set, mean over seeds, a row per method that was run."""
     found = [(label, one) for label, one in rows_of(compare(lines), wanted) if one is not None]
     au_names = sorted({str(au) for line in lines for au in line["aus"]}, key=lambda au: int(au[2:]))
     f1 = {label: dict(zip(au_names, one.scores.f1.values.tolist(), strict=True)) for label, one in found}
@@ -211,18 +183,15 @@ def aus_table(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> Ta
 
 
 def noise_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> list[Table]:
-    """Each loss over the share of flipped training labels: F1, how far it is from AUFormer's, and what holds without the threshold 0.5.
+    """Each loss over the share of flipped training labels: F1, less AUFormer's, and without the threshold 0.5.
 
-    Args:
-        lines: Lines of one backbone and test set, clean ones among them.
-        wanted: Methods that should be there.
-        title: Line above the first table.
+    The lines are of one backbone and test set, clean ones among them.
     """
     levels = sorted({0.0, *map(label_noise, lines)})
     found = {level: noise_level(lines, wanted, level) for level in levels}
     header = ["loss", *(f"{100 * level:g} % flipped" for level in levels)]
     first = [[name, *(f1_cell(found[level].get(name)) for level in levels)] for name in wanted]
-    second = [[name, *(_apart_of(found[level].get(name)) for level in levels)] for name in wanted if name != REFERENCE]
+    second = [[name, *(apart_cell(found[level].get(name)) for level in levels)] for name in wanted if name != REFERENCE]
     tables = [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")]
     for name, text in (("f1_tuned", "F1 with thresholds chosen on validation subjects"), ("ap", "average precision")):
         rows = [[method, *(score_cell(found[level].get(method), name) for level in levels)] for method in wanted]
@@ -237,95 +206,71 @@ def noise_level(lines: Sequence[Line], wanted: Sequence[str], level: float) -> d
 
 
 def sizes_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) -> list[Table]:
-    """F1 over the number of training frames, and how far each method is from AUFormer at the same number.
-
-    Args:
-        lines: Lines of one backbone and data set.
-        wanted: Methods that should be there.
-        title: Line above the first table.
-    """
+    """F1 over the number of training frames, and how far each method is from AUFormer at the same number."""
     found = compare(lines)
     sizes = sorted({one.scores.method.subset for one in found}, key=subset_order)
     by = {(one.method, one.scores.method.subset): one for one in found}
     names = in_order([*wanted, *(one.method for one in found)])
     header = ["method", *(f"{size_text(size)} frames" for size in sizes)]
     first = [[name, *(f1_cell(by.get((name, size))) for size in sizes)] for name in names]
-    second = [[name, *(_apart_of(by.get((name, size))) for size in sizes)] for name in names if name != REFERENCE]
+    second = [[name, *(apart_cell(by.get((name, size))) for size in sizes)] for name in names if name != REFERENCE]
     return (
         [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")] if sizes else []
     )
 
 
 def more_seeds(lines: Sequence[Line]) -> list[str]:
-    """Which methods should get more seeds: rivals within a deviation of AUFormer have three, and parts and losses further away have one.
+    """Which methods of one backbone and test set should get more seeds, a line each.
 
-    Args:
-        lines: Lines of one backbone and test set.
-
-    Returns:
-        A line each; none where AUFormer has fewer than two seeds, so that nobody knows its deviation.
+    Baselines within a deviation of AUFormer should have five, parts and losses further away three. None where AUFormer
+    has fewer than two seeds, so that nobody knows its deviation.
     """
-    found = compare([line for line in chosen(lines, ("rivals", "parts", "losses")) if not label_noise(line)])
+    found = compare([line for line in chosen(lines, ("baselines", "parts", "losses")) if not label_noise(line)])
     reference = next((one for one in found if one.method == REFERENCE and not math.isnan(one.spread)), None)
     if reference is None:
         return []
-    rivals = {str(line["method"]) for line in chosen(lines, ("rivals",))}
+    baselines = {str(line["method"]) for line in chosen(lines, ("baselines",))}
     texts = []
     for one in found:
         if one is reference or one.apart is None:
             continue
-        near = abs(one.apart.value) <= reference.spread
-        if one.method in rivals and near and len(one.seeds) < 5:
+        near, seeds = abs(one.apart.value) <= reference.spread, len(one.seeds)
+        if one.method in baselines and near and seeds < 5:
             texts.append(
-                f"{one.label}: within one standard deviation of AUFormer with {len(one.seeds)} seeds; five would tell more"
+                f"{one.label}: within one standard deviation of AUFormer with {seeds} seeds; five would tell more"
             )
-        if one.method not in rivals and not near and len(one.seeds) < 3:
+        if one.method not in baselines and not near and seeds < 3:
             texts.append(
-                f"{one.label}: more than one standard deviation from AUFormer with {len(one.seeds)} seeds; three would tell more"
+                f"{one.label}: more than one standard deviation from AUFormer with {seeds} seeds; three would tell more"
             )
     return texts
 
 
 def costs_table(costs: Mapping[str, Any]) -> Table:
-    """Costs of the methods, as `experiments/method_costs.py` measured them.
-
-    Args:
-        costs: Content of `method_costs.json`.
-    """
+    """Costs of the methods, as `experiments.ablations.method_costs` measured them."""
     about = costs["settings"]
-    rows = [
-        [
-            name,
-            f"{one['trained']:,}",
-            f"{one['forward']:.2f}",
-            f"{one['training']:.2f}",
-            f"{one['kept_bytes'] / 2**20:.0f}",
-        ]
-        for name, one in costs["methods"].items()
-    ]
+    rows = []
+    for name, one in costs["methods"].items():
+        kept = f"{one['kept_bytes'] / 2**20:.0f}"
+        rows.append([name, f"{one['trained']:,}", f"{one['forward']:.2f}", f"{one['training']:.2f}", kept])
     notes = [
-        f"Ratios of times measured in turn in one process, medians over {about['rounds']} rounds: a prediction to that of the frozen "
-        "ViT, a training step to that of full fine-tuning (its own row is to itself, and shows how sure the others are). Kept: what "
-        f"autograd keeps between forward and backward. {about['backbone']}, {about['image_size']} px, {about['aus']}, "
-        f"batch {about['batch']}, {about['precision']}, {about['threads']} thread(s); {about['machine']}, torch {about['torch']}, "
-        f"commit {about['commit']}, {about['date']}."
+        f"Ratios of times measured in turn in one process, medians over {about['rounds']} rounds: a prediction to that "
+        "of the frozen ViT, a training step to that of full fine-tuning (its own row is to itself, and shows how sure "
+        "the others are). Kept: what autograd keeps between forward and backward. "
+        f"{about['backbone']}, {about['image_size']} px, {about['aus']}, batch {about['batch']}, {about['precision']}, "
+        f"{about['threads']} thread(s); {about['machine']}, torch {about['torch']}, commit {about['commit']}, "
+        f"{about['date']}."
     ]
     notes += [f"{name}: {reason}" for name, reason in costs["left_out"].items()]
     return Table(["method", "trained", "prediction / ViT", "training / full", "kept MiB"], rows, notes=notes)
 
 
 def sources_table(lines: Sequence[Line]) -> Table:
-    """A row per entry of the suite: its runs, seeds, machines, commits and hours of training.
-
-    Args:
-        lines: Of finished runs.
-    """
+    """A row per entry of the suite: its runs, seeds, machines, commits and hours of training."""
     rows = []
     for name in dict.fromkeys(str(line["name"]) for line in lines):
         some = [line for line in lines if line["name"] == name]
-        own = [
-            line for line in some if not line.get("trained_by")
-        ]  # the others took over a training that is counted already
+        own = [line for line in some if not line.get("trained_by")]  # the others took over a training
         hours = sum(float(line["seconds"]) for line in own) / 3600
         seeds = ", ".join(map(str, sorted({line["seed"] for line in some})))
         places = [", ".join(dict.fromkeys(str(line[key]) for line in some)) for key in ("machine", "commit")]

@@ -1,14 +1,13 @@
-"""What `bench_loader` measured as a page: tables, and whether the loader keeps up.
-
-Does the loader keep up with the network? Pictures per second of decoding, augmenting and collating beside what training takes.
+"""Does the loader keep up with the network? Images per second of loading beside what training takes.
 
     python -m experiments.speed.bench_loader
 
-On rendered JPEG pictures at 112 and 224 px: the processor time of each stage of one item, of each transform of the augmentation, the
-pictures per second of the training loader alone with 0, 1, 2 and 4 worker processes, and the pictures per second of a training step on
-pictures that are there already (demo ViT at 112 px, ViT-B/16 at 224 px). For the demo ViT also both together: training on what the loader
-gives, relative to training on pictures that are there already. Stages are in processor time, which other programs on the machine do not
-change; the rates are wall-clock. Writes `loader.json` and `loader.md`.
+On rendered JPEG images at 112 and 224 px: the processor time of each stage of one item, of each transform of the
+augmentation, the images per second of the training loader alone with 0, 1, 2 and 4 worker processes, and the images per
+second of a training step on images that are there already (demo ViT at 112 px, ViT-B/16 at 224 px). For the demo ViT
+also both together: training on what the loader gives, relative to training on images that are there already. Stages are
+in processor time, which other programs on the machine do not change; the rates are wall-clock. Writes `loader.json` and
+`loader.md`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import itertools
 import math
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,124 +34,24 @@ from auformer.data.dataset import AUDataset
 from auformer.data.images import decode_image
 from auformer.data.transforms import resize, to_float
 from auformer.models import AUFormer
+from auformer.scoring.tables import Table
 from auformer.synthetic.writing import render_dataset
-from experiments.speed.bench_files import circumstances, write_result
+from experiments.harness import circumstances, new_parser, write_result
 
-
-def cores_needed(stages_ms: float, training: float) -> float:
-    """How many cores the loader keeps busy while training takes so many pictures per second.
-
-    >>> cores_needed(2.0, 100.0)
-    0.2
-    """
-    return stages_ms * training / 1000
-
-
-def workers_needed(loader: dict[str, float], training: float) -> int | None:
-    """The smallest number of workers that was measured and keeps up with training; None where none did.
-
-    >>> workers_needed({"0": 90.0, "1": 80.0, "2": 160.0}, 100.0)
-    2
-    """
-    enough = [int(workers) for workers, rate in loader.items() if rate >= training]
-    return min(enough, default=None)
-
-
-def text(result: dict[str, Any]) -> str:
-    """The result as Markdown."""
-    how = result["settings"]
-    lines = [
-        "# Does the loader keep up?",
-        "",
-        f"`python -m experiments.speed.bench_loader`: {how['images']} rendered JPEG pictures of each size, training augmentation, "
-        f"{how['threads']} threads for the network, torch {how['torch']}, {how['machine']}; commit {how['commit']}, {how['date']}. "
-        f"Load of the machine before the start: {how['load']}; other programs lower the rates, least those of the stages, which are in "
-        "processor time.",
-        "",
-        *_rates(result["sizes"]),
-        "",
-        *(line for size, one in result["sizes"].items() for line in _verdict(size, one)),
-        "",
-        "## Where the time of one picture goes",
-        "",
-        "Milliseconds of processor time per picture, and share of the whole.",
-        "",
-        *_stages({size: one["stages_ms"] for size, one in result["sizes"].items()}),
-        "",
-        "The augmentation by transform, each at the rate at which it happens:",
-        "",
-        *_stages({size: one["transforms_ms"] for size, one in result["sizes"].items()}),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _rates(sizes: dict[str, Any]) -> list[str]:
-    """Pictures per second of loader and training."""
-    workers = list(next(iter(sizes.values()))["loader"])
-    lines = [
-        f"| size | {' | '.join(f'loader, {n} workers' for n in workers)} | training step alone | what trains |",
-        f"|---|{'---|' * len(workers)}---|---|",
-    ]
-    for size, one in sizes.items():
-        rates = [f"{one['loader'][n]:.0f}/s" for n in workers]
-        lines.append(
-            f"| {size} px | {' | '.join(rates)} | {one['training']:.1f}/s | {one['backbone']}, batch {one['batch']} |"
-        )
-    return lines
-
-
-def _verdict(size: str, one: dict[str, Any]) -> list[str]:
-    """What the rates of one size mean."""
-    stages, training = one["stages_ms"], one["training"]
-    bound = max((name for name in stages if name != "all"), key=stages.__getitem__)
-    needed = workers_needed(one["loader"], training)
-    enough = "no number of workers that was measured keeps up" if needed is None else f"{needed} workers keep up"
-    busy, faster = 100 * cores_needed(stages["all"], training), math.floor(1000 / stages["all"])
-    said = (
-        f"* {size} px: {enough} on this machine; loading takes {busy:.1f} % of one core while it trains. "
-        f"One core loads {faster} pictures a second; what bounds it is `{bound}`, {100 * stages[bound] / stages['all']:.0f} % of its time. "
-        f"A GPU that trains on 1,000 pictures a second would keep {cores_needed(stages['all'], 1000.0):.1f} cores busy with loading."
-    )
-    if "together" in one:
-        shares = ", ".join(f"{100 * share:.0f} % with {workers} workers" for workers, share in one["together"].items())
-        said += f" Training on what the loader gives runs at this share of training on pictures that are there already: {shares}."
-    return [said]
-
-
-def _stages(sizes: dict[str, dict[str, float]]) -> list[str]:
-    """A table of stages by size."""
-    names = list(next(iter(sizes.values())))
-    lines = [f"| | {' | '.join(f'{size} px' for size in sizes)} |", f"|---|{'---|' * len(sizes)}"]
-    for name in names:
-        cells = []
-        for stages in sizes.values():
-            whole = stages.get("all", sum(stages.values()))
-            cells.append(f"{stages.get(name, 0.0):.3f} ({100 * stages.get(name, 0.0) / whole:.0f} %)")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
-
-
-ROOT = Path(__file__).resolve().parents[1]
-SETS = {112: ("vit_auformer_demo_112", 4, 64), 224: ("vit_base_patch16_224", 8, 8)}  # by size: ViT, expert width, batch
+SETS = {112: ("vit_auformer_demo_112", 4, 64), 224: ("vit_base_patch16_224", 8, 8)}  # by size: ViT, width, batch
+TINY = {32: ("test_vit", 2, 8), 64: ("test_vit", 2, 8)}
 WORKERS = (0, 1, 2, 4)
 TOGETHER = (0, 1, 2)  # workers with which the small network is also trained
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--images", type=int, default=128, help="rendered pictures of each size (default: %(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=1.5, help="how long each rate is measured at least (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count(), help="threads of the network (default: all cores)"
-    )
-    parser.add_argument("--tiny", action="store_true", help="tiny ViTs at 32 and 64 px, to see that it runs")
-    parser.add_argument("--data", type=Path, help="folder that keeps the rendered pictures (default: none is kept)")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "experiments" / "results", help="folder for loader.json and loader.md"
-    )
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    add("--images", type=int, default=128, help="rendered images of each size (default: %(default)s)")
+    add("--seconds", type=float, default=1.5, help="least time to measure each rate for (default: %(default)s)")
+    add("--threads", type=int, default=os.cpu_count(), help="threads of the network (default: all cores)")
+    add("--tiny", action="store_true", help="tiny ViTs at 32 and 64 px, to see that it runs")
+    add("--data", type=Path, help="folder that keeps the rendered images (default: none is kept)")
     return parser.parse_args(argv)
 
 
@@ -167,7 +65,7 @@ def processor_ms(work: Callable[[int], object], times: int) -> float:
 
 
 def stage_ms(dataset: AUDataset, batch: int) -> dict[str, float]:
-    """Milliseconds per picture of each stage of an item, and what of the whole item they do not explain; one thread, as in a worker."""
+    """Milliseconds per image of each stage of an item, and of the rest of it; one thread, as in a worker."""
     assert dataset.transform is not None
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -186,13 +84,9 @@ def stage_ms(dataset: AUDataset, batch: int) -> dict[str, float]:
         "collate": processor_ms(lambda _: default_collate(items), 20) / len(items),
     }
     found["augment"] -= found["seed"]
-    whole = processor_ms(lambda row: dataset[(row, 0)], rows)
+    whole = processor_ms(lambda row: dataset[(row, 0)], rows) + found["collate"]
     torch.set_num_threads(threads)
-    return {
-        **found,
-        "labels and the rest": whole + found["collate"] - sum(found.values()),
-        "all": whole + found["collate"],
-    }
+    return {**found, "labels and the rest": whole - sum(found.values()), "all": whole}
 
 
 @contextmanager
@@ -223,9 +117,10 @@ def timed_calls(kinds: set[type], seconds: dict[str, float]) -> Iterator[None]:
 
 
 def transform_ms(dataset: AUDataset) -> dict[str, float]:
-    """Milliseconds per picture of each transform of the augmentation, at the rate at which it happens."""
+    """Milliseconds per image of each transform of the augmentation, at the rate at which it happens."""
     augmentation: Any = dataset.transform
-    images = [dataset._read(row) for row in range(len(dataset))]
+    paths = [Path(dataset.path(row)) for row in range(len(dataset))]
+    images = [resize(decode_image(path.read_bytes(), ""), dataset.image_size) for path in paths]
     seconds: dict[str, float] = {}
     start = time.process_time()
     with timed_calls({type(one) for one in (*augmentation.pipeline.transforms, augmentation.flip)}, seconds):
@@ -237,7 +132,7 @@ def transform_ms(dataset: AUDataset) -> dict[str, float]:
 
 
 def rate(batches: Iterator[int], seconds: float, warm_up: int = 1) -> float:
-    """Pictures per second: the numbers of pictures that an iterator gives, over the time that it takes."""
+    """Images per second: the numbers of images that an iterator gives, over the time that it takes."""
     for _ in range(warm_up):
         next(batches)
     count, start = 0, time.perf_counter()
@@ -255,7 +150,7 @@ def endless(data: AUDataModule) -> Iterator[dict[str, Tensor]]:
 
 
 def stepper(network: AUFormer) -> Callable[[Tensor], int]:
-    """Forward and backward on images; gives how many."""
+    """Forward and backward on images; gives their number."""
 
     def step(images: Tensor) -> int:
         network.zero_grad(set_to_none=True)
@@ -266,61 +161,132 @@ def stepper(network: AUFormer) -> Callable[[Tensor], int]:
     return step
 
 
-def measure_size(
-    size: int, backbone: str, width: int, batch: int, manifest: Path, args: argparse.Namespace
-) -> dict[str, Any]:
+def measure_size(size: int, manifest: Path, args: argparse.Namespace) -> dict[str, Any]:
     """All figures of one image size."""
+    backbone, width, batch = args.sets[size]
 
     def data(workers: int) -> AUDataModule:
         return AUDataModule(str(manifest), val_fraction=0.0, image_size=size, batch_size=batch, num_workers=workers)
 
+    def loaded(workers: int) -> Iterator[int]:
+        return (len(one["image"]) for one in endless(data(workers)))
+
     plain = data(0)
     found: dict[str, Any] = {"backbone": backbone, "batch": batch, "stages_ms": stage_ms(plain.train_dataset, batch)}
     found["transforms_ms"] = transform_ms(plain.train_dataset)
-    whole = (
-        len(plain.train_dataset) // batch
-    )  # the first epoch starts the workers and fills the system's cache of files
-    found["loader"] = {
-        str(n): rate((len(one["image"]) for one in endless(data(n))), args.seconds, whole) for n in WORKERS
-    }
+    whole = len(plain.train_dataset) // batch  # the first epoch starts the workers and fills the system's file cache
+    found["loader"] = {str(n): rate(loaded(n), args.seconds, whole) for n in WORKERS}
     torch.manual_seed(0)
     network = AUFormer(backbone, plain.au_names, img_size=size, expert_width=width).train()
     step, images = stepper(network), next(endless(plain))["image"]
     found["training"] = rate((step(images) for _ in itertools.count()), 2 * args.seconds)
     if size == min(args.sets):
-        found["together"] = _together(step, images, data, args.seconds)
+        ways = {str(n): (step(batch["image"]) for batch in endless(data(n))) for n in TOGETHER}
+        ratios: dict[str, list[float]] = {name: [] for name in ways}
+        for index in range(3):  # in turn; the first round starts workers
+            there = rate((step(images) for _ in itertools.count()), args.seconds / 2, 0)
+            for name, way in ways.items():
+                given = rate(way, args.seconds, 1)
+                if index:
+                    ratios[name].append(given / there)
+        found["together"] = {name: statistics.median(values) for name, values in ratios.items()}
     return found
 
 
-def _together(
-    step: Callable[[Tensor], int], images: Tensor, data: Callable[[int], AUDataModule], seconds: float
-) -> dict[str, float]:
-    """By number of workers: rate of training on what the loader gives, relative to pictures that are there, in turn."""
-    ways = {str(n): (step(batch["image"]) for batch in endless(data(n))) for n in TOGETHER}
-    ratios: dict[str, list[float]] = {name: [] for name in ways}
-    for index in range(3):  # the first round starts workers
-        there = rate((step(images) for _ in itertools.count()), seconds / 2, 0)
-        for name, way in ways.items():
-            given = rate(way, seconds, 1)
-            if index:
-                ratios[name].append(given / there)
-    return {name: statistics.median(values) for name, values in ratios.items()}
+def cores_needed(stages_ms: float, training: float) -> float:
+    """Number of cores that the loader keeps busy while training takes so many images per second.
+
+    >>> cores_needed(2.0, 100.0)
+    0.2
+    """
+    return stages_ms * training / 1000
+
+
+def workers_needed(loader: dict[str, float], training: float) -> int | None:
+    """The smallest number of workers that was measured and keeps up with training; None where none did.
+
+    >>> workers_needed({"0": 90.0, "1": 80.0, "2": 160.0}, 100.0)
+    2
+    """
+    return min((int(workers) for workers, rate in loader.items() if rate >= training), default=None)
+
+
+def page(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    how, sizes = result["settings"], result["sizes"]
+    head = (
+        f"`python -m experiments.speed.bench_loader`: {how['images']} rendered JPEG images of each size, training "
+        f"augmentation, {how['threads']} threads for the network, torch {how['torch']}, {how['machine']}; commit "
+        f"{how['commit']}, {how['date']}. Load of the machine before the start: {how['load']}; other programs lower "
+        "the rates, least those of the stages, which are in processor time."
+    )
+    return "\n\n".join([
+        "# Does the loader keep up?", head, rates_table(sizes),
+        "\n".join(verdict(size, one) for size, one in sizes.items()),
+        "## Where the time of one image goes", "Milliseconds of processor time per image, and share of the whole.",
+        stages_table({size: one["stages_ms"] for size, one in sizes.items()}),
+        "The augmentation by transform, each at the rate at which it happens:",
+        stages_table({size: one["transforms_ms"] for size, one in sizes.items()}),
+    ]) + "\n"  # fmt: skip
+
+
+def rates_table(sizes: dict[str, Any]) -> str:
+    """Images per second of loader and training."""
+    workers = list(next(iter(sizes.values()))["loader"])
+    rows = [
+        [f"{size} px", *(f"{one['loader'][n]:.0f}/s" for n in workers), f"{one['training']:.1f}/s",
+         f"{one['backbone']}, batch {one['batch']}"]
+        for size, one in sizes.items()
+    ]  # fmt: skip
+    header = ["size", *(f"loader, {n} workers" for n in workers), "training step alone", "what trains"]
+    return Table(header, rows).markdown()
+
+
+def verdict(size: str, one: dict[str, Any]) -> str:
+    """What the rates of one size mean."""
+    stages, training = one["stages_ms"], one["training"]
+    bound = max((name for name in stages if name != "all"), key=stages.__getitem__)
+    needed = workers_needed(one["loader"], training)
+    enough = "no number of workers that was measured keeps up" if needed is None else f"{needed} workers keep up"
+    share = 100 * stages[bound] / stages["all"]
+    busy, faster = 100 * cores_needed(stages["all"], training), math.floor(1000 / stages["all"])
+    said = (
+        f"* {size} px: {enough} on this machine; loading takes {busy:.1f} % of one core while it trains. One core "
+        f"loads {faster} images a second; what bounds it is `{bound}`, {share:.0f} % of its time. A GPU that trains on "
+        f"1,000 images a second would keep {cores_needed(stages['all'], 1000.0):.1f} cores busy with loading."
+    )
+    if "together" in one:
+        shares = ", ".join(f"{100 * share:.0f} % with {workers} workers" for workers, share in one["together"].items())
+        said += f" Training on what the loader gives, relative to training on images that are there already: {shares}."
+    return said
+
+
+def stages_table(sizes: dict[str, dict[str, float]]) -> str:
+    """Milliseconds of stages by size, with their share."""
+    rows = []
+    for name in next(iter(sizes.values())):
+        row = [name]
+        for stages in sizes.values():
+            time, whole = stages.get(name, 0.0), stages.get("all", sum(stages.values()))
+            row.append(f"{time:.3f} ({100 * time / whole:.0f} %)")
+        rows.append(row)
+    return Table(["", *(f"{size} px" for size in sizes)], rows).markdown()
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure, print, write both files."""
     args = parse_arguments(argv)
-    args.sets = {32: ("test_vit", 2, 8), 64: ("test_vit", 2, 8)} if args.tiny else SETS
+    args.sets = TINY if args.tiny else SETS
     torch.set_num_threads(args.threads)
-    how = {**{name: getattr(args, name) for name in ("images", "seconds", "threads")}, **circumstances()}
+    how = {**{name: getattr(args, name) for name in ("images", "seconds", "threads")}, **circumstances("torch")}
     result: dict[str, Any] = {"settings": how, "sizes": {}}
     with tempfile.TemporaryDirectory() as folder:
-        for size, (backbone, width, batch) in args.sets.items():
+        for size in args.sets:
             people = {"subjects": 8, "frames": -(-args.images // 8), "au_names": "all", "size": size}
             manifest = render_dataset((args.data or Path(folder)) / str(size), lab="A", **people)
-            result["sizes"][str(size)] = measure_size(size, backbone, width, batch, manifest, args)
-    write_result(args.out, "loader", result, text(result))
-    sys.stdout.write(text(result))
+            result["sizes"][str(size)] = measure_size(size, manifest, args)
+    write_result(args.out, "loader", result, page(result))
+    print(page(result), end="")
     return result
 
 

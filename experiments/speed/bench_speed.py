@@ -1,73 +1,49 @@
-"""The speed page: forward, training and memory against the bare frozen ViT, LoRA and the plain loop, beside the floor on paper.
+"""The speed page: forward, training and memory against the bare frozen ViT, LoRA and the plain loop, beside the floor.
 
-    python experiments/bench_speed.py [--parts forward training ...] [--compile] [--device cuda] [--quick] [--out FOLDER]
+    python -m experiments.speed.bench_speed [--parts forward training ...] [--compile] [--device cuda] [--quick]
 
-ViT-B/16 at 224 px, 12 action units, expert width 8, two threads on a CPU. Every ratio is of ways that are timed in turn in one process: the
-median over rounds of the ratio within a round. Parts that are not asked for keep what an earlier run of the same settings wrote; each says
-its commit. Writes `speed.json` and `speed.md`, on a GPU `speed_gpu.json` and `speed_gpu.md` with its name; after every part, so that a run
-that is stopped keeps what it has.
+ViT-B/16 at 224 px, 12 action units, expert width 8, two threads on a CPU. Every ratio is of ways that are timed in turn
+in one process: the median over rounds of the ratio within a round. Parts that are not asked for keep what an earlier
+run of the same settings wrote; each says its commit. Writes `speed.json` and `speed.md`, on a GPU `speed_gpu.json` and
+`speed_gpu.md` with its name; after every part, so that a run that is stopped keeps what it has.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # run as a script, beside modules of its own folder
-    sys.path.insert(0, str(ROOT))
-# ruff: noqa: E402
-
-import timm
 import torch
 
 from auformer.aus import parse_au_names
-from auformer.files import write_text
-from auformer.scoring.provenance import commit, machine
+from auformer.files import read_json
+from experiments.harness import circumstances, in_child, kept_bytes, new_parser, resident, write_result
 from experiments.speed import floor as speed_floor
 from experiments.speed import parts as speed_parts
-from experiments.speed.bench_files import kept_bytes, peak_resident
 from experiments.speed.page import markdown
 from experiments.speed.parity import parity
 from experiments.speed.ways import BiasBeforeBlocks, Rig, counted, step
 
 PARTS = ("parity", "floor", "forward", "compiled", "training", "memory", "stages", "forms", "slopes")
+CHANGING = ("commit", "date", "load")  # said by each part, not by the settings
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, help="what to measure (default: all, `compiled` on a GPU only)"
-    )
-    parser.add_argument(
-        "--compile", action="store_true", help="compile too; on a CPU it needs a C++ compiler and minutes"
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="a tiny ViT and one round: shows that it runs, not how fast"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "experiments" / "results", help="folder (default: experiments/results)"
-    )
-    parser.add_argument(
-        "--step", choices=tuple(speed_parts.STEPS), help=argparse.SUPPRESS
-    )  # the child process of `memory_of`
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    add("--parts", nargs="+", choices=PARTS, help="what to measure (default: all, `compiled` on a GPU only)")
+    add("--compile", action="store_true", help="compile too; on a CPU it needs a C++ compiler and minutes")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where (default: %(default)s)")
+    add("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
+    add("--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)")
+    add("--quick", action="store_true", help="a tiny ViT and one round: shows that it runs, not how fast")
+    add("--step", choices=tuple(speed_parts.STEPS), help=argparse.SUPPRESS)  # one step, in a process of its own
     args = parser.parse_args(argv)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error(
-            "Expected a GPU for --device cuda, but torch finds none: install a torch with CUDA, or measure with --device cpu"
+            "Expected a GPU for --device cuda, but torch finds none: install a torch with CUDA, or use --device cpu"
         )
     if not args.parts:
         args.parts = [part for part in PARTS if part != "compiled" or args.compile or args.device == "cuda"]
@@ -78,73 +54,65 @@ def make_rig(args: argparse.Namespace) -> Rig:
     """What the arguments ask for."""
     torch.set_num_threads(args.threads)
     if args.quick:
-        return Rig(
-            "test_vit", "test_vit", ["AU1", "AU2", "AU12"], 32, 2, args.device, 1, (1, 2), (2,), 2, (1, 2), (32, 64)
-        )
+        aus = ["AU1", "AU2", "AU12"]
+        return Rig("test_vit", "test_vit", aus, 32, 2, args.device, 1, (1, 2), (2,), 2, (1, 2), (32, 64))
     aus = parse_au_names("bp4d")
     common = ("vit_base_patch16_224", "vit_small_patch16_224", aus, None, speed_floor.WIDTH, args.device, args.rounds)
-    if args.device == "cuda":
-        return Rig(*common, (1, 64), (64,), 64, speed_floor.EXPERTS, (112, 224))
-    return Rig(*common, (1, 4, 16), (4, 16), 4, speed_floor.EXPERTS, (112, 224))
+    batches = ((1, 64), (64,), 64) if args.device == "cuda" else ((1, 4, 16), (4, 16), 4)
+    return Rig(*common, *batches, speed_floor.EXPERTS, (112, 224))
 
 
 def paper(rig: Rig) -> dict[str, Any]:
     """The floor on paper, and the operations that torch counts in what is run, of the network that is measured."""
-    tables = {}
+    tables, batch = {}, max(rig.training)
     for name, vit in speed_floor.VITS.items():
         for experts in speed_floor.EXPERTS:
-            floor = speed_floor.floor(vit, experts, batch=max(rig.training))
+            floor = speed_floor.floor(vit, experts, batch=batch)
             work = {part: {"operations": one.flops, "bytes": one.bytes} for part, one in floor._asdict().items()}
             tables[f"{name}, {experts}"] = {"ratios": floor.ratios(), **work}
     model = rig.build()
     images = rig.images(model, rig.batch)
-    bare = BiasBeforeBlocks(model)
     counts = {
         f"{name}, {'training' if training else 'forward'}": counted(network, images, training=training)
-        for name, network in (("vit", bare), ("auformer", model))
+        for name, network in (("vit", BiasBeforeBlocks(model)), ("auformer", model))
         for training in (False, True)
     }
-    return {"tables": tables, "counted": counts, "batch": max(rig.training)}
+    return {"tables": tables, "counted": counts, "batch": batch}
 
 
 def memory_of(rig: Rig, argv: list[str]) -> Callable[[str], tuple[int, int]]:
-    """Growth of the peak memory over one training step, and bytes kept: in a process of its own on a CPU, by torch's count on a GPU."""
+    """What `one_step` gives: of a process of its own on a CPU, by torch's count on a GPU."""
 
     def on_cpu(name: str) -> tuple[int, int]:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }  # it finds what this one found
-        command = [sys.executable, __file__, *argv, "--step", name]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        growth, kept = done.stdout.split()[-2:]
+        growth, kept = in_child("experiments.speed.bench_speed", *argv, "--step", name).split()
         return int(growth), int(kept)
 
     return on_cpu if rig.device == "cpu" else lambda name: one_step(rig, name)
 
 
 def one_step(rig: Rig, name: str) -> tuple[int, int]:
-    """Growth of the peak memory over one training step of a network of `speed_parts.STEPS`, and the bytes kept for its backward pass."""
+    """Growth of the peak memory over one step of one of `speed_parts.STEPS`, and bytes kept for its backward pass."""
     network = speed_parts.STEPS[name](rig)
-    if network is None:  # a rival whose package is not installed
+    if network is None:  # a baseline whose package is not installed
         return 0, 0
-    images = rig.images(network, rig.batch)
-    run = step(rig, network, images, half=rig.device == "cuda")
-    if rig.device == "cuda":
+    cuda, images = rig.device == "cuda", rig.images(network, rig.batch)
+    run = step(rig, network, images, half=cuda)
+    if cuda:
         torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if rig.device == "cuda" else peak_resident()
+    before = torch.cuda.memory_allocated() if cuda else resident(peak=True)
     run()
-    growth = (torch.cuda.max_memory_allocated() if rig.device == "cuda" else peak_resident()) - before
-    with rig.half(rig.device == "cuda"):
+    growth = (torch.cuda.max_memory_allocated() if cuda else resident(peak=True)) - before
+    with rig.half(cuda):
         return growth, kept_bytes(network, images)
 
 
 def settings(args: argparse.Namespace, rig: Rig) -> dict[str, Any]:
     """What is measured, on what; results of other settings are not kept."""
+    where = {name: value for name, value in circumstances("torch", "timm").items() if name not in CHANGING}
     return {
-        "backbone": rig.backbone, "small": rig.small, "aus": len(rig.au_names), "expert_width": rig.width, "batch": rig.batch,
-        "quick": args.quick, "device": torch.cuda.get_device_name() if rig.device == "cuda" else "cpu",
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "timm": timm.__version__, "machine": machine(),
+        "backbone": rig.backbone, "small": rig.small, "aus": len(rig.au_names), "expert_width": rig.width,
+        "batch": rig.batch, "quick": args.quick, "threads": torch.get_num_threads(), **where,
+        "device": torch.cuda.get_device_name() if rig.device == "cuda" else "cpu",
     }  # fmt: skip
 
 
@@ -172,26 +140,19 @@ def main(argv: list[str] | None = None) -> None:
         print(*one_step(rig, args.step))
         return
     name = "speed" if rig.device == "cpu" else "speed_gpu"
-    target, result = args.out / f"{name}.json", {"settings": settings(args, rig), "parts": {}}
-    if target.is_file():
-        earlier = json.loads(target.read_text(encoding="utf-8"))
-        if earlier["settings"] == result["settings"]:
-            result = earlier
+    result: dict[str, Any] = {"settings": settings(args, rig), "parts": {}}
+    earlier = read_json(args.out / f"{name}.json")
+    if earlier is not None and earlier["settings"] == result["settings"]:
+        result = earlier
     for part in args.parts:
         print(f"{part} ...", flush=True)
         found = measure(part, rig, argv, compiled=args.compile or "compiled" in args.parts)
-        result["parts"][part] = {
-            **found,
-            "commit": commit(),
-            "date": datetime.now(timezone.utc).date().isoformat(),
-            "rounds": rig.rounds,
-        }
-        for path, text in ((target, json.dumps(result, indent=1) + "\n"), (args.out / f"{name}.md", markdown(result))):
-            write_text(path, text)
+        now = circumstances()
+        result["parts"][part] = {**found, "commit": now["commit"], "date": now["date"], "rounds": rig.rounds}
+        write_result(args.out, name, result, markdown(result))
         if found.get("beyond"):
-            sys.exit(
-                f"Expected the numbers that the plain form gives, but got others: {', '.join(found['beyond'])}; see {target}"
-            )
+            beyond = ", ".join(found["beyond"])
+            sys.exit(f"Expected the numbers that the plain form gives, but got others: {beyond}; see {args.out}")
     print(markdown(result))
 
 

@@ -1,11 +1,10 @@
-"""Amounts of work on paper: operations and numbers moved, of a stage's forward pass and of its two gradients.
+"""The floor on paper: multiplications and bytes that a ViT and the experts beside it cannot do without, per image.
 
-The floor on paper: multiplications and bytes that a ViT and the experts beside it cannot do without, stage by stage, per image.
-
-Letters: `T` patches, `P` prefix tokens, `S = P + T`, `D` width, `N` experts of width `R`, `M = N R`, `k` window, `L` blocks. A
-multiplication with its addition counts as 2. Zeros of the padding count as work, as torch's own counter takes them; zeros off the blocks
-of a block-diagonal map do not. Each stage reads its inputs once and writes its outputs once; what is done element by element (GELU,
-addition, bias) rides along with its neighbour and counts as bytes alone, but for the context operator's sums: `pointwise` operations.
+Letters: `T` patches, `P` prefix tokens, `S = P + T`, `D` width, `N` experts of width `R`, `M = N R`, `k` window, `L`
+blocks. A multiplication with its addition counts as 2. Zeros of the padding count as work, as torch's own counter takes
+them; zeros off the blocks of a block-diagonal map do not. Each stage reads its inputs once and writes its outputs once;
+what is done element by element (GELU, addition, bias) rides along with its neighbour and counts as bytes alone, but for
+the context operator's sums: `pointwise` operations.
 """
 
 from __future__ import annotations
@@ -17,13 +16,7 @@ FLOAT = 4  # bytes of a float32
 
 
 class Work(NamedTuple):
-    """Amount of work.
-
-    Args:
-        matrix: Operations of matrix products and convolutions, 2 per multiplication with its addition.
-        pointwise: Other operations.
-        elements: Numbers read and written.
-    """
+    """Amount of work: operations of products and convolutions, other operations, numbers read and written."""
 
     matrix: float = 0.0
     pointwise: float = 0.0
@@ -45,14 +38,7 @@ class Work(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One stage.
-
-    Args:
-        name: What it does.
-        forward: Of the forward pass.
-        to_inputs: Of the gradients of its inputs.
-        to_weights: Of the gradients of its weights.
-    """
+    """One stage: work of its forward pass, of the gradients of its inputs, and of the gradients of its weights."""
 
     name: str
     forward: Work
@@ -104,15 +90,7 @@ KERNEL = 9  # places of a 3x3 kernel
 
 
 class ViT(NamedTuple):
-    """Sizes of a ViT of plain blocks.
-
-    Args:
-        depth: Blocks `L`.
-        dim: Width `D`.
-        patch: Side of a patch, pixels.
-        prefix: Prefix tokens `P`.
-        ratio: Width of the MLP over `D`.
-    """
+    """Sizes of a ViT: blocks `L`, width `D`, side of a patch in pixels, prefix tokens `P`, MLP width over `D`."""
 
     depth: int
     dim: int
@@ -128,12 +106,9 @@ WIDTH = 8  # R
 
 
 def vit_stages(vit: ViT, size: int, batch: int = 1) -> list[list[Stage]]:
-    """Stages of the bare frozen ViT: the patch embedding, then the two sub-layers of every block in order.
+    """Stages of the bare frozen ViT on images of `size` pixels: the patch embedding, then two sub-layers per block.
 
-    Args:
-        vit: Its sizes.
-        size: Side of the image, pixels.
-        batch: Images that share one reading of the weights.
+    The images of a batch share one reading of the weights.
     """
     patches, dim = (size // vit.patch) ** 2, vit.dim
     tokens = vit.prefix + patches
@@ -204,8 +179,9 @@ def group_stages(
     if window:
         branches += 1
         stages.append(linear("query, key, value", 3 * across, narrow, 3 * narrow, 3 * own, trained=True))
-        # per neighbour: product, maximum, difference, exponential, sum, and a multiplication with its addition; back, the weights at hand:
-        # weight x gradient, (value - out) x that, and two multiplications with additions and one addition
+        # per neighbour: product, maximum, difference, exponential, sum, and a multiplication with its addition; back,
+        # the weights at hand: weight x gradient, (value - out) x that, and two multiplications with additions and one
+        # addition
         context = Work(0.0, 7.0 * places * narrow, 4 * narrow)
         stages.append(Stage("context", context, Work(0.0, 8.0 * places * narrow, (1 + 3 + 3) * narrow)))
     if branches:
@@ -233,7 +209,8 @@ class Floor(NamedTuple):
         training: Of its forward and backward pass to a bias on the patch tokens before block 1, `F`.
         groups: Of all groups, forward.
         groups_training: Of all groups, forward and backward.
-        spared: What of `F` AUFormer does not pay: the way back through the first attention, since nothing before it is trained.
+        spared: What of `F` AUFormer does not pay: the way back through the first attention, since nothing before it is
+            trained.
     """
 
     forward: Work
@@ -254,15 +231,7 @@ class Floor(NamedTuple):
 
 
 def floor(vit: ViT, num_experts: int, width: int = WIDTH, size: int = 224, batch: int = 1) -> Floor:
-    """The floor of a ViT with `2L` groups of experts, per image.
-
-    Args:
-        vit: Sizes of the ViT.
-        num_experts: Experts `N`.
-        width: Channels `R` of each.
-        size: Side of the image, pixels.
-        batch: Images that share one reading of the weights.
-    """
+    """The floor of a ViT with `2L` groups of `N` experts of width `R`, per image of `size` pixels."""
     parts = vit_stages(vit, size, batch)
     stages = [stage for part in parts for stage in part]
     groups, steps = [], []

@@ -1,4 +1,4 @@
-"""Ways to write the small convolutions of a group, all exact, to see which one a device runs fastest (tokens-major, N*R channels)."""
+"""Ways to write the small convolutions of a group, all exact, to see which one a device runs fastest (N*R channels)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def grouped_planes(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Ten
 
 
 def dense(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Tensor:
-    """An ordinary convolution per dilation, with zeros between the experts: N times the operations, in kernels made for GPUs."""
+    """An ordinary convolution per dilation, with zeros between the experts: N times the operations."""
     images = x.permute(0, 3, 1, 2)
     outs = [
         F.conv2d(images, block_diagonal(kernel), padding=d, dilation=d)
@@ -41,7 +41,7 @@ def dense(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Tensor:
 
 
 def shifted(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Tensor:
-    """One matrix product per expert for all places of all dilations: the shifted inputs side by side, `(N, B*T, 9*R*dilations)`."""
+    """One product per expert for all places and dilations: shifted inputs side by side, `(N, B*T, 9*R*dilations)`."""
     (num, width), (batch, height, across) = kernels[0].shape[:2], x.shape[:3]
     most = max(dilations)
     padded = F.pad(x, (0, 0, most, most, most, most)).unflatten(3, (num, width))
@@ -56,7 +56,7 @@ def shifted(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Tensor:
 
 
 def summed(x: Tensor, kernels: Kernels, dilations: Sequence[int]) -> Tensor:
-    """Sum over places: one block-diagonal matrix product for all places of all dilations, its outputs shifted and added."""
+    """One block-diagonal product for all places of all dilations, its outputs shifted and added."""
     most, (height, across) = max(dilations), x.shape[1:3]
     padded = F.pad(x, (0, 0, most, most, most, most))
     places = [(d, i, j) for d in dilations for i, j in product((0, 1, 2), repeat=2)]

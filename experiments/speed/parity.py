@@ -37,12 +37,7 @@ def difference(found: Tensor, wanted: Tensor) -> float:
 
 
 def parity(rig: Rig, *, compiled: bool) -> dict[str, Any]:
-    """Differences by name, and the names of those beyond their bound.
-
-    Args:
-        rig: What is measured, and on what; the small ViT serves.
-        compiled: Whether to compile too.
-    """
+    """Differences by name, and the names of those beyond their bound, on the rig's small ViT."""
     torch.backends.cudnn.allow_tf32 = False  # the convolutions of torch have 10 bits of mantissa otherwise
     model = rig._replace(backbone=rig.small, device="cpu").build().double()
     plain = plain_form(model)
@@ -61,7 +56,7 @@ def parity(rig: Rig, *, compiled: bool) -> dict[str, Any]:
 
 
 def _gradients(model: Any, plain: Any) -> float:
-    """Largest difference of the gradients of the first and the last group's up- and down-projections, over all experts."""
+    """Largest difference of the gradients of the first and the last group's projections, over all experts."""
     worst = 0.0
     for g in (0, len(model.groups) - 1):
         for name in ("down", "up"):
@@ -80,10 +75,8 @@ def _single(rig: Rig, model: Any, images: Tensor, wanted: Tensor, compiled: bool
         result["float32, kept maps"] = difference(model(images), wanted[0])
         with rig.half():
             result["bfloat16, outputs"] = difference(model(images), wanted[0])
-        modes = {
-            "compiled, outputs": None,
-            **({"CUDA graphs, outputs": "reduce-overhead"} if rig.device == "cuda" else {}),
-        }
+        modes = {"compiled, outputs": None}
+        modes |= {"CUDA graphs, outputs": "reduce-overhead"} if rig.device == "cuda" else {}
         for name, mode in modes.items() if compiled else ():
             network = torch.compile(model, fullgraph=True, mode=mode)
             for _ in range(2):

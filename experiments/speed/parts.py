@@ -1,82 +1,87 @@
-"""What the speed page measures, part by part: each function times its ways in turn and gives ratios and the seconds behind them."""
+"""What the speed page measures, part by part: ways timed in turn, as ratios and the seconds behind them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from auformer.aus import ACTION_UNITS
 from auformer.models import AUFormer, FullFineTuning, LoRA
-from experiments.speed.bench import plain_form, ratio
+from experiments.harness import Seconds, medians, ratio
+from experiments.speed.bench import plain_form
 from experiments.speed.forms import FORMS, example
 from experiments.speed.profile import forward_profile
-from experiments.speed.ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, forward, in_turn, rival, sharing, step
+from experiments.speed.ways import (
+    BiasBeforeBlocks,
+    CompiledTraining,
+    Rig,
+    Way,
+    baseline,
+    forward,
+    in_turn,
+    sharing,
+    step,
+)
 
 Figures = dict[str, Any]
 
 
-def over(seconds: dict[str, list[float]], under: str) -> dict[str, float]:
+def over(seconds: Seconds, under: str) -> dict[str, float]:
     """Every way's time over that of one of them, the median of the ratios within a round."""
     return {name: ratio(seconds, name, under) for name in seconds if name != under}
 
 
-def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Median seconds of every way."""
-    return {name: statistics.median(values) for name, values in seconds.items()}
+def _add(result: Figures, name: str, seconds: Seconds, over: str, under: str) -> None:
+    """Add a ratio, and the seconds behind it."""
+    result["ratios"][name], result["seconds"][name] = ratio(seconds, over, under), medians(seconds)
 
 
 def forwards(rig: Rig) -> Figures:
-    """Predictions in eval mode, the composed maps kept, over those of the bare ViT: float32 at every batch, bfloat16 at one."""
+    """Predictions in eval mode, composed maps kept, over the bare ViT's: float32 at every batch, bfloat16 at one."""
     model = rig.build().eval()
     result: Figures = {"ratios": {}, "seconds": {}}
     for batch, half in [*((batch, False) for batch in rig.forward), (rig.batch, True)]:
         images = rig.images(model, batch)
         ways = {"vit": forward(model.backbone.forward_features, images), "auformer": forward(model, images)}
+        often = rig.rounds * min(4, 8 // batch) if batch <= 8 else (rig.rounds + 1) // 2  # short ones more often
         with rig.half(half):
-            rounds = max(
-                1, rig.rounds * min(4, 8 // batch) if batch <= 8 else (rig.rounds + 1) // 2
-            )  # short ones more often
-            seconds = in_turn(rig, ways, rounds=rounds, repeats=10 if rig.device == "cuda" and batch < 8 else 1)
-        name = f"forward{' bf16' if half else ''}/{batch}"
-        result["ratios"][name], result["seconds"][name] = ratio(seconds, "auformer", "vit"), medians(seconds)
+            repeats = 10 if rig.device == "cuda" and batch < 8 else 1
+            seconds = in_turn(rig, ways, rounds=max(1, often), repeats=repeats)
+        _add(result, f"forward{' bf16' if half else ''}/{batch}", seconds, "auformer", "vit")
     return result
 
 
 def compiled(rig: Rig) -> Figures:
-    """The same with both compiled, one graph without a break; batch 1 too, on a GPU as CUDA graphs, and there the training step."""
+    """The same with both compiled; batch 1 too, on a GPU as CUDA graphs, and there the training step."""
     model = rig.build().eval()
     result: Figures = {"ratios": {}, "seconds": {}}
-    cases: list[tuple[str, int, Any]] = [("forward compiled", rig.batch, None)]
-    cases.append(
-        ("forward CUDA graphs", 1, "reduce-overhead") if rig.device == "cuda" else ("forward compiled", 1, None)
-    )
-    for what, batch, mode in cases:
+
+    def warm(way: Way) -> Way:
+        for _ in range(3):  # compiling, and what CUDA graphs record first
+            way()
+        return way
+
+    cuda = rig.device == "cuda"
+    single = ("forward CUDA graphs", 1, "reduce-overhead") if cuda else ("forward compiled", 1, None)
+    for what, batch, mode in (("forward compiled", rig.batch, None), single):
         images = rig.images(model, batch)
-        ways: dict[str, Way] = {}
-        for name, network in (("vit", model.backbone.forward_features), ("auformer", model)):
-            ways[name] = forward(torch.compile(network, fullgraph=True, mode=mode), images)
-            for _ in range(3):  # compiling, and what CUDA graphs record first
-                ways[name]()
-        repeats = 10 if rig.device == "cuda" and batch < 8 else 1
-        seconds = in_turn(rig, ways, rounds=4 * rig.rounds if batch == 1 else rig.rounds, repeats=repeats)
-        result["ratios"][f"{what}/{batch}"], result["seconds"][f"{what}/{batch}"] = (
-            ratio(seconds, "auformer", "vit"),
-            medians(seconds),
-        )
+        networks = {"vit": model.backbone.forward_features, "auformer": model}
+        ways = {
+            name: warm(forward(torch.compile(network, fullgraph=True, mode=mode), images))
+            for name, network in networks.items()
+        }
+        rounds = 4 * rig.rounds if batch == 1 else rig.rounds
+        seconds = in_turn(rig, ways, rounds=rounds, repeats=10 if cuda and batch < 8 else 1)
+        _add(result, f"{what}/{batch}", seconds, "auformer", "vit")
         torch.compiler.reset()
-    if rig.device == "cuda":
-        ways = {}
-        images = rig.images(model, rig.batch)
-        for name, network in (("F", BiasBeforeBlocks(model)), ("auformer", model)):
-            ways[name] = step(rig, CompiledTraining(network), images, half=True)
-            for _ in range(3):
-                ways[name]()
-        seconds = in_turn(rig, ways)
-        name = f"training compiled/{rig.batch}"
-        result["ratios"][name], result["seconds"][name] = ratio(seconds, "auformer", "F"), medians(seconds)
+    if cuda:
+        images, both = rig.images(model, rig.batch), {"F": BiasBeforeBlocks(model), "auformer": model}
+        ways = {name: warm(step(rig, CompiledTraining(one), images, half=True)) for name, one in both.items()}
+        _add(result, f"training compiled/{rig.batch}", in_turn(rig, ways), "auformer", "F")
     return result
 
 
@@ -84,12 +89,12 @@ def trainings(rig: Rig) -> Figures:
     """Forward and backward over `F`, over LoRA, over full fine-tuning and over the plain loop; bfloat16 on a GPU."""
     model = rig.build()
     half = rig.device == "cuda"
-    networks: dict[str, Any] = {"F": BiasBeforeBlocks(model), "auformer": model, "lora": rival(rig, LoRA)}
+    networks: dict[str, Any] = {"F": BiasBeforeBlocks(model), "auformer": model, "lora": baseline(rig, LoRA)}
     result: Figures = {"ratios": {}, "seconds": {}}
     for batch in rig.training:
         result = _training(rig, networks, batch, rig.rounds if batch == rig.batch else max(1, rig.rounds // 2), result)
     again = {f"recompute {what}": sharing(rig.build(recompute=what), model) for what in ("experts", "blocks")}
-    others = {"full": rival(rig, FullFineTuning), "loop": None if half else plain_form(model)}
+    others = {"full": baseline(rig, FullFineTuning), "loop": None if half else plain_form(model)}
     return _training(rig, {"auformer": model, **again, **others}, rig.batch, max(1, rig.rounds // 2), result)
 
 
@@ -114,17 +119,16 @@ def _training(rig: Rig, networks: dict[str, Any], batch: int, rounds: int, resul
 # What one training step is measured for in memory: the network, by name.
 STEPS: dict[str, Callable[[Rig], Any]] = {
     "loop": lambda rig: plain_form(rig.build()),
-    "lora": lambda rig: rival(rig, LoRA),
+    "lora": lambda rig: baseline(rig, LoRA),
     **{what: lambda rig, what=what: rig.build(recompute=what) for what in ("nothing", "experts", "blocks")},
 }
 
 
 def memory(rig: Rig, measure: Callable[[str], tuple[int, int]]) -> Figures:
-    """Bytes kept for the backward pass, and growth of the peak memory over one training step, over those of the plain loop.
+    """Bytes kept for the backward pass, and growth of the peak memory over one training step, over the plain loop's.
 
-    Args:
-        rig: What is measured, and on what.
-        measure: Growth of the peak memory in the training step of one of `STEPS`, 0 where it is not known, and bytes kept in it.
+    `measure` gives the growth of the peak memory in the step of one of `STEPS`, 0 where it is not known, and bytes
+    kept.
     """
     names = [name for name in STEPS if rig.device == "cpu" or name != "loop"]  # the plain form is for the CPU
     found = {name: measure(name) for name in names}
@@ -149,7 +153,8 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 def stages(rig: Rig) -> Figures:
     """What the groups cost by operation, forward, and by stage, in training: the whole model less the one without it.
 
-    Two rates say what the floor on paper means in time: operations per second that the bare ViT reaches, bytes per second of a copy.
+    Two rates say what the floor on paper means in time: operations per second that the bare ViT reaches, bytes per
+    second of a copy.
     """
     whole = rig.build().eval()
     images = rig.images(whole, rig.batch)
@@ -172,7 +177,7 @@ def stages(rig: Rig) -> Figures:
 
 
 def _shares(ratios: dict[str, float]) -> dict[str, float]:
-    """Cost of what was left out, and of the rest: down, convolution, up and the additions; in multiples of the bare ViT.
+    """Cost of what was left out, and of the rest: down, convolution, up and additions; in multiples of the bare ViT.
 
     >>> _shares({"auformer": 1.5, "own": 1.375, "fields": 1.375, "context": 1.25, "all three": 1.125})
     {'own': 0.125, 'fields': 0.125, 'context': 0.25, 'down, convolution, up': 0.125, 'whole': 0.5}
@@ -187,33 +192,22 @@ def forms(rig: Rig) -> Figures:
     result: Figures = {}
     for what, dilations in (("convolution", (1,)), ("fields", (1, 3, 5))):
         x, kernels = example(rig.batch, side, len(rig.au_names), rig.width, len(dilations), rig.device)
-        ahead = in_turn(
-            rig, {name: forward(_bound(form, kernels, dilations), x) for name, form in FORMS.items()}, repeats=10
-        )
-        trained = [kernel.clone().requires_grad_() for kernel in kernels]
-        inputs = x.clone().requires_grad_()
-        back = in_turn(
-            rig,
-            {name: _gradients(_bound(form, trained, dilations), inputs, trained) for name, form in FORMS.items()},
-            repeats=4,
-        )
-        result[what] = {
-            name: {"forward": 100 * statistics.median(ahead[name]), "training": 250 * statistics.median(back[name])}
-            for name in FORMS
+        trained = [tensor.clone().requires_grad_() for tensor in (x, *kernels)]
+
+        def train(form: Any, trained: Any = trained, dilations: Any = dilations) -> Any:
+            return torch.autograd.grad(form(trained[0], trained[1:], dilations).sum(), trained)
+
+        ahead: dict[str, Way] = {
+            name: forward(partial(form, kernels=kernels, dilations=dilations), x) for name, form in FORMS.items()
         }
+        back: dict[str, Way] = {name: partial(train, form) for name, form in FORMS.items()}
+        seconds = medians(in_turn(rig, ahead, repeats=10)), medians(in_turn(rig, back, repeats=4))
+        result[what] = {n: {"forward": 100 * seconds[0][n], "training": 250 * seconds[1][n]} for n in FORMS}
     return result
 
 
-def _bound(form: Any, kernels: Any, dilations: tuple[int, ...]) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda x: form(x, kernels, dilations)
-
-
-def _gradients(form: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, trained: list[torch.Tensor]) -> Way:
-    return lambda: torch.autograd.grad(form(x).sum(), [x, *trained])
-
-
 def slopes(rig: Rig) -> Figures:
-    """Time over the bare ViT's against the number of experts, the blocks that have them, and the image size; and against the steps."""
+    """Time over the bare ViT's by number of experts, blocks that have them, and image size; and by number of steps."""
     plain = rig._replace(backbone=rig.small, img_size=rig.sides[1])
     base = plain.build()
     names = list(ACTION_UNITS)
@@ -229,29 +223,20 @@ def slopes(rig: Rig) -> Figures:
 
 
 def _against(rig: Rig, models: dict[str, AUFormer], base: AUFormer) -> dict[str, dict[str, float]]:
-    """Forward over `f`, and forward and backward over `F`, of several models; seconds per image of the first and of the bare ViT."""
-    images = rig.images(base, rig.batch)
-    for model in models.values():
-        model.eval()
-    ways = {"vit": forward(base.backbone.forward_features, images)} | {
-        name: forward(model, images) for name, model in models.items()
-    }
-    ahead = in_turn(rig, ways, rounds=max(1, rig.rounds // 2))
-    ways = {"F": step(rig, BiasBeforeBlocks(base), images)} | {
-        name: step(rig, model, images) for name, model in models.items()
-    }
-    steps = in_turn(rig, ways, rounds=max(1, rig.rounds // 2))
-    first, second = over(ahead, "vit"), over(steps, "F")
-    times = {
-        name: (statistics.median(ahead[name]) / rig.batch, statistics.median(steps[name]) / rig.batch)
-        for name in models
-    }
+    """Forward over `f`, and forward and backward over `F`, of several models, and their seconds per image."""
+    images, rounds = rig.images(base, rig.batch), max(1, rig.rounds // 2)
+    ways = {"vit": forward(base.backbone.forward_features, images)}
+    ways |= {name: forward(model.eval(), images) for name, model in models.items()}
+    ahead = in_turn(rig, ways, rounds=rounds)
+    ways = {"F": step(rig, BiasBeforeBlocks(base), images)}
+    ways |= {name: step(rig, model, images) for name, model in models.items()}
+    steps = in_turn(rig, ways, rounds=rounds)
     return {
         name: {
-            "forward": first[name],
-            "training": second[name],
-            "s forward": times[name][0],
-            "s training": times[name][1],
+            "forward": ratio(ahead, name, "vit"),
+            "training": ratio(steps, name, "F"),
+            "s forward": medians(ahead)[name] / rig.batch,
+            "s training": medians(steps)[name] / rig.batch,
         }
         for name in models
     }

@@ -1,9 +1,11 @@
-"""Where the time of the groups goes in a forward pass, by torch's profiler: every operation that a group calls, by its shapes."""
+"""Where the time of the groups goes in a forward pass, by torch's profiler: every operation, by its shapes."""
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,39 +20,33 @@ WHOLE = "auformer::forward"
 SMALL = 0.01  # operations below this share of the groups' time are told together [ours]
 
 
-class _Ranges:
-    """Marks what every group of a model does, for the profiler, until it is closed."""
+@contextmanager
+def _marked(model: nn.Module) -> Iterator[None]:
+    """Inside, what every group of a model does is marked for the profiler."""
+    opened: list[Any] = []
 
-    def __init__(self, model: nn.Module) -> None:
-        self._open: list[Any] = []
-        self._hooks = []
-        for module in model.modules():
-            if isinstance(module, ExpertGroup):
-                self._hooks += [
-                    module.register_forward_pre_hook(self._enter),
-                    module.register_forward_hook(self._leave),
-                ]
+    def enter(*_: Any) -> None:
+        opened.append(record_function(RANGE))
+        opened[-1].__enter__()
 
-    def _enter(self, *_: Any) -> None:
-        self._open.append(record_function(RANGE))
-        self._open[-1].__enter__()
+    def leave(*_: Any) -> None:
+        opened.pop().__exit__(None, None, None)
 
-    def _leave(self, *_: Any) -> None:
-        self._open.pop().__exit__(None, None, None)
-
-    def close(self) -> None:
-        """Mark nothing any more."""
-        for hook in self._hooks:
+    groups = [module for module in model.modules() if isinstance(module, ExpertGroup)]
+    hooks = [group.register_forward_pre_hook(enter) for group in groups]
+    hooks += [group.register_forward_hook(leave) for group in groups]
+    try:
+        yield
+    finally:
+        for hook in hooks:
             hook.remove()
 
 
 def label(name: str, shapes: list[Any]) -> str:
     """What an operation is called on the page: its name, and for products its sizes.
 
-    >>> label("aten::linear", [[4, 197, 768], [96, 768], [96]]), label("aten::addmm", [[788, 768], [788, 97], [97, 768]])
-    ('product 768 to 96', 'product 97 to 768')
-    >>> label("aten::gelu", [[4, 196, 96]])
-    'gelu'
+    >>> label("aten::linear", [[4, 197, 768], [96, 768], [96]]), label("aten::addmm", [[788, 768], [788, 97], [97,
+    768]]) ('product 768 to 96', 'product 97 to 768') >>> label("aten::gelu", [[4, 196, 96]]) 'gelu'
     """
     plain = name.removeprefix("aten::").rstrip("_")
     if plain == "linear":
@@ -59,22 +55,12 @@ def label(name: str, shapes: list[Any]) -> str:
 
 
 def forward_profile(model: AUFormer, images: Tensor, repeats: int = 7) -> dict[str, float]:
-    """Time of all groups in a forward pass by operation, over the time of all else in the same pass; medians over passes.
+    """Time of all groups in a forward pass by operation, over the time of all else in the pass; medians over passes.
 
-    Args:
-        model: In eval mode.
-        images: `(B, 3, H, W)`.
-        repeats: Passes, after one that is not counted.
-
-    Returns:
-        Ratio by operation, the largest first, then that of what is left and of `all groups`.
+    The model is in eval mode. The largest come first, then what is left and `all groups`.
     """
-    ranges = _Ranges(model)
-    try:
-        with torch.no_grad():
-            passes = [_one_pass(model, images) for _ in range(repeats + 1)][1:]
-    finally:
-        ranges.close()
+    with _marked(model), torch.no_grad():
+        passes = [_one_pass(model, images) for _ in range(repeats + 1)][1:]
     whole = statistics.median(each["all groups"] for each in passes)
     shares = {
         name: statistics.median(each.get(name, 0.0) for each in passes) for name in passes[0] if name != "all groups"

@@ -1,4 +1,4 @@
-"""The ways that the speed page compares: networks with the same ViT, and one forward or training step of each as a function to time."""
+"""The ways that the speed page compares: networks with the same ViT, and one forward or training step of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from auformer.errors import MissingExtraError
 from auformer.models import AUFormer, AUNetwork
 from auformer.models.backbone import attention_for_training, rotary
-from experiments.speed.bench import time_in_turn
+from experiments.harness import time_in_turn
 
 Way = Callable[[], object]
 
@@ -73,8 +73,8 @@ class Rig(NamedTuple):
         return torch.autocast(self.device, torch.bfloat16) if wanted else nullcontext()
 
 
-def rival(rig: Rig, kind: type[AUNetwork]) -> AUNetwork | None:
-    """A rival on a ViT of its own; None where its package is not installed."""
+def baseline(rig: Rig, kind: type[AUNetwork]) -> AUNetwork | None:
+    """A baseline on a ViT of its own; None where its package is not installed."""
     try:
         return kind(**rig.arguments()).to(rig.device)
     except MissingExtraError:
@@ -88,14 +88,7 @@ def sharing(model: AUFormer, other: AUFormer) -> AUFormer:
 
 
 def in_turn(rig: Rig, ways: dict[str, Way], *, rounds: int | None = None, repeats: int = 1) -> dict[str, list[float]]:
-    """Seconds of each way, one after the other in every round; a GPU is waited for.
-
-    Args:
-        rig: What is measured, and on what.
-        ways: Functions by name.
-        rounds: Timed rounds, those of the rig by default; one before them is not counted.
-        repeats: Calls of a way that are timed together, where one is too short.
-    """
+    """Seconds of each way in turn, of `repeats` calls together where one is too short; a GPU is waited for."""
 
     def whole(way: Way) -> Way:
         def run() -> None:
@@ -120,7 +113,7 @@ def forward(network: Callable[[Tensor], object], images: Tensor) -> Way:
 
 
 def step(rig: Rig, network: Any, images: Tensor, *, half: bool = False) -> Way:
-    """Forward and backward of a network of the package, or of the plain form; the gradients are thrown away before the next."""
+    """Forward and backward of a network of the package, or of the plain form, which throws away earlier gradients."""
     network.train()
 
     def run() -> None:
@@ -134,21 +127,16 @@ def step(rig: Rig, network: Any, images: Tensor, *, half: bool = False) -> Way:
 
 
 class BiasBeforeBlocks(nn.Module):
-    """The bare frozen ViT with one trained bias `(D,)` on its patch tokens before block 1: what `F` is timed on.
-
-    Args:
-        model: A network of the package; its ViT and main head are shared, and frozen in the pass.
-    """
+    """The bare frozen ViT of a model with a trained bias `(D,)` on its patch tokens before block 1: `F` is its time."""
 
     def __init__(self, model: AUFormer) -> None:
         super().__init__()
         self.model = [model]  # in a list: its parameters are not ours
         self.bias = nn.Parameter(torch.zeros(model.embed_dim, device=model.pixel_mean.device))
-        patches = torch.ones(model.grid_size[0] * model.grid_size[1], 1, device=model.pixel_mean.device)
+        patches = torch.ones(model.grid_size[0] * model.grid_size[1], 1, device=self.bias.device)
         self.patches = F.pad(patches, (0, 0, model.backbone.num_prefix_tokens, 0))  # (P+T, 1): 1 on patches
-        self.weight = torch.randn(model.embed_dim, generator=torch.Generator().manual_seed(0)).to(
-            model.pixel_mean.device
-        )
+        weight = torch.randn(model.embed_dim, generator=torch.Generator().manual_seed(0))
+        self.weight = weight.to(self.bias.device)
 
     def forward_all(self, images: Tensor) -> tuple[Tensor, None]:
         """Images `(B, 3, H, W)` to one number each `(B,)`, and None."""
@@ -163,11 +151,7 @@ class BiasBeforeBlocks(nn.Module):
 
 
 class CompiledTraining(nn.Module):
-    """A network whose `forward_all` is compiled, one graph without a break.
-
-    Args:
-        network: A network of the package, or `BiasBeforeBlocks`.
-    """
+    """A network of the package, or `BiasBeforeBlocks`, whose `forward_all` is compiled, one graph without a break."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -176,7 +160,7 @@ class CompiledTraining(nn.Module):
 
 
 def counted(network: Any, images: Tensor, *, training: bool) -> int:
-    """Operations of the matrix products and convolutions that are really run, by torch's counter, with attention written out.
+    """Operations of the products and convolutions that are really run, by torch's counter, with attention written out.
 
     Its formula for the gradients of convolutions does not know groups (torch 2.15), so that one is ours.
     """
@@ -206,13 +190,8 @@ def convolution_backward(
 ) -> int:
     """Operations of the two gradients of a convolution, each as many as its forward pass.
 
-    Args:
-        grad: Shape of the gradient of its outputs `(B, O, H, W)`.
-        x: Shape of its inputs.
-        weight: Shape of its kernels `(O, I / groups, k, k)`.
-        rest: Arguments of `aten.convolution_backward` after these; the last says which gradients are wanted.
-        out_shape: Shapes of what it gives.
-        others: Nothing that counts.
+    `grad` is the shape of the gradient of its outputs `(B, O, H, W)`, `weight` that of its kernels `(O, I / groups, k,
+    k)`; the last of `rest` says which gradients are wanted.
     """
     once = 2
     for size in (*grad, *weight[1:]):
