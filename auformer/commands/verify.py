@@ -3,15 +3,16 @@
   auformer verify data/disfa/manifest.csv
   auformer verify data/bp4d/manifest.csv --no-images --json > verified.json
 
-Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every image is opened; the same image under
-two people, or with different labels, is reported. Rows of BP4D and DISFA are put beside the published frames and
-positives of the three parts; of other data sets, totals are.
+Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every image is opened; the same image
+under two people, or with different labels, is reported. Rows of BP4D and DISFA are put beside the published frames and positives
+of the three parts; of other data sets, totals are.
 
---json prints one object: format_version, manifest, correct, problems and notes (lists of kind, where, text), and, where the table can be
-read, rows, ok, status, datasets, aus, subjects, folds, images, published.
+--json prints one object: format_version, manifest, correct, problems and notes (lists of kind, where, text), and, where the table
+can be read, rows, ok, status, datasets, aus, subjects, folds, images, published.
 Kinds of problems: contract, missing_image, unreadable_image, duplicate_image, nothing_usable, person_in_two_folds, fold_naming,
-other_partition, threshold, camera, frame_base, unknown_as_negative, unknown_as_positive, permuted_aus, jaanet_frames, dropped_frames,
-extra_frames, unexplained. Notes may have the same kinds, and partial, total, unknown_subjects, no_common_aus, no_images, image_sizes.
+other_partition, threshold, camera, frame_base, unknown_as_negative, unknown_as_positive, permuted_aus, jaanet_frames,
+dropped_frames, extra_frames, unexplained. Notes may have the same kinds, and partial, total, unknown_subjects, no_common_aus,
+no_images, image_sizes.
 """
 
 from __future__ import annotations
@@ -25,16 +26,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer verify`."""
-    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object in place of tables")
-    parser.add_argument("--no-images", action="store_true", help="do not open the images")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=min(4, os.cpu_count() or 1),
-        metavar="N",
-        help="threads that open images (default: %(default)s)",
-    )
+    add, workers = parser.add_argument, min(4, os.cpu_count() or 1)
+    add("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet file")
+    add("--json", action="store_true", help="print one JSON object in place of tables")
+    add("--no-images", action="store_true", help="do not open the images")
+    add("--workers", type=int, default=workers, metavar="N", help=f"threads that open images (default: {workers})")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from ..formats.codes import INTENSITY_CODES, THRESHOLD, check_threshold, join_au
 from ..formats.folds import with_folds
 from ..formats.frames import Key, join_sequences, pair_files, pair_video
 from ..release import Findings, Release, find_path
-from ..verify.published import frames_kept
+from ..verify.published import published
 
 SUBJECTS = tuple(f"SN{i:03d}" for i in (*range(1, 14), 16, 17, 18, 21, *range(23, 33)))
 
@@ -49,7 +49,8 @@ def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD, camera: 
     for subject in sorted(set(videos) - set(labels)):
         findings.miss(videos[subject].relative_to(root).as_posix(), "the label files of this video are not there")
     findings.lack("subjects", [subject for subject in SUBJECTS if subject not in labels and subject not in videos])
-    kept = frames_kept(RELEASE.name)
+    known = published(RELEASE.name)
+    kept = known.kept if known else {}
 
     def paired() -> Iterator[tuple[Key, pd.DataFrame]]:
         for subject in sorted(labels):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from auformer.data.images import read_image
 from auformer.data.manifest import au_columns
 from auformer.data.splits import people
+from auformer.files import sha256
 
 from .problem import Problem, named
 
@@ -26,11 +26,11 @@ class ImageCheck:
     """What the images of a manifest are.
 
     Args:
-        checked: rows whose image was opened.
-        missing: rows without a file, as `path (key)`.
-        unreadable: rows whose file is no complete image, with the reason.
+        checked: Rows whose image was opened.
+        missing: Paths without a file.
+        unreadable: Paths of files that are no complete image, with the reason.
         sizes: `112 x 112` (width x height) -> number of images.
-        duplicates: groups of rows, by position, whose images have the same bytes.
+        duplicates: Groups of rows, by position, whose images have the same bytes.
     """
 
     checked: int = 0
@@ -63,9 +63,8 @@ def check_images(frame: pd.DataFrame, folder: Path, *, workers: int = 1, progres
     ):
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            for row, (digest, size, reason) in zip(
-                batch, pool.map(_look, [folder / str(paths[row]) for row in batch]), strict=True
-            ):
+            looks = pool.map(_look, [folder / str(paths[row]) for row in batch])
+            for row, (digest, size, reason) in zip(batch, looks, strict=True):
                 if size:
                     sizes[size] += 1
                 elif reason:
@@ -86,7 +85,7 @@ def _look(path: Path) -> tuple[str, str, str]:
     if not path.is_file():
         return "", "", ""
     try:
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        digest = sha256(path)
         height, width = read_image(path).shape[:2]
     except (OSError, ValueError) as error:
         return "", "", str(error).removeprefix(f"Expected an image at {path}, but ") or "it cannot be read"
@@ -96,18 +95,15 @@ def _look(path: Path) -> tuple[str, str, str]:
 def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
     """What is wrong with the images.
 
-    The same bytes for two people are wrong, and for one person with different labels, unless they are neighbours in one sequence: videos
-    repeat frames. Others are only noted.
+    The same bytes for two people are wrong, and for one person with different labels, unless they are neighbours in one sequence:
+    videos repeat frames. Others are only noted.
     """
     if found.missing:
-        text = f"images that are not there: {len(found.missing):,} ({named(found.missing)}); copy them, or prepare the data set again"
-        yield Problem("missing_image", "images", text)
+        text = f"images that are not there: {len(found.missing):,} ({named(found.missing)})"
+        yield Problem("missing_image", "images", f"{text}; copy them, or prepare the data set again")
     if found.unreadable:
-        yield Problem(
-            "unreadable_image",
-            "images",
-            f"images that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})",
-        )
+        text = f"images that cannot be read: {len(found.unreadable):,} ({named(found.unreadable, 3)})"
+        yield Problem("unreadable_image", "images", text)
     if len(found.sizes) > 1:
         shown = named([f"{size}: {count:,}" for size, count in found.sizes.items()])
         yield Problem("image_sizes", "images", f"images of {len(found.sizes)} sizes ({shown})", wrong=False)
@@ -125,31 +121,26 @@ def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterato
     for group in groups:
         rows = frame.iloc[group]
         if len({who[row] for row in group}) > 1:
-            strange.append(_pair(rows))
+            strange.append(" = ".join(rows["image"].head(2)))
         elif len(rows[names].drop_duplicates()) > 1 and not _neighbours(rows):
-            differing.append(_pair(rows))
+            differing.append(" = ".join(rows["image"].head(2)))
         else:
             harmless += 1
     if strange:
-        text = f"the same image under several people: {len(strange):,} ({named(strange, 3)}); mixed up, or twice in the release"
-        yield Problem("duplicate_image", "images", text)
+        text = f"the same image under several people: {len(strange):,} ({named(strange, 3)})"
+        yield Problem("duplicate_image", "images", f"{text}; mixed up, or twice in the release")
     if differing:
         text = f"the same image with different labels: {len(differing):,} ({named(differing, 3)})"
         yield Problem("duplicate_image", "images", text)
     if harmless:
-        text = f"the same image more than once, in neighbouring frames or with one label, as where a video repeats frames: {harmless:,}"
-        yield Problem("duplicate_image", "images", text, wrong=False)
+        text = (
+            "the same image more than once, in neighbouring frames or with one label, as where a video repeats frames"
+        )
+        yield Problem("duplicate_image", "images", f"{text}: {harmless:,}", wrong=False)
 
 
 def _neighbours(rows: pd.DataFrame) -> bool:
     """Whether rows follow each other in one sequence."""
     frames = rows["frame"].to_numpy()
-    return (
-        len(rows[["dataset", "sequence"]].drop_duplicates()) == 1
-        and int(frames.max() - frames.min()) == len(frames) - 1
-    )
-
-
-def _pair(rows: pd.DataFrame) -> str:
-    """Two rows of a group, by their images."""
-    return " = ".join(str(path) for path in rows["image"].head(2))
+    one = len(rows[["dataset", "sequence"]].drop_duplicates()) == 1
+    return one and int(frames.max() - frames.min()) == len(frames) - 1

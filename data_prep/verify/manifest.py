@@ -1,4 +1,4 @@
-"""Counts of a manifest: status, labels per AU, per subject, per fold."""
+"""A manifest counted and checked: status, labels per AU, subject and fold, images, folds, published counts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pandas as pd
 from auformer.data.manifest import au_columns, read_manifest
 from auformer.errors import ManifestError
 
-from .counts import Comparison, compare, count_faults
-from .folds import fold_naming, people_in_two_folds
+from .faults import count_faults, fold_naming, people_in_two_folds, row_faults
 from .images import check_images, image_problems
 from .problem import Problem, named
-from .rows import row_faults
+from .published import Comparison, compare
+
+FORMAT_VERSION = 1
 
 
 def inspect(frame: pd.DataFrame) -> dict[str, Any]:
@@ -26,9 +27,9 @@ def inspect(frame: pd.DataFrame) -> dict[str, Any]:
         frame: As `read_manifest` gives it.
 
     Returns:
-        Plain JSON values: `rows`, `ok`, `status` (status -> rows), `datasets` (name -> rows), `aus` (AU -> `positives`, `negatives`,
-        `unknown`, `positives_ok`), and lists `subjects` and `folds` of objects with `rows`, `ok`, `positives` (AU -> rows), and their
-        names. Labels are counted in all rows, `positives_ok` in those whose image can be used.
+        Plain JSON values: `rows`, `ok`, `status` (status -> rows), `datasets` (name -> rows), `aus` (AU -> `positives`,
+        `negatives`, `unknown`, `positives_ok`), and lists `subjects` and `folds` of objects with `rows`, `ok`, `positives`
+        (AU -> rows), and their names. Labels are counted in all rows, `positives_ok` in those whose image can be used.
     """
     names = au_columns(frame)
     ok = (frame["status"] == "ok").to_numpy(bool)
@@ -69,18 +70,9 @@ def _groups(
         entry: dict[str, Any] = {key: str(value) for key, value in zip(keys, values, strict=True)}
         if "fold" in keys:
             entry["subjects"] = int(people[index])
-        found.append(
-            {
-                **entry,
-                "rows": int(row["@rows"]),
-                "ok": int(row["@ok"]),
-                "positives": {name: int(row[name]) for name in names},
-            }
-        )
+        entry |= {"rows": int(row["@rows"]), "ok": int(row["@ok"])}
+        found.append({**entry, "positives": {name: int(row[name]) for name in names}})
     return found
-
-
-FORMAT_VERSION = 1
 
 
 def verify(path: str | Path, *, images: bool = True, workers: int = 1, progress: bool = False) -> dict[str, Any]:
@@ -119,20 +111,18 @@ def check_manifest(
         progress: Show a bar.
 
     Returns:
-        Plain JSON values: the keys of `inspect`; `images`, None where they were not opened (`checked`, `missing`, `unreadable`, `sizes`,
-        `duplicates`: groups of keys); `published`, an object per data set that counts are published of (`dataset`, `title`, `frames`,
-        `clips`, `by`, `source`, `parts`: `name, subjects, expected, complete, frames, positives, published_frames, published_positives`,
-        `totals`: `source, about, frames, clips`); `problems` and `notes`.
+        Plain JSON values: the keys of `inspect`; `images`, None where they were not opened (`checked`, `missing`, `unreadable`,
+        `sizes`, `duplicates`: groups of keys); `published`, an object per data set that counts are published of (`dataset`, `title`,
+        `frames`, `clips`, `by`, `source`, `parts`: `name, subjects, expected, complete, frames, positives, published_frames,
+        published_positives`, `totals`: `source, about, frames, clips`); `problems` and `notes`.
     """
     problems = list(_whole(frame))
     report: dict[str, Any] = {**inspect(frame), "images": None, "published": []}
     if folder is not None and "image" in frame.columns:
         found = check_images(frame, folder, workers=workers, progress=progress)
         problems += image_problems(frame, found)
-        report["images"] = {
-            **vars(found),
-            "duplicates": [[_key(frame, row) for row in group] for group in found.duplicates],
-        }
+        duplicates = [[_key(frame, row) for row in group] for group in found.duplicates]
+        report["images"] = {**vars(found), "duplicates": duplicates}
     for dataset in sorted(frame["dataset"].unique()):
         rows = frame[frame["dataset"] == dataset]
         problems += fold_naming(rows, dataset)
@@ -149,42 +139,38 @@ def _whole(frame: pd.DataFrame) -> Iterator[Problem]:
     """What concerns a manifest of any data set."""
     yield from people_in_two_folds(frame)
     if not (frame["status"] == "ok").any():
-        yield Problem(
-            "nothing_usable", "status", "no row has the status `ok`, so nothing can be trained or scored on it"
-        )
+        text = "no row has the status `ok`, so nothing can be trained or scored on it"
+        yield Problem("nothing_usable", "status", text)
     if "image" not in frame.columns:
-        yield Problem("no_images", "images", "there is no column `image`, so there are no images to check", wrong=False)
+        text = "there is no column `image`, so there are no images to check"
+        yield Problem("no_images", "images", text, wrong=False)
 
 
 def _published(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
     """Differences from the published counts."""
-    missing = [
-        f"{part.name} ({part.subjects} of {part.expected} subjects)" for part in found.parts if not part.complete
-    ]
+    lacking = [fold for fold in found.folds if not fold.complete]
+    missing = [f"{fold.name} ({fold.subjects} of {fold.expected} subjects)" for fold in lacking]
     if missing:
-        text = f"parts that are not whole are not compared: {named(missing)}"
+        text = f"folds that are not whole are not compared: {named(missing)}"
         yield Problem("partial", found.dataset, text, wrong=False)
     if found.strangers:
-        yield Problem(
-            "unknown_subjects", found.dataset, f"subjects of no published part: {named(found.strangers)}", wrong=False
-        )
-    if found.parts and not found.au_names:
-        yield Problem(
-            "no_common_aus", found.dataset, "none of the AUs whose counts are published has a column", wrong=False
-        )
+        text = f"subjects of no published fold: {named(found.strangers)}"
+        yield Problem("unknown_subjects", found.dataset, text, wrong=False)
+    if found.folds and not found.au_names:
+        text = "none of the AUs whose counts are published has a column"
+        yield Problem("no_common_aus", found.dataset, text, wrong=False)
     problems, explained = row_faults(found, side)
     yield from problems
     yield from count_faults(found, explained)
-    if not found.parts:
+    if not found.folds:
         yield from _totals(found)
 
 
 def _totals(found: Comparison) -> Iterator[Problem]:
-    """Data sets of which totals only are published: said, never wrong, for sources choose their frames or clips in their own ways."""
-    pairs = [
-        (total, total.frames, found.frames, "frames") for total in found.published.totals if total.frames is not None
-    ]
-    pairs += [(total, total.clips, found.clips, "clips") for total in found.published.totals if total.clips is not None]
+    """Data sets of which totals only are published: noted, never wrong, for sources choose frames or clips in their own ways."""
+    totals = found.published.totals
+    pairs = [(total, total.frames, found.frames, "frames") for total in totals if total.frames is not None]
+    pairs += [(total, total.clips, found.clips, "clips") for total in totals if total.clips is not None]
     if any(there == here for _, there, here, _ in pairs):
         return
     shown = "; ".join(
@@ -201,8 +187,8 @@ def _plain(found: Comparison) -> dict[str, Any]:
         "frames": found.frames,
         "clips": found.clips,
         "by": found.by,
-        "source": found.published.parts_source,
-        "parts": [{**vars(part), "complete": part.complete} for part in found.parts],
+        "source": found.published.folds_source,
+        "parts": [{**vars(fold), "complete": fold.complete} for fold in found.folds],
         "totals": [vars(total) for total in found.published.totals],
     }
 
@@ -210,5 +196,5 @@ def _plain(found: Comparison) -> dict[str, Any]:
 def _key(frame: pd.DataFrame, row: int) -> dict[str, Any]:
     """Key of a row for JSON."""
     values = frame.iloc[row]
-    return {"dataset": values["dataset"], "subject": values["subject"], "sequence": values["sequence"],
-            "frame": int(values["frame"]), "face": int(values["face"])}  # fmt: skip
+    text = {name: values[name] for name in ("dataset", "subject", "sequence")}
+    return {**text, "frame": int(values["frame"]), "face": int(values["face"])}

@@ -10,10 +10,10 @@ class Problem:
     """One thing that was noticed.
 
     Args:
-        kind: a word for programs, stable over versions (`auformer.commands.verify` lists them).
-        where: what it is about: a data set, a subject, a row.
-        text: what it is, the likely reason, and what to do.
-        wrong: whether it makes the manifest wrong; else it is only to be known.
+        kind: A word for programs, stable over versions (`auformer.commands.verify` lists them).
+        where: What it is about: a data set, a subject, a row.
+        text: What it is, the likely reason, and what to do.
+        wrong: Whether it makes the manifest wrong; else it is only to be known.
     """
 
     kind: str

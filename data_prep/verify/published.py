@@ -1,4 +1,4 @@
-"""Counts that others have published of these data sets: frames and positives per part, total frames or clips, with their sources."""
+"""Counts that others have published, frames and positives per fold or total frames or clips, and a manifest beside them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from auformer.data.splits import dataset_id
+import numpy as np
+import pandas as pd
+
+from auformer.data.manifest import au_columns
+from auformer.data.splits import PUBLISHED_FOLDS, dataset_id
 
 
 @dataclass(frozen=True)
-class Part:
-    """Counts of one published part.
-
-    Args:
-        frames: coded frames.
-        positives: AU -> frames in which it is active.
-    """
+class Fold:
+    """Coded frames of one published fold, and AU -> frames in which it is active."""
 
     frames: int
     positives: dict[str, int]
@@ -29,10 +28,10 @@ class Total:
     """How many frames or clips one source has.
 
     Args:
-        source: who counts.
-        about: what is counted, or why there are fewer than elsewhere.
-        frames: number of frames; None where clips are counted.
-        clips: number of clips; None where frames are counted.
+        source: Who counts.
+        about: What is counted, or why there are fewer than elsewhere.
+        frames: Number of frames; None where clips are counted.
+        clips: Number of clips; None where frames are counted.
     """
 
     source: str
@@ -46,21 +45,21 @@ class Published:
     """What is published about one data set.
 
     Args:
-        title: name in print.
-        parts: name of the part -> counts; empty where no counts per part are published.
-        parts_source: where those are from.
-        totals: of all sources.
-        frame_range: lowest and highest frame number; None where unknown.
-        threshold: lowest intensity that counts as active; None where occurrence is coded.
-        frames_per_subject: of every subject but those in `frames_per_subject_except`; None where they differ.
-        frames_per_subject_except: subject -> frames.
-        kept: subject -> frames in the lists of `kept_source`, where those have far fewer.
-        kept_source: whose lists these are.
+        title: Name in print.
+        folds: Name of the fold -> counts; empty where no counts per fold are published.
+        folds_source: Where those are from.
+        totals: Of all sources.
+        frame_range: Lowest and highest frame number; None where unknown.
+        threshold: Lowest intensity that counts as active; None where occurrence is coded.
+        frames_per_subject: Of every subject but those in `frames_per_subject_except`; None where they differ.
+        frames_per_subject_except: Subject -> frames.
+        kept: Subject -> frames in the lists of `kept_source`, where those have far fewer.
+        kept_source: Whose lists these are.
     """
 
     title: str
-    parts: dict[str, Part] = field(default_factory=dict)
-    parts_source: str = ""
+    folds: dict[str, Fold] = field(default_factory=dict)
+    folds_source: str = ""
     totals: tuple[Total, ...] = ()
     frame_range: tuple[int, int] | None = None
     threshold: int | None = None
@@ -76,19 +75,14 @@ class Published:
 
 @cache
 def _table() -> dict[str, Any]:
-    """The file of counts."""
-    return json.loads(
-        (Path(__file__).resolve().parents[1] / "assets" / "published_counts.json").read_text(encoding="utf-8")
-    )
+    path = Path(__file__).resolve().parents[1] / "assets" / "published_counts.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def published(name: str) -> Published | None:
-    """What is published about a data set; None where nothing is.
+    """What is published about a data set, in any spelling; None where nothing is.
 
-    Args:
-        name: the data set, in any spelling.
-
-    >>> published("BP4D").parts["P1"].positives["AU12"], published("my photos")
+    >>> published("BP4D").folds["P1"].positives["AU12"], published("my photos")
     (28277, None)
     """
     entry = _table().get(dataset_id(name))
@@ -97,8 +91,8 @@ def published(name: str) -> Published | None:
     bounds = entry.get("frame_range")
     return Published(
         title=entry["title"],
-        parts={name: Part(part["frames"], part["positives"]) for name, part in entry.get("parts", {}).items()},
-        parts_source=entry.get("parts_source", ""),
+        folds={name: Fold(fold["frames"], fold["positives"]) for name, fold in entry.get("parts", {}).items()},
+        folds_source=entry.get("parts_source", ""),
         totals=tuple(Total(**total) for total in entry["totals"]),
         frame_range=(bounds[0], bounds[1]) if bounds else None,
         threshold=entry.get("threshold"),
@@ -109,7 +103,124 @@ def published(name: str) -> Published | None:
     )
 
 
-def frames_kept(name: str) -> dict[str, int]:
-    """Subject -> frames that a well-known list has of it, for the subjects of which it lacks many."""
-    found = published(name)
-    return found.kept if found is not None else {}
+@dataclass(frozen=True)
+class FoldCounts:
+    """One fold, here and as published.
+
+    Args:
+        name: Of the fold.
+        subjects: How many of its subjects are there.
+        expected: How many it has.
+        frames: Annotated frames that are there.
+        positives: AU -> frames in which it is active, of the AUs that both have.
+        published_frames: Of the whole fold.
+        published_positives: Of the whole fold.
+    """
+
+    name: str
+    subjects: int
+    expected: int
+    frames: int
+    positives: dict[str, int]
+    published_frames: int
+    published_positives: dict[str, int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of its subjects are there, so that it can be compared."""
+        return self.subjects == self.expected
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One data set of a manifest beside what is published about it.
+
+    Args:
+        dataset: As the manifest calls it.
+        published: What is published.
+        rows: One row per frame, those of the data set.
+        frames: Annotated frames.
+        clips: Clips, or sequences where there are no clips.
+        by: `subject`, or `fold` where the manifest's subjects are not those of the release.
+        folds: As many as are published.
+        strangers: Subjects that no published fold has.
+    """
+
+    dataset: str
+    published: Published
+    rows: pd.DataFrame
+    frames: int
+    clips: int
+    by: str
+    folds: list[FoldCounts]
+    strangers: list[str]
+
+    @property
+    def name(self) -> str:
+        """The data set's plain name, as of `dataset_id`."""
+        return dataset_id(self.dataset)
+
+    @property
+    def au_names(self) -> list[str]:
+        """Action units that can be compared."""
+        return list(self.folds[0].positives) if self.folds else []
+
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Counts of the complete folds: frames (P,) here and published, positives (P, N) here and published, as int64."""
+        folds, names = [fold for fold in self.folds if fold.complete], self.au_names
+        shape = (len(folds), len(names))
+        here = [[fold.positives[au] for au in names] for fold in folds]
+        there = [[fold.published_positives[au] for au in names] for fold in folds]
+        return (
+            np.array([fold.frames for fold in folds], dtype=np.int64),
+            np.array([fold.published_frames for fold in folds], dtype=np.int64),
+            np.array(here, dtype=np.int64).reshape(shape),
+            np.array(there, dtype=np.int64).reshape(shape),
+        )
+
+
+def compare(rows: pd.DataFrame, dataset: str) -> Comparison | None:
+    """Compare the rows of one data set with what is published about it.
+
+    A frame counts where at least one AU is annotated, whether or not its image is usable: the published lists count labels.
+
+    Args:
+        rows: Rows of a manifest as `read_manifest` gives them, all of one data set.
+        dataset: Its name.
+
+    Returns:
+        The comparison; None where nothing is published about the data set.
+    """
+    known = published(dataset)
+    if known is None:
+        return None
+    if rows["face"].any():  # further faces of a frame are no further frames
+        rows = rows.drop_duplicates(["subject", "sequence", "frame"])
+    listed = list(next(iter(known.folds.values())).positives) if known.folds else []
+    names = [au for au in listed if au in rows.columns]
+    frames = (rows[names or au_columns(rows)] >= 0).any(axis=1).to_numpy(bool)
+    key = ["subject", "sequence"] + (["clip"] if "clip" in rows.columns and rows["clip"].notna().any() else [])
+    clips = len(rows[key].dropna().drop_duplicates())
+    subjects = set(rows["subject"].unique())
+    everywhere = PUBLISHED_FOLDS.get(dataset_id(dataset), {})
+    members = {name: set(people) for name, people in everywhere.items() if name in known.folds}
+    everyone = set().union(*members.values())
+    by_fold = bool(members) and not subjects & everyone and "fold" in rows.columns
+    folds = []
+    for name, people in members.items():
+        inside = ((rows["fold"] == name).fillna(False) if by_fold else rows["subject"].isin(people)).to_numpy(bool)
+        fold = known.folds[name]
+        folds.append(
+            FoldCounts(
+                name=name,
+                subjects=(len(people) if inside.any() else 0) if by_fold else len(subjects & people),
+                expected=len(people),
+                frames=int((inside & frames).sum()),
+                positives={au: int((inside & (rows[au] == 1)).sum()) for au in names},
+                published_frames=fold.frames,
+                published_positives={au: fold.positives[au] for au in names},
+            )
+        )
+    strangers = sorted(subjects - everyone) if members else []
+    by = "fold" if by_fold else "subject"
+    return Comparison(dataset, known, rows, int(frames.sum()), clips, by, folds, strangers)

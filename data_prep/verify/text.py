@@ -7,7 +7,7 @@ from typing import Any
 
 from auformer.data.splits import FOLD_VIEWS, dataset_id
 
-from .folds import VIEW_TITLES
+from .faults import VIEW_TITLES
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
@@ -26,15 +26,10 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             lines += ["", *_published(published)]
     for title, key in (("Notes", "notes"), ("Wrong", "problems")):
         if report[key]:
-            lines += [
-                "",
-                f"{title}:",
-                *(f"  {entry['kind']} ({entry['where']}): {entry['text']}" for entry in report[key]),
-            ]
+            shown = [f"  {entry['kind']} ({entry['where']}): {entry['text']}" for entry in report[key]]
+            lines += ["", f"{title}:", *shown]
     number = len(report["problems"])
-    verdict = (
-        "nothing wrong was found" if not number else f"{number} {'thing is' if number == 1 else 'things are'} wrong"
-    )
+    verdict = f"{number} {'thing is' if number == 1 else 'things are'} wrong" if number else "nothing wrong was found"
     return [*lines, "", f"{report['manifest']}: {verdict}"]
 
 
@@ -66,21 +61,13 @@ def _counts(report: dict[str, Any]) -> list[str]:
             f"images: {images['checked']:,} checked ({sizes}), {len(images['missing']):,} missing, "
             f"{len(images['unreadable']):,} unreadable, {len(images['duplicates']):,} groups of equal ones"
         )
-    rows = [
-        [
-            au,
-            *(f"{counts[name]:,}" for name in ("positives", "negatives", "unknown")),
-            _rate(counts["positives"], counts["negatives"]),
-        ]
-        for au, counts in report["aus"].items()
-    ]
+    rows = []
+    for au, counts in report["aus"].items():
+        positives, negatives, unknown = (counts[name] for name in ("positives", "negatives", "unknown"))
+        rate = f"{positives / (positives + negatives):.1%}" if positives + negatives else "-"
+        rows.append([au, f"{positives:,}", f"{negatives:,}", f"{unknown:,}", rate])
     lines += ["", *table(["AU", "positives", "negatives", "unknown", "active"], rows)]
     return [*lines, *_folds(report["folds"]), *_subjects(report["subjects"])]
-
-
-def _rate(positives: int, negatives: int) -> str:
-    """Active share of the annotated rows."""
-    return f"{positives / (positives + negatives):.1%}" if positives + negatives else "-"
 
 
 def _folds(folds: list[dict[str, Any]]) -> list[str]:
@@ -96,14 +83,14 @@ def _folds(folds: list[dict[str, Any]]) -> list[str]:
 
 
 def _views(folds: list[dict[str, Any]]) -> list[str]:
-    """Numbers of the published parts in other code bases."""
+    """Numbers of the published folds in other code bases."""
     lines = []
     for dataset in sorted({fold["dataset"] for fold in folds}):
         names = {fold["fold"] for fold in folds if fold["dataset"] == dataset}
         for view, datasets in FOLD_VIEWS.items():
-            numbers = {part: number for number, part in datasets.get(dataset_id(dataset), {}).items() if part in names}
+            numbers = {fold: number for number, fold in datasets.get(dataset_id(dataset), {}).items() if fold in names}
             if numbers:
-                shown = ", ".join(f"{part} is fold {numbers[part]}" for part in sorted(numbers))
+                shown = ", ".join(f"{fold} is fold {numbers[fold]}" for fold in sorted(numbers))
                 lines.append(f"{dataset} as {VIEW_TITLES[view]} counts: {shown}")
     return lines
 
@@ -122,8 +109,8 @@ def _published(published: dict[str, Any]) -> list[str]:
     """Here and published, side by side."""
     lines = [f"Published counts of {published['title']}{': ' + published['source'] if published['source'] else ''}"]
     if published["parts"]:
-        rows = [row for part in published["parts"] for row in _part(part)]
-        lines += table(["part", "frames", *published["parts"][0]["positives"]], rows)
+        rows = [row for fold in published["parts"] for row in _published_fold(fold)]
+        lines += table(["fold", "frames", *published["parts"][0]["positives"]], rows)
     for total in published["totals"]:
         unit = "frames" if total["clips"] is None else "clips"
         mine, theirs = published[unit], total[unit]
@@ -132,21 +119,14 @@ def _published(published: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _part(part: dict[str, Any]) -> list[list[str]]:
-    """Lines of one part: here, published, difference; of a part that is not whole only the published counts."""
-    here, there = (
-        [part["frames"], *part["positives"].values()],
-        [part["published_frames"], *part["published_positives"].values()],
-    )
-    published = [f"{part['name']} published", *(f"{count:,}" for count in there)]
-    if not part["complete"]:
-        return [
-            published,
-            [f"{part['name']} not whole ({part['subjects']} of {part['expected']} subjects)", *["-"] * len(there)],
-        ]
+def _published_fold(fold: dict[str, Any]) -> list[list[str]]:
+    """Lines of one fold: here, published, difference; of a fold that is not whole only the published counts."""
+    here = [fold["frames"], *fold["positives"].values()]
+    there = [fold["published_frames"], *fold["published_positives"].values()]
+    published = [f"{fold['name']} published", *(f"{count:,}" for count in there)]
+    if not fold["complete"]:
+        lacking = f"{fold['name']} not whole ({fold['subjects']} of {fold['expected']} subjects)"
+        return [published, [lacking, *["-"] * len(there)]]
     difference = [f"{mine - theirs:+,}" if mine != theirs else "=" for mine, theirs in zip(here, there, strict=True)]
-    return [
-        [f"{part['name']} here", *(f"{count:,}" for count in here)],
-        published,
-        [f"{part['name']} difference", *difference],
-    ]
+    mine = [f"{fold['name']} here", *(f"{count:,}" for count in here)]
+    return [mine, published, [f"{fold['name']} difference", *difference]]
