@@ -1,12 +1,12 @@
-"""Compare two predictions files of the same pictures, frame by frame: how far they agree on each AU.
+"""Compare two predictions files of the same images, frame by frame: how far they agree on each AU.
 
   auformer compare runs/talk/predictions.csv openface/talk.csv
   auformer compare a.csv b.csv --out agreement.csv --plot agreement.png
 
-Each file may be ours (CSV or Parquet), OpenFace's or Py-Feat's. Sources are matched by file name (one source in each file: taken for the
-same), frames by number, faces by their boxes where both files have them. Kappa is the agreement on what is active beyond chance; the
-correlation is that of the probabilities or intensities themselves, where both files have some. Agreement is not accuracy: two detectors
-may share their mistakes.
+Each file may be ours (CSV or Parquet), OpenFace's or Py-Feat's. Sources are matched by file name (if each file has one
+source, they are taken to be the same), frames by number, faces by their boxes if both files have them. Kappa is the
+agreement beyond chance on what is active; the correlation is that of the probabilities or intensities themselves, if
+both files have some. Agreement is not accuracy: two AU detectors may share their mistakes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer compare`."""
     add = parser.add_argument
     add("first", type=Path, metavar="A", help="predictions file: ours, OpenFace's or Py-Feat's")
-    add("second", type=Path, metavar="B", help="another one, of the same pictures")
+    add("second", type=Path, metavar="B", help="another one, of the same images")
     add("--out", type=Path, metavar="FILE", help="write the table, .csv or .parquet")
     add("--plot", type=Path, metavar="FILE", help="write a figure, .png")
     add("--overwrite", action="store_true", help="replace existing outputs")
@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """Read, pair, print, write.
 
     Raises:
-        ManifestError: a file is no predictions file.
-        ValueError: the files share no picture, no face or no AU, or an output is there already.
+        ManifestError: A file is no predictions file.
+        ValueError: The files share no image, no face or no AU, or an output is there already.
     """
     from auformer.data.table_file import write_table
     from auformer.predict.compare import agreement, pair_rows, read_predictions
@@ -51,31 +51,25 @@ def run(args: argparse.Namespace) -> int:
     table = agreement(pairs)
     counts = pairs.counts
     print(f"A  {args.first} ({first.attrs['format']})\nB  {args.second} ({second.attrs['format']})\n")
-    print(
-        f"pictures in both: {counts['pictures']:,}; faces in both: {counts['in_both']:,}, in A only: {counts['only_first']:,}, "
-        f"in B only: {counts['only_second']:,}\n"
-    )
+    only = f"in A only: {counts['only_first']:,}, in B only: {counts['only_second']:,}"
+    print(f"images in both: {counts['images']:,}; faces in both: {counts['in_both']:,}, {only}\n")
     if table.empty or not counts["in_both"]:
         raise ValueError(
             "Expected the files to share a face and an action unit, but they share none: there is nothing to compare."
         )
     print(f"{'':<6}{'faces':>8}{'A active':>10}{'B active':>10}{'agree':>8}{'kappa':>8}{'corr.':>8}")
     for row in table.itertuples():
-        shares = "".join(
-            f"{_show(100 * value, 1):>{width}}"
-            for value, width in zip((row.active_first, row.active_second), (10, 10), strict=True)
-        )
-        rest = f"{_show(100 * row.agree, 1):>8}{_show(row.kappa, 2):>8}{_show(row.correlation, 2):>8}"
-        print(f"{row.au:<6}{row.faces:>8,}{shares}{rest}")
+        a, b, agree = (_show(100 * share, 1) for share in (row.active_first, row.active_second, row.agree))
+        rest = f"{agree:>8}{_show(row.kappa, 2):>8}{_show(row.correlation, 2):>8}"
+        print(f"{row.au:<6}{row.faces:>8,}{a:>10}{b:>10}{rest}")
     print("\nactive, agree: per cent of faces. -: undefined. Agreement is not accuracy.")
     if args.out is not None:
         write_table(table, args.out)
         print(f"wrote {args.out}")
     if args.plot is not None:
         title = f"{args.first.name} and {args.second.name}"
-        save_png(
-            agreement_plot(list(table["au"]), list(table["kappa"]), list(table["correlation"]), title=title), args.plot
-        )
+        columns = (list(table[name]) for name in ("au", "kappa", "correlation"))
+        save_png(agreement_plot(*columns, title=title), args.plot)
         print(f"wrote {args.plot}")
     return 0
 

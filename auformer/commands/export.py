@@ -4,12 +4,13 @@
   auformer export demo --format torch --out detector.pt2
   auformer export runs/bp4d/adapter.safetensors --int8 --out small.onnx
 
-The file takes float32 RGB images (batch, 3, height, width) in [0, 1], aligned by the checkpoint's crop recipe, any number at once;
-normalisation and sigmoid are inside. AU names, thresholds and crop recipe are in its metadata. `auformer evaluate` and `auformer predict`
-take the ONNX file as a CHECKPOINT.
+The file takes float32 RGB images (batch, 3, height, width) in [0, 1], aligned by the checkpoint's crop recipe, in
+batches of any size; normalisation and sigmoid are inside. AU names, decision thresholds and crop recipe are in its
+metadata. `auformer evaluate` and `auformer predict` take the ONNX file as a CHECKPOINT.
 
---int8 stores matrices in 8 bits: about a quarter of the size, and on a CPU about twice as fast for ViT-B/16, for slightly other
-probabilities (experiments/results/int8.md); small networks gain little. Score the file with `auformer evaluate` before you rely on it.
+--int8 stores matrices in 8 bits: about a quarter of the size, and about twice as fast on a CPU for ViT-B/16, at the
+price of slightly different probabilities (experiments/results/int8.md); small networks gain little. Score the file with
+`auformer evaluate` before you rely on it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from auformer.models import AUNetwork
 
 PARITY = 1e-4  # largest difference of a probability between the file and the network
-PARITY_INT8 = 0.2  # the same in 8 bits, on pictures of noise: more is a broken file, not rounding [ours]
+PARITY_INT8 = 0.2  # the same in 8 bits, on images of noise: more is a broken file, not rounding [ours]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CHECKPOINT",
         help="adapter file, .ckpt, folder with adapter.safetensors, demo, or hf://owner/name",
     )
-    add(
-        "--format", choices=("onnx", "torch"), default="onnx", help="ONNX, or a program of torch.export (default: onnx)"
-    )
+    add("--format", choices=("onnx", "torch"), default="onnx", help="ONNX, or a torch.export program (default: onnx)")
     add(
         "--int8",
         action="store_true",
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbone-checkpoint",
         type=Path,
         metavar="FILE",
-        help="local file with the frozen weights, where they cannot be fetched",
+        help="local file with the frozen weights, where they cannot be downloaded",
     )
     add("--overwrite", action="store_true", help="replace an existing file")
 
@@ -90,9 +89,8 @@ def run(args: argparse.Namespace) -> int:
             )
     height, width = network.image_size
     print(f"wrote {args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {len(network.au_names)} action units")
-    print(
-        f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {network.crop_recipe or 'unknown'}; gives `probs`"
-    )
+    recipe = network.crop_recipe or "unknown"
+    print(f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {recipe}; gives `probs`")
     print(f"checked: its probabilities are the network's to within {allowed:g} (largest difference {difference:.1g})")
     if path == DEMO_DETECTOR:
         from auformer.report.html import DEMO_NOTE

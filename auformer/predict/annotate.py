@@ -1,4 +1,8 @@
-"""Videos written through PyAV (FFmpeg): pictures with their own times, and pieces put together without being coded again."""
+"""Annotated images and videos: boxes and bars, written through PyAV (FFmpeg) in pieces joined without re-encoding.
+
+H.264 files cannot be appended to, so each stretch between two states of a run is a file of its own: a killed run keeps
+    the complete ones.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,19 @@ from auformer.files import atomic_path
 from auformer.predict.types import FacePrediction, ImagePrediction
 from auformer.report.style import SERIES, THEMES, au_order
 
-ENCODERS = (
-    "libx264",
-    "h264",
-    "mpeg4",
-)  # the first that this FFmpeg has; the last one is MPEG-4 Part 2, which browsers do not play
+# The first that this FFmpeg has is used; the last one is MPEG-4 Part 2, which browsers do not play.
+ENCODERS = ("libx264", "h264", "mpeg4")
 _OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "h264": {}, "mpeg4": {"qscale": "3"}}
 _BASE = Fraction(1, 1000)  # time base: milliseconds, as Matroska has it; MPEG-4 allows no finer than 1/65535 [ours]
 _ONLY_FRAME = 40  # milliseconds that the only frame of a video is shown [ours]
+_PIECE = "annotated-{:012d}.mkv"  # Matroska keeps times as they are; the number is that of the first frame
 
 
 def find_encoder() -> str:
     """The best encoder of this FFmpeg: H.264 where there is one.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is none.
     """
     for name in ENCODERS:
         try:
@@ -38,22 +40,22 @@ def find_encoder() -> str:
         except (av.codec.codec.UnknownCodecError, ValueError):
             continue
     raise ValueError(
-        f"Expected an FFmpeg with one of the encoders {', '.join(ENCODERS)}, but this one has none: leave out --annotate."
+        f"Expected an FFmpeg with an encoder {' or '.join(ENCODERS)}, but this one has none: leave out --annotate."
     )
 
 
 class VideoWriter:
-    """A video file of pictures with their own times; it takes its name when it is complete.
+    """A video file of images with their own times; it takes its name when it is complete.
 
-    No frame is coded from later ones (no B-frames), so that packets come in the order of their showing and files can be joined.
+    There are no B-frames, so that packets come in presentation order and files can be joined.
 
     Args:
         path: `.mkv` or `.mp4`; an existing one is replaced.
-        encoder: as `find_encoder` gives it.
-        shape: (height, width), both even, to which all pictures are fitted; the first picture's where not given.
+        encoder: As `find_encoder` gives it.
+        shape: (height, width), both even, to which all images are fitted; the first image's where not given.
 
     Attributes:
-        shape: (height, width) of the video; None before the first picture.
+        shape: (height, width) of the video; None before the first image.
     """
 
     def __init__(self, path: Path, encoder: str, shape: tuple[int, int] | None = None) -> None:
@@ -64,7 +66,7 @@ class VideoWriter:
         self._last = -1
 
     def add(self, image: np.ndarray, time_s: float) -> None:
-        """Append a picture (H, W, 3) uint8 RGB, both sides even, shown from a time in seconds on."""
+        """Append an image (H, W, 3) uint8 RGB, both sides even, shown from a time in seconds on."""
         self.shape = self.shape or (image.shape[0], image.shape[1])
         if self._container is None:
             self._container = av.open(str(self._temporary), "w")
@@ -75,13 +77,13 @@ class VideoWriter:
             self._stream.codec_context.time_base, self._stream.codec_context.max_b_frames = _BASE, 0
         if image.shape[:2] != self.shape:
             image = cv2.resize(image, self.shape[::-1], interpolation=cv2.INTER_AREA)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         self._last = max(self._last + 1, round(time_s / _BASE))
-        picture.pts, picture.time_base = self._last, _BASE
-        self._container.mux(self._stream.encode(picture))
+        frame.pts, frame.time_base = self._last, _BASE
+        self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Write the end and give the file its name; without a picture there is none."""
+        """Write the end and give the file its name; without an image there is none."""
         if self._container is not None:
             self._container.mux(self._stream.encode(None))
             self._container.close()
@@ -100,8 +102,8 @@ def join_videos(pieces: Sequence[Path], path: Path) -> None:
     """Put videos one after the other into one file, packet by packet.
 
     Args:
-        pieces: files of `VideoWriter`, all with one encoder and shape, in the order of their times; at least one.
-        path: the new file, whose first frame is shown from time 0 on; an existing one is replaced.
+        pieces: Files of `VideoWriter`, all with one encoder and shape, in the order of their times; at least one.
+        path: The new file, whose first frame is shown at time 0; an existing one is replaced.
     """
     with atomic_path(path) as temporary, av.open(str(temporary), "w") as joined:
         with av.open(str(pieces[0])) as first:
@@ -111,7 +113,7 @@ def join_videos(pieces: Sequence[Path], path: Path) -> None:
             if held is None:
                 start = packet.pts
                 packet.pts = packet.dts = 0
-            else:  # one packet is held back, because its length is known when the next one comes
+            else:  # one packet is held back, as its length depends on the next one
                 packet.pts = packet.dts = max(held.pts + 1, packet.pts - start)
                 held.duration = length = packet.pts - held.pts
                 joined.mux_one(held)
@@ -119,6 +121,62 @@ def join_videos(pieces: Sequence[Path], path: Path) -> None:
         if held is not None:
             held.duration = length
             joined.mux_one(held)
+
+
+class VideoPieces:
+    """The annotated video of a source while a run lasts; call `cut` before a state that counts on its frames is saved.
+
+    Args:
+        folder: Where the pieces lie.
+        path: The video, `.mp4`; it is there when it is complete.
+        encoder: As `find_encoder` gives it.
+        after: Index of the last frame that an interrupted run has done, -1 for none; pieces of later frames are
+            removed.
+    """
+
+    def __init__(self, folder: Path, path: Path, encoder: str, *, after: int = -1) -> None:
+        self.folder, self.path, self.encoder = folder, path, encoder
+        for piece in self._all():
+            if int(piece.stem.split("-")[1]) > after:
+                piece.unlink()
+        kept = self._all()
+        self._shape = shape_of(kept[0]) if kept else None
+        self._writer: VideoWriter | None = None
+
+    def add(self, image: np.ndarray, frame: int, time_s: float) -> None:
+        """Append an image (H, W, 3) uint8 RGB, both sides even; frame number and time in seconds rise."""
+        if self._writer is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._writer = VideoWriter(self.folder / _PIECE.format(frame), self.encoder, self._shape)
+        self._writer.add(image, time_s)
+        self._shape = self._writer.shape
+
+    def cut(self) -> None:
+        """End a piece."""
+        if self._writer is not None:
+            self._writer.finish()
+            self._writer = None
+
+    def finish(self) -> None:
+        """Write the video; without an image there is none."""
+        self.cut()
+        if pieces := self._all():
+            join_videos(pieces, self.path)
+
+    def remove(self) -> None:
+        """Remove the pieces."""
+        for piece in self._all():
+            piece.unlink()
+
+    def abandon(self) -> None:
+        """Close the piece at hand, which does not count."""
+        if self._writer is not None:
+            self._writer.abandon()
+            self._writer = None
+
+    def _all(self) -> list[Path]:
+        """The complete pieces in their order."""
+        return sorted(self.folder.glob(_PIECE.replace("{:012d}", "*")))
 
 
 def shape_of(path: Path) -> tuple[int, int]:
@@ -142,7 +200,7 @@ def _packets(pieces: Sequence[Path]) -> Iterator[Any]:
 _LINE = 18  # pixels per AU in the panel where there is room [ours]
 _PANEL = 230  # pixels of the panel's width for lines of that height [ours]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SMALLEST = 360  # pixels of the canvas' height, so that letters stay legible beside tiny pictures [ours]
+_SMALLEST = 360  # pixels of the canvas' height, so that letters stay legible beside tiny images [ours]
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -151,59 +209,44 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def draw(image: ImagePrediction, au_names: Sequence[str], thresholds: np.ndarray, *, notice: str = "") -> np.ndarray:
-    """Draw what was found into a picture that was kept.
+    """Draw the predictions of an image into it.
 
     Args:
-        image: a prediction whose `image` is there.
-        au_names: the N AUs of its probabilities.
-        thresholds: (N,) from which probability on each counts as active.
-        notice: one short line at the bottom, such as what the network was trained on.
+        image: A prediction whose `image` is there.
+        au_names: The N AUs of its probabilities.
+        thresholds: (N,) decision threshold per AU.
+        notice: One short line at the bottom, such as what the network was trained on.
 
     Returns:
-        (H', W', 3) uint8 RGB, both even: the picture with its boxes, enlarged by a whole number where it is small, and the panel of the
-        largest face to its right.
+        (H', W', 3) uint8 RGB, both even: the image with its boxes, enlarged by a whole number where it is small, and
+        the panel of the largest face to its right.
     """
     assert image.image is not None
     factor = max(1, -(-_SMALLEST // image.image.shape[0]))
-    picture = (
-        cv2.resize(image.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
-        if factor > 1
-        else image.image.copy()
-    )
-    unit = max(1.0, picture.shape[0] / 480)
+    canvas = cv2.resize(image.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    unit = max(1.0, canvas.shape[0] / 480)
     for found in image.faces:
-        _box(
-            picture,
-            found,
-            factor,
-            unit,
-            [au for au in au_order(au_names) if _is_active(au, found, au_names, thresholds)],
-        )
+        active = {au for au, on in zip(au_names, found.probs >= thresholds, strict=True) if on}
+        _box(canvas, found, factor, unit, [au for au in au_order(au_names) if au in active])
     largest = max(image.faces, key=lambda found: found.face.box[2], default=None)
-    panel = _panel(picture.shape[0], au_names, thresholds, largest, notice)
-    canvas = np.concatenate([picture, panel], axis=1)
+    panel = _panel(canvas.shape[0], au_names, thresholds, largest, notice)
+    canvas = np.concatenate([canvas, panel], axis=1)
     return np.pad(canvas, ((0, canvas.shape[0] % 2), (0, canvas.shape[1] % 2), (0, 0)), mode="edge")
 
 
-def _is_active(au: str, found: FacePrediction, au_names: Sequence[str], thresholds: np.ndarray) -> bool:
-    """Whether a face shows an AU."""
-    place = list(au_names).index(au)
-    return bool(found.probs[place] >= thresholds[place])
-
-
-def _box(picture: np.ndarray, found: FacePrediction, factor: int, unit: float, active: list[str]) -> None:
-    """Draw one face's box, and above it (below, where there is no room) its number and active AUs."""
-    colour, thick = _rgb(SERIES["dark"][found.identity % 6]), max(1, round(1.5 * unit))
+def _box(canvas: np.ndarray, found: FacePrediction, factor: int, unit: float, active: list[str]) -> None:
+    """Draw a face's box, and above it (below, where there is no room) its number and active AUs."""
+    colour, thick = _rgb(SERIES["dark"][found.track % 6]), max(1, round(1.5 * unit))
     x, y, w, h = (round(value * factor) for value in found.face.box)
-    cv2.rectangle(picture, (x, y), (x + w, y + h), (0, 0, 0), thick + 2)
-    cv2.rectangle(picture, (x, y), (x + w, y + h), colour, thick)
-    text = f"#{found.identity} " + " ".join(name.removeprefix("AU") for name in active)
+    cv2.rectangle(canvas, (x, y), (x + w, y + h), (0, 0, 0), thick + 2)
+    cv2.rectangle(canvas, (x, y), (x + w, y + h), colour, thick)
+    text = f"#{found.track} " + " ".join(name.removeprefix("AU") for name in active)
     scale = 0.45 * unit
     (width, height), below = cv2.getTextSize(text, _FONT, scale, thick)
-    left = max(0, min(x, picture.shape[1] - width - 4))
-    top = y - height - below - 4 if y > height + below + 4 else min(y + h + 2, picture.shape[0] - height - below - 4)
-    cv2.rectangle(picture, (left, top), (left + width + 4, top + height + below + 4), (0, 0, 0), -1)
-    cv2.putText(picture, text, (left + 2, top + height + 2), _FONT, scale, colour, max(1, round(unit)), cv2.LINE_AA)
+    left = max(0, min(x, canvas.shape[1] - width - 4))
+    top = y - height - below - 4 if y > height + below + 4 else min(y + h + 2, canvas.shape[0] - height - below - 4)
+    cv2.rectangle(canvas, (left, top), (left + width + 4, top + height + below + 4), (0, 0, 0), -1)
+    cv2.putText(canvas, text, (left + 2, top + height + 2), _FONT, scale, colour, max(1, round(unit)), cv2.LINE_AA)
 
 
 def _panel(
@@ -215,11 +258,10 @@ def _panel(
     ink, quiet, blue = (_rgb(colour) for colour in (THEMES["dark"]["ink"], THEMES["dark"]["quiet"], SERIES["dark"][0]))
 
     def say(text: str, line: float, colour: tuple[int, int, int], left: float = 8.0, scale: float = 0.42) -> None:
-        """Write at a line of the panel."""
         place = (round(left * unit), round((line + 0.75) * _LINE * unit))
         cv2.putText(panel, text, place, _FONT, scale * unit, colour, max(1, round(unit)), cv2.LINE_AA)
 
-    say("no face" if found is None else f"face #{found.identity}: probability", 0, quiet)
+    say("no face" if found is None else f"face #{found.track}: probability", 0, quiet)
     for line, au in enumerate(au_order(au_names), 1):
         place = list(au_names).index(au)
         prob, cut = (0.0 if found is None else float(found.probs[place])), float(thresholds[place])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from auformer.data.table_file import read_sidecar
 from auformer.errors import ManifestError
 from auformer.predict.outputs import OPENFACE_AUS, PYFEAT_BOX
 from auformer.predict.table import DATASET
-from auformer.predict.tracking import overlap
+from auformer.predict.tracking import match_boxes
 
 _NATIVE = ("dataset", "subject", "sequence")
 
@@ -24,14 +24,16 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     """Read a predictions file of any of the three formats, told apart by their columns.
 
     Args:
-        path: our CSV or Parquet; OpenFace's CSV (2.0 with blanks in its header, 2.2, or of single images); Py-Feat's CSV.
+        path: Our CSV or Parquet; OpenFace's CSV (2.0 with blanks in its header, 2.2, or of single images); Py-Feat's
+            CSV.
 
     Returns:
-        The key, `file, time_s` and box where known, `score, status`, then per AU what there is: `_prob` (ours, Py-Feat), `_active` (ours,
-        OpenFace's `_c`), `_intensity` (OpenFace's `_r`, 0 to 5). Frames count from 0. `attrs` holds `path`, `format`, `side`.
+        The key, `file, time_s` and box where known, `score, status`, then per AU what there is: `_prob` (ours,
+        Py-Feat), `_active` (ours, OpenFace's `_c`), `_intensity` (OpenFace's `_r`, 0 to 5). Frames count from 0.
+        `attrs` holds `path`, `format`, `side`.
 
     Raises:
-        ManifestError: it is none of the three, or cannot be read.
+        ManifestError: It is none of the three, or cannot be read.
     """
     path = Path(path)
     kind = _format(path)
@@ -59,8 +61,8 @@ def _format(path: Path) -> str:
     if names.issuperset(PYFEAT_BOX) and any(name.startswith("AU") for name in names):
         return "pyfeat"
     raise ManifestError(
-        f"{path}: expected the predictions of auformer (`dataset, subject, ... AU12_prob`), OpenFace (`AU12_c`) or Py-Feat (`FaceRectX`, "
-        f"`AU12`), but its columns are {', '.join(sorted(names)[:12])}"
+        f"{path}: expected the predictions of auformer (`dataset, subject, ... AU12_prob`), OpenFace (`AU12_c`) or "
+        f"Py-Feat (`FaceRectX`, `AU12`), but its columns are {', '.join(sorted(names)[:12])}"
     )
 
 
@@ -76,16 +78,14 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _key(names: pd.Series | str, frames: pd.Series | int, faces: pd.Series | int, rows: pd.Index) -> pd.DataFrame:
     """The key columns of rows."""
-    table = pd.DataFrame({"dataset": DATASET}, index=rows)
-    table["subject"] = names
-    table["sequence"] = names
-    table["frame"] = pd.Series(frames, index=rows).astype("int64")
-    table["face"] = pd.Series(faces, index=rows).astype("int64")
-    return table
+    numbers = {
+        name: pd.Series(values, index=rows).astype("int64") for name, values in (("frame", frames), ("face", faces))
+    }
+    return pd.DataFrame({"dataset": DATASET, "subject": names, "sequence": names, **numbers}, index=rows)
 
 
 def _from_openface(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """OpenFace's table: frames from 1, `success`, `_c` as activity and `_r` as intensity; of failed frames nothing is taken."""
+    """OpenFace's table: frames from 1, `_c` as activity and `_r` as intensity; values of failed frames are dropped."""
     frames = raw["frame"] - 1 if "frame" in raw else 0
     faces = raw["face_id"] if "face_id" in raw else raw.get("face", 0)
     table = _key(path.stem, frames, faces, raw.index)
@@ -105,7 +105,7 @@ def _from_openface(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _from_pyfeat(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Py-Feat's table: frames from 0, probabilities, empty values where there is no face; faces of a frame by `Identity`, or in order."""
+    """Py-Feat's table: frames from 0, probabilities; faces by `Identity` where it tells them apart, or in order."""
     frames = raw["frame"].fillna(0) if "frame" in raw else pd.Series(0, raw.index)
     stems = raw["input"].map(lambda name: Path(str(name)).stem) if "input" in raw else pd.Series(path.stem, raw.index)
     table = _key(stems, frames, raw.groupby([stems, frames]).cumcount(), raw.index)
@@ -134,9 +134,9 @@ class Pairs(NamedTuple):
     """Rows of two tables that show one face.
 
     Args:
-        first: rows of the first table.
-        second: rows of the second, in the same order.
-        counts: pictures in both, faces `in_both`, `only_first`, `only_second`, over the pictures that both have.
+        first: Rows of the first table.
+        second: Rows of the second, in the same order.
+        counts: `images` in both, faces `in_both`, `only_first`, `only_second`, over the images that both have.
     """
 
     first: pd.DataFrame
@@ -147,15 +147,16 @@ class Pairs(NamedTuple):
 def pair_rows(first: pd.DataFrame, second: pd.DataFrame) -> Pairs:
     """Bring the faces of two predictions files together.
 
-    Sources are matched by their file name without folder and suffix, or are taken for one where each file has a single one; frames by
-    their number; faces of a frame by their boxes, and by the order of their numbers where a file has no boxes.
+    Sources are matched by their file name without folder and suffix, or are taken for one where each file has a single
+    one; frames by their number; faces of a frame by their boxes, and by the order of their numbers where a file has no
+    boxes.
 
     Args:
-        first: as `auformer.predict.read_predictions` gives it.
-        second: the same.
+        first: As `read_predictions` gives it.
+        second: The same.
 
     Raises:
-        ValueError: there is no picture that both files have.
+        ValueError: There is no image that both files have.
     """
     one, two = _with_source(first), _with_source(second)
     if one["source"].nunique() == 1 and two["source"].nunique() == 1:
@@ -163,11 +164,7 @@ def pair_rows(first: pd.DataFrame, second: pd.DataFrame) -> Pairs:
     keys = ["source", "frame"]
     shared = one[keys].drop_duplicates().merge(two[keys].drop_duplicates(), on=keys)
     if shared.empty:
-        raise ValueError(
-            f"Expected two files about the same pictures, but got sources {', '.join(sorted(one['source'].unique())[:3])} with frames "
-            f"{one['frame'].min()} to {one['frame'].max()}, and {', '.join(sorted(two['source'].unique())[:3])} with frames "
-            f"{two['frame'].min()} to {two['frame'].max()}."
-        )
+        raise ValueError(f"Expected two files about the same images, but got {_extent(one)}, and {_extent(two)}.")
     one, two = (table[table["status"] == "ok"].merge(shared, on=keys) for table in (one, two))
     groups = two.groupby(keys).indices
     boxes = _boxes(one), _boxes(two)
@@ -177,7 +174,7 @@ def pair_rows(first: pd.DataFrame, second: pd.DataFrame) -> Pairs:
             left.append(a)
             right.append(b)
     counts = {
-        "pictures": len(shared),
+        "images": len(shared),
         "in_both": len(left),
         "only_first": len(one) - len(left),
         "only_second": len(two) - len(left),
@@ -189,26 +186,26 @@ def agreement(pairs: Pairs) -> pd.DataFrame:
     """How far two files agree on each AU that both have.
 
     Returns:
-        By AU: `faces` (with a value in both), `active_first` and `active_second` (shares), `agree` (share), `kappa` (Cohen 1960; nan
-        where one says the same throughout), `correlation` (Pearson, of probabilities or intensities; nan where there is none).
+        By AU: `faces` (with a value in both), `active_first` and `active_second` (shares), `agree` (share), `kappa`
+            (Cohen 1960; nan
+        where one says the same throughout), `correlation` (Pearson, of probabilities or intensities; nan where there is
+        none).
     """
     rows = []
     for au in sorted(_aus(pairs.first) & _aus(pairs.second), key=lambda name: int(name[2:])):
         a, b = _active(pairs.first, au), _active(pairs.second, au)
         known = ~(np.isnan(a) | np.isnan(b))
         a, b = a[known], b[known]
-        facts: dict[str, Any] = {
-            "au": au,
-            "faces": len(a),
-            "active_first": np.nan,
-            "active_second": np.nan,
-            "agree": np.nan,
-        }
-        if len(a):
-            facts.update(active_first=a.mean(), active_second=b.mean(), agree=(a == b).mean())
+        shares = (a.mean(), b.mean(), (a == b).mean()) if len(a) else (np.nan,) * 3
         correlation = _correlation(_value(pairs.first, au), _value(pairs.second, au))
-        rows.append({**facts, "kappa": _kappa(a, b), "correlation": correlation})
+        rows.append([au, len(a), *shares, _kappa(a, b), correlation])
     return pd.DataFrame(rows, columns=["au", "faces", "active_first", "active_second", "agree", "kappa", "correlation"])
+
+
+def _extent(table: pd.DataFrame) -> str:
+    """Sources and frames of a table, for a message."""
+    sources, frames = ", ".join(sorted(table["source"].unique())[:3]), table["frame"]
+    return f"sources {sources} with frames {frames.min()} to {frames.max()}"
 
 
 def _with_source(table: pd.DataFrame) -> pd.DataFrame:
@@ -230,21 +227,17 @@ def _match(left: list[int], right: list[int], one: np.ndarray, two: np.ndarray) 
     """Pairs of rows of one frame that show one face, given the boxes (n, 4) of all rows of either file."""
     if np.isnan(one[left]).any() or np.isnan(two[right]).any():
         return list(zip(left, right, strict=False))  # rows are by rising number of the face
-    scored = sorted((-overlap(one[a].tolist(), two[b].tolist()), a, b) for a in left for b in right)
-    found: list[tuple[int, int]] = []
-    for negative, a, b in scored:
-        if -negative >= MIN_OVERLAP and all(a != x and b != y for x, y in found):
-            found.append((a, b))
-    return found
+    pairs = match_boxes(one[left].tolist(), two[right].tolist(), MIN_OVERLAP)
+    return [(left[a], right[b]) for a, b in pairs]
 
 
 def _aus(table: pd.DataFrame) -> set[str]:
-    """AUs about whose activity a table says something."""
+    """AUs of which a table has an activity, a probability or an intensity."""
     return {au for kind in ("active", "prob", "intensity") for au in aus_with(table.columns, kind)}
 
 
 def _active(table: pd.DataFrame, au: str) -> np.ndarray:
-    """(n,) whether an AU is active: 1, 0, nan; by the file's word, else by the probability."""
+    """(n,) whether an AU is active, 1, 0 or nan: as the file says, else by the probability."""
     if f"{au}_active" in table:
         return table[f"{au}_active"].astype("Float64").to_numpy(float, na_value=np.nan)
     value = table[f"{au}_prob"].to_numpy(float) if f"{au}_prob" in table else np.full(len(table), np.nan)

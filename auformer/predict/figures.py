@@ -1,10 +1,11 @@
-"""Figures of what was found, and when an AU is active over time."""
+"""Figures of predictions, and when an AU is active over time."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,16 +17,9 @@ from auformer.predict.types import ImagePrediction
 from auformer.report.faces import Evidence, au_bars, evidence_grid
 from auformer.report.timeline import timeline
 
+FOOTER = "Probabilities that an action unit occurs, not intensities."
+LINE, WIDE_LINE = 90, 120  # characters, as the figures ask for
 _GAP = 3.5  # frame lengths without a row of the face that end an episode [ours]
-
-
-def frame_length(times: np.ndarray) -> float:
-    """Median distance of times (n,); 1 for fewer than two.
-
-    >>> frame_length(np.array([0.0, 0.1, 0.2, 0.9]))
-    0.1
-    """
-    return float(np.median(np.diff(times))) if len(times) > 1 else 1.0
 
 
 def episodes(times: np.ndarray, active: np.ndarray) -> list[tuple[float, float]]:
@@ -33,26 +27,23 @@ def episodes(times: np.ndarray, active: np.ndarray) -> list[tuple[float, float]]
 
     Args:
         times: (n,) rising.
-        active: (n,) bool; each frame lasts one median frame length.
+        active: (n,) bool; each frame lasts one median frame length, or 1 where there is one frame only.
 
     >>> episodes(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), np.array([True, True, False, True, True]))
     [(0.0, 2.0), (3.0, 5.0)]
     """
-    length = frame_length(times)
-    spans: list[list[float]] = []
-    for time in times[np.asarray(active, bool)]:
-        breaks = not spans or _is_break(times, spans[-1][1] - length, time, length)
-        if breaks:
-            spans.append([float(time), float(time) + length])
-        else:
-            spans[-1][1] = float(time) + length
-    return [(begin, end) for begin, end in spans]
-
-
-def _is_break(times: np.ndarray, last: float, now: float, length: float) -> bool:
-    """Whether between two active frames lies one that is not, or a long gap."""
-    between = np.searchsorted(times, now) - np.searchsorted(times, last + length / 2)
-    return bool(between > 0) or now - last > _GAP * length
+    length = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    spans: list[tuple[float, float]] = []
+    for time in times[np.asarray(active, bool)].tolist():
+        if spans:
+            begin, end = spans[-1]
+            last = end - length
+            between = np.searchsorted(times, time) - np.searchsorted(times, last + length / 2)  # inactive frames
+            if between <= 0 and time - last <= _GAP * length:
+                spans[-1] = (begin, time + length)
+                continue
+        spans.append((time, time + length))
+    return spans
 
 
 def times_of(table: pd.DataFrame) -> tuple[np.ndarray, str]:
@@ -63,22 +54,43 @@ def times_of(table: pd.DataFrame) -> tuple[np.ndarray, str]:
     return times.to_numpy(float), "Time in seconds"
 
 
-def main_face(table: pd.DataFrame) -> int | None:
-    """The face with the most rows, the lowest number of equals; None without a face."""
-    faces = table.loc[table["status"] == "ok", "face"]
-    return None if faces.empty else int(faces.value_counts().sort_index().idxmax())
+class Series(NamedTuple):
+    """The face that a video shows longest, frame by frame.
+
+    Args:
+        face: Its number: the one with the most rows, the lowest of equals.
+        others: How many other faces there are.
+        frames: Time of each of the n frames, by its number.
+        unit: As of `times_of`.
+        probs: (n, N) its probabilities, nan where it is not seen.
+    """
+
+    face: int
+    others: int
+    frames: pd.Series
+    unit: str
+    probs: np.ndarray
+
+
+def main_series(table: pd.DataFrame, au_names: Sequence[str]) -> Series | None:
+    """The face that the rows of one video show longest; None without a face."""
+    seen = table[table["status"] == "ok"]
+    if seen.empty:
+        return None
+    face = int(seen["face"].value_counts().sort_index().idxmax())
+    times, unit = times_of(table)
+    frames = pd.Series(times, table["frame"]).groupby(level=0).first().sort_index()
+    rows = seen[seen["face"] == face].set_index("frame").reindex(frames.index)
+    probs = rows[[f"{au}_prob" for au in au_names]].to_numpy(float)
+    return Series(face, seen["face"].nunique() - 1, frames, unit, probs)
 
 
 def au_summary(table: pd.DataFrame, au: str, face: int) -> dict[str, Any]:
-    """How often and how long one face of a recording shows an AU.
-
-    Args:
-        table: rows of one recording.
-        au: the AU.
-        face: the face.
+    """How often and how long one face shows an AU in the rows of one video.
 
     Returns:
-        `share` of the face's frames in [0, 1], `spans` (see `episodes`), `mean_length` of them (nan without), `mean_prob`.
+        `share` of the face's frames in [0, 1], `spans` (see `episodes`), `mean_length` of them (nan without),
+        `mean_prob`.
     """
     rows = table[(table["status"] == "ok") & (table["face"] == face)].sort_values("frame")
     times, _ = times_of(rows)
@@ -93,12 +105,8 @@ def au_summary(table: pd.DataFrame, au: str, face: int) -> dict[str, Any]:
     }
 
 
-FOOTER = "Probabilities that an action unit occurs, not intensities."
-LINE, WIDE_LINE = 90, 120  # characters, as the figures ask for
-
-
 def wrap(notice: str | None, line: int = LINE) -> str:
-    """What every figure says at its foot, in lines that fit."""
+    """The footer of every figure, in lines that fit."""
     return "\n".join(part for text in (notice or FOOTER).splitlines() for part in textwrap.wrap(text, line))
 
 
@@ -106,9 +114,9 @@ def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str 
     """Draw the largest face of a photo with its action units.
 
     Args:
-        predictor: the predictor that made the prediction; the evidence maps are its network's.
-        photo: a photo with at least one face.
-        notice: what every output of this checkpoint has to say.
+        predictor: The predictor that made the prediction; the evidence maps are its network's.
+        photo: A photo with at least one face.
+        notice: What every output of this checkpoint has to say.
     """
     largest = photo.faces[0]
     maps = predictor.evidence_maps([largest.crop])
@@ -124,38 +132,23 @@ def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str 
     )
 
 
-def timeline_figure(
-    table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None, theme: str = "light"
-) -> Any:
-    """Draw the timeline of the face that a recording shows longest; None where there is no face.
+def timeline_figure(table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None) -> Any:
+    """Draw the timeline of the face that a video shows longest; None where there is no face.
 
     Args:
-        table: rows of one recording.
-        au_names: the N action units.
-        title: name of the recording.
-        notice: what every output of this checkpoint has to say.
-        theme: "light" or "dark".
+        table: Rows of one video.
+        au_names: The N action units.
+        title: Name of the video.
+        notice: What every output of this checkpoint has to say.
     """
-    face = main_face(table)
-    if face is None:
+    series = main_series(table, au_names)
+    if series is None:
         return None
-    times, unit = times_of(table)
-    frames = pd.Series(times, table["frame"]).groupby(level=0).first().sort_index()
-    rows = table[(table["face"] == face) & (table["status"] == "ok")].set_index("frame").reindex(frames.index)
-    probs = rows[[f"{au}_prob" for au in au_names]].to_numpy(float)
-    events = {au: au_summary(table, au, face)["spans"] for au in au_names}
-    others = table.loc[table["status"] == "ok", "face"].nunique() - 1
-    heading = f"{title}, face {face}" + (f" (of {others + 1})" if others else "")
-    return timeline(
-        frames.to_numpy(),
-        probs,
-        au_names,
-        events,
-        title=heading,
-        footer=wrap(notice, WIDE_LINE),
-        unit=unit,
-        theme=theme,
-    )
+    events = {au: au_summary(table, au, series.face)["spans"] for au in au_names}
+    heading = f"{title}, face {series.face}" + (f" (of {series.others + 1})" if series.others else "")
+    footer = wrap(notice, WIDE_LINE)
+    times = series.frames.to_numpy()
+    return timeline(times, series.probs, au_names, events, title=heading, footer=footer, unit=series.unit)
 
 
 class BestFaces:
@@ -167,31 +160,26 @@ class BestFaces:
 
     def __init__(self, au_names: tuple[str, ...]) -> None:
         self.au_names = au_names
-        self._best: dict[str, tuple[float, np.ndarray, str]] = {}  # probability, crop (H, W, 3), where in the recording
+        self._best: dict[str, tuple[float, np.ndarray, str]] = {}  # probability, crop (H, W, 3), where in the video
 
     def add(self, image: ImagePrediction) -> None:
-        """Look at the faces of one more picture."""
-        place = (
-            ""
-            if image.source.kind == "photo"
-            else f"frame {image.frame}"
-            if image.time_s is None
-            else f"{image.time_s:.2f} s"
-        )
+        """Look at the faces of one more image."""
+        place = f"frame {image.frame}" if image.time_s is None else f"{image.time_s:.2f} s"
+        place = "" if image.source.kind == "photo" else place
         for found in image.faces:
             for au, prob in zip(self.au_names, found.probs, strict=True):
                 if au not in self._best or prob > self._best[au][0]:
                     self._best[au] = (float(prob), found.crop, place)
 
     def save(self, path: Path) -> None:
-        """Keep what was seen so far, so that a run that is killed goes on with it (NumPy's `.npz`)."""
+        """Keep the faces so far, so that a killed run can resume (NumPy's `.npz`)."""
         probs, crops, places = zip(*self._best.values(), strict=True) if self._best else ((), (), ())
         names = np.array(list(self._best), str)  # not of objects, which are not read back
         with atomic_path(path) as temporary:
             np.savez(temporary, names=names, probs=np.array(probs), crops=np.array(crops), places=np.array(places, str))
 
     def restore(self, path: Path) -> None:
-        """Go on from what `save` kept."""
+        """Resume from what `save` kept."""
         with np.load(path) as kept:
             entries = zip(
                 kept["names"].tolist(), kept["probs"].tolist(), kept["crops"], kept["places"].tolist(), strict=True
@@ -212,9 +200,8 @@ class BestFaces:
 
 
 def small(image: np.ndarray, width: int) -> np.ndarray:
-    """A picture (H, W, 3) shrunk to a width in pixels."""
+    """An image (H, W, 3) shrunk to a width in pixels."""
     if image.shape[1] <= width:
         return image
-    return cv2.resize(
-        image, (width, max(1, round(image.shape[0] * width / image.shape[1]))), interpolation=cv2.INTER_AREA
-    )
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

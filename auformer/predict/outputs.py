@@ -1,15 +1,13 @@
-"""Which files a run makes, and its tables in our columns or those of OpenFace and Py-Feat.
+"""The files of a run, and its tables in our columns or, one per source, in those of OpenFace 2.2 and Py-Feat.
 
-Our predictions in the columns of other tools: OpenFace 2.2 and Py-Feat, one file per source.
-
-Column names, order and decimals: OpenFace `lib/local/Utilities/src/RecorderCSV.cpp`; Py-Feat `feat/utils/__init__.py` and
-`feat/detector.py` (version 1). What we do not know stays empty. A probability is no intensity: OpenFace's `_r` is always empty, `_c` is
-whether the probability reaches the threshold.
+Column names, order and decimals: OpenFace `lib/local/Utilities/src/RecorderCSV.cpp`; Py-Feat `feat/utils/__init__.py`
+    and
+`feat/detector.py` (version 1). Unknown values stay empty. A probability is no intensity: OpenFace's `_r` is always
+empty, `_c` is whether the probability reaches the decision threshold.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import canonical
-from auformer.data.manifest import sidecar_path, write_predictions
-from auformer.data.table_file import write_sidecar, write_table
+from auformer.data.manifest import write_predictions
+from auformer.data.table_file import sidecar_path, write_sidecar, write_table
+from auformer.files import check_writable
 from auformer.predict.sources import Source
 
-FORMATS = ("native", "openface", "pyfeat")
+NAME = "predictions"  # of the native table that holds all sources
 OPENFACE_R = tuple(f"AU{number:02d}_r" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45))
 OPENFACE_C = tuple(f"AU{number:02d}_c" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45))
 OPENFACE_AUS = tuple(name.removesuffix("_c") for name in OPENFACE_C)
@@ -49,41 +48,38 @@ def openface_table(table: pd.DataFrame, *, photo: bool) -> pd.DataFrame:
     """One source's predictions in OpenFace's columns, as text that is ready to be written.
 
     Args:
-        table: rows of one source, as `predictions_table` gives them.
-        photo: the source is a photo, whose columns begin with `face, confidence` as those of FaceLandmarkImg.
+        table: Rows of one source, as `predictions_table` gives them.
+        photo: The source is a photo, whose columns begin with `face, confidence` as those of FaceLandmarkImg.
 
     Returns:
-        `frame` from 1, `face_id`, `timestamp`, `confidence`, `success`, then all 17 `_r` (empty) and all 18 `_c` (1, 0, or empty where
-        there is no face or the checkpoint does not know the AU).
+        `frame` from 1, `face_id`, `timestamp`, `confidence`, `success`, then all 17 `_r` (empty) and all 18 `_c` (1, 0,
+        or empty where there is no face or the checkpoint does not predict the AU).
     """
     seen = table["status"] == "ok"
     confidence = _decimals(table["score"].where(seen, 0.0), 2)
-    if photo:
-        out = pd.DataFrame({"face": table["face"].astype(str), "confidence": confidence}, index=table.index)
-    else:
-        out = pd.DataFrame(
-            {
-                "frame": (table["frame"] + 1).astype(str),
-                "face_id": table["face"].astype(str),
-                "timestamp": _decimals(table["time_s"], 3),
-                "confidence": confidence,
-                "success": seen.map({True: "1", False: "0"}),
-            },
-            index=table.index,
-        )
+    face = table["face"].astype(str)
+    head = {"face": face, "confidence": confidence}
+    if not photo:
+        head = {
+            "frame": (table["frame"] + 1).astype(str),
+            "face_id": face,
+            "timestamp": _decimals(table["time_s"], 3),
+            "confidence": confidence,
+            "success": seen.map({True: "1", False: "0"}),
+        }
     columns: dict[str, Any] = dict.fromkeys(OPENFACE_R, "")
     for name in OPENFACE_C:
         ours = f"{canonical(name.removesuffix('_c'))}_active"
         columns[name] = _decimals(table[ours].astype("Float64").astype(float), 1) if ours in table else ""
-    return pd.concat([out, pd.DataFrame(columns, index=table.index)], axis=1)
+    return pd.DataFrame({**head, **columns}, index=table.index)
 
 
 def pyfeat_table(table: pd.DataFrame, *, size: tuple[int, int] | None) -> pd.DataFrame:
     """One source's predictions in Py-Feat's columns.
 
     Args:
-        table: rows of one source, as `predictions_table` gives them.
-        size: height and width of its pictures.
+        table: Rows of one source, as `predictions_table` gives them.
+        size: Height and width of its images.
 
     Returns:
         All columns of version 1 but the 512 of an identity embedding; landmarks, pose, emotions and gaze are empty.
@@ -107,17 +103,14 @@ def pyfeat_table(table: pd.DataFrame, *, size: tuple[int, int] | None) -> pd.Dat
 
 
 def format_notes(kind: str, au_names: Sequence[str]) -> dict[str, Any]:
-    """What the side file says about a table of another tool's columns.
-
-    Args:
-        kind: `openface` or `pyfeat`.
-        au_names: AUs of the checkpoint.
-    """
+    """Entries of the sidecar about a table in the columns of `openface` or `pyfeat`, for a checkpoint's AUs."""
     names = OPENFACE_AUS if kind == "openface" else PYFEAT_AUS
     there = {canonical(name) for name in names}
     values = {
-        "openface": "AU.._c: 1 where the probability reaches the threshold, else 0; AU.._r (intensity) is not predicted and always empty",
-        "pyfeat": "AU..: probability in [0, 1]; landmarks, pose, emotions, gaze and identity embedding are not predicted",
+        "openface": "AU.._c: 1 where the probability reaches the threshold, else 0; AU.._r (intensity) is not "
+        "predicted and always empty",
+        "pyfeat": "AU..: probability in [0, 1]; landmarks, pose, emotions, gaze and identity embedding are not "
+        "predicted",
     }
     return {
         "format": kind,
@@ -133,28 +126,25 @@ def _decimals(values: pd.Series, digits: int) -> pd.Series:
     return values.map(lambda value: "" if pd.isna(value) else f"{value:.{digits}f}")
 
 
-PICTURE, TIMELINE, ANNOTATED, MAPS = "_aus.png", "_timeline.png", "_annotated", "_maps.png"
-
-
 @dataclass(frozen=True)
 class Plan:
     """What to write where.
 
     Args:
-        out: the output folder.
-        names: file name of each source's own outputs, by its name.
+        out: The output folder.
+        names: File name of each source's own outputs, by its name.
         kind: `native`, `openface` or `pyfeat`.
         suffix: `.csv` or `.parquet`, of native tables.
-        per_source: one native table per source, as shards write.
-        pictures: a picture per photo.
-        timelines: a picture per recording.
-        annotate: annotated pictures and videos.
-        maps: evidence maps per source.
-        report: a page.
-        shard: which part of how many a run is; its page has a name of its own.
+        per_source: One native table per source, as shards write.
+        photo_figures: A figure per photo.
+        timelines: A figure per video.
+        annotate: Annotated images and videos.
+        maps: Evidence maps per source.
+        report: A page.
+        shard: Number and count of the shard; its page has a name of its own.
 
     Raises:
-        ValueError: another tool's columns are asked for as Parquet.
+        ValueError: Another tool's columns are asked for as Parquet.
     """
 
     out: Path
@@ -162,7 +152,7 @@ class Plan:
     kind: str = "native"
     suffix: str = ".csv"
     per_source: bool = False
-    pictures: bool = True
+    photo_figures: bool = True
     timelines: bool = False
     annotate: bool = False
     maps: bool = False
@@ -170,111 +160,103 @@ class Plan:
     shard: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Check what does not go together."""
+        """Check the combination."""
         if self.kind != "native" and self.suffix != ".csv":
             raise ValueError(
-                f"Expected `--format native` with --parquet, but got {self.kind}, which that tool reads from CSV files only."
+                f"Expected `--format native` with --parquet, but got {self.kind}, which is read from CSV files only."
             )
 
     @property
-    def page(self) -> Path:
-        """The report."""
+    def page(self) -> Path | None:
+        """The report, None where there is none."""
+        if not self.report:
+            return None
         return self.out / ("report.html" if self.shard is None else f"report-{self.shard[0]}-of-{self.shard[1]}.html")
 
     def table(self, source: Source) -> Path:
         """The table that holds a source's rows."""
-        if self.kind == "native" and not self.per_source:
-            return self.out / f"predictions{self.suffix}"
-        return self.out / f"{self.names[source.name]}{self.suffix if self.kind == 'native' else '.csv'}"
+        if self.kind != "native":
+            return self._own(source, ".csv")
+        return self._own(source, self.suffix) if self.per_source else self.out / f"{NAME}{self.suffix}"
 
-    def picture(self, source: Source) -> Path | None:
-        """The plain picture of a source, None where there is none."""
-        wanted, ending = (self.pictures, PICTURE) if source.kind == "photo" else (self.timelines, TIMELINE)
-        return self.out / f"{self.names[source.name]}{ending}" if wanted else None
+    def figure(self, source: Source) -> Path | None:
+        """The figure of a photo or the timeline of a video, None where there is none."""
+        if source.kind == "photo":
+            return self._own(source, "_aus.png") if self.photo_figures else None
+        return self._own(source, "_timeline.png") if self.timelines else None
 
     def annotated(self, source: Source) -> Path | None:
-        """The annotated picture or video of a source, None where there is none."""
+        """The annotated image or video of a source, None where there is none."""
         ending = ".png" if source.kind == "photo" else ".mp4"
-        return self.out / f"{self.names[source.name]}{ANNOTATED}{ending}" if self.annotate else None
+        return self._own(source, f"_annotated{ending}") if self.annotate else None
 
-    def map_picture(self, source: Source) -> Path | None:
+    def map_figure(self, source: Source) -> Path | None:
         """The evidence maps of a source, None where there are none."""
-        return self.out / f"{self.names[source.name]}{MAPS}" if self.maps else None
+        return self._own(source, "_maps.png") if self.maps else None
 
-    def files(self, sources: Iterable[Source]) -> list[Path]:
-        """Everything that a run over these sources may write."""
-        found: list[Path | None] = [self.page] if self.report else []
+    def check(self, sources: Sequence[Source], new: Sequence[Source], *, page: bool, overwrite: bool) -> None:
+        """Find out before the work starts whether its results can be written, and what they would replace.
+
+        Args:
+            sources: All sources of the run.
+            new: Those of which no output is this run's own so far.
+            page: The report is not this run's own either.
+            overwrite: Replace what is there.
+
+        Raises:
+            ValueError: An output exists, or would replace a source.
+            OSError: The folder cannot be written.
+        """
+        given = {Path(source.file).resolve() for source in sources}
+        for path in self._files(sources):
+            if path.resolve() in given:
+                raise ValueError(
+                    f"Expected `--out` to be a folder where no source is replaced, but {path} is one of the photos or "
+                    "videos."
+                )
+        pages = [self.page] if page and self.page else []
+        taken = [] if overwrite else [path for path in (*pages, *self._files(new)) if path.exists()]
+        if taken:
+            more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+            raise ValueError(
+                f"Expected `--out` to hold no results yet, but found {taken[0]}{more}: choose another folder, or add "
+                "--overwrite."
+            )
+        check_writable(self.out)
+
+    def write_table(
+        self, source: Source, table: pd.DataFrame, side: dict[str, Any], size: tuple[int, int] | None
+    ) -> Path:
+        """Write the table of a source, or of all, in the plan's columns, with its sidecar.
+
+        Args:
+            source: Whose rows.
+            table: The rows.
+            side: Content of the sidecar.
+            size: Height and width of the source's images.
+
+        Returns:
+            The table's path.
+        """
+        path = self.table(source)
+        if self.kind == "native":
+            write_predictions(table, path, side)
+            return path
+        openface = self.kind == "openface"
+        other = openface_table(table, photo=source.kind == "photo") if openface else pyfeat_table(table, size=size)
+        write_sidecar({**side, **format_notes(self.kind, side["au_names"])}, path)
+        write_table(other, path)
+        return path
+
+    def _own(self, source: Source, ending: str) -> Path:
+        """A file of one source."""
+        return self.out / f"{self.names[source.name]}{ending}"
+
+    def _files(self, sources: Iterable[Source]) -> list[Path]:
+        """Everything that a run may write for sources."""
+        found: dict[Path, None] = {}
         for source in sources:
             table = self.table(source)
-            found += [
-                table,
-                sidecar_path(table),
-                self.picture(source),
-                self.annotated(source),
-                self.map_picture(source),
-            ]
-        return list(dict.fromkeys(path for path in found if path is not None))
-
-
-def check_sources(plan: Plan, sources: Sequence[Source]) -> None:
-    """Find out whether an output would replace a source.
-
-    Raises:
-        ValueError: it would.
-    """
-    given = {Path(source.file).resolve() for source in sources}
-    for path in plan.files(sources):
-        if path.resolve() in given:
-            raise ValueError(
-                f"Expected `--out` to be a folder where no source is replaced, but {path} is one of the photos or videos."
-            )
-
-
-def check_outputs(plan: Plan, sources: Sequence[Source], *, overwrite: bool) -> None:
-    """Find out before the work starts whether its results can be written, and what they would replace.
-
-    Raises:
-        ValueError: an output exists.
-        OSError: the folder cannot be written.
-    """
-    taken = [str(path) for path in plan.files(sources) if path.exists()]
-    if taken and not overwrite:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise ValueError(
-            f"Expected `--out` to hold no results yet, but found {taken[0]}{more}: choose another folder, or add --overwrite."
-        )
-    try:
-        plan.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=plan.out):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write here ({error.strerror})", str(plan.out)) from error
-
-
-def write_source_table(
-    plan: Plan, source: Source, table: pd.DataFrame, side: dict[str, Any], size: tuple[int, int] | None
-) -> Path:
-    """Write the table of one source in the plan's format, with its side file.
-
-    Args:
-        plan: what to write where.
-        source: whose rows.
-        table: they.
-        side: content of the side file.
-        size: height and width of its pictures.
-
-    Returns:
-        The table's path.
-    """
-    path = plan.table(source)
-    if plan.kind == "native":
-        write_predictions(table, path, side)
-        return path
-    out = (
-        openface_table(table, photo=source.kind == "photo")
-        if plan.kind == "openface"
-        else pyfeat_table(table, size=size)
-    )
-    write_sidecar({**side, **format_notes(plan.kind, side["au_names"])}, path)
-    write_table(out, path)
-    return path
+            figures = (self.figure(source), self.annotated(source), self.map_figure(source))
+            found.update(dict.fromkeys(path for path in (table, sidecar_path(table), *figures) if path is not None))
+        return list(found)

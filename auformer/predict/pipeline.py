@@ -1,4 +1,4 @@
-"""From sources to aligned faces: read, detect and follow, each in a thread of its own, in order."""
+"""From sources to aligned faces: reading, detection and tracking, each in a thread of its own, in order."""
 
 from __future__ import annotations
 
@@ -19,34 +19,38 @@ import torch
 from auformer.data.transforms import resize
 from auformer.faces import Face, align
 from auformer.predict.sources import Source
-from auformer.predict.tracking import PointSmoother, Tracker, follow, small_grey
+from auformer.predict.tracking import LandmarkSmoother, Tracker, follow, small_grey
 from auformer.predict.types import Frame, Selection
-from auformer.predict.video import NOMINAL_FPS, read_source
+from auformer.predict.video import read_source
 
 T = TypeVar("T")
 R = TypeVar("R")
 _WAIT = 0.1  # seconds between looks whether the reader has left [ours]
+_AHEAD = 4  # frames that wait between two stages at most: a photo of 8000 x 6000 pixels has 144 MB [ours]
+_DETECTORS = 2  # threads that detect [ours]: OpenCV's cascades use one core each
+RESUME_FRAMES = 250  # after so many a killed run can resume [ours]
+# Parameters [ours]: measured on the demo network (3 million: detection takes longer) and ViT-B (86: the network does).
+SMALL = 10_000_000
 
 
+@dataclass(frozen=True)
 class _End:
     """Last item of a queue: nothing more comes, or an error did."""
 
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
+    error: BaseException | None = None
 
 
 def ahead(items: Iterable[T], size: int) -> Iterator[T]:
     """The same items in the same order, made by a thread that is at most `size` items ahead.
 
     Args:
-        items: what to go through; an error of theirs comes out after the items before it.
-        size: how many items wait at most, so that memory stays constant.
+        items: An error of theirs is raised after the items before it.
+        size: How many items wait at most, so that memory stays constant.
     """
     waiting: queue.Queue[T | _End] = queue.Queue(maxsize=size)
     left = threading.Event()
 
     def put(item: T | _End) -> bool:
-        """Hand one item over; False once the reader has left."""
         while not left.is_set():
             try:
                 waiting.put(item, timeout=_WAIT)
@@ -56,7 +60,6 @@ def ahead(items: Iterable[T], size: int) -> Iterator[T]:
         return False
 
     def work() -> None:
-        """Fill the queue."""
         iterator = iter(items)
         try:
             for item in iterator:
@@ -89,13 +92,10 @@ def spread(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iter
     """`map` over several threads, in order, at most twice as many items ahead as there are threads.
 
     Args:
-        function: what to do with each item; safe to call from several threads.
-        items: what to go through.
-        workers: number of threads; 1 works in the caller's.
+        function: What to do with each item; safe to call from several threads.
+        items: What to go through.
+        workers: Number of threads.
     """
-    if workers == 1:
-        yield from map(function, items)
-        return
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[R]] = deque()
         try:
@@ -110,15 +110,12 @@ def spread(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iter
                 future.cancel()
 
 
-SMALL = 10_000_000  # parameters [ours]: measured on the demo network (3 million: detecting takes longer) and ViT-B (86: the network does)
-
-
 def share_cores(network: torch.nn.Module, *, cores: int | None = None) -> int:
-    """Leave half of the cores to reading and detecting where the network is small: frames a second rise by a tenth on two cores.
+    """Leave half of the cores to reading and detection where the network is small: 10 % more frames/s on two cores.
 
     Args:
-        network: what predicts, on the CPU.
-        cores: how many this process may use; all by default.
+        network: The network, on the CPU.
+        cores: How many this process may use; all by default.
 
     Returns:
         Number of threads that torch now computes with, in the whole process.
@@ -130,16 +127,10 @@ def share_cores(network: torch.nn.Module, *, cores: int | None = None) -> int:
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """One face before it is predicted.
-
-    Args:
-        face: box, score and (smoothed) points in the picture.
-        identity: its number: over time in a recording, by size in a photo.
-        crop: (H, W, 3) uint8 RGB, aligned, of the network's size.
-    """
+    """One face before it is predicted: its place, the number of its track, its aligned crop (H, W, 3) uint8 RGB."""
 
     face: Face
-    identity: int
+    track: int
     crop: np.ndarray
 
 
@@ -153,14 +144,14 @@ def choose(faces: Sequence[Face], how_many: int | None) -> list[Face]:
     return sorted(faces, key=lambda face: -face.box[2])[:how_many]
 
 
-class FaceFollower:
-    """Turns detections of the frames of one recording into numbered crops.
+class FaceTracker:
+    """Turns the detections of the frames of one video into numbered crops.
 
     Args:
-        recipe: crop recipe of the network.
+        recipe: Crop recipe of the network.
         shape: (H, W) of its images.
-        how_many: of the largest faces of each frame; None for all.
-        detect_every: faces are detected in each such frame and followed in those between.
+        how_many: Of the largest faces of each frame; None for all.
+        detect_every: Faces are detected in each such frame and tracked in those between.
     """
 
     def __init__(
@@ -169,63 +160,54 @@ class FaceFollower:
         self.recipe, self.shape = recipe, shape
         self.how_many, self.detect_every = how_many, detect_every
         self._tracker = Tracker()
-        self._smoothers: dict[int, PointSmoother] = {}
+        self._smoothers: dict[int, LandmarkSmoother] = {}
         self._last: list[Face] = []
         self._grey: np.ndarray | None = None
 
     def update(self, frame: Frame, image: np.ndarray, detected: Sequence[Face] | None) -> list[FoundFace]:
-        """The faces of the next frame that can be read.
-
-        Args:
-            frame: the frame.
-            image: (H, W, 3) uint8 RGB, its picture.
-            detected: its faces; None where they were not looked for.
-        """
+        """The faces of the next readable frame, from its image (H, W, 3) and its detections, if it has any."""
         faces, grey = self._followed(image) if detected is None else (list(detected), None)
-        time = frame.time_s if frame.time_s is not None else frame.ordinal / NOMINAL_FPS
-        self._remember(frame.ordinal, image, faces, grey)
+        self._last, self._grey = faces, None
+        if faces and (frame.ordinal + 1) % self.detect_every:  # the next frame moves these faces
+            self._grey = small_grey(image)[0] if grey is None else grey
         chosen = choose(faces, self.how_many)
-        numbers = self._tracker.update(chosen, time)
+        numbers = self._tracker.update(chosen, frame.time)
         self._smoothers = {
             number: smoother for number, smoother in self._smoothers.items() if self._tracker.knows(number)
         }
         found = []
         for face, number in zip(chosen, numbers, strict=True):
-            steady = _steady(face, self._smoothers.setdefault(number, PointSmoother()), time)
+            steady = _steady(face, self._smoothers.setdefault(number, LandmarkSmoother()), frame.time)
             found.append(FoundFace(steady, number, cut(image, steady, self.recipe, self.shape)))
-        return sorted(found, key=lambda item: item.identity)
+        return sorted(found, key=lambda item: item.track)
 
     def state(self) -> dict[str, Any]:
-        """What is known after a frame whose next one is detected anew, as plain JSON values."""
+        """Everything known after a frame that is followed by a detection, as plain JSON values."""
         return {
             "tracker": self._tracker.state(),
             "smoothers": {str(number): smoother.state() for number, smoother in self._smoothers.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from what `state` returned."""
         self._tracker.restore(state["tracker"])
-        self._smoothers = {int(number): PointSmoother.from_state(value) for number, value in state["smoothers"].items()}
-
-    def _remember(self, ordinal: int, image: np.ndarray, faces: list[Face], grey: np.ndarray | None) -> None:
-        """Keep what the next frame needs to follow these faces."""
-        self._last, self._grey = faces, None
-        if faces and (ordinal + 1) % self.detect_every:
-            self._grey = small_grey(image)[0] if grey is None else grey
+        self._smoothers = {
+            int(number): LandmarkSmoother.from_state(value) for number, value in state["smoothers"].items()
+        }
 
     def _followed(self, image: np.ndarray) -> tuple[list[Face], np.ndarray | None]:
-        """The faces of the last frame where they are now, and the grey copy in which they were followed."""
+        """The faces of the last frame where they are now, and the grey copy in which they were moved."""
         if self._grey is None:
             return [], None
         now, scale = small_grey(image)
-        if now.shape != self._grey.shape:  # the recording changes its size
+        if now.shape != self._grey.shape:  # the video changes its size
             return [], None
         moved = (follow(self._grey, now, scale, face) for face in self._last)
         return [face for face in moved if face is not None], now
 
 
-def _steady(face: Face, smoother: PointSmoother, time: float) -> Face:
-    """A face whose points and box are smoothed over time together."""
+def _steady(face: Face, smoother: LandmarkSmoother, time: float) -> Face:
+    """A face whose landmarks and box are smoothed over time together."""
     if not np.isfinite(face.points).all():  # a table of boxes alone
         return face
     x, y, w, h = face.box
@@ -236,22 +218,18 @@ def _steady(face: Face, smoother: PointSmoother, time: float) -> Face:
 
 Detect = Callable[..., list[Face]]
 
-_AHEAD = 4  # frames that wait between two stages at most: a photo of 8000 x 6000 pixels has 144 MB [ours]
-_DETECTORS = 2  # threads that detect [ours]: OpenCV's cascades use one core each
-_CHECKPOINT = 250  # frames after which a killed run can go on [ours]
-
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One picture on its way through the stages, or the end of a source.
+    """One frame on its way through the stages, or the end of a source.
 
     Args:
-        source: what it belongs to.
-        frame: the picture; None at the end of the source.
-        message: at the end: why the source ends too early, or empty.
-        detected: its faces; None where they were not looked for.
-        found: its numbered, aligned faces.
-        state: from time to time, with what following goes on after this frame.
+        source: What it belongs to.
+        frame: The frame; None at the end of the source.
+        message: At the end: why the source ends too early, or empty.
+        detected: Its faces; None where there was no detection.
+        found: Its numbered, aligned faces.
+        state: From time to time, what tracking resumes from after this frame.
     """
 
     source: Source
@@ -271,7 +249,7 @@ class Clock:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Add the time of a block to a stage."""
+        """Add the time of a block to a stage: `read`, `detect`, `follow` or `network`."""
         start = time.perf_counter()
         try:
             yield
@@ -284,12 +262,12 @@ class Pipeline:
     """The stages before the network.
 
     Args:
-        detect: a detector, called as `detect(image, file=..., frame=...)` from several threads.
-        recipe: crop recipe of the network.
+        detect: A face detector, called as `detect(image, file=..., frame=...)` from several threads.
+        recipe: Crop recipe of the network.
         shape: (H, W) of its images.
-        how_many: of the largest faces of each picture; None for all.
-        detect_every: in recordings, faces are detected in each such frame and followed in those between.
-        clock: where the stages note their time.
+        how_many: Of the largest faces of each image; None for all.
+        detect_every: In videos, faces are detected in each such frame and tracked in those between.
+        clock: Where the stages note their time.
     """
 
     def __init__(
@@ -308,15 +286,15 @@ class Pipeline:
     def run(
         self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[Task]:
-        """All pictures of all sources in order, each source closed by a task without a frame.
+        """All frames of all sources in order, each source closed by a task without a frame.
 
         Args:
-            sources: what to read.
-            selection: which frames.
-            resume: by name of a source, `after` (index of its last frame that is done) and `faces` (state of following).
+            sources: What to read.
+            selection: Which frames.
+            resume: By name of a source, `after` (index of its last frame that is done) and `faces` (state of tracking).
         """
         read = ahead(self._read(sources, selection, resume), _AHEAD)
-        return ahead(self._follow(spread(self._look, read, _DETECTORS), resume), _AHEAD)
+        return ahead(self._track(spread(self._look, read, _DETECTORS), resume), _AHEAD)
 
     def _read(
         self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]
@@ -335,7 +313,7 @@ class Pipeline:
                     break
 
     def _look(self, task: Task) -> Task:
-        """Detect the faces of a picture, where its turn has come."""
+        """Detect the faces of a frame, where its turn has come."""
         if task.frame is None or task.frame.image is None:
             return task
         if task.source.kind != "photo" and task.frame.ordinal % self.detect_every:
@@ -343,34 +321,30 @@ class Pipeline:
         with self.clock.measure("detect"):
             return replace(task, detected=self.detect(task.frame.image, file=task.source.file, frame=task.frame.index))
 
-    def _follow(self, tasks: Iterator[Task], resume: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
-        """Number, smooth and cut out the faces of picture after picture."""
-        follower: FaceFollower | None = None
+    def _track(self, tasks: Iterator[Task], resume: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+        """Number, smooth and crop the faces of frame after frame."""
+        tracker: FaceTracker | None = None
         for task in tasks:
             if task.frame is None or task.frame.image is None:
-                follower = None if task.frame is None else follower
+                tracker = None if task.frame is None else tracker
                 yield task
                 continue
             with self.clock.measure("follow"):
                 if task.source.kind == "photo":
                     faces = choose(task.detected or [], self.how_many)
-                    crops = (cut(task.frame.image, face, self.recipe, self.shape) for face in faces)
-                    done = replace(
-                        task,
-                        found=[
-                            FoundFace(face, n, crop) for n, (face, crop) in enumerate(zip(faces, crops, strict=True))
-                        ],
-                    )
+                    crops = [cut(task.frame.image, face, self.recipe, self.shape) for face in faces]
+                    found = [FoundFace(face, n, crop) for n, (face, crop) in enumerate(zip(faces, crops, strict=True))]
+                    done = replace(task, found=found)
                 else:
-                    follower = follower or self._follower(resume.get(task.source.name))
-                    done = replace(task, found=follower.update(task.frame, task.frame.image, task.detected))
-                    if (task.frame.ordinal + 1) % (self.detect_every * -(-_CHECKPOINT // self.detect_every)) == 0:
-                        done = replace(done, state=follower.state())
+                    tracker = tracker or self._tracker(resume.get(task.source.name))
+                    done = replace(task, found=tracker.update(task.frame, task.frame.image, task.detected))
+                    if (task.frame.ordinal + 1) % (self.detect_every * -(-RESUME_FRAMES // self.detect_every)) == 0:
+                        done = replace(done, state=tracker.state())
             yield done
 
-    def _follower(self, resume: Mapping[str, Any] | None) -> FaceFollower:
-        """Who follows the faces of one recording."""
-        follower = FaceFollower(self.recipe, self.shape, how_many=self.how_many, detect_every=self.detect_every)
+    def _tracker(self, resume: Mapping[str, Any] | None) -> FaceTracker:
+        """The tracker of one video, new or resumed."""
+        tracker = FaceTracker(self.recipe, self.shape, how_many=self.how_many, detect_every=self.detect_every)
         if resume is not None:
-            follower.restore(resume["faces"])
-        return follower
+            tracker.restore(resume["faces"])
+        return tracker

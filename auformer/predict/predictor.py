@@ -1,4 +1,4 @@
-"""The last stage: the network's probabilities back to the pictures that the faces came from."""
+"""`AUPredictor`: faces found, tracked, aligned and predicted, image after image."""
 
 from __future__ import annotations
 
@@ -13,109 +13,84 @@ import pandas as pd
 import torch
 
 from auformer.data.transforms import resize, to_float
-from auformer.errors import CheckpointError, FaceNotFoundError
-from auformer.faces import CROP_RECIPES, Face, make_detector, no_face
+from auformer.errors import CheckpointError
+from auformer.faces import CROP_RECIPES, Face, make_detector, require_faces
+from auformer.faces.detect import no_face
 from auformer.models import AUNetwork, OnnxDetector, open_detector
 from auformer.models.batches import FittingBatches
 from auformer.predict.pipeline import Clock, Pipeline, Task, choose, cut
 from auformer.predict.sources import Source, find_sources
 from auformer.predict.table import predictions_table
 from auformer.predict.tracking import ProbSmoother
-from auformer.predict.types import FacePrediction, ImagePrediction, Selection, SourceEnd
-from auformer.predict.video import NOMINAL_FPS
+from auformer.predict.types import FacePrediction, Frame, ImagePrediction, Selection, SourceEnd
+
+_NO_FRAME = "no frame lies between the times asked for"
 
 
 class Finisher:
-    """Predicts pictures that wait together and gives them back one by one.
+    """Predicts frames that wait together and gives them back one by one.
 
     Args:
-        predict: probabilities (n, N) of crops (n, H, W, 3).
-        smooth: time constant in seconds of smoothing over time; None for none.
-        clock: where the network's time is noted.
-        keep_images: give the pictures themselves, too.
-        resume: by name of a source, the state that it goes on from.
+        predictor: Gives the probabilities.
+        keep_images: Whether to give the images themselves, too.
+        resume: By name of a source, the state that it resumes from.
     """
 
-    def __init__(
-        self,
-        predict: Callable[[Sequence[np.ndarray]], np.ndarray],
-        *,
-        smooth: float | None,
-        clock: Clock,
-        keep_images: bool,
-        resume: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        self.predict, self.smooth, self.clock, self.keep_images, self.resume = (
-            predict,
-            smooth,
-            clock,
-            keep_images,
-            resume,
-        )
+    def __init__(self, predictor: AUPredictor, *, keep_images: bool, resume: Mapping[str, Mapping[str, Any]]) -> None:
+        self.predictor, self.keep_images, self.resume = predictor, keep_images, resume
         self._smoother: ProbSmoother | None = None
-        self._pictures = 0  # of the source at hand
-        self._begun = ""  # its name
+        self._source = ""  # name of the source at hand
+        self._empty = True  # no frame of it has come so far
 
     def finish(self, tasks: Sequence[Task]) -> Iterator[ImagePrediction | SourceEnd]:
-        """The predictions of several pictures, whose faces go through the network together."""
-        with self.clock.measure("network"):
-            probs = iter(self.predict([found.crop for task in tasks for found in task.found]))
+        """The predictions of several frames, whose faces go through the network together."""
+        with self.predictor.clock.measure("network"):
+            probs = iter(self.predictor.predict_proba([found.crop for task in tasks for found in task.found]))
         for task in tasks:
-            self._begin(task)
+            if self._source != task.source.name:
+                self._begin(task.source)
             if task.frame is not None:
-                self._pictures += 1
-                yield self._picture(task, probs)
+                self._empty = False
+                yield self._image(task, task.frame, probs)
                 continue
-            if not self._pictures:
-                yield ImagePrediction(
-                    task.source, "unreadable", task.message or "no frame lies between the times asked for"
-                )
-            self._begun = ""
-            yield SourceEnd(
-                task.source, task.message or ("" if self._pictures else "no frame lies between the times asked for")
-            )
+            message = task.message or (_NO_FRAME if self._empty else "")
+            if self._empty:
+                yield ImagePrediction(task.source, "unreadable", message)
+            self._source = ""
+            yield SourceEnd(task.source, message)
 
-    def _begin(self, task: Task) -> None:
-        """Make ready for a source where its first task comes."""
-        if self._begun == task.source.name:
-            return
-        state = self.resume.get(task.source.name)
-        self._begun, self._pictures = task.source.name, 0 if state is None else 1
-        self._smoother = None
-        if self.smooth is not None and task.source.kind != "photo":
-            self._smoother = ProbSmoother(self.smooth)
+    def _begin(self, source: Source) -> None:
+        """Make ready for a source, new or resumed."""
+        state, smooth = self.resume.get(source.name), self.predictor.smooth
+        self._source, self._empty, self._smoother = source.name, state is None, None
+        if smooth is not None and source.kind != "photo":
+            self._smoother = ProbSmoother(smooth)
             if state is not None:
                 self._smoother.restore(state["probs"])
 
-    def _picture(self, task: Task, probs: Iterator[np.ndarray]) -> ImagePrediction:
-        """One picture with its faces, which take their probabilities (N,) from `probs`."""
-        frame = task.frame
-        assert frame is not None
+    def _image(self, task: Task, frame: Frame, probs: Iterator[np.ndarray]) -> ImagePrediction:
+        """One frame with its faces, which take their probabilities (N,) from `probs`."""
         if frame.image is None:
             return ImagePrediction(task.source, "unreadable", frame.message, frame=frame.index)
-        time = frame.time_s if frame.time_s is not None else frame.ordinal / NOMINAL_FPS
         faces = []
         for found in task.found:
             row = next(probs)
             if self._smoother is not None:
-                row = self._smoother.update(found.identity, row, time)
-            faces.append(FacePrediction(found.face, found.crop, row, found.identity))
+                row = self._smoother.update(found.track, row, frame.time)
+            faces.append(FacePrediction(found.face, found.crop, row, found.track))
         state = None
         if task.state is not None:
-            state = {
-                "after": frame.index,
-                "faces": task.state,
-                "probs": self._smoother.state() if self._smoother else {},
-            }
-        size = frame.image.shape[:2]
+            smoothed = self._smoother.state() if self._smoother else {}
+            state = {"after": frame.index, "faces": task.state, "probs": smoothed}
+        height, width = frame.image.shape[:2]
         return ImagePrediction(
             task.source,
             "ok" if faces else "no_face",
-            "" if faces else no_face(size),
+            "" if faces else no_face(frame.image.shape, self.predictor.detector),
             faces,
             frame.index,
             frame.time_s,
-            (size[0], size[1]),
+            (height, width),
             frame.image if self.keep_images else None,
             state,
         )
@@ -127,29 +102,29 @@ PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 
 
 class AUPredictor:
-    """Find the faces of photos and videos, align them as the network's training images were, and predict their action units.
+    """Find the faces of photos and videos, align them as in training, and predict their action units.
 
     Args:
-        network: a network in eval mode, as `open_detector` gives it; it is moved to `device`.
-        device: where to compute.
-        batch_size: faces per batch; the result does not depend on it (beyond rounding). A batch that does not fit into memory is halved,
-            for good, with a warning.
-        detector: how faces are found: a spec of `auformer.faces.make_detector`, or what that gives.
+        network: A network in eval mode, as `open_detector` gives it; it is moved to `device`.
+        device: Where to compute.
+        batch_size: Faces per batch; the result does not depend on it (beyond rounding). A batch that does not fit into
+            memory is halved for good, with a warning.
+        detector: The face detector: a spec of `auformer.faces.make_detector`, or what that gives.
         precision: `32`, or `bf16` or `16` for faster matrix products with fewer digits.
-        thresholds: per AU, in [0, 1]; the checkpoint's own where not given.
-        faces: how many of the largest faces of each picture are predicted; None for all.
-        detect_every: in recordings, faces are detected in each such frame and followed by optical flow in those between.
-        smooth: time constant in seconds by which the probabilities of a recording are smoothed; None for not at all.
+        thresholds: Decision threshold for all AUs, or per AU, in [0, 1]; the checkpoint's own where not given.
+        faces: How many of the largest faces of each image are predicted; None for all.
+        detect_every: In videos, faces are detected in each such frame and tracked by optical flow in those between.
+        smooth: Time constant in seconds by which the probabilities of a video are smoothed; None for no smoothing.
 
     Attributes:
-        au_names: the N action units in the order of all probabilities.
-        thresholds: (N,) from which probability on each counts as active.
-        recipe: name of the crop recipe.
-        clock: seconds that each stage has worked so far.
+        au_names: The N action units in the order of all probabilities.
+        thresholds: (N,) decision threshold per AU.
+        recipe: Name of the crop recipe.
+        clock: Seconds that each stage has worked so far.
 
     Raises:
-        CheckpointError: if the network was trained on crops by a recipe that this version does not know.
-        ValueError: if an argument is out of range.
+        CheckpointError: The network was trained on crops by a recipe that this version does not know.
+        ValueError: An argument is out of range.
     """
 
     def __init__(
@@ -160,25 +135,21 @@ class AUPredictor:
         batch_size: int = 16,
         detector: Any = "cascade",
         precision: str = "32",
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: float | Mapping[str, float] | None = None,
         faces: int | None = None,
         detect_every: int = 1,
         smooth: float | None = None,
     ) -> None:
-        for name, value in (
-            ("batch_size", batch_size),
-            ("faces", 1 if faces is None else faces),
-            ("detect_every", detect_every),
-        ):
-            if value < 1:
+        for name, value in {"batch_size": batch_size, "faces": faces, "detect_every": detect_every}.items():
+            if value is not None and value < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {value}.")
         if precision not in PRECISIONS:
             raise ValueError(f"Expected `precision` to be one of {', '.join(PRECISIONS)}, but got {precision!r}.")
         self.recipe = network.crop_recipe or DEFAULT_RECIPE
         if self.recipe not in CROP_RECIPES:
             raise CheckpointError(
-                f"The checkpoint was trained on crops by the recipe {self.recipe!r}, and this version of auformer knows "
-                f"{', '.join(CROP_RECIPES)} only: use a newer version, or another checkpoint"
+                f"The checkpoint was trained on crops by the recipe {self.recipe!r}, and this version of auformer "
+                f"knows {', '.join(CROP_RECIPES)} only: use a newer version, or another checkpoint"
             )
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
@@ -195,15 +166,15 @@ class AUPredictor:
     def from_checkpoint(
         cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any
     ) -> AUPredictor:
-        """A predictor from anything that `open_detector` takes: an adapter file, folder, `.ckpt`, `.onnx`, `demo`, `hf://owner/name`.
+        """A predictor from an adapter file, its folder, a `.ckpt`, an `.onnx`, `demo` or `hf://owner/name`.
 
         Args:
-            checkpoint: what to load.
-            device: where to compute.
-            options: other arguments of the constructor.
+            checkpoint: What to load.
+            device: Where to compute.
+            options: Other arguments of the constructor.
 
         Raises:
-            CheckpointError: if the checkpoint is missing, damaged or not ours.
+            CheckpointError: The checkpoint is missing, damaged or not ours.
         """
         return cls(open_detector(checkpoint, device=device), device=device, **options)
 
@@ -222,7 +193,7 @@ class AUPredictor:
             (n, N) float64 in [0, 1].
 
         Raises:
-            ValueError: if the crops are not uint8 RGB, or the network's weights are damaged.
+            ValueError: The crops are not uint8 RGB, or the network's weights are damaged.
         """
         probs = self._run(self.network.predict_probs, crops)
         if probs is None:
@@ -234,7 +205,7 @@ class AUPredictor:
         return probs.round(DECIMALS)
 
     def evidence_maps(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
-        """Where each AU's expert acts: (n, N, h, w) on the patch grid, 0 or more; None without crops or for a network without experts."""
+        """Evidence of each AU's expert: (n, N, h, w) on the patch grid, >= 0; None without crops or experts."""
         expert_maps = getattr(self.network, "expert_maps", None)
         return None if expert_maps is None else self._run(expert_maps, crops)
 
@@ -272,12 +243,10 @@ class AUPredictor:
             image: (H, W, 3) uint8 RGB.
 
         Raises:
-            FaceNotFoundError: if no face is found.
-            ValueError: if the image is not uint8 RGB.
+            FaceNotFoundError: No face is found.
+            ValueError: The image is not uint8 RGB.
         """
-        faces: list[Face] = choose(self.detector(image), self.faces)
-        if not faces:
-            raise FaceNotFoundError(no_face(image.shape, self.detector))
+        faces: list[Face] = choose(require_faces(image, backend=self.detector), self.faces)
         crops = [cut(image, face, self.recipe, self.network.image_size) for face in faces]
         probs = self.predict_proba(crops)
         return [
@@ -293,21 +262,19 @@ class AUPredictor:
         keep_images: bool = False,
         resume: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Iterator[ImagePrediction | SourceEnd]:
-        """Picture after picture of source after source, as they are done; a `SourceEnd` closes each source.
+        """Image after image of source after source, as they are done; a `SourceEnd` closes each source.
 
-        Memory does not grow with the length of a recording. What is wrong with a source stands in its `SourceEnd`; the others go on.
+        Memory does not grow with the length of a video. A problem with a source is in its `SourceEnd`; the others
+        continue.
 
         Args:
-            sources: as `find_sources` gives them.
-            selection: which frames of recordings; all by default.
-            keep_images: give the pictures themselves, too.
-            resume: by name of a source, the `state` of its last picture that is done, with the picture's `frame` as `after`.
+            sources: As `find_sources` gives them.
+            selection: Which frames of videos; all by default.
+            keep_images: Whether to give the images themselves, too.
+            resume: By name of a source, the last `state` of its images.
         """
         resume = resume or {}
-        last = Finisher(
-            self.predict_proba, smooth=self.smooth, clock=self.clock, keep_images=keep_images, resume=resume
-        )
-        shape = self.network.image_size
+        last, shape = Finisher(self, keep_images=keep_images, resume=resume), self.network.image_size
         pipeline = Pipeline(
             self.detector, self.recipe, shape, how_many=self.faces, detect_every=self.detect_every, clock=self.clock
         )
@@ -322,11 +289,11 @@ class AUPredictor:
     def predict(
         self, sources: str | Path | Sequence[str | Path], *, selection: Selection | None = None
     ) -> pd.DataFrame:
-        """The predictions table of photos, folders, videos and so on: a row per picture and face, see `predictions_table`.
+        """The predictions table of photos, folders, videos ...: a row per image and face, see `predictions_table`.
 
         Args:
-            sources: one or more, in any form that `find_sources` knows.
-            selection: which frames of recordings; all by default.
+            sources: One or more, in any form that `find_sources` takes.
+            selection: Which frames of videos; all by default.
         """
         found = find_sources([sources] if isinstance(sources, str | Path) else sources)
         images = (item for item in self.stream(found, selection=selection) if isinstance(item, ImagePrediction))
@@ -337,17 +304,14 @@ class AUPredictor:
         return probs >= self.thresholds
 
 
-def _thresholds(network: AUNetwork | OnnxDetector, given: Mapping[str, float] | None) -> np.ndarray:
-    """(N,) the network's thresholds, replaced where others are given.
-
-    Raises:
-        ValueError: one is for an AU that the network does not have, or outside [0, 1].
-    """
-    given = dict(given or {})
-    odd = sorted(set(given) - set(network.au_names))
+def _thresholds(network: AUNetwork | OnnxDetector, given: float | Mapping[str, float] | None) -> np.ndarray:
+    """(N,) the network's thresholds, replaced where others are given."""
+    names = network.au_names
+    given = dict.fromkeys(names, given) if isinstance(given, float | int) else dict(given or {})
+    odd = sorted(set(given) - set(names))
     if odd:
-        raise ValueError(f"Expected `thresholds` to be for {', '.join(network.au_names)}, but got {', '.join(odd)}.")
+        raise ValueError(f"Expected `thresholds` to be for {', '.join(names)}, but got {', '.join(odd)}.")
     for au, value in given.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"Expected the threshold of {au} to lie in [0, 1], but got {value}.")
-    return np.array([given.get(au, network.thresholds[au]) for au in network.au_names], dtype=np.float64)
+            raise ValueError(f"Expected the threshold of {au} to be in [0, 1], but got {value}.")
+    return np.array([given.get(au, network.thresholds[au]) for au in names], dtype=np.float64)

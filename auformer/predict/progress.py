@@ -1,21 +1,69 @@
-"""What a run says about itself, line by line."""
+"""What a run reports while it works, and the lines that sum it up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from auformer.aus import ACTION_UNITS
 from auformer.predict.predictor import AUPredictor
-from auformer.predict.recorder import Recorder
+from auformer.predict.sources import Source
 from auformer.predict.types import ImagePrediction
 from auformer.report.style import au_order
 
-POINTS = {"eyes": "both eyes found", "one_eye": "one eye found", "box": "eyes placed by the box"}
+LANDMARKS = {"eyes": "both eyes found", "one_eye": "one eye found", "box": "eyes placed by the box"}
+
+
+class Progress(Protocol):
+    """What a run calls while it works."""
+
+    def loaded(self, predictor: AUPredictor, notice: str | None) -> None:
+        """The checkpoint is loaded; every output of it has to say `notice`."""
+        return
+
+    def begun(self, unit: str, total: int | None, done: int, *, finished: int, sources: int) -> None:
+        """Work on frames, sources or a camera (the `unit`) begins: `done` of `total` and `finished` sources are done."""
+        return
+
+    def advanced(self, image: ImagePrediction | None) -> None:
+        """One more frame (its prediction) or source (None) is done."""
+        return
+
+
+class Silent(Progress):
+    """Ignores everything."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run has written.
+
+    Args:
+        out: The output folder.
+        sources: All sources of the run.
+        tables: The tables; a joined one alone where there is one.
+        counts: Of sources, images by status, and faces by where their landmarks come from.
+        problems: Sources with a problem, and which.
+        begun_again: Sources begun more than once on a cluster, because a process died.
+        joined: Tables of a cluster that were joined.
+        seconds: How long each stage has worked, on this machine.
+        encoder: Of annotated videos; None where there are none.
+    """
+
+    out: Path
+    sources: list[Source]
+    tables: list[Path]
+    counts: dict[str, Any]
+    problems: list[tuple[Source, str]]
+    begun_again: int = 0
+    joined: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    encoder: str | None = None
 
 
 def about(file: str, message: str) -> str:
-    """A message with the file that it is about in front, where it does not name it itself.
+    """A message with its file in front, where it does not name it itself.
 
     >>> about("a.mp4", "no face"), about("a.mp4", "a.mp4 ends early")
     ('a.mp4: no face', 'a.mp4 ends early')
@@ -24,43 +72,39 @@ def about(file: str, message: str) -> str:
 
 
 def photo_lines(predictor: AUPredictor, image: ImagePrediction) -> list[str]:
-    """What was found in a photo: a line per face, and per AU."""
+    """Predictions of a photo: a line per face, and per AU."""
     lines = []
     for found in image.faces:
         x, y, w, h = (round(value) for value in found.face.box)
-        points = POINTS.get(found.face.points_source, f"points by {found.face.points_source}")
-        lines.append(
-            f"{image.file}: face {found.identity} at ({x}, {y}), {w} x {h} pixels, score {found.face.score:.2f}, {points}"
-        )
-        values = dict(
-            zip(predictor.au_names, zip(found.probs, predictor.is_active(found.probs), strict=True), strict=True)
-        )
+        points = found.face.points_source
+        where = f"{image.file}: face {found.track} at ({x}, {y}), {w} x {h} pixels, score {found.face.score:.2f}"
+        lines.append(f"{where}, {LANDMARKS.get(points, f'landmarks by {points}')}")
+        probs = dict(zip(predictor.au_names, found.probs, strict=True))
+        active = dict(zip(predictor.au_names, predictor.is_active(found.probs), strict=True))
         for au in au_order(predictor.au_names):
-            prob, active = values[au]
-            lines.append(f"  {au:<5} {ACTION_UNITS[au].name:<26} {prob:.3f}{'  active' if active else ''}")
+            name = ACTION_UNITS[au].name
+            lines.append(f"  {au:<5} {name:<26} {probs[au]:.3f}{'  active' if active[au] else ''}")
     return lines
 
 
-def summary_lines(recorder: Recorder, tables: Sequence[Path]) -> list[str]:
+def summary_lines(written: Written) -> list[str]:
     """What was written, and where the time went."""
-    counts = recorder.counts()
-    photos = sum(source.kind == "photo" for source in recorder.sources)
+    counts = written.counts
+    photos = sum(source.kind == "photo" for source in written.sources)
     frames = sum(counts["pictures"].values()) - photos
     what = ", ".join(_count(number, name) for number, name in ((photos, "photo"), (frames, "frame")) if number)
-    shown = (
-        f"{tables[0]} and its side file"
-        if len(tables) == 1
-        else f"{len(tables)} tables and their side files in {recorder.plan.out}"
-    )
+    shown = f"{len(written.tables)} tables and their sidecars in {written.out}"
+    if len(written.tables) == 1:
+        shown = f"{written.tables[0]} and its sidecar"
     lines = [f"wrote {shown}: {what}, {_count(sum(counts['points_source'].values()), 'face')}"]
     for status, words in (("no_face", "without a face"), ("unreadable", "unreadable")):
         if counts["pictures"].get(status):
-            lines.append(f"{_count(counts['pictures'][status], 'picture')} {words}: empty rows")
-    if recorder.encoder == "mpeg4":
+            lines.append(f"{_count(counts['pictures'][status], 'image')} {words}: empty rows")
+    if written.encoder == "mpeg4":
         lines.append("annotated videos are MPEG-4 Part 2, which browsers do not play: this FFmpeg has no H.264 encoder")
-    seconds = recorder.predictor.clock.seconds
-    if frames and sum(seconds.values()):
-        shares = ", ".join(f"{name} {100 * value / sum(seconds.values()):.0f} %" for name, value in seconds.items())
+    total = sum(written.seconds.values())
+    if frames and total:
+        shares = ", ".join(f"{name} {100 * value / total:.0f} %" for name, value in written.seconds.items())
         lines.append(f"work of the threads: {shares}")
     return lines
 

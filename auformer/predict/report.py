@@ -1,10 +1,9 @@
-"""The report of a run: one page with a timeline to point at, a summary per AU, what had no face, and the settings."""
+"""The report of a run: one page with interactive timelines, a summary per AU, problems, and the settings."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,78 +14,57 @@ import pandas as pd
 
 from auformer.data.images import read_image
 from auformer.files import write_text
-from auformer.predict.figures import au_summary, main_face, small, times_of
+from auformer.predict.figures import au_summary, main_series, small
 from auformer.predict.progress import about
 from auformer.predict.sources import Source, sequence_files
-from auformer.predict.video import pictures_at
+from auformer.predict.video import images_at
 from auformer.report.html import Section, build_report, code, figure, paragraph, responsible_use, table
 from auformer.report.style import au_label, au_order
+from auformer.report.table import Table
 from auformer.report.timeline import hover_timeline
 
 MOST = 30  # sources with a section of their own; the page stays small enough to open [ours]
-_SHOTS, _SHOT_WIDTH = 6, 150  # small pictures along a timeline, and their width in pixels [ours]
+_SHOTS, _SHOT_WIDTH = 6, 150  # small images along a timeline, and their width in pixels [ours]
 _PHOTO_WIDTH = 360  # pixels [ours]
 _QUALITY = 80  # of JPEG [ours]
 SCORES = (
-    "How errors differ between people and groups is measured on labelled faces: auformer evaluate CHECKPOINT MANIFEST --out FILE, then "
-    "auformer score FILE --by subject (or a group_... column)."
+    "How errors differ between people and groups is measured on labelled faces: auformer evaluate CHECKPOINT MANIFEST "
+    "--out FILE, then auformer score FILE --by subject (or a group_... column)."
 )
 
 
 def write_report(
-    path: Path,
-    entries: Sequence[tuple[Source, pd.DataFrame, str]],
-    side: dict[str, Any],
-    *,
-    rendered_only: bool,
-    sources: Sequence[str],
+    path: Path, entries: Sequence[tuple[Source, pd.DataFrame, str]], side: dict[str, Any], *, command: str
 ) -> None:
     """Write the page; an existing one is replaced.
 
     Args:
         path: HTML file.
-        entries: each source with its rows and what was wrong with it.
-        side: content of the side file.
-        rendered_only: the network has seen rendered faces only.
-        sources: what the user named.
-    """
-    command = f"auformer predict {shlex.join(map(str, sources))} --checkpoint {shlex.quote(side['checkpoint'])}"
-    page = report_page(entries, side, rendered_only=rendered_only, command=command)
-    write_text(path, page)
-
-
-def report_page(
-    entries: Sequence[tuple[Source, pd.DataFrame, str]], side: dict[str, Any], *, rendered_only: bool, command: str
-) -> str:
-    """The whole page.
-
-    Args:
-        entries: each source with its rows and what was wrong with it.
-        side: content of the side file.
-        rendered_only: the network has seen rendered faces only.
-        command: how the run was started, for the settings.
+        entries: Each source with its rows and the problem with it, empty where there is none.
+        side: Content of the sidecar; with a notice, the network has seen rendered faces only.
+        command: How the run was started, for the settings.
     """
     aus = au_order(side["au_names"])
-    words = [responsible_use(rendered_only=rendered_only), paragraph(_population(side)), paragraph(SCORES)]
+    words = [responsible_use(rendered_only=side["notice"] is not None), paragraph(_population(side)), paragraph(SCORES)]
     sections = [Section("Sources", [_overview(entries), *words], wide=True)]
     for source, rows, problem in entries[:MOST]:
-        sections.append(
-            _photo(source, rows, aus, problem) if source.kind == "photo" else _recording(source, rows, aus, problem)
-        )
+        section = _photo if source.kind == "photo" else _video
+        sections.append(section(source, rows, aus, problem))
     if len(entries) > MOST:
-        rest = f"{len(entries) - MOST} more sources are in the table only: a page with all of them would be too large to open."
+        more = len(entries) - MOST
+        rest = f"{more} more sources are in the table only: a page with all of them would be too large to open."
         sections.append(Section("Further sources", [paragraph(rest)]))
-    sections.append(
-        Section(
-            "Settings", [code(f"{command}\n\n{json.dumps(side, indent=1, ensure_ascii=False)}", "settings")], wide=True
-        )
+    settings = code(f"{command}\n\n{json.dumps(side, indent=1, ensure_ascii=False)}", "settings")
+    sections.append(Section("Settings", [settings], wide=True))
+    lead = (
+        "Visible movements of facial muscles, image by image: probabilities that each action unit occurs, "
+        "not intensities."
     )
-    lead = "Visible movements of facial muscles, picture by picture: probabilities that each action unit occurs, not intensities."
-    return build_report("Action units", sections, lead=lead, footer=f"auformer {side['package_version']}")
+    write_text(path, build_report("Action units", sections, lead=lead, footer=f"auformer {side['package_version']}"))
 
 
 def _population(side: dict[str, Any]) -> str:
-    """Whom the network has seen in training."""
+    """The people that the network was trained on."""
     data = (side.get("config") or {}).get("training_data") or {}
     train = data.get("train", data)
     if not isinstance(train, dict) or not train.get("datasets"):
@@ -101,7 +79,7 @@ def _population(side: dict[str, Any]) -> str:
 
 
 def _overview(entries: Sequence[tuple[Source, pd.DataFrame, str]]) -> str:
-    """One line per source: pictures, those with a face, faces, whether something was wrong; below, what."""
+    """One line per source: images, those without a face, faces, whether there is a problem; below, which."""
     rows, problems = [], []
     for source, part, problem in entries:
         frames, with_face = part["frame"].nunique(), part.loc[part["status"] == "ok", "frame"].nunique()
@@ -109,35 +87,28 @@ def _overview(entries: Sequence[tuple[Source, pd.DataFrame, str]]) -> str:
         without = "0" if frames == with_face else f"{frames - with_face} ({100 * (1 - with_face / frames):.0f} %)"
         rows.append([source.name, source.kind, f"{frames:,}", without, str(people), "see below" if problem else "none"])
         problems += [about(source.file, problem)] if problem else []
-    header = ["Source", "Kind", "Pictures", "Without a face", "Faces", "Problem"]
-    note = "In a recording, faces are numbered over time: who was away for more than a second, or comes back elsewhere, gets a new number."
-    return table(header, rows, caption="What was read", notes=[note, *problems])
-
-
-def _recording(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
-    """Timeline and summary of the face that a recording shows longest."""
-    blocks = [paragraph(f"Problem: {problem}")] if problem else []
-    face = main_face(rows)
-    if face is None:
-        return Section(source.name, blocks or [paragraph("No face was found.")], wide=True)
-    times, unit = times_of(rows)
-    seconds = unit != "Frame"
-    frames = pd.Series(times, rows["frame"]).groupby(level=0).first().sort_index()
-    own = rows[(rows["face"] == face) & (rows["status"] == "ok")].set_index("frame").reindex(frames.index)
-    summary = {au: au_summary(rows, au, face) for au in aus}
-    others = rows.loc[rows["status"] == "ok", "face"].nunique() - 1
-    blocks.append(
-        paragraph(
-            f"Face {face}"
-            + (f", the one seen longest of {others + 1}" if others else "")
-            + ". Point at the strips for numbers."
-        )
+    header = ["Source", "Kind", "Images", "Without a face", "Faces", "Problem"]
+    note = (
+        "In a video, faces are numbered over time: one that was away for more than a second, or comes back elsewhere, "
+        "gets a new number."
     )
+    return table(Table(header, rows, title="What was read", notes=[note, *problems]))
+
+
+def _video(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
+    """Timeline and summary of the face that a video shows longest."""
+    blocks = [paragraph(f"Problem: {problem}")] if problem else []
+    series = main_series(rows, aus)
+    if series is None:
+        return Section(source.name, blocks or [paragraph("No face was found.")], wide=True)
+    seconds = series.unit != "Frame"
+    summary = {au: au_summary(rows, au, series.face) for au in aus}
+    which = f", the one seen longest of {series.others + 1}" if series.others else ""
+    blocks.append(paragraph(f"Face {series.face}{which}. Point at the strips for numbers."))
     events = {au: summary[au]["spans"] for au in aus}
-    shots = _shots(source, frames)
-    probs = own[[f"{au}_prob" for au in aus]].to_numpy(float)
+    shots, times = _shots(source, series.frames), series.frames.to_numpy()
     label = f"Probabilities of {len(aus)} action units over time in {source.name}"
-    blocks.append(hover_timeline(frames.to_numpy(), probs, aus, events, shots, label=label, seconds=seconds))
+    blocks.append(hover_timeline(times, series.probs, aus, events, shots, label=label, seconds=seconds))
     blocks.append(_summary(summary, "s" if seconds else "frames"))
     return Section(source.name, blocks, wide=True)
 
@@ -147,47 +118,36 @@ def _summary(summary: dict[str, dict[str, Any]], unit: str) -> str:
     rows = []
     for au, facts in summary.items():
         length = "–" if np.isnan(facts["mean_length"]) else f"{facts['mean_length']:.2f}"
-        rows.append(
-            [au_label(au), f"{100 * facts['share']:.1f}", str(len(facts["spans"])), length, f"{facts['mean_prob']:.3f}"]
-        )
+        numbers = (f"{100 * facts['share']:.1f}", str(len(facts["spans"])), length, f"{facts['mean_prob']:.3f}")
+        rows.append([au_label(au), *numbers])
     header = ["Action unit", "Active, % of frames", "Episodes", f"Mean length, {unit}", "Mean probability"]
-    return table(
-        header,
-        rows,
-        caption="Per action unit, frames with this face",
-        notes=["Active: at or above the threshold, see Settings."],
-    )
+    notes = ["Active: at or above the decision threshold, see Settings."]
+    return table(Table(header, rows, title="Per action unit, frames with this face", notes=notes))
 
 
 def _photo(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
     """A photo and the probabilities of its faces."""
     blocks = [paragraph(f"Problem: {problem}")] if problem else []
     name = PurePosixPath(source.name).name
-    with contextlib.suppress(ValueError):  # what is wrong stands above
+    with contextlib.suppress(ValueError):  # the problem is stated above
         blocks.append(figure(_jpeg(small(read_image(source.file), _PHOTO_WIDTH)), alt=f"photo {name}"))
     found = rows[rows["status"] == "ok"].head(8)
     if len(found):
         header = ["Action unit", *(f"Face {face}" for face in found["face"])]
-        cells = [
-            [
-                au_label(au),
-                *(
-                    f"{prob:.2f}{' active' if on else ''}"
-                    for prob, on in zip(found[f"{au}_prob"], found[f"{au}_active"], strict=True)
-                ),
-            ]
-            for au in aus
-        ]
-        blocks.append(table(header, cells, caption="Probability, the largest face first"))
+        cells = []
+        for au in aus:
+            values = zip(found[f"{au}_prob"], found[f"{au}_active"], strict=True)
+            cells.append([au_label(au), *(f"{prob:.2f}{' active' if on else ''}" for prob, on in values)])
+        blocks.append(table(Table(header, cells, title="Probability, the largest face first")))
     return Section(source.name, blocks or [paragraph("No face was found.")])
 
 
 def _shots(source: Source, frames: pd.Series) -> list[tuple[float, bytes]]:
-    """Small pictures of a recording at even steps; none of a camera, whose pictures are gone."""
+    """Small images of a video at even steps, where they can be read again."""
     steps = frames.iloc[np.unique(np.linspace(0, len(frames) - 1, _SHOTS).round().astype(int))]
     try:
         if source.kind == "video":
-            images: Sequence[np.ndarray | None] = pictures_at(source.file, steps.to_list())
+            images: Sequence[np.ndarray | None] = images_at(source.file, steps.to_list())
         elif source.kind == "sequence":
             files = sequence_files(source.file)
             images = [read_image(files[number]) for number in steps.index]
@@ -195,15 +155,11 @@ def _shots(source: Source, frames: pd.Series) -> list[tuple[float, bytes]]:
             return []
     except (ValueError, OSError):
         return []
-    return [
-        (float(time), _jpeg(small(image, _SHOT_WIDTH)))
-        for time, image in zip(steps, images, strict=True)
-        if image is not None
-    ]
+    found = zip(steps, images, strict=True)
+    return [(float(time), _jpeg(small(image, _SHOT_WIDTH))) for time, image in found if image is not None]
 
 
 def _jpeg(image: np.ndarray) -> bytes:
     """A JPEG file in memory."""
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[
-        1
-    ].tobytes()
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1].tobytes()

@@ -1,4 +1,4 @@
-"""What people name on the command line: photos, videos, folders, patterns, lists, image sequences, cameras; and how a table calls each."""
+"""Sources: photos, videos, folders, patterns, lists, image sequences, cameras; and their names in tables."""
 
 from __future__ import annotations
 
@@ -10,28 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-# Suffixes [ours]: what OpenCV decodes as one picture, and containers that FFmpeg reads. A file with another suffix counts as a picture.
-PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"})
+# Suffixes [ours]: what OpenCV decodes as one image, and containers that FFmpeg reads. Any other counts as an image.
+IMAGES = frozenset({".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"})
 VIDEOS = frozenset(
-    {
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".avi",
-        ".mkv",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".ogv",
-        ".gif",
-    }
-    | {".asf", ".vob", ".mxf", ".dv", ".m2v", ".mjpeg", ".mjpg"}
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"}
+    | {".ogv", ".gif", ".asf", ".vob", ".mxf", ".dv", ".m2v", ".mjpeg", ".mjpg"}
 )
 LISTS = frozenset({".txt", ".lst"})
 _CAMERA = re.compile(r"camera:(\d+)")
@@ -43,9 +26,9 @@ class Source:
     """One thing to predict.
 
     Args:
-        file: the path as it was given.
-        name: what tables call it: the path relative to the folder that all sources share, with `/`.
-        kind: `photo`, `video`, `sequence` (numbered pictures that are one recording) or `camera`.
+        file: The path as it was given.
+        name: What tables call it: the path relative to the folder that all sources share, with `/`.
+        kind: `photo`, `video`, `sequence` (numbered images of one video) or `camera`.
     """
 
     file: str
@@ -62,28 +45,29 @@ def find_sources(words: Sequence[str | Path]) -> list[Source]:
     """Sources behind what a user names.
 
     Args:
-        words: files; folders (every picture and video in them and below, by name); patterns such as `photos/*.jpg`; `.txt` files with a
-            path on each line (relative to the list; blank lines and those that start with `#` are passed over); numbered pictures of one
-            recording such as `frames/%05d.png`; `camera:0`.
+        words: Files; folders (every image and video in them and below, by name); patterns such as `photos/*.jpg`;
+            `.txt` files with a path on each line (relative to the list; blank lines and those that start with `#` are
+            skipped); numbered images of one video such as `frames/%05d.png`; `camera:0`.
 
     Returns:
         Each source once, in the order given.
 
     Raises:
-        ValueError: nothing is named, a pattern or folder holds nothing, a folder cannot be read, or a camera stands beside other sources.
+        ValueError: Nothing is named, a pattern or folder holds nothing, a folder cannot be read, or a camera is not the
+            only source.
     """
     files = list(dict.fromkeys(file for word in words for file in _expand(os.fspath(word))))
     if any(_CAMERA.fullmatch(file) for file in files):
         if len(files) > 1:
             raise ValueError(f"Expected a camera to be the only source, but got {len(files)} sources.")
         return [Source(files[0], files[0].replace(":", ""), "camera")]
-    return [Source(file, name, kind_of(file)) for file, name in name_sources(files)]
+    return [Source(file, name, _kind_of(file)) for file, name in name_sources(files)]
 
 
-def kind_of(file: str) -> str:
+def _kind_of(file: str) -> str:
     """What a path is by its name: `photo`, `video` or `sequence`.
 
-    >>> kind_of("a/talk.MP4"), kind_of("a/%05d.png"), kind_of("portrait.jpeg")
+    >>> _kind_of("a/talk.MP4"), _kind_of("a/%05d.png"), _kind_of("portrait.jpeg")
     ('video', 'sequence', 'photo')
     """
     if PurePath(file).suffix.lower() in VIDEOS:
@@ -97,7 +81,7 @@ def _expand(word: str) -> Iterator[str]:
     if path.is_dir():
         found = sorted(str(file) for file in _below(path))
         if not found:
-            raise ValueError(f"Expected a folder with pictures or videos, but found none in {word}.")
+            raise ValueError(f"Expected a folder with images or videos, but found none in {word}.")
         yield from found
     elif path.suffix.lower() in LISTS and path.is_file():
         yield from _listed(path)
@@ -111,12 +95,12 @@ def _expand(word: str) -> Iterator[str]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Pictures and videos in a folder and below it, without hidden ones; a sub-folder that cannot be read is given to be reported."""
+    """Images and videos in a folder and below, none of them hidden; unreadable sub-folders too, to be reported."""
     unreadable: list[OSError] = []
     for parent, folders, names in os.walk(folder, onerror=unreadable.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files = (Path(parent, name) for name in names if not name.startswith("."))
-        yield from (file for file in files if file.suffix.lower() in PICTURES | VIDEOS and file.is_file())
+        yield from (file for file in files if file.suffix.lower() in IMAGES | VIDEOS and file.is_file())
     for error in unreadable:
         if Path(error.filename) == folder:
             raise ValueError(f"Expected a folder that can be read, but got {folder}: {error.strerror}.")
@@ -128,9 +112,7 @@ def _listed(path: Path) -> Iterator[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Expected {path} to be a list of files in UTF-8 text, but it cannot be read as that ({error})."
-        ) from error
+        raise ValueError(f"Expected {path} to be a list of files in UTF-8 text, but it is not ({error}).") from error
     files = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not files:
         raise ValueError(f"Expected {path} to name a file on each line, but it names none.")
@@ -138,13 +120,13 @@ def _listed(path: Path) -> Iterator[str]:
 
 
 def sequence_files(pattern: str) -> dict[int, Path]:
-    """Pictures of an image sequence by their number.
+    """Images of a sequence by their number.
 
     Args:
         pattern: FFmpeg's form, with `%d` or `%05d` once in the file name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is none.
     """
     folder, name = Path(pattern).parent, Path(pattern).name
     mark = _NUMBERED.search(name)
@@ -152,13 +134,10 @@ def sequence_files(pattern: str) -> dict[int, Path]:
         raise ValueError(f"Expected an image sequence with %d in its file name, but got {pattern}.")
     digits = f"[0-9]{{{mark.group(1)},}}" if mark.group(1) else "[0-9]+"
     form = re.compile(f"{re.escape(name[: mark.start()])}({digits}){re.escape(name[mark.end() :])}")
-    found = (
-        {int(match.group(1)): file for file in folder.glob("*") if (match := form.fullmatch(file.name))}
-        if folder.is_dir()
-        else {}
-    )
+    files = folder.glob("*") if folder.is_dir() else ()
+    found = {int(match.group(1)): file for file in files if (match := form.fullmatch(file.name))}
     if not found:
-        raise ValueError(f"Expected pictures that match {pattern}, but found none.")
+        raise ValueError(f"Expected images that match {pattern}, but found none.")
     return dict(sorted(found.items()))
 
 
@@ -166,13 +145,13 @@ def name_sources(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
     """Give every source its name in a predictions file: its path relative to the folder that all sources share.
 
     Args:
-        paths: files, in any spelling; one that is named twice counts once.
+        paths: Files, in any spelling; one that is named twice counts once.
 
     Returns:
         Pairs of the path as given and its name, with `/` on every system; the names are unique.
 
     Raises:
-        ValueError: if there is no source.
+        ValueError: There is no source.
 
     >>> name_sources(["/data/p1/a.jpg", "/data/p2/a.jpg"])
     [('/data/p1/a.jpg', 'p1/a.jpg'), ('/data/p2/a.jpg', 'p2/a.jpg')]
@@ -180,7 +159,7 @@ def name_sources(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
     [('/data/p1/a.jpg', 'a.jpg')]
     """
     if not paths:
-        raise ValueError("Expected `paths` to name at least one photo, but got none.")
+        raise ValueError("Expected `paths` to name at least one source, but got none.")
     full = {os.path.abspath(path): os.fspath(path) for path in reversed(paths)}
     ordered = list(reversed(full.items()))
     try:
@@ -191,12 +170,12 @@ def name_sources(paths: Sequence[str | Path]) -> list[tuple[str, str]]:
 
 
 def in_shard(name: str, number: int, of: int) -> bool:
-    """Whether a source belongs to one part of a job array: by a hash of its name, the same on every machine.
+    """Whether a source belongs to a shard of a job array: by a hash of its name, the same on every machine.
 
     Args:
-        name: the source's name.
-        number: which part, 1 to `of`.
-        of: how many parts there are.
+        name: The source's name.
+        number: Which shard, 1 to `of`.
+        of: How many shards there are.
 
     >>> [in_shard("a.mp4", number, 3) for number in (1, 2, 3)].count(True)
     1
@@ -205,11 +184,11 @@ def in_shard(name: str, number: int, of: int) -> bool:
 
 
 def unique_stems(sources: Sequence[Source], *, taken: Sequence[str] = ()) -> list[str]:
-    """A file name for the outputs of each source, none of them twice (also where upper and lower case are one).
+    """A file name for the outputs of each source, all different (also where upper and lower case are one).
 
     Args:
-        sources: all sources of a run.
-        taken: names in small letters that are used for something else.
+        sources: All sources of a run.
+        taken: Names in small letters that are used for something else.
 
     >>> unique_stems([Source("p/a.mp4", "p/a.mp4", "video"), Source("q/A.avi", "q/A.avi", "video")])
     ['a', 'A-2']

@@ -1,15 +1,11 @@
-"""Who is who over time: faces followed from frame to frame, numbered, their landmarks and probabilities smoothed.
+"""Faces tracked from frame to frame: numbered, and their landmarks and probabilities smoothed over time.
 
-Follow faces from one frame to the next without looking for them: optical flow on a grid inside each box (Lucas and Kanade 1981).
+Between two detections (`--detect-every`) a face is moved by optical flow on a grid inside its box (Lucas and Kanade
+1981). One that turns away or is covered is lost there; a new face is seen at the next detection only.
 
-For the frames between two detections (`--detect-every`). A face that turns away or is covered is followed to where it is lost; a new
-face is seen at the next detection only.
-
-Who is who over time: faces of a recording get numbers that stay with them.
-
-A face is taken for the one whose box, moved on at its last speed, it overlaps most. Faces that pass in front of each other keep their
-numbers as long as they move on evenly; one that is away for longer than `max_gap`, or comes back elsewhere, gets a new number: nothing
-here recognises people. Two that swap places while both are hidden are confused.
+A face belongs to the track whose box, moved at its last speed, it overlaps most. Faces that cross keep their numbers as
+long as they move evenly; one that is away for longer than `MAX_GAP`, or comes back elsewhere, gets a new number:
+nothing here recognises people. Two that swap places while both are hidden are confused.
 """
 
 from __future__ import annotations
@@ -23,14 +19,14 @@ import numpy as np
 
 from auformer.faces import Face
 
-_GRID = 7  # points along each side of the box's inner part [ours]
+_GRID = 7  # grid points along each side of the box's inner part [ours]
 _INNER = 0.7  # of the box, so that the background does not pull [ours]
 _WINDOW, _LEVELS = (15, 15), 3  # pixels and pyramid of the flow [ours]
 _LONGEST = 640  # pixels of the longer side in which the flow is computed [ours]
 _KEPT = 0.5  # of the grid that must move together; below, the face is lost [ours]
 _GROWTH = 1.5  # factor by which a face may grow or shrink from one frame to the next [ours]
 _SMALLEST = 10  # pixels of a box's width [ours]
-_RANSAC = 1.0  # pixels by which a point of the grid may differ from the others [ours]
+_RANSAC = 1.0  # pixels by which a grid point may differ from the others [ours]
 
 
 def small_grey(image: np.ndarray) -> tuple[np.ndarray, float]:
@@ -46,11 +42,11 @@ def follow(before: np.ndarray, now: np.ndarray, scale: float, face: Face) -> Fac
     Args:
         before: (h, w) the last frame, as `small_grey` gives it.
         now: (h, w) this frame.
-        scale: of both.
-        face: the face in the last frame, in pixels of the full image.
+        scale: Of both.
+        face: The face in the last frame, in pixels of the full image.
 
     Returns:
-        The face with box and points moved, turned and scaled; None where it is lost.
+        The face with box and landmarks moved, rotated and scaled; None where it is lost.
     """
     x, y, w, h = (value * scale for value in face.box)
     steps = (np.arange(_GRID) / (_GRID - 1) - 0.5) * _INNER + 0.5
@@ -78,11 +74,9 @@ def follow(before: np.ndarray, now: np.ndarray, scale: float, face: Face) -> Fac
     return Face(box, face.score, face.points @ linear.T + shift, face.points_source)
 
 
-MIN_OVERLAP = 0.2  # intersection over union with the expected box from which on a face is the same one [ours]
+MIN_OVERLAP = 0.2  # intersection over union with the expected box from which a face is the same one [ours]
 MAX_GAP = 1.0  # seconds that a face may be away for [ours]
 _INERTIA = 0.5  # of the old speed kept at each sighting [ours]
-
-Box = tuple[float, float, float, float]
 
 
 def overlap(box: Sequence[float], other: Sequence[float]) -> float:
@@ -98,17 +92,22 @@ def overlap(box: Sequence[float], other: Sequence[float]) -> float:
     return shared / total if total > 0 else 0.0
 
 
+def match_boxes(
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], min_overlap: float
+) -> list[tuple[int, int]]:
+    """Pairs of places of boxes that show one face: by falling overlap down to `min_overlap`, each box once."""
+    scored = sorted((-overlap(one, two), i, j) for i, one in enumerate(first) for j, two in enumerate(second))
+    found: dict[int, int] = {}
+    for negative, i, j in scored:
+        if -negative >= min_overlap and i not in found and j not in found.values():
+            found[i] = j
+    return list(found.items())
+
+
 class Tracker:
-    """Gives the faces of frame after frame their numbers.
+    """Gives the faces of frame after frame the numbers of their tracks."""
 
-    Args:
-        min_overlap: intersection over union, in (0, 1], from which on a face is taken for one seen before.
-        max_gap: seconds after which a face that was not seen is forgotten.
-    """
-
-    def __init__(self, *, min_overlap: float = MIN_OVERLAP, max_gap: float = MAX_GAP) -> None:
-        self.min_overlap = min_overlap
-        self.max_gap = max_gap
+    def __init__(self) -> None:
         self._tracks: dict[int, dict[str, Any]] = {}
         self._next = 0
 
@@ -116,23 +115,14 @@ class Tracker:
         """Numbers of the faces of one frame, in their order; a new face gets the next number, from 0 on.
 
         Args:
-            faces: the faces; large before small where two are new.
-            time_s: time of the frame in seconds, later than all before.
+            faces: The faces; of two new ones the larger comes first.
+            time_s: Time of the frame in seconds, later than all before.
         """
-        self._tracks = {
-            number: track for number, track in self._tracks.items() if time_s - track["time"] <= self.max_gap
-        }
-        pairs = sorted(
-            (
-                (-overlap(self._expected(track, time_s), face.box), number, place)
-                for number, track in self._tracks.items()
-                for place, face in enumerate(faces)
-            )
-        )
-        numbers: dict[int, int] = {}
-        for negative, number, place in pairs:
-            if -negative >= self.min_overlap and place not in numbers and number not in numbers.values():
-                numbers[place] = number
+        self._tracks = {number: track for number, track in self._tracks.items() if time_s - track["time"] <= MAX_GAP}
+        known = list(self._tracks)
+        expected = [_expected(track, time_s) for track in self._tracks.values()]
+        pairs = match_boxes(expected, [face.box for face in faces], MIN_OVERLAP)
+        numbers = {place: known[track] for track, place in pairs}
         for place, face in enumerate(faces):
             if place not in numbers:
                 numbers[place] = self._next
@@ -145,24 +135,14 @@ class Tracker:
         return number in self._tracks
 
     def state(self) -> dict[str, Any]:
-        """What is known so far, as plain JSON values."""
-        tracks = [{"number": number, **track} for number, track in self._tracks.items()]
-        return {"next": self._next, "tracks": tracks}
+        """Everything known so far, as plain JSON values."""
+        return {"next": self._next, "tracks": [[number, track] for number, track in self._tracks.items()]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self._next = state["next"]
-        self._tracks = {
-            track["number"]: {key: track[key] for key in ("box", "speed", "time")} for track in state["tracks"]
-        }
+        """Resume from what `state` returned."""
+        self._next, self._tracks = state["next"], dict(state["tracks"])
 
-    def _expected(self, track: dict[str, Any], time_s: float) -> list[float]:
-        """Where a face should be by now: its last box, moved on at its last speed."""
-        (x, y, w, h), (across, down) = track["box"], track["speed"]
-        gone = time_s - track["time"]
-        return [x + across * gone, y + down * gone, w, h]
-
-    def _see(self, number: int, box: Box, time_s: float) -> None:
+    def _see(self, number: int, box: Sequence[float], time_s: float) -> None:
         """Note where a face is now, and its speed in pixels per second."""
         before, speed = self._tracks.get(number), [0.0, 0.0]
         if before is not None and time_s > before["time"]:
@@ -175,15 +155,23 @@ class Tracker:
         self._tracks[number] = {"box": [float(value) for value in box], "speed": speed, "time": time_s}
 
 
-class PointSmoother:
-    """Takes the jitter out of the points of one face: the 1-euro filter (Casiez, Roussel and Vogel, CHI 2012).
+def _expected(track: dict[str, Any], time_s: float) -> list[float]:
+    """Where a face should be by now: its last box, moved at its last speed."""
+    (x, y, w, h), (across, down) = track["box"], track["speed"]
+    gone = time_s - track["time"]
+    return [x + across * gone, y + down * gone, w, h]
 
-    A low-pass filter whose cut-off rises with the speed of the face, so that a face at rest does not tremble and one that moves is not
-    left behind. Speeds are in inter-pupil distances (IPD), so faces of every size are treated alike; all points share one cut-off.
+
+class LandmarkSmoother:
+    """Takes the jitter out of the landmarks of one face: the 1-euro filter (Casiez, Roussel and Vogel, CHI 2012).
+
+    A low-pass filter whose cut-off rises with the speed of the face, so that a face at rest does not tremble and one
+    that moves is not left behind. Speeds are in inter-pupil distances (IPD), so faces of every size are treated alike;
+    all landmarks share one cut-off.
     """
 
     CUTOFF = 1.5  # Hz, of a face at rest [ours]
-    REST = 0.25  # IPD per second up to which a face counts as at rest: what the default detector trembles by [ours]
+    REST = 0.25  # IPD per second up to which a face counts as at rest: jitter of the default face detector [ours]
     PER_SPEED = 6.0  # Hz more for each IPD per second [ours]
     SPEED_CUTOFF = 1.0  # Hz, of the speed itself (as in the paper)
 
@@ -193,7 +181,7 @@ class PointSmoother:
         self._time = 0.0
 
     def update(self, points: np.ndarray, time_s: float) -> np.ndarray:
-        """Points (n, 2) in pixels, the pupils first, as seen at a time in seconds, to smoothed ones."""
+        """Smoothed landmarks (n, 2) in pixels, the pupils first, from those seen at a time in seconds."""
         gone = time_s - self._time
         if self._points is None or gone <= 0 or gone > MAX_GAP:
             self._points, self._speed, self._time = np.array(points, dtype=np.float64), np.zeros(2), time_s
@@ -207,13 +195,13 @@ class PointSmoother:
         return self._points.copy()
 
     def state(self) -> dict[str, Any]:
-        """What is known so far, as plain JSON values."""
+        """Everything known so far, as plain JSON values."""
         points = None if self._points is None else self._points.tolist()
         return {"points": points, "speed": self._speed.tolist(), "time": self._time}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> PointSmoother:
-        """A smoother that goes on from what `state` gave."""
+    def from_state(cls, state: dict[str, Any]) -> LandmarkSmoother:
+        """A smoother that resumes from what `state` returned."""
         smoother = cls()
         smoother._points = None if state["points"] is None else np.array(state["points"])
         smoother._speed, smoother._time = np.array(state["speed"]), state["time"]
@@ -229,7 +217,7 @@ class ProbSmoother:
     """A causal exponential mean of each face's probabilities: it follows a step to 63 % within `seconds`.
 
     Args:
-        seconds: time constant, > 0.
+        seconds: Time constant, > 0.
 
     Raises:
         ValueError: `seconds` is not positive.
@@ -245,19 +233,19 @@ class ProbSmoother:
         self.seconds = seconds
         self._faces: dict[int, tuple[float, np.ndarray]] = {}
 
-    def update(self, identity: int, probs: np.ndarray, time_s: float) -> np.ndarray:
+    def update(self, track: int, probs: np.ndarray, time_s: float) -> np.ndarray:
         """Smoothed probabilities (N,) of a face at a time; a face that was away starts anew."""
         self._faces = {number: kept for number, kept in self._faces.items() if time_s - kept[0] <= MAX_GAP}
-        if identity in self._faces:
-            before, old = self._faces[identity]
+        if track in self._faces:
+            before, old = self._faces[track]
             probs = old + (1 - math.exp(-(time_s - before) / self.seconds)) * (probs - old)
-        self._faces[identity] = (time_s, probs)
+        self._faces[track] = (time_s, probs)
         return probs
 
     def state(self) -> dict[str, Any]:
-        """What is known so far, as plain JSON values."""
+        """Everything known so far, as plain JSON values."""
         return {str(number): [time, probs.tolist()] for number, (time, probs) in self._faces.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from what `state` returned."""
         self._faces = {int(number): (time, np.array(probs)) for number, (time, probs) in state.items()}

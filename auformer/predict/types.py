@@ -1,105 +1,17 @@
-"""What prediction is told and what it gives: a selection of frames, a frame, a face, an image, the end of a source."""
+"""What prediction takes and gives: a selection of frames, a frame, a face, an image, the end of a source."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from auformer.aus import canonical
 from auformer.faces import Face
 from auformer.predict.sources import Source
 
-
-def parse_time(text: str) -> float:
-    """Seconds, from seconds or `[H:]M:S`.
-
-    Raises:
-        ValueError: it is neither.
-
-    >>> parse_time("1:30"), parse_time("2.5"), parse_time("1:00:00")
-    (90.0, 2.5, 3600.0)
-    """
-    parts = text.split(":")
-    try:
-        if len(parts) > 3:
-            raise ValueError
-        return float(sum(float(part) * 60**power for power, part in enumerate(reversed(parts))))
-    except ValueError:
-        raise ValueError(f"Expected `--start` and `--end` to be seconds or [H:]M:S, but got {text!r}.") from None
-
-
-def parse_faces(text: str) -> int | None:
-    """How many of the largest faces: None for `all`, 1 for `largest`, or a number from 1 on.
-
-    Raises:
-        ValueError: it is none of them.
-
-    >>> parse_faces("all"), parse_faces("largest"), parse_faces("3")
-    (None, 1, 3)
-    """
-    if text in ("all", "largest"):
-        return None if text == "all" else 1
-    if not text.isdecimal() or not int(text):
-        raise ValueError(f"Expected `--faces` to be all, largest or a number from 1 on, but got {text!r}.")
-    return int(text)
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """`I/N` with 1 <= I <= N.
-
-    Raises:
-        ValueError: it is not.
-
-    >>> parse_shard("2/8")
-    (2, 8)
-    """
-    first, _, count = text.partition("/")
-    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise ValueError(f"Expected `--shard` to be I/N with I from 1 to N, but got {text!r}.")
-    return int(first), int(count)
-
-
-def read_thresholds(text: str, au_names: Sequence[str]) -> dict[str, float]:
-    """Thresholds from a number or a YAML or JSON file.
-
-    Args:
-        text: a number in [0, 1], or a path to `AU12: 0.4` and so on; AUs that it does not name keep the checkpoint's.
-        au_names: AUs of the checkpoint.
-
-    Returns:
-        Threshold per AU.
-
-    Raises:
-        ValueError: it is neither, or names an AU that the checkpoint does not have.
-
-    >>> read_thresholds("0.4", ["AU1", "AU2"])
-    {'AU1': 0.4, 'AU2': 0.4}
-    """
-    try:
-        return dict.fromkeys(au_names, float(text))
-    except ValueError:
-        pass
-    path = Path(text)
-    if not path.is_file():
-        raise ValueError(
-            f"Expected `--threshold` to be a number in [0, 1] or a file, but got {text!r}, and there is no such file."
-        )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-        found = {canonical(au): float(value) for au, value in content.items()}
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"Expected {path} to hold a line such as `AU12: 0.4` per action unit, but it does not ({error})."
-        ) from error
-    return found
-
-
+NOMINAL_FPS = 25.0  # of image sequences, for tracking only; no time stamps are made from it [ours]
 _ROUNDED = 0.002  # seconds by which time stamps may be rounded (containers often keep milliseconds) [ours]
 
 
@@ -108,13 +20,13 @@ class Selection:
     """Every N-th frame, or so many a second, between two times.
 
     Args:
-        every: take each `every`-th frame of those between the times, from the first on.
-        fps: take about so many frames a second by their time stamps instead; a recording with fewer is taken whole.
-        start: seconds from the beginning of the recording; earlier frames are passed over.
-        end: seconds; from this time on the recording is not read.
+        every: Take each `every`-th frame of those between the times, from the first on.
+        fps: Take about so many frames a second by their time stamps instead; a video with fewer is taken whole.
+        start: Seconds from the beginning of the video; earlier frames are skipped.
+        end: Seconds; from this time on the video is not read.
 
     Raises:
-        ValueError: a value is out of range, or both `every` and `fps` are given.
+        ValueError: A value is out of range, or both `every` and `fps` are given.
     """
 
     every: int = 1
@@ -133,20 +45,12 @@ class Selection:
         if not self.start >= 0 or (self.end is not None and not self.end > self.start):
             raise ValueError(f"Expected 0 <= `start` < `end` in seconds, but got {self.start} and {self.end}.")
 
-    @property
-    def needs_times(self) -> bool:
-        """Whether the choice rests on time stamps."""
-        return self.fps is not None or self.start > 0 or self.end is not None
-
 
 class Picker:
-    """Makes the choice for one recording, frame after frame.
-
-    Args:
-        selection: what to take.
+    """Makes the choice for one video, frame after frame.
 
     Attributes:
-        taken: how many frames were taken so far.
+        taken: How many frames were taken so far.
         ended: True from the first frame at or after the selection's end.
 
     >>> picker = Picker(Selection(fps=10))
@@ -165,20 +69,21 @@ class Picker:
         """Whether the next frame is taken.
 
         Args:
-            time_s: its time in seconds from the beginning; None where the recording has no time stamps.
+            time_s: Its time in seconds from the beginning; None where there are no time stamps.
 
         Raises:
-            ValueError: the selection needs times, and there are none.
+            ValueError: The selection needs times, and there are none.
         """
         choice = self.selection
-        if time_s is None and choice.needs_times:
-            raise ValueError(
-                "Expected a recording with time stamps for `fps`, `start` and `end`, but an image sequence has none."
-            )
-        if time_s is not None and choice.end is not None and time_s >= choice.end:
-            self.ended = True
-        if self.ended or (time_s is not None and time_s < choice.start):
-            return False
+        if time_s is None:
+            if choice.fps is not None or choice.start > 0 or choice.end is not None:
+                raise ValueError(
+                    "Expected a video with time stamps for `fps`, `start` and `end`, but an image sequence has none."
+                )
+        else:
+            self.ended = self.ended or (choice.end is not None and time_s >= choice.end)
+            if self.ended or time_s < choice.start:
+                return False
         if choice.fps is not None and time_s is not None:
             ticks = int((time_s - choice.start + _ROUNDED) * choice.fps)
             taken = ticks >= self._due
@@ -192,14 +97,14 @@ class Picker:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a recording, or a photo.
+    """One frame of a video, or an image on its own.
 
     Args:
-        index: 0-based place in the recording, or the picture's own number in an image sequence; 0 for a photo.
+        index: 0-based place in the video, or the image's own number in an image sequence; 0 for a photo.
         ordinal: 0-based place among the frames that are predicted.
-        time_s: seconds from the beginning; None where there are no time stamps.
-        image: (H, W, 3) uint8 RGB; None where one picture of an image sequence cannot be read.
-        message: why it cannot.
+        time_s: Seconds from the beginning; None where there are no time stamps.
+        image: (H, W, 3) uint8 RGB; None where one image of a sequence cannot be read.
+        message: Why it cannot.
     """
 
     index: int
@@ -208,38 +113,43 @@ class Frame:
     image: np.ndarray | None
     message: str = ""
 
+    @property
+    def time(self) -> float:
+        """Seconds for tracking: the time stamp, else a nominal one."""
+        return self.ordinal / NOMINAL_FPS if self.time_s is None else self.time_s
+
 
 @dataclass(frozen=True, eq=False)
 class FacePrediction:
     """One face and its action units.
 
     Args:
-        face: box, score and points in the picture.
+        face: Box, score and landmarks in the image.
         crop: (H, W, 3) uint8 RGB, the aligned face as the network saw it.
         probs: (N,) float64 in [0, 1], the probability that each AU occurs, in the network's order.
-        identity: number of the face: over time in a recording, by size (0 is the largest) in a photo.
+        track: Number of the face: over time in a video, by size (0 is the largest) in a photo.
     """
 
     face: Face
     crop: np.ndarray
     probs: np.ndarray
-    identity: int = 0
+    track: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class ImagePrediction:
-    """One picture, a photo or a frame of a recording, and its faces.
+    """One image, a photo or a frame of a video, and its faces.
 
     Args:
-        source: what it belongs to.
+        source: What it belongs to.
         status: `ok`, `no_face` or `unreadable`.
-        message: what went wrong; empty if nothing did.
-        faces: the faces, by identity; empty unless `status` is `ok`.
-        frame: 0-based place in the recording, 0 for a photo.
-        time_s: seconds from the beginning; None where there are no time stamps.
-        size: height and width in pixels; None where the picture cannot be read.
+        message: What went wrong; empty if nothing did.
+        faces: The faces, by track; empty unless `status` is `ok`.
+        frame: 0-based place in the video, 0 for a photo.
+        time_s: Seconds from the beginning; None where there are no time stamps.
+        size: Height and width in pixels; None where the image cannot be read.
         image: (H, W, 3) uint8 RGB where it was asked for.
-        state: from time to time, with what a run goes on after this picture (plain JSON values).
+        state: From time to time, what a run resumes from after this image (plain JSON values).
     """
 
     source: Source
@@ -265,11 +175,11 @@ class ImagePrediction:
 
 @dataclass(frozen=True)
 class SourceEnd:
-    """A source is read to its end, or as far as it can be.
+    """The end of a source: all of it is read, or as much as can be.
 
     Args:
-        source: which.
-        message: why it ends too early; empty if it does not.
+        source: Which.
+        message: Why it ends too early; empty if it does not.
     """
 
     source: Source

@@ -6,9 +6,8 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -22,16 +21,8 @@ _MISSING = 1.5  # mean frame lengths by which a video may end before its header 
 _ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
 
 
-@dataclass(frozen=True)
-class VideoFacts:
-    """What a video's header says.
-
-    Args:
-        frames: number of frames; None where the container does not say.
-        duration_s: length in seconds; None where it does not say.
-        fps: mean frames per second; None where it does not say.
-        codec: name of the codec.
-    """
+class VideoFacts(NamedTuple):
+    """What a video's header says; None where it does not."""
 
     frames: int | None
     duration_s: float | None
@@ -40,28 +31,28 @@ class VideoFacts:
 
 
 def read_video(path: str | Path, selection: Selection, *, after: int = -1) -> Iterator[Frame]:
-    """Frames of a video in the order of their showing.
+    """Frames of a video in presentation order.
 
-    The picture is turned and mirrored as the container asks; alpha is dropped, 16 bits become 8, grey becomes RGB. Times are those of the
-    container, from the first frame on, so that a variable frame rate stays true.
+    Frames are rotated and mirrored as the container asks; alpha is dropped, 16 bits become 8, grey becomes RGB. Times
+    are those of the container, counted from the first frame, so that a variable frame rate is kept.
 
     Args:
-        path: the video file.
-        selection: which frames to give.
-        after: frames up to this index are decoded and not given, for a run that goes on where it stopped.
+        path: The video file.
+        selection: Which frames.
+        after: Frames up to this index are decoded and not yielded, for a resumed run.
 
     Yields:
         `Frame`; its `index` counts all decoded frames from 0, its `ordinal` those that the selection takes.
 
     Raises:
-        ValueError: it is no video, or damaged; what comes before the damage is given first.
+        ValueError: It is no video, or damaged; frames before the damage are yielded first.
     """
     picker, index, start, last = Picker(selection), -1, 0.0, 0.0
     with _opened(path) as (container, stream):
         frames = container.decode(stream)
         while True:
             try:
-                picture = next(frames, None)
+                frame = next(frames, None)
             except _ERRORS as error:
                 if index < 0:
                     raise _not_opened(path, error) from error
@@ -69,14 +60,14 @@ def read_video(path: str | Path, selection: Selection, *, after: int = -1) -> It
                     f"{path} is damaged after frame {index} ({last:.2f} s): {_reason(error)}; later frames are lost"
                 )
                 raise ValueError(message) from error
-            if picture is None:
+            if frame is None:
                 break
             index += 1
-            time = picture.time if picture.time is not None else index / float(stream.average_rate or 25)
+            time = frame.time if frame.time is not None else index / float(stream.average_rate or 25)
             start = time if index == 0 else start
             last = time - start
             if picker.takes(last) and index > after:
-                yield Frame(index, picker.taken - 1, last, _upright(picture))
+                yield Frame(index, picker.taken - 1, last, _upright(frame))
             if picker.ended:
                 return
         if index < 0:
@@ -88,19 +79,19 @@ def video_facts(path: str | Path) -> VideoFacts:
     """What the header of a video says; nothing is decoded.
 
     Raises:
-        ValueError: it is no video.
+        ValueError: It is no video.
     """
     with _opened(path) as (container, stream):
         rate = float(stream.average_rate) if stream.average_rate else None
         return VideoFacts(stream.frames or None, _duration(container, stream), rate, stream.codec_context.name)
 
 
-def pictures_at(path: str | Path, times: Sequence[float]) -> list[np.ndarray | None]:
-    """One picture near each time, found by jumping to the key frame before it: cheap, and exact to a few frames at most.
+def images_at(path: str | Path, times: Sequence[float]) -> list[np.ndarray | None]:
+    """One image near each time, found from the key frame before it: cheap, and exact to a few frames at most.
 
     Args:
-        path: the video file.
-        times: seconds from the beginning, rising.
+        path: The video file.
+        times: Seconds from the beginning, rising.
 
     Returns:
         (H, W, 3) uint8 RGB for each time; None where there is none.
@@ -118,21 +109,17 @@ def pictures_at(path: str | Path, times: Sequence[float]) -> list[np.ndarray | N
 
 
 def _near(container: Any, stream: Any, time: float) -> np.ndarray | None:
-    """The first picture at or after a time of the stream, else the last one."""
-    picture = None
-    for picture in container.decode(stream):
-        if picture.time is None or picture.time >= time:
+    """The first frame at or after a time of the stream, else the last one."""
+    frame = None
+    for frame in container.decode(stream):
+        if frame.time is None or frame.time >= time:
             break
-    return None if picture is None else _upright(picture)
+    return None if frame is None else _upright(frame)
 
 
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
-    """The container of a file and its video stream, which is decoded with several threads.
-
-    Raises:
-        ValueError: there is no such file, or it is no video.
-    """
+    """The container of a file and its video stream, which is decoded with several threads."""
     try:
         if not Path(path).is_file():
             raise ValueError("it is a folder" if Path(path).is_dir() else "there is no such file; check the path")
@@ -160,12 +147,10 @@ def _duration(container: Any, stream: Any) -> float | None:
 
 
 def _check_end(path: str | Path, container: Any, stream: Any, index: int, last: float, start: float) -> None:
-    """Notice a video that ends before its header says: fewer frames (where they are counted) and a shorter time.
+    """Refuse a video that ends before its header says: fewer frames (where they are counted) and a shorter time.
 
-    Containers differ in whether their length counts from zero or from `start`, the first frame's time; the longer reading is believed.
-
-    Raises:
-        ValueError: it does.
+    Containers differ in whether their length counts from zero or from `start`, the first frame's time; the longer
+    reading is believed.
     """
     duration, declared = _duration(container, stream), stream.frames or None
     if duration is None or (declared is not None and index + 1 >= declared):
@@ -178,10 +163,10 @@ def _check_end(path: str | Path, container: Any, stream: Any, index: int, last: 
         )
 
 
-def _upright(picture: Any) -> np.ndarray:
-    """A decoded frame as uint8 RGB (H, W, 3), turned and mirrored by its display matrix (FFmpeg, libavutil/display.h)."""
-    image = picture.to_ndarray(format="rgb24")
-    side = picture.side_data.get("DISPLAYMATRIX")
+def _upright(frame: Any) -> np.ndarray:
+    """A decoded frame as uint8 RGB (H, W, 3), turned by its display matrix (FFmpeg, libavutil/display.h)."""
+    image = frame.to_ndarray(format="rgb24")
+    side = frame.side_data.get("DISPLAYMATRIX")
     if side is None:
         return image
     a, b, _, c, d = np.frombuffer(bytes(side), np.int32)[:5].astype(float)  # x' = a x + c y, y' = b x + d y
@@ -200,32 +185,29 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".") or type(error).__name__
 
 
-NOMINAL_FPS = 25.0  # of image sequences, for following faces only; no time stamps are made from it [ours]
-
-
 def read_source(source: Source, selection: Selection, *, after: int = -1) -> Iterator[Frame]:
     """Frames of a source, one in memory at a time.
 
     Args:
-        source: what to read.
-        selection: which frames; photos are always read.
-        after: index of the last frame that is not wanted, for a run that goes on where it stopped.
+        source: What to read.
+        selection: Which frames; photos are always read.
+        after: Index of the last frame that is not wanted, for a resumed run.
 
     Raises:
-        ValueError: the source cannot be read, or not to its end; what comes before is given first.
+        ValueError: The source cannot be read, or not to its end; what comes before is yielded first.
     """
     if source.kind == "video":
         yield from read_video(source.file, selection, after=after)
     elif source.kind == "sequence":
         yield from _read_sequence(source.file, selection, after)
     elif source.kind == "camera":
-        yield from read_capture(int(re.sub(r"\D", "", source.file)), selection)
+        yield from _read_camera(int(re.sub(r"\D", "", source.file)), selection)
     else:
         yield Frame(0, 0, None, read_image(source.file))
 
 
 def count_frames(source: Source, selection: Selection) -> int | None:
-    """About how many frames will come, by headers and names alone; None where nobody knows. For progress bars."""
+    """About how many frames there are, by headers and names alone, for progress bars; None where it is unknown."""
     try:
         if source.kind == "photo":
             return 1
@@ -244,21 +226,13 @@ def count_frames(source: Source, selection: Selection) -> int | None:
     return max(1, round(shown * (min(fps, selection.fps) if selection.fps else fps / selection.every)))
 
 
-def read_capture(target: int | str, selection: Selection) -> Iterator[Frame]:
-    """Frames of a camera as they come, until it is gone or the reader stops.
-
-    Args:
-        target: number of the camera; or a video file, which goes through the same loop.
-        selection: which frames; times count from the first one by this computer's clock.
-
-    Raises:
-        ValueError: there is no such camera, or it gives no picture.
-    """
-    capture = cv2.VideoCapture(target)
+def _read_camera(number: int, selection: Selection) -> Iterator[Frame]:
+    """Frames of a camera as they come, until it is gone or the reader stops; times are by the computer's clock."""
+    capture = cv2.VideoCapture(number)
     try:
         if not capture.isOpened():
             raise ValueError(
-                f"Expected a camera at camera:{target}, but it cannot be opened: is it plugged in, and free?"
+                f"Expected a camera at camera:{number}, but it cannot be opened: is it plugged in, and free?"
             )
         picker, start, index = Picker(selection), None, 0
         while not picker.ended:
@@ -272,14 +246,14 @@ def read_capture(target: int | str, selection: Selection) -> Iterator[Frame]:
             index += 1
         if not index:
             raise ValueError(
-                f"Expected pictures from camera:{target}, but it gives none: another program may be using it."
+                f"Expected images from camera:{number}, but it gives none: another program may be using it."
             )
     finally:
         capture.release()
 
 
 def _read_sequence(pattern: str, selection: Selection, after: int) -> Iterator[Frame]:
-    """Numbered pictures of one recording, which have no time stamps; one that cannot be read is given as such, and the others follow."""
+    """Numbered images, which have no time stamps; one that cannot be read is yielded without its image."""
     picker = Picker(selection)
     for number, file in sequence_files(pattern).items():
         if picker.takes(None) and number > after:

@@ -1,4 +1,4 @@
-"""Ray: reaching a cluster, or starting one on this machine, and letting actors that hold the network work through a data set of sources."""
+"""Ray: a cluster reached, or started on this machine, whose actors hold the network and work through the sources."""
 
 from __future__ import annotations
 
@@ -16,62 +16,41 @@ from auformer.errors import require
 from auformer.predict.cluster.worker import Job, SourceWorker
 from auformer.predict.sources import Source
 
-ADDRESS_SECONDS = 10.0  # in which the head of a cluster must answer [ours]; Ray itself tries for minutes
-CPUS = 2  # of the processor per worker [ours]: reading and detecting go on beside the network, as in experiments/bench_predict.py
-MAX_TASKS = (
-    2000  # into which a collection is divided [ours]: enough for an even load, few enough for Ray's book-keeping
-)
+ADDRESS_SECONDS = 10.0  # in which the head of a cluster must accept a connection [ours]
+CONNECT_SECONDS = 60  # in which what accepts it must prove to be one [ours]; Ray itself tries for minutes
+CPUS = 2  # of the processor per worker [ours]: reading and detection run beside the network
+MAX_TASKS = 2000  # pieces of a collection [ours]: an even load, and little book-keeping for Ray
 OBJECT_STORE = 256 * 2**20  # bytes, of a Ray of our own [ours]: only names and messages pass through it
-# RFC 9113, 3.4 and 6.5: what a client of HTTP/2, and so of gRPC, says first (an empty SETTINGS frame), and the type of frame that answers
-_HELLO, _SETTINGS, _FRAME = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4, 9
 
 
 def check_address(address: str | None) -> None:
-    """Find out in a few seconds whether anything that can be a Ray cluster answers.
+    """Find out within 10 seconds whether anything accepts connections at the address of a cluster's head.
+
+    What accepts them and is no head of a Ray cluster gets Ray's own error, when `run_on_ray` connects, within about a
+    minute.
 
     Args:
-        address: HOST:PORT of the head; `auto` for the cluster that this machine belongs to, or None are left to Ray.
+        address: HOST:PORT; `auto` for the cluster that this machine belongs to, or None are left to Ray.
 
     Raises:
-        ValueError: it is no address.
-        ConnectionError: nothing answers, or something else.
+        ValueError: It is no address.
+        ConnectionError: Nothing answers.
     """
     if address is None or address == "auto":
         return
     match = re.fullmatch(r"(?P<host>[^:/\s]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})", address)
     if match is None:
         raise ValueError(
-            f"Expected `--address` to be HOST:PORT of the cluster's head (often port 6379) or auto, but got {address!r}."
+            "Expected `--address` to be HOST:PORT of the cluster's head (often port 6379) or auto, but got "
+            f"{address!r}."
         )
     try:
-        with socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=ADDRESS_SECONDS) as link:
-            answer = b"" if os.environ.get("RAY_USE_TLS") == "1" else _greet(link)
+        socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=ADDRESS_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ConnectionError(
-            f"Expected a Ray cluster at {address}, but nothing answers there within {ADDRESS_SECONDS:g} s ({error}): is it running, is "
-            "that the address which `ray start --head` printed, and does a firewall stand between?"
+            f"Expected a Ray cluster at {address}, but nothing answers there within {ADDRESS_SECONDS:g} s ({error}): "
+            "is it running, is that the address which `ray start --head` printed, and does a firewall stand between?"
         ) from error
-    if answer and answer[3] != _SETTINGS:
-        raise ConnectionError(
-            f"Expected a Ray cluster at {address}, but something else answers there: give the address of its head."
-        )
-
-
-def _greet(link: socket.socket) -> bytes:
-    """The first bytes that a server answers to a client of gRPC.
-
-    Raises:
-        OSError: it says nothing in time, or hangs up.
-    """
-    link.settimeout(ADDRESS_SECONDS)
-    link.sendall(_HELLO)
-    answer = b""
-    while len(answer) < _FRAME:
-        more = link.recv(_FRAME - len(answer))
-        if not more:
-            raise ConnectionResetError("the connection was closed")
-        answer += more
-    return answer
 
 
 def run_on_ray(
@@ -82,10 +61,10 @@ def run_on_ray(
     A worker that dies is replaced, and what it was doing is done again; finished sources stay finished.
 
     Args:
-        job: what to do.
-        sources: what to do it with.
-        address: HOST:PORT of a cluster's head, `auto` for the one that this machine belongs to, None to start one on this machine.
-        workers: number of processes; None for one per GPU, or per two cores.
+        job: What to do.
+        sources: Which sources.
+        address: HOST:PORT of a cluster's head, `auto` for the one that this machine belongs to, None to start one here.
+        workers: Number of processes; None for one per GPU, or per two cores.
         device: `auto` (GPUs where the cluster has any), `cpu` or `cuda`.
 
     Yields:
@@ -93,10 +72,9 @@ def run_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ConnectionError: there is no cluster at the address, or one of another version.
-        ValueError: the workers cannot do the work.
+        ConnectionError: There is no cluster at the address, or one of another version.
+        ValueError: The workers cannot do the work.
     """
-    check_address(address)
     with _connected(address, workers) as ray:
         count, cpus, gpus = _share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, device)
         job = replace(job, device="cuda" if gpus else "cpu", threads=cpus)
@@ -127,9 +105,7 @@ def run_on_ray(
 def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]:
     """Ray, connected; what was started for this is stopped at the end."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing that we start reports to anybody
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # Ray's core warns of what it mends itself, such as a process that died
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core warns of what it mends, such as a dead process
     ray, _ = require("ray", "cluster"), require("ray.data", "cluster")
     own: dict[str, Any] = {}
     if address is None:
@@ -148,18 +124,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]
 
 
 def _share(nodes: Sequence[dict[str, float]], workers: int | None, device: str) -> tuple[int, int, int]:
-    """How the machines of a cluster are shared out.
-
-    Args:
-        nodes: resources of each machine, as Ray names them.
-        workers: number of processes that was asked for; None for as many as there is room for.
-        device: `auto`, `cpu` or `cuda`.
-
-    Returns:
-        Number of workers, and each one's cores and GPUs.
-
-    Raises:
-        ValueError: a GPU is asked for, and the cluster has none.
+    """Number of workers, and each one's cores and GPUs, from the resources of each machine as Ray names them.
 
     >>> _share([{"CPU": 8.0}, {"CPU": 5.0}], None, "auto")
     (6, 2, 0)

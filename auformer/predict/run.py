@@ -1,0 +1,197 @@
+"""`predict_to_files`: one resumable run from sources to files, everything of `auformer predict` but the printing."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from auformer.data.table_file import write_sidecar
+from auformer.files import check_writable
+from auformer.predict.outputs import NAME, Plan
+from auformer.predict.progress import Progress, Silent, Written
+from auformer.predict.recorder import Recorder
+from auformer.predict.sidecar import Loaded, run_mark, run_settings
+from auformer.predict.sources import Source, find_sources, in_shard, unique_stems
+from auformer.predict.table import table_columns, table_rows
+from auformer.predict.types import ImagePrediction, Selection, SourceEnd
+from auformer.predict.video import count_frames
+
+
+def predict_to_files(
+    sources: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    checkpoint: str | Path = "demo",
+    backbone_checkpoint: str | Path | None = None,
+    device: str = "auto",
+    format: str = "native",
+    suffix: str = ".csv",
+    plot: bool | None = None,
+    annotate: bool = False,
+    maps: bool = False,
+    report: bool = False,
+    selection: Selection | None = None,
+    faces: int | None = None,
+    detector: str = "cascade",
+    detect_every: int = 1,
+    thresholds: float | Mapping[str, float] | None = None,
+    smooth: float | None = None,
+    batch_size: int = 16,
+    precision: str = "32",
+    shard: tuple[int, int] | None = None,
+    cluster: str | None = None,
+    address: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Written:
+    """Predict the action units of photos and videos, and write tables, figures, annotated videos and a report.
+
+    The same call resumes an interrupted run. A problem with one source is reported, and the others continue.
+
+    Args:
+        sources: One or more, in any form that `find_sources` takes; a camera is read until it ends or until Ctrl-C.
+        out: The output folder.
+        checkpoint: Anything that `auformer.models.open_detector` takes.
+        backbone_checkpoint: Local file with the frozen weights, where they cannot be fetched.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` and so on.
+        format: Columns of the table: `native`, or `openface` or `pyfeat`, one table per source.
+        suffix: `.csv` or `.parquet`, of native tables.
+        plot: A figure per photo and a timeline per video; by default photos only, and none on a cluster.
+        annotate: Annotated images and videos.
+        maps: A figure of evidence maps per source.
+        report: `report.html`.
+        selection: Which frames of videos; all by default.
+        faces: How many of the largest faces of each image; all by default.
+        detector: The face detector, as `auformer.faces.make_detector` takes it.
+        detect_every: In videos, detect faces in every N-th frame and track them in between.
+        thresholds: Decision threshold for all AUs, or per AU; the checkpoint's own by default.
+        smooth: Time constant in seconds by which the probabilities of a video are smoothed.
+        batch_size: Faces per batch.
+        precision: `32`, `bf16` or `16`.
+        shard: Only shard number I of N, each source in a table of its own; see `merge_tables`.
+        cluster: `ray` spreads the sources over a Ray cluster: a table per source, joined at the end.
+        address: HOST:PORT of the cluster's head, or `auto`; None starts Ray on this machine.
+        workers: Processes of the cluster; by default one per GPU, or per two cores.
+        overwrite: Replace existing outputs.
+        progress: What is called while the run works.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ValueError: The arguments do not fit, or an output exists that is not of this run.
+        OSError: The output folder cannot be written.
+    """
+    out, selection, progress = Path(out), selection or Selection(), progress or Silent()
+    words = [sources] if isinstance(sources, str | Path) else list(sources)
+    everything, divided = find_sources(words), shard is not None or cluster is not None
+    stems = unique_stems(everything, taken=(NAME,) if divided else ())
+    plan = Plan(
+        out, dict(zip([source.name for source in everything], stems, strict=True)), kind=format,
+        suffix=".parquet" if cluster and format == "native" else suffix, per_source=divided,
+        photo_figures=format == "native" and cluster is None if plot is None else plot, timelines=bool(plot),
+        annotate=annotate, maps=maps, report=report, shard=shard,
+    )  # fmt: skip
+    options: dict[str, Any] = {
+        "batch_size": batch_size, "detector": detector, "precision": precision, "thresholds": thresholds,
+        "faces": faces, "detect_every": detect_every, "smooth": smooth,
+    }  # fmt: skip
+
+    def load(on: str) -> Loaded:
+        loaded = Loaded(checkpoint, backbone_checkpoint, on, options)
+        progress.loaded(loaded.predictor, loaded.notice)
+        return loaded
+
+    if cluster is not None:
+        from auformer.predict.cluster.run import predict_on_cluster
+
+        return predict_on_cluster(
+            load, plan, everything, selection,
+            suffix=suffix, address=address, workers=workers, device=device, overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+    if everything[0].kind == "camera":
+        if plot or annotate or maps or report or shard or format != "native" or suffix != ".csv":
+            raise ValueError(
+                "Expected a camera with a native CSV table only: no figures, report, shard or other format; record a "
+                "video first, and predict that."
+            )
+        plan.check(everything, everything, page=False, overwrite=overwrite)
+        options["batch_size"] = 1
+        return _follow_camera(load(device), plan, everything[0], selection, progress)
+    check_writable(out)  # before the weights are loaded
+    loaded = load(device)
+    mine = [source for source in everything if shard is None or in_shard(source.name, *shard)]
+    if not mine:
+        return Written(out, [], [], {"sources": 0, "pictures": {}, "points_source": {}}, [])
+    named = shlex.join(map(str, words))
+    command = f"auformer predict {named} --checkpoint {shlex.quote(str(checkpoint))}"
+    return _predict(loaded, plan, mine, selection, len(everything), command, overwrite, progress)
+
+
+def _predict(
+    loaded: Loaded, plan: Plan, sources: list[Source], selection: Selection, num_sources: int, command: str,
+    overwrite: bool, progress: Progress,
+) -> Written:  # fmt: skip
+    """Predict sources on this machine, then write report and tables."""
+    predictor = loaded.predictor
+    settings = run_settings(predictor, selection, plan.shard)
+    mark = run_mark(settings, loaded.checkpoint, plan)
+    recorder = Recorder(predictor, plan, sources, mark=mark, notice=loaded.notice)
+    recorder.check_outputs(overwrite=overwrite)
+    pending = recorder.pending
+    totals = [count_frames(source, selection) for source in pending]
+    total = None if None in totals else sum(count or 0 for count in totals)
+    finished = len(sources) - len(pending)
+    resumed = len(sources) if recorder.begun else 0
+    progress.begun("frames", total, recorder.images_done, finished=finished, sources=resumed)
+    stream = predictor.stream(pending, selection=selection, keep_images=plan.annotate, resume=recorder.resume)
+    try:
+        for item in stream:
+            recorder.add(item)
+            if isinstance(item, ImagePrediction):
+                progress.advanced(item)
+        side = loaded.sidecar(settings, recorder.counts()) | {"num_sources": num_sources}
+        problems = recorder.problems()
+        if plan.page:
+            from auformer.predict.report import write_report
+
+            said = dict(problems)
+            entries = [(source, recorder.table([source]), said.get(source, "")) for source in sources]
+            write_report(plan.page, entries, side, command=command)
+        tables = recorder.write_tables(side)
+    finally:
+        recorder.abandon()
+    counts, seconds = recorder.counts(), predictor.clock.seconds
+    return Written(plan.out, sources, tables, counts, problems, seconds=seconds, encoder=recorder.encoder)
+
+
+def _follow_camera(loaded: Loaded, plan: Plan, source: Source, selection: Selection, progress: Progress) -> Written:
+    """Predict a camera's images, each row in the table at once; Ctrl-C is the usual end."""
+    predictor, path, counts = loaded.predictor, plan.table(source), Counter[str]()
+    progress.begun("camera", None, 0, finished=0, sources=0)
+    table: Any = None
+    try:
+        for item in predictor.stream([source], selection=selection):
+            if isinstance(item, SourceEnd) or item.status == "unreadable":
+                if table is None:
+                    raise ValueError(item.message)
+                break
+            if table is None:  # a camera that cannot be opened replaces nothing
+                table = path.open("w", encoding="utf-8", newline="")
+                csv.writer(table, lineterminator="\n").writerow(table_columns(predictor.au_names))
+            csv.writer(table, lineterminator="\n").writerows(table_rows(item, predictor.thresholds))
+            table.flush()
+            counts[item.status] += 1
+            progress.advanced(item)
+    except KeyboardInterrupt:
+        if table is None:
+            raise
+    finally:
+        if table is not None:
+            table.close()
+    totals = {"sources": 1, "pictures": dict(counts)}
+    write_sidecar(loaded.sidecar(run_settings(predictor, selection), totals), path)
+    return Written(plan.out, [source], [path], totals, [])
