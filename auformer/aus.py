@@ -1,7 +1,8 @@
 """Every action unit of the Facial Action Coding System, and the lists that data sets code.
 
-Names and muscles: Ekman, Friesen and Hager, "Facial Action Coding System", 2002 (AU41, AU42 and AU44 as in the 1978 edition, since data
-sets still carry those numbers). Regions are where a detector should look [ours]. Canonical names have no leading zero: `AU1`, `AU12`.
+Names and muscles: Ekman, Friesen and Hager, "Facial Action Coding System", 2002 (AU41, AU42 and AU44 as in the 1978
+edition, since data sets still carry those numbers). Regions are where an AU detector should look [ours]. Canonical
+names have no leading zero: `AU1`, `AU12`.
 """
 
 from __future__ import annotations
@@ -195,9 +196,8 @@ def parse_au_names(spec: str | Iterable[str | int]) -> tuple[str, ...]:
             return AU_SETS[text.lower()]
         items: list[str | int] = [part for part in text.split(",") if part.strip()]
         if len(items) == 1 and _NAME.fullmatch(text) is None:
-            raise ValueError(
-                f"Expected `spec` to be one of {', '.join(sorted(AU_SETS))}, or names such as 'AU1,AU12', but got {spec!r}"
-            )
+            known = ", ".join(sorted(AU_SETS))
+            raise ValueError(f"Expected `spec` to be one of {known}, or names such as 'AU1,AU12', but got {spec!r}")
     else:
         items = list(spec)
     if not items:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from auformer.data.splits import PUBLISHED_PARTS, dataset_id
+from auformer.data.splits import PUBLISHED_FOLDS, dataset_id
 
 
 def group_title(protocol: str, name: str, data: str, test: str) -> str:
@@ -235,7 +235,7 @@ def _group(key: tuple[str, ...], lines: Sequence[Line], taken: set[str]) -> Grou
         others += place in row and row[place]["key"] != line["key"]
         row[place] = line
     folds = {fold for row in runs.values() for _, fold in row}
-    published = set(PUBLISHED_PARTS.get(dataset_id(test), {}))
+    published = set(PUBLISHED_FOLDS.get(dataset_id(test), {}))
     folds |= published if folds <= published else set()
     labels = _labels(list(runs))
     methods = [

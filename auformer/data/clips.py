@@ -1,7 +1,8 @@
-"""Clips as samples: one row per clip, at its apex, and the pictures that its input is made of.
+"""Clips as samples: one row per clip, at its apex, and the images that its input is made of.
 
-A manifest of clips has a row for every frame from onset to offset, all with the clip's label. A micro-expression is scored once per clip,
-so its rows become one; what the network sees is the apex frame, what changed since the onset, or a mean of frames.
+A manifest of clips has a row for every frame from onset to offset, all with the clip's label. A micro-expression is
+scored once per clip, so its rows become one; what the network sees is the apex frame, what changed since the onset, or
+a mean of frames.
 """
 
 from __future__ import annotations
@@ -14,20 +15,17 @@ import pandas as pd
 from auformer.data.schema import CLIP_FRAMES, TEXT_KEY
 from auformer.errors import ManifestError
 
-FRAMES, COMPOSE = (
-    "@frames",
-    "@compose",
-)  # columns of rows that are clips: further pictures, and how they are put together
-GAIN = 2.0  # of the difference image: a micro-expression moves grey levels little, and twice the change seldom leaves the range [ours]
+FRAMES, COMPOSE = "@frames", "@compose"  # columns of rows that are clips: further images, and how they are combined
+GAIN = 2.0  # of the difference image: grey levels move little, and twice the change seldom leaves the range [ours]
 KINDS = ("frames", "apex", "difference", "mean:K")
 
 
 def parse_clip_input(text: str) -> tuple[str, int]:
-    """Kind and number of pictures of a clip's input.
+    """Kind and number of images of a clip's input.
 
     Args:
-        text: `frames` (every row by itself), `apex`, `difference` (apex minus onset on grey), `mean:K` (mean of the K frames nearest the
-            apex).
+        text: `frames` (every row by itself), `apex`, `difference` (apex minus onset on grey), `mean:K` (mean of the K
+            frames nearest the apex).
 
     Raises:
         ValueError: It is none of these.
@@ -47,13 +45,13 @@ def clip_rows(frame: pd.DataFrame, clip_input: str) -> pd.DataFrame:
     """One row per clip and face.
 
     Args:
-        frame: Rows of a manifest of clips; those that are not `ok` have no picture to take.
+        frame: Rows of a manifest of clips; those that are not `ok` have no image to take.
         clip_input: See `parse_clip_input`.
 
     Returns:
-        The row at the apex of each clip (the nearest one with a picture; without an apex, as in 21 clips of CASME II, in the middle of
-        the clip [ours]), in the order of the clips' first rows, with the columns `@frames` (tuple of further pictures) and `@compose`.
-        `frames` gives the rows back as they are.
+        The row at the apex of each clip (the nearest one with a image; without an apex, as in 21 clips of CASME II, in
+        the middle of the clip [ours]), in the order of the clips' first rows, with the columns `@frames` (tuple of
+        further images) and `@compose`. `frames` gives the rows back as they are.
 
     Raises:
         ManifestError: A row belongs to no clip, or the clip columns are missing.
@@ -63,13 +61,10 @@ def clip_rows(frame: pd.DataFrame, clip_input: str) -> pd.DataFrame:
         return frame
     missing = [name for name in ("clip", *CLIP_FRAMES) if name not in frame.columns]
     if missing or bool(frame["clip"].isna().any()):
-        fault = (
-            f"there is no column `{missing[0]}`"
-            if missing
-            else f"{int(frame['clip'].isna().sum()):,} rows have no `clip`"
-        )
+        without = "there is no column `{}`".format(*missing) if missing else ""
+        fault = without or f"{int(frame['clip'].isna().sum()):,} rows have no `clip`"
         raise ManifestError(
-            f"Expected a manifest of clips for `clip_input` {clip_input!r}, but {fault}; use `frames` for single pictures"
+            f"Expected a manifest of clips for `clip_input` {clip_input!r}, but {fault}; use `frames` for single images"
         )
     ok = (frame["status"] == "ok").to_numpy(bool)
     times, images = frame["frame"].to_numpy(np.float64), frame["image"].tolist()
@@ -77,14 +72,14 @@ def clip_rows(frame: pd.DataFrame, clip_input: str) -> pd.DataFrame:
     apex = np.where(np.isnan(apex), (onset + offset) / 2, apex)
     kept, further = [], []
     for rows in _groups(frame):
-        with_picture = rows[ok[rows]]
-        candidates = with_picture if with_picture.size else rows
+        with_image = rows[ok[rows]]
+        candidates = with_image if with_image.size else rows
         near = candidates[np.argsort(np.abs(times[candidates] - apex[rows[0]]), kind="stable")]
         others: np.ndarray = near[1:number] if kind == "mean" else near[:0]
-        if kind == "difference" and with_picture.size:
-            others = with_picture[[np.argmin(np.abs(times[with_picture] - onset[rows[0]]))]]
+        if kind == "difference" and with_image.size:
+            others = with_image[[np.argmin(np.abs(times[with_image] - onset[rows[0]]))]]
         kept.append(near[0])
-        further.append(tuple(images[row] for row in others) if with_picture.size else ())
+        further.append(tuple(images[row] for row in others) if with_image.size else ())
     chosen = frame.iloc[kept].copy()
     chosen[FRAMES] = pd.Series(further, index=chosen.index, dtype=object)
     chosen[COMPOSE] = kind
@@ -100,7 +95,7 @@ def _groups(frame: pd.DataFrame) -> list[np.ndarray]:
 
 
 def compose(kind: str, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Put the pictures of a clip together.
+    """Combine the images of a clip.
 
     Args:
         kind: `apex`, `difference` (of the first, the apex, and the second, the onset) or `mean`.

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from auformer.aus import parse_au_names
 from auformer.data.clips import clip_rows
-from auformer.data.dataset import AUDataset, join_manifests
-from auformer.data.manifest import au_columns
+from auformer.data.dataset import AUDataset
+from auformer.data.manifest import au_columns, join_manifests
 from auformer.data.samplers import OrderedSampler, ShuffledSampler, even_batch_size
 from auformer.data.splits import (
     check_disjoint,
@@ -34,28 +34,30 @@ STATISTICS_IMAGES = 2048  # enough for means and standard deviations of features
 class AUDataModule(pl.LightningDataModule):
     """Training, validation and test rows of manifests.
 
-    The manifests are read and checked on construction, so that a fault shows before anything is built on them. No person is in two
-    parts. Order and augmentation of training rows are functions of (seed, epoch, row): workers, ranks and resuming change nothing.
-    Batches are dictionaries as of `AUDataset`.
+    The manifests are read and checked on construction, so that a fault shows before anything is built on them. No
+    person is in two splits. Order and augmentation of training rows are functions of (seed, epoch, row): workers, ranks
+    and resuming change nothing. Batches are dictionaries as of `AUDataset`.
 
     Args:
         train: Manifest or manifests to train on.
-        val: Manifest or manifests to validate on; without it, a part of the training subjects is held out.
+        val: Manifest or manifests to validate on; without it, some of the training subjects are held out.
         test: Manifest or manifests to test on.
-        au_names: Action units: a set's name (`bp4d`), names with commas, or a list; without it, all that the manifests have (those of
-            `train` where there is one), by number.
-        val_fraction: Fraction of the training subjects that becomes the validation part where `val` is not given; 0: none.
-        fold: Part to test on: the rows whose column `fold` has this name; the other rows of `train` are trained on.
+        au_names: Action units: a set's name (`bp4d`), names with commas, or a list; without it, all that the manifests
+            have (those of `train` where there is one), by number.
+        val_fraction: Fraction of the training subjects that becomes the validation split where `val` is not given; 0:
+            none.
+        fold: Fold to test on: the rows whose column `fold` has this name; the other rows of `train` are trained on.
         test_subjects: Subjects to test on, like `casme2/sub01`: cut out of `train`, as `fold` is.
-        subset: Train on a random subset of the training rows: a number of rows (1: one), or a fraction (1.0: all). Smaller ones of
-            one seed lie in larger ones. Validation and test parts stay whole.
-        clip_input: Of manifests of clips: `frames` takes every row by itself; `apex`, `difference` (apex minus onset) and `mean:K` (the K
-            frames nearest the apex) make one sample of each clip.
+        subset: Train on a random subset of the training rows: a number of rows (1: one), or a fraction (1.0: all).
+            Smaller ones of one seed lie in larger ones. Validation and test splits stay whole.
+        clip_input: Of manifests of clips: `frames` takes every row by itself; `apex`, `difference` (apex minus onset)
+            and `mean:K` (the K frames nearest the apex) make one sample of each clip.
         image_size: Side, or height and width, in pixels.
         batch_size: Rows per batch and process.
         num_workers: Processes that load images; 0: none but this one.
         augment: `default` or `none`.
-        label_noise: Probability of flipping a training label, for studies of wrong annotations. Validation and test labels stay.
+        label_noise: Probability of flipping a training label, for studies of wrong annotations. Validation and test
+            labels stay.
         leave_out_missing: Leave out action units that are active in no training row, instead of refusing them.
         seed: Of the held-out subjects, the subset, the order, the augmentation and the label noise.
 
@@ -63,10 +65,11 @@ class AUDataModule(pl.LightningDataModule):
         au_names (list[str]): Action units, in the order of the labels.
         labelled (list[str]): Action units asked for, those left out among them.
         au_weights (list[float]): Their weights from the training rows of the run (1 each without training rows).
-        parts (dict[str, pandas.DataFrame]): Rows of `train`, `val` and `test`, as far as there are any.
+        splits (dict[str, pandas.DataFrame]): Rows of `train`, `val` and `test`, as far as there are any.
 
     Raises:
-        ManifestError: A manifest is not as it should be, a part is empty, a person is in two parts, or an AU is never active.
+        ManifestError: A manifest is not as it should be, a split is empty, a person is in two splits, or an AU is never
+            active.
         ValueError: An argument is out of range, or arguments contradict each other.
     """
 
@@ -98,18 +101,12 @@ class AUDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.next_epoch = 0  # where training begins; a run that is resumed begins later
         self.augmentation = build_augmentation(self.image_size, augment)
-        self.parts = _read_parts(
-            train,
-            val,
-            test,
-            fold=fold,
-            test_subjects=test_subjects,
-            clip_input=clip_input,
-            val_fraction=val_fraction,
-            seed=seed,
-        )
-        rows = self.parts.get("train")
-        self.labelled = wanted = _wanted_aus(self.parts, au_names)
+        self.splits = _read_splits(
+            {"train": train, "val": val, "test": test}, fold=fold, test_subjects=test_subjects, clip_input=clip_input,
+            val_fraction=val_fraction, seed=seed,
+        )  # fmt: skip
+        rows = self.splits.get("train")
+        self.labelled = wanted = _wanted_aus(self.splits, au_names)
         if rows is None:
             self.au_names, self.au_weights = wanted, [1.0] * len(wanted)
             return
@@ -117,18 +114,16 @@ class AUDataModule(pl.LightningDataModule):
             rows = nested_subset(rows, subset, seed)
         self.au_names = trainable_aus(rows, wanted, leave_out_missing=leave_out_missing)
         rows = with_label_noise(rows, self.au_names, label_noise, seed)
-        self.au_weights = [
-            float(weight) for weight in au_weights(*count_labels(rows, self.au_names), au_names=self.au_names)
-        ]
-        self.parts["train"] = rows
+        weights = au_weights(*count_labels(rows, self.au_names), au_names=self.au_names)
+        self.au_weights = [float(weight) for weight in weights]
+        self.splits["train"] = rows
 
-    def _dataset(self, part: str) -> AUDataset:
-        """The rows of a part as they are, without augmentation."""
-        if part not in self.parts:
-            raise ValueError(
-                f"Expected a `{part}` part, but the data module has {', '.join(self.parts)}; name a manifest for it"
-            )
-        return AUDataset(self.parts[part], None, self.au_names, self.image_size, seed=self.seed)
+    def _dataset(self, split: str) -> AUDataset:
+        """The rows of a split as they are, without augmentation."""
+        if split not in self.splits:
+            has = ", ".join(self.splits)
+            raise ValueError(f"Expected a `{split}` split, but the data module has {has}; name a manifest for it")
+        return AUDataset(self.splits[split], None, self.au_names, self.image_size, seed=self.seed)
 
     @cached_property
     def train_dataset(self) -> AUDataset:
@@ -151,14 +146,13 @@ class AUDataModule(pl.LightningDataModule):
         """Training rows in an order of their own in each epoch."""
         rank, num_ranks = self._ranks()
         sampler = ShuffledSampler(self.train_dataset, seed=self.seed, rank=rank, num_ranks=num_ranks)
-        sampler.set_epoch(
-            self.next_epoch
-        )  # Lightning tells the sampler only after worker processes have fetched the first rows
+        # Lightning sets the sampler's epoch only after worker processes have fetched the first rows.
+        sampler.set_epoch(self.next_epoch)
         return self._loader(self.train_dataset, sampler, self.batch_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Validation rows in their order, every row once over all processes; an empty list where there is no such part."""
-        return self._ordered_loader(self.val_dataset) if "val" in self.parts else []
+        """Validation rows in their order, every row once over all processes; none where there is no such split."""
+        return self._ordered_loader(self.val_dataset) if "val" in self.splits else []
 
     def test_dataloader(self) -> DataLoader:
         """Test rows in their order, every row once over all processes."""
@@ -169,16 +163,16 @@ class AUDataModule(pl.LightningDataModule):
         self.next_epoch = 0
 
     def state_dict(self) -> dict[str, int]:
-        """What a run checkpoint, written at the end of an epoch, keeps of the data: the epoch to go on with."""
+        """What a run checkpoint, written at the end of an epoch, keeps of the data: the epoch to resume with."""
         return {"next_epoch": 0 if self.trainer is None else self.trainer.current_epoch + 1}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on with the epoch that a run checkpoint names."""
+        """Resume with the epoch that a run checkpoint names."""
         self.next_epoch = int(state_dict["next_epoch"])
 
     def statistics_dataloader(self) -> DataLoader:
         """Up to 2,048 training images, the same in the same order on every process, without augmentation."""
-        rows = self.parts["train"] if "train" in self.parts else self._dataset("train")
+        rows = self.splits["train"] if "train" in self.splits else self._dataset("train")
         chosen = nested_subset(rows, min(STATISTICS_IMAGES, len(rows)), self.seed)
         dataset = AUDataset(chosen, None, self.au_names, self.image_size)
         return self._loader(dataset, OrderedSampler(dataset), self.batch_size)
@@ -206,10 +200,8 @@ class AUDataModule(pl.LightningDataModule):
         )
 
 
-def _read_parts(
-    train: str | list[str] | None,
-    val: str | list[str] | None,
-    test: str | list[str] | None,
+def _read_splits(
+    named: dict[str, str | list[str] | None],
     *,
     fold: str | None,
     test_subjects: list[str] | None,
@@ -217,38 +209,35 @@ def _read_parts(
     val_fraction: float,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """The usable rows of each part; no person is in two."""
-    if train is None and val is None and test is None:
+    """The usable rows of each split; no person is in two."""
+    if not any(named.values()):
         raise ValueError("Expected `train`, `val` or `test` to name a manifest, but got none")
     for name, cut in (("fold", fold), ("test_subjects", test_subjects)):
-        if cut is not None and (train is None or test is not None):
-            raise ValueError(
-                f"Expected `{name}` together with `train` and without `test`: it cuts the test part out of the training rows"
-            )
+        if cut is not None and (named["train"] is None or named["test"] is not None):
+            told = "it cuts the test split out of the training rows"
+            raise ValueError(f"Expected `{name}` together with `train` and without `test`: {told}")
     if fold is not None and test_subjects is not None:
         raise ValueError("Expected either `fold` or `test_subjects`, but got both")
-    named = {"train": train, "val": val, "test": test}
-    parts = {part: join_manifests(paths) for part, paths in named.items() if paths is not None}
+    splits = {split: join_manifests(paths) for split, paths in named.items() if paths is not None}
     if fold is not None:
-        parts["train"], parts["test"] = cut_fold(parts["train"], fold)
+        splits["train"], splits["test"] = cut_fold(splits["train"], fold)
     elif test_subjects is not None:
-        parts["train"], parts["test"] = cut_subjects(parts["train"], test_subjects)
-    parts = {part: clip_rows(usable_rows(rows, part), clip_input) for part, rows in parts.items()}
-    if "train" in parts and val is None:
-        parts["train"], held_out = cut_validation(parts["train"], val_fraction, seed)
-        parts.update({} if held_out is None else {"val": held_out})
-    check_disjoint(parts)
-    return parts
+        splits["train"], splits["test"] = cut_subjects(splits["train"], test_subjects)
+    splits = {split: clip_rows(usable_rows(rows, split), clip_input) for split, rows in splits.items()}
+    if "train" in splits and named["val"] is None:
+        splits["train"], held_out = cut_validation(splits["train"], val_fraction, seed)
+        splits.update({} if held_out is None else {"val": held_out})
+    check_disjoint(splits)
+    return splits
 
 
-def _wanted_aus(parts: dict[str, pd.DataFrame], au_names: str | list[str] | None) -> list[str]:
+def _wanted_aus(splits: dict[str, pd.DataFrame], au_names: str | list[str] | None) -> list[str]:
     """Action units asked for, or all that the training rows (else the others) have columns for."""
     if au_names is not None:
         return list(parse_au_names(au_names))
-    sources = [parts["train"]] if "train" in parts else list(parts.values())
+    sources = [splits["train"]] if "train" in splits else list(splits.values())
     found = sorted({au for rows in sources for au in au_columns(rows)}, key=lambda au: int(au[2:]))
     if not found:
-        raise ValueError(
-            "Expected the manifests to have label columns such as `AU12`, but they have none; name `au_names` or add labels"
-        )
+        todo = "name `au_names` or add labels"
+        raise ValueError(f"Expected the manifests to have label columns such as `AU12`, but they have none; {todo}")
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,30 +13,29 @@ from torch.utils.data import Dataset
 
 from auformer.data.clips import COMPOSE, FRAMES, compose
 from auformer.data.images import read_image
-from auformer.data.manifest import read_manifest
-from auformer.data.schema import KEY, SIDES, parse_column, require_columns, row_name
+from auformer.data.manifest import MANIFEST, ROW
+from auformer.data.schema import SIDES, require_columns, row_name
 from auformer.data.transforms import image_shape, resize, to_float
 from auformer.errors import ManifestError
 
 Transform = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, bool]]
-MANIFEST, ROW = "@manifest", "@row"  # columns of joined manifests: the file a row is from, and its number there
 
 
 class AUDataset(Dataset):
     """Faces of a manifest with their labels.
 
     Args:
-        frame: Rows whose `status` is `ok`, as `read_manifest`, `join_manifests` or `clip_rows` gives them. AUs without a column are not
-            annotated.
+        frame: Rows whose `status` is `ok`, as `read_manifest`, `join_manifests` or `clip_rows` gives them. AUs without
+            a column are not annotated.
         root: Folder of the manifest; None for joined manifests, whose rows know theirs.
         au_names: Action units, in the order of the labels.
         image_size: Side, or height and width `(H, W)`, in pixels.
         transform: Training augmentation `(image, rng) -> (image, flipped)` on uint8 `(H, W, 3)`; None: only the resize.
         seed: Of the augmentation, whose draws are a function of (seed, epoch, row).
 
-    Items are dictionaries: `image` float32 `(3, H, W)` in [0, 1], `label` int64 `(N,)` of 1, 0, -1, `index` the row's place in `frame`,
-    and, where the frame has labels per side, `sides` int64 `(N, 2)`, the person's left and right as they appear in the image: a flip
-    swaps them. An item is asked for by its row, or by `(row, epoch)`.
+    Items are dictionaries: `image` float32 `(3, H, W)` in [0, 1], `label` int64 `(N,)` of 1, 0, -1, `index` the row's
+    place in `frame`, and, where the frame has labels per side, `sides` int64 `(N, 2)`, the person's left and right as
+    they appear in the image: a flip swaps them. An item is asked for by its row, or by `(row, epoch)`.
 
     Raises:
         ManifestError: There is no column `image`, or a row is not `ok`.
@@ -68,9 +66,7 @@ class AUDataset(Dataset):
         self.sides = _labels(frame, named).reshape(len(frame), -1, 2) if set(named) & set(frame.columns) else None
         self.sources, self.codes, self.rows = _origins(frame, where)
         self.images = frame["image"].tolist()
-        self.further = (
-            frame[FRAMES].tolist() if FRAMES in frame.columns else None
-        )  # of clips: the pictures beside the apex
+        self.further = frame[FRAMES].tolist() if FRAMES in frame.columns else None  # of clips: images beside the apex
         self.compose = frame[COMPOSE].tolist() if FRAMES in frame.columns else None
         self.root = None if root is None else os.fspath(root)
 
@@ -86,11 +82,10 @@ class AUDataset(Dataset):
         return os.path.join(self._root(row), self.images[row])
 
     def _root(self, row: int) -> str:
-        """Folder of the manifest that a row is from."""
         return self.root if self.root is not None else os.path.dirname(self.source(row))
 
     def _read(self, row: int) -> np.ndarray:
-        """The image of a row, of a clip put together, in the size of the data set."""
+        """The image of a row, of a clip combined, in the size of the data set."""
         image = resize(read_image(self.path(row)), self.image_size)
         if self.further is None or self.compose is None:
             return image
@@ -119,7 +114,10 @@ class AUDataset(Dataset):
 
 
 def _origins(frame: pd.DataFrame, where: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Manifests that rows are from, which one each row is from, and its number there (the index of an unjoined manifest)."""
+    """Manifests that rows are from, which one each row is from.
+
+    Its number there (the index of an unjoined manifest).
+    """
     if MANIFEST in frame.columns:
         manifests = pd.Categorical(frame[MANIFEST])
         return manifests.categories.tolist(), np.asarray(manifests.codes), frame[ROW].to_numpy()
@@ -129,55 +127,5 @@ def _origins(frame: pd.DataFrame, where: str) -> tuple[list[str], np.ndarray, np
 
 def _labels(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """Label columns as int8 `(rows, columns)`, -1 where there is none."""
-    columns = [
-        frame[name].to_numpy(np.int8) if name in frame.columns else np.full(len(frame), -1, np.int8) for name in names
-    ]
-    return np.stack(columns, axis=1)
-
-
-def join_manifests(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
-    """Read manifests and put them under each other.
-
-    Args:
-        paths: One manifest or several.
-
-    Returns:
-        The rows of all in their order, with the union of the columns: labels that a manifest lacks are -1, other values are missing.
-        The columns `@manifest` and `@row` say where a row is from.
-
-    Raises:
-        ManifestError: A manifest is not as it should be, none is named, or a key occurs in two of them.
-    """
-    listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not listed:
-        raise ManifestError("Expected at least one manifest, but got an empty list")
-    frames = []
-    for path in listed:
-        frame = read_manifest(path)
-        frame[MANIFEST], frame[ROW] = str(path), np.arange(len(frame))
-        frame.attrs = {}
-        frames.append(frame)
-    joined = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    for name in joined.columns:
-        parsed = parse_column(name)
-        if parsed is not None and parsed[1] in ("", *SIDES):
-            joined[name] = joined[name].fillna(-1).astype(np.int8)
-    _check_keys(joined)
-    joined[MANIFEST] = joined[MANIFEST].astype("category")
-    return joined
-
-
-def _check_keys(joined: pd.DataFrame) -> None:
-    """Raise if two files hold the same face.
-
-    Raises:
-        ManifestError: It names both files and rows.
-    """
-    twice = np.flatnonzero(joined.duplicated(KEY).to_numpy(bool))
-    if twice.size:
-        second = joined.iloc[twice[0]]
-        first = joined[(joined[KEY] == second[KEY]).all(axis=1)].iloc[0]
-        raise ManifestError(
-            f"{second[MANIFEST]}, {row_name(second[ROW])}: the same key is in {first[MANIFEST]}, {row_name(first[ROW])}: "
-            f"{', '.join(f'{name} {second[name]}' for name in KEY)}; join manifests of different faces"
-        )
+    none = np.full(len(frame), -1, np.int8)
+    return np.stack([frame[name].to_numpy(np.int8) if name in frame.columns else none for name in names], axis=1)

@@ -17,8 +17,8 @@ _JPEG_SCAN, _JPEG_END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an image file.
 
-    Grey becomes RGB, 16 bits become 8 (65,535 is white), palettes are resolved, alpha is dropped, and the image is turned the way its
-    EXIF orientation says. Paths may hold any characters.
+    Grey becomes RGB, 16 bits become 8 (65,535 is white), palettes are resolved, alpha is dropped, and the image is
+    turned the way its EXIF orientation says. Paths may hold any characters.
 
     Args:
         path: JPEG, PNG, WebP, TIFF, BMP or another format that OpenCV reads.
@@ -61,9 +61,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     except cv2.error as error:
         raise ValueError(f"Expected an image at {name}, but it cannot be decoded ({error.err})") from error
     if image is None:
-        raise ValueError(
-            f"Expected an image at {name}, but it cannot be decoded: it is damaged or no image; copy or convert it again"
-        )
+        why = "it is damaged or no image; copy or convert it again"
+        raise ValueError(f"Expected an image at {name}, but it cannot be decoded: {why}")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -90,11 +89,8 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, *, quality: int
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"Expected `image` to be uint8 (H, W, 3), but got {image.dtype} {image.shape}")
     suffix = Path(path).suffix.lower()
-    options = {
-        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
-    }
+    jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    options = {".jpg": jpeg, ".jpeg": jpeg, ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality]}
     try:
         done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options.get(suffix, []))
     except cv2.error as error:

@@ -1,22 +1,25 @@
 """The two tables that everything else reads or writes: the manifest of faces and the predictions file.
 
-Both are CSV or Parquet, one row per frame and face, with the key `dataset, subject, sequence, frame, face`. A manifest's labels are in
-columns `AU12` (1, 0, -1 or empty), `AU12_left`, `AU12_right`, `AU12_intensity`; a predictions file has `AU12_true`, `AU12_prob`,
-`AU12_active` and never a plain `AU12`, so that one cannot be taken for the other. Beside `NAME.csv` lies `NAME.json` with where the
-table comes from; it is optional for readers.
+Both are CSV or Parquet, one row per frame and face, with the key `dataset, subject, sequence, frame, face`. A
+manifest's labels are in columns `AU12` (1, 0, -1 or empty), `AU12_left`, `AU12_right`, `AU12_intensity`; a predictions
+file has `AU12_true`, `AU12_prob`, `AU12_active` and never a plain `AU12`, so that one cannot be taken for the other.
+Beside `NAME.csv` lies `NAME.json` with where the table comes from; it is optional for readers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from auformer.data.schema import (
     KEY,
     MANIFEST_KINDS,
     PREDICTION_KINDS,
+    SIDES,
     au_kinds,
     aus_with,
     check_clips,
@@ -25,15 +28,20 @@ from auformer.data.schema import (
     image_column,
     keyed,
     label_column,
+    parse_column,
     range_column,
+    row_name,
 )
 from auformer.data.table_file import faces_path, read_sidecar, read_table, sidecar_path, write_sidecar, write_table
 from auformer.errors import ManifestError
 
 __all__ = [
     "KEY",
+    "MANIFEST",
+    "ROW",
     "au_columns",
     "faces_path",
+    "join_manifests",
     "predicted_aus",
     "read_manifest",
     "read_predictions",
@@ -44,6 +52,9 @@ __all__ = [
     "write_manifest",
     "write_predictions",
 ]
+
+
+MANIFEST, ROW = "@manifest", "@row"  # columns of joined manifests: the file a row is from, and its number there
 
 
 def au_columns(frame: pd.DataFrame) -> list[str]:
@@ -67,8 +78,8 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         path: CSV or Parquet file.
 
     Returns:
-        The table as `validate_manifest` gives it. `attrs` holds `path` (text), `au_names` (list) and `side` (the side file's content,
-        empty where there is none).
+        The table as `validate_manifest` gives it. `attrs` holds `path` (text), `au_names` (list) and `side` (the
+        sidecar's content, empty where there is none).
 
     Raises:
         ManifestError: The file is missing or is no manifest; the message says where and what to do.
@@ -82,16 +93,17 @@ def validate_manifest(frame: pd.DataFrame, where: str = "manifest") -> pd.DataFr
     """Check a manifest and bring its columns into the types of the contract.
 
     Args:
-        frame: Table with at least `dataset, subject, sequence, frame`. Columns without a meaning in the contract pass through.
+        frame: Table with at least `dataset, subject, sequence, frame`. Columns without a meaning in the contract pass
+            through.
         where: What messages call it, its path as a rule.
 
     Returns:
-        A copy with a fresh index: keys as text, `frame` and `face` as int64 (`face` 0 where absent), `status` (`ok` where absent),
-        labels per AU and per side as int8 (-1 where empty), intensities as float64 in [0, 5].
+        A copy with a fresh index: keys as text, `frame` and `face` as int64 (`face` 0 where absent), `status` (`ok`
+        where absent), labels per AU and per side as int8 (-1 where empty), intensities as float64 in [0, 5].
 
     Raises:
-        ManifestError: A column is missing or its values break the contract, a key occurs twice, a path leaves the folder, sides or
-            clips contradict themselves, or the table is a predictions file.
+        ManifestError: A column is missing or its values break the contract, a key occurs twice, a path leaves the
+            folder, sides or clips contradict themselves, or the table is a predictions file.
     """
     kinds = au_kinds(frame, where)
     if any(kind in PREDICTION_KINDS for _, kind in kinds.values()):
@@ -111,13 +123,52 @@ def validate_manifest(frame: pd.DataFrame, where: str = "manifest") -> pd.DataFr
     return frame
 
 
+def join_manifests(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Read manifests and put them under each other.
+
+    Args:
+        paths: One manifest or several.
+
+    Returns:
+        The rows of all in their order, with the union of the columns: labels that a manifest lacks are -1, other values
+        are missing. The columns `@manifest` and `@row` say where a row is from.
+
+    Raises:
+        ManifestError: A manifest is not as it should be, none is named, or a key occurs in two of them.
+    """
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not listed:
+        raise ManifestError("Expected at least one manifest, but got an empty list")
+    frames = []
+    for path in listed:
+        frame = read_manifest(path)
+        frame[MANIFEST], frame[ROW] = str(path), np.arange(len(frame))
+        frame.attrs = {}
+        frames.append(frame)
+    joined = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    for name in joined.columns:
+        parsed = parse_column(name)
+        if parsed is not None and parsed[1] in ("", *SIDES):
+            joined[name] = joined[name].fillna(-1).astype(np.int8)
+    twice = np.flatnonzero(joined.duplicated(KEY).to_numpy(bool))
+    if twice.size:
+        second = joined.iloc[twice[0]]
+        first = joined[(joined[KEY] == second[KEY]).all(axis=1)].iloc[0]
+        here, there = (f"{one[MANIFEST]}, {row_name(one[ROW])}" for one in (second, first))
+        named = ", ".join(f"{name} {second[name]}" for name in KEY)
+        raise ManifestError(f"{here}: the same key is in {there}: {named}; join manifests of different faces")
+    joined[MANIFEST] = joined[MANIFEST].astype("category")
+    return joined
+
+
 def write_manifest(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) -> None:
-    """Check a manifest and write it with its side file; an existing one is replaced.
+    """Check a manifest and write it with its sidecar; an existing one is replaced.
 
     Args:
         frame: As `validate_manifest` takes it.
         path: CSV or Parquet file.
-        side: Data set, crop recipe and size, detector, label rates and so on, in plain JSON values; `format_version` is added.
+        side: Data set, crop recipe and size, detector, label rates and so on, in plain JSON values; `format_version` is
+            added.
 
     Raises:
         ManifestError: The table breaks the contract; nothing is written.
@@ -152,11 +203,12 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
         where: What messages call it, its path as a rule.
 
     Returns:
-        A copy with a fresh index: keys and `status` as `validate_manifest` gives them, `AU.._true` as int8 (-1 where not known),
-        `AU.._prob` as float64 (nan only where `status` is not `ok`), `AU.._active` as nullable Int8.
+        A copy with a fresh index: keys and `status` as `validate_manifest` gives them, `AU.._true` as int8 (-1 where
+        not known), `AU.._prob` as float64 (nan only where `status` is not `ok`), `AU.._active` as nullable Int8.
 
     Raises:
-        ManifestError: A column is missing or its values break the contract, a key occurs twice, or the table is a manifest.
+        ManifestError: A column is missing or its values break the contract, a key occurs twice, or the table is a
+            manifest.
     """
     kinds = au_kinds(frame, where)
     if not any(kind == "prob" for _, kind in kinds.values()):
@@ -175,12 +227,8 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
     for name, (_, kind) in kinds.items():
         if kind == "prob":
             frame[name] = range_column(frame[name], where, 0.0, 1.0)
-            fail(
-                where,
-                ok & frame[name].isna().to_numpy(bool),
-                f"`{name}` is empty in a row whose `status` is `ok`",
-                "predict again",
-            )
+            empty = ok & frame[name].isna().to_numpy(bool)
+            fail(where, empty, f"`{name}` is empty in a row whose `status` is `ok`", "predict again")
         elif kind == "true":
             frame[name] = label_column(frame[name], where)
         else:
@@ -189,12 +237,13 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) -> None:
-    """Check a predictions file and write it with its side file; an existing one is replaced.
+    """Check a predictions file and write it with its sidecar; an existing one is replaced.
 
     Args:
         frame: As `validate_predictions` takes it.
         path: CSV or Parquet file.
-        side: Adapter file and its SHA-256, AUs, thresholds, crop recipe and so on, in plain JSON values; `format_version` is added.
+        side: Adapter file and its SHA-256, AUs, thresholds, crop recipe and so on, in plain JSON values;
+            `format_version` is added.
 
     Raises:
         ManifestError: The table breaks the contract; nothing is written.
@@ -205,10 +254,10 @@ def write_predictions(frame: pd.DataFrame, path: str | Path, side: dict[str, Any
 
 
 def write_faces(frame: pd.DataFrame, manifest: str | Path) -> None:
-    """Write `NAME.faces.parquet` of a manifest: box, points and score per key.
+    """Write `NAME.faces.parquet` of a manifest: box, landmarks and score per key.
 
     Args:
-        frame: The key, box `x, y, w, h`, `score`, and points in any columns.
+        frame: The key, box `x, y, w, h`, `score`, and landmarks in any columns.
         manifest: Path of the manifest that the faces belong to.
 
     Raises:

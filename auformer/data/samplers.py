@@ -14,8 +14,9 @@ from torch.utils.data import DistributedSampler
 class ShuffledSampler(DistributedSampler):
     """Training order: a permutation per (seed, epoch), dealt to the ranks in turn.
 
-    It yields `(row, epoch)`: the row carries the epoch to the data set, so a worker process needs no other word of it. Each rank gets
-    the same number of rows; the last `rows % ranks` rows of the epoch's permutation, other ones in each epoch, are left out.
+    It yields `(row, epoch)`: the row carries the epoch to the data set, so a worker process needs no other word of it.
+    Each rank gets the same number of rows; the last `rows % ranks` rows of the epoch's permutation, other ones in each
+    epoch, are left out.
 
     Args:
         rows: The data set, or anything of its length.
@@ -74,8 +75,9 @@ def _check(rows: Sized, num_ranks: int) -> None:
 def even_batch_size(rows: int, num_ranks: int, batch_size: int) -> int:
     """A batch size with which all ranks make the same number of batches of `OrderedSampler`'s rows.
 
-    Ranks differ by a row at most; where that row would be a batch of its own on some ranks only, those would wait in a collective
-    operation that the others never enter. Then the next smaller batch size that avoids it is taken (a larger one if there is none).
+    Ranks differ by a row at most; where that row would be a batch of its own on some ranks only, those would wait in a
+    collective operation that the others never enter. Then the next smaller batch size that avoids it is taken (a larger
+    one if there is none).
 
     >>> even_batch_size(100, 1, 16), even_batch_size(32, 2, 16), even_batch_size(33, 2, 16)
     (16, 16, 15)

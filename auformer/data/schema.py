@@ -2,8 +2,8 @@
 
 Checks of single columns, whole columns at a time; each returns the column in the type of the contract.
 
-An error says what is wrong, where (file, row, column) and what to do. Rows are counted from 1 as in a list of faces; the line of a
-CSV file is one more, because of its header.
+An error says what is wrong, where (file, row, column) and what to do. Rows are counted from 1 as in a list of faces;
+the line of a CSV file is one more, because of its header.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pandas as pd
 
 from auformer.aus import ACTION_UNITS, canonical
 from auformer.errors import ManifestError
+from auformer.files import OUTSIDE
 
 KEY = ["dataset", "subject", "sequence", "frame", "face"]
 TEXT_KEY = ["dataset", "subject", "sequence"]
@@ -36,8 +37,8 @@ def parse_column(name: object) -> tuple[str, str] | None:
         name: Name of a column.
 
     Returns:
-        Canonical AU and kind: `""` for the label, `left`, `right`, `intensity`, or `true`, `prob`, `active` of a prediction;
-        None for a column that is not about an AU.
+        Canonical AU and kind: `""` for the label, `left`, `right`, `intensity`, or `true`, `prob`, `active` of a
+        prediction; None for a column that is not about an AU.
 
     Raises:
         ValueError: The column is about an AU that does not exist, or its spelling is not the canonical one.
@@ -70,10 +71,6 @@ def aus_with(names: Iterable[object], kind: str) -> list[str]:
     """
     found = {parsed[0] for name in names if (parsed := parse_column(name)) is not None and parsed[1] == kind}
     return sorted(found, key=lambda au: int(au[2:]))
-
-
-# absolute in POSIX or Windows style, a backslash, a drive letter, or a `..` part
-_OUTSIDE = r"^/|\\|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)"
 
 
 def row_name(row: int) -> str:
@@ -160,9 +157,8 @@ def whole_column(column: pd.Series, where: str) -> pd.Series:
     numbers = number_column(column, where)
     bad = ~(np.isfinite(numbers) & (numbers == np.round(numbers)))
     if bad.any():
-        fail(
-            where, bad, f"column `{column.name}` should be a whole number, but is {_first(column, bad)!r}", "correct it"
-        )
+        message = f"column `{column.name}` should be a whole number, but is {_first(column, bad)!r}"
+        fail(where, bad, message, "correct it")
     return pd.Series(numbers.astype(np.int64), index=column.index, name=column.name)
 
 
@@ -182,12 +178,9 @@ def label_column(column: pd.Series, where: str, *, allowed: Sequence[int] = (0, 
     bad = ~(empty | np.isin(numbers, allowed))
     if bad.any():
         listed = ", ".join(map(str, allowed))
-        hint = (
-            "9 and 999 of the releases mean -1, not annotated"
-            if _first(column, bad) in (9, 999)
-            else "correct the label"
-        )
-        fail(where, bad, f"`{column.name}` should be {listed} or empty, but is {_first(column, bad)!r}", hint)
+        value = _first(column, bad)
+        hint = "9 and 999 of the releases mean -1, not annotated" if value in (9, 999) else "correct the label"
+        fail(where, bad, f"`{column.name}` should be {listed} or empty, but is {value!r}", hint)
     return pd.Series(np.where(empty, -1, numbers).astype(np.int8), index=column.index, name=column.name)
 
 
@@ -196,29 +189,25 @@ def range_column(column: pd.Series, where: str, low: float, high: float) -> pd.S
     numbers = number_column(column, where)
     bad = (numbers < low) | (numbers > high)
     if bad.any():
-        fail(
-            where,
-            bad,
-            f"`{column.name}` should be in {low:g} to {high:g}, but is {_first(column, bad)!r}",
-            "correct it",
-        )
+        message = f"`{column.name}` should be in {low:g} to {high:g}, but is {_first(column, bad)!r}"
+        fail(where, bad, message, "correct it")
     return pd.Series(numbers, index=column.index, name=column.name)
 
 
 def image_column(column: pd.Series, ok: np.ndarray, where: str) -> pd.Series:
-    """A column of image paths: relative, `/` between the parts, inside the manifest's folder; empty where a row is not `ok`."""
+    """A column of image paths: relative, `/` between the parts, inside the manifest's folder.
+
+    Empty where a row is not `ok`.
+    """
     text = text_column(column, where, required=False)
     missing = (text.isna() | (text == "")).to_numpy(bool)
-    fail(
-        where,
-        ok & missing,
-        "`image` is empty in a row whose `status` is `ok`",
-        "name the image, or the reason in `status`",
-    )
-    bad = text.str.contains(re.compile(_OUTSIDE), na=False).to_numpy(bool)
+    todo = "name the image, or the reason in `status`"
+    fail(where, ok & missing, "`image` is empty in a row whose `status` is `ok`", todo)
+    bad = text.str.contains(re.compile(OUTSIDE), na=False).to_numpy(bool)
     if bad.any():
-        message = f"`image` should be a path inside the manifest's folder, relative to it and with `/`, but is {_first(text, bad)!r}"
-        fail(where, bad, message, "move the images beside the manifest, or the manifest above them")
+        wanted = "a path inside the manifest's folder, relative to it and with `/`"
+        todo = "move the images beside the manifest, or the manifest above them"
+        fail(where, bad, f"`image` should be {wanted}, but is {_first(text, bad)!r}", todo)
     return text
 
 
@@ -234,12 +223,8 @@ def unique_key(frame: pd.DataFrame, key: list[str], where: str) -> None:
         values = frame.iloc[row][key]
         first = int(np.flatnonzero((frame[key] == values).all(axis=1).to_numpy(bool))[0])
         named = ", ".join(f"{name} {values[name]}" for name in key)
-        fail(
-            where,
-            twice,
-            f"same key as {row_name(first)}: {named}",
-            "keep one row per face, or number the faces in `face`",
-        )
+        todo = "keep one row per face, or number the faces in `face`"
+        fail(where, twice, f"same key as {row_name(first)}: {named}", todo)
 
 
 def au_kinds(frame: pd.DataFrame, where: str) -> dict[str, tuple[str, str]]:
@@ -305,9 +290,8 @@ def check_sides(frame: pd.DataFrame, kinds: dict[str, tuple[str, str]], where: s
         highest = np.maximum(left, right)
         known = (left >= 0) & (right >= 0)
         bad = (label >= 0) & np.where(known, label != highest, label < highest)
-        fail(
-            where, bad, f"`{au}` is not the maximum of `{sides[0]}` and `{sides[1]}`", "correct the label or the sides"
-        )
+        message = f"`{au}` is not the maximum of `{sides[0]}` and `{sides[1]}`"
+        fail(where, bad, message, "correct the label or the sides")
 
 
 def check_clips(frame: pd.DataFrame, where: str) -> None:
@@ -325,12 +309,8 @@ def check_clips(frame: pd.DataFrame, where: str) -> None:
     differing = distinct.duplicated([*TEXT_KEY, "clip"]).to_numpy(bool)
     bad = np.zeros(len(frame), bool)
     bad[distinct["row"].to_numpy()[differing]] = True
-    fail(
-        where,
-        bad,
-        "frame numbers or labels differ from those of the clip's first row",
-        "a clip has one label and one set of frames",
-    )
+    message = "frame numbers or labels differ from those of the clip's first row"
+    fail(where, bad, message, "a clip has one label and one set of frames")
     for early, late in itertools.combinations(named, 2):
         bad = frame["clip"].notna().to_numpy(bool) & (frame[early] > frame[late]).to_numpy(bool)
         fail(where, bad, f"`{early}` comes after `{late}`", "correct the frame numbers of the clip")

@@ -1,9 +1,8 @@
-"""Who is in which split: subject-exclusive splits, published folds, nested subsets, and the rows that a run trains on.
+"""Who is in which split: people, published folds, random splits by subject, and the rows that a run trains on.
 
-Random draws that belong to a row's key, not to its place in a table [ours].
-
-A draw is a function of (seed, key of the row) or (seed, key of the row, AU): neither the order of the rows, nor which others are there,
-nor the number of workers changes it. BLAKE2b and splitmix64 are the same on every machine and in every version.
+Random draws belong to a row's key, not to its place in a table [ours]: they are a function of (seed, key of the row) or
+(seed, key of the row, AU), so neither the order of the rows, nor which others are there, nor the number of workers
+changes them. BLAKE2b and splitmix64 are the same on every machine and in every version.
 """
 
 from __future__ import annotations
@@ -21,45 +20,7 @@ import pandas as pd
 from auformer.data.schema import KEY, SIDES
 from auformer.errors import ManifestError
 
-
-def row_hashes(frame: pd.DataFrame, seed: int) -> np.ndarray:
-    """One random number per row from its key.
-
-    Args:
-        frame: Rows with the key columns.
-        seed: Another seed, other numbers.
-
-    Returns:
-        uint64, `(rows,)`, uniform.
-    """
-    salt = f"{seed}".encode()
-    rows = zip(*(frame[name].tolist() for name in KEY), strict=True)
-    digests = (hashlib.blake2b(repr(row).encode(), digest_size=8, key=salt).digest() for row in rows)
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
-
-
-def au_draws(hashes: np.ndarray, au_names: Sequence[str]) -> np.ndarray:
-    """One uniform number per row and AU; an AU's numbers do not depend on which others are asked for.
-
-    Args:
-        hashes: From `row_hashes`, `(rows,)`.
-        au_names: Action units.
-
-    Returns:
-        float64 in [0, 1), `(rows, N)`.
-    """
-    units = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in au_names]
-    mixed = _splitmix64(hashes[:, None] ^ np.array(units, dtype=np.uint64)[None, :])
-    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _splitmix64(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every output bit depends on every input bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
+logger = logging.getLogger(__name__)
 Subject = TypeVar("Subject", bound=Hashable)
 
 
@@ -68,9 +29,9 @@ def _subjects(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# Subjects of the published parts. BP4D: identical in ME-GraphAU, MDHR, AU-Net, FG-Net and JAA-Net. DISFA: FG-Net and the tools around
-# ME-GraphAU (their lists compared as sets).
-PUBLISHED_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
+# Subjects of the published folds. BP4D: identical in ME-GraphAU, MDHR, AU-Net, FG-Net and JAA-Net. DISFA: FG-Net and
+# the tools around ME-GraphAU (their lists compared as sets).
+PUBLISHED_FOLDS: dict[str, dict[str, tuple[str, ...]]] = {
     "bp4d": {
         "P1": _subjects("F001 F002 F008 F009 F010 F016 F018 F023 M001 M004 M007 M008 M012 M014"),
         "P2": _subjects("F003 F005 F011 F013 F020 F022 M002 M005 M010 M011 M013 M016 M017 M018"),
@@ -83,13 +44,15 @@ PUBLISHED_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-# Which part a fold tests: ME-GraphAU (also MDHR, AU-Net, AUNCE's lists) counts folds from 1 and backwards, FG-Net from 0.
+# Which published fold the folds of a code base test: ME-GraphAU (also MDHR, AU-Net, AUNCE's lists) counts folds from 1
+# and backwards, FG-Net from 0.
 FOLD_VIEWS: dict[str, dict[str, dict[int, str]]] = {
     "megraphau": {"bp4d": {1: "P3", 2: "P2", 3: "P1"}, "disfa": {1: "D3", 2: "D2", 3: "D1"}},
     "fgnet": {"bp4d": {0: "P1", 1: "P2", 2: "P3"}, "disfa": {0: "D1", 1: "D2", 2: "D3"}},
 }
 
-# Data sets whose people are those of another one. All nine subjects of DISFA+ are DISFA subjects; FEAFA-B annotates DISFA's videos again.
+# Data sets whose people are those of another one. All nine subjects of DISFA+ are DISFA subjects; FEAFA-B annotates
+# DISFA's videos again.
 _SAME_PEOPLE = {"disfaplus": "disfa"}
 
 
@@ -121,21 +84,57 @@ def people(frame: pd.DataFrame) -> list[tuple[str, str]]:
     return [known[pair] for pair in pairs]
 
 
+def published_fold(dataset: str, subject: str) -> str | None:
+    """The published fold that a subject is in, None where there is none.
+
+    >>> published_fold("BP4D", "F001"), published_fold("DISFA", "SN003"), published_fold("casme2", "sub01")
+    ('P1', 'D3', None)
+    """
+    parts = PUBLISHED_FOLDS.get(dataset_id(dataset), {})
+    return next((name for name, members in parts.items() if subject in members), None)
+
+
+def view_fold(view: str, dataset: str, fold: int) -> str:
+    """The published fold that a code base tests in one of its own.
+
+    Args:
+        view: A name of `FOLD_VIEWS`.
+        dataset: `bp4d` or `disfa`.
+        fold: Number as that code base counts.
+
+    Raises:
+        ValueError: There is no such view, data set or fold.
+
+    >>> view_fold("megraphau", "bp4d", 1), view_fold("fgnet", "bp4d", 0)
+    ('P3', 'P1')
+    """
+    if view not in FOLD_VIEWS:
+        raise ValueError(f"Expected `view` to be one of {', '.join(FOLD_VIEWS)}, but got {view!r}")
+    folds = FOLD_VIEWS[view].get(dataset_id(dataset))
+    if folds is None:
+        raise ValueError(f"Expected `dataset` to be one of {', '.join(FOLD_VIEWS[view])}, but got {dataset!r}")
+    if fold not in folds:
+        raise ValueError(
+            f"Expected `fold` of the view {view} to be one of {', '.join(map(str, folds))}, but got {fold}"
+        )
+    return folds[fold]
+
+
 def subject_split(subjects: Iterable[Subject], fractions: Sequence[float], seed: int = 0) -> list[list[Subject]]:
-    """Divide subjects at random into parts; every subject is in exactly one.
+    """Divide subjects at random into splits; every subject is in exactly one.
 
     Args:
         subjects: Names, or `(dataset, subject)` pairs; repetitions and order do not matter.
-        fractions: Size of each part relative to the others, positive.
+        fractions: Size of each split relative to the others, positive.
         seed: Another seed, another division.
 
     Returns:
-        The subjects of each part, sorted; the sizes are the fractions rounded, at least one each.
+        The subjects of each split, sorted; the sizes are the fractions rounded, at least one each.
 
     Raises:
-        ValueError: A fraction is not positive, or there are fewer subjects than parts.
+        ValueError: A fraction is not positive, or there are fewer subjects than splits.
 
-    >>> [len(part) for part in subject_split("abcdefghij", [0.7, 0.3])]
+    >>> [len(split) for split in subject_split("abcdefghij", [0.7, 0.3])]
     [7, 3]
     """
     unique = sorted(set(subjects))  # type: ignore[type-var]
@@ -143,7 +142,7 @@ def subject_split(subjects: Iterable[Subject], fractions: Sequence[float], seed:
     if share.ndim != 1 or not share.size or not bool(np.all(np.isfinite(share) & (share > 0))):
         raise ValueError(f"Expected `fractions` to be positive numbers, but got {list(fractions)}")
     if len(unique) < share.size:
-        raise ValueError(f"Expected `subjects` to hold at least {share.size}, one per part, but got {len(unique)}")
+        raise ValueError(f"Expected `subjects` to hold at least {share.size}, one per split, but got {len(unique)}")
     order = np.random.default_rng(seed).permutation(len(unique))
     ends = np.cumsum(_sizes(share / share.sum() * len(unique), len(unique)))
     return [sorted(unique[i] for i in part) for part in np.split(order, ends[:-1])]  # type: ignore[type-var]
@@ -168,66 +167,6 @@ def subject_folds(subjects: Iterable[Subject], k: int, seed: int = 0) -> list[li
     if k < 2:
         raise ValueError(f"Expected `k` to be at least 2, but got {k}")
     return subject_split(subjects, [1.0] * k, seed)
-
-
-def published_fold(dataset: str, subject: str) -> str | None:
-    """The published part that a subject is in, None where there is none.
-
-    >>> published_fold("BP4D", "F001"), published_fold("DISFA", "SN003"), published_fold("casme2", "sub01")
-    ('P1', 'D3', None)
-    """
-    parts = PUBLISHED_PARTS.get(dataset_id(dataset), {})
-    return next((name for name, members in parts.items() if subject in members), None)
-
-
-def view_part(view: str, dataset: str, fold: int) -> str:
-    """The part that a code base tests in one of its folds.
-
-    Args:
-        view: A name of `FOLD_VIEWS`.
-        dataset: `bp4d` or `disfa`.
-        fold: Number as that code base counts.
-
-    Raises:
-        ValueError: There is no such view, data set or fold.
-
-    >>> view_part("megraphau", "bp4d", 1), view_part("fgnet", "bp4d", 0)
-    ('P3', 'P1')
-    """
-    if view not in FOLD_VIEWS:
-        raise ValueError(f"Expected `view` to be one of {', '.join(FOLD_VIEWS)}, but got {view!r}")
-    folds = FOLD_VIEWS[view].get(dataset_id(dataset))
-    if folds is None:
-        raise ValueError(f"Expected `dataset` to be one of {', '.join(FOLD_VIEWS[view])}, but got {dataset!r}")
-    if fold not in folds:
-        raise ValueError(
-            f"Expected `fold` of the view {view} to be one of {', '.join(map(str, folds))}, but got {fold}"
-        )
-    return folds[fold]
-
-
-def check_disjoint(parts: Mapping[str, pd.DataFrame]) -> None:
-    """Raise if a person is in two parts.
-
-    Args:
-        parts: Name of the part -> its rows.
-
-    Raises:
-        ManifestError: It names the subjects and the two parts.
-    """
-    members = {name: set(people(frame)) for name, frame in parts.items()}
-    for one, other in itertools.combinations(members, 2):
-        both = sorted(members[one] & members[other])
-        if both:
-            named = ", ".join(f"{subject} of {dataset}" for dataset, subject in both[:5]) + (
-                " and others" if len(both) > 5 else ""
-            )
-            datasets = {dataset_id(name) for part in (one, other) for name in parts[part]["dataset"].unique()}
-            why = " (DISFA+ and FEAFA-B show people of DISFA)" if "disfa" in datasets and len(datasets) > 1 else ""
-            raise ManifestError(
-                f"Expected every subject in one part, but {len(both)} are in `{one}` and in `{other}`: {named}{why}; "
-                "scores on people seen in training say nothing about others, so move each subject to one part"
-            )
 
 
 def nested_subset(frame: pd.DataFrame, size: int | float, seed: int = 0) -> pd.DataFrame:
@@ -259,15 +198,29 @@ def nested_subset(frame: pd.DataFrame, size: int | float, seed: int = 0) -> pd.D
     return frame.iloc[np.sort(chosen)]
 
 
-logger = logging.getLogger(__name__)
+def check_disjoint(splits: Mapping[str, pd.DataFrame]) -> None:
+    """Raise if a person is in two splits.
+
+    Raises:
+        ManifestError: It names the subjects and the two splits.
+    """
+    members = {name: set(people(frame)) for name, frame in splits.items()}
+    for one, other in itertools.combinations(members, 2):
+        both = sorted(members[one] & members[other])
+        if both:
+            named = ", ".join(f"{subject} of {dataset}" for dataset, subject in both[:5]) + (
+                " and others" if len(both) > 5 else ""
+            )
+            datasets = {dataset_id(name) for split in (one, other) for name in splits[split]["dataset"].unique()}
+            why = " (DISFA+ and FEAFA-B show people of DISFA)" if "disfa" in datasets and len(datasets) > 1 else ""
+            raise ManifestError(
+                f"Expected every subject in one split, but {len(both)} are in `{one}` and in `{other}`: {named}{why}; "
+                "scores on people seen in training say nothing about others, so move each subject to one split"
+            )
 
 
-def usable_rows(frame: pd.DataFrame, part: str) -> pd.DataFrame:
+def usable_rows(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     """The rows whose `status` is `ok`; the others are counted in the log.
-
-    Args:
-        frame: Rows of a manifest.
-        part: Name of the part, for messages.
 
     Raises:
         ManifestError: No row is left.
@@ -275,20 +228,16 @@ def usable_rows(frame: pd.DataFrame, part: str) -> pd.DataFrame:
     ok = (frame["status"] == "ok").to_numpy(bool)
     if not ok.all():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in frame.loc[~ok, "status"].value_counts().items())
-        logger.warning("%s: %s of %s rows are left out (%s)", part, f"{(~ok).sum():,}", f"{len(frame):,}", reasons)
+        logger.warning("%s: %s of %s rows are left out (%s)", split, f"{(~ok).sum():,}", f"{len(frame):,}", reasons)
     if not ok.any():
         raise ManifestError(
-            f"Expected rows with `status` ok in the part `{part}`, but none of its {len(frame):,} rows is"
+            f"Expected rows with `status` ok in the split `{split}`, but none of its {len(frame):,} rows is"
         )
     return frame[ok]
 
 
 def cut_fold(frame: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide rows into a fold and the rest.
-
-    Args:
-        frame: Rows with a column `fold`.
-        fold: Name of the part to cut out.
 
     Returns:
         The rest, and the fold.
@@ -304,7 +253,7 @@ def cut_fold(frame: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame
     if not inside.any():
         names = ", ".join(sorted(frame["fold"].dropna().unique())) or "none"
         raise ManifestError(
-            f"Expected `fold` to be one of the manifest's parts ({names}), but got {fold!r}, which has no rows"
+            f"Expected `fold` to be one of the manifest's folds ({names}), but got {fold!r}, which has no rows"
         )
     if inside.all():
         raise ManifestError(
@@ -345,7 +294,7 @@ def cut_validation(frame: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.
 
     Args:
         frame: Training rows.
-        fraction: Of the subjects, in [0, 1); 0 makes no validation part.
+        fraction: Of the subjects, in [0, 1); 0 makes no validation split.
         seed: Of the choice.
 
     Returns:
@@ -361,7 +310,7 @@ def cut_validation(frame: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.
     who = people(frame)
     if len(set(who)) < 2:
         raise ManifestError(
-            f"Expected at least 2 training subjects to cut a validation part from, but got {len(set(who))}; "
+            f"Expected at least 2 training subjects to cut a validation split from, but got {len(set(who))}; "
             "name a validation manifest, or set `val_fraction` to 0"
         )
     held_out = set(subject_split(who, [1 - fraction, fraction], seed)[1])
@@ -409,7 +358,8 @@ def trainable_aus(frame: pd.DataFrame, au_names: Sequence[str], *, leave_out_mis
 def with_label_noise(frame: pd.DataFrame, au_names: Sequence[str], probability: float, seed: int) -> pd.DataFrame:
     """Flip annotated labels at random, 0 to 1 and 1 to 0.
 
-    Whether a label is flipped is a function of (seed, key of the row, AU). Labels per side of a flipped AU become unknown.
+    Whether a label is flipped is a function of (seed, key of the row, AU). Labels per side of a flipped AU become
+    unknown.
 
     Args:
         frame: Training rows.
@@ -435,3 +385,41 @@ def with_label_noise(frame: pd.DataFrame, au_names: Sequence[str], probability: 
         for name in [f"{au}_{side}" for side in SIDES if f"{au}_{side}" in frame.columns]:
             noisy[name] = np.where(flipped, -1, frame[name].to_numpy()).astype(np.int8)
     return noisy
+
+
+def row_hashes(frame: pd.DataFrame, seed: int) -> np.ndarray:
+    """One random number per row from its key.
+
+    Args:
+        frame: Rows with the key columns.
+        seed: Another seed, other numbers.
+
+    Returns:
+        uint64, `(rows,)`, uniform.
+    """
+    salt = f"{seed}".encode()
+    rows = zip(*(frame[name].tolist() for name in KEY), strict=True)
+    digests = (hashlib.blake2b(repr(row).encode(), digest_size=8, key=salt).digest() for row in rows)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def au_draws(hashes: np.ndarray, au_names: Sequence[str]) -> np.ndarray:
+    """One uniform number per row and AU; an AU's numbers do not depend on which others are asked for.
+
+    Args:
+        hashes: From `row_hashes`, `(rows,)`.
+        au_names: Action units.
+
+    Returns:
+        float64 in [0, 1), `(rows, N)`.
+    """
+    units = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in au_names]
+    mixed = _splitmix64(hashes[:, None] ^ np.array(units, dtype=np.uint64)[None, :])
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _splitmix64(x: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every output bit depends on every input bit."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

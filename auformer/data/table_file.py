@@ -27,7 +27,7 @@ def sidecar_path(path: str | Path) -> Path:
 
 
 def faces_path(path: str | Path) -> Path:
-    """Where the boxes and points of a manifest's faces lie.
+    """Where the boxes and landmarks of a manifest's faces lie.
 
     >>> faces_path("data/bp4d.csv").name
     'bp4d.faces.parquet'

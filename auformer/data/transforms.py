@@ -1,6 +1,7 @@
 """From an image to the array that a network takes: resize, training augmentation, float.
 
-Training augmentation is albumentations' (the last MIT release); evaluation and prediction do nothing but the resize and run without it.
+Training augmentation is albumentations' (the last MIT release); evaluation and prediction do nothing but the resize and
+run without it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-# Strength of the augmentation [ours]: aligned faces vary little in place, so geometry is small; amounts as in the runs that chose them.
+# Strength of the augmentation [ours]: aligned faces vary little in place, so geometry is small; amounts as in the runs
+# that chose them.
 FLIP = 0.5
 SHIFT = 0.04  # of the image size, each way: border added, then a random crop
 SCALE, ROTATE = (0.94, 1.06), (-6.0, 6.0)  # factor, degrees; of half the images
@@ -90,7 +92,8 @@ class Augmentation:
         flipped = bool(rng.random() < FLIP)
         if flipped:
             image = self.flip(image=image)["image"]
-        # One stream for all transforms: `set_random_seed` would give each the same one, and what happens would happen together.
+        # One stream for all transforms: `set_random_seed` would give each the same one, and what happens would happen
+        # together.
         self.pipeline.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         return self.pipeline(image=image)["image"], flipped
 

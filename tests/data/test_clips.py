@@ -21,7 +21,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_clips(tmp_path_factory.mktemp("clips"), subjects=3, clips=2, frames=6, no_apex=["S1_0"])
 
 
-def pictures(manifest: Path, clip: str, *frames: int) -> list[np.ndarray]:
+def images(manifest: Path, clip: str, *frames: int) -> list[np.ndarray]:
     subject, number = clip[1:].split("_")
     return [
         read_image(manifest.parent / f"images/clips_{subject}_{number}_{frame}.png").astype(float) for frame in frames
@@ -56,14 +56,14 @@ def test_one_row_per_clip_at_its_apex(manifest: Path) -> None:
 
 
 def test_what_the_network_sees(manifest: Path) -> None:
-    apex, onset = pictures(manifest, "S0_1", 11, 10)
+    apex, onset = images(manifest, "S0_1", 11, 10)
     np.testing.assert_allclose(composed(manifest, "apex", "S0_1"), apex, atol=1e-3)
     np.testing.assert_allclose(
         composed(manifest, "difference", "S0_1"), np.clip(127.5 + 2 * (apex - onset), 0, 255), atol=0.51
     )
-    mean = np.mean(pictures(manifest, "S0_1", 11, 10, 12), axis=0)
+    mean = np.mean(images(manifest, "S0_1", 11, 10, 12), axis=0)
     np.testing.assert_allclose(composed(manifest, "mean:3", "S0_1"), mean, atol=0.51)
-    whole = np.mean(pictures(manifest, "S0_1", *range(10, 16)), axis=0)
+    whole = np.mean(images(manifest, "S0_1", *range(10, 16)), axis=0)
     np.testing.assert_allclose(composed(manifest, "mean:99", "S0_1"), whole, atol=0.51)
 
 
@@ -102,8 +102,8 @@ def test_the_data_module_feeds_clips(manifest: Path) -> None:
     data = AUDataModule(
         str(manifest), clip_input="difference", test_subjects=["clips/S1"], val_fraction=0, image_size=32, batch_size=4
     )
-    assert [len(data.parts[part]) for part in ("train", "test")] == [4, 2]
-    assert set(data.parts["test"]["subject"]) == {"S1"}
+    assert [len(data.splits[split]) for split in ("train", "test")] == [4, 2]
+    assert set(data.splits["test"]["subject"]) == {"S1"}
     batch = next(iter(data.test_dataloader()))
     np.testing.assert_allclose(
         batch["image"][1].numpy().transpose(1, 2, 0) * 255, composed(manifest, "difference", "S1_1"), atol=1e-3

@@ -43,24 +43,24 @@ def rewritten(path: str, target: Path, **columns) -> str:
     return str(target / "manifest.csv")
 
 
-# parts ---------------------------------------------------------------------------------------------------------------------------
+# splits ---------------------------------------------------------------------------------------------------------------
 
 
 def test_construction_reads_action_units_and_weights(manifest: str) -> None:
     data = module(manifest)
     assert data.au_names == AUS and all(isinstance(weight, float) for weight in data.au_weights)
-    rows = data.parts["train"]
+    rows = data.splits["train"]
     inverse = np.array([len(rows) / (rows[au] == 1).sum() for au in AUS])
     np.testing.assert_allclose(data.au_weights, 3 * inverse / inverse.sum(), rtol=1e-6)
     assert (
         rows["subject"].nunique() == 8
-        and data.parts["val"]["subject"].nunique() == 2
-        and set(data.parts) == {"train", "val"}
+        and data.splits["val"]["subject"].nunique() == 2
+        and set(data.splits) == {"train", "val"}
     )
 
 
 def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
-    """Positives of BP4D's P2 and P1, the training parts of the first published fold, give the published weights."""
+    """Positives of BP4D's P2 and P1, the training splits of the first published fold, give the published weights."""
     p2 = [10223, 6568, 9870, 23312, 27651, 27954, 26187, 25762, 10024, 18379, 8657, 7867]
     p1 = [8322, 8172, 10085, 21055, 29862, 29183, 28277, 20274, 7664, 16080, 8023, 7076]
     count = (np.array(p1) + p2) // 100
@@ -88,18 +88,18 @@ def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
     np.testing.assert_allclose(data.au_weights, want, rtol=0.01)  # counts are rounded to hundreds here
 
 
-def test_a_fold_is_the_test_part(manifest: str) -> None:
+def test_a_fold_is_the_test_split(manifest: str) -> None:
     data = module(manifest, fold="T2")
-    assert set(data.parts["test"]["fold"]) == {"T2"}
-    assert not {"T2"} & {*data.parts["train"]["fold"], *data.parts["val"]["fold"]}
-    assert sum(map(len, data.parts.values())) == 40
+    assert set(data.splits["test"]["fold"]) == {"T2"}
+    assert not {"T2"} & {*data.splits["train"]["fold"], *data.splits["val"]["fold"]}
+    assert sum(map(len, data.splits.values())) == 40
 
 
-def test_manifests_named_for_each_part(manifest: str, tmp_path: Path) -> None:
+def test_manifests_named_for_each_split(manifest: str, tmp_path: Path) -> None:
     other = str(tiny_manifest(tmp_path / "v", subjects=2, frames=3, au_names=["AU12"], dataset="v"))
     third = str(tiny_manifest(tmp_path / "t", subjects=2, frames=3, au_names=["AU9"], dataset="t"))
     data = module(manifest, val=[other], test=third)
-    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [40, 6, 6]
+    assert [len(data.splits[split]) for split in ("train", "val", "test")] == [40, 6, 6]
     assert data.au_names == AUS  # what is trained on decides
     (batch,) = batches(data.test_dataloader())
     assert batch["label"].unique().tolist() == [-1]
@@ -118,15 +118,15 @@ def test_the_order_of_named_action_units_is_kept(manifest: str, names: str | lis
     data = module(manifest, au_names=names)
     assert data.au_names == ["AU12", "AU1"]
     batch = next(iter(data.val_dataloader()))
-    rows = data.parts["val"].iloc[batch["index"].tolist()]
+    rows = data.splits["val"].iloc[batch["index"].tolist()]
     assert batch["label"].tolist() == rows[["AU12", "AU1"]].to_numpy().tolist()
 
 
 def test_a_subset_is_of_training_rows_only(manifest: str) -> None:
     whole, half, few = (module(manifest, subset=subset, seed=1) for subset in (None, 0.5, 7))
-    assert [len(data.parts["train"]) for data in (whole, half, few)] == [32, 16, 7]
-    assert set(few.parts["train"].index) < set(half.parts["train"].index) < set(whole.parts["train"].index)
-    assert whole.parts["val"].equals(half.parts["val"]) and whole.parts["val"].equals(few.parts["val"])
+    assert [len(data.splits["train"]) for data in (whole, half, few)] == [32, 16, 7]
+    assert set(few.splits["train"].index) < set(half.splits["train"].index) < set(whole.splits["train"].index)
+    assert whole.splits["val"].equals(half.splits["val"]) and whole.splits["val"].equals(few.splits["val"])
     assert half.au_weights != whole.au_weights
     with pytest.raises(ValueError, match="`size` to be at most the 32"):
         module(manifest, subset=33)
@@ -134,9 +134,9 @@ def test_a_subset_is_of_training_rows_only(manifest: str) -> None:
 
 def test_label_noise_touches_training_rows_only(manifest: str) -> None:
     clean, noisy = (module(manifest, fold="T1", label_noise=noise) for noise in (0.0, 0.5))
-    for part in ("val", "test"):
-        assert clean.parts[part].equals(noisy.parts[part])
-    assert not clean.parts["train"][AUS].equals(noisy.parts["train"][AUS])
+    for split in ("val", "test"):
+        assert clean.splits[split].equals(noisy.splits[split])
+    assert not clean.splits["train"][AUS].equals(noisy.splits["train"][AUS])
     assert clean.au_weights != noisy.au_weights
 
 
@@ -144,22 +144,22 @@ def test_rows_without_a_face_are_left_out(manifest: str, tmp_path: Path, caplog:
     status = ["no_face" if i % 4 == 0 else "ok" for i in range(40)]
     with caplog.at_level(logging.WARNING):
         data = module(rewritten(manifest, tmp_path, status=status), val_fraction=0)
-    assert len(data.parts["train"]) == 30 and "train: 10 of 40 rows are left out (no_face: 10)" in caplog.text
+    assert len(data.splits["train"]) == 30 and "train: 10 of 40 rows are left out (no_face: 10)" in caplog.text
 
 
-def test_evaluation_needs_no_training_part(manifest: str) -> None:
+def test_evaluation_needs_no_training_split(manifest: str) -> None:
     data = module(None, test=manifest)
     assert data.au_names == AUS and data.au_weights == [1.0] * 3 and len(batches(data.test_dataloader())) == 5
-    with pytest.raises(ValueError, match="Expected a `train` part, but the data module has test"):
+    with pytest.raises(ValueError, match="Expected a `train` split, but the data module has test"):
         data.train_dataloader()
-    with pytest.raises(ValueError, match="Expected a `train` part"):
+    with pytest.raises(ValueError, match="Expected a `train` split"):
         data.statistics_dataloader()
 
 
-# what is refused -----------------------------------------------------------------------------------------------------------------
+# what is refused ------------------------------------------------------------------------------------------------------
 
 
-def test_a_subject_in_two_parts(manifest: str, tmp_path: Path) -> None:
+def test_a_subject_in_two_splits(manifest: str, tmp_path: Path) -> None:
     other = rewritten(manifest, tmp_path, sequence="other")
     for arguments in ({"val": other}, {"test": other}):
         with pytest.raises(ManifestError, match="S000 of tiny.*and others"):
@@ -216,7 +216,7 @@ def test_an_au_that_is_never_active_can_be_left_out(manifest: str, tmp_path: Pat
     assert data.au_names == ["AU1", "AU12"] and len(data.au_weights) == 2
 
 
-# order and augmentation ----------------------------------------------------------------------------------------------------------
+# order and augmentation -----------------------------------------------------------------------------------------------
 
 
 def test_workers_change_nothing(manifest: str) -> None:
@@ -275,7 +275,7 @@ def test_ranks_share_the_rows(manifest: str, num_ranks: int) -> None:
     tested = [batches(data.test_dataloader()) for data in ranks]
     assert len({len(part) for part in tested}) == 1
     assert sorted(int(i) for part in tested for batch in part for i in batch["index"]) == list(
-        range(len(single.parts["test"]))
+        range(len(single.splits["test"]))
     )
 
 

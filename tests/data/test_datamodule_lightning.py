@@ -78,7 +78,7 @@ data:
   batch_size: 4
 """
     data = parser.instantiate(parser.parse_string(given)).data
-    assert data.au_names == ["AU1", "AU12"] and data.image_size == (32, 24) and len(data.parts["train"]) == 16
+    assert data.au_names == ["AU1", "AU12"] and data.image_size == (32, 24) and len(data.splits["train"]) == 16
     for text, want in (
         ("0.5", 0.5),
         ("16", 16),

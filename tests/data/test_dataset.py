@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from auformer.data.dataset import AUDataset, join_manifests
+from auformer.data.dataset import AUDataset
 from auformer.data.images import read_image, write_image
-from auformer.data.manifest import read_manifest, write_manifest
+from auformer.data.manifest import join_manifests, read_manifest, write_manifest
 from auformer.data.transforms import build_augmentation
 from auformer.errors import ManifestError
 from tests.helpers.faces import tiny_manifest
@@ -125,7 +125,7 @@ def test_rows_without_an_image_are_refused(tmp_path: Path) -> None:
         AUDataset(frame, tmp_path, AUS, 32)
 
 
-# joined manifests ----------------------------------------------------------------------------------------------------------------
+# joined manifests -----------------------------------------------------------------------------------------------------
 
 
 def test_joined_manifests_have_the_union_of_the_action_units(tmp_path: Path) -> None:

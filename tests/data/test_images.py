@@ -12,35 +12,35 @@ from auformer.data.images import read_image, write_image
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def photo() -> np.ndarray:
     """Smooth colours, not square, so that every turn and every swap of channels shows."""
     coarse = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return cv2.resize(coarse, (24, 16), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.bmp", "a.tiff", "Größe 顔/ß é.png"])
-def test_lossless_formats_come_back(tmp_path: Path, picture: np.ndarray, name: str) -> None:
-    write_image(tmp_path / name, picture)
+def test_lossless_formats_come_back(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+    write_image(tmp_path / name, photo)
     back = read_image(tmp_path / name)
     assert back.dtype == np.uint8 and back.flags.c_contiguous
-    np.testing.assert_array_equal(back, picture)
+    np.testing.assert_array_equal(back, photo)
     assert [file.name for file in (tmp_path / name).parent.iterdir()] == [Path(name).name]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.webp"])
-def test_quality_counts(tmp_path: Path, picture: np.ndarray, name: str) -> None:
-    write_image(tmp_path / name, picture)
+def test_quality_counts(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+    write_image(tmp_path / name, photo)
     good = (tmp_path / name).stat().st_size
-    assert np.abs(read_image(tmp_path / name).astype(int) - picture).mean() < 4
-    write_image(tmp_path / name, picture, quality=10)
+    assert np.abs(read_image(tmp_path / name).astype(int) - photo).mean() < 4
+    write_image(tmp_path / name, photo, quality=10)
     assert (tmp_path / name).stat().st_size < good
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
-def test_other_modes_read_as_pillow_reads_them(tmp_path: Path, picture: np.ndarray, mode: str) -> None:
-    image = Image.fromarray(picture).convert(mode)
+def test_other_modes_read_as_pillow_reads_them(tmp_path: Path, photo: np.ndarray, mode: str) -> None:
+    image = Image.fromarray(photo).convert(mode)
     if mode == "RGBA":
-        image.putalpha(Image.fromarray(picture[..., 0]))
+        image.putalpha(Image.fromarray(photo[..., 0]))
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(image.convert("RGB")))
 
@@ -58,8 +58,8 @@ def test_16_bits_become_8(tmp_path: Path, suffix: str, channels: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(tmp_path: Path, picture: np.ndarray, orientation: int) -> None:
-    image, exif, buffer = Image.fromarray(picture), Image.Exif(), io.BytesIO()
+def test_exif_orientation(tmp_path: Path, photo: np.ndarray, orientation: int) -> None:
+    image, exif, buffer = Image.fromarray(photo), Image.Exif(), io.BytesIO()
     exif[0x0112] = orientation
     image.save(buffer, "JPEG", exif=exif, quality=95)
     (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
@@ -71,19 +71,19 @@ def test_exif_orientation(tmp_path: Path, picture: np.ndarray, orientation: int)
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])
-def test_a_truncated_file_is_named(tmp_path: Path, picture: np.ndarray, suffix: str, kept: float) -> None:
+def test_a_truncated_file_is_named(tmp_path: Path, photo: np.ndarray, suffix: str, kept: float) -> None:
     path = tmp_path / f"cut{suffix}"
-    write_image(path, np.repeat(np.repeat(picture, 4, 0), 4, 1))
+    write_image(path, np.repeat(np.repeat(photo, 4, 0), 4, 1))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(ValueError, match=f"cut{suffix}"):
         read_image(path)
 
 
-def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path: Path, picture: np.ndarray) -> None:
-    thumbnail, whole = (cv2.imencode(".jpg", image)[1].tobytes() for image in (picture[:8, :8], picture))
+def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path: Path, photo: np.ndarray) -> None:
+    thumbnail, whole = (cv2.imencode(".jpg", image)[1].tobytes() for image in (photo[:8, :8], photo))
     with_thumbnail = whole[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + whole[2:]
     (tmp_path / "a.jpg").write_bytes(with_thumbnail)
-    assert read_image(tmp_path / "a.jpg").shape == picture.shape
+    assert read_image(tmp_path / "a.jpg").shape == photo.shape
     (tmp_path / "a.jpg").write_bytes(with_thumbnail[:-30])
     with pytest.raises(ValueError, match="ends early"):
         read_image(tmp_path / "a.jpg")
@@ -119,7 +119,7 @@ def test_only_rgb_is_written(tmp_path: Path, image: np.ndarray) -> None:
         write_image(tmp_path / "a.png", image)
 
 
-def test_an_unknown_suffix_is_refused(tmp_path: Path, picture: np.ndarray) -> None:
+def test_an_unknown_suffix_is_refused(tmp_path: Path, photo: np.ndarray) -> None:
     with pytest.raises(ValueError, match="image suffix"):
-        write_image(tmp_path / "a.docx", picture)
+        write_image(tmp_path / "a.docx", photo)
     assert list(tmp_path.iterdir()) == []

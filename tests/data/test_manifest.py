@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,20 @@ from auformer.data.manifest import (
     KEY,
     au_columns,
     faces_path,
+    predicted_aus,
     read_manifest,
     read_predictions,
     sidecar_path,
     validate_manifest,
+    validate_predictions,
     write_faces,
     write_manifest,
+    write_predictions,
 )
 from auformer.errors import ManifestError
-from tests.helpers.tables import table, text_file
+from tests.helpers.tables import predictions, table, text_file
 
-# reading and writing -------------------------------------------------------------------------------------------------------------
+# reading and writing --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet", "größe.v2.csv"])
@@ -123,7 +127,7 @@ def test_a_bad_table_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_side_file_names() -> None:
+def test_sidecar_names() -> None:
     assert sidecar_path("runs/m.onnx.csv") == Path("runs/m.onnx.json")
     assert faces_path("data/bp4d.parquet") == Path("data/bp4d.faces.parquet")
 
@@ -162,7 +166,7 @@ def test_any_names_and_labels_survive(tmp_path: Path, suffix: str, rows: list[tu
         assert back[name].tolist() == frame[name].tolist()
 
 
-# what is refused -----------------------------------------------------------------------------------------------------------------
+# what is refused ------------------------------------------------------------------------------------------------------
 
 
 BAD = [
@@ -300,8 +304,62 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "\x00"])
-def test_a_broken_side_file_is_named(tmp_path: Path, content: str) -> None:
+def test_a_broken_sidecar_is_named(tmp_path: Path, content: str) -> None:
     write_manifest(table(), tmp_path / "m.csv", {})
     (tmp_path / "m.json").write_text(content, encoding="utf-8")
     with pytest.raises(ManifestError, match=r"m\.json"):
         read_manifest(tmp_path / "m.csv")
+
+
+# predictions files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+def test_predictions_are_read_as_written(tmp_path: Path, name: str) -> None:
+    frame = predictions(
+        AU1_prob=np.array([0.1, 0.7, np.nan], np.float32),
+        AU1_active=[0, 1, None],
+        status=["ok", "ok", "no_face"],
+        file=["a", "b", "c"],
+    )
+    write_predictions(frame, tmp_path / name, {"au_names": ["AU1"]})
+    back = read_predictions(tmp_path / name)
+    assert predicted_aus(back) == back.attrs["au_names"] == ["AU1"]
+    np.testing.assert_allclose(back["AU1_prob"], [0.1, 0.7, np.nan], rtol=1e-6)
+    assert back["AU1_true"].tolist() == [0, 1, -1] and back["AU1_true"].dtype == np.int8
+    assert back["AU1_active"].isna().tolist() == [False, False, True] and back["AU1_active"].tolist()[:2] == [0, 1]
+    assert json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))["au_names"] == ["AU1"]
+
+
+def test_a_bare_csv_is_a_predictions_file(tmp_path: Path) -> None:
+    path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1_prob\nd,s,v,0,0.5\n")
+    assert read_predictions(path)["AU1_prob"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"AU1_prob": None}, "missing column `AU.._prob`"),
+        ({"AU1_prob": None, "AU1": [0, 1, 0]}, "expected a predictions file, but got a manifest"),
+        ({"AU4": [0, 1, 0]}, "column `AU4` of a manifest"),
+        ({"AU1_prob": [0.1, 1.2, 0.3]}, r"row 2 .*`AU1_prob` should be in 0 to 1, but is 1.2"),
+        ({"AU1_prob": [0.1, None, 0.3]}, r"row 2 .*`AU1_prob` is empty"),
+        ({"AU1_true": [0, 1, 9]}, r"row 3 .*`AU1_true`"),
+        ({"AU1_active": [0, 1, -1]}, r"row 3 .*`AU1_active` should be 0, 1 or empty"),
+        ({"AU77_prob": [0.1, 0.1, 0.1]}, "`AU77_prob` names an unknown action unit"),
+        ({"sequence": ["v"] * 3}, r"row 3 .*same key as row 1"),
+        ({"dataset": None}, "missing column `dataset`"),
+    ],
+)
+def test_bad_predictions_say_what_and_where(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(ManifestError, match="here.csv.*" + message):
+        validate_predictions(predictions(**columns), "here.csv")
+
+
+def test_a_manifest_and_a_predictions_file_are_never_confused(tmp_path: Path) -> None:
+    write_manifest(table(), tmp_path / "m.csv", {})
+    write_predictions(predictions(), tmp_path / "p.csv", {})
+    with pytest.raises(ManifestError, match=r"p\.csv: expected a manifest"):
+        read_manifest(tmp_path / "p.csv")
+    with pytest.raises(ManifestError, match=r"m\.csv: expected a predictions file"):
+        read_predictions(tmp_path / "m.csv")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from auformer.data.splits import (
     FOLD_VIEWS,
-    PUBLISHED_PARTS,
+    PUBLISHED_FOLDS,
     check_disjoint,
     nested_subset,
     people,
@@ -15,7 +15,7 @@ from auformer.data.splits import (
     published_fold,
     subject_folds,
     subject_split,
-    view_part,
+    view_fold,
 )
 from auformer.errors import ManifestError
 
@@ -35,7 +35,7 @@ fractions = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=5)
 seeds = st.integers(0, 2**40)
 
 
-# subject-exclusive splits --------------------------------------------------------------------------------------------------------
+# subject-exclusive splits ---------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
@@ -100,16 +100,16 @@ def test_one_fold_is_none() -> None:
         subject_folds("abc", 1)
 
 
-# published folds -----------------------------------------------------------------------------------------------------------------
+# published folds ------------------------------------------------------------------------------------------------------
 
 
-def test_published_parts_hold_every_subject_once() -> None:
-    bp4d = [name for part in PUBLISHED_PARTS["bp4d"].values() for name in part]
+def test_published_folds_hold_every_subject_once() -> None:
+    bp4d = [name for part in PUBLISHED_FOLDS["bp4d"].values() for name in part]
     assert sorted(bp4d) == [f"F{i:03d}" for i in range(1, 24)] + [f"M{i:03d}" for i in range(1, 19)]
-    assert [len(part) for part in PUBLISHED_PARTS["bp4d"].values()] == [14, 14, 13]
-    disfa = [name for part in PUBLISHED_PARTS["disfa"].values() for name in part]
+    assert [len(part) for part in PUBLISHED_FOLDS["bp4d"].values()] == [14, 14, 13]
+    disfa = [name for part in PUBLISHED_FOLDS["disfa"].values() for name in part]
     assert sorted(disfa) == [f"SN{i:03d}" for i in [*range(1, 14), 16, 17, 18, 21, *range(23, 33)]]
-    assert [len(part) for part in PUBLISHED_PARTS["disfa"].values()] == [9, 9, 9]
+    assert [len(part) for part in PUBLISHED_FOLDS["disfa"].values()] == [9, 9, 9]
 
 
 def test_published_folds_of_single_subjects() -> None:
@@ -118,12 +118,12 @@ def test_published_folds_of_single_subjects() -> None:
     assert published_fold("bp4d+", "F001") is None
 
 
-def test_views_number_the_same_parts_differently() -> None:
-    assert [view_part("megraphau", "bp4d", fold) for fold in (1, 2, 3)] == ["P3", "P2", "P1"]
-    assert [view_part("fgnet", "disfa", fold) for fold in (0, 1, 2)] == ["D1", "D2", "D3"]
+def test_views_number_the_same_folds_differently() -> None:
+    assert [view_fold("megraphau", "bp4d", fold) for fold in (1, 2, 3)] == ["P3", "P2", "P1"]
+    assert [view_fold("fgnet", "disfa", fold) for fold in (0, 1, 2)] == ["D1", "D2", "D3"]
     for view in FOLD_VIEWS.values():
         for dataset, folds in view.items():
-            assert sorted(folds.values()) == sorted(PUBLISHED_PARTS[dataset])
+            assert sorted(folds.values()) == sorted(PUBLISHED_FOLDS[dataset])
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,11 @@ def test_views_number_the_same_parts_differently() -> None:
 )
 def test_views_that_do_not_exist(view: str, dataset: str, fold: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        view_part(view, dataset, fold)
+        view_fold(view, dataset, fold)
 
 
-# one person, one part ------------------------------------------------------------------------------------------------------------
+# one person, one split
+# -------------------------------------------------------------------------------------------------
 
 
 def test_the_same_name_in_two_data_sets_is_two_people() -> None:
@@ -158,7 +159,7 @@ def test_feafa_has_people_of_its_own_too() -> None:
     assert people(rows("feafa", "PV001 SN001")) == [("feafa", "PV001"), ("disfa", "SN001")]
 
 
-def test_a_leak_between_any_two_parts_is_named() -> None:
+def test_a_leak_between_any_two_splits_is_named() -> None:
     parts = {"train": rows("a", "s1 s2"), "val": rows("a", "s3"), "test": rows("a", "s4 s3", frames=3)}
     with pytest.raises(ManifestError, match="1 are in `val` and in `test`: s3 of a"):
         check_disjoint(parts)
@@ -181,7 +182,7 @@ def test_splits_pass_the_check_and_a_planted_leak_does_not(subjects: list[str], 
         check_disjoint(parts)
 
 
-# nested subsets ------------------------------------------------------------------------------------------------------------------
+# nested subsets -------------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=50)

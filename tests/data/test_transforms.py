@@ -25,7 +25,7 @@ def draw(augmentation, seed: int, image: np.ndarray | None = None) -> tuple[np.n
     return augmentation(face() if image is None else image, np.random.default_rng(seed))
 
 
-# size and type -------------------------------------------------------------------------------------------------------------------
+# size and type --------------------------------------------------------------------------------------------------------
 
 
 def test_shrinking_averages_areas() -> None:
@@ -67,7 +67,7 @@ def test_floats_are_exact_and_channels_come_first() -> None:
     assert to_float(np.full((1, 1, 3), 255, np.uint8)).tolist() == [[[1.0]], [[1.0]], [[1.0]]]
 
 
-# training augmentation -----------------------------------------------------------------------------------------------------------
+# training augmentation ------------------------------------------------------------------------------------------------
 
 
 def test_draws_come_from_the_generator_alone() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.manifest import validate_manifest
-from auformer.data.splits import PUBLISHED_PARTS
+from auformer.data.splits import PUBLISHED_FOLDS
 from auformer.data_prep.verify.manifest import check_manifest
 
 # Positives per part as printed (MDHR's lists); typed in here a second time, so that a slip in the package's table shows.
@@ -33,7 +33,7 @@ def published_rows(dataset: str) -> pd.DataFrame:
     aus = BP4D_AUS if dataset == "bp4d" else DISFA_AUS
     tables = []
     for part, (frames, positives) in PUBLISHED[dataset].items():
-        rows = _keys(dataset, PUBLISHED_PARTS[dataset][part], frames).assign(fold=part)
+        rows = _keys(dataset, PUBLISHED_FOLDS[dataset][part], frames).assign(fold=part)
         for number, (au, count) in enumerate(zip(aus, positives, strict=True)):
             rows[f"AU{au}"] = np.roll(np.arange(frames) < count, 997 * number).astype(np.int8)
         tables.append(rows)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from auformer.data.splits import PUBLISHED_PARTS, person, view_part
+from auformer.data.splits import PUBLISHED_FOLDS, person, view_fold
 from auformer.data_prep.formats.folds import ALL_SUBJECTS, fold_of, our_folds, with_folds
 
 
 @pytest.mark.parametrize("name", ["bp4d", "disfa"])
 def test_published_parts(name: str) -> None:
-    expected = {subject: part for part, members in PUBLISHED_PARTS[name].items() for subject in members}
+    expected = {subject: part for part, members in PUBLISHED_FOLDS[name].items() for subject in members}
     assert fold_of(name, expected) == expected
     assert fold_of(name, ["nobody", next(iter(expected))])["nobody"] is None
 
 
 def test_views_of_others_name_the_same_subjects() -> None:
     parts = fold_of("bp4d", ["F001", "F003", "F004"])
-    assert [parts["F004"], parts["F003"], parts["F001"]] == [view_part("megraphau", "bp4d", fold) for fold in (1, 2, 3)]
-    assert [parts["F001"], parts["F003"], parts["F004"]] == [view_part("fgnet", "bp4d", fold) for fold in (0, 1, 2)]
+    assert [parts["F004"], parts["F003"], parts["F001"]] == [view_fold("megraphau", "bp4d", fold) for fold in (1, 2, 3)]
+    assert [parts["F001"], parts["F003"], parts["F004"]] == [view_fold("fgnet", "bp4d", fold) for fold in (0, 1, 2)]
 
 
 def test_disfaplus_follows_disfa_so_that_no_person_is_in_two_parts() -> None:

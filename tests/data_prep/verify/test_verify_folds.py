@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from auformer.data.splits import PUBLISHED_PARTS
+from auformer.data.splits import PUBLISHED_FOLDS
 from tests.helpers.published_rows import notes, problems, published_rows
 
 
@@ -15,7 +15,7 @@ def either(request: pytest.FixtureRequest) -> pd.DataFrame:
 
 
 def test_swapped_parts(either: pd.DataFrame) -> None:
-    first, _, last = PUBLISHED_PARTS[either["dataset"].iloc[0]]
+    first, _, last = PUBLISHED_FOLDS[either["dataset"].iloc[0]]
     swapped = either.assign(fold=either["fold"].replace({first: last, last: first}))
     wrong = problems(swapped)
     assert set(wrong) == {"fold_naming"} and f"fold {first} holds the subjects of {last}" in wrong["fold_naming"]
@@ -29,7 +29,7 @@ def test_swapped_parts(either: pd.DataFrame) -> None:
 
 
 def test_folds_numbered_as_others_do(either: pd.DataFrame) -> None:
-    first, second, last = PUBLISHED_PARTS[either["dataset"].iloc[0]]
+    first, second, last = PUBLISHED_FOLDS[either["dataset"].iloc[0]]
     for numbers, text in (
         ({first: "fold3", second: "fold2", last: "fold1"}, "as ME-GraphAU does"),
         ({first: "0", second: "1", last: "2"}, "as FG-Net does"),
@@ -40,7 +40,7 @@ def test_folds_numbered_as_others_do(either: pd.DataFrame) -> None:
 
 
 def test_another_division(either: pd.DataFrame) -> None:
-    parts = PUBLISHED_PARTS[either["dataset"].iloc[0]]
+    parts = PUBLISHED_FOLDS[either["dataset"].iloc[0]]
     first, second = list(parts)[:2]
     someone = parts[first][0]
     moved = either.assign(fold=either["fold"].mask(either["subject"] == someone, second))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from auformer.data.splits import PUBLISHED_PARTS
+from auformer.data.splits import PUBLISHED_FOLDS
 from auformer.data_prep.verify.published import published
 from tests.helpers.published_rows import (
     BP4D_AUS,
@@ -79,13 +79,13 @@ def test_wider_label_sets_and_intensities_pass(bp4d: pd.DataFrame, disfa: pd.Dat
 
 def test_a_part_of_a_release_is_compared_where_it_is_whole(either: pd.DataFrame) -> None:
     dataset = either["dataset"].iloc[0]
-    last = list(PUBLISHED_PARTS[dataset])[-1]
-    some = either[~either["subject"].isin(PUBLISHED_PARTS[dataset][last][1:])]
+    last = list(PUBLISHED_FOLDS[dataset])[-1]
+    some = either[~either["subject"].isin(PUBLISHED_FOLDS[dataset][last][1:])]
     wrong, known, report = check(some.reset_index(drop=True))
-    assert wrong == {} and f"{last} (1 of {len(PUBLISHED_PARTS[dataset][last])} subjects)" in known["partial"]
+    assert wrong == {} and f"{last} (1 of {len(PUBLISHED_FOLDS[dataset][last])} subjects)" in known["partial"]
     assert [part["complete"] for part in report["published"][0]["parts"]] == [True, True, False]
     broken = some.reset_index(drop=True)
-    broken.loc[broken["subject"] == PUBLISHED_PARTS[dataset][last][0], AUS[dataset]] = 1
+    broken.loc[broken["subject"] == PUBLISHED_FOLDS[dataset][last][0], AUS[dataset]] = 1
     assert problems(broken) == {}  # nothing is published about one subject alone
     name = AUS[dataset][0]
     row = broken.index[(broken["fold"] != last) & (broken[name] == 0)][0]

@@ -1,3 +1,5 @@
+"""The rows that a run trains on: usable ones, folds and held-out subjects, label noise, draws that belong to a row."""
+
 from __future__ import annotations
 
 import logging
@@ -7,7 +9,16 @@ import pandas as pd
 import pytest
 
 from auformer.data.manifest import validate_manifest
-from auformer.data.splits import count_labels, cut_fold, cut_validation, trainable_aus, usable_rows, with_label_noise
+from auformer.data.splits import (
+    au_draws,
+    count_labels,
+    cut_fold,
+    cut_validation,
+    row_hashes,
+    trainable_aus,
+    usable_rows,
+    with_label_noise,
+)
 from auformer.errors import ManifestError
 
 AUS = ["AU1", "AU12"]
@@ -98,7 +109,7 @@ def test_an_au_that_is_never_active(caplog: pytest.LogCaptureFixture) -> None:
         trainable_aus(frame, ["AU12"], leave_out_missing=True)
 
 
-# label noise ---------------------------------------------------------------------------------------------------------------------
+# label noise ----------------------------------------------------------------------------------------------------------
 
 
 def flipped(before: pd.DataFrame, after: pd.DataFrame, au: str) -> pd.Series:
@@ -146,3 +157,53 @@ def test_sides_of_a_flipped_label_become_unknown() -> None:
     assert (noisy.loc[changed, ["AU1_left", "AU1_right"]] == -1).all(axis=None)
     assert noisy.loc[~changed, "AU1_left"].equals(frame.loc[~changed, "AU1_left"])
     validate_manifest(noisy)
+
+
+# draws that belong to a row -------------------------------------------------------------------------------------------
+
+
+def keys(count: int) -> pd.DataFrame:
+    number = np.arange(count)
+    return pd.DataFrame(
+        {"dataset": "d", "subject": [f"s{i % 7}" for i in number], "sequence": "v", "frame": number, "face": 0}
+    )
+
+
+def test_values_do_not_change_between_machines_and_versions() -> None:
+    """Written down once: other numbers would silently change every subset and every noisy label of earlier runs."""
+    hashes = row_hashes(keys(2), 0)
+    assert hashes.tolist() == [16774451306858766998, 9707230863393053389]
+    want = [[0.7265550003325343, 0.8047996109491203], [0.5637809543678827, 0.6281207595570403]]
+    assert au_draws(hashes, ["AU1", "AU12"]).tolist() == want
+
+
+def test_each_part_of_the_key_counts() -> None:
+    base = {"dataset": "d", "subject": "s", "sequence": "v", "frame": 1, "face": 0}
+    others = [
+        base | change
+        for change in ({}, {"dataset": "e"}, {"subject": "t"}, {"sequence": "w"}, {"frame": 2}, {"face": 1})
+    ]
+    joined = base | {"dataset": "d', 's", "subject": ""}  # no other key reads the same
+    assert len(set(row_hashes(pd.DataFrame([*others, joined]), 0))) == 7
+
+
+def test_numpy_and_pandas_types_do_not_matter() -> None:
+    frame = keys(5)
+    other = frame.astype({"frame": np.int32, "face": np.int8, "subject": "category", "sequence": object})
+    np.testing.assert_array_equal(row_hashes(frame, 3), row_hashes(other, 3))
+
+
+def test_draws_of_an_au_do_not_depend_on_the_others_or_on_the_order() -> None:
+    hashes = row_hashes(keys(50), 1)
+    both = au_draws(hashes, ["AU1", "AU12"])
+    np.testing.assert_array_equal(au_draws(hashes, ["AU12"])[:, 0], both[:, 1])
+    np.testing.assert_array_equal(au_draws(hashes[::-1], ["AU12", "AU1"]), both[::-1, ::-1])
+
+
+def test_draws_are_uniform_and_unrelated() -> None:
+    draws = np.concatenate([au_draws(row_hashes(keys(4000), seed), ["AU1", "AU2", "AU12"]) for seed in (0, 1)], axis=1)
+    assert draws.min() >= 0 and draws.max() < 1
+    assert np.abs(draws.mean(0) - 0.5).max() < 0.02  # standard error 0.0046
+    deciles = np.stack([np.bincount((column * 10).astype(int), minlength=10) for column in draws.T])
+    assert np.abs(deciles - 400).max() < 100  # standard deviation 19
+    assert np.abs(np.corrcoef(draws.T) - np.eye(6)).max() < 0.07  # standard error 0.016
