@@ -70,7 +70,7 @@ def test_every_suite_lists_its_runs_and_builds_its_methods(workspace: Path, path
     runs = suite.runs(
         {name: DataSet(name, source.manifest, None, source.synth is not None) for name, source in suite.data.items()}
     )
-    assert runs and {run.protocol for run in runs} == {entry["protocol"] for entry in suite.entries}
+    assert runs and {run.protocol for run in runs} == {entry.protocol for entry in suite.entries}
     tiny = {
         "backbone": "vit_tests_token",
         "pretrained": False,

@@ -20,7 +20,7 @@ NAMES = {
 
 INTERVAL = "95 % interval"
 TEST_NOTE = (
-    f"{DAGGER} The epoch was chosen on the test part itself, so these numbers are too high; they are never bold."
+    f"{DAGGER} The epoch was chosen on the test split itself, so these numbers are too high; they are never bold."
 )
 
 
@@ -67,11 +67,6 @@ def seeds_cell(scores: MethodScores) -> str:
 def marked(cell: str, dagger: bool) -> str:
     """A cell with a dagger where its number was selected on test; what says nothing needs none."""
     return cell + DAGGER if dagger and cell not in ("", "nan") else cell
-
-
-def optional(value: float) -> float | None:
-    """A number that competes for the best of its column: None for nan."""
-    return None if math.isnan(value) else float(value)
 
 
 def shared_notes(group: Group, scored: Sequence[MethodScores], *, draws: int) -> list[str]:

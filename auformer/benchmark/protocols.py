@@ -1,7 +1,5 @@
 """Which runs a protocol is made of, from the facts of its data sets; nothing is trained here.
 
-Which runs a protocol is made of; nothing is trained or opened here.
-
 A protocol is a list of `Run`: what to train on, how the epoch is chosen, what to test on. What is known of the data comes as `Facts`; a
 data set that is not there yet has none, and then a run may stand for many (`Run.stands_for`), which a dry run says.
 """
@@ -18,26 +16,31 @@ import pandas as pd
 
 from auformer.aus import AU_SETS
 from auformer.data.manifest import au_columns, read_manifest
-from auformer.data.splits import PUBLISHED_PARTS, dataset_id, subject_folds
+from auformer.data.splits import PUBLISHED_FOLDS, dataset_id, subject_folds
 
-VALIDATIONS = (
-    "validation",
-    "test",
-    "last",
-)  # how the epoch is chosen: on training subjects held out, on the test part, or not at all
+# how the epoch is chosen: on training subjects held out, on the test split, or not at all
+VALIDATIONS = ("validation", "test", "last")
+MICRO_SPLITS = ("loso", "4fold", "lodo")
+# folds of ours: as many as the published ones of BP4D and DISFA; as those of the micro-expression papers
+FOLDS, MICRO_FOLDS = 3, 4
+FOLD_SEED = 0  # of the folds that are ours: the same for all methods and seeds [ours]
+OURS = f"{{}}: the folds are ours (subjects divided at random, seed {FOLD_SEED})"
+# A hundred frames in 20 epochs are 140 steps, from which little is learnt: the curve would show steps, not data [ours].
+MIN_STEPS = 500
+SIZES: tuple[int | float, ...] = (100, 1000, 5000, 10000, 1.0)  # training frames, and all of them (method.md 5)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of data sets: all, those of one `fold`, or those of named subjects.
+    """Rows of a data set: all, those of one `fold`, or those of named subjects.
 
     Attributes:
-        data: Names of the data sets.
+        data: Name of the data set.
         fold: Name in the column `fold`; None: not by that column.
         subjects: Names like `casme2/sub01`; None: not by subject.
     """
 
-    data: tuple[str, ...]
+    data: str
     fold: str | None = None
     subjects: tuple[str, ...] | None = None
 
@@ -53,7 +56,7 @@ class Run:
         train: Data sets to train on; the rows of `test` are cut out of them.
         validation: One of `VALIDATIONS`.
         test: What to test on.
-        fold: What the tables call the test part; empty where there is one only.
+        fold: What the tables call the test rows; empty where there is one set of them only.
         subset: Number or fraction of the training rows; None: all.
         seed: Of everything random in the run.
         init: Name of the checkpoint whose experts it starts from; None: from scratch.
@@ -82,14 +85,14 @@ class Run:
 
     def text(self) -> str:
         """The run in one line, its protocol first."""
-        test = "" if self.test.data == self.train else f" -> {'+'.join(self.test.data)}"
+        test = "" if self.train == (self.test.data,) else f" -> {self.test.data}"
         parts = [self.protocol, f"{'+'.join(self.train)}{test}"]
         parts += [self.name] if self.name != self.protocol else []
         parts += [self.stands_for] if self.stands_for else [f"fold {self.fold}"] if self.fold else []
         parts += [f"{_size(self.subset)} frames"] if self.subset is not None else []
         parts += [self.method, f"seed {self.seed}"]
         parts += [f"experts from {self.init}"] if self.init else []
-        parts += ["selected on the test part"] if self.validation == "test" else []
+        parts += ["selected on the test split"] if self.validation == "test" else []
         return "  ".join(parts)
 
 
@@ -111,11 +114,6 @@ class Common:
 
 
 def _size(size: int | float) -> str:
-    """A subset in words.
-
-    >>> _size(1000), _size(0.5)
-    ('1,000', '50 % of the')
-    """
     return f"{size:,}" if isinstance(size, int) else f"{100 * size:g} % of the"
 
 
@@ -142,14 +140,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set by name.
-
-    Attributes:
-        name: What runs and tables call it.
-        path: Its manifest.
-        facts: What it holds; None as long as it is not there.
-        rendered: Whether it is made by the renderer.
-    """
+    """A data set by the name that runs and tables call it; its facts are None as long as it is not there."""
 
     name: str
     path: Path
@@ -162,8 +153,15 @@ def subject_names(frame: pd.DataFrame) -> pd.Series:
     return frame["dataset"].astype(str) + "/" + frame["subject"].astype(str)
 
 
-def manifest_facts(frame: pd.DataFrame) -> Facts:
-    """The facts of a manifest, as `read_manifest` gives it."""
+def find_facts(path: Path) -> Facts | None:
+    """The facts of a manifest; None where there is no such file.
+
+    Raises:
+        ManifestError: The file is no manifest.
+    """
+    if not path.is_file():
+        return None
+    frame = read_manifest(path)
     ok = frame[frame["status"] == "ok"]
     folds = ok["fold"] if "fold" in ok else pd.Series(dtype=str)
     known: Any = folds.dropna()
@@ -176,15 +174,6 @@ def manifest_facts(frame: pd.DataFrame) -> Facts:
         len(folds) - len(known) if len(known) else 0,
         {"clip", "onset", "apex", "offset"} <= set(ok.columns) and bool(ok["clip"].notna().all()) and len(ok) > 0,
     )
-
-
-def find_facts(path: Path) -> Facts | None:
-    """The facts of a manifest; None where there is no such file.
-
-    Raises:
-        ManifestError: The file is no manifest.
-    """
-    return manifest_facts(read_manifest(path)) if path.is_file() else None
 
 
 def data_name(path: Path) -> str:
@@ -202,32 +191,19 @@ def shared_aus(train: Sequence[DataSet], test: DataSet) -> tuple[str, ...] | Non
     Raises:
         ValueError: There are none.
     """
-    facts = [data.facts for data in train]
-    if test.facts is None or None in facts:
+    facts = [data.facts for data in train if data.facts is not None]
+    if test.facts is None or len(facts) < len(train):
         return None
-    trained = {au for known in facts if known is not None for au in known.au_names}
+    trained = {au for known in facts for au in known.au_names}
     shared = tuple(au for au in test.facts.au_names if au in trained)
     if not shared:
         names = "+".join(data.name for data in train)
-        mine, theirs = (
-            ", ".join(sorted(trained, key=lambda au: int(au[2:]))) or "none",
-            ", ".join(test.facts.au_names) or "none",
+        mine = ", ".join(sorted(trained, key=lambda au: int(au[2:]))) or "none"
+        raise ValueError(
+            f"Expected {names} and {test.name} to share an action unit, but got {mine} and {', '.join(test.facts.au_names) or 'none'}; "
+            "take data sets that label the same ones"
         )
-        told = f"{mine} and {theirs}; take data sets that label the same ones"
-        raise ValueError(f"Expected {names} and {test.name} to share an action unit, but got {told}")
     return shared
-
-
-MICRO_SPLITS = ("loso", "4fold", "lodo")
-FOLDS, MICRO_FOLDS = (
-    3,
-    4,
-)  # as the published folds of BP4D and DISFA; as the 4-fold protocol of the micro-expression papers
-FOLD_SEED = 0  # of the folds that are ours: the same for all methods and seeds [ours]
-OURS = f"{{}}: the folds are ours (subjects divided at random, seed {FOLD_SEED})"
-# A hundred frames in 20 epochs are 140 steps, from which little is learnt: the curve would show steps, not data [ours].
-MIN_STEPS = 500
-SIZES: tuple[int | float, ...] = (100, 1000, 5000, 10000, 1.0)  # training frames, and all of them (method.md 5)
 
 
 def within(data: DataSet, common: Common, *, folds: int = FOLDS) -> list[Run]:
@@ -236,13 +212,13 @@ def within(data: DataSet, common: Common, *, folds: int = FOLDS) -> list[Run]:
     Raises:
         ValueError: There are fewer than two folds, or rows in none of them.
     """
-    return _multiply("within", [_cut(data, *part) for part in _parts(data, folds)], common)
+    return _multiply("within", [_cut(data, *fold) for fold in _folds(data, folds)], common)
 
 
 def cross(train: Sequence[DataSet], tests: Sequence[DataSet], common: Common) -> list[Run]:
     """A run per test set, trained on the AUs that both sides have, as the field does for BP4D and DISFA.
 
-    Test sets with the same AUs share a training: whichever run comes first does it (`trained_once`).
+    Test sets with the same AUs share a training: the run that comes first does it.
 
     Raises:
         ValueError: A test set is trained on, or shares no AU with the training sets.
@@ -252,10 +228,8 @@ def cross(train: Sequence[DataSet], tests: Sequence[DataSet], common: Common) ->
         got = f"{', '.join(sorted(twice))} on both sides" if twice else "an empty side"
         raise ValueError(f"Expected data sets to train on and others to test on, but got {got}")
     names = tuple(data.name for data in train)
-    first = Run("", "", "", names, "", Rows(names))
-    return _multiply(
-        "cross", [replace(first, test=Rows((test.name,)), au_names=shared_aus(train, test)) for test in tests], common
-    )
+    runs = [Run("", "", "", names, "", Rows(test.name), au_names=shared_aus(train, test)) for test in tests]
+    return _multiply("cross", runs, common)
 
 
 def efficiency(
@@ -272,16 +246,12 @@ def efficiency(
         ValueError: As `within`; or a size is no number of frames and no fraction.
     """
     for size in sizes:
-        if (
-            isinstance(size, bool)
-            or not isinstance(size, int | float)
-            or size <= 0
-            or (isinstance(size, float) and size > 1)
-        ):
+        number = isinstance(size, int | float) and not isinstance(size, bool)
+        if not number or size <= 0 or (isinstance(size, float) and size > 1):
             raise ValueError(
                 f"Expected `sizes` to be numbers of frames, at least 1, or fractions in (0, 1], but got {size!r}"
             )
-    runs = _multiply("efficiency", [_cut(data, *part) for part in _parts(data, folds)], common)
+    runs = _multiply("efficiency", [_cut(data, *fold) for fold in _folds(data, folds)], common)
     return [replace(run, subset=size, min_steps=min_steps) for size, run in itertools.product(sizes, runs)]
 
 
@@ -307,7 +277,7 @@ def micro(data: Sequence[DataSet], split: str, common: Common) -> list[Run]:
     if split == "lodo":
         runs = _leave_one_data_set_out(data)
     elif split == "4fold":
-        runs = [_cut(one, *part) for one in data for part in _four_folds(one)]
+        runs = [_cut(one, *fold) for one in data for fold in _four_folds(one)]
     else:
         runs = [run for one in data for run in _leave_one_subject_out(one)]
     return _multiply("micro", [replace(run, clips=True) for run in runs], common)
@@ -322,9 +292,9 @@ def _leave_one_data_set_out(data: Sequence[DataSet]) -> list[Run]:
     runs = []
     for one in data:
         rest = [other for other in data if other.name != one.name]
-        names = tuple(other.name for other in rest)
         shared_aus(rest, one)  # refuses those without a common one
-        runs.append(Run("", "", "", names, "", Rows((one.name,)), fold=one.name, au_names=AU_SETS["cd6me"]))
+        names = tuple(other.name for other in rest)
+        runs.append(Run("", "", "", names, "", Rows(one.name), fold=one.name, au_names=AU_SETS["cd6me"]))
     return runs
 
 
@@ -342,12 +312,13 @@ def _leave_one_subject_out(data: DataSet) -> list[Run]:
     return [_cut(data, name, None, (subject,)) for name, subject in zip(shown, subjects, strict=True)]
 
 
-Part = tuple[str, "str | None", "tuple[str, ...] | None", tuple[str, ...], str]
+Fold = tuple[str, "str | None", "tuple[str, ...] | None", tuple[str, ...], str]
+"""Arguments of `_cut` after the data set."""
 
 
-def _parts(data: DataSet, folds: int) -> list[Part]:
-    """Name, `fold`, subjects, warnings of each test part of a data set, and what it stands for."""
-    published = tuple(PUBLISHED_PARTS.get(dataset_id(data.name), {}))
+def _folds(data: DataSet, folds: int) -> list[Fold]:
+    """The folds of a data set: published ones, those of its column `fold`, or ours."""
+    published = tuple(PUBLISHED_FOLDS.get(dataset_id(data.name), {}))
     if data.facts is None:
         if published:
             return [(name, name, None, (), "") for name in published]
@@ -361,23 +332,23 @@ def _parts(data: DataSet, folds: int) -> list[Part]:
             "trained on in every run; give them one, or leave the column out for folds of ours"
         )
     if len(known.folds) < 2:
-        got = f"its column `fold` knows only {', '.join(known.folds)}; name other parts there, or leave the column out for folds of ours"
+        got = f"its column `fold` knows only {', '.join(known.folds)}; name others there, or leave the column out for folds of ours"
         raise ValueError(f"Expected at least two folds in {data.name}, but {got}")
     missing = [
-        name for one in known.datasets for name in PUBLISHED_PARTS.get(dataset_id(one), {}) if name not in known.folds
+        name for one in known.datasets for name in PUBLISHED_FOLDS.get(dataset_id(one), {}) if name not in known.folds
     ]
     told = [f"{data.name}: the published folds {', '.join(missing)} are missing"] if missing else []
     told += [OURS.format(data.name)] if any(name.startswith("ours") for name in known.folds) else []
     return [(name, name, None, tuple(told), "") for name in known.folds]
 
 
-def _four_folds(data: DataSet) -> list[Part]:
+def _four_folds(data: DataSet) -> list[Fold]:
     """Four folds of ours: those that `auformer prepare` wrote, else the same division of the subjects that are there."""
     prepared = data.facts is not None and len(data.facts.folds) == MICRO_FOLDS
-    return _parts(data, MICRO_FOLDS) if prepared else _our_folds(data, MICRO_FOLDS)
+    return _folds(data, MICRO_FOLDS) if prepared else _our_folds(data, MICRO_FOLDS)
 
 
-def _our_folds(data: DataSet, folds: int) -> list[Part]:
+def _our_folds(data: DataSet, folds: int) -> list[Fold]:
     """Folds of our own: subjects divided at random."""
     warning = OURS.format(data.name)
     if data.facts is None:
@@ -385,20 +356,16 @@ def _our_folds(data: DataSet, folds: int) -> list[Part]:
     if not 2 <= folds <= len(data.facts.subjects):
         told = f"at least 2 and at most the {len(data.facts.subjects)} subjects of {data.name}"
         raise ValueError(f"Expected the number of folds to be {told}, but got {folds}")
-    parts = enumerate(subject_folds(data.facts.subjects, folds, FOLD_SEED), 1)
-    return [(f"ours{number}", None, tuple(part), (warning,), "") for number, part in parts]
+    divided = enumerate(subject_folds(data.facts.subjects, folds, FOLD_SEED), 1)
+    return [(f"ours{number}", None, tuple(subjects), (warning,), "") for number, subjects in divided]
 
 
 def _cut(
-    data: DataSet,
-    name: str,
-    fold: str | None,
-    subjects: tuple[str, ...] | None,
-    warnings: tuple[str, ...] = (),
+    data: DataSet, name: str, fold: str | None, subjects: tuple[str, ...] | None, warnings: tuple[str, ...] = (),
     stands_for: str = "",
-) -> Run:
-    """A run that tests on a part of the data set that it is trained on."""
-    test = Rows((data.name,), fold, subjects)
+) -> Run:  # fmt: skip
+    """A run that tests on some rows of the data set that it is trained on: those of a `fold`, or of subjects."""
+    test = Rows(data.name, fold, subjects)
     return Run("", "", "", (data.name,), "", test, fold=name, warnings=warnings, stands_for=stands_for)
 
 

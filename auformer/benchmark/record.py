@@ -6,7 +6,6 @@ AP) and on their size (reliability, ECE) is kept per AU.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from auformer import metrics
 from auformer.data.manifest import KEY, validate_predictions
 from auformer.errors import ManifestError
 from auformer.metrics import expected_calibration_error, plain_bins, reliability_bins
-from auformer.scoring.scores import scored_aus, truth_and_probs
+from auformer.scoring.scores import optional, scored_aus, truth_and_probs
 
 
 def record(
@@ -68,9 +67,9 @@ def record(
         "counts_tuned": None
         if cuts is None
         else counts_by_subject(true, prob, subjects, aus, [cuts[au] for au in aus]),
-        "auroc": _by_au(aus, metrics.auroc(true, prob), _plain),
-        "ap": _by_au(aus, metrics.average_precision(true, prob), _plain),
-        "ece": _by_au(aus, expected_calibration_error(bins), _plain),
+        "auroc": _by_au(aus, metrics.auroc(true, prob), optional),
+        "ap": _by_au(aus, metrics.average_precision(true, prob), optional),
+        "ece": _by_au(aus, expected_calibration_error(bins), optional),
         "reliability": _by_au(aus, bins, plain_bins),
     }
 
@@ -110,7 +109,7 @@ def _check_rows(table: pd.DataFrame, expected: pd.DataFrame) -> None:
         if keys_apart:
             first = "/".join(min(keys_apart))
             raise ManifestError(
-                f"predictions: expected a row for each of the {len(sets[0]):,} rows of the test part, but the table {text} "
+                f"predictions: expected a row for each of the {len(sets[0]):,} rows of the test split, but the table {text} "
                 f"{len(keys_apart):,}, the first {first} ({', '.join(keys)}); predict again"
             )
 
@@ -131,8 +130,3 @@ def _checked_thresholds(thresholds: Mapping[str, float] | None, au_names: Sequen
 def _by_au(au_names: Sequence[str], values: Any, plain: Any) -> dict[str, Any]:
     """AU -> value as plain JSON."""
     return {au: plain(value) for au, value in zip(au_names, values, strict=True)}
-
-
-def _plain(value: float) -> float | None:
-    """A number that JSON can hold: None for nan."""
-    return None if math.isnan(value) else float(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from auformer.metrics import add_bins
 from auformer.report.html import Section, build_report, figure, paragraph, responsible_use, table
 from auformer.report.scores import MEAN, cross_matrix, f1_bars, reliability_diagram, training_size_curves
 from auformer.report.style import copy_layout, image_bytes
-from auformer.scoring.tables import BenchmarkTable, write_table
+from auformer.report.table import Table
 
 SHOWN = 6  # methods in one figure: as many as there are colours that everyone can tell apart
 Draw = Callable[[str], Any]
@@ -197,7 +198,7 @@ class Part(NamedTuple):
     """
 
     heading: str
-    tables: Sequence[BenchmarkTable]
+    tables: Sequence[Table]
     figures: Sequence[Figure]
 
 
@@ -235,7 +236,7 @@ def _blocks(part: Part, pictures: Pictures) -> list[str]:
     return blocks
 
 
-def table_block(one: BenchmarkTable, said: set[str]) -> str:
+def table_block(one: Table, said: set[str]) -> str:
     """A table on a page; a long one as a sentence that says where it is.
 
     Args:
@@ -245,10 +246,10 @@ def table_block(one: BenchmarkTable, said: set[str]) -> str:
     if len(one.rows) > LONG:
         return paragraph(f"{one.title}: {len(one.rows)} rows, in tables/{one.name}.csv, .md, .tex and .txt.")
     extra = one.text_columns - 1  # the first column alone names a row: further columns of text are joined to it
-    rows = [[", ".join(row[: extra + 1]), *row[extra + 1 :]] for row in (one.header, *one.rows)]
+    header, *rows = [[", ".join(row[: extra + 1]), *row[extra + 1 :]] for row in (one.header, *one.rows)]
     notes = [note.replace(" (* in plain text)", "") for note in one.notes if note not in said]
     said.update(one.notes)
-    return table(rows[0], rows[1:], caption=one.title, notes=notes, bold={(i, k - extra) for i, k in one.bold})
+    return table(replace(one, header=header, rows=rows, notes=notes, bold={(i, k - extra) for i, k in one.bold}))
 
 
 def provenance(lines: Sequence[Line]) -> list[str]:
@@ -318,14 +319,14 @@ def write_results(
     ]
     for part in parts:
         for one in part.tables:
-            write_table(one, out / "tables")
+            one.write(out / "tables")
     pictures = {one.name: _write_pictures(one, out / "figures") for part in parts for one in part.figures}
     page = report_page(lines, parts, pictures)
     write_text(out / "report.html", page)
     return out / "report.html"
 
 
-def group_tables(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> list[BenchmarkTable]:
+def group_tables(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> list[Table]:
     """All tables of a group, the main one first.
 
     Args:

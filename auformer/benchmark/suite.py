@@ -1,18 +1,12 @@
 """A suite: data sets, methods and protocols by name; from a YAML file or the options of `auformer benchmark`.
 
-The form of a suite's file: which values are names, numbers, lists or mappings; what they mean is checked where they are used.
-
-YAML takes `no` for false and 1 for a number wherever they stand: without this check, a text in the place of a switch would count as true.
-
-The YAML file of a suite.
-
     out: runs/mine                    # optional
     seeds: [0, 1, 2]                  # optional, default [0]
     data:
       bp4d: {manifest: data/bp4d.csv}                       # relative to the suite
       lab_a: {synth: {lab: A, subjects: 30, frames: 60}}    # arguments of `auformer synth`
     methods:
-      auformer: {config: bp4d.yaml, set: {trainer.max_epochs: 10}}
+      auformer: {config: bp4d.yaml, set: {trainer.max_epochs: 10, network.expert_width: 8}}
     runs:
       - {protocol: within, data: bp4d}
       - {protocol: cross, train: bp4d, test: [lab_a], seeds: {default: [0], auformer: [0, 1, 2]}}
@@ -20,8 +14,9 @@ The YAML file of a suite.
       - {protocol: micro, data: [clips], split: 4fold, init: [null, demo], set: {data.clip_input: difference}}
     fast: {seeds: [0], ...}           # what `--fast` changes, in the same form
 
-An entry of `runs` may have a `name`, and `select_on_test: true`. A file that `set` names as `model.checkpoint_path` is relative to the
-suite; `needs: {FILE: COMMAND}` says how to make one that is not there. `base: OTHER.yaml` builds on another suite, in the same folder: all
+An entry of `runs` may have a `name`, and `select_on_test: true`. In `set`, `model.X` is an argument of the module, `network.X` one of
+its network, and `network` alone the network's class. A file that `set` names as `network.checkpoint_path` is relative to the suite;
+`needs: {FILE: COMMAND}` says how to make one that is not there. `base: OTHER.yaml` builds on another suite, in the same folder: all
 paths count from that of the file that is read.
 """
 
@@ -30,99 +25,19 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from auformer.benchmark import protocols
 from auformer.benchmark.protocols import Common, DataSet, Run, data_name, find_facts
-from auformer.training.config import deep_merge, merged_config
+from auformer.training.config import MODEL, deep_merge, merged_config
 
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_whole(value: Any, least: int = 0) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_mapping(value: Any) -> bool:
-    """Whether a value is a mapping from text."""
-    return isinstance(value, dict) and all(map(_is_text, value))
-
-
-def _each(value: Any, check: Callable[[Any], bool]) -> bool:
-    """Whether one value, or each of a list that is not empty, passes; none may be there twice."""
-    values = value if isinstance(value, list) else [value]
-    return bool(values) and all(map(check, values)) and len(set(map(repr, values))) == len(values)
-
-
-Check = tuple[Callable[[Any], bool], str]
-TEXT: Check = (_is_text, "text")
-NAMES: Check = (lambda value: _each(value, _is_text), "a name or a list of names, each once")
-SEEDS: Check = (lambda value: _each(value, _is_whole), "whole numbers, at least 0, each once")
-OF_METHODS: Check = (
-    lambda value: all(map(SEEDS[0], value.values())) if _is_mapping(value) else SEEDS[0](value),
-    f"{SEEDS[1]}, or a mapping of them by method",
-)
-BY_NAME: Check = (_is_mapping, "a mapping by name (a name that looks like a number needs quotes)")
-SETTINGS: Check = (_is_mapping, "settings by dotted name, like {trainer.max_epochs: 5}")
-
-# keys of the file, of a data set, of a method, and of an entry of `runs` -> what they hold; null always counts as not given
-WHOLE: Mapping[str, Check] = {
-    "out": TEXT, "seeds": SEEDS, "data": BY_NAME, "methods": BY_NAME, "needs": BY_NAME, "fast": BY_NAME,
-    "runs": (lambda value: isinstance(value, list) and all(map(_is_mapping, value)), "a list of entries like {protocol: within, data: A}"),
-}  # fmt: skip
-SOURCE: Mapping[str, Check] = {"manifest": TEXT}
-METHOD: Mapping[str, Check] = {"config": TEXT, "set": SETTINGS}
-ENTRY: Mapping[str, Check] = {
-    "protocol": TEXT, "name": TEXT, "methods": NAMES, "data": NAMES, "train": NAMES, "test": NAMES, "seeds": OF_METHODS, "set": SETTINGS,
-    "select_on_test": (lambda value: isinstance(value, bool), "true or false"),
-    "folds": (lambda value: _is_whole(value, 2), "a whole number, at least 2"),
-    "sizes": (lambda value: _each(value, _is_number), "numbers of frames or fractions, each once"),
-    "min_steps": (_is_whole, "a whole number, at least 0"),
-    "split": TEXT,
-    "init": (lambda value: _each(value, lambda one: one is None or _is_text(one)), "a checkpoint, null, or a list of them, each once"),
-}  # fmt: skip
-NEEDED = {"manifest", "config"}  # null does not stand for these
-
-
-def check_form(content: Mapping[str, Any], path: Path) -> None:
-    """Refuse values of another kind than a suite has in their places.
-
-    Args:
-        content: What the file holds, or its short form merged into it; keys may be missing.
-        path: The file, for messages.
-
-    Raises:
-        ValueError: It names the key, where it stands, and what it should be.
-    """
-    _check(content, WHOLE, str(path))
-    for name, source in (content.get("data") or {}).items():
-        _check(source, SOURCE, f"the data set {name} in {path}")
-    for name, method in (content.get("methods") or {}).items():
-        _check(method, METHOD, f"the method {name} in {path}")
-    for number, entry in enumerate(content.get("runs") or [], 1):
-        _check(entry, ENTRY, f"entry {number} of `runs` in {path}")
-
-
-def _check(content: Any, rules: Mapping[str, Check], where: str) -> None:
-    """Refuse the first value that is not what its key holds; what is no mapping at all is told by whoever reads it."""
-    for key, (check, words) in rules.items():
-        if not isinstance(content, dict) or key not in content or (content[key] is None and key not in NEEDED):
-            continue
-        if not check(content[key]):
-            raise ValueError(f"Expected `{key}` of {where} to be {words}, but got {content[key]!r}")
-
-
-# keys of an entry of `runs`, by protocol; those of all protocols first
+NO_INIT = (None, "", "none")
+PATH = ("model", "init_args", "network")  # of the network in a configuration
+# keys of an entry of `runs`: those of all protocols, and those of each
 SHARED = ("protocol", "name", "methods", "seeds", "set", "select_on_test")
 KEYS = {
     "within": ("data", "folds"),
@@ -130,19 +45,77 @@ KEYS = {
     "efficiency": ("data", "sizes", "folds", "min_steps"),
     "micro": ("data", "split", "init"),
 }
-NO_INIT = (None, "", "none")
-DEFAULT = {
-    "model": {"init_args": {"img_size": 224}},
-    "data": {"image_size": 224},
-}  # as experiments/base.yaml, all else by default
+
+
+@dataclass
+class Entry:
+    """An entry of `runs`: a protocol with its options, see the module.
+
+    Attributes:
+        protocol: One of `KEYS`.
+        name: What tables call it; the protocol by default.
+        methods: Names of methods; all by default.
+        seeds: A run for each, for all methods or by method; those of the suite by default.
+        set: Settings over those of the methods, by dotted name.
+        select_on_test: Choose the epoch on the test split.
+        data: Names of data sets; `train` and `test` too.
+        init: Checkpoints to start from, `CHECKPOINT` or `NAME=CHECKPOINT`; None: from scratch.
+    """
+
+    protocol: str
+    name: str = ""
+    methods: str | list[str] = field(default_factory=list)
+    seeds: int | list[int] | dict[str, int | list[int]] | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+    select_on_test: bool = False
+    data: str | list[str] = field(default_factory=list)
+    train: str | list[str] = field(default_factory=list)
+    test: str | list[str] = field(default_factory=list)
+    folds: int = protocols.FOLDS
+    sizes: int | float | list[int | float] = field(default_factory=lambda: list(protocols.SIZES))
+    min_steps: int = protocols.MIN_STEPS
+    split: str = "loso"
+    init: str | list[str | None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no type tells: numbers out of their range, and values that are there twice."""
+        self.name = self.name or self.protocol
+        for seeds in self.seeds.values() if isinstance(self.seeds, dict) else [self.seeds]:
+            _check_numbers("seeds", as_list(seeds), 0)
+        _check_numbers("folds", [self.folds], 2)
+        _check_numbers("min_steps", [self.min_steps], 0)
+        for key in ("methods", "data", "train", "test", "sizes", "init"):
+            values = as_list(getattr(self, key))
+            if len(set(map(repr, values))) < len(values):
+                raise ValueError(f"Expected `{key}` to hold each value once, but got {values!r}")
+
+    def sources(self) -> dict[str, list[str]]:
+        """Names of data sets by the key that holds them."""
+        return {key: as_list(getattr(self, key)) for key in KEYS[self.protocol] if key in ("data", "train", "test")}
+
+    def runs(self, data: Mapping[str, Sequence[DataSet]], common: Common) -> list[Run]:
+        """The runs of the protocol.
+
+        Args:
+            data: Data sets by the key that names them.
+            common: What the runs share.
+        """
+        if self.protocol == "within":
+            return [run for one in data["data"] for run in protocols.within(one, common, folds=self.folds)]
+        if self.protocol == "cross":
+            return protocols.cross(data["train"], data["test"], common)
+        if self.protocol == "micro":
+            return protocols.micro(data["data"], self.split, common)
+        options: dict[str, Any] = {"sizes": as_list(self.sizes), "folds": self.folds, "min_steps": self.min_steps}
+        return [run for one in data["data"] for run in protocols.efficiency(one, common, **options)]
 
 
 @dataclass(frozen=True)
 class Source:
     """Where a data set is: a manifest, or what `auformer synth` takes to make it."""
 
-    manifest: Path
-    synth: Mapping[str, Any] | None = None
+    manifest: Path | None = None
+    synth: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,18 +123,22 @@ class Method:
     """A configuration file of `auformer fit` and settings that replace its own, by dotted name; without a file, AUFormer on ViT-B."""
 
     config: Path | None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    set: dict[str, Any] = field(default_factory=dict)
 
     def plain(self, settings: Mapping[str, Any] | None = None, folder: Path = Path()) -> dict[str, Any]:
         """The configuration in plain values as in YAML, with further settings over it.
 
         Args:
             settings: By dotted name, over the method's own.
-            folder: What the file of the weights is relative to where settings name it; where the configuration file does, it is relative
-                to the working folder, as for `auformer fit`.
+            folder: What the file of the weights is relative to where settings name it; where the configuration file does, it is
+                relative to the working folder, as for `auformer fit`.
         """
-        own = DEFAULT if self.config is None else merged_config(self.config)
-        return deep_merge(own, _with_local_weights(nested({**self.settings, **(settings or {})}), folder))
+        given = {**self.set, **(settings or {})}
+        if given.get("network.checkpoint_path") is not None:
+            given["network.checkpoint_path"] = str(folder / str(given["network.checkpoint_path"]))
+        own = {"model": MODEL} if self.config is None else merged_config(self.config)
+        sizes = {"network.img_size": 224, "data.image_size": 224} if self.config is None else {}
+        return deep_merge(own, nested({**sizes, **given}))
 
 
 @dataclass(frozen=True)
@@ -172,7 +149,7 @@ class Suite:
         out: Folder of runs and results.
         data: Data sets by name.
         methods: Methods by name.
-        entries: Protocols with their options, see the module.
+        entries: Protocols with their options.
         seeds: For entries that name none.
         folder: What checkpoints named by entries, and weights named by settings, are relative to.
         needs: Files, relative to `folder`, and the command that makes each.
@@ -181,41 +158,52 @@ class Suite:
     out: Path
     data: Mapping[str, Source]
     methods: Mapping[str, Method]
-    entries: Sequence[Mapping[str, Any]]
+    entries: Sequence[Entry]
     seeds: tuple[int, ...] = (0,)
     folder: Path = Path()
     needs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = [self.name_of(entry) for entry in self.entries]
+        names = [entry.name for entry in self.entries]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice or not names:
             got = f"{', '.join(twice)} twice" if twice else "none"
             raise ValueError(f"Expected `runs` to be entries with a `name` each, but got {got}")
         for entry in self.entries:
-            self._check(entry)
+            for key, found in {"methods": self.methods_of(entry), **entry.sources()}.items():
+                known = self.methods if key == "methods" else self.data
+                unknown = [str(one) for one in found if one not in known]
+                if unknown or not found:
+                    raise ValueError(
+                        f"Expected `{key}` of {entry.name} to be among {', '.join(known) or 'those of the suite'}, but got "
+                        f"{', '.join(unknown) or 'none'}"
+                    )
+            known_to_seeds = (*self.methods_of(entry), "default")
+            unknown = [one for one in entry.seeds if one not in known_to_seeds] if isinstance(entry.seeds, dict) else []
+            if unknown:
+                raise ValueError(
+                    f"Expected `seeds` of {entry.name} to name its methods, or `default`, but got {', '.join(unknown)}"
+                )
 
-    @staticmethod
-    def name_of(entry: Mapping[str, Any]) -> str:
-        """What an entry is called."""
-        return str(entry.get("name") or entry.get("protocol"))
+    def methods_of(self, entry: Entry) -> list[str]:
+        """Names of an entry's methods."""
+        return as_list(entry.methods) or list(self.methods)
 
     def find_data(self) -> dict[str, DataSet]:
-        """The data sets, with what is known of those that are there."""
+        """The data sets that entries name, with what is known of those that are there."""
+        used = {name for entry in self.entries for names in entry.sources().values() for name in names}
         return {
             name: DataSet(name, source.manifest, find_facts(source.manifest), source.synth is not None)
             for name, source in self.data.items()
-            if self.uses(name)
+            if name in used and source.manifest is not None
         }
-
-    def uses(self, name: str) -> bool:
-        """Whether an entry names a data set."""
-        return any(name in as_list(entry.get(key)) for entry in self.entries for key in ("data", "train", "test"))
 
     def config_of(self, method: str, entry_name: str) -> dict[str, Any]:
         """The configuration of a method in an entry, plain values as in the YAML file."""
-        entry = next(entry for entry in self.entries if self.name_of(entry) == entry_name)
-        return self.methods[method].plain(entry.get("set"), self.folder)
+        return self.methods[method].plain(self._entry(entry_name).set, self.folder)
+
+    def _entry(self, name: str) -> Entry:
+        return next(entry for entry in self.entries if entry.name == name)
 
     def check_weights(self, method: str, path: str | Path | None) -> None:
         """Refuse a file of weights that is not there.
@@ -228,101 +216,60 @@ class Suite:
         commands = [
             command for name, command in self.needs.items() if (self.folder / name).resolve() == Path(path).resolve()
         ]
-        how = f"make it with: {commands[0]}" if commands else "check `model.checkpoint_path`"
+        how = f"make it with: {commands[0]}" if commands else "check `network.checkpoint_path`"
         raise ValueError(f"Expected the weights of {method} to be at {path}, but there is no such file; {how}")
 
     def checkpoint_of(self, run: Run) -> str | None:
-        """The checkpoint that a run starts from, as `load_detector` takes it."""
-        entry = next(entry for entry in self.entries if self.name_of(entry) == run.name)
-        named = {
-            _init_parts(str(text))[0]: self._resolved(str(text))
-            for text in as_list(entry.get("init"))
-            if text not in NO_INIT
-        }
-        return None if run.init is None else named[run.init]
-
-    def _resolved(self, text: str) -> str:
-        """A checkpoint as `load_detector` takes it: a path relative to the suite, or the name of a packaged or hub one."""
-        path = _init_parts(text)[1]
+        """The checkpoint that a run starts from, as `load_detector` takes it; a path is relative to the suite."""
+        if run.init is None:
+            return None
+        named = (_init_parts(text) for text in as_list(self._entry(run.name).init) if text not in NO_INIT)
+        path = dict(named)[run.init]
         return path if path == "demo" or "://" in path else str(self.folder / path)
 
-    def runs(self, data: Mapping[str, DataSet]) -> list[Run]:
-        """All runs.
+    def runs(self, data: Mapping[str, DataSet], *, only: Sequence[str] = ()) -> list[Run]:
+        """All runs, or those whose line has every word of `only`.
 
         Args:
             data: As `find_data` gives it.
+            only: Words.
 
         Raises:
-            ValueError: An entry contradicts its data.
+            ValueError: An entry contradicts its data, or no run has the words.
         """
-        return [run for entry in self.entries for run in self._runs(entry, data)]
+        runs = [run for entry in self.entries for run in self._runs(entry, data)]
+        chosen = [one for one in runs if {*only} <= {*one.text().split(), one.name}]
+        if not chosen:
+            raise ValueError(
+                f"Expected `--only` to name words of one line of --dry-run, but none of {len(runs)} has {' '.join(only)}"
+            )
+        return chosen
 
-    def _runs(self, entry: Mapping[str, Any], data: Mapping[str, DataSet]) -> list[Run]:
+    def _runs(self, entry: Entry, data: Mapping[str, DataSet]) -> list[Run]:
         """The runs of one entry."""
-        name, protocol = self.name_of(entry), entry["protocol"]
-        sets = {key: [data[one] for one in as_list(entry.get(key))] for key in ("data", "train", "test")}
+        sets = {key: [data[one] for one in names] for key, names in entry.sources().items()}
+        starts = as_list(entry.init) or [None]
         runs = []
-        for text, (seeds, names) in itertools.product(as_list(entry.get("init")) or [None], self._seeds(entry).items()):
+        for text, (seeds, names) in itertools.product(starts, self._seeds(entry).items()):
             methods = tuple((method, self._validation(method, entry)) for method in names)
-            common = Common(methods, seeds, name, None if text in NO_INIT else _init_parts(str(text))[0])
-            folds = entry.get("folds", protocols.FOLDS)
-            if protocol == "within":
-                runs += [run for one in sets["data"] for run in protocols.within(one, common, folds=folds)]
-            elif protocol == "cross":
-                runs += protocols.cross(sets["train"], sets["test"], common)
-            elif protocol == "efficiency":
-                sizes = as_list(entry.get("sizes")) or protocols.SIZES
-                steps = {"min_steps": entry.get("min_steps", protocols.MIN_STEPS)}
-                runs += [
-                    run
-                    for one in sets["data"]
-                    for run in protocols.efficiency(one, common, sizes=sizes, folds=folds, **steps)
-                ]
-            else:
-                runs += protocols.micro(sets["data"], entry.get("split", "loso"), common)
+            init = None if text in NO_INIT else _init_parts(text)[0]
+            runs += entry.runs(sets, Common(methods, seeds, entry.name, init))
         return runs
 
-    def _seeds(self, entry: Mapping[str, Any]) -> dict[tuple[int, ...], list[str]]:
+    def _seeds(self, entry: Entry) -> dict[tuple[int, ...], list[str]]:
         """Methods of an entry by their seeds: the same for all, or its own for each that `seeds` names."""
-        given, methods = entry.get("seeds"), as_list(entry.get("methods")) or list(self.methods)
-        if not isinstance(given, Mapping):
-            return {tuple(as_list(given)) or self.seeds: methods}
-        rest = tuple(as_list(given.get("default"))) or self.seeds
+        given = entry.seeds if isinstance(entry.seeds, dict) else {"default": entry.seeds}
         found: dict[tuple[int, ...], list[str]] = {}
-        for method in methods:
-            found.setdefault(tuple(as_list(given.get(method))) or rest, []).append(method)
+        for method in self.methods_of(entry):
+            seeds = as_list(given.get(method)) or as_list(given.get("default"))
+            found.setdefault(tuple(seeds) or self.seeds, []).append(method)
         return found
 
-    def _validation(self, method: str, entry: Mapping[str, Any]) -> str:
+    def _validation(self, method: str, entry: Entry) -> str:
         """How the epoch is chosen."""
-        if entry.get("select_on_test"):
+        if entry.select_on_test:
             return "test"
-        config = self.config_of(method, self.name_of(entry))
-        return "last" if config.get("select") == "last" else "validation"
-
-    def _check(self, entry: Mapping[str, Any]) -> None:
-        """Refuse an entry with keys that mean nothing, or names that are not there."""
-        name, protocol = self.name_of(entry), entry.get("protocol")
-        if protocol not in KEYS:
-            raise ValueError(f"Expected `protocol` of {name} to be one of {', '.join(KEYS)}, but got {protocol!r}")
-        odd = sorted(set(entry) - {*SHARED, *KEYS[protocol]})
-        if odd:
-            raise ValueError(
-                f"Expected keys of {name} to be among {', '.join((*SHARED, *KEYS[protocol]))}, but got {', '.join(odd)}"
-            )
-        for key, known in (("methods", self.methods), ("data", self.data), ("train", self.data), ("test", self.data)):
-            unknown = [str(one) for one in as_list(entry.get(key)) if one not in known]
-            if unknown or (key in KEYS[protocol] and not as_list(entry.get(key))):
-                got = ", ".join(unknown) or "none"
-                raise ValueError(
-                    f"Expected `{key}` of {name} to be among {', '.join(known) or 'those of the suite'}, but got {got}"
-                )
-        seeds, own = entry.get("seeds"), as_list(entry.get("methods")) or list(self.methods)
-        unknown = [str(one) for one in seeds if one not in (*own, "default")] if isinstance(seeds, Mapping) else []
-        if unknown:
-            raise ValueError(
-                f"Expected `seeds` of {name} to name its methods, or `default`, but got {', '.join(unknown)}"
-            )
+        return "last" if self.config_of(method, entry.name).get("select") == "last" else "validation"
 
 
 def as_list(value: Any) -> list[Any]:
@@ -330,32 +277,40 @@ def as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
+def _check_numbers(key: str, values: Sequence[int], least: int) -> None:
+    """Refuse numbers below one, and those that are there twice."""
+    if any(value < least for value in values) or len(set(values)) < len(values):
+        raise ValueError(f"Expected `{key}` to be whole numbers, at least {least}, each once, but got {values!r}")
+
+
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name as a configuration; `model.lr` means `model.init_args.lr`, as on the command line of `auformer fit`.
+    """Settings by dotted name as a configuration.
+
+    `model.X` means `model.init_args.X`, `network.X` means `model.init_args.network.init_args.X`, and `network` alone is the class path.
 
     >>> nested({"trainer.max_epochs": 5, "model.lr": 0.1})
     {'trainer': {'max_epochs': 5}, 'model': {'init_args': {'lr': 0.1}}}
+    >>> nested({"network": "auformer.models.baselines.LoRA", "network.rank": 8})["model"]["init_args"]["network"]
+    {'class_path': 'auformer.models.baselines.LoRA', 'init_args': {'rank': 8}}
     """
     result: dict[str, Any] = {}
     for name, value in settings.items():
-        *path, last = str(name).split(".")
-        if path == ["model"] and last not in ("class_path", "init_args"):
-            path = ["model", "init_args"]
-        inner: Any = {last: value}
+        path = str(name).split(".")
+        if path[0] == "network":
+            path[1:] = (
+                path[1:]
+                if path[1:2] in (["class_path"], ["init_args"])
+                else ["init_args", *path[1:]]
+                if path[1:]
+                else ["class_path"]
+            )
+            path[:1] = PATH
+        elif path[0] == "model" and path[1:2] not in (["class_path"], ["init_args"]):
+            path.insert(1, "init_args")
         for part in reversed(path):
-            inner = {part: inner}
-        result = deep_merge(result, inner)
+            value = {part: value}
+        result = deep_merge(result, value)
     return result
-
-
-def _with_local_weights(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings with the file of the weights, where they name one, relative to a folder."""
-    path = ((settings.get("model") or {}).get("init_args") or {}).get("checkpoint_path")
-    return (
-        settings
-        if path is None
-        else deep_merge(settings, {"model": {"init_args": {"checkpoint_path": str(folder / str(path))}}})
-    )
 
 
 def _init_parts(text: str) -> tuple[str, str]:
@@ -370,6 +325,67 @@ def _init_parts(text: str) -> tuple[str, str]:
     return name or own, place
 
 
+@dataclass
+class _File:
+    """What the file of a suite holds."""
+
+    data: dict[str, dict[str, Any]]
+    methods: dict[str, dict[str, Any]]
+    runs: list[dict[str, Any]]
+    out: str | None = None
+    seeds: int | list[int] = 0
+    needs: dict[str, str] = field(default_factory=dict)
+    fast: dict[str, Any] | None = None
+
+
+Form = TypeVar("Form")
+
+
+def parse_form(form: Callable[..., Form], content: Any, where: str, keys: Sequence[str] = ()) -> Form:
+    """Check plain values of YAML against the fields of a dataclass; null counts as not given.
+
+    Args:
+        form: The dataclass.
+        content: A mapping from its fields.
+        where: What it is, for messages.
+        keys: Fields that may be given; all by default.
+
+    Raises:
+        ValueError: A field is unknown or missing, or has a value of another kind.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    kinds = {one.name: str(one.type) for one in fields(form)}  # type: ignore[arg-type]
+    known = keys or tuple(kinds)
+    if not isinstance(content, dict) or not set(content) <= set(known):
+        got = ", ".join(str(key) for key in content if key not in known) if isinstance(content, dict) else repr(content)
+        raise ValueError(f"Expected {where} to hold {', '.join(known)}, but got {got}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(form)
+    try:
+        given = {key: value for key, value in content.items() if value is not None}
+        return form(**parser.parse_object(given).as_dict())
+    except (ArgumentError, TypeError, ValueError) as error:
+        key = re.match(r'Parser key "(\w+)', str(error))
+        if key is None:
+            raise ValueError(f"{where}: {error}") from error
+        raise ValueError(
+            f"Expected `{key[1]}` of {where} to be {kinds[key[1]]}, but got {content[key[1]]!r}"
+        ) from error
+
+
+def parse_entry(content: Any, where: str) -> Entry:
+    """An entry of `runs` from plain values of YAML; `where` says what it is, for messages.
+
+    Raises:
+        ValueError: There is no such protocol, or it does not take these keys and values.
+    """
+    protocol = content.get("protocol") if isinstance(content, dict) else None
+    if protocol not in KEYS:
+        raise ValueError(f"Expected `protocol` of {where} to be one of {', '.join(KEYS)}, but got {protocol!r}")
+    return parse_form(Entry, content, where, (*SHARED, *KEYS[protocol]))
+
+
 def read_suite(path: Path, *, fast: bool = False, out: Path | None = None) -> Suite:
     """Read a suite.
 
@@ -382,41 +398,38 @@ def read_suite(path: Path, *, fast: bool = False, out: Path | None = None) -> Su
         ValueError: It is no suite, or contradicts itself.
     """
     content = merged_config(path)
-    check_form(content, path)
     short = content.pop("fast", None)
-    if fast and short is None:
-        raise ValueError(f"Expected {path} to say under `fast` what the short form is, but it has no such key")
-    content = deep_merge(content, short) if fast else content
-    check_form(content, path)
-    odd = sorted(set(content) - {"out", "seeds", "data", "methods", "runs", "needs"})
-    missing = [key for key in ("data", "methods", "runs") if not content.get(key)]
-    if odd or missing:
-        told = f"without {', '.join(missing)}" if missing else f"with {', '.join(odd)}"
-        raise ValueError(
-            f"Expected {path} to be a suite of `data`, `methods` and `runs` (and `out`, `seeds`, `needs`, `fast`), but got one {told}"
-        )
+    if fast and not isinstance(short, dict):
+        raise ValueError(f"Expected {path} to say under `fast` what the short form is, but got {short!r}")
+    found = parse_form(_File, deep_merge(content, short) if fast else content, str(path))
     folder = path.resolve().parent
-    out = out or Path(content.get("out") or Path("runs") / f"{path.stem}{'-fast' if fast else ''}")
-    data = {name: _source(str(name), value, folder, out) for name, value in content["data"].items()}
-    methods = {str(name): _method(str(name), value, folder) for name, value in content["methods"].items()}
-    needs = {str(name): str(command) for name, command in (content.get("needs") or {}).items()}
-    return Suite(out, data, methods, content["runs"], tuple(as_list(content.get("seeds", 0))), folder, needs)
+    out = out or Path(found.out or Path("runs") / f"{path.stem}{'-fast' if fast else ''}")
+    data = {name: _source(name, value, path, out) for name, value in found.data.items()}
+    methods = {name: _method(name, value, path) for name, value in found.methods.items()}
+    entries = [parse_entry(one, f"entry {number} of `runs` in {path}") for number, one in enumerate(found.runs, 1)]
+    seeds = as_list(found.seeds)
+    _check_numbers("seeds", seeds, 0)
+    return Suite(out, data, methods, entries, tuple(seeds), folder, found.needs)
 
 
-def _source(name: str, value: Any, folder: Path, out: Path) -> Source:
+def _source(name: str, value: Any, path: Path, out: Path) -> Source:
     """Where a data set of a suite is."""
-    if isinstance(value, dict) and set(value) == {"manifest"}:
-        return Source(folder / str(value["manifest"]))
-    if isinstance(value, dict) and set(value) == {"synth"} and isinstance(value["synth"], dict):
-        return Source(out / "data" / name / "manifest.csv", value["synth"])
-    raise ValueError(f"Expected the data set {name} to be {{manifest: FILE}} or {{synth: {{...}}}}, but got {value!r}")
+    where = f"the data set {name} in {path}"
+    source = parse_form(Source, value, where)
+    if (source.manifest is None) == (source.synth is None):
+        raise ValueError(f"Expected {where} to be {{manifest: FILE}} or {{synth: {{...}}}}, but got {value!r}")
+    if source.manifest is None:
+        return Source(out / "data" / name / "manifest.csv", source.synth)
+    return Source(path.resolve().parent / source.manifest)
 
 
-def _method(name: str, value: Any, folder: Path) -> Method:
+def _method(name: str, value: Any, path: Path) -> Method:
     """A method of a suite."""
-    if isinstance(value, dict) and "config" in value and set(value) <= {"config", "set"}:
-        return Method(folder / str(value["config"]), value.get("set") or {})
-    raise ValueError(f"Expected the method {name} to be {{config: FILE, set: {{...}}}}, but got {value!r}")
+    where = f"the method {name} in {path}"
+    method = parse_form(Method, value, where)
+    if method.config is None:
+        raise ValueError(f"Expected {where} to be {{config: FILE, set: {{...}}}}, but got {value!r}")
+    return Method(path.resolve().parent / method.config, method.set)
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -466,10 +479,12 @@ def method_words(words: Sequence[str]) -> dict[str, Method]:
 
 
 def method_name(config: Mapping[str, Any]) -> str:
-    """What a configuration trains, by its class.
+    """What a configuration trains, by the class of its network.
 
-    >>> method_name({"model": {"class_path": "auformer.training.baselines.LinearProbeModule"}}), method_name({})
+    >>> network = {"class_path": "auformer.models.baselines.LinearProbe"}
+    >>> method_name({"model": {"init_args": {"network": network}}}), method_name({})
     ('linear_probe', 'auformer')
     """
-    kind = str((config.get("model") or {}).get("class_path") or "AUModule").rpartition(".")[2].removesuffix("Module")
-    return "auformer" if kind == "AU" else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    network = ((config.get("model") or {}).get("init_args") or {}).get("network") or {}
+    kind = str(network.get("class_path") or "AUFormer").rpartition(".")[2]
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()

@@ -19,16 +19,17 @@ from auformer.benchmark.cells import (
     interval_cell,
     marked,
     mean_cell,
-    optional,
     seeds_cell,
     shared_notes,
     size_text,
 )
 from auformer.benchmark.fold_scores import AUScore, GroupScorer, MethodScores, not_comparable
 from auformer.benchmark.groups import Group, Method, subset_order
+from auformer.report.table import Table, best_cells
 from auformer.scoring.bootstrap import difference
 from auformer.scoring.published import FLOOR_METHOD, MARK, Published, published_rows
-from auformer.scoring.tables import BenchmarkTable, best_cells, percent
+from auformer.scoring.scores import optional
+from auformer.scoring.tables import percent
 
 UNREAD = "AUFormer"  # its within-domain tables: nothing is filled in from memory
 
@@ -61,7 +62,7 @@ def sort_scores(scored: Sequence[MethodScores]) -> list[MethodScores]:
     )
 
 
-def main_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> BenchmarkTable:
+def main_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> Table:
     """F1 per AU and their mean, a row per method.
 
     Args:
@@ -92,7 +93,7 @@ def main_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: in
     ]
     notes = [_rule(scorer, draws), *shared_notes(group, scored, draws=draws), *_paper_notes(papers)]
     cells = [row.cells for row in [*rows, *floors]]
-    return BenchmarkTable(group.name, f"{group.title}, F1 × 100", header, cells, bold, notes, text_columns=1)
+    return Table(header, cells, title=f"{group.title}, F1 × 100", notes=notes, bold=bold, name=group.name)
 
 
 def _method_row(group: Group, scores: MethodScores, sizes: bool) -> Row:
@@ -193,7 +194,7 @@ def shown_scores(scorer: GroupScorer, scored: Sequence[MethodScores]) -> list[st
     ]
 
 
-def scores_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> BenchmarkTable:
+def scores_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> Table:
     """A row per method: the mean of every score, trained parameters and runs.
 
     Args:
@@ -234,12 +235,11 @@ def scores_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: 
         *(f"{NAMES[n]} {INTERVAL}" if b else NAMES[n] for n, b in columns),
     ]
     notes = [SCORES_NOTE, *shared_notes(group, scored, draws=draws)]
-    return BenchmarkTable(
-        f"{group.name}-scores", f"{group.title}, all scores", [*header, "trained", "runs"], rows, bold, notes
-    )
+    title = f"{group.title}, all scores"
+    return Table([*header, "trained", "runs"], rows, title=title, notes=notes, bold=bold, name=f"{group.name}-scores")
 
 
-def au_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> BenchmarkTable:
+def au_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> Table:
     """A row per AU and method: every score, the interval of the main one, positives, annotated rows and those that are not.
 
     Args:
@@ -282,10 +282,11 @@ def au_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int)
     header = ["AU", "method", *columns, "positives / annotated", "not annotated"]
     bold = {(i, where[k]) for i, k in best}
     notes = [SCORES_NOTE, *shared_notes(group, scored, draws=draws)]
-    return BenchmarkTable(f"{group.name}-aus", f"{group.title}, every AU", header, rows, bold, notes, text_columns=2)
+    title = f"{group.title}, every AU"
+    return Table(header, rows, title=title, notes=notes, text_columns=2, bold=bold, name=f"{group.name}-aus")
 
 
-def difference_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> BenchmarkTable | None:
+def difference_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> Table | None:
     """A row per pair of methods: how much better the first is, and how sure that is; None with one method only.
 
     Args:
@@ -320,9 +321,8 @@ def difference_table(scorer: GroupScorer, scored: Sequence[MethodScores], *, dra
     notes += [f"Not compared: {'; '.join(refused)}."] if refused else []
     notes += [TEST_NOTE] if any(scores.method.on_test for scores in scored) else []
     header = ["method", "less", *(["frames"] if sizes else []), "difference", INTERVAL, "p", "AUs"]
-    return BenchmarkTable(
-        f"{group.name}-differences", f"{group.title}, differences between methods", header, rows, set(), notes, 2
-    )
+    title = f"{group.title}, differences between methods"
+    return Table(header, rows, title=title, notes=notes, text_columns=2, name=f"{group.name}-differences")
 
 
 def trained(method: Method) -> str:
@@ -361,7 +361,7 @@ class Matrix(NamedTuple):
     on_test: set[str]
 
 
-def summary_table(groups: Scored) -> BenchmarkTable:
+def summary_table(groups: Scored) -> Table:
     """A row per method of every group: its mean F1 and what else a reader asks first.
 
     Args:
@@ -394,7 +394,8 @@ def summary_table(groups: Scored) -> BenchmarkTable:
         "plain text): best of the experiment; ECE: lower is better. Trained: number of trained parameters."
     ]
     notes += [TEST_NOTE] if any(scores.method.on_test for _, scored in groups for scores in scored) else []
-    return BenchmarkTable("summary", "Every experiment, means × 100", header, rows, bold, notes, text_columns=2)
+    title = "Every experiment, means × 100"
+    return Table(header, rows, title=title, notes=notes, text_columns=2, bold=bold, name="summary")
 
 
 def cross_matrix_of(groups: Scored) -> Matrix | None:
@@ -428,7 +429,7 @@ def cross_matrix_of(groups: Scored) -> Matrix | None:
     return Matrix(au_names, train, test, values, on_test)
 
 
-def matrix_table(matrix: Matrix) -> BenchmarkTable:
+def matrix_table(matrix: Matrix) -> Table:
     """Train × test, a block of rows per training data.
 
     Args:
@@ -451,15 +452,10 @@ def matrix_table(matrix: Matrix) -> BenchmarkTable:
         "subject-exclusive folds. Bold (* in plain text): best of the same training and test data.",
         *([TEST_NOTE] if matrix.on_test else []),
     ]
-    return BenchmarkTable(
-        "cross-matrix",
-        "Trained on (rows), tested on (columns), mean F1 × 100",
-        ["train", "method", *matrix.test],
-        rows,
-        bold,
-        notes,
-        2,
-    )
+    return Table(
+        ["train", "method", *matrix.test], rows, title="Trained on (rows), tested on (columns), mean F1 × 100", notes=notes,
+        text_columns=2, bold=bold, name="cross-matrix",
+    )  # fmt: skip
 
 
 def _mean_f1(group: Group, scores: MethodScores, au_names: Sequence[str]) -> float:

@@ -1,44 +1,132 @@
-"""Runs one after the other in this process, or in several long-lived ones, so that imports are paid once."""
+"""A suite from end to end: data rendered, runs done in this process or in several, tables and page written."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
+import logging
 from collections.abc import Callable, Sequence
-from multiprocessing import connection, get_context, parent_process
-from typing import Any
+from functools import partial
+from pathlib import Path
 
-from auformer.benchmark.jobs import Job, next_job
-from auformer.benchmark.store import Line
+from auformer.benchmark.jobs import Job, make_jobs, next_job
+from auformer.benchmark.report import DRAWS, write_results
+from auformer.benchmark.store import Line, check_claims, folder_of, forget, read_lines, restore_lines
+from auformer.benchmark.suite import Suite, read_suite
+from auformer.pool import run_tasks
+from auformer.scoring.provenance import commit, machine
+from auformer.synthetic.writing import render_options
 
-FAREWELL = 5.0  # seconds that a process gets to end by itself
-# what is told of each run: the job, its line (None: another process is at it), and what went wrong
-Report = Callable[[Job, "Line | None", "str | None"], None]
+logger = logging.getLogger("auformer.benchmark")
+Result = tuple["Line | None", "str | None"]
+"""What became of a run: its line (None: another process is at work on it), and what went wrong."""
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, report: Report) -> None:
-    """Do runs.
+def run_suite(
+    suite: Suite | str | Path,
+    out: str | Path | None = None,
+    *,
+    jobs: int = 1,
+    resume: bool = True,
+    only: Sequence[str] = (),
+    bootstraps: int = DRAWS,
+    bootstrap_ranks: bool = False,
+    say: Callable[[str], None] = logger.info,
+) -> Path | None:
+    """Run a suite and write its tables, figures and report; what `auformer benchmark` does.
+
+    Args:
+        suite: The suite, or its YAML file.
+        out: Folder of runs and results, in place of the one that the suite's file names.
+        jobs: Runs at a time; 1 does them in this process, more in spawned ones with a share of the cores each.
+        resume: Keep finished runs and resume interrupted ones; False begins anew.
+        only: Words that the line of a run has to have; all runs by default.
+        bootstraps: Draws of subjects that the intervals rest on.
+        bootstrap_ranks: Intervals of AUROC and average precision too.
+        say: Takes each line of progress, as `print` does.
+
+    Returns:
+        The page `report.html` about all finished runs of the folder; None without any.
+
+    Raises:
+        ValueError: The suite or the data contradict themselves, the folder holds runs of another configuration, or runs have failed;
+            those that have not are in the results.
+        OSError: The folder cannot be written.
+    """
+    if not isinstance(suite, Suite):
+        suite = read_suite(Path(suite), out=None if out is None else Path(out))
+    for name in suite.find_data():
+        source = suite.data[name]
+        if source.synth is not None and source.manifest is not None:
+            say(f"data set {name}: {render_options(source.manifest.parent, source.synth, workers=jobs)}")
+    data = suite.find_data()
+    provenance = {"commit": commit(), "machine": machine()}
+    all_jobs = make_jobs(suite, suite.runs(data, only=only), data, provenance)
+    todo = _claimed(suite.out, all_jobs, resume, bootstrap_ranks)
+    say(f"{number_of(len(all_jobs))}, {len(all_jobs) - len(todo):,} of them finished; {suite.out}")
+    for text in dict.fromkeys(text for job in all_jobs for text in job.warnings):
+        say(f"note: {text}")
+    progress = Progress(len(todo), say)
+    run_jobs(todo, jobs, progress.report)
+    lines = [line for _, line in sorted(read_lines(suite.out).items())]  # not in the order in which they were finished
+    page = None
+    if lines:
+        ranks = _rank_predictions(suite.out, lines) if bootstrap_ranks else None
+        page = write_results(lines, suite.out / "results", bootstraps=bootstraps, rank_predictions=ranks)
+        say(f"\n{(page.parent / 'tables' / 'summary.txt').read_text(encoding='utf-8')}\n{page}")
+    progress.close()
+    return page
+
+
+def _claimed(out: Path, jobs: Sequence[Job], resume: bool, ranks: bool) -> list[Job]:
+    """Claim the folders of all runs; those that are not finished."""
+    from auformer.benchmark.runner import claim, finished_line  # which imports Lightning
+
+    claims = [job.claim for job in jobs]
+    if resume:
+        check_claims(out, claims)
+        restore_lines(out)
+    else:
+        forget(out, claims)
+    if ranks:  # before anything is trained
+        _rank_predictions(out, list(read_lines(out).values()))
+    for job in jobs:
+        claim(job, resume=resume)
+    return [job for job in jobs if finished_line(job) is None]
+
+
+def _rank_predictions(out: Path, lines: Sequence[Line]) -> dict[str, Path]:
+    """Key of each finished run -> its predictions."""
+    paths = {line["key"]: folder_of(out, line) / "predictions.csv" for line in lines}
+    lost = [str(path) for path in paths.values() if not path.is_file()]
+    if lost:
+        told = f"but {lost[0]} is not: leave the option out, or do that run again with --no-resume"
+        raise ValueError(f"Expected the predictions of all runs to be there for `--bootstrap-ranks`, {told}")
+    return paths
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, report: Callable[[Job, Line | None, str | None], None]) -> None:
+    """Do runs; of those whose training is the same, one trains, and the others wait to take over its adapter file.
 
     Args:
         jobs: The runs, in this order.
-        workers: How many at a time; 1 does them in this process, more in spawned ones with a share of the cores each.
-        report: Called after each run, here. A run that fails does not keep the others from being done.
+        workers: How many at a time.
+        report: Called after each run, here, with the run, its line and what went wrong. A run that fails does not keep the others
+            from being done.
 
     Raises:
-        KeyboardInterrupt: Interrupted; processes are ended, and what is unfinished goes on from its last checkpoint next time.
+        KeyboardInterrupt: Interrupted; processes are ended, and what is unfinished is resumed from its last checkpoint next time.
         ValueError: `workers` is below 1.
     """
-    if workers < 1:
-        raise ValueError(f"Expected at least one job at a time, but got {workers}")
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            report(job, *attempt(job, progress=True))
-        return
-    _share(list(jobs), min(workers, len(jobs)), report)
+
+    def died(job: Job, code: int | None) -> Result:
+        return None, f"its process ended with code {code} (killed, or out of memory)"
+
+    alone = workers == 1 or len(jobs) < 2
+    task = partial(attempt, progress=alone)
+    for job, (line, error) in run_tasks(task, jobs, workers, choose=next_job, on_death=died):
+        report(job, line, error)
 
 
-def attempt(job: Job, *, progress: bool = False) -> tuple[Line | None, str | None]:
+def attempt(job: Job, *, progress: bool = False) -> Result:
     """Do one run: its line, and what went wrong."""
     from auformer.benchmark.runner import execute
 
@@ -46,99 +134,6 @@ def attempt(job: Job, *, progress: bool = False) -> tuple[Line | None, str | Non
         return execute(job, progress=progress), None
     except Exception as error:  # told at the end; the traceback is in the run's log
         return None, f"{type(error).__name__}: {error}"
-
-
-def _share(waiting: list[Job], workers: int, report: Report) -> None:
-    """Deal runs out to processes as they become free."""
-    context = get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when a process loads its libraries
-    processes: dict[Any, Any] = {}
-    try:
-        for _ in range(workers):
-            mine, theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, threads), daemon=True)
-            process.start()
-            theirs.close()
-            processes[mine] = process
-        _deal(waiting, processes, report)
-        _end(processes, politely=True)
-    finally:
-        _set("OMP_NUM_THREADS", before)
-        _end(processes, politely=False)
-
-
-def _end(processes: dict[Any, Any], *, politely: bool) -> None:
-    """End processes: those that wait for a job leave when their pipe is closed, others are terminated."""
-    for pipe, process in processes.items():
-        pipe.close()
-        if not politely:
-            process.terminate()
-    for process in processes.values():
-        process.join(FAREWELL)
-
-
-def _deal(waiting: list[Job], processes: dict[Any, Any], report: Report) -> None:
-    """Until all runs are done: send, wait, report. A process that dies takes its run with it and is not replaced.
-
-    A run whose training another one is at waits for that one, whose adapter file it then takes over.
-    """
-    busy: dict[Any, Job] = {}
-    free = list(processes)
-    while waiting or busy:
-        while free and (job := next_job(waiting, list(busy.values()))) is not None:
-            pipe = free.pop()
-            busy[pipe] = job
-            pipe.send(job)
-        if not busy:
-            raise ValueError(
-                f"Expected processes to run {len(waiting)} more runs, but all of them have died; see their logs"
-            )
-        ready: list[Any] = connection.wait(list(busy))
-        for pipe in ready:
-            job = busy.pop(pipe)
-            try:
-                line, error = pipe.recv()
-                free.append(pipe)
-            except (EOFError, OSError):
-                process = processes[pipe]
-                process.join(FAREWELL)
-                line, error = None, f"its process ended with code {process.exitcode} (killed, or out of memory)"
-            report(job, line, error)
-
-
-def work(pipe: Any, threads: int) -> None:
-    """What a process does: take jobs until there are none, or its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    import cv2
-    import torch
-
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
-    while True:
-        try:
-            job = pipe.recv()
-        except (EOFError, OSError):
-            return
-        pipe.send(attempt(job))
-
-
-def _follow_parent() -> None:
-    """End this process as soon as its parent has ended, however that came about."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _set(name: str, value: str | None) -> None:
-    """Set an environment variable, or remove it."""
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 class Progress:
@@ -155,26 +150,17 @@ class Progress:
         self.elsewhere = 0
 
     def report(self, job: Job, line: Line | None, error: str | None) -> None:
-        """One run has ended.
-
-        Args:
-            job: The run.
-            line: Its line; None where there is none.
-            error: What went wrong; None with a line, or where another process is at it.
-        """
+        """One run has ended, with its line, with an error, or with neither because another process is at work on it."""
         self.done += 1
         text = job.run.text()
+        state = "another process is at work on it"
         if error is not None:
             self.failed.setdefault(error, []).append(f"{text} ({job.folder / 'log.txt'})")
-        elif line is None:
+            state = "failed"
+        elif line is not None:
+            state = f"{line['seconds']:.0f} s"
+        else:
             self.elsewhere += 1
-        state = (
-            "failed"
-            if error is not None
-            else "another process is at it"
-            if line is None
-            else f"{line['seconds']:.0f} s"
-        )
         self.say(f"[{self.done}/{self.total}] {text}  {state}")
 
     def close(self) -> None:
@@ -184,7 +170,7 @@ class Progress:
             ValueError: Runs have failed; each reason is told once, with the first run that it ended.
         """
         if self.elsewhere:
-            told = "the same command again makes tables with them; where a process of another host is gone, delete its files *.lock"
+            told = "run the same command again, when they are finished, for tables with them"
             self.say(f"{number_of(self.elsewhere)} left to another process; {told}")
         if self.failed:
             reasons = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,19 +12,19 @@ import pandas as pd
 
 from auformer.aus import SHARED_BP4D_DISFA
 from auformer.data.manifest import predicted_aus
-from auformer.demo.folder import DemoFolder, config_text
 from auformer.demo.results import (
     COMMITTED,
+    DATASETS,
     LABELS,
     METHODS,
     TITLES,
     Results,
     demo_results,
+    lab_table,
     method_label,
-    per_au_table,
     results_table,
 )
-from auformer.files import atomic_path, write_text
+from auformer.files import atomic_path, write_json, write_text
 from auformer.report.faces import face_grid
 from auformer.report.html import (
     RENDERED_ONLY,
@@ -36,26 +35,24 @@ from auformer.report.html import (
     figure,
     paragraph,
     responsible_use,
-    table,
 )
+from auformer.report.html import table as html_table
 from auformer.report.scores import f1_bars, read_training_log, training_curves
 from auformer.report.style import au_label, au_order, image_bytes, save_png
-from auformer.scoring.tables import Table, percent
+from auformer.report.table import Table
+from auformer.scoring.tables import percent
+from auformer.workspace import yaml_text
 
 FAST_NOTE = "The fast form: far fewer faces and epochs than the full demo, so these scores are lower than what the method reaches."
+FILES = (
+    "report.html", "table.md", "metrics.json", "predictions.csv", "predictions.json", "adapter.safetensors", "config.yaml",
+    "f1_lab_a.png", "f1_lab_b.png", "training.png", "faces.png",
+)  # fmt: skip
 Draw = Callable[[str], Any]  # theme -> matplotlib figure
 
 
 class Outcome(NamedTuple):
-    """What training a method has come to.
-
-    Args:
-        predictions: Predictions on the test faces of both labs.
-        trainable: Number of trained parameters.
-        adapter: The adapter file.
-        log: Its training log.
-        seconds: How long it trained.
-    """
+    """Predictions on the test faces, number of trained parameters, adapter file, training log, seconds of training."""
 
     predictions: pd.DataFrame
     trainable: int
@@ -93,30 +90,24 @@ def demo_figures(results: Results, logs: Mapping[str, pd.DataFrame], gallery: Ga
         gallery: Faces of the grid.
     """
 
-    def bars(part: str) -> Draw:
+    def bars(lab: str) -> Draw:
         methods = [method for method in METHODS if method != "always_positive"]
-        scores = {method_label(method): results[part][method]["f1"] for method in methods}
-        floor, hatched = results[part]["always_positive"]["f1"], {method_label("full_finetuning")}
+        scores = {method_label(method): results[lab][method]["f1"] for method in methods}
+        floor, hatched = results[lab]["always_positive"]["f1"], {method_label("full_finetuning")}
         return lambda theme: f1_bars(scores, floor=floor, hatched=hatched, theme=theme)
 
+    one = gallery
+    grid = {"maps": one.maps, "captions": one.captions}
     return {
         "f1_lab_a.png": bars("lab_a"),
         "f1_lab_b.png": bars("lab_b"),
         "training.png": lambda theme: training_curves(logs, theme=theme),
-        "faces.png": lambda theme: face_grid(
-            gallery.images,
-            gallery.au_names,
-            gallery.truth,
-            gallery.probs,
-            maps=gallery.maps,
-            captions=gallery.captions,
-            theme=theme,
-        ),
+        "faces.png": lambda theme: face_grid(one.images, one.au_names, one.truth, one.probs, **grid, theme=theme),
     }
 
 
 def write_demo(
-    folder: DemoFolder,
+    folder: Path,
     outcomes: Mapping[str, Outcome],
     committed: Mapping[str, Any],
     gallery: Gallery,
@@ -139,27 +130,27 @@ def write_demo(
     logs = {LABELS[method]: read_training_log(outcome.log) for method, outcome in outcomes.items()}
     figures = demo_figures(results, logs, gallery)
     lead, notes = _lead(config), _notes(config, predictions["auformer"])
-    write_text(folder.file("metrics.json"), json.dumps(results, indent=2, allow_nan=False) + "\n")
-    with atomic_path(folder.file("adapter.safetensors")) as temporary:
+    write_json(folder / "metrics.json", results)
+    with atomic_path(folder / "adapter.safetensors") as temporary:
         shutil.copyfile(outcomes["auformer"].adapter, temporary)
     first = results_table(results, committed, both_heads=config["methods"]["auformer"]["average_heads"], notes=notes)
-    write_text(folder.file("table.md"), _markdown(first, results, lead))
-    pictures = {name: _write_pictures(draw, folder.file(name)) for name, draw in figures.items()}
+    write_text(folder / "table.md", _markdown(first, results, lead))
+    shown = {name: _write_figure(draw, folder / name) for name, draw in figures.items()}
     times = ", ".join(f"{LABELS[method]} {outcome.seconds:.0f} s" for method, outcome in outcomes.items())
     footer = f"auformer {config['package_version']}, seed {config['seed']}. Training took: {times}."
-    page = demo_page(results, first, pictures, lead=lead, config=config_text(config), footer=footer)
-    write_text(folder.file("report.html"), page)
+    page = demo_page(results, first, shown, lead=lead, config=yaml_text(config), footer=footer)
+    write_text(folder / "report.html", page)
     return first.text()
 
 
 def _lead(config: Mapping[str, Any]) -> str:
     """What was done, in plain sentences."""
     train, test = config["faces"]["train"], config["faces"]["test_a"]
-    pictures, tested = train["faces"] * train["pictures_each"], test["faces"] * test["pictures_each"]
+    images, tested = train["faces"] * train["pictures_each"], test["faces"] * test["pictures_each"]
     fast = FAST_NOTE + " " if config["fast"] else ""
     return (
-        f"{fast}Two detectors of action units were trained on {pictures:,} rendered pictures of {train['faces']} faces of lab A, above the "
-        f"same frozen vision transformer, and tested on {tested:,} pictures of {test['faces']} other faces of each of two labs."
+        f"{fast}Two AU detectors were trained on {images:,} rendered images of {train['faces']} faces of lab A, above the "
+        f"same frozen vision transformer, and tested on {tested:,} images of {test['faces']} other faces of each of two labs."
     )
 
 
@@ -176,64 +167,53 @@ def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
 
 def _markdown(first: Table, results: Results, lead: str) -> str:
     """The content of `table.md`."""
-    tables = [first, *(per_au_table(results, part) for part in ("lab_a", "lab_b", "lab_b_shared"))]
-    return (
-        "\n\n".join(["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *RESPONSIBLE_USE])
-        + "\n"
-    )
+    tables = [first, *(lab_table(results, lab) for lab in DATASETS)]
+    blocks = ["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *RESPONSIBLE_USE]
+    return "\n\n".join(blocks) + "\n"
 
 
-def _write_pictures(draw: Draw, path: Path) -> tuple[bytes, bytes]:
-    """Write a figure as a PNG file, and return what the page shows by day and by night: WebP where it is full of faces, far smaller so."""
+def _write_figure(draw: Draw, path: Path) -> tuple[bytes, bytes]:
+    """Write a figure as a PNG file; returns what the page shows by day and by night: WebP where it is full of faces, far smaller so."""
     light, kind = draw("light"), "webp" if path.stem == "faces" else "png"
     save_png(light, path)
     return path.read_bytes() if kind == "png" else image_bytes(light, kind), image_bytes(draw("dark"), kind)
 
 
 def demo_page(
-    results: Results, first: Table, pictures: Mapping[str, tuple[bytes, bytes]], *, lead: str, config: str, footer: str
+    results: Results, first: Table, figures: Mapping[str, tuple[bytes, bytes]], *, lead: str, config: str, footer: str
 ) -> str:
     """The page `report.html`.
 
     Args:
         results: As `demo_results` gives them.
         first: As `results_table` gives it.
-        pictures: File name -> image file by day and by night.
+        figures: File name -> image file by day and by night.
         lead: What was done, in a sentence or two.
         config: Text of `config.yaml`.
         footer: Text at the end.
     """
 
-    def picture(name: str, alt: str, caption: str) -> str:
-        return figure(*pictures[name], alt=alt, caption=caption)
+    def shown(name: str, alt: str, caption: str) -> list[str]:
+        return [figure(*figures[name], alt=alt, caption=caption)]
 
     bars = f"F1 x 100 per action unit and their mean. Upright marks: always positive. Hatched and {COMMITTED}: not trained in this run."
     curves = (
         "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
     )
     faces = (
-        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action unit acted most, on "
-        "a scale of its own; that need not be where the face moves, because every patch of a transformer has seen the others. Below, the "
-        "numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
+        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action unit acted most, "
+        "on a scale of its own; that need not be where the face moves, because every patch of a transformer has seen the others. Below, "
+        "the numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
     )
+    grid = "Grid of rendered faces with evidence maps and the action units found on each"
+    learnt = "Curves of loss and validation F1 over the epochs of each training"
+    main = [_html(first, "Means over action units, x 100"), responsible_use(rendered_only=True)]
     sections = [
-        Section(
-            "Result", [_html(first, "Means over action units, x 100"), responsible_use(rendered_only=True)], wide=True
-        ),
-        Section("F1 per action unit, lab A", [picture("f1_lab_a.png", _alt(results, "lab_a"), bars)]),
-        Section("F1 per action unit, lab B", [picture("f1_lab_b.png", _alt(results, "lab_b"), bars)]),
-        Section(
-            "Training",
-            [picture("training.png", "Curves of loss and validation F1 over the epochs of each training", curves)],
-        ),
-        Section(
-            "Faces",
-            [
-                picture(
-                    "faces.png", "Grid of rendered faces with evidence maps and the action units found on each", faces
-                )
-            ],
-        ),
+        Section("Result", main, wide=True),
+        Section("F1 per action unit, lab A", shown("f1_lab_a.png", _alt(results, "lab_a"), bars)),
+        Section("F1 per action unit, lab B", shown("f1_lab_b.png", _alt(results, "lab_b"), bars)),
+        Section("Training", shown("training.png", learnt, curves)),
+        Section("Faces", shown("faces.png", grid, faces)),
         Section("Numbers, lab A", [_per_au(results, "lab_a")]),
         Section("Numbers, lab B", [_per_au(results, "lab_b")]),
         Section("Settings", [paragraph("The content of config.yaml:"), code(config, "Settings of this run")]),
@@ -245,7 +225,7 @@ def _html(model: Table, caption: str) -> str:
     """The table of `results_table` on a page, without the notes that stand elsewhere on it."""
     notes = [note for note in model.notes if note not in (FAST_NOTE, RENDERED_ONLY)]
     rows = [[*row[:-1], _compact(int(row[-1].replace(",", "")))] for row in model.rows]
-    return table([name[:1].upper() + name[1:] for name in model.header], rows, caption=caption, notes=notes)
+    return html_table(Table([name[:1].upper() + name[1:] for name in model.header], rows, title=caption, notes=notes))
 
 
 def _compact(number: int) -> str:
@@ -259,17 +239,16 @@ def _compact(number: int) -> str:
     return f"{number / 1e3:.{0 if number >= 10_000 else 1}f} k" if number >= 1_000 else str(number)
 
 
-def _per_au(results: Results, part: str) -> str:
+def _per_au(results: Results, lab: str) -> str:
     """F1 per AU with AUs as rows, which a phone can show."""
-    names = au_order(results[part]["auformer"]["f1"])
-    rows = [[au_label(au), *(percent(results[part][method]["f1"][au]) for method in METHODS)] for au in names]
-    rows.append(["Mean", *(percent(results[part][method]["mean_f1"]) for method in METHODS)])
-    return table(
-        ["Action unit", *(method_label(method) for method in METHODS)], rows, caption=f"{TITLES[part]}: F1 x 100"
-    )
+    names = au_order(results[lab]["auformer"]["f1"])
+    rows = [[au_label(au), *(percent(results[lab][method]["f1"][au]) for method in METHODS)] for au in names]
+    rows.append(["Mean", *(percent(results[lab][method]["mean_f1"]) for method in METHODS)])
+    header = ["Action unit", *(method_label(method) for method in METHODS)]
+    return html_table(Table(header, rows, title=f"{TITLES[lab]}: F1 x 100"))
 
 
-def _alt(results: Results, part: str) -> str:
+def _alt(results: Results, lab: str) -> str:
     """Words for the bars: the means; the values are in the table."""
-    means = ", ".join(f"{method_label(method)} {percent(results[part][method]['mean_f1'])}" for method in METHODS)
-    return f"Bars of F1 per action unit, {TITLES[part]}. Means x 100: {means}. The values stand in the table below."
+    means = ", ".join(f"{method_label(method)} {percent(results[lab][method]['mean_f1'])}" for method in METHODS)
+    return f"Bars of F1 per action unit, {TITLES[lab]}. Means x 100: {means}. The values stand in the table below."

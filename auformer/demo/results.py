@@ -2,9 +2,10 @@
 
     {"lab_a": {METHOD: {"mean_f1", "mean_auroc", "f1": {AU: ...}, "trainable_parameters"}}, "lab_b": ..., "lab_b_shared": ...}
 
-Rates are 0 to 1, None where undefined. `lab_a` is the lab of the training faces, `lab_b` the unseen lab over the same AUs, `lab_b_shared`
-the unseen lab over the AUs that BP4D and DISFA share. What does not fit into a demo's minutes, full fine-tuning and further seeds, was
-trained once: those results come with the package, in the same form, with `spread` (standard deviation over seeds) beside the means.
+Rates are 0 to 1, None where undefined. `lab_a` is the lab of the training faces, `lab_b` the unseen lab over the same AUs,
+`lab_b_shared` the unseen lab over the AUs that BP4D and DISFA share. What does not fit into a demo's minutes, full
+fine-tuning and further seeds, was trained once: those results come with the package, in the same form, with `spread`
+(standard deviation over seeds) beside the means.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from auformer.aus import SHARED_BP4D_DISFA
 from auformer.data.manifest import KEY, predicted_aus
+from auformer.report.table import Table
 from auformer.scoring.scores import score_predictions
-from auformer.scoring.tables import Table, methods_table, percent
+from auformer.scoring.tables import au_columns_table, percent
 
-METHODS = ("auformer", "linear_probe", "full_finetuning", "always_positive")
 LABELS = {
     "auformer": "AUFormer",
     "linear_probe": "Linear probe",
     "full_finetuning": "Full fine-tuning",
     "always_positive": "Always positive",
 }
+METHODS = tuple(LABELS)
 DATASETS = {"lab_a": "synthetic_a", "lab_b": "synthetic_b", "lab_b_shared": "synthetic_b"}
 TITLES = {
     "lab_a": "Lab A: unseen faces of the lab that was trained on",
@@ -50,59 +51,41 @@ def demo_results(
     """What `metrics.json` holds.
 
     Args:
-        predictions: method -> predictions on the test faces of both labs, one table; the methods trained in this run.
-        trainable: method -> number of trained parameters.
+        predictions: Method -> predictions on the test faces of both labs, one table; the methods trained in this run.
+        trainable: Method -> number of trained parameters.
         committed: As `read_committed` gives it, for the methods not trained here.
     """
     results: Results = {}
-    for part in DATASETS:
-        pairs = {method: part_entries(table, part, trainable[method]) for method, table in predictions.items()}
-        entries = {method: {key: entry[key] for key in KEYS} for method, entry in committed[part].items()}
+    for lab in DATASETS:
+        pairs = {method: lab_entries(table, lab, trainable[method]) for method, table in predictions.items()}
+        entries = {method: {key: entry[key] for key in KEYS} for method, entry in committed[lab].items()}
         entries |= {method: entry for method, (entry, _) in pairs.items()}
         entries["always_positive"] = next(iter(pairs.values()))[1]
-        results[part] = {method: entries[method] for method in METHODS}
+        results[lab] = {method: entries[method] for method in METHODS}
     return results
 
 
-def part_entries(predictions: pd.DataFrame, part: str, trainable: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Entries of a method, and of the always-positive floor, on one part.
+def lab_entries(predictions: pd.DataFrame, lab: str, trainable: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries of a method, and of the always-positive floor, on `lab_a`, `lab_b` or `lab_b_shared`.
 
     Args:
         predictions: The method's predictions on the test faces of both labs.
-        part: `lab_a`, `lab_b` or `lab_b_shared`.
+        lab: One of `DATASETS`.
         trainable: Number of trained parameters.
     """
-    names = [au for au in predicted_aus(predictions) if part != "lab_b_shared" or au in SHARED_BP4D_DISFA]
+    names = [au for au in predicted_aus(predictions) if lab != "lab_b_shared" or au in SHARED_BP4D_DISFA]
     columns = [*KEY, *(f"{au}_{kind}" for au in names for kind in ("true", "prob"))]
-    scores = score_predictions(predictions.loc[predictions["dataset"] == DATASETS[part], columns])
-    return _entry(scores, trainable), _floor(scores)
+    scores = score_predictions(predictions.loc[predictions["dataset"] == DATASETS[lab], columns])
 
+    def entry(name: str, auroc: float | None, parameters: int) -> dict[str, Any]:
+        f1 = {au: values[name] for au, values in scores["per_au"].items()}
+        return {"mean_f1": scores["mean"][name], "mean_auroc": auroc, "f1": f1, "trainable_parameters": parameters}
 
-def _entry(scores: Mapping[str, Any], trainable: int) -> dict[str, Any]:
-    """One method's entry from the scores of its predictions."""
-    return {
-        "mean_f1": scores["mean"]["f1"],
-        "mean_auroc": scores["mean"]["auroc"],
-        "f1": {au: values["f1"] for au, values in scores["per_au"].items()},
-        "trainable_parameters": trainable,
-    }
-
-
-def _floor(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of a detector that always says yes: F1 = 2r / (1 + r) at the rate r of each AU on these faces."""
-    return {
-        "mean_f1": scores["mean"]["always_positive_f1"],
-        "mean_auroc": CHANCE,
-        "f1": {au: values["always_positive_f1"] for au, values in scores["per_au"].items()},
-        "trainable_parameters": 0,
-    }
+    return entry("f1", scores["mean"]["auroc"], trainable), entry("always_positive_f1", CHANCE, 0)
 
 
 def read_committed(path: str | Path | None = None) -> dict[str, Any]:
-    """Read the results that come with the package.
-
-    Args:
-        path: Another file of the same form.
+    """Read the results that come with the package, or another file of the same form.
 
     Raises:
         ValueError: The file is not of that form, or lacks what a demo does not train itself.
@@ -110,12 +93,8 @@ def read_committed(path: str | Path | None = None) -> dict[str, Any]:
     source = resources.files("auformer").joinpath("assets", "demo_results.json") if path is None else Path(path)
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
-        missing = [
-            f"{part}.full_finetuning.{key}"
-            for part in DATASETS
-            for key in KEYS
-            if key not in content[part]["full_finetuning"]
-        ]
+        given = {lab: content[lab]["full_finetuning"] for lab in DATASETS}
+        missing = [f"{lab}.full_finetuning.{key}" for lab in DATASETS for key in KEYS if key not in given[lab]]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"Expected {source} to hold the results of the committed demo run, but got other content ({error!r})"
@@ -147,7 +126,7 @@ def results_table(
     marked = {
         LABELS[method]: source
         for method, source in sources.items()
-        if all(source in committed[part] for part in DATASETS)
+        if all(source in committed[lab] for lab in DATASETS)
     }
     rows += [_row(f"{label} {COMMITTED}", committed, source) for label, source in marked.items()]
     header = ["method", "A F1", "A AUROC", "B F1", "B AUROC", "B shared F1", "trained"]
@@ -157,21 +136,16 @@ def results_table(
 def _row(label: str, results: Mapping[str, Any], method: str) -> list[str]:
     """One row of `results_table`; a mean over fewer AUs than there are says so."""
     cells = []
-    for part, key in (
-        ("lab_a", "mean_f1"),
-        ("lab_a", "mean_auroc"),
-        ("lab_b", "mean_f1"),
-        ("lab_b", "mean_auroc"),
-        ("lab_b_shared", "mean_f1"),
-    ):
-        entry = results[part][method]
+    for lab in DATASETS:
+        entry = results[lab][method]
         defined = sum(value is not None for value in entry["f1"].values())
-        cells.append(percent(entry[key], defined, len(entry["f1"])))
+        keys = ("mean_f1",) if lab == "lab_b_shared" else ("mean_f1", "mean_auroc")
+        cells += [percent(entry[key], defined, len(entry["f1"])) for key in keys]
     return [label, *cells, f"{results['lab_a'][method]['trainable_parameters']:,}"]
 
 
 def _committed_note(committed: Mapping[str, Any], marked: Mapping[str, str]) -> str:
-    """What the mark means: how many seeds, how far apart they are; ``marked``: label -> method of the committed run."""
+    """What the mark means: how many seeds, how far apart they are; `marked`: label -> method of the committed run."""
     spreads = {
         label: (committed["lab_a"][source].get("spread") or {}).get("mean_f1") for label, source in marked.items()
     }
@@ -184,37 +158,17 @@ def _committed_note(committed: Mapping[str, Any], marked: Mapping[str, str]) -> 
     )
 
 
-def per_au_table(results: Results, part: str) -> Table:
-    """F1 per AU of every method on one part, a row per method.
-
-    Args:
-        results: As `demo_results` gives them.
-        part: `lab_a`, `lab_b` or `lab_b_shared`.
-    """
-    entries = {method_label(method): results[part][method] for method in METHODS}
-    return methods_table(entries, list(results[part]["auformer"]["f1"]), title=TITLES[part])
+def lab_table(results: Results, lab: str) -> Table:
+    """F1 per AU of every method on one lab, a row per method; arguments as of `demo_results` and `lab_entries`."""
+    entries = {method_label(method): results[lab][method] for method in METHODS}
+    extra = {
+        "AUROC": {label: percent(entry["mean_auroc"]) for label, entry in entries.items()},
+        "trainable": {label: f"{entry['trainable_parameters']:,}" for label, entry in entries.items()},
+    }
+    f1 = {label: entry["f1"] for label, entry in entries.items()}
+    return au_columns_table("method", f1, list(results[lab]["auformer"]["f1"]), extra, title=TITLES[lab])
 
 
 def method_label(method: str) -> str:
     """A method's name, marked where its numbers were not made in this run."""
     return f"{LABELS[method]} {COMMITTED}" if method == "full_finetuning" else LABELS[method]
-
-
-def choose_faces(predictions: pd.DataFrame, rng: np.random.Generator) -> list[tuple[int, str]]:
-    """For each AU one face that shows it, drawn by chance (not by whether it was found), from the labs in turn.
-
-    Args:
-        predictions: Predictions on the test faces.
-        rng: Chance.
-
-    Returns:
-        `(row, AU)` pairs; an AU that no face shows is left out.
-    """
-    chosen = []
-    for number, au in enumerate(predicted_aus(predictions)):
-        shows = predictions[f"{au}_true"] == 1
-        turn = shows & (predictions["dataset"] == ("synthetic_a", "synthetic_b")[number % 2])
-        rows = predictions.index[turn if turn.any() else shows]
-        if len(rows):
-            chosen.append((int(rng.choice(rows)), au))
-    return chosen

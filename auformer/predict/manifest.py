@@ -1,14 +1,14 @@
-"""A checkpoint and a manifest in, a predictions table out."""
+"""An adapter file and a manifest in, a predictions file out."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,18 +16,272 @@ import torch
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from auformer import __version__
 from auformer.data.dataset import AUDataset
-from auformer.data.manifest import KEY, au_columns
+from auformer.data.images import read_image
+from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
+from auformer.files import atomic_path, check_writable, sha256
 from auformer.models import AUNetwork, OnnxDetector
 from auformer.models.batches import FittingBatches
+from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
+from auformer.report.html import DEMO_NOTE
 
 DECIMALS = 7  # of probabilities: about the resolution of float32 near 1, and short enough to read in a CSV [ours]
 SAVE_SECONDS = 60.0  # between two writes of an unfinished job [ours]
 _CARRIED = ["file", "time_s", "x", "y", "w", "h", "score", "fold", "clip"]
 
 
+class AUChoice(NamedTuple):
+    """AUs of an evaluation.
+
+    Attributes:
+        predicted: To predict, in the order of the network.
+        without_truth: Those of them that the manifest has no labels for.
+        not_in_checkpoint: Asked for, or labelled in the manifest, but not predicted by the network.
+    """
+
+    predicted: list[str]
+    without_truth: list[str]
+    not_in_checkpoint: list[str]
+
+
+def choose_aus(network_aus: Sequence[str], manifest_aus: Sequence[str], asked: Sequence[str] | None = None) -> AUChoice:
+    """Match the AUs of a network, of a manifest, and those that were asked for; all that the network predicts by default.
+
+    Raises:
+        ValueError: Nothing is left to predict.
+
+    Example:
+        >>> choose_aus(["AU1", "AU12"], ["AU12", "AU25"])
+        AUChoice(predicted=['AU1', 'AU12'], without_truth=['AU1'], not_in_checkpoint=['AU25'])
+    """
+    wanted = list(manifest_aus if asked is None else asked)
+    predicted = [au for au in network_aus if asked is None or au in asked]
+    if not predicted:
+        raise ValueError(
+            f"Expected an AU that the checkpoint predicts ({', '.join(network_aus)}), but got {', '.join(wanted)}."
+        )
+    without_truth = [au for au in predicted if au not in manifest_aus]
+    return AUChoice(predicted, without_truth, [au for au in wanted if au not in network_aus])
+
+
+def image_warnings(network: Any, sidecar: Mapping[str, Any], image_size: Sequence[int] | None) -> list[str]:
+    """Differences between the images that a network was trained on and those of a manifest.
+
+    Args:
+        network: A network with `crop_recipe` and `image_size`.
+        sidecar: Of the manifest.
+        image_size: Height and width of the manifest's images; None where not known.
+    """
+    warnings = []
+    trained, found = network.crop_recipe, sidecar.get("crop_recipe")
+    if trained and found and trained != found:
+        warnings.append(
+            f"The checkpoint was trained on crops by the recipe '{trained}', the manifest's are by '{found}': scores suffer."
+        )
+    height, width = network.image_size
+    if image_size is not None and tuple(image_size) != (height, width):
+        sizes = f"{image_size[0]} x {image_size[1]} pixels (height x width), the checkpoint takes {height} x {width}"
+        warnings.append(f"The manifest's images have {sizes}: they are resized.")
+    return warnings
+
+
+def evaluate(
+    checkpoint: str | Path,
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    au_names: Sequence[str] | None = None,
+    fold: str | None = None,
+    batch_size: int = 64,
+    device: str = "auto",
+    num_workers: int = 0,
+    backbone_checkpoint: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Predict a manifest with a checkpoint and write a predictions file; what `auformer evaluate` does before it scores.
+
+    An interrupted run is resumed by the same call.
+
+    Args:
+        checkpoint: As `resolve_checkpoint` takes it: adapter file, `.ckpt`, folder, `.onnx` file, `demo`, or `hf://owner/name`.
+        manifest: Manifest of faces.
+        out: The predictions file, `.csv` or `.parquet`; its sidecar lies beside it.
+        au_names: AUs to predict; all that the network predicts by default.
+        fold: Only rows whose `fold` has this name.
+        batch_size: Images per batch.
+        device: `auto` (a GPU where there is one), or a name as torch takes it.
+        num_workers: Processes that read images; 0 reads them in this one.
+        backbone_checkpoint: Local file with the frozen weights, where they cannot be fetched.
+        overwrite: Replace an existing predictions file.
+        progress: Show a progress bar on stderr.
+
+    Returns:
+        The predictions, as `read_predictions` gives them.
+
+    Raises:
+        ManifestError: The manifest or one of its images cannot be used.
+        CheckpointError: The checkpoint cannot be used.
+        ValueError: The arguments do not fit the checkpoint, the manifest or this machine.
+        OSError: The output cannot be written.
+    """
+    out, manifest = Path(out), Path(manifest)
+    _check_out(out, manifest, overwrite)
+    table = _rows_of(read_manifest(manifest), fold)
+    device, adapter = find_device(device), resolve_checkpoint(checkpoint)
+    network = open_detector(adapter, device=device, backbone_checkpoint=backbone_checkpoint)
+    partial = out.with_name(f".{out.name}.partial.npz")
+    write_manifest_predictions(
+        network, adapter, [table], out, checkpoint=str(checkpoint), asked=au_names, fold=fold, batch_size=batch_size, device=device,
+        num_workers=num_workers, progress=progress, partial=partial, notice=DEMO_NOTE if adapter == DEMO_DETECTOR else None,
+        warnings=image_warnings(network, table.attrs["side"], _image_size(table)),
+    )  # fmt: skip
+    partial.unlink(missing_ok=True)
+    return read_predictions(out)
+
+
+def write_manifest_predictions(
+    network: AUNetwork | OnnxDetector,
+    adapter: Path,
+    manifests: Sequence[pd.DataFrame],
+    out: Path,
+    *,
+    checkpoint: str = "adapter.safetensors",
+    asked: Sequence[str] | None = None,
+    fold: str | None = None,
+    warnings: Sequence[str] = (),
+    notice: str | None = None,
+    more: Mapping[str, Any] | None = None,
+    reuse: bool = False,
+    **options: Any,
+) -> pd.DataFrame:
+    """Predict manifests into one file with its sidecar.
+
+    Args:
+        network: The network, as `load_detector` gives it.
+        adapter: Its adapter file.
+        manifests: Tables of `read_manifest`, or selections of their rows.
+        out: The predictions file.
+        checkpoint: The adapter file as the user wrote it.
+        asked: See `choose_aus`; labels count that all manifests have.
+        fold: Part of the manifest that was chosen, for the sidecar.
+        warnings: What a reader of the scores should know.
+        notice: What every output of this checkpoint has to say.
+        more: Further keys of the sidecar.
+        reuse: Keep predictions that are there already with the same sidecar.
+        options: Further arguments of `predict_manifest`.
+
+    Returns:
+        The predictions.
+    """
+    labelled = [au for au in au_columns(manifests[0]) if all(au in au_columns(table) for table in manifests)]
+    choice = choose_aus(network.au_names, labelled, asked)
+    sidecar = _sidecar(network, checkpoint, adapter, manifests, choice, fold) | {
+        "warnings": list(warnings),
+        "notice": notice,
+        **(more or {}),
+    }
+    if reuse and out.is_file():
+        found = read_predictions(out)
+        if all(found.attrs["side"].get(name) == value for name, value in sidecar.items()):
+            return found
+    options |= {"au_names": choice.predicted, "identity": sidecar["adapter"]["sha256"]}
+    predictions = pd.concat([predict_manifest(network, table, **options) for table in manifests], ignore_index=True)
+    write_predictions(predictions, out, sidecar)
+    return predictions
+
+
+def _sidecar(
+    network: Any, checkpoint: str, adapter: Path, manifests: Sequence[pd.DataFrame], choice: AUChoice, fold: str | None
+) -> dict[str, Any]:
+    """Where predictions come from, in plain JSON values; None where something is not known."""
+    header = network.metadata
+    facts = [{**_manifest_facts(table), "fold": fold} for table in manifests]
+    if len(facts) > 1:
+        paths = [Path(table.attrs["path"]) for table in manifests]
+        shared = {name: facts[0][name] for name in ("crop_recipe", "image_size")}
+        facts = [{"file": " and ".join(f"{path.parent.name}/{path.name}" for path in paths), "parts": facts, **shared}]
+    return {
+        "checkpoint": checkpoint,
+        "adapter": {"file": adapter.name, "sha256": sha256(adapter), "package_version": header.get("package_version")},
+        "au_names": choice.predicted,
+        "thresholds": {au: network.thresholds[au] for au in choice.predicted},
+        "aus_without_truth": choice.without_truth,
+        "aus_not_in_checkpoint": choice.not_in_checkpoint,
+        "crop_recipe": network.crop_recipe,
+        "image_size": list(network.image_size),
+        "config": {name: header.get(name) for name in ("network", "arguments", "backbone", "training_data", "extra")},
+        "epoch_selection": (header.get("extra") or {}).get("selection"),
+        "manifest": facts[0],
+        "package_version": __version__,
+    }
+
+
+def _manifest_facts(manifest: pd.DataFrame) -> dict[str, Any]:
+    """What the sidecar says about a manifest."""
+    rows = {str(status): int(num) for status, num in manifest["status"].value_counts().items()}
+    path, sidecar = Path(manifest.attrs["path"]), manifest.attrs["side"]
+    facts = {"file": path.name, "sha256": sha256(path), "rows": rows}
+    return facts | {name: sidecar.get(name) for name in ("dataset", "crop_recipe", "image_size")}
+
+
+def find_device(name: str) -> str:
+    """The device to compute on: a name as torch takes it, or `auto`.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"Expected `--device` to be one that this machine has, but got {name!r}: {reason}") from error
+    return name
+
+
+def _check_out(out: Path, manifest: Path, overwrite: bool) -> None:
+    """Find out before the work starts whether its result can be written, and what it would replace."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise ValueError(f"Expected `--out` to end in .csv or .parquet, but got {out}.")
+    if sidecar_path(out).resolve() == sidecar_path(manifest).resolve():
+        raise ValueError(
+            f"Expected `--out` to have another name than the manifest, but got {out}: one sidecar would replace the other."
+        )
+    taken = [str(path) for path in (out, sidecar_path(out)) if path.exists()]
+    if taken and not overwrite:
+        raise ValueError(
+            f"Expected `--out` to be a new file, but found {' and '.join(taken)}: choose another name, or add --overwrite."
+        )
+    check_writable(out.parent)
+
+
+def _rows_of(manifest: pd.DataFrame, fold: str | None) -> pd.DataFrame:
+    """The rows of one fold of a manifest, or all."""
+    if fold is None:
+        return manifest
+    names = sorted(manifest["fold"].dropna().unique()) if "fold" in manifest else []
+    if fold not in names:
+        raise ValueError(
+            f"Expected `--fold` to be one of {', '.join(names) or 'none, the manifest has no folds'}, but got {fold!r}."
+        )
+    return manifest[manifest["fold"] == fold]
+
+
+def _image_size(manifest: pd.DataFrame) -> list[int] | None:
+    """Height and width of the manifest's images: from its sidecar, else of its first image; None without images."""
+    if manifest.attrs["side"].get("image_size"):
+        return list(manifest.attrs["side"]["image_size"])
+    ok = manifest[manifest["status"] == "ok"]
+    if not len(ok) or "image" not in ok:
+        return None
+    return list(read_image(Path(manifest.attrs["path"]).parent / ok["image"].iloc[0]).shape[:2])
+
+
 class PartialPredictions:
-    """Probabilities of an unfinished job on disk, so that the same job goes on where it was stopped.
+    """Probabilities of an unfinished job on disk, so that the same job can be resumed.
 
     Args:
         path: The file, `.npz`.
@@ -46,12 +300,8 @@ class PartialPredictions:
 
     def save(self, probs: np.ndarray) -> None:
         """Replace what is on disk by the probabilities of the first rows `(m, N)`."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.npz")
-        try:
+        with atomic_path(self.path) as temporary:
             np.savez(temporary, job=np.array(self.job), probs=probs)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def predict_manifest(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from typing import NamedTuple
+
+from auformer.report.table import Table
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp", b"\xff\xd8\xff": "image/jpeg"}
@@ -73,40 +75,20 @@ def code(text: str, label: str) -> str:
     return f'<pre tabindex="0" role="region" aria-label="{html.escape(label)}"><code>{html.escape(text)}</code></pre>'
 
 
-def table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    caption: str,
-    notes: Sequence[str] = (),
-    bold: Collection[tuple[int, int]] = (),
-) -> str:
+def table(one: Table) -> str:
     """Return a table whose first column names the rows; wider than the screen, it scrolls inside its own frame.
 
-    Args:
-        header: K column names.
-        rows: texts, K per row; the first is the row's name.
-        caption: one line above the table, also its name for screen readers.
-        notes: lines below it, such as what a mark means.
-        bold: places (row, column) of cells that stand out, not those of the first column.
-
-    Raises:
-        ValueError: if a row has another length than the header.
+    The title is also its name for screen readers; the first column and the footer are never bold.
     """
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(
-                f"Expected `rows` to have {len(header)} cells each, as the header, but got {len(row)} in {list(row)}"
-            )
-    head = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for name in header)
+    head = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for name in one.header)
     body = "".join(
         f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{_strong(cell, (i, k) in bold)}</td>" for k, cell in enumerate(row[1:], 1))
+        + "".join(f"<td>{_strong(cell, (i, k) in one.bold)}</td>" for k, cell in enumerate(row[1:], 1))
         + "</tr>"
-        for i, row in enumerate(rows)
+        for i, row in enumerate([*one.rows, *one.footer])
     )
-    below = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
-    name = html.escape(caption)
+    below = "".join(f'<p class="note">{html.escape(note)}</p>' for note in one.notes)
+    name = html.escape(one.title)
     frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
     return f"{frame}<table><caption>{name}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{below}"
 

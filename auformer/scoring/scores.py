@@ -8,17 +8,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from auformer import metrics
-from auformer.data.manifest import predicted_aus
+from auformer.data.manifest import predicted_aus, read_predictions
+from auformer.files import read_json, write_json
 from auformer.metrics import expected_calibration_error, reliability_bins
 
-SCORES = ("f1", "auroc", "average_precision", "accuracy")
 UNKNOWN_GROUP = "(unknown)"
+_COPIED = ("checkpoint", "adapter", "epoch_selection", "warnings", "notice")  # of the sidecar
+
+
+def score(
+    predictions: str | Path | pd.DataFrame, *, by: str | None = None, out: str | Path | None = None
+) -> dict[str, Any]:
+    """Score a predictions file; what `auformer score` does.
+
+    Args:
+        predictions: The file, or its table as `read_predictions` gives it.
+        by: Also score each value of this column by itself: `subject`, or one called `group_...`.
+        out: JSON file for the scores, which replaces scores only.
+
+    Returns:
+        As `score_predictions`, and in `predictions` the file, its checkpoint, warnings and notice.
+
+    Raises:
+        ManifestError: The file is missing or is no predictions file.
+        ValueError: There is nothing to score, or `out` holds something else than scores.
+    """
+    if out is not None and Path(out).exists() and not {"mean", "per_au"} <= (read_json(out) or {}).keys():
+        raise ValueError(
+            f"Expected `--json` to be a new file or one with scores, but got {out}, which holds something else."
+        )
+    table = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(predictions)
+    sidecar = table.attrs.get("side", {})
+    source = {"file": table.attrs.get("path"), **{name: sidecar.get(name) for name in _COPIED}}
+    scores = {**score_predictions(table, by=by), "predictions": source}
+    if out is not None:
+        write_json(out, scores)
+    return scores
 
 
 def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> dict[str, Any]:
@@ -50,11 +82,7 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
             "where their manifest had labels."
         )
     ok = predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
-    left_out = (
-        predictions.loc[predictions.index.difference(ok.index), "status"].value_counts()
-        if len(ok) < len(predictions)
-        else {}
-    )
+    left_out = predictions.drop(ok.index)["status"].value_counts() if len(ok) < len(predictions) else {}
     result = {
         **_scores(ok, scored),
         "threshold": metrics.THRESHOLD,
@@ -111,14 +139,14 @@ def _scores(rows: pd.DataFrame, au_names: Sequence[str]) -> dict[str, Any]:
     positives, annotated = metrics.positives(counts), counts.sum(0)
     per_au = {
         au: {
-            **{name: _plain(value[i]) for name, value in values.items()},
+            **{name: optional(value[i]) for name, value in values.items()},
             "positives": int(positives[i]),
             "annotated": int(annotated[i]),
         }
         for i, au in enumerate(au_names)
     }
     mean = {
-        **{name: _plain(m.value) for name, m in means.items()},
+        **{name: optional(m.value) for name, m in means.items()},
         "num_aus": {name: m.num for name, m in means.items()},
     }
     return {"mean": mean, "per_au": per_au}
@@ -132,13 +160,13 @@ def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[st
         f1[str(name)] = metrics.f1_from_counts(metrics.confusion_counts(*truth_and_probs(part, au_names)))
         result["folds"][str(name)] = {
             "rows": len(part),
-            "f1": {au: _plain(v) for au, v in zip(au_names, f1[str(name)], strict=True)},
+            "f1": {au: optional(v) for au, v in zip(au_names, f1[str(name)], strict=True)},
         }
     values, folds = metrics.mean_over_folds(list(f1.values()))
     mean = metrics.mean_over_aus(values)
     for au, value, num in zip(au_names, values, folds, strict=True):
-        result["per_au"][au] |= {"f1_folds": _plain(value), "num_folds": int(num)}
-    result["mean"]["f1_folds"] = _plain(mean.value)
+        result["per_au"][au] |= {"f1_folds": optional(value), "num_folds": int(num)}
+    result["mean"]["f1_folds"] = optional(mean.value)
     result["mean"]["num_aus"]["f1_folds"] = mean.num
 
 
@@ -153,6 +181,6 @@ def _groups(rows: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
     return [(str(name), part) for name, part in rows.groupby(keys.to_numpy(), sort=True)]
 
 
-def _plain(value: float) -> float | None:
-    """A number that JSON can hold: None for nan."""
+def optional(value: float) -> float | None:
+    """A number that JSON can hold, and that may compete for the best: None for nan."""
     return None if math.isnan(value) else float(value)

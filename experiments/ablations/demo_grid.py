@@ -21,9 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from auformer.commands.demo import AUFORMER, AUS, BACKBONE, BATCH, FULL, render_parts
-from auformer.demo.folder import DemoFolder
 from auformer.demo.results import DATASETS, LABELS, METHODS
+from auformer.demo.run import AUFORMER, AUS, BACKBONE, BATCH, FULL, render_splits
 from auformer.scoring.provenance import commit, machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,7 +70,7 @@ def score(adapter: Path, job: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
     from auformer.data.manifest import read_manifest
-    from auformer.demo.results import part_entries
+    from auformer.demo.results import lab_entries
     from auformer.models import load_detector
     from auformer.predict.manifest import predict_manifest
 
@@ -83,7 +82,7 @@ def score(adapter: Path, job: dict[str, Any]) -> dict[str, Any]:
         tables = [predict_manifest(network, read_manifest(job["data"][part])) for part in ("test_a", "test_b")]
         table = pd.concat(tables, ignore_index=True)
         for part in DATASETS:
-            entry, floor = part_entries(table, part, network.num_parameters()[0])
+            entry, floor = lab_entries(table, part, network.num_parameters()[0])
             scores.setdefault(method, {})[part] = entry
             scores.setdefault("always_positive", {})[part] = floor
     return scores
@@ -220,7 +219,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo-grid"))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     options = parser.parse_args(args)
-    data = {name: str(path) for name, path in render_parts(DemoFolder(options.out), FULL, workers=options.jobs).items()}
+    data = {name: str(path) for name, path in render_splits(options.out, FULL, workers=options.jobs).items()}
 
     def job(stage: str, method: str, lr: float, seed: int, epochs: int) -> dict[str, Any]:
         folder = options.out / stage / f"{method}-{lr}-{seed}"

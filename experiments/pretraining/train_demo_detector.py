@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from auformer.commands.demo import BACKBONE, BATCH
+from auformer.demo.run import BACKBONE, BATCH
 from auformer.scoring.provenance import commit, machine
 
 RESULTS = Path(__file__).parent / "results"

@@ -54,7 +54,7 @@ def test_other_rows_are_other_runs(tmp_path: Path) -> None:
 def test_cross_takes_shared_aus_in_the_configuration_s_order(labs: dict[str, Source], tmp_path: Path) -> None:
     cross = {"protocol": "cross", "train": "one", "test": "two"}
     (job,) = jobs_of(suite_of(tmp_path, labs, cross))
-    assert job.au_names == ("AU4", "AU12") and job.test == (str(labs["two"].manifest),)
+    assert job.au_names == ("AU4", "AU12") and job.test == str(labs["two"].manifest)
     (job,) = jobs_of(suite_of(tmp_path, labs, cross, **{"data.au_names": "AU12,AU1,AU4"}))
     assert job.au_names == ("AU12", "AU4")
     with pytest.raises(ValueError, match="that training and test of `cross .*` share"):
@@ -99,9 +99,9 @@ def test_leaks_are_refused_before_anything_starts(tmp_path: Path) -> None:
         jobs_of(suite_of(tmp_path, labs, WITHIN))
 
 
-def test_pictures_made_in_other_ways_are_a_warning(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_images_made_in_other_ways_are_a_warning(labs: dict[str, Source], tmp_path: Path) -> None:
     one, two = (DataSet(name, source.manifest, find_facts(source.manifest)) for name, source in labs.items())
-    assert image_differences([one], [two]) == []
+    assert image_differences([one], two) == []
     dark = tiny_manifest(tmp_path, subjects=2, frames=3, dataset="dark")
     frame = read_manifest(dark)
     for number, name in enumerate(frame["image"]):
@@ -113,6 +113,6 @@ def test_pictures_made_in_other_ways_are_a_warning(labs: dict[str, Source], tmp_
         and mean.tolist() == pytest.approx([0.3, 0, 0])
         and std.tolist() == pytest.approx([0.1, 0, 0])
     )
-    told = image_differences([one], [DataSet("dark", dark, find_facts(dark))])
+    told = image_differences([one], DataSet("dark", dark, find_facts(dark)))
     assert told[0] == "crop recipes differ: one eyes, dark megraphau"
-    assert told[1].startswith("mean of the pictures") and told[1].endswith("dark 0.30/0.00/0.00")
+    assert told[1].startswith("mean of the images") and told[1].endswith("dark 0.30/0.00/0.00")

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from auformer.benchmark.jobs import check_leaks, with_marks
-from auformer.data.dataset import join_manifests
-from auformer.data.manifest import read_manifest, write_manifest
+from auformer.data.manifest import join_manifests, read_manifest, write_manifest
 from auformer.errors import ManifestError
 from tests.helpers.faces import tiny_manifest
 
@@ -33,7 +32,7 @@ def planted(manifest: Path, subject: str, source: str, **columns: str) -> Path:
     return manifest
 
 
-def test_separate_people_and_recordings_pass(manifest: Path) -> None:
+def test_separate_people_and_videos_pass(manifest: Path) -> None:
     check_leaks(*parts(manifest))
     check_leaks(*parts(planted(manifest, "S003", "S000", file="")))  # both in the test part
 
@@ -61,15 +60,15 @@ def test_equal_file_names_in_two_data_sets_are_two_videos(manifest: Path, tmp_pa
     check_leaks(with_marks(join_manifests(manifest)), with_marks(join_manifests(other)))
 
 
-def test_the_same_picture_file_under_two_subjects(manifest: Path) -> None:
-    with pytest.raises(ManifestError, match=r"the picture of these is the same.*tiny_S000_0\.png"):
+def test_the_same_image_file_under_two_subjects(manifest: Path) -> None:
+    with pytest.raises(ManifestError, match=r"the image of these is the same.*tiny_S000_0\.png"):
         check_leaks(*parts(planted(manifest, "S001", "S000", image="")))
 
 
-def test_a_copied_video_is_known_by_its_first_picture(manifest: Path) -> None:
+def test_a_copied_video_is_known_by_its_first_image(manifest: Path) -> None:
     for frame in range(3):
         shutil.copy(
             manifest.parent / f"images/tiny_S000_{frame}.png", manifest.parent / f"images/tiny_S001_{frame}.png"
         )
-    with pytest.raises(ManifestError, match=r"first picture of these is the same: tiny S001 stills frame 0"):
+    with pytest.raises(ManifestError, match=r"first image of these is the same: tiny S001 stills frame 0"):
         check_leaks(*parts(manifest))

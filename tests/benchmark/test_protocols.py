@@ -9,7 +9,7 @@ import pytest
 from auformer.aus import AU_SETS
 from auformer.benchmark import protocols
 from auformer.benchmark.protocols import Common, DataSet, Facts, Run, data_name, find_facts
-from auformer.data.splits import PUBLISHED_PARTS
+from auformer.data.splits import PUBLISHED_FOLDS
 from tests.helpers.benchmarks import rewrite, tiny_clips
 from tests.helpers.faces import tiny_manifest
 
@@ -52,7 +52,7 @@ def test_facts_of_a_manifest(tmp_path: Path) -> None:
 
 
 def test_published_folds_are_known_without_data() -> None:
-    assert parts(protocols.within(absent("bp4d"), ONE)) == [(name, name) for name in PUBLISHED_PARTS["bp4d"]]
+    assert parts(protocols.within(absent("bp4d"), ONE)) == [(name, name) for name in PUBLISHED_FOLDS["bp4d"]]
     assert parts(protocols.within(absent("DISFA"), ONE)) == [(name, name) for name in ("D1", "D2", "D3")]
     (run,) = protocols.within(absent("mine"), ONE)
     assert run.stands_for == "each fold" and run.text() == "within  mine  each fold  auformer  seed 0"
@@ -104,13 +104,10 @@ def test_folds_of_ours_are_at_most_one_per_subject(folds: int) -> None:
 def test_cross_is_about_the_aus_that_both_sides_have() -> None:
     train, test = known("a", au_names=("AU1", "AU4", "AU12")), known("b", au_names=("AU4", "AU12", "AU25"))
     (run,) = protocols.cross([train], [test], ONE)
-    assert (run.au_names, run.train, run.test.data) == (("AU4", "AU12"), ("a",), ("b",))
+    assert (run.au_names, run.train, run.test.data) == (("AU4", "AU12"), ("a",), "b")
     both = protocols.cross([train, known("c", au_names=("AU25",))], [test], ONE)[0]
     assert both.au_names == ("AU4", "AU12", "AU25") and both.text() == "cross  a+c -> b  auformer  seed 0"
-    assert [run.test.data for run in protocols.cross([absent("a")], [absent("b"), absent("c")], ONE)] == [
-        ("b",),
-        ("c",),
-    ]
+    assert [run.test.data for run in protocols.cross([absent("a")], [absent("b"), absent("c")], ONE)] == ["b", "c"]
 
 
 def test_cross_refuses_what_cannot_be_tested() -> None:
@@ -169,7 +166,7 @@ def test_four_folds_and_leave_one_data_set_out() -> None:
     assert [run.test for run in other] == [run.test for run in runs[:4]]
     out = protocols.micro([one, two, absent("c")], "lodo", Common((("auformer", "last"),), init="demo"))
     assert [(run.train, run.test.data, run.fold) for run in out] == [
-        (("b", "c"), ("a",), "a"), (("a", "c"), ("b",), "b"), (("a", "b"), ("c",), "c"),
+        (("b", "c"), "a", "a"), (("a", "c"), "b", "b"), (("a", "b"), "c", "c"),
     ]  # fmt: skip
     assert out[0].au_names == AU_SETS["cd6me"] and out[0].text().endswith("experts from demo")
 

@@ -19,6 +19,7 @@ from auformer.benchmark.suite import Source
 from auformer.data.manifest import read_manifest, read_predictions
 from auformer.data.splits import people
 from auformer.models import load_detector, save_adapter
+from auformer.predict import manifest
 from tests.helpers.benchmarks import jobs_of, rewrite, suite_of, tiny_clips, two_labs
 
 WITHIN = {"protocol": "within", "data": "one"}
@@ -43,7 +44,7 @@ def plain(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def weights(job: Job) -> dict[str, torch.Tensor]:
-    network = load_detector(job.folder / "adapter.safetensors", backbone_checkpoint=job.config.model["checkpoint_path"])
+    network = load_detector(job.folder / "adapter.safetensors", backbone_checkpoint=job.config.weights)
     return network.adapter_state_dict()
 
 
@@ -59,7 +60,7 @@ def test_a_run_writes_its_folder_and_its_line(finished: tuple[Job, dict[str, Any
     names = {path.name for path in job.folder.iterdir()}
     assert {"run.json", "line.json", "config.yaml", "log.txt", "metrics.csv"} <= names
     assert {"adapter.safetensors", "predictions.csv", "predictions.json"} <= names
-    assert "run.lock" not in names
+    assert RunLock(job.folder / "run.lock").holder() is None
     table = read_predictions(job.folder / "predictions.csv")
     assert set(table["fold"]) == {"T1"} and len(table) == 8 and table.attrs["side"]["run"]["key"] == line["key"]
     assert (
@@ -82,7 +83,7 @@ def test_a_run_writes_its_folder_and_its_line(finished: tuple[Job, dict[str, Any
 
 def test_no_person_is_in_two_parts(finished: tuple[Job, dict[str, Any]]) -> None:
     data = build_data(finished[0])
-    train, val, test = (set(people(data.parts[part])) for part in ("train", "val", "test"))
+    train, val, test = (set(people(data.splits[part])) for part in ("train", "val", "test"))
     assert train and val and test and not (train & val or train & test or val & test)
 
 
@@ -153,11 +154,11 @@ def test_a_run_killed_anywhere_ends_the_same(
                 lambda module: kill() if module.current_epoch == 2 else None,
             )
         else:
-            patch.setattr(runner, where, kill)
+            patch.setattr(runner if where == "append_line" else manifest, where, kill)
         claim(job)
         with pytest.raises(Killed):
             execute(job)
-    assert (job.folder / "last.ckpt").is_file() and not (job.folder / "run.lock").exists()
+    assert (job.folder / "last.ckpt").is_file()
     assert (finished_line(job) is None) == (where != "append_line")
     again = run(job)
     restore_lines(job.out)
@@ -171,7 +172,7 @@ def test_select_on_test_is_flagged_everywhere(labs: dict[str, Source], tmp_path:
     line = run(job)
     assert line["select"] == "test" and line["thresholds"] is None and line["counts_tuned"] is None
     data = build_data(job)
-    assert data.parts["val"].equals(data.parts["test"]) and len(data.parts["train"]) == 16
+    assert data.splits["val"].equals(data.splits["test"]) and len(data.splits["train"]) == 16
     side = json.loads((job.folder / "predictions.json").read_text(encoding="utf-8"))
     assert "†" in side["notice"] and job.folder != honest.folder and job.claim["key"] != honest.claim["key"]
 
@@ -186,7 +187,7 @@ def test_cross_trains_and_scores_what_both_have(labs: dict[str, Source], tmp_pat
 def test_efficiency_trains_on_few_frames_for_enough_steps(labs: dict[str, Source], tmp_path: Path) -> None:
     entry = {"protocol": "efficiency", "data": "one", "sizes": [5], "min_steps": 7}
     job = jobs_of(suite_of(tmp_path, labs, entry))[0]
-    assert len(build_data(job).parts["train"]) == 5
+    assert len(build_data(job).splits["train"]) == 5
     line = run(job)
     assert line["subset"] == 5 and line["epochs"] == 7 and line["rows"] == 8  # one batch per epoch
     metrics = pd.read_csv(job.folder / "metrics.csv")
@@ -233,7 +234,7 @@ def test_experts_of_a_checkpoint(labs: dict[str, Source], tmp_path: Path) -> Non
     job = next(job for job in jobs if job.run.init == "macro")
     line = run(job)
     assert line["init"] == "macro" and line["init_sha256"] and job.folder.parent.name == "auformer-from-macro"
-    frozen = job.config.model["checkpoint_path"]
+    frozen = job.config.weights
     source, target = (load_detector(each.folder, backbone_checkpoint=frozen) for each in (macro, job))
     for au, same in (("AU4", True), ("AU17", False)):
         one = target.expert_weights(0, au)["conv.weight"]  # type: ignore[operator]
@@ -243,7 +244,7 @@ def test_experts_of_a_checkpoint(labs: dict[str, Source], tmp_path: Path) -> Non
 def test_a_checkpoint_that_saw_the_test_data_is_a_warning(labs: dict[str, Source], tmp_path: Path) -> None:
     macro = jobs_of(suite_of(tmp_path, labs, WITHIN))[0]
     run(macro)
-    network = load_detector(macro.folder, backbone_checkpoint=macro.config.model["checkpoint_path"])
+    network = load_detector(macro.folder, backbone_checkpoint=macro.config.weights)
     save_adapter(tmp_path / "seen.safetensors", network, training_data={"train": {"datasets": ["clips"]}})
     data = {"clips": Source(tiny_clips(tmp_path / "clips"))}
     entry = {"protocol": "micro", "data": "clips", "split": "4fold", "init": str(tmp_path / "seen.safetensors")}
@@ -260,7 +261,7 @@ def test_an_au_that_training_never_shows_is_an_error_in_the_log(tmp_path: Path) 
     with pytest.raises(ValueError, match=r"AU4 \(\d+ annotated rows\)"):
         execute(job)
     assert "ManifestError: Expected every action unit" in (job.folder / "log.txt").read_text(encoding="utf-8")
-    assert not (job.folder / "run.lock").exists() and finished_line(job) is None
+    assert finished_line(job) is None
     left_out = jobs_of(suite_of(tmp_path, labs, WITHIN, out="other", **{"data.leave_out_missing": True}))[0]
     line = run(left_out)
     assert line["aus"] == ["AU1", "AU12"] and "without a positive training row, so not trained: AU4" in line["warnings"]

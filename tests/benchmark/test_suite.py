@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from auformer.benchmark.suite import Method, Source, Suite, method_words, read_suite, sources
+from auformer.benchmark.suite import Method, Source, Suite, method_words, nested, read_suite, sources
 
 CONFIG = {
     "model": {"class_path": "auformer.training.module.AUModule", "init_args": {"lr": 0.1}},
@@ -48,7 +48,7 @@ def test_a_suite_becomes_runs(tmp_path: Path) -> None:
         lines[:2] == ["within  a  each fold  probe  seed 0", "within  b  fold ours1  probe  seed 0"]
         and len(lines) == 4 + 4 + 12
     )
-    assert lines[4] == "cross  a -> b  auformer  seed 3  selected on the test part"
+    assert lines[4] == "cross  a -> b  auformer  seed 3  selected on the test split"
     micro = [run for run in suite.runs(data) if run.name == "mine"]
     assert [run.init for run in micro[::4]] == [None, "x", "macro"] and {run.validation for run in micro} == {"last"}
     places = [suite.checkpoint_of(run) for run in micro[::4]]
@@ -62,8 +62,8 @@ def test_settings_go_over_the_configuration(tmp_path: Path) -> None:
 
 
 def test_weights_that_settings_name_are_relative_to_the_suite(tmp_path: Path) -> None:
-    weights = {"model.checkpoint_path": "backbones/a.safetensors"}
-    method = {"config": "m.yaml", "set": {"model.checkpoint_path": "/there/b.safetensors"}}
+    weights = {"network.checkpoint_path": "backbones/a.safetensors"}
+    method = {"config": "m.yaml", "set": {"network.checkpoint_path": "/there/b.safetensors"}}
     entries = [{"protocol": "within", "data": "a", "set": weights}, {"protocol": "cross", "train": "a", "test": "b"}]
     path = write(
         tmp_path,
@@ -73,7 +73,10 @@ def test_weights_that_settings_name_are_relative_to_the_suite(tmp_path: Path) ->
     )
     suite = read_suite(path)
     places = [
-        suite.config_of(name, entry)["model"]["init_args"].get("checkpoint_path")
+        suite.config_of(name, entry)["model"]["init_args"]
+        .get("network", {})
+        .get("init_args", {})
+        .get("checkpoint_path")
         for name, entry in (("probe", "within"), ("own", "cross"), ("probe", "cross"))
     ]
     assert places == [str(tmp_path / "backbones/a.safetensors"), str(tmp_path / "/there/b.safetensors"), None]
@@ -81,7 +84,7 @@ def test_weights_that_settings_name_are_relative_to_the_suite(tmp_path: Path) ->
         ValueError, match=r"Expected the weights of probe to be at .*a.safetensors, .* make it with: python make.py"
     ):
         suite.check_weights("probe", places[0])
-    with pytest.raises(ValueError, match=r"b.safetensors, .* check `model.checkpoint_path`"):
+    with pytest.raises(ValueError, match=r"b.safetensors, .* check `network.checkpoint_path`"):
         suite.check_weights("own", places[1])
     (tmp_path / "backbones").mkdir()
     (tmp_path / "backbones/a.safetensors").touch()
@@ -94,7 +97,7 @@ def test_some_methods_have_more_seeds(tmp_path: Path) -> None:
     suite = read_suite(write(tmp_path, runs=[entry, {**entry, "name": "other", "seeds": {"probe": 8, "default": [1]}}]))
     runs = suite.runs(suite.find_data())
     told = {
-        name: [(run.method, run.seed) for run in runs if run.name == name and run.test.data == ("b",)]
+        name: [(run.method, run.seed) for run in runs if run.name == name and run.test.data == "b"]
         for name in ("cross", "other")
     }
     assert told["cross"] == [("auformer", 3), ("auformer", 4), ("probe", 5), ("probe", 6), ("probe", 7)]
@@ -110,28 +113,78 @@ def test_fast_is_merged_over_the_rest(tmp_path: Path) -> None:
         read_suite(write(tmp_path, fast=None), fast=True)
 
 
+def entry(**keys: object) -> dict:
+    """A suite whose second entry has other keys."""
+    return {
+        "runs": [{"protocol": "within", "data": "a"}, {"protocol": "efficiency", "name": "other", "data": "a", **keys}]
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"runs": None}, "without runs"),
-        ({"extra": 1}, "with extra"),
-        ({"data": {"a": "a.csv"}}, "data set a to be"),
-        ({"methods": {"auformer": {"file": "m.yaml"}}}, "method auformer to be"),
-        ({"runs": [{"protocol": "between", "data": "a"}]}, "`protocol` of between"),
+        ({"runs": None}, "suite.yaml: the following arguments are required: runs"),
+        ({"extra": 1}, "suite.yaml to hold data, methods, .* but got extra"),
+        ({"data": ["a"]}, "`data` of .*suite.yaml to be dict"),
+        ({"data": {"a": "a.csv"}}, "`data` of .*suite.yaml to be dict.* but got {'a': 'a.csv'}"),
+        ({"data": {"a": {"manifest": None}}}, "data set a in .*suite.yaml to be {manifest: FILE} or"),
+        ({"methods": {"auformer": {"file": "m.yaml"}}}, "method auformer in .* to hold config, set, but got file"),
+        ({"methods": {"m": {"config": None}}}, "method m in .*suite.yaml to be {config: FILE"),
+        ({"methods": {"m": {"config": "m.yaml", "set": ["x=1"]}}}, "`set` of the method m in .*suite.yaml to be dict"),
+        ({"needs": ["x"]}, "`needs` of .*suite.yaml"),
+        ({"out": ["x"]}, "`out` of .*suite.yaml to be str"),
+        ({"runs": ["within"]}, "`runs` of .*suite.yaml"),
+        ({"seeds": "many"}, r"`seeds` of .*suite.yaml to be int \| list\[int\], but got 'many'"),
+        ({"seeds": -1}, "`seeds` to be whole numbers, at least 0"),
+        ({"seeds": True}, "`seeds` of .*suite.yaml"),
+        ({"seeds": [0, 0]}, "`seeds` .* each once"),
+        ({"runs": [{"protocol": "between", "data": "a"}]}, "`protocol` of entry 1 .* but got 'between'"),
         ({"runs": [{"protocol": "within", "data": "z"}]}, "`data` of within to be among a, b, unused, but got z"),
         ({"runs": [{"protocol": "within"}]}, "but got none"),
-        ({"runs": [{"protocol": "within", "data": "a", "sizes": [1]}]}, "but got sizes"),
+        ({"runs": [{"protocol": "within", "data": "a", "sizes": [1]}]}, "entry 1 of `runs` .* but got sizes"),
         ({"runs": [{"protocol": "within", "data": "a", "methods": ["svm"]}]}, "`methods` of within"),
         ({"runs": [{"protocol": "within", "data": "a"}] * 2}, "within twice"),
-        (
-            {"runs": [{"protocol": "within", "data": "a", "seeds": {"svm": 1}}]},
-            "`seeds` of within to name its methods, or `default`, but got svm",
-        ),
+        ({"runs": [{"protocol": "within", "data": "a", "seeds": {"svm": 1}}]}, "or `default`, but got svm"),
+        (entry(seeds={"m": "x"}), "`seeds` of entry 2 of `runs` in .*suite.yaml to be int .* dict"),
+        (entry(select_on_test="maybe"), "`select_on_test` of entry 2 of `runs` .* to be bool, but got 'maybe'"),
+        (entry(folds="three"), "`folds` of entry 2"),
+        (entry(folds=1), "entry 2 .*`folds` .* at least 2, each once, but got"),
+        (entry(sizes=[1.0, 1.0]), "entry 2 .*`sizes` .* once"),
+        (entry(min_steps=-3), "entry 2 .*`min_steps`"),
+        (entry(data={"x": 1}), "`data` of entry 2"),
     ],
 )
 def test_what_is_no_suite(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_suite(write(tmp_path, **changes))
+
+
+def test_values_may_be_given_in_several_ways(tmp_path: Path) -> None:
+    """One or a list; null counts as not given; 1 and 1.0 are two sizes, a frame and all of them."""
+    given = entry(
+        seeds={"default": [0], "probe": 1}, folds=2, sizes=[1, 1.0], min_steps=0, set=None, select_on_test=False
+    )
+    suite = read_suite(write(tmp_path, **given, seeds=3, out=None))
+    assert {run.subset for run in suite.runs(suite.find_data()) if run.name == "other" and run.method == "probe"} == {1}
+    assert {type(run.subset) for run in suite.runs(suite.find_data()) if run.name == "other"} == {int, float}
+
+
+def test_every_suite_of_this_tree_can_be_read() -> None:
+    paths = sorted((Path(__file__).parents[2] / "experiments" / "suites").glob("*.yaml"))
+    assert len(paths) >= 5
+    for path in paths:
+        suite = read_suite(path)
+        assert suite.runs(suite.find_data())
+
+
+def test_short_names_of_settings() -> None:
+    given = {"model.lr": 0.1, "network": "auformer.models.baselines.LoRA", "network.rank": 8, "trainer.max_epochs": 2}
+    network = {"class_path": "auformer.models.baselines.LoRA", "init_args": {"rank": 8}}
+    assert nested(given) == {"model": {"init_args": {"lr": 0.1, "network": network}}, "trainer": {"max_epochs": 2}}
+    long = {"model.init_args.network.init_args.rank": 8, "model.class_path": "x", "network.init_args.width": 2}
+    assert nested(long) == {
+        "model": {"class_path": "x", "init_args": {"network": {"init_args": {"rank": 8, "width": 2}}}}
+    }
 
 
 def test_methods_and_manifests_by_name(tmp_path: Path) -> None:

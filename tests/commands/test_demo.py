@@ -16,9 +16,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from auformer import cli
 from auformer.aus import AU_SETS, SHARED_BP4D_DISFA
-from auformer.commands import demo
-from auformer.commands.demo import FAST, FULL, Plan, run_demo
 from auformer.data.manifest import read_manifest, read_predictions
+from auformer.demo.run import FAST, FULL, Plan, run_demo
 from auformer.models import load_detector
 from tests.helpers.browser import console, measure
 from tests.helpers.runs import write_vit
@@ -66,7 +65,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def done(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished demo, not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "demo"
-    run_demo(out, TINY, fast=True, **inputs)
+    run_demo(out, plan=TINY, fast=True, **inputs)
     return out
 
 
@@ -177,7 +176,7 @@ def test_a_second_run_reuses_everything_and_prints_the_table_again(
     monkeypatch.setattr("pytorch_lightning.Trainer.fit", refuse)
     monkeypatch.setattr("auformer.synthetic.writing.render_subject", refuse)
     monkeypatch.setattr("auformer.predict.manifest.predict_manifest", refuse)
-    run_demo(out, TINY, fast=True, **inputs)
+    run_demo(out, plan=TINY, fast=True, say=print, **inputs)
     after = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert after == before
     printed = capsys.readouterr().out
@@ -191,10 +190,10 @@ def test_other_settings_lose_nothing_unless_told(done: Path, inputs: dict[str, A
     out = tmp_path / "demo"
     shutil.copytree(done, out)
     (out / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"seed 0 instead of 7.*--overwrite"):
-        run_demo(out, TINY, fast=True, seed=7, **inputs)
+    with pytest.raises(ValueError, match=r"seed was 0 and is now 7.*overwrite"):
+        run_demo(out, plan=TINY, fast=True, seed=7, **inputs)
     assert (out / "metrics.json").read_bytes() == (done / "metrics.json").read_bytes()
-    run_demo(out, TINY._replace(epochs=1), fast=False, seed=7, overwrite=True, **inputs)
+    run_demo(out, plan=TINY._replace(epochs=1), fast=False, seed=7, overwrite=True, **inputs)
     assert (out / "notes.txt").read_text(encoding="utf-8") == "mine"
     assert (out / "metrics.json").read_bytes() != (done / "metrics.json").read_bytes()
     assert "fast form" not in (out / "report.html").read_text(encoding="utf-8")
@@ -204,8 +203,8 @@ def test_a_folder_of_somebody_else_is_not_touched(inputs: dict[str, Any], tmp_pa
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "holiday.jpg").write_bytes(b"x")
     for overwrite in (False, True):
-        with pytest.raises(ValueError, match="which holds faces"):
-            run_demo(tmp_path, TINY, overwrite=overwrite, **inputs)
+        with pytest.raises(ValueError, match="holds faces"):
+            run_demo(tmp_path, plan=TINY, overwrite=overwrite, **inputs)
     assert [path.name for path in tmp_path.rglob("*")] == ["faces", "holiday.jpg"]
 
 
@@ -225,19 +224,20 @@ def test_an_interrupted_demo_goes_on_to_the_same_result(
 
         patch.setattr("auformer.training.module.AUModule.on_train_epoch_start", stop, raising=False)
         with pytest.raises(KeyboardInterrupt):
-            run_demo(out, TINY, fast=True, **inputs)
+            run_demo(out, plan=TINY, fast=True, **inputs)
     assert not (out / "metrics.json").exists() and (out / "auformer" / "last.ckpt").exists()
-    run_demo(out, TINY, fast=True, **inputs)
+    run_demo(out, plan=TINY, fast=True, **inputs)
     assert (out / "metrics.json").read_bytes() == (done / "metrics.json").read_bytes()
 
 
 def test_the_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(demo, "run_demo", lambda out, plan, **options: calls.append((out, plan, options)))
+    monkeypatch.setattr("auformer.demo.run.run_demo", lambda out, **options: calls.append((out, options)))
     assert cli.main(["demo", "--fast", "--out", str(tmp_path), "--seed", "3", "--workers", "2", "--overwrite"]) == 0
     assert cli.main(["demo"]) == 0
-    assert calls[0] == (tmp_path, FAST, {"fast": True, "seed": 3, "workers": 2, "overwrite": True})
-    assert calls[1][:2] == (Path("runs/demo"), FULL) and calls[1][2]["workers"] >= 1
+    given = {"fast": True, "seed": 3, "workers": 2, "overwrite": True}
+    assert calls[0][0] == tmp_path and given.items() <= calls[0][1].items()
+    assert calls[1][0] == Path("runs/demo") and not calls[1][1]["fast"] and calls[1][1]["workers"] >= 1
 
 
 def test_the_full_demo_trains_on_at_most_2000_pictures() -> None:
@@ -247,10 +247,10 @@ def test_the_full_demo_trains_on_at_most_2000_pictures() -> None:
 
 def test_bad_seed_and_bad_committed_results_stop_before_the_work(inputs: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--seed"):
-        run_demo(tmp_path / "demo", TINY, seed=-1, **inputs)
+        run_demo(tmp_path / "demo", plan=TINY, seed=-1, **inputs)
     bad = tmp_path / "bad.json"
     for content, message in (("{}", "KeyError"), ('{"lab_a": {"full_finetuning": {}}', "JSONDecodeError")):
         bad.write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
-            run_demo(tmp_path / "demo", TINY, **{**inputs, "committed_file": bad})
+            run_demo(tmp_path / "demo", plan=TINY, **{**inputs, "committed_file": bad})
     assert not (tmp_path / "demo").exists()

@@ -124,18 +124,18 @@ def test_both_backbones_have_the_same_rivals_and_a_missing_one_is_named_with_its
 @pytest.mark.parametrize("name", ["ablations", "ablations-large"])
 def test_training_parts_hold_the_largest_size(name: str) -> None:
     suite = read_suite(FOLDER / f"{name}.yaml")
-    (entry,) = (entry for entry in suite.entries if entry["protocol"] == "efficiency")
-    rendered = suite.data[entry["data"]].synth
+    (entry,) = (entry for entry in suite.entries if entry.protocol == "efficiency")
+    rendered = suite.data[entry.data].synth
     assert rendered is not None
-    subjects = rendered["subjects"] // entry["folds"]
-    held_out = resolve_config(suite.config_of("auformer", entry["name"])).data["val_fraction"] * subjects
-    assert (subjects - held_out) * rendered["frames"] >= max(entry["sizes"])
+    subjects = rendered["subjects"] // entry.folds
+    held_out = resolve_config(suite.config_of("auformer", entry.name)).data["val_fraction"] * subjects
+    assert (subjects - held_out) * rendered["frames"] >= max(entry.sizes)
 
 
 def test_rates_keep_their_configurations() -> None:
     suite = read_suite(FOLDER / "ablations.yaml")
-    entries = [entry for entry in suite.entries if str(entry["name"]).startswith("rates")]
-    assert [entry["set"]["model.lr"] for entry in entries] == [
+    entries = [entry for entry in suite.entries if str(entry.name).startswith("rates")]
+    assert [entry.set["model.lr"] for entry in entries] == [
         3e-4,
         1e-3,
         3e-3,
@@ -145,7 +145,7 @@ def test_rates_keep_their_configurations() -> None:
         1e-1,
     ]  # the last: beyond the edges
     for entry in entries:
-        config = resolve_config(suite.config_of(entry["methods"][0], entry["name"]))
+        config = resolve_config(suite.config_of(entry.methods[0], entry.name))
         assert (config.fit["epochs"], config.fit["precision"], config.fit["select"]) == (3, "bf16-mixed", "best")
         assert (config.data["val_fraction"], config.data["batch_size"]) == (0.2, 16)
 

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import auformer.predict.manifest as module
+from auformer import __version__
 from auformer.data.images import read_image
-from auformer.data.manifest import read_manifest, validate_predictions
+from auformer.data.manifest import read_manifest, read_predictions, validate_predictions
 from auformer.errors import ManifestError
-from auformer.predict.manifest import DECIMALS, PartialPredictions, predict_manifest
+from auformer.files import sha256
+from auformer.predict.manifest import (
+    DECIMALS,
+    PartialPredictions,
+    choose_aus,
+    image_warnings,
+    predict_manifest,
+    write_manifest_predictions,
+)  # fmt: skip
 from tests.helpers.predictions import StandIn, manifest_of, write_faces_manifest
 
 
@@ -190,3 +202,82 @@ class TestRefused:
         network.predict_probs = lambda images: torch.full((len(images), 3), torch.nan)
         with pytest.raises(ValueError, match="or nan"):
             predict_manifest(network, manifest)
+
+
+class TestChoice:
+    def test_asked_for(self):
+        choice = choose_aus(["AU1", "AU4", "AU12"], ["AU12"], ["AU12", "AU4", "AU9"])
+        assert choice == (["AU4", "AU12"], ["AU4"], ["AU9"])
+
+    def test_labels_of_the_manifest_that_nobody_asked_for_are_not_missed(self):
+        assert choose_aus(["AU1"], ["AU1", "AU9"], ["AU1"]).not_in_checkpoint == []
+
+    def test_nothing_in_common_with_what_was_asked(self):
+        with pytest.raises(ValueError, match=r"\(AU1, AU2\), but got AU9"):
+            choose_aus(["AU1", "AU2"], ["AU1"], ["AU9"])
+
+
+class TestImageWarnings:
+    def test_equal_or_unknown(self):
+        network = StandIn(image_size=(8, 6))
+        assert image_warnings(network, {"crop_recipe": "eyes"}, [8, 6]) == []
+        assert image_warnings(network, {}, None) == []
+        network.crop_recipe = None
+        assert image_warnings(network, {"crop_recipe": "box"}, (8, 6)) == []
+
+    def test_other_recipe_and_size(self):
+        recipe, size = image_warnings(StandIn(image_size=(8, 6)), {"crop_recipe": "box"}, [6, 8])
+        assert "'eyes'" in recipe and "'box'" in recipe
+        assert "6 x 8 pixels" in size and "takes 8 x 6" in size
+
+
+class TestSidecar:
+    @pytest.fixture
+    def side(self, tmp_path):
+        network = StandIn()
+        network.thresholds["AU12"] = 0.3
+        network.metadata = {
+            "network": "auformer.X",
+            "arguments": {"expert_width": 4},
+            "extra": {"selection": {"epoch": 7}},
+        }
+        (tmp_path / "a.safetensors").write_bytes(b"weights")
+        manifest = manifest_of(tmp_path, crop_recipe="box", image_size=[16, 16])
+        rows = manifest[manifest["fold"] == "P1"].assign(AU4=0)
+        write_manifest_predictions(
+            network,
+            tmp_path / "a.safetensors",
+            [rows],
+            tmp_path / "p.csv",
+            checkpoint="folder",
+            fold="P1",
+            warnings=["w"],
+            notice="n",
+        )
+        return read_predictions(tmp_path / "p.csv").attrs["side"]
+
+    def test_holds_what_the_contract_names(self, side, tmp_path):
+        assert side["checkpoint"] == "folder"
+        assert side["adapter"] == {
+            "file": "a.safetensors",
+            "sha256": hashlib.sha256(b"weights").hexdigest(),
+            "package_version": None,
+        }
+        assert side["au_names"] == ["AU1", "AU12", "AU25"] and side["thresholds"] == {
+            "AU1": 0.5,
+            "AU12": 0.3,
+            "AU25": 0.5,
+        }
+        assert side["aus_without_truth"] == ["AU25"] and side["aus_not_in_checkpoint"] == ["AU4"]
+        assert (side["crop_recipe"], side["image_size"]) == ("eyes", [8, 8])
+        assert side["config"]["arguments"] == {"expert_width": 4} and side["config"]["training_data"] is None
+        assert side["epoch_selection"] == {"epoch": 7} and side["package_version"] == __version__
+        manifest = side["manifest"]
+        assert manifest["sha256"] == sha256(tmp_path / "manifest.csv") and manifest["rows"] == {"ok": 8}
+        assert (manifest["file"], manifest["fold"], manifest["crop_recipe"], manifest["dataset"]) == (
+            "manifest.csv",
+            "P1",
+            "box",
+            "d",
+        )
+        assert json.loads(json.dumps(side, allow_nan=False)) == side and str(tmp_path) not in json.dumps(side)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from auformer.report.html import Section, build_report, code, figure, notice, paragraph, responsible_use, table
+from auformer.report.table import Table
 from auformer.report.style import THEMES
 from tests.helpers.browser import console, measure
 
@@ -36,7 +37,7 @@ def _page() -> str:
         Section(
             "Result",
             [
-                table(header, rows, caption="Means", notes=["† of the committed run"]),
+                table(Table(header, rows, title="Means", notes=["† of the committed run"])),
                 responsible_use(rendered_only=True),
             ],
             wide=True,
@@ -107,7 +108,7 @@ def test_whatever_stands_in_the_data_stays_text() -> None:
         paragraph(EVIL),
         notice(EVIL, [EVIL]),
         code(EVIL, EVIL),
-        table([EVIL, EVIL], [[EVIL, EVIL]], caption=EVIL, notes=[EVIL]),
+        table(Table([EVIL, EVIL], [[EVIL, EVIL]], title=EVIL, notes=[EVIL])),
         figure(LIGHT, alt=EVIL, caption=EVIL),
     ]
     reader = _read(build_report(EVIL, [Section(EVIL, blocks)] * 4, lead=EVIL, footer=EVIL))
@@ -130,7 +131,7 @@ def test_pictures_are_embedded_to_the_byte_and_told_apart() -> None:
 
 def test_a_row_of_another_length_and_a_page_without_sections_are_refused() -> None:
     with pytest.raises(ValueError, match="2 cells"):
-        table(["a", "b"], [["1", "2"], ["3"]], caption="c")
+        Table(["a", "b"], [["1", "2"], ["3"]])
     with pytest.raises(ValueError, match="at least one section"):
         build_report("t", [])
 

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import doctest
 import math
 
-import pytest
-
-import auformer.scoring.tables
 from auformer.scoring.scores import score_predictions
-from auformer.scoring.tables import Table, au_columns_table, group_table, methods_table, score_table
+from auformer.scoring.tables import au_columns_table, group_table, score_table
 from tests.helpers.predictions import random_predictions
 
 
@@ -23,49 +19,6 @@ def cells(markdown):
     """Rows of cells of a Markdown table, without its bold."""
     lines = [line for line in markdown.splitlines() if line.startswith("| ")]
     return [[cell.strip().strip("*") for cell in line.split("|")[1:-1]] for line in lines]
-
-
-class TestTable:
-    table = Table(
-        ["method", "F1"],
-        [["a|b", "51.2 (2/3)"], ["long name", "8.0"]],
-        footer=[["mean", "29.6"]],
-        title="T",
-        notes=["n|n"],
-    )
-
-    def test_text(self):
-        assert self.table.text().splitlines() == [
-            "T",
-            "",
-            "method             F1",
-            "---------  ----------",
-            "a|b        51.2 (2/3)",
-            "long name   8.0",
-            "---------  ----------",
-            "mean       29.6",
-            "n|n",
-        ]
-
-    def test_markdown(self):
-        assert self.table.markdown().splitlines() == [
-            "**T**",
-            "",
-            "| method | F1 |",
-            "| --- | ---: |",
-            "| a\\|b | 51.2 (2/3) |",
-            "| long name | 8.0 |",
-            "| **mean** | **29.6** |",
-            "",
-            "- n\\|n",
-        ]
-
-    def test_row_of_another_length_is_an_error(self):
-        with pytest.raises(ValueError, match="shorter|longer"):
-            Table(["a", "b"], [["1"]]).text()
-
-    def test_without_rows(self):
-        assert Table(["a", "b"], []).text().splitlines() == ["a  b", "-  -"]
 
 
 class TestScoreTable:
@@ -116,28 +69,6 @@ class TestAUColumns:
             assert row[0] == name and row[1] == f"{100 * group['per_au']['AU1']['f1']:.1f}" and row[3] == "nan"
             assert row[4].startswith(f"{100 * group['mean']['f1']:.1f} (") and row[6] == str(group["rows"])
 
-    def test_methods(self):
-        results = {
-            "AUFormer": {
-                "f1": {"AU1": 0.8, "AU12": 0.9},
-                "mean_f1": 0.85,
-                "mean_auroc": 0.95,
-                "trainable_parameters": 363104,
-            },
-            "always yes": {
-                "f1": {"AU1": 0.3, "AU12": None},
-                "mean_f1": 0.3,
-                "mean_auroc": None,
-                "trainable_parameters": None,
-            },
-        }
-        assert cells(methods_table(results, ["AU1", "AU12"], notes=["one seed"]).markdown()) == [
-            ["method", "AU1", "AU12", "mean of 2", "AUROC", "trainable"],
-            ["---", "---:", "---:", "---:", "---:", "---:"],
-            ["AUFormer", "80.0", "90.0", "85.0", "95.0", "363,104"],
-            ["always yes", "30.0", "nan", "30.0 (1/2)", "", ""],
-        ]
-
     def test_missing_and_nan_are_the_same(self):
         rows = au_columns_table(
             "m", {"a": {"AU1": math.nan, "AU2": 0.5}, "b": {"AU2": 0.5}, "c": {}}, ["AU1", "AU2"]
@@ -147,8 +78,3 @@ class TestAUColumns:
             ["nan", "50.0", "50.0 (1/2)"],
             ["nan", "nan", "nan"],
         ]
-
-
-def test_doctests():
-    result = doctest.testmod(auformer.scoring.tables)
-    assert result.attempted >= 2 and result.failed == 0

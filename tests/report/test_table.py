@@ -9,19 +9,19 @@ import re
 import pandas as pd
 import pytest
 
-from auformer.scoring.tables import BenchmarkTable, best_cells, write_table
+from auformer.report.table import Table, best_cells
 
-TABLE = BenchmarkTable(
-    "within-lab_a",
-    "Within: lab_a → lab_b, F1 × 100",
+TABLE = Table(
     ["method", "AU1", "mean of 12", "95 % interval"],
     [
         ["full_fine|tuning †", "51.2†", "48.0 (11/12)†", "[40.0, 52.1]†"],
         ["100 % & {more}_#1", "60.0", "nan", ""],
         ["MDHR (as published)", "", "66.6", ""],
     ],
-    {(1, 1), (2, 2)},
-    ["† 95 % of it, a_b & c ± 1", "second, with commas: AU1, AU2 | <tag>"],
+    title="Within: lab_a → lab_b, F1 × 100",
+    notes=["† 95 % of it, a_b & c ± 1", "second, with commas: AU1, AU2 | <tag>"],
+    bold={(1, 1), (2, 2)},
+    name="within-lab_a",
 )
 LATEX = {
     r"\textbar{}": "|", r"\textless{}": "<", r"\textgreater{}": ">", r"$^\dagger$": "†", r"$\pm$": "±", r"$\to$": "→", r"$\times$": "×",
@@ -80,7 +80,7 @@ def of_text(text):
 
 @pytest.mark.parametrize("kind, read", [("txt", of_text), ("md", of_markdown), ("tex", of_latex), ("csv", of_csv)])
 def test_every_form_holds_the_same(kind, read, tmp_path):
-    write_table(TABLE, tmp_path)
+    TABLE.write(tmp_path)
     text = (tmp_path / f"within-lab_a.{kind}").read_text(encoding="utf-8")
     title, header, rows, bold, notes = read(text)
     assert title == TABLE.title and header == TABLE.header and rows == TABLE.rows
@@ -89,12 +89,8 @@ def test_every_form_holds_the_same(kind, read, tmp_path):
 
 
 def test_pandas_reads_the_csv():
-    frame = pd.read_csv(
-        io.StringIO(
-            BenchmarkTable("t", "x, y", ["m", "AU1"], [["a", "51.2"], ["b", ""]], {(0, 1)}, ['c, "d"']).csv_text()
-        ),
-        comment="#",
-    )
+    table = Table(["m", "AU1"], [["a", "51.2"], ["b", ""]], title="x, y", notes=['c, "d"'], bold={(0, 1)})
+    frame = pd.read_csv(io.StringIO(table.csv()), comment="#")
     assert frame["AU1"].tolist()[0] == 51.2 and frame["best"].tolist()[0] == "AU1" and len(frame) == 2
 
 
@@ -108,13 +104,25 @@ def test_latex_is_balanced_and_escaped():
 
 
 def test_last_digits_meet_beside_stars():
-    lines = BenchmarkTable("t", "", ["m", "AU1"], [["a", "51.2"], ["b", "8.0"]], {(0, 1)}).text().splitlines()
-    assert lines[2].rstrip("*")[-1] == "2" and lines[3][-1] == "0" and lines[2].index(".") == lines[3].index(".")
+    lines = Table(["m", "AU1"], [["a", "51.2"], ["b", "8.0"]], bold={(0, 1)}).text().splitlines()
+    assert lines[2].index(".") == lines[3].index(".") and lines[2].endswith("51.2*")
+    assert Table(["a", "b"], []).text().splitlines() == ["a  b", "-  -"]
+
+
+def test_the_footer_stands_below_a_rule():
+    table = Table(["method", "F1"], [["a|b", "51.2 (2/3)"]], [["mean", "29.6"]], title="T", notes=["n|n"])
+    assert table.text().splitlines() == [
+        "T", "", "method          F1", "------  ----------", "a|b     51.2 (2/3)", "------  ----------", "mean    29.6", "n|n",
+    ]  # fmt: skip
+    assert table.markdown().splitlines() == [
+        "**T**", "", "| method | F1 |", "| --- | ---: |", "| a\\|b | 51.2 (2/3) |", "| **mean** | **29.6** |", "", "- n\\|n",
+    ]  # fmt: skip
+    assert table.latex().count(r"\midrule") == 2 and table.csv().splitlines()[2] == "mean,29.6,"
 
 
 def test_rows_of_another_length_are_refused():
     with pytest.raises(ValueError, match="2 cells each"):
-        BenchmarkTable("t", "", ["a", "b"], [["1"]])
+        Table(["a", "b"], [["1"]])
 
 
 class TestBest:

@@ -19,7 +19,7 @@ from auformer.benchmark.runner import claim, execute
 from auformer.benchmark.store import LINE, RunLock, read_lines
 from auformer.benchmark.suite import Source
 from auformer.benchmark.workers import run_jobs
-from auformer.scoring.provenance import file_sha256
+from auformer.files import sha256
 from auformer.training.run_folder import RunFolder
 from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
 from tests.helpers.faces import tiny_manifest
@@ -107,13 +107,13 @@ def test_two_test_sets_train_once(
     assert line["seconds"] == other["seconds"] > 0 and line["epoch"] == other["epoch"]
     assert plain(line) == plain(alone[0]) and (second.folder / "predictions.csv").read_bytes() == alone[1]
     side = json.loads((second.folder / "predictions.json").read_text(encoding="utf-8"))
-    assert side["run"] == dict(second.claim) and side["adapter"]["sha256"] == file_sha256(
+    assert side["run"] == dict(second.claim) and side["adapter"]["sha256"] == sha256(
         first.folder / "adapter.safetensors"
     )
     assert f"training taken over from {other['folder']}, commit c0ffee" in (second.folder / "log.txt").read_text(
         encoding="utf-8"
     )
-    assert execute(second) == line and not list(out.rglob("*.lock"))
+    assert execute(second) == line
     left = [path.name for path in second.folder.iterdir()]
     assert "last.ckpt" not in left and {"adapter.safetensors", "metrics.csv", "config.yaml", "summary.json"} <= set(
         left
@@ -149,9 +149,9 @@ def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(
     write_config(tmp_path / "other")
     weights = tmp_path / "other" / "vit.safetensors"
     write_vit(weights, "test_vit", seed=1)
-    other = replace(
-        second, config=replace(second.config, model={**second.config.model, "checkpoint_path": str(weights)})
-    )
+    arguments = {**second.config.network["init_args"], "checkpoint_path": str(weights)}
+    network = {**second.config.network, "init_args": arguments}
+    other = replace(second, config=replace(second.config, network=network))
     assert training_key(other.claim) == training_key(first.claim)
     assert run(other)["trained_by"] is None and trainings == ["one-to-two", "one-to-three"]
 
@@ -193,14 +193,14 @@ def test_killed_while_taking_over(
     target = {
         "copying": (trained_once.shutil, "copyfile"),
         "summary": (RunFolder, "finish"),
-        "predictions": (runner, "write_predictions"),
+        "predictions": ("auformer.predict.manifest", "write_predictions"),
     }
     with monkeypatch.context() as patch:
         patch.setattr(*target[where], kill)
         claim(second)
         with pytest.raises(Killed):
             execute(second)
-    assert RunFolder(second.folder).finished == (where == "predictions") and not list(out.rglob("*.lock"))
+    assert RunFolder(second.folder).finished == (where == "predictions")
     if where == "predictions":  # it has all that it needs
         shutil.rmtree(first.folder)
     line = run(second)
@@ -235,7 +235,7 @@ def test_two_processes_train_once(labs: dict[str, Source], tmp_path: Path) -> No
     told = {}
     for job in jobs:
         claim(job)
-    run_jobs(jobs, 2, lambda job, line, error: told.update({job.run.test.data[0]: (line, error)}))
+    run_jobs(jobs, 2, lambda job, line, error: told.update({job.run.test.data: (line, error)}))
     assert [told[name][1] for name in ("two", "three")] == [None, None]
     assert [told[name][0]["trained_by"] for name in ("two", "three")] == [None, "runs/cross/one-to-two/auformer/seed0"]
 

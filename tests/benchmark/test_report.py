@@ -12,7 +12,7 @@ import pytest
 
 from auformer.benchmark.report import write_results
 from auformer.data.manifest import write_predictions
-from auformer.data.splits import PUBLISHED_PARTS
+from auformer.data.splits import PUBLISHED_FOLDS
 from tests.helpers.browser import console, measure
 from tests.helpers.run_lines import line_of, some_predictions, three_fold_lines
 
@@ -43,7 +43,7 @@ def make_small() -> None:
     """Write the predictions and their tables anew."""
     parts = []
     for method, skill in (("auformer", 1.0), ("linear_probe", 0.6)):
-        for fold, subjects in PUBLISHED_PARTS["disfa"].items():
+        for fold, subjects in PUBLISHED_FOLDS["disfa"].items():
             rows = some_predictions(fold, skill=skill, rows=40, subjects=subjects[:4], dataset="DISFA", aus=AUS)
             if fold == "D2":
                 rows["AU2_true"] = 0  # no positives in this fold
