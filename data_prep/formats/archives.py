@@ -19,16 +19,13 @@ _SMALL = 2**20  # bytes; below, no factor counts [ours]
 def list_members(archive: Path) -> dict[str, int]:
     """The files in a zip archive, in the archive's order.
 
-    Args:
-        archive: a `.zip` file.
-
     Returns:
         Name of the member, with `/` between its parts -> size in bytes when unpacked. Folders and the hidden files that some systems
         add (`__MACOSX/`, `.DS_Store`) are left out.
 
     Raises:
-        DatasetLayoutError: It is no zip archive, or one of its members has no place in a release: a path that is absolute or has `..`,
-            a link or device, two members of one name, or an image that is too large or packed too densely to be one.
+        DatasetLayoutError: It is no zip archive, or one of its members has no place in a release: a path that is absolute or has
+            `..`, a link or device, two members of one name, or an image that is too large or packed too densely to be one.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -54,8 +51,8 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """The bytes of one image in an open archive.
 
     Args:
-        archive: opened for reading.
-        name: as `list_members` gives it.
+        archive: Opened for reading.
+        name: As `list_members` gives it.
 
     Raises:
         ValueError: The member is not there, is refused, asks for a password, or is damaged.

@@ -49,10 +49,10 @@ class AUText:
     """What a text says.
 
     Args:
-        aus: canonical AU -> how it was coded, in the order of the text.
-        ambiguous: canonical AUs that may or may not be there: the alternatives of an "or", a term with a question mark.
-        unread: terms that cannot be read as an AU.
-        complete: whether every AU that is not named is absent; False for an empty text, `?`, `null`, and where a term was not read.
+        aus: Canonical AU -> how it was coded, in the order of the text.
+        ambiguous: Canonical AUs that may or may not be there: the alternatives of an "or", a term with a question mark.
+        unread: Terms that cannot be read as an AU.
+        complete: Whether every AU that is not named is absent; False for an empty text, `?`, `null`, and where a term was not read.
     """
 
     aus: dict[str, Term] = field(default_factory=dict)
@@ -65,8 +65,8 @@ def parse_aus(text: str, *, keep_marked: bool = False) -> AUText:
     """Read the text of a cell.
 
     Args:
-        text: as the release has it; full-width signs are read as their plain forms.
-        keep_marked: whether a term marked `(k)` counts; by default it is dropped, as tvaranka/meb does with 4DME's static actions.
+        text: As the release has it; full-width signs are read as their plain forms.
+        keep_marked: Whether a term marked `(k)` counts; by default it is dropped, as tvaranka/meb does with 4DME's static actions.
 
     >>> parse_aus("4+L12").aus
     {'AU4': Term(side='', intensity=None), 'AU12': Term(side='left', intensity=None)}
@@ -134,13 +134,13 @@ def label_columns(texts: Sequence[AUText], au_names: Iterable[str]) -> pd.DataFr
     """Labels in the columns of a manifest.
 
     Args:
-        texts: what each row says.
+        texts: What each row says.
         au_names: AUs that the data set codes; AUs that a text names besides get columns of their own.
 
     Returns:
-        A row per text. `AU12` is 1 where it is named, -1 where it is uncertain or the text is not complete, else 0. `AU12_left` and
-        `AU12_right` (an AU without a side is on both) and `AU12_intensity` (0 where absent, nan where unknown) are there for the AUs
-        of which some text gives a side or a letter.
+        A row per text. `AU12` is 1 where it is named, -1 where it is uncertain or the text is not complete, else 0. `AU12_left`
+        and `AU12_right` (an AU without a side is on both) and `AU12_intensity` (0 where absent, nan where unknown) are there for
+        the AUs of which some text gives a side or a letter.
     """
     named = {au for text in texts for au in (*text.aus, *text.ambiguous)}
     columns: dict[str, list[int] | list[float]] = {}

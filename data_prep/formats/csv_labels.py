@@ -13,6 +13,8 @@ from auformer.aus import ACTION_UNITS
 from auformer.errors import DatasetLayoutError
 
 from ..release import Findings
+from .codes import occurrence
+from .text_lines import bad_line
 
 #: Ending of a column's name -> kind in a manifest. `_c` and `_r` are OpenFace's presence and regression (intensity).
 _KINDS = {"": "", "c": "", "left": "left", "right": "right", "r": "intensity", "intensity": "intensity"}
@@ -21,12 +23,9 @@ _HIGHEST = 5.0  # FACS intensities A to E are 1 to 5
 
 
 class LabelColumn(NamedTuple):
-    """A column with labels.
+    """A column with labels: its name in the table, the AU's canonical name, and the kind of a manifest's column.
 
-    Args:
-        name: in the table.
-        au: canonical name.
-        kind: of a manifest's column: `""`, `left`, `right` or `intensity`.
+    The kind is `""`, `left`, `right` or `intensity`.
     """
 
     name: str
@@ -38,8 +37,8 @@ def label_columns(names: Sequence[str], where: str) -> list[LabelColumn]:
     """Columns that hold labels, by number of the action unit.
 
     Args:
-        names: of the table's columns.
-        where: what messages call the table.
+        names: Of the table's columns.
+        where: What messages call the table.
 
     Raises:
         DatasetLayoutError: A column names an unknown action unit, or two columns mean the same.
@@ -71,11 +70,11 @@ def read_labels(
     """The labels of a table as columns of a manifest.
 
     Args:
-        table: text cells.
-        missing: numbers that mean not annotated, besides an empty cell.
-        threshold: an action unit that has an intensity only is present from there on.
-        where: what messages call the table.
-        findings: gets a note for each number that was read as not annotated.
+        table: Text cells.
+        missing: Numbers that mean not annotated, besides an empty cell.
+        threshold: An action unit that has an intensity only is present from there on.
+        where: What messages call the table.
+        findings: Takes a note for each number that was read as not annotated.
 
     Raises:
         DatasetLayoutError: A column or a cell cannot be understood.
@@ -86,9 +85,8 @@ def read_labels(
         values = _numbers(table[column.name], where)
         unknown = np.isin(values, list(missing))
         for value in sorted(set(values[unknown])):
-            findings.note(
-                "read as not annotated", where, f"{value:g} in {int((values == value).sum()):,} rows of {column.name}"
-            )
+            text = f"{value:g} in {int((values == value).sum()):,} rows of {column.name}"
+            findings.note("read as not annotated", where, text)
         values[unknown] = np.nan
         if column.kind == "intensity":
             _refuse(table[column.name], (values < 0) | (values > _HIGHEST), where, "an intensity of 0 to 5")
@@ -114,7 +112,7 @@ def _complete(labels: dict[str, np.ndarray], au: str, threshold: float) -> None:
         labels.setdefault(au, np.where((high == 1) | (low >= 0), high, -1).astype(np.int8))
     intensity = labels.get(f"{au}_intensity")
     if au not in labels and intensity is not None:
-        labels[au] = np.where(np.isnan(intensity), -1, intensity >= threshold).astype(np.int8)
+        labels[au] = occurrence(intensity, threshold)
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -135,9 +133,6 @@ def _refuse(column: pd.Series, bad: np.ndarray, where: str, expected: str) -> No
     """Raise for the first bad cell."""
     rows = np.flatnonzero(bad)
     if rows.size:
-        line, value = column.index[rows[0]] + 2, column.iloc[rows[0]]
-        more = f" (and {rows.size - 1:,} more)" if rows.size > 1 else ""
-        raise DatasetLayoutError(
-            f"{where}, line {line}: expected `{column.name}` to be {expected}, but got {value!r}{more}; correct it, or name values that "
-            "mean not annotated: --missing-values"
-        )
+        got = f"{column.iloc[rows[0]]!r}" + (f" (and {rows.size - 1:,} more)" if rows.size > 1 else "")
+        advice = "correct it, or name values that mean not annotated: --missing-values"
+        raise bad_line(where, column.index[rows[0]] + 2, f"`{column.name}` to be {expected}", got, advice)

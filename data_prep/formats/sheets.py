@@ -1,9 +1,7 @@
 """Spreadsheet files as plain values: no formula is evaluated, no link followed, no entity expanded.
 
-Spreadsheet files as plain values: no formula is evaluated, no link followed, no entity expanded.
-
-`.xlsx` goes through openpyxl in its read-only mode, with defusedxml under it; `.xls` through xlrd. Which of the two is decided by the
-file's first bytes, not by its name.
+`.xlsx` goes through openpyxl in its read-only mode, with defusedxml under it; `.xls` through xlrd. The file's first bytes decide
+which of the two, not its name.
 """
 
 from __future__ import annotations
@@ -25,11 +23,14 @@ from ..release import Findings
 
 _MOST_ROWS = 1_048_576  # rows of a sheet in Excel 2007 and later
 _MOST_COLUMNS = 16_384
-_LARGEST = (
-    512 * 2**20
-)  # bytes of one part of an .xlsx unpacked; EmotioNet's 24,600 rows of 62 cells take about 60 MiB [ours]
+# bytes of one part of an .xlsx unpacked; EmotioNet's 24,600 rows of 62 cells take about 60 MiB [ours]
+_LARGEST = 512 * 2**20
 _DENSEST = 200  # unpacked by packed size; sheets of zeros and ones reach 50, a bomb 1,000 [ours]
 _SMALL = 8 * 2**20  # bytes; below, no factor counts [ours]
+_NOTES = 30  # rows of notes that may stand above a header (SAMM: 13, or none in an older table) [ours]
+_OWN = "check that this is the release's own table"
+
+Place = str | int
 
 
 def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, list[tuple]]:
@@ -37,8 +38,8 @@ def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, l
 
     Args:
         path: `.xlsx` or `.xls`.
-        sheet: name of the sheet; the first one where None.
-        formulas: give the text of formulas (`=A1+1`) in place of the values that were stored with them.
+        sheet: Name of the sheet; the first one where None.
+        formulas: Give the text of formulas (`=A1+1`) in place of the values that were stored with them.
 
     Returns:
         Title of the sheet, and its rows from the first one, without blank rows at the end. Cells are text without blanks around it,
@@ -57,20 +58,16 @@ def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, l
     except (DatasetLayoutError, ImportError):
         raise
     except Exception as error:  # damaged files come out of the parsers as errors of every kind
-        reason = _reason(error)
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # openpyxl wraps errors in others that only name the file
+            cause = cause.__cause__
+        reason = f"{type(cause).__name__}: {cause}".split("\n")[0][:200]
         raise DatasetLayoutError(
             f"Expected a spreadsheet at {path}, but it cannot be read ({reason}); copy it again, or save it anew without a password"
         ) from error
     while rows and all(value is None for value in rows[-1]):
         rows.pop()
     return title, rows
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong at the bottom, in a line; openpyxl wraps errors in others that only name the file."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}".split("\n")[0][:200]
 
 
 def _plain(value: Any) -> object:
@@ -101,13 +98,12 @@ def _pick(names: list[str], sheet: str | None, path: Path) -> int:
     plain = [name.strip().lower() for name in names]
     if sheet.strip().lower() not in plain:
         raise DatasetLayoutError(
-            f"Expected a sheet {sheet!r} in {path}, but it has {', '.join(map(repr, names))}; check that this is the release's own table"
+            f"Expected a sheet {sheet!r} in {path}, but it has {', '.join(map(repr, names))}; {_OWN}"
         )
     return plain.index(sheet.strip().lower())
 
 
 def _xlsx(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple]]:
-    """A sheet of an `.xlsx`."""
     openpyxl = require("openpyxl", "prepare")
     require("defusedxml", "prepare")
     if not openpyxl.DEFUSEDXML:
@@ -118,9 +114,8 @@ def _xlsx(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tupl
         for part in archive.infolist():
             dense = part.file_size > _SMALL and part.file_size > _DENSEST * max(1, part.compress_size)
             if dense or part.file_size > _LARGEST:
-                raise DatasetLayoutError(
-                    f"{path} is refused: its part {part.filename!r} unpacks {part.compress_size:,} to {part.file_size:,} bytes"
-                )
+                sizes = f"{part.compress_size:,} to {part.file_size:,} bytes"
+                raise DatasetLayoutError(f"{path} is refused: its part {part.filename!r} unpacks {sizes}")
     book = openpyxl.load_workbook(path, read_only=True, data_only=not formulas, keep_links=False)
     try:
         sheets = book.worksheets
@@ -135,8 +130,7 @@ def _xls(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple
     """A sheet of an `.xls`, which keeps the formulas' values only; `formulas` makes no difference."""
     xlrd = require("xlrd", "prepare")
     with xlrd.open_workbook(str(path), logfile=io.StringIO(), on_demand=True) as book:
-        names = book.sheet_names()
-        chosen = book.sheet_by_index(_pick(names, sheet, path))
+        chosen = book.sheet_by_index(_pick(book.sheet_names(), sheet, path))
         number = {
             xlrd.XL_CELL_NUMBER: lambda value: int(value) if float(value).is_integer() else value,
             xlrd.XL_CELL_BOOLEAN: bool,
@@ -147,11 +141,6 @@ def _xls(path: Path, sheet: str | None, formulas: bool) -> tuple[str, list[tuple
             for row in range(chosen.nrows)
         )
         return chosen.name, _rows(rows, path)
-
-
-_NOTES = 30  # rows of notes that may stand above a header (SAMM: 13, or none in an older table) [ours]
-
-Place = str | int
 
 
 def read_sheet(
@@ -167,12 +156,12 @@ def read_sheet(
 
     Args:
         path: `.xlsx` or `.xls`.
-        columns: name in the result -> the spellings of the header that are accepted (blanks around them, quotes and case do not count),
-            or positions from 0 where there is no header.
-        sheet: name of the sheet; the first one where None.
-        header: row of the header from 0, or another of the first 30 where that one lacks a column; None where there is none.
-        optional: names whose column may be missing; their cells are then None.
-        findings: takes note of formulas without a stored value, which are read as empty.
+        columns: Name in the result -> the spellings of the header that are accepted (blanks around them, quotes and case do not
+            count), or positions from 0 where there is no header.
+        sheet: Name of the sheet; the first one where None.
+        header: Row of the header from 0, or another of the first 30 where that one lacks a column; None where there is none.
+        optional: Names whose column may be missing; their cells are then None.
+        findings: Takes note of formulas without a stored value, which are read as empty.
 
     Returns:
         The columns as objects (text without blanks around it, int, float, bool or None), without the rows in which all are None. The
@@ -191,15 +180,22 @@ def read_sheet(
         header = _header_row(cells, columns, header, optional)
         positions = _named_positions(cells, columns, header, optional, where)
     first = 0 if header is None else header + 1
-    values = {
-        name: [None if at is None or at >= len(row) else row[at] for row in cells[first:]]
-        for name, at in positions.items()
-    }
+    values = {name: [_cell(row, at) for row in cells[first:]] for name, at in positions.items()}
     frame = pd.DataFrame(values, dtype=object, index=pd.RangeIndex(max(0, len(cells) - first), name="row"))
     frame.attrs.update(file=path.name, sheet=title, first_row=first + 1)
     if findings is not None and frame.isna().to_numpy().any():
-        _note_formulas(path, sheet, frame, positions, first, findings)
+        _, formulas = read_cells(path, sheet, formulas=True)
+        for name, at in positions.items():
+            for row in frame.index[frame[name].isna()]:
+                held = _cell(formulas[first + row], at) if first + row < len(formulas) else None
+                if isinstance(held, str) and held.startswith("="):
+                    text = f"{name} is read as empty; save the table in a spreadsheet program"
+                    findings.note("formula without a stored value", place(frame, row), text)
     return frame[frame.notna().any(axis=1)]
+
+
+def _cell(row: tuple, at: int | None) -> Any:
+    return None if at is None or at >= len(row) else row[at]
 
 
 def place(frame: pd.DataFrame, row: int) -> str:
@@ -226,8 +222,7 @@ def cell_number(value: object) -> int | None:
     >>> cell_number("46"), cell_number(59.0), cell_number("/")
     (46, 59, None)
     """
-    text = cell_text(value)
-    match = re.fullmatch(r"(-?\d{1,9})(?:\.0+)?", text, re.ASCII)
+    match = re.fullmatch(r"(-?\d{1,9})(?:\.0+)?", cell_text(value), re.ASCII)
     return int(match[1]) if match and not isinstance(value, bool) else None
 
 
@@ -244,19 +239,15 @@ def _given_positions(
     positions = {name: int(accepted[0]) for name, accepted in columns.items()}
     needed = 1 + max(at for name, at in positions.items() if name not in optional)
     if width < needed:
-        raise DatasetLayoutError(
-            f"Expected at least {needed} columns in {where}, but it has {width}; check that this is the release's own table"
-        )
+        raise DatasetLayoutError(f"Expected at least {needed} columns in {where}, but it has {width}; {_OWN}")
     return {name: at if at < width else None for name, at in positions.items()}
 
 
 def _found_columns(heads: tuple, columns: Mapping[str, Sequence[Place]]) -> dict[str, int | None]:
     """Name -> position of the first column with one of its spellings."""
     found = {_spelling(head): at for at, head in reversed(list(enumerate(heads))) if cell_text(head)}
-    return {
-        name: next((found[_spelling(each)] for each in accepted if _spelling(each) in found), None)
-        for name, accepted in columns.items()
-    }
+    spellings = {name: [_spelling(each) for each in accepted] for name, accepted in columns.items()}
+    return {name: next((found[each] for each in some if each in found), None) for name, some in spellings.items()}
 
 
 def _header_row(
@@ -280,23 +271,6 @@ def _named_positions(
     if missing:
         held = ", ".join(repr(cell_text(head)) for head in heads if cell_text(head)) or "nothing"
         raise DatasetLayoutError(
-            f"Expected a column {', '.join(map(repr, missing))} in row {header + 1} of {where}, but that row holds {held}; "
-            "check that this is the release's own table"
+            f"Expected a column {', '.join(map(repr, missing))} in row {header + 1} of {where}, but that row holds {held}; {_OWN}"
         )
     return positions
-
-
-def _note_formulas(
-    path: Path, sheet: str | None, frame: pd.DataFrame, positions: dict[str, int | None], first: int, findings: Findings
-) -> None:
-    """Take note of the empty cells that hold a formula."""
-    _, cells = read_cells(path, sheet, formulas=True)
-    for name, at in positions.items():
-        for row in frame.index[frame[name].isna()]:
-            held = cells[first + row] if first + row < len(cells) else ()
-            if at is not None and at < len(held) and isinstance(held[at], str) and held[at].startswith("="):
-                findings.note(
-                    "formula without a stored value",
-                    place(frame, row),
-                    f"{name} is read as empty; save the table in a spreadsheet program",
-                )

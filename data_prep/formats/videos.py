@@ -1,4 +1,4 @@
-"""Frames of a video by their position, decoded once and in order; only those that are asked for become images."""
+"""Frames of a video by their position, decoded once and in presentation order; only those that are wanted become images."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
     """Decode a video up to the last frame that is wanted.
 
     Args:
-        path: a video file.
-        wanted: positions in decoding order, counted from 0, rising, each once.
+        path: A video file.
+        wanted: Positions in presentation order, counted from 0, rising, each once.
 
     Yields:
         (position, image, status, message) for each wanted position, rising: (H, W, 3) uint8 RGB with `ok`; None with `unreadable`
@@ -41,13 +41,10 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
 class _Decoder:
     """The frames of one video in order, and afterwards why there are no more.
 
-    Positions are counted. Frames may be lost in damage, and then those behind it would be shifted. So behind damage the time stamps say
-    the position, from the next whole key frame on; but only if they have agreed with the count so far and the file still holds as many
-    packets as its header says (an AVI file numbers what it finds). If not, nothing more is handed out. Damage that the decoder passes over
-    in silence shows only at the end, by frames that are missing there.
-
-    Args:
-        path: a video file.
+    Positions are counted. Frames may be lost in damage, and then those behind it would be shifted. So behind damage the time stamps
+    say the position, from the next whole key frame on; but only if they have agreed with the count so far and the file still holds
+    as many packets as its header says (an AVI file numbers what it finds). If not, nothing more is handed out. Damage that the
+    decoder silently ignores shows only at the end, by frames that are missing there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,14 +67,10 @@ class _Decoder:
                     return
                 stream = container.streams.video[0]
                 self.promised = stream.frames
-                self.expected = self.promised or round(
-                    (container.duration or 0) / av.time_base * float(stream.average_rate or 0)
-                )
-                self._step = (
-                    float(1 / (stream.average_rate * stream.time_base))
-                    if stream.average_rate and stream.time_base
-                    else 0.0
-                )
+                seconds = (container.duration or 0) / av.time_base
+                self.expected = self.promised or round(seconds * float(stream.average_rate or 0))
+                if stream.average_rate and stream.time_base:
+                    self._step = float(1 / (stream.average_rate * stream.time_base))
                 codec = stream.codec_context
                 codec.thread_count = 1  # workers share the cores among them
                 codec.flags |= _OUTPUT_CORRUPT  # a frame that is left out would shift those behind it
@@ -86,11 +79,7 @@ class _Decoder:
                     if packet.is_corrupt or (self.damage and not self._timed):
                         return
         except _ERRORS as error:
-            self._hurt(
-                f"it cannot be read beyond frame {self.count - 1} ({error})"
-                if self.count
-                else f"it cannot be read ({error})"
-            )
+            self._hurt(f"it cannot be read{f' beyond frame {self.count - 1}' if self.count else ''} ({error})")
 
     def _placed(self, codec: av.VideoCodecContext, packet: av.Packet) -> Iterator[tuple[int, av.VideoFrame]]:
         """The whole frames that come out of the decoder with a packet, with their positions."""
@@ -130,15 +119,16 @@ class _Decoder:
     def image(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame as (H, W, 3) uint8 RGB, turned as the video says."""
         image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
-        return turned(image, getattr(frame, "rotation", 0))  # PyAV knows it since 14
+        turns = round(getattr(frame, "rotation", 0) / 90) % 4  # against the clock; PyAV knows it since 14
+        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
     def reason(self, position: int) -> tuple[str, str]:
         """Status and message of a position that was not reached."""
         if self.damage:
             return "unreadable", f"{self.path.name}: {self.damage}"
         if position < self.expected:
-            text = f"only {self.count} of {self.expected} frames are there, and lost ones may lie before the end; copy it again"
-            return "unreadable", f"{self.path.name}: {text}"
+            text = f"only {self.count} of {self.expected} frames are there, and lost ones may lie before the end"
+            return "unreadable", f"{self.path.name}: {text}; copy it again"
         return "no_image", f"{self.path.name}: it has {self.count} frames"
 
 
@@ -149,14 +139,3 @@ def _count_packets(path: Path) -> int:
             return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
     except _ERRORS:
         return -1
-
-
-def turned(image: np.ndarray, rotation: float) -> np.ndarray:
-    """A frame as it is to be seen.
-
-    Args:
-        image: (H, W, 3).
-        rotation: degrees to turn it against the clock, a multiple of 90 (telephones that were held upright).
-    """
-    turns = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

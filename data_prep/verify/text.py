@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from auformer.data.splits import FOLD_VIEWS, dataset_id
+from auformer.report.table import Table
 
 from .faults import VIEW_TITLES
 
@@ -33,18 +34,8 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     return [*lines, "", f"{report['manifest']}: {verdict}"]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right.
-
-    >>> table(["AU", "rows"], [["AU1", "10"], ["AU12", "7"]])
-    ['AU    rows', 'AU1     10', 'AU12     7']
-    """
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = []
-    for row in [header, *rows]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return Table(header, rows).text().splitlines()
 
 
 def _counts(report: dict[str, Any]) -> list[str]:
@@ -66,7 +57,7 @@ def _counts(report: dict[str, Any]) -> list[str]:
         positives, negatives, unknown = (counts[name] for name in ("positives", "negatives", "unknown"))
         rate = f"{positives / (positives + negatives):.1%}" if positives + negatives else "-"
         rows.append([au, f"{positives:,}", f"{negatives:,}", f"{unknown:,}", rate])
-    lines += ["", *table(["AU", "positives", "negatives", "unknown", "active"], rows)]
+    lines += ["", *_table(["AU", "positives", "negatives", "unknown", "active"], rows)]
     return [*lines, *_folds(report["folds"]), *_subjects(report["subjects"])]
 
 
@@ -79,7 +70,7 @@ def _folds(folds: list[dict[str, Any]]) -> list[str]:
     for fold in folds:
         counts = [fold["subjects"], fold["rows"], fold["ok"], *(fold["positives"][au] for au in aus)]
         rows.append([f"{fold['dataset']} {fold['fold']}", *(f"{count:,}" for count in counts)])
-    return ["", *table(["fold", "subjects", "rows", "ok", *aus], rows), *_views(folds)]
+    return ["", *_table(["fold", "subjects", "rows", "ok", *aus], rows), *_views(folds)]
 
 
 def _views(folds: list[dict[str, Any]]) -> list[str]:
@@ -102,7 +93,7 @@ def _subjects(subjects: list[dict[str, Any]]) -> list[str]:
     for one in subjects:
         counts = [one["rows"], one["ok"], *(one["positives"][au] for au in aus)]
         rows.append([f"{one['dataset']} {one['subject']}", *(f"{count:,}" for count in counts)])
-    return ["", *table(["subject", "rows", "ok", *aus], rows)]
+    return ["", *_table(["subject", "rows", "ok", *aus], rows)]
 
 
 def _published(published: dict[str, Any]) -> list[str]:
@@ -110,7 +101,7 @@ def _published(published: dict[str, Any]) -> list[str]:
     lines = [f"Published counts of {published['title']}{': ' + published['source'] if published['source'] else ''}"]
     if published["parts"]:
         rows = [row for fold in published["parts"] for row in _published_fold(fold)]
-        lines += table(["fold", "frames", *published["parts"][0]["positives"]], rows)
+        lines += _table(["fold", "frames", *published["parts"][0]["positives"]], rows)
     for total in published["totals"]:
         unit = "frames" if total["clips"] is None else "clips"
         mine, theirs = published[unit], total[unit]
