@@ -1,17 +1,17 @@
-"""What each method of the ablations costs: trained parameters, time of a prediction and a training step, memory kept for backward.
+"""What each method of the ablations costs: trained parameters, time of a prediction and a training step, memory.
 
     python -m experiments.ablations.method_costs                about three minutes on one core
 
-Every rival and every variant of AUFormer that changes its network, as `ablations.yaml` builds it, on the demo backbone
-under bfloat16 autocast as in training. Each is timed in turn with the bare frozen ViT (a prediction) and with full
-fine-tuning (a training step: forward, loss, backward, clipping, AdamW), and the ratio is taken within a round, so that
-a change in the machine's speed meets both. Writes `method_costs.json`, which the page of the ablations shows.
+Every baseline and every variant of AUFormer that changes its network, as `ablations.yaml` builds it, on the demo
+backbone under bfloat16 autocast as in training. Each is timed in turn with the bare frozen ViT (a prediction) and with
+full fine-tuning (a training step: forward, loss, backward, clipping, AdamW), and the ratio is taken within a round, so
+that a change in the machine's speed meets both. Memory is what autograd keeps for the backward pass. Writes
+`method_costs.json`, which the page of the ablations shows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,48 +23,35 @@ from torch import Tensor
 
 from auformer.aus import parse_au_names
 from auformer.benchmark.suite import Suite, read_suite
-from auformer.files import write_text
 from auformer.training.config import resolve_config
 from auformer.training.module import AUModule
 from experiments.ablations.lines import planned
-from experiments.speed.bench import ratio, time_in_turn
-from experiments.speed.bench_files import circumstances, kept_bytes
+from experiments.ablations.report import SUITE
+from experiments.harness import circumstances, kept_bytes, new_parser, ratio, time_in_turn, write_result
 
-HERE = Path(__file__).resolve().parent
 FULL = "full_finetuning"
-CLIP = 1.0  # as experiments/base.yaml
+CLIP = 1.0  # as experiments/configs/base.yaml
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--suite", type=Path, default=HERE / "ablations.yaml", help="where the methods are (default: %(default)s)"
-    )
-    parser.add_argument("--methods", nargs="+", help="only these (default: all of the rivals and parts)")
-    parser.add_argument("--backbone", help="timm name of another ViT, with random weights (default: the suite's)")
-    parser.add_argument("--img-size", type=int, default=112, help="image size in pixels (default: %(default)s)")
-    parser.add_argument("--aus", default="bp4d", help="action units (default: %(default)s)")
-    parser.add_argument(
-        "--batch", type=int, default=16, help="images in a batch (default: %(default)s, as in training)"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=1, help="threads of torch (default: %(default)s, as runs of a suite have)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=HERE / "results" / "method_costs.json", help="file (default: %(default)s)"
-    )
+    parser = new_parser(__doc__)
+    add = parser.add_argument
+    add("--suite", type=Path, default=SUITE, help="where the methods are (default: %(default)s)")
+    add("--methods", nargs="+", help="only these (default: all of the baselines and parts)")
+    add("--backbone", help="timm name of another ViT, with random weights (default: the suite's)")
+    add("--img-size", type=int, default=112, help="image size in pixels (default: %(default)s)")
+    add("--aus", default="bp4d", help="action units (default: %(default)s)")
+    add("--batch", type=int, default=16, help="images in a batch (default: %(default)s, as in training)")
+    add("--threads", type=int, default=1, help="threads of torch (default: %(default)s, as runs of a suite have)")
+    add("--rounds", type=int, default=5, help="timed rounds after one for warming up (default: %(default)s)")
     return parser.parse_args(argv)
 
 
 def method_names(suite: Suite) -> dict[str, str]:
-    """Method -> an entry that it is in, for what can differ in cost: rivals and parts, each once."""
+    """Method -> an entry that it is in, for what can differ in cost: baselines and parts, each once."""
     names: dict[str, str] = {}
     for want in planned(suite):
-        if want.kind in ("rivals", "parts"):
+        if want.kind in ("baselines", "parts"):
             names.setdefault(want.method, want.entry)
     return names
 
@@ -73,9 +60,8 @@ def build(suite: Suite, method: str, entry: str, args: argparse.Namespace) -> AU
     """A method's module, its weights a function of seed 0."""
     config = resolve_config(suite.config_of(method, entry))
     arguments = {**config.network["init_args"], "img_size": args.img_size}
-    arguments |= (
-        {} if args.backbone is None else {"backbone": args.backbone, "pretrained": False, "checkpoint_path": None}
-    )
+    if args.backbone is not None:
+        arguments |= {"backbone": args.backbone, "pretrained": False, "checkpoint_path": None}
     au_names = list(parse_au_names(args.aus))
     data: Any = SimpleNamespace(au_names=au_names, au_weights=[1.0] * len(au_names))
     torch.manual_seed(0)
@@ -91,18 +77,13 @@ def trainer(module: AUModule, images: Tensor, target: Tensor) -> Callable[[], ob
         module.network.train()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = module.loss_terms(*_pair(module, images, target))["loss"]
+            logits, experts = module.network.forward_all(images)
+            loss = module.loss_terms(logits, target, experts)["loss"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, CLIP)
         optimizer.step()
 
     return step
-
-
-def _pair(module: AUModule, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, labels and expert logits, in the order of `loss_terms`."""
-    logits, experts = module.network.forward_all(images)
-    return logits, target, experts
 
 
 def predictor(predict: Callable[[Tensor], object], images: Tensor) -> Callable[[], object]:
@@ -142,34 +123,23 @@ def measure(suite: Suite, names: dict[str, str], args: argparse.Namespace) -> tu
             "trained": trained, "total": total, "kept_bytes": kept,
             "forward": ratio(forwards, "own", "vit"), "training": ratio(steps, "own", "full"),
         }  # fmt: skip
-        print(
-            f"{name}: {trained:,} trained, prediction {costs[name]['forward']:.2f}, training {costs[name]['training']:.2f}",
-            flush=True,
-        )
+        told = f"prediction {costs[name]['forward']:.2f}, training {costs[name]['training']:.2f}"
+        print(f"{name}: {trained:,} trained, {told}", flush=True)
     return costs, left_out
-
-
-def settings(args: argparse.Namespace, backbone: str) -> dict[str, Any]:
-    """What was measured, on what."""
-    return {
-        "backbone": backbone, "image_size": args.img_size, "aus": args.aus, "batch": args.batch, "threads": args.threads,
-        "rounds": args.rounds, "precision": "bf16-mixed", **circumstances(),
-    }  # fmt: skip
 
 
 def chosen_names(suite: Suite, wanted: Sequence[str] | None) -> dict[str, str]:
     """The methods to measure.
 
     Raises:
-        ValueError: One is not among those of the rivals and parts, or the suite has no full fine-tuning to compare
+        ValueError: One is not among those of the baselines and parts, or the suite has no full fine-tuning to compare
             with.
     """
     names = method_names(suite)
     unknown = [name for name in wanted or [] if name not in names]
     if unknown or FULL not in names:
-        raise ValueError(
-            f"Expected `methods` to be among {', '.join(names)}, with {FULL} among these, but got {', '.join(unknown) or wanted}"
-        )
+        got = ", ".join(unknown) or wanted
+        raise ValueError(f"Expected `methods` to be among {', '.join(names)}, with {FULL} among these, but got {got}")
     return {name: entry for name, entry in names.items() if wanted is None or name in wanted}
 
 
@@ -180,9 +150,12 @@ def main(argv: list[str] | None = None) -> None:
     suite = read_suite(args.suite)
     names = chosen_names(suite, args.methods)
     backbone = args.backbone or next(want.backbone for want in planned(suite) if want.method in names)
-    how = settings(args, backbone)
+    how = {
+        "backbone": backbone, "image_size": args.img_size, "aus": args.aus, "batch": args.batch,
+        "threads": args.threads, "rounds": args.rounds, "precision": "bf16-mixed", **circumstances("torch"),
+    }  # fmt: skip
     costs, left_out = measure(suite, names, args)
-    write_text(args.out, json.dumps({"settings": how, "methods": costs, "left_out": left_out}, indent=2) + "\n")
+    write_result(args.out, "method_costs", {"settings": how, "methods": costs, "left_out": left_out})
 
 
 if __name__ == "__main__":

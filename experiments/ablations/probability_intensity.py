@@ -1,6 +1,6 @@
-"""A probability is not an intensity: the detector's probability of each AU against its true intensity on rendered faces.
+"""A probability is not an intensity: the AU detector's probability of each AU against its true intensity.
 
-    python experiments/probability_intensity.py --out experiments/results
+    python -m experiments.ablations.probability_intensity
 
 Each AU is shown alone, at six intensities, on unseen rendered identities in the renderer's own light (lab A), cropped
 exactly. Writes `probability_intensity.png` and the numbers behind it.
@@ -8,19 +8,16 @@ exactly. Writes `probability_intensity.png` and the numbers behind it.
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from auformer.aus import AU_SETS
-from auformer.files import write_text
 from auformer.predict.predictor import AUPredictor
 from auformer.report.style import save_png
 from auformer.report.timeline import intensity_curves
-from auformer.scoring.provenance import commit, machine
 from auformer.synthetic import Identity, Renderer
+from experiments.harness import circumstances, new_parser, write_result
 
 FIRST = 40_000  # number of the first identity; none of the packaged weights has seen these
 LEVELS = np.linspace(0, 1, 6)
@@ -30,8 +27,8 @@ def measure(predictor: AUPredictor, identities: int) -> dict[str, np.ndarray]:
     """AU -> probabilities (identities, levels) of that AU, shown alone."""
     drawn = AU_SETS["synthetic"]
     aus = [au for au in predictor.au_names if au in drawn]
-    size = max(predictor.network.image_size)
-    renderer, rows = Renderer(size), {au: np.zeros((identities, len(LEVELS))) for au in aus}
+    renderer = Renderer(max(predictor.network.image_size))
+    rows = {au: np.zeros((identities, len(LEVELS))) for au in aus}
     for number in range(identities):
         face = renderer.bake(Identity.sample(FIRST + number))
         crops = []
@@ -46,27 +43,26 @@ def measure(predictor: AUPredictor, identities: int) -> dict[str, np.ndarray]:
     return rows
 
 
-def main(args: list[str] | None = None) -> dict:
+def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="demo")
-    parser.add_argument("--identities", type=int, default=24, help="unseen faces")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the figure and the numbers")
-    options = parser.parse_args(args)
-    predictor = AUPredictor.from_checkpoint(options.checkpoint, batch_size=32)
-    rows = measure(predictor, options.identities)
+    parser = new_parser(__doc__)
+    parser.add_argument("--checkpoint", default="demo", help="AU detector (default: %(default)s)")
+    parser.add_argument("--identities", type=int, default=24, help="unseen faces (default: %(default)s)")
+    args = parser.parse_args(argv)
+    predictor = AUPredictor.from_checkpoint(args.checkpoint, batch_size=32)
+    rows = measure(predictor, args.identities)
     thresholds = dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True))
-    title = f"{options.checkpoint}: probability is not intensity"
-    save_png(intensity_curves(5 * LEVELS, rows, thresholds, title=title), options.out / "probability_intensity.png")
+    title = f"{args.checkpoint}: probability is not intensity"
+    save_png(intensity_curves(5 * LEVELS, rows, thresholds, title=title), args.out / "probability_intensity.png")
+    words = f"--checkpoint {args.checkpoint} --identities {args.identities}"
     result = {
-        "command": f"python experiments/probability_intensity.py --checkpoint {options.checkpoint} --identities {options.identities}",
-        "machine": machine(),
-        "commit": commit(),
+        "command": f"python -m experiments.ablations.probability_intensity {words}",
+        **circumstances("torch"),
         "levels": (5 * LEVELS).tolist(),
         "mean_probability": {au: values.mean(0).round(4).tolist() for au, values in rows.items()},
         "thresholds": thresholds,
     }
-    write_text(options.out / "probability_intensity.json", json.dumps(result, indent=1) + "\n")
+    write_result(args.out, "probability_intensity", result)
     return result
 
 

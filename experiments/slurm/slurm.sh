@@ -2,13 +2,13 @@
 # AUFormer on a SLURM cluster, in one of two ways. What is before the script's name is for sbatch, what is behind it for auformer.
 #
 # One training on several GPUs and nodes (DDP); rows are dealt out to the processes and scored once each:
-#   sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 experiments/slurm.sh fit --config experiments/bp4d.yaml \
+#   sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 experiments/slurm/slurm.sh fit --config experiments/configs/bp4d.yaml \
 #       --data.train data/bp4d/manifest.csv --data.fold P1 --out runs/bp4d-p1
 #
 # A benchmark, several runs at a time, one GPU each: all tasks work in one folder, and each takes runs that no other one is at:
-#   sbatch --ntasks=3 --gpus-per-task=1 experiments/slurm.sh benchmark suite experiments/suite-within.yaml
+#   sbatch --ntasks=3 --gpus-per-task=1 experiments/slurm/slurm.sh benchmark suite experiments/suites/suite-within.yaml
 #
-# A job that was stopped goes on when it is submitted again: finished runs are kept, others continue from their last checkpoint.
+# Submitted again, an interrupted job resumes: finished runs are kept, others continue from their last checkpoint.
 #SBATCH --job-name=auformer
 #SBATCH --cpus-per-task=8
 #SBATCH --time=24:00:00

@@ -1,11 +1,11 @@
 #!/bin/bash
 # Predict many videos as a job array: every job takes its share of the files and writes one table per video; the last step joins them.
 #
-#   sbatch --array=1-8 experiments/slurm_predict.sh videos/ runs/videos --checkpoint runs/demo/adapter.safetensors
+#   sbatch --array=1-8 experiments/slurm/slurm_predict.sh videos/ runs/videos --checkpoint runs/demo/adapter.safetensors
 #   auformer predict --merge runs/videos        # when all jobs are done
 #
 # Files are shared out by a hash of their names, so jobs need not know of each other. A job that was killed is submitted again with the same
-# words (--array=3 for the third, and --export=ALL,SHARDS=8) and goes on where it stopped. Every job must get the same words.
+# words (--array=3 for the third, and --export=ALL,SHARDS=8) and resumes. Every job must get the same words.
 #SBATCH --job-name=auformer-predict
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=8G
