@@ -1,7 +1,6 @@
-"""The point regressor's network, and its ONNX file.
+"""The network that finds a face's five landmarks, and its ONNX file.
 
-Convolutions down to an 8 x 8 grid and up again to 16 x 16; one map per point there, and the mean place of each map.
-
+Convolutions down to an 8 x 8 grid and up again to 16 x 16; one map per landmark there, and the mean place of each map.
 The file is written by hand, batch norm folded into the convolutions, in operators that OpenCV's `dnn` runs.
 """
 
@@ -17,21 +16,12 @@ from auformer.files import atomic_path
 
 INPUT, MAP, POINTS = 64, 16, 5
 WIDTHS = (16, 32, 64)  # channels at 32, 16 and 8 cells per side [ours]
-REACH = (
-    1.3  # the map's cells span this many sides of the input, so that points near and beyond the edge can be told [ours]
-)
+REACH = 1.3  # the map's cells span this many sides of the input, to find landmarks near and beyond its edge [ours]
 OPSET = 13
 
 
 class Layer(nn.Module):
-    """Convolution and batch norm; with `skip`, the input is added; then ReLU.
-
-    Args:
-        channels: in, out.
-        kernel: side of the kernel.
-        stride: 1 or 2.
-        skip: add the input.
-    """
+    """Convolution from and to `channels`, and batch norm; with `skip`, the input is added; then ReLU."""
 
     def __init__(self, channels: tuple[int, int], kernel: int = 3, stride: int = 1, *, skip: bool = False) -> None:
         super().__init__()
@@ -52,7 +42,7 @@ class Layer(nn.Module):
 
 
 class PointNet(nn.Module):
-    """Five points (B, 5, 2) in parts of the input's side, from normalised crops (B, 1, 64, 64)."""
+    """Five landmarks (B, 5, 2) in parts of the input's side, from normalised crops (B, 1, 64, 64)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +56,7 @@ class PointNet(nn.Module):
         self.register_buffer("cells", torch.from_numpy(cells()))
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """One map per point, a distribution over cells: (B, 5, 256)."""
+        """One map per landmark, a distribution over cells: (B, 5, 256)."""
         x = self.stem(x)
         for layer in self.down:
             x = layer(x)
@@ -101,12 +91,8 @@ def write_onnx(net: PointNet, path: Path, producer: str) -> None:
     def convolve(name: str, x: str, weight: np.ndarray, bias: np.ndarray, stride: int) -> str:
         names = [constant(f"{name}.weight", weight), constant(f"{name}.bias", bias)]
         side = weight.shape[-1]
-        pads = [side // 2] * 4
-        nodes.append(
-            helper.make_node(
-                "Conv", [x, *names], [name], name, kernel_shape=[side] * 2, strides=[stride] * 2, pads=pads
-            )
-        )
+        places = {"kernel_shape": [side] * 2, "strides": [stride] * 2, "pads": [side // 2] * 4}
+        nodes.append(helper.make_node("Conv", [x, *names], [name], name, **places))
         return name
 
     def node(kind: str, inputs: list[str], name: str, **attributes: object) -> str:
@@ -134,9 +120,8 @@ def write_onnx(net: PointNet, path: Path, producer: str) -> None:
     sides = [("crop", [1, 1, INPUT, INPUT]), ("points", [1, POINTS, 2])]
     taken, given = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in sides)
     graph = helper.make_graph(nodes, "points", [taken], [given], constants)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=producer, ir_version=8
-    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, producer_name=producer, ir_version=8)
     onnx.checker.check_model(model)
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

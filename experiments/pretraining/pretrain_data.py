@@ -1,24 +1,23 @@
 """Render the pre-training set of the demo backbone: faces with dense geometric targets, without AU labels.
 
-    python experiments/pretrain_data.py --out runs/pretrain --identities 1000 --per-identity 150 --workers 2
+    python -m experiments.pretraining.pretrain_data --out runs/pretrain --identities 1000 --per-identity 150 --workers 2
 
-writes `images.u8` `(n, 112, 112, 3)` and `targets.f16` `(n, 28, 28, 15)` with `meta.json`; 150,000 images take 9 GB. The identities are
-numbered from 100,000 on: no demo, test or detector uses those.
+Writes `images.u8` `(n, 112, 112, 3)` and `targets.f16` `(n, 28, 28, 15)` with `meta.json`; 150,000 images take 9 GB.
+The identities are numbered from 100,000 on: no demo, test or AU detector uses those.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
+from auformer.files import read_json, write_json
+from auformer.pool import run_tasks
 from auformer.synthetic import AU_NAMES, CHANNELS, Identity, Renderer, sample_aus, sample_scene
+from experiments.harness import new_parser
 
 SIZE, CELLS, FIRST_IDENTITY = 112, 28, 100_000
 POSE_SCALE = 1.15  # a little more pose than any evaluation set
@@ -44,53 +43,47 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
     return a
 
 
-def render_identity(job: tuple[int, int, int, int, str]) -> int:
-    """Render all pictures of one subject into its slice of the two files."""
+def open_set(out: Path, total: int, mode: str) -> tuple[np.memmap, np.memmap]:
+    """Images and targets of a set, mapped into memory."""
+    images = np.memmap(out / "images.u8", np.uint8, mode, shape=(total, SIZE, SIZE, 3))
+    return images, np.memmap(out / "targets.f16", np.float16, mode, shape=(total, CELLS, CELLS, len(CHANNELS)))
+
+
+def render_identity(job: tuple[int, int, int, int, str]) -> None:
+    """Render all images of one subject into its slice of the two files."""
     number, first, count, total, out = job
-    cv2.setNumThreads(1)
-    images = np.memmap(f"{out}/images.u8", np.uint8, "r+", shape=(total, SIZE, SIZE, 3))
-    targets = np.memmap(f"{out}/targets.f16", np.float16, "r+", shape=(total, CELLS, CELLS, len(CHANNELS)))
+    images, targets = open_set(Path(out), total, "r+")
     renderer, rng = Renderer(SIZE), np.random.default_rng([555, number])
     face = renderer.bake(Identity.sample(number))
-    for i in range(count):
+    for i in range(first, first + count):
         scene, wall = sample_scene(rng, "A" if rng.random() < LAB_A_SHARE else "B", pose_scale=POSE_SCALE)
-        picture = renderer.render(
-            face,
-            sample_expression(rng),
-            scene=scene,
-            background=renderer.background(rng, **wall),
-            seed=number * 1000 + i,
-            dense=CELLS,
-        )
-        images[first + i], targets[first + i] = picture.image, picture.dense
-    return count
+        intensity, seed = sample_expression(rng), number * 1000 + i - first
+        background = renderer.background(rng, **wall)
+        drawn = renderer.render(face, intensity, scene=scene, background=background, seed=seed, dense=CELLS)
+        images[i], targets[i] = drawn.image, drawn.dense
 
 
-def main(args: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/pretrain"))
-    parser.add_argument("--identities", type=int, default=1000)
-    parser.add_argument("--per-identity", type=int, default=150)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args(args)
-    total, start = options.identities * options.per_identity, time.time()
-    meta = {"images": total, "size": SIZE, "cells": CELLS, "channels": list(CHANNELS)}
-    meta |= {"identities": options.identities, "first": FIRST_IDENTITY}
-    if (options.out / "meta.json").exists():
-        if json.loads((options.out / "meta.json").read_text(encoding="utf-8"))["images"] != total:
-            raise SystemExit(f"{options.out} holds another set: choose another --out")
+def main(argv: list[str] | None = None) -> None:
+    """Render the set."""
+    parser = new_parser(__doc__, out=Path("runs/pretrain"))
+    parser.add_argument("--identities", type=int, default=1000, help="faces (default: %(default)s)")
+    parser.add_argument("--per-identity", type=int, default=150, help="images of each (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
+    args = parser.parse_args(argv)
+    n, start = args.per_identity, time.time()
+    total = args.identities * n
+    meta = {"images": total, "size": SIZE, "cells": CELLS, "channels": list(CHANNELS), "identities": args.identities}
+    if (known := read_json(args.out / "meta.json")) is not None:
+        if known["images"] != total:
+            raise SystemExit(f"{args.out} holds another set: choose another --out")
         return
-    options.out.mkdir(parents=True, exist_ok=True)
-    np.memmap(options.out / "images.u8", np.uint8, "w+", shape=(total, SIZE, SIZE, 3))
-    np.memmap(options.out / "targets.f16", np.float16, "w+", shape=(total, CELLS, CELLS, len(CHANNELS)))
-    n = options.per_identity
-    jobs = [(FIRST_IDENTITY + i, i * n, n, total, str(options.out)) for i in range(options.identities)]
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        for _ in tqdm(pool.imap_unordered(render_identity, jobs), total=len(jobs), unit="identity", mininterval=10):
-            pass
-    meta["seconds"] = round(time.time() - start)
-    (options.out / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    args.out.mkdir(parents=True, exist_ok=True)
+    open_set(args.out, total, "w+")
+    jobs = [(FIRST_IDENTITY + i, i * n, n, total, str(args.out)) for i in range(args.identities)]
+    done = run_tasks(render_identity, jobs, workers=args.workers, threads=1)
+    for _ in tqdm(done, total=len(jobs), unit="identity", mininterval=10):
+        pass
+    write_json(args.out / "meta.json", {**meta, "first": FIRST_IDENTITY, "seconds": round(time.time() - start)})
 
 
 if __name__ == "__main__":

@@ -1,21 +1,16 @@
-"""What the demo backbone is pre-trained on: rendered images and dense targets in batches, augmented, and the loss of each channel.
-
-Pre-train the demo backbone on dense face geometry, without AU labels.
+"""Pre-train the demo backbone on dense face geometry, without AU labels.
 
     python -m experiments.pretraining.pretrain_data --out runs/pretrain
     python -m experiments.pretraining.pretrain_demo_backbone runs/pretrain --images 800000 --processes 2
 
-One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4 px; the loss of
-each channel is divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of one thread each share the batch
-and average gradients, which is faster on a CPU than one process with as many threads. A killed run continues from its last checkpoint.
-Writes `demo_backbone.safetensors` (float16) and `pretrain.jsonl` (held-out losses) to `--out`, by default beside the data; copy the first
-to `auformer/assets/` and its results to `experiments/results/`. Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000
-on Linux: page faults otherwise cost a third of the time.
-
-The second backbone of the ablations has seen where the parts of a face are, but neither how its skin moves nor its relief:
-
-    python -m experiments.pretraining.pretrain_demo_backbone runs/pretrain --out runs/pretrain_masks --images 550000 --channels face hair brow eye         iris upper_lip lower_lip opening teeth template_x template_y
-    cp runs/pretrain_masks/demo_backbone.safetensors experiments/backbones/demo_masks.safetensors
+One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4
+px; the loss of each channel is divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of
+one thread each share the batch and average gradients, which is faster on a CPU than one process with as many threads.
+The same call resumes an interrupted run. Writes `demo_backbone.safetensors` (float16) and `pretrain.jsonl` (held-out
+losses) to `--out`, by default beside the data; copy the first to `auformer/assets/` and its results to
+`experiments/results/`. Set MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 on Linux: page faults
+otherwise cost a third of the time. The second backbone of the ablations has seen where the parts of a face are, but
+neither how its skin moves nor its relief: `needs` in `experiments/suites/ablations.yaml` holds its command.
 """
 
 from __future__ import annotations
@@ -35,22 +30,24 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from auformer.files import atomic_path
 from auformer.models.demo_vit import DEMO_BACKBONE
+from experiments.harness import new_parser
 
 # Weights of the channels [ours]: lids, lips and movement decide about AUs; furrows are the hardest to see.
 WEIGHTS = {
-    "face": 0.3, "hair": 0.3, "brow": 1.5, "eye": 1.5, "iris": 0.7, "upper_lip": 2.0, "lower_lip": 2.0, "opening": 1.0, "teeth": 0.5,
-    "template_x": 0.5, "template_y": 0.5, "move_x": 3.0, "move_y": 3.0, "bulge": 2.5, "furrow": 3.0,
+    "face": 0.3, "hair": 0.3, "brow": 1.5, "eye": 1.5, "iris": 0.7, "upper_lip": 2.0, "lower_lip": 2.0, "opening": 1.0,
+    "teeth": 0.5, "template_x": 0.5, "template_y": 0.5, "move_x": 3.0, "move_y": 3.0, "bulge": 2.5, "furrow": 3.0,
 }  # fmt: skip
-MIRRORED = ("template_x", "move_x")  # channels whose sign changes when the picture is flipped
+MIRRORED = ("template_x", "move_x")  # channels whose sign changes when the image is flipped
 HELD_OUT = 3000  # images of the last identities
 
 
 class Data:
-    """Memory-mapped images and targets, standardisation, and the loss of a constant prediction.
+    """Memory-mapped images and targets of `pretrain_data`, standardisation, and the loss of a constant prediction.
 
     Args:
-        folder: Written by `pretrain_data.py`.
+        folder: With both.
         channels: Targets to learn; None: all that are there.
     """
 
@@ -71,7 +68,7 @@ class Data:
         self.sign = torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in self.channels])
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of sorted rows; augmented when `rng` is given."""
+        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of sorted rows; augmented if `rng` is given."""
         x = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float().div_(255).sub_(0.45).div_(0.25)
         t = self._chosen(rows)
         if rng is not None:
@@ -81,9 +78,8 @@ class Data:
     def _chosen(self, rows: np.ndarray | slice) -> Tensor:
         """The chosen channels of some rows, `(B, G, G, C)`; the rows first, since choosing channels copies."""
         some = self.targets[rows]
-        return torch.from_numpy(
-            (some if len(self.columns) == some.shape[-1] else some[..., self.columns]).astype(np.float32)
-        )
+        some = some if len(self.columns) == some.shape[-1] else some[..., self.columns]
+        return torch.from_numpy(some.astype(np.float32))
 
     def _augment(self, x: Tensor, t: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Flip, gain, offset, colour cast; a quarter blurred, a quarter noisy, an eighth grey."""
@@ -159,19 +155,13 @@ def average(tensors: list[Tensor], world: int) -> None:
 def save(
     net: DenseModel, optimiser: torch.optim.Optimizer, channels: list[str], step: int, seconds: float, folder: Path
 ) -> None:
-    """Write checkpoint and weights, each under a temporary name first."""
-    state = {
-        "net": net.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "channels": channels,
-        "step": step,
-        "seconds": seconds,
-    }
-    torch.save(state, folder / "pretrain.tmp")
-    os.replace(folder / "pretrain.tmp", folder / "pretrain.ckpt")
+    """Write checkpoint and weights."""
+    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "channels": channels}
+    with atomic_path(folder / "pretrain.ckpt") as temporary:
+        torch.save({**state, "step": step, "seconds": seconds}, temporary)
     weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.vit.state_dict().items()}
-    save_file(weights, folder / "weights.tmp")
-    os.replace(folder / "weights.tmp", folder / "demo_backbone.safetensors")
+    with atomic_path(folder / "demo_backbone.safetensors") as temporary:
+        save_file(weights, temporary)
 
 
 def resume(net: DenseModel, optimiser: torch.optim.Optimizer, folder: Path) -> tuple[int, float]:
@@ -198,9 +188,8 @@ def check(options: argparse.Namespace) -> None:
     if (options.out / "pretrain.ckpt").exists():
         begun = torch.load(options.out / "pretrain.ckpt", weights_only=True, mmap=True).get("channels", list(WEIGHTS))
         if begun != chosen:
-            raise SystemExit(
-                f"{options.out} holds a training on the channels {' '.join(begun)}: choose another --out, or the same channels"
-            )
+            told = f"holds a training on the channels {' '.join(begun)}"
+            raise SystemExit(f"{options.out} {told}: choose another --out, or the same channels")
 
 
 def train(rank: int, options: argparse.Namespace) -> None:
@@ -216,12 +205,8 @@ def train(rank: int, options: argparse.Namespace) -> None:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{options.port}", rank=rank, world_size=world)
     net = DenseModel(len(data.channels)).to(memory_format=torch.channels_last)
     matrices, vectors = ([p for p in net.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}],
-        lr=options.lr,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=True)
     share, steps, start = options.batch // world, options.images // options.batch, time.time()
     first, before = resume(net, optimiser, options.out)
     statistics = [b for b in net.buffers() if b.is_floating_point()]
@@ -268,21 +253,19 @@ def report(losses: Tensor, data: Data, images: int, seconds: float, folder: Path
     print(json.dumps(line), flush=True)
 
 
-def main(args: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder written by pretrain_data.py")
-    parser.add_argument("--out", type=Path, help="folder of checkpoint, weights and losses; default: that of the data")
-    parser.add_argument(
-        "--channels", nargs="+", metavar="CHANNEL", help="targets to learn; default: all that the data has"
-    )
-    parser.add_argument("--images", type=int, default=800_000, help="training images to see, over all passes")
-    parser.add_argument("--batch", type=int, default=64, help="over all processes")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1, help="per process")
-    parser.add_argument("--port", type=int, default=29600)
-    options = parser.parse_args(args)
+def main(argv: list[str] | None = None) -> None:
+    """Pre-train, in one process or several."""
+    parser = new_parser(__doc__, out=None)
+    add = parser.add_argument
+    add("data", type=Path, help="folder written by pretrain_data, the default of --out")
+    add("--channels", nargs="+", metavar="CHANNEL", help="targets to learn; default: all that the data has")
+    add("--images", type=int, default=800_000, help="training images to see, over all passes (default: %(default)s)")
+    add("--batch", type=int, default=64, help="over all processes (default: %(default)s)")
+    add("--lr", type=float, default=1e-3, help="learning rate (default: %(default)s)")
+    add("--processes", type=int, default=2, help="default: %(default)s")
+    add("--threads", type=int, default=1, help="per process (default: %(default)s)")
+    add("--port", type=int, default=29600, help="where processes meet (default: %(default)s)")
+    options = parser.parse_args(argv)
     options.out = options.out or options.data
     check(options)
     options.out.mkdir(parents=True, exist_ok=True)

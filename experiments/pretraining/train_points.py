@@ -1,15 +1,13 @@
-"""Train the point regressor of `auformer.faces` on rendered faces.
+"""Train the landmark regressor of `auformer.faces` on rendered faces.
 
-    python experiments/train_points.py --out runs/points
+    python -m experiments.pretraining.train_points --out runs/points
 
-Renders 40,000 pictures of 2,000 subjects (4 minutes on one core), trains (20 minutes) and writes `auformer/assets/points.onnx`; then
-`experiments/measure_points.py` measures it. A killed run continues.
+Renders 40,000 images of 2,000 subjects (4 minutes on one core), trains (20 minutes) and writes
+`auformer/assets/points.onnx`; then `measure_points` measures it. The same call resumes an interrupted run.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 
@@ -17,11 +15,12 @@ import numpy as np
 import torch
 
 from auformer.faces.regressor import MODEL, SIDE
-from auformer.files import atomic_path
+from auformer.files import atomic_path, write_json
+from experiments.harness import new_parser
 from experiments.pretraining.point_net import PointNet, write_onnx
 from experiments.pretraining.points_data import FIRST_TRAIN, FIRST_VAL, batch, render_shards
 
-SUBJECTS, PICTURES, VAL_SUBJECTS, VAL_PICTURES = 2000, 20, 100, 10
+SUBJECTS, IMAGES, VAL_SUBJECTS, VAL_IMAGES = 2000, 20, 100, 10
 STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY, SEED = 9000, 128, 3e-3, 0.01, 0
 AVERAGE = 0.998  # weights used are a moving average over the last steps [ours]
 ROUND = 0.01  # IPD below which the loss turns from distance to its square [ours]
@@ -30,11 +29,7 @@ KEEP_EVERY = 250  # steps between two checkpoints
 
 
 class Training:
-    """Network, moving average, optimiser, schedule and step, as one thing to save.
-
-    Args:
-        steps: length of the schedule.
-    """
+    """Network, moving average, optimiser, schedule over so many steps and the step, as one thing to save."""
 
     def __init__(self, steps: int) -> None:
         torch.manual_seed(SEED)
@@ -81,9 +76,9 @@ class Training:
 
 def train(out: Path, steps: int, log: bool = True) -> tuple[PointNet, float]:
     """The averaged network in eval mode, and the seconds that training took."""
-    images, points = render_shards(out / "data", FIRST_TRAIN, SUBJECTS, PICTURES)
+    images, points = render_shards(out / "data", FIRST_TRAIN, SUBJECTS, IMAGES)
     checks = [
-        batch(*render_shards(out / "data", FIRST_VAL, VAL_SUBJECTS, VAL_PICTURES), np.arange(CHECKS), 10**6 + i)
+        batch(*render_shards(out / "data", FIRST_VAL, VAL_SUBJECTS, VAL_IMAGES), np.arange(CHECKS), 10**6 + i)
         for i in range(2)
     ]
     torch.set_flush_denormal(True)
@@ -100,37 +95,30 @@ def train(out: Path, steps: int, log: bool = True) -> tuple[PointNet, float]:
             training.save(path)
             if log:
                 errors = [validate(training.average.module, *check) for check in checks]
-                print(
-                    training.step,
-                    f"{training.seconds:.0f} s, training {np.mean(recent):.4f}, validation",
-                    *errors,
-                    flush=True,
-                )
+                told = f"{training.seconds:.0f} s, training {np.mean(recent):.4f}, validation"
+                print(training.step, told, *errors, flush=True)
             recent = []
     return training.average.module.eval(), training.seconds
 
 
 @torch.inference_mode()
 def validate(net: PointNet, inputs: np.ndarray, points: np.ndarray) -> dict[str, float]:
-    """Mean errors in IPD of an upright face: of pupils, for inputs as boxes and as first points leave them; of all points."""
+    """Mean errors in IPD of an upright face: pupils by input, as boxes and as first landmarks leave them; all."""
     net.eval()
     away = np.linalg.norm(net(torch.from_numpy(inputs)).numpy() - points, axis=-1) * SIDE
     parts = {"wide": away[::2, :2], "near": away[1::2, :2], "all": away}
     return {name: round(float(part.mean()), 4) for name, part in parts.items()}
 
 
-def main(args: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/points"))
-    parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args(args)
+def main(argv: list[str] | None = None) -> None:
+    """Train, write the network."""
+    parser = new_parser(__doc__, out=Path("runs/points"))
+    parser.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
+    args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    net, seconds = train(options.out, options.steps)
-    write_onnx(net, MODEL, "auformer experiments/train_points.py")
-    (options.out / "training.json").write_text(
-        json.dumps({"steps": options.steps, "seconds": round(seconds)}), encoding="utf-8"
-    )
+    net, seconds = train(args.out, args.steps)
+    write_onnx(net, MODEL, "auformer experiments.pretraining.train_points")
+    write_json(args.out / "training.json", {"steps": args.steps, "seconds": round(seconds)})
 
 
 if __name__ == "__main__":
