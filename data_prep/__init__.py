@@ -1,4 +1,4 @@
-"""Readers of licensed data sets, one file per raw release: `prepare` writes aligned crops and a manifest, `verify` checks one."""
+"""Readers of licensed data sets: `prepare` makes aligned crops and a manifest of a raw release, `verify` checks one."""
 
 from .pipeline.prepare import Prepared, prepare
 from .verify.manifest import verify

@@ -1,7 +1,8 @@
-"""The sections of README.md that repeat what the readers declare; `python -m auformer.data_prep.readme_table` writes them anew.
+"""The sections of README.md that come from the readers: `python -m auformer.data_prep.readme_table` writes them anew.
 
-Everything between a mark such as `<!-- data sets -->` and its end `<!-- /data sets -->` comes from the `RELEASE` of each reader, from
-the published counts, and from here: one row per data set, its tree with what belongs to it, and what is not read.
+Everything between a mark such as `<!-- data sets -->` and its end `<!-- /data sets -->` comes from the `RELEASE` of
+each reader, from the published counts, and from here: one row per data set, its tree with what belongs to it, and what
+is not read.
 """
 
 from __future__ import annotations

@@ -50,12 +50,13 @@ class Release:
 
 @dataclass
 class Findings:
-    """What a reader comes across: everything is listed in the summary and in the manifest's sidecar, nothing is dropped silently.
+    """What a reader comes across: all of it is listed in the summary and in the sidecar, nothing is dropped silently.
 
     Args:
         notes: (kind, where, text), in the order found; the kind is a few words, the same for all findings alike.
         corrections: (table, row, text) of the known faults that were corrected.
-        incomplete: (where, text) of files that should be there and are not; they stop the work unless it may be partial.
+        incomplete: (where, text) of files that should be there and are not; they stop the work unless it may be
+            partial.
         absent: Kind -> names of whole subjects, clips or optional label kinds that are not there; only counted.
     """
 
@@ -69,7 +70,7 @@ class Findings:
         self.notes.append((kind, str(where), text))
 
     def correct(self, table: str, row: str | int, text: str) -> None:
-        """A known fault of the release that was corrected: `table` names the table of corrections, `text` what changed and why."""
+        """A corrected fault of the release: `table` names the table of corrections, `text` what changed and why."""
         self.corrections.append((table, str(row), text))
 
     def miss(self, where: str | Path, text: str) -> None:
@@ -158,6 +159,6 @@ def find_path(root: Path, *alternatives: str, what: str) -> Path:
     held = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())
     inside = ", ".join(held[:10]) + (" ..." if len(held) > 10 else "") if held else "nothing"
     raise DatasetLayoutError(
-        f"Expected {what} in {root}, but none of {', '.join(alternatives)} is there; the folder holds {inside}. "
-        "Name the folder that holds them with --root; `auformer prepare --list` shows the expected tree"
+        f"Expected {what} in {root}, but none of {', '.join(alternatives)} is there; the folder holds {inside}. Name "
+        "the folder that holds them with --root; `auformer prepare --list` shows the expected tree"
     )

@@ -1,12 +1,12 @@
 """A licensed data set, from its official release to aligned crops and a checked manifest.
 
-  auformer prepare --list                                           what each data set needs, from whom, and the expected tree
-  auformer prepare disfa --root /data/DISFA --out /data/disfa-crops
-  auformer prepare disfa --help                                     its own options
-  auformer prepare csv --root photos --out photos-crops             your own images, with or without a table of labels
+  auformer prepare --list                                           what each data set needs, from whom, and the
+  expected tree auformer prepare disfa --root /data/DISFA --out /data/disfa-crops auformer prepare disfa --help
+  its own options auformer prepare csv --root photos --out photos-crops             your own images, with or without a
+  table of labels
 
-Writes DIR/crops/, DIR/manifest.csv, its sidecars, and a summary. The same command again resumes an interrupted run, or finds that
-all is there. The release is never written to.
+Writes DIR/crops/, DIR/manifest.csv, its sidecars, and a summary. The same command again resumes an interrupted run, or
+finds that all is there. The release is never written to.
 """
 
 from __future__ import annotations

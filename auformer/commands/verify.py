@@ -1,17 +1,17 @@
-"""Check a manifest: counts, images, folds, and the published counts of known data sets with the likely reason of each difference.
+"""Check a manifest: counts, images, folds, and published counts of known data sets with likely reasons of differences.
 
   auformer verify data/disfa/manifest.csv
   auformer verify data/bp4d/manifest.csv --no-images --json > verified.json
 
-Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every image is opened; the same image
-under two people, or with different labels, is reported. Rows of BP4D and DISFA are put beside the published frames and positives
-of the three parts; of other data sets, totals are.
+Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every image is opened; the
+same image under two people, or with different labels, is reported. Rows of BP4D and DISFA are put beside the published
+frames and positives of the three parts; of other data sets, totals are.
 
---json prints one object: format_version, manifest, correct, problems and notes (lists of kind, where, text), and, where the table
-can be read, rows, ok, status, datasets, aus, subjects, folds, images, published.
-Kinds of problems: contract, missing_image, unreadable_image, duplicate_image, nothing_usable, person_in_two_folds, fold_naming,
-other_partition, threshold, camera, frame_base, unknown_as_negative, unknown_as_positive, permuted_aus, jaanet_frames,
-dropped_frames, extra_frames, unexplained. Notes may have the same kinds, and partial, total, unknown_subjects, no_common_aus,
+--json prints one object: format_version, manifest, correct, problems and notes (lists of kind, where, text), and, where
+the table can be read, rows, ok, status, datasets, aus, subjects, folds, images, published. Kinds of problems: contract,
+missing_image, unreadable_image, duplicate_image, nothing_usable, person_in_two_folds, fold_naming, other_partition,
+threshold, camera, frame_base, unknown_as_negative, unknown_as_positive, permuted_aus, jaanet_frames, dropped_frames,
+extra_frames, unexplained. Notes may have the same kinds, and partial, total, unknown_subjects, no_common_aus,
 no_images, image_sizes.
 """
 

@@ -21,10 +21,11 @@ SETS = {"Train_Set": "train", "Training_Set": "train", "Validation_Set": "valida
 RELEASE = Release(
     name="affwild2",
     title="Aff-Wild2 (ABAW challenges)",
-    request="Aff-Wild2 (cropped_aligned, annotations of the AU set) from Dimitrios Kollias, Queen Mary University of London",
+    request="Aff-Wild2 (cropped_aligned, annotations of the AU set) from Dimitrios Kollias, Queen Mary University of "
+    "London",
     terms="research only; neither videos, crops nor annotations may be passed on",
     tree="""\
-annotations/AU_Set/Train_Set/video.txt        also Training_Set; newer editions: AU_Detection_Challenge in place of AU_Set
+annotations/AU_Set/Train_Set/video.txt        also Training_Set; newer editions: AU_Detection_Challenge, not AU_Set
 annotations/AU_Set/Validation_Set/video.txt   video_left.txt and video_right.txt where a video shows two people
 cropped_aligned/video/00001.jpg               112 x 112; frames without a face are not there""",
     au_names=AU_SETS["affwild2"],
@@ -49,8 +50,8 @@ _SIDE = re.compile(r"_(left|right)$")
 def read(root: Path, findings: Findings) -> pd.DataFrame:
     """One row per frame of which at least one action unit is annotated.
 
-    The release's crops are aligned images of 112 x 112 pixels; they are cropped once more, as any image is, so that the face lies
-    where the crop recipe has it.
+    The release's crops are aligned images of 112 x 112 pixels; they are cropped once more, as any image is, so that the
+    face lies where the crop recipe has it.
 
     `fold` is the release's own set, `train` or `validation`; the subject is the video.
     """
@@ -106,8 +107,8 @@ def _read_video(path: Path) -> pd.DataFrame:
             raise ValueError(f"{len(names)} names, {table.shape[1]} values in a line")
     except ValueError as error:
         raise DatasetLayoutError(
-            f"{path}: expected a header of action units such as AU1,AU2,AU4 and a line of labels per frame, but it is none "
-            f"({error}); copy it again"
+            f"{path}: expected a header of action units such as AU1,AU2,AU4 and a line of labels per frame, but it is "
+            f"none ({error}); copy it again"
         ) from error
     filled = np.flatnonzero(table.notna().any(axis=1).to_numpy())
     table = table.iloc[: int(filled[-1]) + 1 if filled.size else 0]  # blank lines at the end
@@ -136,7 +137,7 @@ def _pair(
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """All rows; an AU that a video's header does not have is unknown there (the edition of 2020 has 8, later ones 12)."""
+    """All rows; an AU that a video's header lacks is unknown there (the edition of 2020 has 8, later ones 12)."""
     table = pd.concat(tables, ignore_index=True)
     aus = sorted((name for name in table.columns if re.fullmatch(r"AU\d+", name)), key=lambda name: int(name[2:]))
     labels = table[aus].fillna(-1).astype(np.int8)

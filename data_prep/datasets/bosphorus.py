@@ -1,4 +1,4 @@
-"""Bosphorus: 105 people pose action units and emotions before a 3D scanner; FACS codes with side and intensity of each image."""
+"""Bosphorus: 105 people pose AUs and emotions before a 3D scanner; FACS codes with side and intensity of each image."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ facscodes/facscodes.lst                            two lines of header, then bs0
 BosphorusDB/BosphorusDB/bs000/bs000_LFAU_12_0.png   also BosphorusDB/bs000/ or bs000/""",
     au_names=tuple(f"AU{number}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 43)),
     frames="the last number in the image's name, which counts repetitions from 0",
-    source="TadasBaltrusaitis/OpenFace:matlab_runners/Action Unit Experiments/helpers/extract_Bosphorus_labels.m, find_Bosphorus.m",
-    doubts="images turned or tilted away (CR, YR, PR_U, PR_D in the name) are left out, as OpenFace does; "
-    "an action unit without a letter has no intensity here, OpenFace takes 3",
+    source="TadasBaltrusaitis/OpenFace:matlab_runners/Action Unit Experiments/helpers/extract_Bosphorus_labels.m, "
+    "find_Bosphorus.m",
+    doubts="images turned or tilted away (CR, YR, PR_U, PR_D in the name) are left out, as OpenFace does; an action "
+    "unit without a letter has no intensity here, OpenFace takes 3",
 )
 
 _LISTS = ("facscodes/facscodes.lst", "facscodes.lst", "*/*/facscodes.lst")
@@ -49,7 +50,7 @@ class _Line(NamedTuple):
 
 
 def read(root: Path, findings: Findings) -> pd.DataFrame:
-    """One row per coded image that shows the face from the front: labels, sides, intensities; the sequence is the posed expression."""
+    """One row per coded frontal image: labels, sides and intensities; the sequence is the posed expression."""
     path = find_path(root, *_LISTS, what="the list facscodes.lst")
     patterns = ("BosphorusDB/BosphorusDB/bs*", "BosphorusDB/bs*", "bs*", "*/bs*")
     photos = index_photos(find_path(root, *patterns, what="folders of people such as bs000").parent)

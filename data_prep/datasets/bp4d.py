@@ -22,8 +22,8 @@ TASKS = tuple(f"T{i}" for i in range(1, 9))
 RELEASE = Release(
     name="bp4d",
     title="BP4D-Spontaneous",
-    request="BP4D-Spontaneous (2D images, AU coding) from Lijun Yin, Binghamton University, through the university's licence "
-    "agreement",
+    request="BP4D-Spontaneous (2D images, AU coding) from Lijun Yin, Binghamton University, through the university's "
+    "licence agreement",
     terms="research only, signed by the institution; neither images nor annotations may be passed on",
     tree="""\
 F001/T1/2440.jpg                              or BP4D-training/F001/..., 2D+3D/F001/..., or videos 2F01_T1.avi

@@ -28,26 +28,27 @@ from ..release import Findings, Release
 
 TASKS = ("T1", "T6", "T7", "T8")  # those that are coded (ubicomplab/rPPG-Toolbox)
 
-# Action unit of each column after the frame: ubicomplab/rPPG-Toolbox:BP4DPlusBigSmallLoader.py, and as far as its 12 AUs go the
+# Action unit of each column after the frame: ubicomplab/rPPG-Toolbox:BP4DPlusBigSmallLoader.py, and for its 12 AUs the
 # positions 1, 2, 3, 5, 6, 8, 10, 12, 13, 15, 20, 21 of forever208/FMAE-IAT:AU/BP4D_plus_preprocess.py.
 COLUMNS = (*(1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24), *range(27, 40))
 
 RELEASE = Release(
     name="bp4dplus",
     title="BP4D+ (MMSE)",
-    request="BP4D+ (2D+3D archives or videos, AU coding) from Lijun Yin, Binghamton University, through the university's licence "
-    "agreement",
+    request="BP4D+ (2D+3D archives or videos, AU coding) from Lijun Yin, Binghamton University, through the "
+    "university's licence agreement",
     terms="research only, signed by the institution; neither images nor annotations may be passed on",
     tree="""\
-RawData/2D+3D/F001.zip (members F001/T1/*.jpg)  read in place; or unpacked, RawData/2D+3D/F001/T1/; or videos F001_T1.mp4
+RawData/2D+3D/F001.zip (members F001/T1/*.jpg)  read in place; or unpacked, 2D+3D/F001/T1/; or videos F001_T1.mp4
 RawData/AUCoding/AU_OCC/F001_T1.csv            also without RawData/
 RawData/AUCoding/AU_INT/AU06/F001_T1_AU06.csv  optional""",
     au_names=tuple(f"AU{number}" for number in COLUMNS),
     frames="the label file's number, from 1; frame n of a video is its n-th image",
     source="ubicomplab/rPPG-Toolbox:dataset/data_loader/BP4DPlusBigSmallLoader.py; "
     "forever208/FMAE-IAT:AU/BP4D_plus_preprocess.py",
-    doubts="whether the images in the archives are numbered from 0 or from 1: where a sequence has an image 0, label n is paired "
-    "with image n - 1, since public code takes label n for the n-th image; the names in the header of the occurrence tables",
+    doubts="whether the images in the archives are numbered from 0 or from 1: where a sequence has an image 0, label "
+    "n is paired with image n - 1, since public code takes label n for the n-th image; the names in the header of the "
+    "occurrence tables",
     options={
         "source": source_option(
             " in the archives", " (F001_T1.mp4); auto: the archives where there are any (default: auto)"
@@ -96,14 +97,16 @@ def read(root: Path, findings: Findings, *, source: str = "auto", corrections: b
 def columns_of(header: list[str], path: Path) -> dict[str, int]:
     """Position of each AU.
 
-    The header is taken by name where it names AUs, and must then agree with the table of positions; a header that only counts its
-    columns, or has no numbers, is taken by position.
+    The header is taken by name where it names AUs, and must then agree with the table of positions; a header that only
+    counts its columns, or has no numbers, is taken by position.
 
     Raises:
         DatasetLayoutError: Names and positions contradict each other, or there are not as many columns.
 
-    >>> columns_of(["0", *map(str, COLUMNS)], Path("x"))["AU12"], columns_of(list(map(str, range(35))), Path("x"))["AU12"]
-    (10, 10)
+    >>> columns_of(["0", *map(str, COLUMNS)], Path("x"))["AU12"]
+    10
+    >>> columns_of(list(map(str, range(35))), Path("x"))["AU12"]
+    10
     """
     matches = [re.fullmatch(r"(?:AU)?\s*0*(\d+)", name, re.IGNORECASE) for name in header[1 : len(COLUMNS) + 1]]
     named = [int(match.group(1)) if match else None for match in matches]
@@ -115,8 +118,9 @@ def columns_of(header: list[str], path: Path) -> dict[str, int]:
     if named != list(COLUMNS) and not counted and any(number is not None for number in named):
         first = next(i for i, number in enumerate(named) if number != COLUMNS[i])
         raise DatasetLayoutError(
-            f"{path}: expected column {first + 1} after the frame to be AU{COLUMNS[first]}, as in the known releases, but the "
-            f"header calls it {header[first + 1]!r}; names and positions contradict each other: compare them with the user guide"
+            f"{path}: expected column {first + 1} after the frame to be AU{COLUMNS[first]}, as in the known releases, "
+            f"but the header calls it {header[first + 1]!r}; names and positions contradict each other: compare them "
+            "with the user guide"
         )
     return {f"AU{number}": position for position, number in enumerate(COLUMNS, start=1)}
 

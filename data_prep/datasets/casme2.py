@@ -13,7 +13,8 @@ from .casme import CROPPED_OPTION, find_subjects, subject_name
 RELEASE = Release(
     name="casme2",
     title="CASME II",
-    request="CASME II (CASME2-coding-20140508.xlsx and CASME2_RAW_selected) from the Institute of Psychology, Chinese Academy of Sciences",
+    request="CASME II (CASME2-coding-20140508.xlsx and CASME2_RAW_selected) from the Institute of Psychology, Chinese "
+    "Academy of Sciences",
     terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 CASME2-coding-20140508.xlsx                    or CASME2-coding-*.xlsx

@@ -1,4 +1,4 @@
-"""CAS(ME)^3: 860 micro-expressions of part A (13 videos each of 100 people) and those of part C (a mock crime), at 30 frames a second."""
+"""CAS(ME)^3: 860 micro-expressions of part A (13 videos each of 100 people), and those of part C (a mock crime)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ..release import Findings, Release, find_path
 RELEASE = Release(
     name="casme3",
     title="CAS(ME)^3, parts A and C",
-    request="CAS(ME)^3 (the table and the images of part A, and of part C) from the Institute of Psychology, Chinese Academy of Sciences",
+    request="CAS(ME)^3 (the table and the images of part A, and of part C) from the Institute of Psychology, Chinese "
+    "Academy of Sciences",
     terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 annotation/cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx   sheet label
@@ -26,10 +27,12 @@ CAS(ME)3_part_C_ME.xlsx                                part C, optional
 part_C/01/a/color/373.jpg                              or ME_C/01/1/color/373.jpg""",
     au_names=AU_SETS["cd6me"],
     frames="the number in the image's name, as in the table",
-    source="tvaranka/meb:meb/datasets/datasets.py, config/dataset_config.py, tools/create_sym_links.sh; public loaders of Part_A_ME_clip",
+    source="tvaranka/meb:meb/datasets/datasets.py, config/dataset_config.py, tools/create_sym_links.sh; public "
+    "loaders of Part_A_ME_clip",
     per_clip=True,
-    doubts="Folders of part C were seen in one public script each; its people are taken to be others than those of part A. "
-    "The apex of row 128 of part A is 160 in the versions of tvaranka/meb that were read; 123 has been reported too.",
+    doubts="Folders of part C were seen in one public script each; its people are taken to be others than those of "
+    "part A. The apex of row 128 of part A is 160 in the versions of tvaranka/meb that were read; 123 has been "
+    "reported too.",
     options={"part": {"choices": ("A", "C"), "help": "which part is read, one manifest each (default: A)"}},
 )
 
@@ -54,7 +57,7 @@ _FOLDERS_C = ("part_C/", "part_C/part_C/", "ME_C/", "part_C/ME_C/", "RGB_Depth/p
 
 
 def read(root: Path, findings: Findings, *, part: str = "A", corrections: bool = True) -> pd.DataFrame:
-    """One row per frame of each clip; subjects are `spNO.1` in part A and `C01` in part C, of which no fault is known."""
+    """One row per frame of each clip; subjects are `spNO.1` in part A and `C01` in part C, without known faults."""
     is_a = part == "A"
     stated, sheet = read_table(
         root,
@@ -71,7 +74,7 @@ def read(root: Path, findings: Findings, *, part: str = "A", corrections: bool =
 
 
 def _clips_of_a(root: Path, sheet: pd.DataFrame, stated: pd.DataFrame, findings: Findings) -> list[Clip]:
-    """Where the clips of part A are; a video (Filename) may hold several, so a clip is called by its video and its onset."""
+    """Where the clips of part A are; a video (Filename) may hold several, so a clip is named by video and onset."""
     patterns = [f"{folder}{_PERSON}" for folder in _CLIP_FOLDERS]
     videos = [f"{folder}{_PERSON}/*/color" for folder in _VIDEO_FOLDERS]
     found = find_path(root, *patterns, *videos, what="images of CAS(ME)^3, part A")

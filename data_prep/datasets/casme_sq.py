@@ -1,4 +1,4 @@
-"""CAS(ME)^2: micro- and macro-expressions of the same people at 30 frames a second, coded as an AU text per expression."""
+"""CAS(ME)^2: micro- and macro-expressions of the same people at 30 frames a second, an AU text per expression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _TYPES = {
 RELEASE = Release(
     name="casme_sq",
     title="CAS(ME)^2",
-    request="CAS(ME)^2 (CAS(ME)^2code_final.xlsx and selectedpic or rawpic) from the Institute of Psychology, Chinese Academy of Sciences",
+    request="CAS(ME)^2 (CAS(ME)^2code_final.xlsx and selectedpic or rawpic) from the Institute of Psychology, Chinese "
+    "Academy of Sciences",
     terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 CAS(ME)^2code_final.xlsx                       first sheet, naming rule1, naming rule2, all without a header
@@ -79,13 +80,14 @@ def _of_type(sheet: pd.DataFrame, wanted: tuple[str, ...], findings: Findings) -
     kept = sheet[[said in wanted for said in types]]
     if not len(kept):
         raise DatasetLayoutError(
-            f"Expected rows of the type {' or '.join(wanted)} in {sheet.attrs['file']}, but it has none in its eighth column"
+            f"Expected rows of the type {' or '.join(wanted)} in {sheet.attrs['file']}, but it has none in its eighth "
+            "column"
         )
     return kept
 
 
 def _mend_zeros(sheet: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """An apex of 0 is none; an offset of 0 is none either, and the clip then ends with its apex, as the public loaders have it."""
+    """An apex of 0 is none; nor is an offset of 0, and the clip then ends with its apex, as in the public loaders."""
     sheet = sheet.copy()
     for row in sheet.index:
         apex = cell_number(sheet.at[row, "apex"])
@@ -107,7 +109,7 @@ def _names(table: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _whole_video(folders: Folders, subject: str, code: str) -> Path | None:
-    """A video's folder in rawpic: `s15/15_0401...`; its first number may be another subject's (s19 has `23_0502...`)."""
+    """A video's folder in rawpic: `s15/15_0401...`; its first number may be another one (s19 has `23_0502...`)."""
     below = folders.find(subject)
     found = [path for path in folders.held(below) if code and f"_{code}" in path.name] if below is not None else []
     return found[0] if len(found) == 1 else None

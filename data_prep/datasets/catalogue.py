@@ -17,11 +17,12 @@ NAMES = (
     "ckplus", "unbc", "affwild2", "emotionet", "rafau", "feafa", "bosphorus",
 )  # fmt: skip
 
-#: Data sets with action units that this package does not read, and why; `auformer prepare --list` and the README say so.
+#: Data sets that this package does not read, and why; `auformer prepare --list` and the README say so.
 NOT_READ: dict[str, str] = {
-    "gft": "GFT (Sayette Group Formation Task): 172,800 frames of 96 people with occurrence and intensity. Its annotations are at "
-    "osf.io/7wcyz, its videos come from the University of Pittsburgh. How the files lie on disk was found in no public "
-    "repository, and a reader would have to guess: make a table of paths and labels, and use csv.",
+    "gft": "GFT (Sayette Group Formation Task): 172,800 frames of 96 people with occurrence and intensity. Its "
+    "annotations are at osf.io/7wcyz, its videos come from the University of Pittsburgh. How the files lie on disk "
+    "was found in no public repository, and a reader would have to guess: make a table of paths and labels, and use "
+    "csv.",
     "smic": "SMIC: micro-expressions with emotions only, no action units are coded.",
 }
 
@@ -37,11 +38,12 @@ class Reader(Protocol):
         Args:
             root: Folder of the release.
             findings: Takes what is met on the way.
-            options: Those of `RELEASE.options`, and `corrections` where faults of the release are known: whether to correct them.
+            options: Those of `RELEASE.options`, and `corrections` where faults of the release are known: whether to
+                correct them.
 
         Returns:
-            `subject`, `sequence`, `frame`, the label columns of a manifest, and `status`, `source`, `source_frame`, `source_member`
-            (see `auformer.data_prep.formats.frames`); optionally `fold` and the columns of clips.
+            `subject`, `sequence`, `frame`, the label columns of a manifest, and `status`, `source`, `source_frame`,
+            `source_member` (see `auformer.data_prep.formats.frames`); optionally `fold` and the columns of clips.
 
         Raises:
             DatasetLayoutError: The tree or a file of it is not as expected.

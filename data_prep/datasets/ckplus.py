@@ -21,7 +21,8 @@ SEQUENCES = 593  # release notes of CK+, 28 September 2010
 RELEASE = Release(
     name="ckplus",
     title="CK+ (Extended Cohn-Kanade)",
-    request="CK+ (cohn-kanade-images.zip, FACS_labels.zip) from Jeffrey Cohn, University of Pittsburgh, by a signed agreement",
+    request="CK+ (cohn-kanade-images.zip, FACS_labels.zip) from Jeffrey Cohn, University of Pittsburgh, by a signed "
+    "agreement",
     terms="research only; neither images nor annotations may be passed on, few of the people may be shown in print",
     tree="""\
 FACS/S005/001/S005_001_00000011_facs.txt            one per sequence, for its last frame, the peak
@@ -31,8 +32,10 @@ cohn-kanade-images/S005/001/S005_001_00000011.png   the whole sequence; only the
         f"AU{number}" for number in (1, 2, 4, 5, 6, 7, *range(9, 19), 20, 21, *range(23, 30), 31, 34, 38, 39, 43)
     ),
     frames="the number in the image's name; of a sequence only the peak is coded, the neutral first frame has no row",
-    source="lingjivoo/OpenGraphAU:tool/dataset_process.py; cosanlab/py-feat:scripts/extract_au_training_features.py; release notes of CK+",
-    doubts="the list of action units (Lucey et al. 2010, table 2) was not checked against the paper; one of it that no file names is 0",
+    source="lingjivoo/OpenGraphAU:tool/dataset_process.py; cosanlab/py-feat:scripts/extract_au_training_features.py; "
+    "release notes of CK+",
+    doubts="the list of action units (Lucey et al. 2010, table 2) was not checked against the paper; one of it that "
+    "no file names is 0",
 )
 
 _LABELS = re.compile(r"(S\d+)_(\d+)_(\d+)_facs\.txt", re.IGNORECASE)
@@ -43,7 +46,8 @@ _IMAGES = ("cohn-kanade-images", "extended-cohn-kanade-images/cohn-kanade-images
 def read(root: Path, findings: Findings) -> pd.DataFrame:
     """One row per coded frame.
 
-    A coded AU is 1, every other one 0; the intensity is empty where the release says 0, which there means present and not scored.
+    A coded AU is 1, every other one 0; the intensity is empty where the release says 0, which there means present and
+    not scored.
     """
     patterns = [f"{folder}S*/*/*_facs.txt" for folder in _FOLDERS]
     first = find_path(root, *patterns, what="FACS files such as S005_001_00000011_facs.txt")

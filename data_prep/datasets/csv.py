@@ -30,16 +30,18 @@ RELEASE = Release(
     request="nothing; a table of paths and labels, or a folder of photos",
     terms="those of your images",
     tree="""
-<table>.csv     columns path (or video and frame), AU1 or AU01 or AU01_c, AU12_left, AU12_r ...; optional subject, sequence, split
-<images>        paths of the table are relative to --root; without --table every image below --root is taken, without labels
+<table>.csv   columns path (or video and frame), AU1 or AU01_c, AU12_left, AU12_r ...; optional subject, sequence, split
+<images>      paths of the table are relative to --root; without --table every image below it is taken, without labels
 """,
     au_names=(),
     frames="the table's column `frame` (of videos the position, from 0; see --first-frame), 0 of a photo without one",
-    source="names of columns: TadasBaltrusaitis/OpenFace:lib/local/Utilities/src/RecorderCSV.cpp, cosanlab/py-feat:feat/utils/io.py",
+    source="names of columns: TadasBaltrusaitis/OpenFace:lib/local/Utilities/src/RecorderCSV.cpp, "
+    "cosanlab/py-feat:feat/utils/io.py",
     options={
         "table": {
             "metavar": "FILE",
-            "help": "table of paths and labels, below --root or elsewhere: .csv, .tsv or .parquet (default: none, photos)",
+            "help": "table of paths and labels, below --root or elsewhere: .csv, .tsv or .parquet (default: none, "
+            "photos)",
         },
         "missing_values": {
             "metavar": "LIST",
@@ -68,7 +70,7 @@ def read(
     threshold: float = THRESHOLD,
     first_frame: int = 0,
 ) -> pd.DataFrame:
-    """One row per line of the table, or per photo; without a column `subject`, every file counts as a subject of its own."""
+    """One row per line of the table, or per photo; without a column `subject`, every file is a subject of its own."""
     if not root.is_dir():
         raise DatasetLayoutError(f"Expected `--root` to be a folder, but there is none at {root}; check the path")
     if table is None:
@@ -120,7 +122,8 @@ def _cells(path: Path) -> pd.DataFrame:
             with open(path, encoding="utf-8-sig") as file:
                 separator = max("\t;,", key=file.readline().count)
             cells = pd.read_csv(  # without a header, since pandas would rename a column that is there twice
-                path, sep=separator, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False
+                path, sep=separator, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig",
+                skip_blank_lines=False,
             )  # fmt: skip
             cells = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1).reset_index(drop=True)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -206,7 +209,7 @@ def _frames(cells: pd.DataFrame, name: str) -> list[int] | None:
 def _status(
     sources: list[str], positions: list[int | None], root: Path, name: str, findings: Findings, lines: pd.Index
 ) -> list[str]:
-    """`ok`, or `no_image` where there is no such file or the video is shorter; a file that is missing is reported once."""
+    """`ok`, or `no_image` where there is no such file or the video is shorter; a missing file is reported once."""
     videos = dict.fromkeys(source for source, at in zip(sources, positions, strict=True) if at is not None)
     lengths = {source: count_video_frames(root / source) for source in videos}
     there = {source: (root / source).is_file() for source in dict.fromkeys(sources)}
@@ -238,13 +241,13 @@ def _refuse_doubles(table: pd.DataFrame, name: str) -> None:
         first = (table[key] == table.loc[line, key]).all(axis=1).idxmax()
         what = ", ".join(f"{column} {value}" for column, value in table.loc[line, key].items())
         raise DatasetLayoutError(
-            f"{name}, line {line + 2}: {what} is that of line {first + 2} already; remove one of them, or add `sequence` and "
-            "`frame`"
+            f"{name}, line {line + 2}: {what} is that of line {first + 2} already; remove one of them, or add "
+            "`sequence` and `frame`"
         )
 
 
 def _kept(cells: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The other columns that a manifest knows: the split as `fold`, times, clips and groups; empty cells are missing."""
+    """The other columns of a manifest: the split as `fold`, times, clips and groups; empty cells are missing."""
     kept = {column: cells[column] for column in cells.columns if column in KEPT or column.startswith("group_")}
     splits = [column for column in SPLITS if column in cells.columns]
     if len(splits) > 1:

@@ -23,15 +23,16 @@ SUBJECTS = tuple(f"SN{i:03d}" for i in (*range(1, 14), 16, 17, 18, 21, *range(23
 RELEASE = Release(
     name="disfa",
     title="DISFA",
-    request="DISFA (videos of the left camera, ActionUnit_Labels) from Mohammad Mahoor, University of Denver, by a signed agreement",
+    request="DISFA (videos of the left camera, ActionUnit_Labels) from Mohammad Mahoor, University of Denver, by a "
+    "signed agreement",
     terms="research only; neither videos nor annotations may be passed on",
     tree="""\
 Videos_LeftCamera/LeftVideoSN001_comp.avi     with --camera right: Video_RightCamera/RightVideoSN001_comp.avi
 ActionUnit_Labels/SN001/SN001_au1.txt         one file per AU""",
     au_names=AU_SETS["disfa12"],
     frames="the label file's number, from 1; frame n is the n-th image of the video",
-    source="CVI-SZU/ME-GraphAU; lkq52110/au-recognition:tool/DISFA_image_label_process.py; sharpstill/AU_R-CNN:dataset_toolkit; "
-    "ihp-lab/LibreFace",
+    source="CVI-SZU/ME-GraphAU; lkq52110/au-recognition:tool/DISFA_image_label_process.py; "
+    "sharpstill/AU_R-CNN:dataset_toolkit; ihp-lab/LibreFace",
     options={
         "threshold": threshold_option(THRESHOLD, ", the field's"),
         "camera": {"choices": ("left", "right"), "help": "whose videos (default: left, which papers use)"},

@@ -1,4 +1,4 @@
-"""EmotioNet: photos from the web with labels of up to 60 action units, in a spreadsheet or in text files that name them by address."""
+"""EmotioNet: photos from the web with labels of up to 60 AUs, in a spreadsheet or text files with their addresses."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ LABELS = {"0": 0, "1": 1, "999": -1, "": -1}  # 999 and an empty cell: not annot
 RELEASE = Release(
     name="emotionet",
     title="EmotioNet",
-    request="EmotioNet (labels, and the images, since most addresses are dead) from Aleix Martinez, Ohio State University",
+    request="EmotioNet (labels, and the images, since most addresses are dead) from Aleix Martinez, Ohio State "
+    "University",
     terms="research only; neither images nor annotations may be passed on; the images belong to their authors",
     tree="""\
-emotionet_facs_24600.xlsx      the manual set, also as EmotioNet_FACS_aws_2020_24600.xlsx or .csv: columns 'AU 1', 'AU 2', ..., URL
+emotionet_facs_24600.xlsx      the manual set, also EmotioNet_FACS_aws_2020_24600.xlsx or .csv: columns 'AU 1', ..., URL
 dataFile_0001.txt              or the challenge files, with tabs and without header: address, first address, AU1 to AU60
 image_list_1.csv               or lists with the columns path, AU1, ..., AU60
 imgs/N_0000000001_00001.jpg    images at any depth, named as at the end of their address; see --images""",
     au_names=AU_SETS["emotionet23"],
     frames="0; the name of the image is the subject, since nothing is said about who is shown",
     source="lkq52110/au-recognition:tool/EmotioNet_image_label_process_first.py; "
-    "radekd91/emoca:gdl/datasets/EmotioNetDataModule.py; cosanlab/py-feat:scripts/extract_au_training_features.py; ZhiwenShao/ADLD",
+    "radekd91/emoca:gdl/datasets/EmotioNetDataModule.py; cosanlab/py-feat:scripts/extract_au_training_features.py; "
+    "ZhiwenShao/ADLD",
     doubts="only the first sheet of a spreadsheet is read; numbers from 1 to 60 that are no action unit are left out",
     options={
         "table": {"metavar": "NAME", "help": "table of labels below --root, * for several (default: the one there is)"},
@@ -56,7 +58,7 @@ Row = tuple[str, str, list[str | None]]  # where it stands, address of the photo
 
 
 def read(root: Path, findings: Findings, *, table: str | None = None, images: str | None = None) -> pd.DataFrame:
-    """One row per photo that a table names: labels of the 23 AUs of the challenge and of all others that are annotated."""
+    """One row per photo that a table names: labels of the challenge's 23 AUs and of all others that are annotated."""
     files = _find_tables(root, table)
     photos = index_photos(root if images is None else find_path(root, images, what="the folder of --images"))
     names, coded = _read_tables(files, findings)
@@ -85,7 +87,8 @@ def _find_tables(root: Path, table: str | None) -> list[Path]:
     if len(found) > 1:
         named = ", ".join(str(paths[0].relative_to(root)) for paths in found.values())
         raise DatasetLayoutError(
-            f"Expected one kind of table in {root}, but got {named}; they may name a photo twice, so say which: --table NAME"
+            f"Expected one kind of table in {root}, but got {named}; they may name a photo twice, so say which: "
+            "--table NAME"
         )
     return next(iter(found.values()))
 

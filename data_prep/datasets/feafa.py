@@ -1,4 +1,4 @@
-"""FEAFA+ (FEAFA-A, and FEAFA-B on DISFA's videos): 24 intensities from 0 to 1 for every frame, whose order the user has to name."""
+"""FEAFA+ (FEAFA-A, and FEAFA-B on DISFA's videos): 24 intensities from 0 to 1 per frame, whose order the user names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def names_in(path: str) -> str:
 RELEASE = Release(
     name="feafa",
     title="FEAFA+ (FEAFA-A, FEAFA-B)",
-    request="FEAFA+ from Jian Xue, University of Chinese Academy of Sciences (www.iiplab.net/feafa+); FEAFA-B also needs DISFA's videos",
+    request="FEAFA+ from Jian Xue, University of Chinese Academy of Sciences (www.iiplab.net/feafa+); FEAFA-B also "
+    "needs DISFA's videos",
     terms="research only; neither images nor annotations may be passed on",
     tree="""\
 FEAFA-A/PV001.output/00000001.auw              one per frame: 24 numbers from 0 to 1
@@ -53,9 +54,11 @@ FEAFA-B/SN001.output/00000001.auw              DISFA's videos, annotated again
 Videos_LeftCamera/LeftVideoSN001_comp.avi      of DISFA, copied or linked into the same folder""",
     au_names=(),
     frames="the number in the name of the label file",
-    source="youknowitskyle/farapy-data-tools:FEAFA+/FEAFA_label_process.py, DISFA_label_process.py; www.iiplab.net/feafa+",
-    doubts="the order of the 24 values (name it with --columns FILE), the names of FEAFA-A's images beyond their number, whether FEAFA-B "
-    "counts frames from 0 or 1, and which five people of FEAFA-A are in two of its 127 sequences",
+    source="youknowitskyle/farapy-data-tools:FEAFA+/FEAFA_label_process.py, DISFA_label_process.py; "
+    "www.iiplab.net/feafa+",
+    doubts="the order of the 24 values (name it with --columns FILE), the names of FEAFA-A's images beyond their "
+    "number, whether FEAFA-B counts frames from 0 or 1, and which five people of FEAFA-A are in two of its 127 "
+    "sequences",
     options={
         "columns": {
             "type": names_in,
@@ -76,9 +79,10 @@ Videos_LeftCamera/LeftVideoSN001_comp.avi      of DISFA, copied or linked into t
 )
 
 UNKNOWN_ORDER = (
-    f"Expected `--columns FILE` with the names of the {VALUES} values of FEAFA's .auw files, but got none: the files have no names, and no "
-    "public source says in which order the values stand. Take the order from the document that came with your copy and write a text file "
-    f"with {VALUES} lines, each AU12, AU12_left or AU12_right (the person's own side), or - for a value to leave out"
+    f"Expected `--columns FILE` with the names of the {VALUES} values of FEAFA's .auw files, but got none: the files "
+    "have no names, and no public source says in which order the values stand. Take the order from the document that "
+    f"came with your copy and write a text file with {VALUES} lines, each AU12, AU12_left or AU12_right (the person's "
+    "own side), or - for a value to leave out"
 )
 
 _FOLDER = re.compile(r"((?:PV|SN)\d{3})(?:\.output)?", re.IGNORECASE)
@@ -96,8 +100,8 @@ def read(
 ) -> pd.DataFrame:
     """One row per label file: labels, per side where the values are, and intensities from 0 to 5.
 
-    `columns` are the names of the 24 values with commas between them, as `names_in` reads them from a file; the `first` frame's
-    number is seen from the label files where it is None.
+    `columns` are the names of the 24 values with commas between them, as `names_in` reads them from a file; the `first`
+    frame's number is seen from the label files where it is None.
     """
     if columns is None:
         raise DatasetLayoutError(UNKNOWN_ORDER)
@@ -135,7 +139,8 @@ def parse_columns(columns: str) -> list[tuple[str, str] | None]:
     """Action unit and side of each of the 24 values, None for those to leave out.
 
     Raises:
-        DatasetLayoutError: There are not 24 names, one is unknown, or an action unit is there twice or both with and without sides.
+        DatasetLayoutError: There are not 24 names, one is unknown, or an action unit is there twice or both with and
+            without sides.
     """
     names = [name.strip() for name in columns.split(",")]
     if len(names) != VALUES:
@@ -159,8 +164,8 @@ def parse_columns(columns: str) -> list[tuple[str, str] | None]:
         sides = sorted(other for name, other in known if name == au)
         if sides not in ([""], ["left", "right"]):
             raise DatasetLayoutError(
-                f"`--columns`: expected {au} once, or as {au}_left and {au}_right, but got {len(sides)} of it; "
-                "give a value - instead"
+                f"`--columns`: expected {au} once, or as {au}_left and {au}_right, but got {len(sides)} of it; give a "
+                "value - instead"
             )
     if not known:
         raise DatasetLayoutError("`--columns`: expected at least one action unit, but all values are left out")
@@ -187,8 +192,8 @@ def _read_values(path: Path) -> list[float]:
     rows = [values for _, values in number_rows(path)]
     if len(rows) != 1 or len(rows[0]) != VALUES:
         raise DatasetLayoutError(
-            f"{path}: expected one line of {VALUES} numbers, but got {sum(map(len, rows))} in {len(rows)} lines; "
-            "copy it again"
+            f"{path}: expected one line of {VALUES} numbers, but got {sum(map(len, rows))} in {len(rows)} lines; copy "
+            "it again"
         )
     bad = next((value for value in rows[0] if not 0 <= value <= 1), None)
     if bad is not None:
@@ -222,7 +227,7 @@ def _first_frame(frames: np.ndarray, video: Path) -> int:
     if count_video_frames(video) == frames.max():
         return 1
     raise DatasetLayoutError(
-        f"Expected the label files of {video.name} to show if frames count from 0 or 1 (a file 00000000.auw, or a last file of "
-        f"the video's length), but they are {frames.min()} to {frames.max()}; compare a blink in both and say --first 0 or "
-        "--first 1"
+        f"Expected the label files of {video.name} to show if frames count from 0 or 1 (a file 00000000.auw, or a last "
+        f"file of the video's length), but they are {frames.min()} to {frames.max()}; compare a blink in both and say "
+        "--first 0 or --first 1"
     )

@@ -1,4 +1,4 @@
-"""4DME: 267 micro-expressions, of which the grey videos are read; coded as an AU text per clip and as one column per AU."""
+"""4DME: 267 micro-expressions, of which the grey videos are read; an AU text per clip and one column per AU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..release import Findings, Release, find_path
 RELEASE = Release(
     name="fourdme",
     title="4DME (grey videos, micro-expressions)",
-    request="4DME (4DME_Labelling_Micro_release v1.xlsx and gray_micro) from Xiaobai Li and Guoying Zhao, University of Oulu",
+    request="4DME (4DME_Labelling_Micro_release v1.xlsx and gray_micro) from Xiaobai Li and Guoying Zhao, University "
+    "of Oulu",
     terms="research only, signed by a member of staff; neither images nor annotations may be passed on",
     tree="""\
 4DME_Labelling_Micro_release v1.xlsx
@@ -25,7 +26,8 @@ gray_micro/<sub_ID>/<fold_name>/*.jpg""",
     frames="the last number in the image's name, as in the table",
     source="tvaranka/meb:meb/datasets/datasets.py, meb/datasets/datasets_old.py, config/dataset_config.py",
     per_clip=True,
-    doubts="How the images of gray_micro are named was not found in a public source; their numbers are taken to be those of the table.",
+    doubts="How the images of gray_micro are named was not found in a public source; their numbers are taken to be "
+    "those of the table.",
     options={
         "keep_marked": {
             "action": "store_true",

@@ -1,4 +1,4 @@
-"""MMEW: 300 micro-expressions of 30 people at 90 frames a second, coded as an AU text per clip, in folders by emotion."""
+"""MMEW: 300 micro-expressions of 30 people at 90 frames a second, an AU text per clip, in folders by emotion."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _subject(value: object, clip: str) -> str:
 
 
 def _folder(folders: Folders, clip: str, emotion: str) -> Path | None:
-    """The clip's folder: below its emotion, or below another one (the table says `others` where folders say `repression`)."""
+    """The clip's folder: below its emotion, or another one (the table has `others` where folders have `repression`)."""
     direct = folders.find(emotion, clip)
     if direct is not None:
         return direct

@@ -15,17 +15,19 @@ from ..release import Findings, Release, find_path
 RELEASE = Release(
     name="rafau",
     title="RAF-AU",
-    request="RAF-AU (RAFAU_label.txt, aligned images) from Weihong Deng, Beijing University of Posts and Telecommunications",
+    request="RAF-AU (RAFAU_label.txt, aligned images) from Weihong Deng, Beijing University of Posts and "
+    "Telecommunications",
     terms="research only; neither images nor annotations may be passed on",
     tree="""\
 RAFAU_label.txt           a line per image: 0001.jpg 4+L12, or null
 aligned/0001_aligned.jpg""",
     # those that OpenGraphAU reads
     au_names=tuple(f"AU{number}" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, *range(14, 21), *range(22, 28), 32, 39)),
-    frames="the number in the image's name, from 1; every photo is a subject of its own, since nothing is said about who is shown",
+    frames="the number in the image's name, from 1; every photo is a subject of its own, since nothing is said about "
+    "who is shown",
     source="lingjivoo/OpenGraphAU:tool/dataset_process.py; Yan et al. 2020 (arXiv 2008.05196)",
-    doubts="what `null` means: such photos show expressions, so all their action units are taken as unknown and not as absent; "
-    "photos of RAF-DB are among them",
+    doubts="what `null` means: such photos show expressions, so all their action units are taken as unknown and not "
+    "as absent; photos of RAF-DB are among them",
 )
 
 _ALIGNED = ("aligned", "Image/aligned", "*/aligned")
@@ -39,8 +41,8 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
     photos = index_photos(folder)
     lines = _read_labels(path)
     stems, texts = list(lines), [parse_aus(text) for _, text in lines.values()]
-    for text, (number, said) in zip(texts, lines.values(), strict=True):
-        note_terms(text, repr(said), f"{path.name} line {number}", findings)
+    for read_text, (number, said) in zip(texts, lines.values(), strict=True):
+        note_terms(read_text, repr(said), f"{path.name} line {number}", findings)
     nothing = sum(not (text.aus or text.ambiguous or text.unread) for text in texts)
     if nothing:
         findings.note("photos without labels", path.name, f"{nothing:,} of {len(texts):,} lines say `null` or nothing")

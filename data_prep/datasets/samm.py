@@ -1,4 +1,4 @@
-"""SAMM: 159 micro-expressions of 32 people at 200 frames a second, grey, coded as an AU text with sides and intensities per clip."""
+"""SAMM: 159 micro-expressions of 32 people at 200 frames a second, an AU text with sides and intensities per clip."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ SAMM/006/006_1_2/006_05562.jpg""",
 )
 
 _TABLES = (
-    "SAMM_Micro_FACS_Codes_v2.xlsx", "SAMM*Micro_FACS_Codes*.xlsx", "*/SAMM_Micro_FACS_Codes*.xlsx", "SAMM*Micro_FACS_Codes*.xls",
+    "SAMM_Micro_FACS_Codes_v2.xlsx", "SAMM*Micro_FACS_Codes*.xlsx", "*/SAMM_Micro_FACS_Codes*.xlsx",
+    "SAMM*Micro_FACS_Codes*.xls",
 )  # fmt: skip
 _IMAGES = ("SAMM/", "SAMM/SAMM/", "", "SAMM_CROP/", "*/SAMM/")
 _HEADER = 13  # row 14 of the sheet; the rows above it hold notes (tvaranka/meb:meb/datasets/datasets.py)

@@ -20,25 +20,26 @@ EYES_CLOSED = "AU43"  # coded as there or not, without intensity
 
 # OpenFace:model_training/AU_training/data extraction/find_UNBC.m
 SUBJECTS = (
-    "042-ll042", "043-jh043", "047-jl047", "048-aa048", "049-bm049", "052-dr052", "059-fn059", "064-ak064", "066-mg066", "080-bn080",
-    "092-ch092", "095-tv095", "096-bg096", "097-gf097", "101-mg101", "103-jk103", "106-nm106", "107-hs107", "108-th108", "109-ib109",
-    "115-jy115", "120-kz120", "121-vw121", "123-jh123", "124-dn124",
+    "042-ll042", "043-jh043", "047-jl047", "048-aa048", "049-bm049", "052-dr052", "059-fn059", "064-ak064", "066-mg066",
+    "080-bn080", "092-ch092", "095-tv095", "096-bg096", "097-gf097", "101-mg101", "103-jk103", "106-nm106", "107-hs107",
+    "108-th108", "109-ib109", "115-jy115", "120-kz120", "121-vw121", "123-jh123", "124-dn124",
 )  # fmt: skip
 
 RELEASE = Release(
     name="unbc",
     title="UNBC-McMaster Shoulder Pain Expression Archive",
-    request="UNBC-McMaster (Images, Frame_Labels) from Jeffrey Cohn, University of Pittsburgh; ask if it is still given out",
+    request="UNBC-McMaster (Images, Frame_Labels) from Jeffrey Cohn, University of Pittsburgh; ask if it is still "
+    "given out",
     terms="research only; neither images nor annotations may be passed on, few of the patients may be shown in print",
     tree="""\
-Frame_Labels/FACS/042-ll042/ll042t1aaaff/ll042t1aaaff001_facs.txt   one per frame; an empty file is a frame without any AU
+Frame_Labels/FACS/042-ll042/ll042t1aaaff/ll042t1aaaff001_facs.txt   one per frame; an empty file: no AU
 Images/042-ll042/ll042t1aaaff/ll042t1aaaff001.png""",
     au_names=AU_SETS["unbc"],
     frames="the number in the image's name, from 1",
     source="TadasBaltrusaitis/OpenFace:matlab_runners/Action Unit Experiments/helpers/extract_UNBC_labels.m; "
     "cosanlab/py-feat:scripts/extract_au_training_features.py",
-    doubts="the third and fourth number of a row (not read); an action unit listed with intensity 0, which is taken as unknown; "
-    "frames 1 to 7 of tv095t2aeunaff are black, as public code says, so they become rows without a face",
+    doubts="the third and fourth number of a row (not read); an action unit listed with intensity 0, which is taken "
+    "as unknown; frames 1 to 7 of tv095t2aeunaff are black, as public code says, so they become rows without a face",
     options={"threshold": threshold_option(THRESHOLD)},
 )
 

@@ -1,1 +1,1 @@
-"""What the readers of the data sets share: label files and spreadsheets, AU texts, images by number, known faults, folds."""
+"""What readers share: label files, spreadsheets, AU texts, images by number, clips, archives, videos, folds."""

@@ -1,4 +1,4 @@
-"""Zip archives read in place: members by name, never extracted, and never one that could reach outside or fill the memory."""
+"""Zip archives read in place: members by name, never extracted, none that could reach outside or fill the memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def list_members(archive: Path) -> dict[str, int]:
     """The files in a zip archive, in the archive's order.
 
     Returns:
-        Name of the member, with `/` between its parts -> size in bytes when unpacked. Folders and the hidden files that some systems
-        add (`__MACOSX/`, `.DS_Store`) are left out.
+        Name of the member, with `/` between its parts -> size in bytes when unpacked. Folders and the hidden files that
+        some systems add (`__MACOSX/`, `.DS_Store`) are left out.
 
     Raises:
-        DatasetLayoutError: It is no zip archive, or one of its members has no place in a release: a path that is absolute or has
-            `..`, a link or device, two members of one name, or an image that is too large or packed too densely to be one.
+        DatasetLayoutError: It is no zip archive, or one of its members has no place in a release: a path that is
+            absolute or has `..`, a link or device, two members of one name, or an image that is too large or packed too
+            densely to be one.
     """
     try:
         with zipfile.ZipFile(archive) as opened:

@@ -1,9 +1,10 @@
 """Action units as coders write them in a cell: `4+L12`, `R14A`, `AU4+AU7(k)`, `1，2`, `R14A or 17A`.
 
-A term is a number with an optional `AU`, side and intensity. `L` and `R`, before or after the number, are the person's sides; `A` before
-it is FACS's mark of an asymmetric action (both sides); `A` to `E` after it are the FACS intensities 1 to 5. Terms are put together with
-`+` or a comma. Spellings met: tvaranka/meb:meb/datasets/datasets.py. Where meb keeps only the digits of a term, so that `R14A or 17A` is
-read as 1417, this reader says which AUs are uncertain and which terms it cannot read.
+A term is a number with an optional `AU`, side and intensity. `L` and `R`, before or after the number, are the person's
+sides; `A` before it is FACS's mark of an asymmetric action (both sides); `A` to `E` after it are the FACS intensities 1
+to 5. Terms are put together with `+` or a comma. Spellings met: tvaranka/meb:meb/datasets/datasets.py. Where meb keeps
+only the digits of a term, so that `R14A or 17A` is read as 1417, this reader says which AUs are uncertain and which
+terms it cannot read.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class AUText:
         aus: Canonical AU -> how it was coded, in the order of the text.
         ambiguous: Canonical AUs that may or may not be there: the alternatives of an "or", a term with a question mark.
         unread: Terms that cannot be read as an AU.
-        complete: Whether every AU that is not named is absent; False for an empty text, `?`, `null`, and where a term was not read.
+        complete: Whether every AU that is not named is absent; False for an empty text, `?`, `null`, and where a term
+            was not read.
     """
 
     aus: dict[str, Term] = field(default_factory=dict)
@@ -66,7 +68,8 @@ def parse_aus(text: str, *, keep_marked: bool = False) -> AUText:
 
     Args:
         text: As the release has it; full-width signs are read as their plain forms.
-        keep_marked: Whether a term marked `(k)` counts; by default it is dropped, as tvaranka/meb does with 4DME's static actions.
+        keep_marked: Whether a term marked `(k)` counts; by default it is dropped, as tvaranka/meb does with 4DME's
+            static actions.
 
     >>> parse_aus("4+L12").aus
     {'AU4': Term(side='', intensity=None), 'AU12': Term(side='left', intensity=None)}
@@ -138,9 +141,9 @@ def label_columns(texts: Sequence[AUText], au_names: Iterable[str]) -> pd.DataFr
         au_names: AUs that the data set codes; AUs that a text names besides get columns of their own.
 
     Returns:
-        A row per text. `AU12` is 1 where it is named, -1 where it is uncertain or the text is not complete, else 0. `AU12_left`
-        and `AU12_right` (an AU without a side is on both) and `AU12_intensity` (0 where absent, nan where unknown) are there for
-        the AUs of which some text gives a side or a letter.
+        A row per text. `AU12` is 1 where it is named, -1 where it is uncertain or the text is not complete, else 0.
+        `AU12_left` and `AU12_right` (an AU without a side is on both) and `AU12_intensity` (0 where absent, nan where
+        unknown) are there for the AUs of which some text gives a side or a letter.
     """
     named = {au for text in texts for au in (*text.aus, *text.ambiguous)}
     columns: dict[str, list[int] | list[float]] = {}
@@ -169,7 +172,7 @@ def _label(text: AUText, au: str) -> int:
 
 
 def note_terms(text: AUText, raw: str, where: str, findings: Findings) -> None:
-    """Note the unread and the ambiguous terms of one text; `raw` is the text as the release has it, `where` file and line."""
+    """Note the unread and the ambiguous terms of one text; `raw` is what the release has, `where` file and line."""
     if text.unread:
         unread = f"{raw}: {', '.join(text.unread)}; the AUs that it does not name are -1"
         findings.note("AU text not read", where, unread)

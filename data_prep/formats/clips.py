@@ -1,13 +1,14 @@
-"""Clips with one label each, as micro-expression data sets have them: rows of an annotation table become rows of frames.
+"""Clips with one label each, as of micro-expressions: rows of an annotation table become rows of frames.
 
-A clip's rows are its frames from onset to offset that have an image; the frame number is the one in the image's name. All of them
-carry the clip's label, onset, apex and offset. The coders wrote down every action unit that they saw, so an AU that the text does
-not name is 0.
+A clip's rows are its frames from onset to offset that have an image; the frame number is the one in the image's name.
+All of them carry the clip's label, onset, apex and offset. The coders wrote down every action unit that they saw, so an
+AU that the text does not name is 0.
 
-Known faults of annotation tables are data, one CSV file per release in `assets/corrections/`: `row` (0-based, after the header, as
-pandas counts; or a name, in tables that are indexed by one), `column` (name in the reader's table), `value` (what the cell should
-hold; `row N` takes the cell of row N before any correction), `when` (empty: always; `missing`: only where the cell holds no number;
-`ambiguous`: only where the AU text leaves alternatives open), `source` (who says so).
+Known faults of annotation tables are data, one CSV file per release in `assets/corrections/`: `row` (0-based, after the
+header, as pandas counts; or a name, in tables that are indexed by one), `column` (name in the reader's table), `value`
+(what the cell should hold; `row N` takes the cell of row N before any correction), `when` (empty: always; `missing`:
+only where the cell holds no number; `ambiguous`: only where the AU text leaves alternatives open), `source` (who says
+so).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def with_cd6me(name: str) -> tuple[str, ...]:
 
 
 class Folders:
-    """The folders below one, by name: exact, else in another case (`spNo.1`), else with other leading zeros (`sub1` for `sub01`).
+    """The folders below one, by name: exact, else in another case (`spNo.1`), else with other leading zeros (`sub1`).
 
     Names are only compared with what the folder holds, so that none can lead out of it.
 
@@ -99,7 +100,7 @@ def _without_zeros(name: str) -> str:
 
 
 def read_corrections(name: str) -> pd.DataFrame:
-    """The table of one release: `row` (int or a name), `column`, `value`, `when`, `source` (text); empty where no fault is known."""
+    """The table of one release: `row` (int or a name), `column`, `value`, `when`, `source`; maybe empty."""
     path = _CORRECTIONS / f"{name}.csv"
     if not path.is_file():
         return pd.DataFrame(columns=["row", "column", "value", "when", "source"])
@@ -112,9 +113,11 @@ def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.
     """Correct the known faults of a release.
 
     Args:
-        frame: Its table; the index is the row after the header, as `auformer.data_prep.formats.sheets.read_sheet` gives it.
+        frame: Its table; the index is the row after the header, as `auformer.data_prep.formats.sheets.read_sheet` gives
+            it.
         name: Of the release, and of the table in `assets/corrections/`.
-        findings: Every changed cell is listed; corrections whose row or column is not there, or that find the cell right, are not.
+        findings: Every changed cell is listed; corrections whose row or column is not there, or that find the cell
+            right, are not.
 
     Returns:
         A copy in which the named cells, and no others, are changed. Numbers are int.
@@ -255,7 +258,8 @@ def read_clips(
         clips: One for each of its rows.
         au_names: AUs that have a column whether or not they occur.
         findings: Takes what is met.
-        stated: The table before it was corrected, if it was; its numbers count where the corrected ones do not fit the clip's images.
+        stated: The table before it was corrected, if it was; its numbers count where the corrected ones do not fit the
+            clip's images.
         keep_marked: Whether AUs marked `(k)` count.
 
     Returns:
@@ -283,7 +287,8 @@ def read_clips(
             tables.append(frames.assign(position=position))
     if not tables:
         raise DatasetLayoutError(
-            f"Expected images of the clips in {root}, but no clip has one between its onset and its offset; check `--root`"
+            f"Expected images of the clips in {root}, but no clip has one between its onset and its offset; check "
+            "`--root`"
         )
     rows = pd.concat(tables, ignore_index=True)
     rows = pd.concat([rows, labels.iloc[rows.pop("position")].reset_index(drop=True)], axis=1)
@@ -296,8 +301,8 @@ def _report_absent(root: Path, sheet: pd.DataFrame, clips: Sequence[Clip], findi
     if not present:
         named = ", ".join(dict.fromkeys(f"{clip.subject} {clip.name}" for clip in clips[:_SHOWN_CLIPS])) or "none"
         raise DatasetLayoutError(
-            f"Expected a folder of images for each clip of {sheet.attrs['file']} in {root}, but no clip has one; the first are "
-            f"{named}. `auformer prepare --list` shows the expected tree"
+            f"Expected a folder of images for each clip of {sheet.attrs['file']} in {root}, but no clip has one; the "
+            f"first are {named}. `auformer prepare --list` shows the expected tree"
         )
     findings.lack("subjects", dict.fromkeys(clip.subject for clip in clips if clip.subject not in present))
     lost = [clip for clip in clips if clip.folder is None and clip.subject in present]
@@ -320,9 +325,10 @@ def _named_twice(sheet: pd.DataFrame, clips: Sequence[Clip], findings: Findings)
 def _fitting(
     sheet: pd.DataFrame, stated: pd.DataFrame, row: int, clip: Clip, images: dict[int, Path], findings: Findings
 ) -> dict[str, object]:
-    """Onset, apex and offset of a row: as corrected, or as stated where the images say that the correction is about another clip.
+    """Onset, apex and offset of a row: as corrected, or as stated where the correction does not fit the images.
 
-    Corrections are known by the numbers of rows; in another edition of the table the same row may be another clip's [ours].
+    Corrections are known by the numbers of rows; in another edition of the table the same row may be another clip's
+    [ours].
     """
     names = (ONSET, APEX, OFFSET)
     numbers, before = (

@@ -46,8 +46,8 @@ def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int],
         `frame` (int64, rising) and one int16 column per name.
 
     Raises:
-        DatasetLayoutError: The file is empty or no such table, a frame number is no whole number from 1 on or occurs twice, or a code
-            is unknown; the message names file, line and value.
+        DatasetLayoutError: The file is empty or no such table, a frame number is no whole number from 1 on or occurs
+            twice, or a code is unknown; the message names file, line and value.
     """
     positions = [0, *columns.values()]
     try:
@@ -57,8 +57,8 @@ def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int],
         )  # fmt: skip
     except ValueError as error:  # an empty file, missing columns, wrong bytes and pandas' own errors
         raise DatasetLayoutError(
-            f"{path}: expected a table of frame numbers and codes with commas and at least {max(positions) + 1} columns, "
-            f"but it cannot be read as one ({error}); copy it again"
+            f"{path}: expected a table of frame numbers and codes with commas and at least {max(positions) + 1} "
+            f"columns, but it cannot be read as one ({error}); copy it again"
         ) from error
     table = table.dropna(how="all")
     lines = table.index.to_numpy() + 1 + int(header)

@@ -98,21 +98,21 @@ def read_coding(
     subjects: Iterable[str],
     tasks: Collection[str],
 ) -> Iterable[tuple[Key, pd.DataFrame]]:
-    """Labels and intensities of one sequence after the other, by subject and task; half and absent sequences are reported before.
+    """Labels and intensities of one sequence after the other; half and absent sequences are reported before.
 
     Args:
         root: Folder of the release.
         labels: Its occurrence tables.
         images: Sequences that have images.
-        columns_of: From the header and the path of a table to the position of each AU; it raises where it does not understand the
-            header.
+        columns_of: From the header and the path of a table to the position of each AU; it raises where it does not
+            understand the header.
         findings: Takes the report.
         subjects: All subjects of the release.
         tasks: Tasks whose sequences are coded.
 
     Yields:
-        The sequence, and its rows: `frame`, an int8 column per AU (1, 0, or -1 for the code 9), and `AU12_intensity` (0 to 5, nan
-        where unknown) of the AUs whose intensity is coded.
+        The sequence, and its rows: `frame`, an int8 column per AU (1, 0, or -1 for the code 9), and `AU12_intensity` (0
+        to 5, nan where unknown) of the AUs whose intensity is coded.
     """
     _report_gaps(labels, images, subjects, tasks, findings)
     intensity = _find_intensity(root, findings)

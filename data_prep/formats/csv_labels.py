@@ -1,4 +1,4 @@
-"""The label columns of a table of anybody's making: `AU1`, `AU01`, `AU01_c`, `AU12_left`, `AU12_r`, to the manifest's columns."""
+"""Label columns of anybody's table (`AU1`, `AU01`, `AU01_c`, `AU12_left`, `AU12_r`) as those of a manifest."""
 
 from __future__ import annotations
 

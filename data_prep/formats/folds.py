@@ -1,9 +1,10 @@
 """The column `fold`: published folds where there are any, else a division of ours that says so in its names.
 
-BP4D and DISFA have the published folds P1-P3 and D1-D3 (`auformer.data.splits`, with the fold numbers of ME-GraphAU and FG-Net as
-views). DISFA+ shows nine people of DISFA, so each of them is in the fold that DISFA has them in: [ours], and the one choice that
-keeps a person in one fold when both are trained on. Every other data set is divided by us: seeded, by subject, folds named `ours1`,
-`ours2`, ... There is no published division of BP4D+ that all follow; two repositories have one each, of four and of three folds.
+BP4D and DISFA have the published folds P1-P3 and D1-D3 (`auformer.data.splits`, with the fold numbers of ME-GraphAU and
+FG-Net as views). DISFA+ shows nine people of DISFA, so each of them is in the fold that DISFA has them in: [ours], and
+the one choice that keeps a person in one fold when both are trained on. Every other data set is divided by us: seeded,
+by subject, folds named `ours1`, `ours2`, ... There is no published division of BP4D+ that all follow; two repositories
+have one each, of four and of three folds.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def fold_of(name: str, subjects: Iterable[str]) -> dict[str, str | None]:
 
     Args:
         name: The data set.
-        subjects: Those that are there. Where their full list is known (BP4D+), the division is that of all; else it is of these, and
-            an incomplete release is divided in another way.
+        subjects: Those that are there. Where their full list is known (BP4D+), the division is that of all; else it is
+            of these, and an incomplete release is divided in another way.
     """
     unique = sorted(set(subjects))
     dataset = dataset_id(name)

@@ -1,8 +1,8 @@
 """Which images a release has, found without opening one, and which label each belongs to.
 
-Images of a folder or an archive are found by frame number, frames of a video by position. The `pair_...` functions give rows the
-columns `status`, `source`, `source_frame`, `source_member` (see `release`); a label whose image is not there keeps its row with
-the status `no_image`.
+Images of a folder or an archive are found by frame number, frames of a video by position. The `pair_...` functions give
+rows the columns `status`, `source`, `source_frame`, `source_member` (see `release`); a label whose image is not there
+keeps its row with the status `no_image`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Key = tuple[str, str]  # subject and sequence
 def frame_number(name: str) -> int | None:
     """The frame number in a file's name: its last run of digits, before the suffix; None where it has none.
 
-    >>> frame_number("reg_img46.jpg"), frame_number("006_05562.jpg"), frame_number("0999_a.png"), frame_number("cover.jpg")
-    (46, 5562, 999, None)
+    >>> [frame_number(name) for name in ("reg_img46.jpg", "006_05562.jpg", "0999_aligned.png", "cover.jpg")]
+    [46, 5562, 999, None]
     """
     match = _LAST_NUMBER.search(Path(name).stem)
     return int(match.group(1)) if match else None
@@ -63,8 +63,8 @@ def index_frames(folder: Path, pattern: str = "") -> dict[int, Path]:
             continue
         if number in found:
             raise DatasetLayoutError(
-                f"Expected one {'label file' if pattern else 'image'} per frame in {folder}, but {found[number].name} and "
-                f"{path.name} are both frame {number}; remove one"
+                f"Expected one {'label file' if pattern else 'image'} per frame in {folder}, but {found[number].name} "
+                f"and {path.name} are both frame {number}; remove one"
             )
         found[number] = path
     return dict(sorted(found.items()))
@@ -78,7 +78,7 @@ def _require_folder(folder: Path) -> None:
 
 
 def list_files(root: Path) -> list[PurePosixPath]:
-    """Every file below a folder, by path relative to it; hidden files and folders are ignored, links to folders not followed."""
+    """Every file below a folder, by relative path; hidden files and folders are ignored, links not followed."""
     found = []
     for base, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -136,7 +136,8 @@ def pair_members(rows: pd.DataFrame, root: Path, archive: Path, members: Mapping
 def pair_video(rows: pd.DataFrame, root: Path, video: Path, findings: Findings) -> pd.DataFrame:
     """Pair frame k, counted from 1, with position k - 1 of a video.
 
-    A video that continues after the last label is noted; so are labels beyond its end, where its header says how long it is.
+    A video that continues after the last label is noted; so are labels beyond its end, where its header says how long
+    it is.
     """
     frames = rows["frame"].to_numpy()
     length = count_video_frames(video)
@@ -230,7 +231,8 @@ def index_photos(folder: Path) -> dict[str, list[Path]]:
     """Images below a folder by name without suffix.
 
     Args:
-        folder: It is searched at any depth, in the order of names; hidden files and folders are ignored, links are not followed.
+        folder: It is searched at any depth, in the order of names; hidden files and folders are ignored, links are not
+            followed.
 
     Raises:
         DatasetLayoutError: There is no such folder.
@@ -248,7 +250,8 @@ def find_photo(photos: Mapping[str, Sequence[Path]], name: str) -> Path | None:
 
     Args:
         photos: As `index_photos` gives them.
-        name: File name or path with `/`, as the table has it. Of images of one name the one whose folders agree is meant.
+        name: File name or path with `/`, as the table has it. Of images of one name the one whose folders agree is
+            meant.
 
     Raises:
         DatasetLayoutError: Several images may be meant.

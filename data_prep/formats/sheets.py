@@ -1,7 +1,7 @@
 """Spreadsheet files as plain values: no formula is evaluated, no link followed, no entity expanded.
 
-`.xlsx` goes through openpyxl in its read-only mode, with defusedxml under it; `.xls` through xlrd. The file's first bytes decide
-which of the two, not its name.
+`.xlsx` goes through openpyxl in its read-only mode, with defusedxml under it; `.xls` through xlrd. The file's first
+bytes decide which of the two, not its name.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, l
         formulas: Give the text of formulas (`=A1+1`) in place of the values that were stored with them.
 
     Returns:
-        Title of the sheet, and its rows from the first one, without blank rows at the end. Cells are text without blanks around it,
-        int, float, bool or None; rows may differ in length.
+        Title of the sheet, and its rows from the first one, without blank rows at the end. Cells are text without
+        blanks around it, int, float, bool or None; rows may differ in length.
 
     Raises:
         DatasetLayoutError: The file cannot be read as a spreadsheet or is refused, or has no such sheet.
@@ -63,7 +63,8 @@ def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, l
             cause = cause.__cause__
         reason = f"{type(cause).__name__}: {cause}".split("\n")[0][:200]
         raise DatasetLayoutError(
-            f"Expected a spreadsheet at {path}, but it cannot be read ({reason}); copy it again, or save it anew without a password"
+            f"Expected a spreadsheet at {path}, but it cannot be read ({reason}); copy it again, or save it anew "
+            "without a password"
         ) from error
     while rows and all(value is None for value in rows[-1]):
         rows.pop()
@@ -156,20 +157,22 @@ def read_sheet(
 
     Args:
         path: `.xlsx` or `.xls`.
-        columns: Name in the result -> the spellings of the header that are accepted (blanks around them, quotes and case do not
-            count), or positions from 0 where there is no header.
+        columns: Name in the result -> the spellings of the header that are accepted (blanks around them, quotes and
+            case do not count), or positions from 0 where there is no header.
         sheet: Name of the sheet; the first one where None.
-        header: Row of the header from 0, or another of the first 30 where that one lacks a column; None where there is none.
+        header: Row of the header from 0, or another of the first 30 where that one lacks a column; None where there is
+            none.
         optional: Names whose column may be missing; their cells are then None.
         findings: Takes note of formulas without a stored value, which are read as empty.
 
     Returns:
-        The columns as objects (text without blanks around it, int, float, bool or None), without the rows in which all are None. The
-        index is the 0-based row after the header, as pandas counts it; `attrs` holds `file`, `sheet` and `first_row` for `place`.
+        The columns as objects (text without blanks around it, int, float, bool or None), without the rows in which all
+        are None. The index is the 0-based row after the header, as pandas counts it; `attrs` holds `file`, `sheet` and
+        `first_row` for `place`.
 
     Raises:
-        DatasetLayoutError: The file cannot be read as a spreadsheet or is refused, or the sheet or a column is missing; the message
-            names those that are there.
+        DatasetLayoutError: The file cannot be read as a spreadsheet or is refused, or the sheet or a column is missing;
+            the message names those that are there.
         MissingExtraError: openpyxl, defusedxml or xlrd is not installed.
     """
     title, cells = read_cells(path, sheet, formulas=False)
@@ -271,6 +274,7 @@ def _named_positions(
     if missing:
         held = ", ".join(repr(cell_text(head)) for head in heads if cell_text(head)) or "nothing"
         raise DatasetLayoutError(
-            f"Expected a column {', '.join(map(repr, missing))} in row {header + 1} of {where}, but that row holds {held}; {_OWN}"
+            f"Expected a column {', '.join(map(repr, missing))} in row {header + 1} of {where}, but that row holds "
+            f"{held}; {_OWN}"
         )
     return positions

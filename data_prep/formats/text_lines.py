@@ -42,7 +42,7 @@ def second_line(path: Path, line: int, what: str, first: int | None = None) -> D
 
 
 def number_rows(path: Path) -> Iterator[tuple[int, list[float]]]:
-    """Rows of numbers separated by blanks. Blank lines are skipped, and so is a first line without any number (a header).
+    """Rows of numbers separated by blanks; blank lines are skipped, and a first line without any number (a header).
 
     Args:
         path: The file; `4.0000000e+00` is 4.

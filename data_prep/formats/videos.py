@@ -1,4 +1,4 @@
-"""Frames of a video by their position, decoded once and in presentation order; only those that are wanted become images."""
+"""Frames of a video by position, decoded once and in presentation order; only those that are wanted become images."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
         wanted: Positions in presentation order, counted from 0, rising, each once.
 
     Yields:
-        (position, image, status, message) for each wanted position, rising: (H, W, 3) uint8 RGB with `ok`; None with `unreadable`
-        where the video is damaged or ends earlier than its header says, or with `no_image` where it has no such frame.
+        (position, image, status, message) for each wanted position, rising: (H, W, 3) uint8 RGB with `ok`; None with
+        `unreadable` where the video is damaged or ends earlier than its header says, or with `no_image` where it has no
+        such frame.
     """
     left = list(reversed(wanted))
     decoder = _Decoder(path)
@@ -41,10 +42,11 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.nda
 class _Decoder:
     """The frames of one video in order, and afterwards why there are no more.
 
-    Positions are counted. Frames may be lost in damage, and then those behind it would be shifted. So behind damage the time stamps
-    say the position, from the next whole key frame on; but only if they have agreed with the count so far and the file still holds
-    as many packets as its header says (an AVI file numbers what it finds). If not, nothing more is handed out. Damage that the
-    decoder silently ignores shows only at the end, by frames that are missing there.
+    Positions are counted. Frames may be lost in damage, and then those behind it would be shifted. So behind damage the
+    time stamps say the position, from the next whole key frame on; but only if they have agreed with the count so far
+    and the file still holds as many packets as its header says (an AVI file numbers what it finds). If not, nothing
+    more is handed out. Damage that the decoder silently ignores shows only at the end, by frames that are missing
+    there.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From images to crops: the images of rows read one at a time from files, videos and archives, faces found, crops written."""
+"""From images to crops: images read one at a time from files, videos and archives, faces found, crops written."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ def cut_unit(unit: Unit, settings: Settings, detector: Detector) -> pd.DataFrame
         detector: Finds the faces.
 
     Returns:
-        A row per row of the unit, columns `RESULT`: the row's number, its status, a message where it is not `ok`; box, score and
-        landmarks of the face that gave the transform, in pixels; the frame that it was seen in; and how many faces the row's image
-        shows (-1 where none was looked for).
+        A row per row of the unit, columns `RESULT`: the row's number, its status, a message where it is not `ok`; box,
+        score and landmarks of the face that gave the transform, in pixels; the frame that it was seen in; and how many
+        faces the row's image shows (-1 where none was looked for).
 
     Raises:
         OSError: A crop cannot be written.

@@ -1,13 +1,13 @@
 """From an official release to aligned crops and a manifest: what `auformer prepare` does, for every data set alike.
 
-    OUT/crops/<subject>/<sequence>/<frame>.jpg
-    OUT/manifest.csv (or .parquet)     one row per labelled frame; rows without a crop keep their labels and say why
-    OUT/manifest.json                  recipe, face detector, options, label rates, corrections, everything that was found on the way
-    OUT/manifest.faces.parquet         box, landmarks and score of every crop, in pixels of its source image
+    OUT/crops/<subject>/<sequence>/<frame>.jpg OUT/manifest.csv (or .parquet)     one row per labelled frame; rows
+    without a crop keep their labels and say why OUT/manifest.json                  recipe, face detector, options,
+    label rates, corrections, everything that was found on the way OUT/manifest.faces.parquet         box, landmarks and
+    score of every crop, in pixels of its source image
 
-The files are a function of the release and the options, to the byte on one machine, whatever the number of workers and however
-often the work was interrupted: units of rows that are done leave a table each in `OUT/.prepare/`, the manifest is written last of
-all files, and `.prepare/` goes.
+The files are a function of the release and the options, to the byte on one machine, whatever the number of workers and
+however often the work was interrupted: units of rows that are done leave a table each in `OUT/.prepare/`, the manifest
+is written last of all files, and `.prepare/` goes.
 """
 
 from __future__ import annotations
@@ -229,8 +229,8 @@ def _claim(out: Path, manifest: Path, record: dict[str, Any]) -> Workspace:
     begun = folder.recorded() or finished
     if begun and differences(begun, record) and not differences(begun, record, free=(LABELS,)):
         raise DatasetLayoutError(
-            f"Expected `--out` to be a new folder or one with the same labels, but the labels or files of the release have "
-            f"changed since {out} was filled. Choose another folder, or delete this one"
+            "Expected `--out` to be a new folder or one with the same labels, but the labels or files of the release "
+            f"have changed since {out} was filled. Choose another folder, or delete this one"
         )
     folder.claim(record, finished=finished, free=(LABELS,))
     return folder
@@ -259,6 +259,11 @@ def _name(unit: Unit) -> str:
     return f"{unit.number:06d}"
 
 
+def _keep(folder: Workspace, unit: Unit, results: pd.DataFrame) -> None:
+    """Keep the table of a unit that is done."""
+    folder.keep(_name(unit), lambda path: write_table(results, path / _TABLE))
+
+
 def _kept(folder: Workspace, unit: Unit) -> pd.DataFrame:
     """The table of a unit that is done."""
     return pd.read_parquet(folder.state / _name(unit) / _TABLE)
@@ -284,7 +289,7 @@ def _work(
         closing(run_tasks(cut, missing, workers, threads=1, on_tick=bar.update)) as done,
     ):
         for unit, results in done:
-            folder.keep(_name(unit), lambda path, table=results: write_table(table, path / _TABLE))
+            _keep(folder, unit, results)
     return left
 
 

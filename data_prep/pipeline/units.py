@@ -1,4 +1,4 @@
-"""The work of a preparation in pieces: the rows of a table with the place of each crop, grouped into units of whole sequences."""
+"""The work of a preparation: the rows of a table with the place of each crop, in units of whole sequences."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The likely reason why a manifest differs from what is published: what counts, folds and single rows give away.
 
-Counts work on frames and positives per fold, for a manifest need not say how it was made. Tolerances are ours [ours]: they only
-matter where frames are missing besides; with equal frames every comparison is exact.
+Counts work on frames and positives per fold, for a manifest need not say how it was made. Tolerances are ours [ours]:
+they only matter where frames are missing besides; with equal frames every comparison is exact.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _more(found: Comparison, surplus: np.ndarray, difference: np.ndarray) -> Pro
 
 
 def _rates(found: Comparison) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Active share of the frames (P, N) here and published, and whether the frames are equal so that the comparison is exact."""
+    """Active share of the frames (P, N) here and published, and whether the frames are equal: then it is exact."""
     frames, published_frames, positives, published = found.tables()
     here, there = positives / np.maximum(frames, 1)[:, None], published / published_frames[:, None]
     return here, there, np.array_equal(frames, published_frames)
@@ -216,7 +216,8 @@ def _moved_threshold(found: Comparison, left: list[int]) -> Problem | None:
     for moved, direction, likely in ((up, "more", "1 or more"), (down, "fewer", "3 or more")):
         if len(moved) < _MOST * len(names) or len(moved) < len(left):
             continue
-        text = f"{direction} positives in all folds ({named([f'{names[i]} {ratio[:, i].mean() - 1:+.0%}' for i in moved], 4)})"
+        text = f"{direction} positives in all folds "
+        f"({named([f'{names[i]} {ratio[:, i].mean() - 1:+.0%}' for i in moved], 4)})"
         if found.published.threshold is not None:
             why = f"threshold, intensity of {likely} counted as active in place of 2 or more"
             return Problem("threshold", found.dataset, f"{text}: {why}")
@@ -270,8 +271,8 @@ def _frame_base(found: Comparison) -> Iterator[Problem]:
     text = ""
     if lowest < bounds[0]:
         text = (
-            f"frames start at {lowest}, those of the release at {bounds[0]}: numbers from 1 were taken as numbers from 0, so check "
-            "that no label went to the image before or after its own"
+            f"frames start at {lowest}, those of the release at {bounds[0]}: numbers from 1 were taken as numbers from "
+            "0, so check that no label went to the image before or after its own"
         )
     elif highest > bounds[1]:
         said = f"frames run from {lowest} to {highest}, those of the release from {bounds[0]} to {bounds[1]}"
@@ -298,7 +299,8 @@ def _image_numbers(found: Comparison) -> Iterator[Problem]:
         said = "frame numbers are one below the numbers of their images: numbers from 1 were taken as numbers from 0"
         yield Problem("frame_base", found.dataset, said)
     elif len(apart) and (apart == -1).mean() >= _SHARE:
-        said = "images are numbered one below their frames, as where images are counted from 0; right if they were written that way"
+        said = "images are numbered one below their frames, as where images are counted from 0; right if they were "
+        "written that way"
         yield Problem("frame_base", found.dataset, said, wrong=False)
 
 
@@ -323,8 +325,8 @@ def _unknown(found: Comparison) -> Iterator[Problem]:
         return
     if not any((found.rows[name] < 0).any() for name in names):
         text = (
-            f"none of the {len(found.rows):,} rows has an unknown label (-1) in any of {len(names)} AUs: code 9 (unknown) was read "
-            "as 0 or 1; the release uses it beyond the twelve AUs that papers report"
+            f"none of the {len(found.rows):,} rows has an unknown label (-1) in any of {len(names)} AUs: code 9 "
+            "(unknown) was read as 0 or 1; the release uses it beyond the twelve AUs that papers report"
         )
         yield Problem("unknown_as_negative", found.dataset, text)
 

@@ -1,4 +1,4 @@
-"""The images of a manifest: which are missing, which cannot be read, and which are the same file under several names."""
+"""The images of a manifest: which are missing or unreadable, and which are the same file under several names."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def _look(path: Path) -> tuple[str, str, str]:
 def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
     """What is wrong with the images.
 
-    The same bytes for two people are wrong, and for one person with different labels, unless they are neighbours in one sequence:
-    videos repeat frames. Others are only noted.
+    The same bytes for two people are wrong, and for one person with different labels, unless they are neighbours in one
+    sequence: videos repeat frames. Others are only noted.
     """
     if found.missing:
         text = f"images that are not there: {len(found.missing):,} ({named(found.missing)})"

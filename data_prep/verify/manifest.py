@@ -28,8 +28,9 @@ def inspect(frame: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         Plain JSON values: `rows`, `ok`, `status` (status -> rows), `datasets` (name -> rows), `aus` (AU -> `positives`,
-        `negatives`, `unknown`, `positives_ok`), and lists `subjects` and `folds` of objects with `rows`, `ok`, `positives`
-        (AU -> rows), and their names. Labels are counted in all rows, `positives_ok` in those whose image can be used.
+        `negatives`, `unknown`, `positives_ok`), and lists `subjects` and `folds` of objects with `rows`, `ok`,
+        `positives` (AU -> rows), and their names. Labels are counted in all rows, `positives_ok` in those whose image
+        can be used.
     """
     names = au_columns(frame)
     ok = (frame["status"] == "ok").to_numpy(bool)
@@ -85,8 +86,9 @@ def verify(path: str | Path, *, images: bool = True, workers: int = 1, progress:
         progress: Show a bar while they do.
 
     Returns:
-        Plain JSON values, always with the keys `format_version`, `manifest` (the path), `correct` (nothing is wrong), `problems` and
-        `notes` (lists of `kind`, `where`, `text`); where the file can be read as a manifest, also those of `check_manifest`.
+        Plain JSON values, always with the keys `format_version`, `manifest` (the path), `correct` (nothing is wrong),
+        `problems` and `notes` (lists of `kind`, `where`, `text`); where the file can be read as a manifest, also those
+        of `check_manifest`.
     """
     report: dict[str, Any] = {"format_version": FORMAT_VERSION, "manifest": str(path), "correct": False}
     try:
@@ -111,10 +113,11 @@ def check_manifest(
         progress: Show a bar.
 
     Returns:
-        Plain JSON values: the keys of `inspect`; `images`, None where they were not opened (`checked`, `missing`, `unreadable`,
-        `sizes`, `duplicates`: groups of keys); `published`, an object per data set that counts are published of (`dataset`, `title`,
-        `frames`, `clips`, `by`, `source`, `parts`: `name, subjects, expected, complete, frames, positives, published_frames,
-        published_positives`, `totals`: `source, about, frames, clips`); `problems` and `notes`.
+        Plain JSON values: the keys of `inspect`; `images`, None where they were not opened (`checked`, `missing`,
+        `unreadable`, `sizes`, `duplicates`: groups of keys); `published`, an object per data set that counts are
+        published of (`dataset`, `title`, `frames`, `clips`, `by`, `source`, `parts`: `name, subjects, expected,
+        complete, frames, positives, published_frames, published_positives`, `totals`: `source, about, frames, clips`);
+        `problems` and `notes`.
     """
     problems = list(_whole(frame))
     report: dict[str, Any] = {**inspect(frame), "images": None, "published": []}
@@ -167,7 +170,7 @@ def _published(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _totals(found: Comparison) -> Iterator[Problem]:
-    """Data sets of which totals only are published: noted, never wrong, for sources choose frames or clips in their own ways."""
+    """Data sets with published totals only: noted, never wrong, since sources choose frames or clips in their ways."""
     totals = found.published.totals
     pairs = [(total, total.frames, found.frames, "frames") for total in totals if total.frames is not None]
     pairs += [(total, total.clips, found.clips, "clips") for total in totals if total.clips is not None]

@@ -1,4 +1,4 @@
-"""Counts that others have published, frames and positives per fold or total frames or clips, and a manifest beside them."""
+"""Counts that others have published, per fold or in total, and a manifest beside them."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class Comparison:
         return list(self.folds[0].positives) if self.folds else []
 
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Counts of the complete folds: frames (P,) here and published, positives (P, N) here and published, as int64."""
+        """Of the complete folds: frames (P,) here and published, positives (P, N) here and published, as int64."""
         folds, names = [fold for fold in self.folds if fold.complete], self.au_names
         shape = (len(folds), len(names))
         here = [[fold.positives[au] for au in names] for fold in folds]
@@ -182,7 +182,8 @@ class Comparison:
 def compare(rows: pd.DataFrame, dataset: str) -> Comparison | None:
     """Compare the rows of one data set with what is published about it.
 
-    A frame counts where at least one AU is annotated, whether or not its image is usable: the published lists count labels.
+    A frame counts where at least one AU is annotated, whether or not its image is usable: the published lists count
+    labels.
 
     Args:
         rows: Rows of a manifest as `read_manifest` gives them, all of one data set.
