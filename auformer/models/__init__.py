@@ -1,4 +1,4 @@
-"""Networks in plain torch: the frozen ViT, AUFormer on it, its rivals, and the files they are kept in."""
+"""Networks in plain torch: the frozen ViT, AUFormer on it, the baselines, and the files they are kept in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Adapter files: what people share of a trained network, how it describes itself, and the only writer.
 
-A `.safetensors` file with every tensor outside the frozen backbone in float32, and in its header one JSON string (see `describe`).
-`auformer.models.checkpoints` reads them.
+A `.safetensors` file with every tensor outside the frozen backbone in float32, and in its header one JSON string (see
+`describe`). `auformer.models.checkpoints` reads them.
 """
 
 from __future__ import annotations
@@ -128,9 +128,10 @@ def parse_header(text: Any, where: str) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         writer = header.get("package_version") if isinstance(header, dict) else None
         known = isinstance(writer, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", writer)
+        ours = f"auformer {writer}" if known else "the version"
         raise CheckpointError(
-            f"{where} has adapter format {version!r}, and this version of auformer ({__version__}) reads format {FORMAT_VERSION}: use "
-            f"{f'auformer {writer}' if known else 'the version'} that wrote it, or write the file again with this one"
+            f"{where} has adapter format {version!r}, and this version of auformer ({__version__}) reads format "
+            f"{FORMAT_VERSION}: use {ours} that wrote it, or write the file again with this one"
         )
     for key, kind in _REQUIRED.items():
         if not isinstance(header.get(key), kind):
@@ -154,7 +155,7 @@ def _check_thresholds(thresholds: Mapping[str, Any], au_names: tuple[str, ...]) 
     """One number in [0, 1] per action unit."""
     if set(thresholds) != set(au_names):
         raise ValueError(
-            f"Expected `thresholds` to be for {', '.join(au_names)}, but got {', '.join(map(str, thresholds)) or 'none'}"
+            f"Expected `thresholds` for {', '.join(au_names)}, but got {', '.join(map(str, thresholds)) or 'none'}"
         )
     for au, value in thresholds.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:

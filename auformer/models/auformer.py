@@ -1,10 +1,7 @@
-"""What the arguments of AUFormer may be, and which sub-layers they put a group of experts beside.
+"""AUFormer: a frozen ViT with a group of experts, one per action unit, beside every sub-layer (method.md 3 [F]).
 
-Experts of one AUFormer as the start of another: the action units that both have, the rest stays as it was initialised [ours].
-
-The paper transfers what was learnt on macro-expressions to micro-expressions and does not say how [P]; an expert belongs to an AU, so
-whatever belongs to an AU both have is taken over: its expert in every group, and its expert head. The main head is not: it rests on the
-feature statistics of its own training images.
+Yuan et al., "AUFormer: Vision Transformers are Parameter-Efficient Facial Action Unit Detectors", ECCV 2024,
+arxiv.org/abs/2403.04697.
 """
 
 from __future__ import annotations
@@ -25,11 +22,8 @@ from auformer.models.experts import MAX_DILATION, MAX_WIDTH, Carried, ExpertGrou
 from auformer.models.heads import ExpertHeads, MLPHead
 from auformer.models.network import AUNetwork
 
-BESIDE = {
-    "both": (True, True),
-    "attention": (True, False),
-    "mlp": (False, True),
-}  # has attention, has the MLP a group of experts?
+# has attention, has the MLP a group of experts?
+BESIDE = {"both": (True, True), "attention": (True, False), "mlp": (False, True)}
 BLOCKS = ("all", "first_half", "last_half")
 RECOMPUTE = ("nothing", "experts", "blocks")
 
@@ -45,14 +39,10 @@ def places(num_blocks: int, experts_beside: str, blocks: str) -> list[bool]:
     return [beside and block in chosen for block in range(num_blocks) for beside in BESIDE[experts_beside]]
 
 
-def check_options(
+def _check_options(
     expert_width: int, dilations: tuple[int, ...], window: int, experts_beside: str, blocks: str, recompute: str
 ) -> None:
-    """Ranges and names.
-
-    Raises:
-        ValueError: An argument is out of its range.
-    """
+    """Refuse what is out of its range, before anything is built."""
     if type(expert_width) is not int or not 1 <= expert_width <= MAX_WIDTH:
         raise ValueError(
             f"Expected `expert_width` to be a whole number from 1 to {MAX_WIDTH}, but got {expert_width!r}"
@@ -74,16 +64,14 @@ def check_options(
             raise ValueError(f"Expected `{name}` to be one of {', '.join(known)}, but got {value!r}")
 
 
-Steps = list[
-    tuple[SubLayer, Any, "ExpertGroup | None"]
-]  # of a block: sub-layer, rotary embedding, and the group beside it
+Steps = list[tuple[SubLayer, Any, "ExpertGroup | None"]]  # of a block: sub-layer, rotary embedding, group beside it
 
 
 class AUFormer(AUNetwork):
     """Frozen ViT, `2L` expert groups, a main head and one head per expert.
 
-    Groups are numbered `g = 2 * block + (0 beside attention, 1 beside MLP)`; with `experts_beside` and `blocks`, which leave some out, in
-    that order. A fresh model equals the plain ViT.
+    Groups are numbered `g = 2 * block + (0 beside attention, 1 beside MLP)`; with `experts_beside` and `blocks`, which
+    leave some out, in that order. A fresh model equals the plain ViT.
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.
@@ -96,14 +84,16 @@ class AUFormer(AUNetwork):
         window: Odd side of the context operator's neighbourhood; 0 leaves it out.
         pool: `avg` (mean of the patch tokens [ours]) or `token` (the class token).
         expert_heads: Build the expert heads (a training signal).
-        average_heads: Predict the mean of both heads' probabilities, where there are expert heads, instead of the main head's
-            [ours: it ranks better wherever we compared them, experiments/results/ablations.md].
+        average_heads: Predict the mean of both heads' probabilities, where there are expert heads, instead of the main
+            head's [ours: it ranks better wherever we compared them, experiments/results/ablations.md].
         experts_beside: `both` sub-layers of a block [F], or only its `attention` or its `mlp` (an ablation).
         carry: Each expert sees its own output in the previous group [F]; without, normed tokens only (an ablation).
-        shared_expert: One expert per group for all action units instead of one each (an ablation); the expert heads stay one each.
-        blocks: Which blocks have experts: `all` [F], or the `first_half` (rounded up) or `last_half` (rounded down) of them (an ablation).
-        recompute: What is computed again for the backward pass instead of being kept: `nothing`, the narrow inside of the `experts`, or
-            whole `blocks` [ours]. Results are the same.
+        shared_expert: One expert per group for all action units instead of one each (an ablation); the expert heads
+            stay one each.
+        blocks: Which blocks have experts: `all` [F], or the `first_half` (rounded up) or `last_half` (rounded down) of
+            them (an ablation).
+        recompute: What is computed again for the backward pass instead of being kept: `nothing`, the narrow inside of
+            the `experts`, or whole `blocks` [ours]. Results are the same.
 
     Raises:
         ValueError: An argument is out of its range, or the backbone cannot carry experts.
@@ -130,7 +120,7 @@ class AUFormer(AUNetwork):
         recompute: str = "nothing",
     ) -> None:
         dilations = tuple(dilations)
-        check_options(expert_width, dilations, window, experts_beside, blocks, recompute)
+        _check_options(expert_width, dilations, window, experts_beside, blocks, recompute)
         super().__init__(
             backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
         )
@@ -205,7 +195,7 @@ class AUFormer(AUNetwork):
         return x, carried
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` to tokens after timm's `norm` `(B, P+T, D)`, as `backbone.forward_features` gives them."""
+        """Images `(B, 3, H, W)` to tokens after the ViT's `norm` `(B, P+T, D)`, as its `forward_features` gives."""
         return self.backbone.norm(self.tokens(images)[0])
 
     def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -220,7 +210,7 @@ class AUFormer(AUNetwork):
         return logits, self.expert_heads(carried.g, *carried.group.up.stacked())
 
     def predict_probs(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` to probabilities `(B, N)`: the main head's, or the mean of both heads' with `average_heads`."""
+        """Images `(B, 3, H, W)` to probabilities `(B, N)`: of the main head, or the mean of both (`average_heads`)."""
         logits, expert_logits = self.forward_all(images)
         if not self.average_heads or expert_logits is None:
             return logits.sigmoid()
@@ -238,7 +228,7 @@ class AUFormer(AUNetwork):
 
     @torch.no_grad()
     def expert_maps(self, images: Tensor) -> Tensor:
-        """The model's own evidence map per action unit: the norm over `D` of each expert's output, summed over the `2L` groups.
+        """Evidence of the network itself, per action unit: the norm of each expert's output, summed over the groups.
 
         `|U g + b|^2 = g'(U'U)g + 2 (U'b)'g + b'b`, so nothing of shape `(B, N, T, D)` is built.
 
@@ -246,7 +236,8 @@ class AUFormer(AUNetwork):
             images: `(B, 3, H, W)` float in [0, 1].
 
         Returns:
-            `(B, N, h, w)` on the patch grid, 0 or more; zeros while experts are disabled. The same for all with `shared_expert`.
+            `(B, N, h, w)` on the patch grid, 0 or more; zeros while experts are disabled. The same for all with
+            `shared_expert`.
         """
         maps: list[Tensor] = []
 
@@ -285,12 +276,16 @@ class AUFormer(AUNetwork):
         return 0 if self.shared_expert else self.au_names.index(au_name)
 
 
-# Arguments in which two networks may differ; in all others, which shape the experts and say where they are, they have to agree.
+# arguments in which two networks may differ; the others shape the experts or say where they are
 FREE = ("backbone", "au_names", "img_size", "pool", "expert_heads", "average_heads")
 
 
 def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
-    """Copy the experts of shared action units.
+    """Copy the experts of shared action units, as the start of another AUFormer; the rest stays as it was [ours].
+
+    The paper transfers what was learnt on macro-expressions to micro-expressions and does not say how [P]. An expert
+    belongs to an AU, so whatever belongs to an AU that both have is taken over: its expert in every group, and its
+    expert head. The main head is not: it rests on feature statistics of its own training images.
 
     Args:
         source: A trained AUFormer.
@@ -300,7 +295,8 @@ def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
         The action units whose experts were taken over, in the order of the target.
 
     Raises:
-        CheckpointError: One of them is no AUFormer, they differ in backbone or expert shape, or share no action unit; nothing is changed.
+        CheckpointError: One of them is no AUFormer, they differ in backbone or expert shape, or share no action unit;
+            nothing is changed.
     """
     if not isinstance(source, AUFormer) or not isinstance(target, AUFormer):
         kinds = f"{type(source).__name__} and {type(target).__name__}"
@@ -311,11 +307,12 @@ def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
         mine, theirs = target.arguments[name], source.arguments[name]
         if mine != theirs:
             raise CheckpointError(
-                f"Expected a checkpoint with experts of `{name}` {mine}, but got {theirs}; set `model.{name}` to that"
+                f"Expected a checkpoint with experts of `{name}` {mine}, but got {theirs}; set `network.{name}` to that"
             )
     if source.fingerprint != target.fingerprint or len(source.groups) != len(target.groups):
         raise CheckpointError(
-            f"Expected a checkpoint on the same frozen weights as {target.backbone_name}, but got one on {source.backbone_name} with others"
+            f"Expected a checkpoint on the same frozen weights as {target.backbone_name}, "
+            f"but got one on {source.backbone_name} with others"
         )
     shared = [au for au in target.au_names if au in source.au_names]
     if not shared:

@@ -1,4 +1,7 @@
-"""The frozen ViT: how timm is asked for it, what we require of it, and the fingerprint of its weights (method.md 2 [P][F])."""
+"""The frozen ViT: how timm is asked for it, what we require of it, and the fingerprint of its weights (method.md 2).
+
+ViT: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arxiv.org/abs/2010.11929).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,7 @@ from torch import Tensor, nn
 import auformer.models.demo_vit  # noqa: F401 (registers the demo backbone with timm)
 from auformer.errors import CheckpointError
 
-MAX_IMAGE_SIDE = (
-    4096  # pixels; a size read from a stranger's file must not allocate gigabytes of position embedding [ours]
-)
-
-
+MAX_IMAGE_SIDE = 4096  # pixels; a stranger's file must not ask for gigabytes of position embedding [ours]
 BLOCKS: dict[type, type] = {
     VisionTransformer: Block,
     Eva: EvaBlock,
@@ -83,7 +82,7 @@ def embed_images(model: Any, images: Tensor) -> Tensor:
 
 
 def rotary(model: Any) -> list[Tensor | None]:
-    """The rotary embedding that each block's attention takes; None where a ViT has none. The EVA class of timm has one."""
+    """The rotary embedding that each block's attention takes, as EVA's does; None where a ViT has none."""
     rope = getattr(model, "rope", None)
     if rope is None:
         return [None] * len(model.blocks)
@@ -100,7 +99,8 @@ def check_backbone(model: Any, name: str) -> None:
         name: Its name, for the message.
 
     Raises:
-        ValueError: The model is no plain `VisionTransformer` or `Eva` of plain blocks, or has no final norm; says which.
+        ValueError: The model is no plain `VisionTransformer` or `Eva` of plain blocks, or has no final norm; says
+            which.
     """
     block = next((type(each).__name__ for each in model.modules() if "Block" in type(each).__name__), "none")
     wanted = "Expected `backbone` to be a timm VisionTransformer or Eva made of plain pre-norm blocks"
@@ -117,14 +117,13 @@ def check_backbone(model: Any, name: str) -> None:
 
 @lru_cache(maxsize=64)
 def _skeleton(name: str, size: tuple[int, int] | None) -> Any:
-    """Build a model without memory: to know whether it can carry experts, and at this size, before any weight is fetched.
+    """A model without memory, to know before any weight is fetched whether it can carry experts at this size.
 
     Raises:
         ValueError: timm does not know the name, the model cannot carry experts, or it cannot be built for the size.
     """
-    if not re.fullmatch(
-        r"[\w.\-]+", name
-    ):  # names of other sources, `hf-hub:...` and `local-dir:...`, would read a stranger's config
+    # names of other sources, `hf-hub:...` and `local-dir:...`, would read a stranger's configuration
+    if not re.fullmatch(r"[\w.\-]+", name):
         raise ValueError(f"Expected `backbone` to be the name of a timm model, but got {name!r}")
     try:
         with torch.device("meta"):
@@ -144,7 +143,8 @@ def _skeleton(name: str, size: tuple[int, int] | None) -> Any:
     (height, width), (rows, columns), (down, across) = stem.img_size, stem.grid_size, stem.feat_ratio(as_scalar=False)
     if not rows or not columns or (height, width) != (rows * down, columns * across):
         raise ValueError(
-            f"Expected `img_size` to be a multiple of the patch size {down}x{across} of {name}, but got {height}x{width}"
+            f"Expected `img_size` to be a multiple of the patch size {down}x{across} of {name}, "
+            f"but got {height}x{width}"
         )
     return model
 
@@ -168,7 +168,7 @@ def parse_image_size(size: int | Sequence[int] | None) -> tuple[int, int] | None
     pair = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else ()
     if len(pair) != 2 or not all(type(side) is int and 0 < side <= MAX_IMAGE_SIDE for side in pair):
         raise ValueError(
-            f"Expected `img_size` to be a whole number of pixels or a pair (H, W), each up to {MAX_IMAGE_SIDE}, but got {size!r}"
+            f"Expected `img_size` in pixels to be a number or a pair (H, W), up to {MAX_IMAGE_SIDE}, but got {size!r}"
         )
     return pair[0], pair[1]
 
@@ -184,8 +184,10 @@ def create_backbone(
 
     Args:
         name: Name of a timm model, with or without a weight tag, for example `vit_base_patch16_224.augreg_in21k`.
-        pretrained: Load the weights of the tag through timm (a download, its cache, or the package for the demo backbone).
-        checkpoint_path: A local `.safetensors`, `.pth` or `.npz` file instead, with or without classifier, of any image size.
+        pretrained: Load the weights of the tag through timm (a download, its cache, or the package for the demo
+            backbone).
+        checkpoint_path: A local `.safetensors`, `.pth` or `.npz` file instead, with or without classifier, of any image
+            size.
         img_size: Image size in pixels, an int or `(H, W)`; the model's own by default.
 
     Returns:
@@ -213,14 +215,16 @@ def create_backbone(
         if not pretrained:
             raise
         raise CheckpointError(
-            f"Cannot fetch the pretrained weights of {name} ({type(error).__name__}: {error}). Two ways out: run once with network access, "
-            f"so that they lie in timm's cache, or pass a local file as `checkpoint_path=` (.safetensors, .pth or .npz)"
+            f"Cannot fetch the pretrained weights of {name} ({type(error).__name__}: {error}). Two ways out: run once "
+            f"with network access, so that they lie in timm's cache, or pass a local file as `checkpoint_path=` "
+            f"(.safetensors, .pth or .npz)"
         ) from error
     if model.attn_pool is not None:
         model.reset_classifier(0, "")  # a `map` pooling head is neither used nor counted
-    model.pretrained_cfg = {
+    kept = {
         key: value for key, value in model.pretrained_cfg.items() if key != "state_dict"
     }  # else the file stays alive
+    model.pretrained_cfg = kept
     model.default_cfg = model.pretrained_cfg
     model.native_pos_embed = tuple(native.shape) if native is not None else ()
     return model.requires_grad_(False).eval()
@@ -228,10 +232,11 @@ def create_backbone(
 
 @contextmanager
 def attention_for_training(model: Any) -> Iterator[None]:
-    """Inside, attention is written out where that trains faster: on the CPU under autocast, while gradients are recorded.
+    """Inside, attention is written out where that trains faster: with gradients, on the CPU under autocast.
 
-    The backward pass of torch's fused attention on the CPU is slow in bfloat16 (measured: forward and backward of the demo ViT take 1.5
-    times as long, of ViT-B 1.15; no difference in float32, nor without gradients). Results differ by rounding only.
+    The backward pass of torch's fused attention on the CPU is slow in bfloat16 (measured: forward and backward of the
+    demo ViT take 1.5 times as long, of ViT-B 1.15; no difference in float32, nor without gradients). Results differ by
+    rounding only.
     """
     device = next(model.parameters()).device.type
     blocks: list[Any] = []
@@ -251,20 +256,16 @@ def attention_for_training(model: Any) -> Iterator[None]:
             block.attn.fused_attn = True
 
 
-def _frozen_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Floating-point tensors of the state in name order, without position embeddings."""
-    for name, tensor in sorted(model.state_dict().items()):
-        if tensor.is_floating_point() and not name.endswith("pos_embed"):
-            yield name, tensor
-
-
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over name, shape and float32 bytes of the frozen tensors in name order, without position embeddings.
 
-    Position embeddings are left out because they are resampled to the image size. A model on the meta device has the fingerprint "".
+    Position embeddings are left out because they are resampled to the image size. A model on the meta device has the
+    fingerprint "".
     """
     digest = hashlib.sha256()
-    for name, tensor in _frozen_tensors(model):
+    for name, tensor in sorted(model.state_dict().items()):
+        if not tensor.is_floating_point() or name.endswith("pos_embed"):
+            continue
         if tensor.is_meta:
             return ""
         digest.update(f"{name} {list(tensor.shape)}\n".encode())
@@ -276,10 +277,11 @@ _CLASSIFIERS = ("head.", "head_dist.")  # names that timm's plain ViTs give to w
 
 
 def weight_overlay(path: Path) -> dict[str, Any]:
-    """The entries of timm's `pretrained_cfg` that load a local file into a model without a classifier, of any image size.
+    """What of timm's `pretrained_cfg` loads a local file into a model without a classifier, of any image size.
 
-    timm resamples patch and position embedding. The classifier is taken out here, because with its own `file=` route timm stops being
-    strict about every other key as soon as it has to drop a classifier itself. Pickles are read with `weights_only`.
+    timm resamples patch and position embedding. The classifier is taken out here, because with its own `file=` route
+    timm stops being strict about every other key as soon as it has to drop a classifier itself. Pickles are read with
+    `weights_only`.
 
     Args:
         path: `.safetensors`, `.pth` (or any file of `torch.save`), or `.npz` as Google publishes them.

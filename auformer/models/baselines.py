@@ -23,7 +23,7 @@ MAX_SIZE = 4096  # a number read from a stranger's file must not ask for gigabyt
 
 
 class Baseline(AUNetwork):
-    """Base: a ViT below a head. A subclass overrides `adapt` or `tokens`, or frees parameters; its arguments are those of `AUNetwork`."""
+    """Base: a ViT below a head. A subclass overrides `adapt` or `tokens`, or frees parameters of the ViT."""
 
     head_class: type[MLPHead | LinearHead] = MLPHead
 
@@ -88,7 +88,7 @@ class Baseline(AUNetwork):
 
 
 def linear_maps(backbone: nn.Module) -> list[str]:
-    """Names of the linear maps in a ViT's blocks, without those whose weight timm reads instead of calling them (EVA-02)."""
+    """Names of the linear maps in a ViT's blocks that timm calls; of EVA-02's, it reads the weight of one instead."""
     modules = dict(backbone.named_modules())
     passed_by = {
         f"{name}.qkv"
@@ -100,7 +100,7 @@ def linear_maps(backbone: nn.Module) -> list[str]:
 
 
 class LinearProbe(Baseline):
-    """Linear probe: standardised pooled features, then one linear map `D -> N`, as in MAE (He et al., CVPR 2022, arxiv.org/abs/2111.06377)."""
+    """Linear probe, as in MAE (He et al., CVPR 2022, arxiv.org/abs/2111.06377): one map on standardised features."""
 
     head_class = LinearHead
 
@@ -112,10 +112,11 @@ class LinearProbe(Baseline):
 
 
 class FullFineTuning(Baseline):
-    """Full fine-tuning (as in ViT, Dosovitskiy et al., ICLR 2021, arxiv.org/abs/2010.11929): every parameter is trained.
+    """Full fine-tuning, as of ViT (Dosovitskiy et al., ICLR 2021, arxiv.org/abs/2010.11929): everything is trained.
 
-    Its adapter file holds the whole network. There is no stochastic depth in either mode; the BatchNorm of a convolutional stem uses
-    batch statistics while training. Its learning rate is another one: 3e-4; from 2e-3 on it collapses (experiments/results/demo.md).
+    Its adapter file holds the whole network. There is no stochastic depth in either mode; the BatchNorm of a
+    convolutional stem uses batch statistics while training. Its learning rate is another one: 3e-4; from 2e-3 on it
+    collapses (experiments/results/demo.md).
     """
 
     frozen = False
@@ -126,11 +127,11 @@ class FullFineTuning(Baseline):
 
 
 class LastBlocks(Baseline):
-    """Partial fine-tuning (MAE, He et al., CVPR 2022, arxiv.org/abs/2111.06377): the last blocks, the final norm and the head are trained.
+    """Partial fine-tuning (MAE, He et al., CVPR 2022, arxiv.org/abs/2111.06377): last blocks, final norm and head.
 
     Args:
-        num_blocks: Blocks that are trained. One, of the 1, 2 and 4 in the code of VPT, where the final norm is trained too
-            (github.com/KMnP/vpt, vit_models.py) [ours].
+        num_blocks: Blocks that are trained. One, of the 1, 2 and 4 in the code of VPT, where the final norm is trained
+            too (github.com/KMnP/vpt, vit_models.py) [ours].
 
     Raises:
         ValueError: The ViT has fewer blocks.
@@ -151,7 +152,7 @@ class LastBlocks(Baseline):
 
 
 class BitFit(Baseline):
-    """BitFit (Ben Zaken et al., ACL 2022, arxiv.org/abs/2106.10199): every bias of the ViT, those of norms and patch embedding included."""
+    """BitFit (Ben Zaken et al., ACL 2022, arxiv.org/abs/2106.10199): every bias of the ViT, also of its embedding."""
 
     def prepare(self) -> None:
         """Free the biases."""
@@ -159,11 +160,12 @@ class BitFit(Baseline):
 
 
 class LoRA(Baseline):
-    """LoRA (Hu et al., ICLR 2022, arxiv.org/abs/2106.09685): `W x + B A x` with `A (rank, in)` random and `B (out, rank)` zero at the start.
+    """LoRA (Hu et al., ICLR 2022, arxiv.org/abs/2106.09685): `W x + B A x` on every linear map of the blocks.
 
-    On every linear map of the blocks [ours: the paper adapts attention only (section 4.2); timm keeps query, key and value in one map,
-    which gets one `A`]. The factor `alpha / rank` is 1: alpha is the first rank tried, as in the paper (section 4.1). Weights of the ViT
-    stay as they are, and the added ones lie in it under peft's names.
+    `A (rank, in)` starts random and `B (out, rank)` at zero. All maps of the blocks have one [ours: the paper adapts
+    attention only (section 4.2); timm keeps query, key and value in one map, which gets one `A`]. The factor `alpha /
+    rank` is 1: alpha is the first rank tried, as in the paper (section 4.1). Weights of the ViT stay as they are, and
+    the added ones lie in it under peft's names.
 
     Args:
         rank: Rank of each update; 8 of the 1 to 64 in the paper's table 6, which hardly differ [ours].
@@ -218,14 +220,14 @@ HOULSBY_STD = 1e-2  # of the down-projection, truncated at two deviations (secti
 
 
 class HoulsbyAdapter(Baseline):
-    """Adapters (Houlsby et al., ICML 2019, arxiv.org/abs/1902.00751): `h + up(GELU(down(h)))` after each sub-layer; norms are trained too.
+    """Adapters (Houlsby et al., ICML 2019, arxiv.org/abs/1902.00751): `h + up(GELU(down(h)))` after each sub-layer.
 
-    In the paper both projections start from the same narrow distribution, so near the identity; here the up-projection starts at zero, so
-    that a fresh one equals the plain ViT [ours].
+    The norms of the ViT are trained too. In the paper both projections start from the same narrow distribution, so near
+    the identity; here the up-projection starts at zero, so that a fresh one equals the plain ViT [ours].
 
     Args:
-        width: Bottleneck channels; 64 is the one fixed size in the paper's table 1, and the default of the authors' code
-            (github.com/google-research/adapter-bert).
+        width: Bottleneck channels; 64 is the one fixed size in the paper's table 1, and the default of the authors'
+            code (github.com/google-research/adapter-bert).
     """
 
     def __init__(
@@ -253,9 +255,10 @@ def _is_norm(name: str) -> bool:
 
 
 class AdaptFormer(Baseline):
-    """AdaptFormer (Chen et al., NeurIPS 2022, arxiv.org/abs/2205.13535): a scaled bottleneck beside each MLP, on the same normed tokens.
+    """AdaptFormer (Chen et al., NeurIPS 2022, arxiv.org/abs/2205.13535): a scaled bottleneck beside each MLP.
 
-    He's initialisation below, zero above, as in the authors' code (adapter.py), so a fresh one equals the plain ViT.
+    It sees the same normed tokens. He's initialisation below, zero above, as in the authors' code (adapter.py), so a
+    fresh one equals the plain ViT.
 
     Args:
         width: Bottleneck channels; 64 in the authors' code (github.com/ShoufaChen/AdaptFormer, main_image.py).
@@ -283,10 +286,11 @@ class AdaptFormer(Baseline):
 
 
 class Bypass(nn.Module):
-    """`up(GELU(conv3x3(GELU(down(y)))))`; prefix tokens are images of one pixel, so only the centre of the kernel meets them.
+    """`up(GELU(conv3x3(GELU(down(y)))))`; a prefix token is an image of one pixel, which meets the kernel's centre.
 
-    The kernel starts as the identity, the up-projection at zero, as in the authors' code; GELU in place of its sigmoid form of it, and no
-    dropout, where it has 0.1 [ours]. The authors scale the output per task, by 0.01, 0.1 and 1 among others; here by 1 [ours].
+    The kernel starts as the identity, the up-projection at zero, as in the authors' code; GELU in place of its sigmoid
+    form of it, and no dropout, where it has 0.1 [ours]. The authors scale the output per task, by 0.01, 0.1 and 1 among
+    others; here by 1 [ours].
 
     Args:
         dim: Width of the ViT `D`.
@@ -313,9 +317,9 @@ class Bypass(nn.Module):
 
 
 class Convpass(Baseline):
-    """Convpass (Jie and Deng, 2022, arxiv.org/abs/2207.07039): a convolutional bypass beside each sub-layer, on the same normed tokens.
+    """Convpass (Jie and Deng, 2022, arxiv.org/abs/2207.07039): a convolutional bypass beside each sub-layer.
 
-    A fresh one equals the plain ViT.
+    It sees the same normed tokens; a fresh one equals the plain ViT.
 
     Args:
         width: Hidden channels; 8 in the authors' code (github.com/JieShibo/PETL-ViT, convpass/vtab).
@@ -338,10 +342,10 @@ class Convpass(Baseline):
 
 
 class VPTDeep(Baseline):
-    """VPT-deep (Jia et al., ECCV 2022, arxiv.org/abs/2203.12119): each block gets prompts of its own; what it makes of them is dropped.
+    """VPT-deep (Jia et al., ECCV 2022, arxiv.org/abs/2203.12119): prompts of its own for each block, dropped after it.
 
-    Prompts start uniform in `+-sqrt(6 / (3 * patch area + D))` and lie behind the prefix tokens, as in the authors' code
-    (github.com/KMnP/vpt, vit_prompt/vit.py), so a fresh one differs from the plain ViT. No dropout on them [ours].
+    Prompts start uniform in `+-sqrt(6 / (3 * patch area + D))` and lie behind the prefix tokens, as in the authors'
+    code (github.com/KMnP/vpt, vit_prompt/vit.py), so a fresh one differs from the plain ViT. No dropout on them [ours].
 
     Args:
         num_prompts: Prompts per block; the authors choose it per task [ours: 10 for all].
@@ -405,11 +409,12 @@ class ScaleShift(nn.Module):
 
 
 class SSF(Baseline):
-    """SSF (Lian et al., NeurIPS 2022, arxiv.org/abs/2210.08823): a learnt scale and shift per channel after each operation of the ViT.
+    """SSF (Lian et al., NeurIPS 2022, arxiv.org/abs/2210.08823): a learnt scale and shift after each operation.
 
     They follow the patch embedding, each norm and each linear map, as in the authors' code (github.com/dongzelian/SSF,
-    vision_transformer.py). A fresh one is near the plain ViT; with scales of 1 and shifts of 0 it is the plain ViT. The paper folds them
-    into the frozen weights after training; here they stay by themselves, so that the adapter file holds nothing else.
+    vision_transformer.py). A fresh one is near the plain ViT; with scales of 1 and shifts of 0 it is the plain ViT. The
+    paper folds them into the frozen weights after training; here they stay by themselves, so that the adapter file
+    holds nothing else.
     """
 
     def prepare(self) -> None:

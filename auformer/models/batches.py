@@ -10,7 +10,8 @@ from torch import Tensor
 
 _log = logging.getLogger(__name__)
 
-# What allocators say, in lower case: torch on GPUs and MPS, cuBLAS and cuDNN, torch on CPUs (Linux; Windows), C++, onnxruntime.
+# What allocators say, in lower case: torch on GPUs and MPS, cuBLAS and cuDNN, torch on CPUs (Linux; Windows), C++,
+# onnxruntime.
 _SAID = (
     *("out of memory", "alloc_failed", "defaultcpuallocator", "not enough memory"),
     *("bad_alloc", "bad allocation", "failed to allocate memory"),
@@ -44,7 +45,8 @@ def shortage(error: BaseException) -> str:
 class FittingBatches:
     """Puts images through a function, no more at once than fit into memory.
 
-    Rows do not depend on each other in anything that predicts, so how they are cut changes nothing (beyond rounding). Training is another
+    Rows do not depend on each other in anything that predicts, so how they are cut changes nothing (beyond rounding).
+    Training is another
     matter: there the batch is part of the method.
 
     Args:
@@ -61,7 +63,8 @@ class FittingBatches:
         """Apply a function to images.
 
         Args:
-            function: `(b, ...)` to `(b, ...)`, row by row; it moves what it gets to its device itself, so that this may fail too.
+            function: `(b, ...)` to `(b, ...)`, row by row; it moves what it gets to its device itself, so that this may
+                fail too.
             images: `(B, 3, H, W)`, B at least 1.
 
         Returns:
@@ -101,8 +104,8 @@ class FittingBatches:
         if len(piece) == 1:
             height, width = piece.shape[-2:]
             raise ValueError(
-                f"Expected one image of {height} x {width} pixels to fit into memory, but got: {reason}. Close what else uses the memory, "
-                "or compute on another device (--device cpu)."
+                f"Expected one image of {height} x {width} pixels to fit into memory, but got: {reason}. "
+                "Close what else uses the memory, or compute on another device (--device cpu)."
             )
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # what the failed attempt left in pieces

@@ -1,9 +1,9 @@
 """The one reader of checkpoints, whoever wrote them.
 
-Two kinds, told apart by their first bytes: adapter files (safetensors), and run checkpoints (written by Lightning, read with `weights_only`).
-Nothing in a file is executed and nothing is allocated before names, shapes and types of its tensors have been compared with a network on
-torch's meta device. Of the classes that a file names, only those below `auformer.models` (networks) and `auformer.training` (Lightning
-modules) are looked up.
+Two kinds, told apart by their first bytes: adapter files (safetensors), and run checkpoints (written by Lightning, read
+with `weights_only`). Nothing in a file is executed and nothing is allocated before names, shapes and types of its
+tensors have been compared with a network on torch's meta device. Of the classes that a file names, only those below
+`auformer.models` (networks) and `auformer.training` (Lightning modules) are looked up.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def resolve_checkpoint(checkpoint: str | Path) -> Path:
             path = path / ADAPTER_NAME
     if not path.is_file():
         raise CheckpointError(
-            f"Expected `checkpoint` to be an adapter file, a .ckpt, a folder with {ADAPTER_NAME}, 'demo' or 'hf://owner/name', "
-            f"but {path} does not exist"
+            f"Expected `checkpoint` to be an adapter file, a .ckpt, a folder with {ADAPTER_NAME}, 'demo' "
+            f"or 'hf://owner/name', but {path} does not exist"
         )
     return path
 
@@ -65,7 +65,8 @@ def resolve_checkpoint(checkpoint: str | Path) -> Path:
 def _from_hub(text: str) -> Path:
     """Fetch a model folder's two files, and nothing else, from the Hugging Face hub, or take them from the cache.
 
-    `hf://owner/name@revision` pins a branch, tag or commit. The folder of the file that is returned is named after the commit.
+    `hf://owner/name@revision` pins a branch, tag or commit. The folder of the file that is returned is named after the
+    commit.
     """
     match = re.fullmatch(r"hf://([\w.\-]+/[\w.\-]+?)(?:@([\w.\-/]+))?/?", text)
     if match is None:
@@ -84,7 +85,8 @@ def _from_hub(text: str) -> Path:
     return path
 
 
-# what a file may name ----------------------------------------------------------------------------------------------------------------
+# what a file may name
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def allowed_class(path: Any, base: type[Class], below: str, where: str) -> type[Class]:
@@ -129,9 +131,12 @@ def _skeleton(path: Any, arguments: Mapping[str, Any], where: str) -> AUNetwork:
     kind = network_class(path, where)
     odd = sorted(set(arguments) - (set(inspect.signature(kind).parameters) - set(WEIGHT_SOURCES)))
     if odd or not {"backbone", "au_names"} <= set(arguments):
-        raise CheckpointError(
-            f"{where} has arguments that {kind.__name__} does not take, or lacks some it needs: {', '.join(odd) or 'backbone, au_names'}"
+        said = (
+            f"has arguments that {kind.__name__} does not take: {', '.join(odd)}"
+            if odd
+            else "lacks `backbone` or `au_names`"
         )
+        raise CheckpointError(f"{where} {said}")
     try:
         with torch.device("meta"):
             return kind(**arguments)
@@ -167,10 +172,10 @@ def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> N
             )
     if network.frozen and network.fingerprint and theirs["fingerprint"] != network.fingerprint:
         raise CheckpointError(
-            f"{where} belongs to other frozen weights of {name}: their fingerprint is {theirs['fingerprint'][:12]}, this network's is "
-            f"{network.fingerprint[:12]}. Two ways out: build the network with the weights that the file was trained on (tag "
-            f"{theirs.get('tag') or 'unknown'!r}, `pretrained=True`), or pass a file of them (`checkpoint_path=`, in load_detector "
-            f"`backbone_checkpoint=`)"
+            f"{where} belongs to other frozen weights of {name}: their fingerprint is {theirs['fingerprint'][:12]}, "
+            f"this network's is {network.fingerprint[:12]}. Two ways out: build the network with the weights that the "
+            f"file was trained on (tag {theirs.get('tag') or 'unknown'!r}, `pretrained=True`), or pass a file of them "
+            f"(`checkpoint_path=`, in load_detector `backbone_checkpoint=`)"
         )
 
 
@@ -187,7 +192,8 @@ def adopt_header(header: Mapping[str, Any], network: AUNetwork) -> None:
     network.metadata = dict(header)
 
 
-# the two kinds of files --------------------------------------------------------------------------------------------------------------
+# the two kinds of files
+# --------------------------------------------------------------------------------------------------------------
 
 
 def read_run_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = False) -> dict[str, Any]:
@@ -199,11 +205,13 @@ def read_run_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bo
         mmap: Map the file instead of reading it, so that nothing is allocated until it is used; for files of strangers.
 
     Returns:
-        The checkpoint: `state_dict`, `hyper_parameters` without Lightning's instantiator, the header as text, and what else there is.
+        The checkpoint: `state_dict`, `hyper_parameters` without Lightning's instantiator, the header as text, and what
+        else there is.
 
     Raises:
-        CheckpointError: The file is missing or damaged, holds more than tensors and plain values, names a function or a class that is not
-            ours, was written by an earlier build, or its network, header and tensors do not fit each other.
+        CheckpointError: The file is missing or damaged, holds more than tensors and plain values, names a function or a
+            class that is not ours, was written by an earlier build, or its network, header and tensors do not fit each
+            other.
     """
     return _examined(Path(path), map_location, mmap)[0]
 
@@ -217,14 +225,14 @@ def _examined(path: Path, map_location: Any, mmap: bool) -> tuple[dict[str, Any]
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{path} cannot be read as a run checkpoint: it is damaged, or holds more than tensors and plain values ({first})"
+            f"{path} cannot be read as a run checkpoint: damaged, or more than tensors and plain values ({first})"
         ) from error
-    parts = [checkpoint.get(key) for key in ("state_dict", "hyper_parameters")] if isinstance(checkpoint, dict) else []
-    if not parts or not all(isinstance(part, dict) for part in parts):
+    given = checkpoint if isinstance(checkpoint, dict) else {}
+    state, settings = given.get("state_dict"), given.get("hyper_parameters")
+    if not isinstance(state, dict) or not isinstance(settings, dict):
         raise CheckpointError(
             f"{path} is not a run checkpoint of auformer: it has no `state_dict` and `hyper_parameters`"
         )
-    state, settings = parts
     maker, module = settings.pop(INSTANTIATOR, None), settings.get(CLASS_PATH)
     if (maker is not None and maker not in _INSTANTIATORS) or (
         module is not None and not str(module).startswith("auformer.")
@@ -235,8 +243,8 @@ def _examined(path: Path, map_location: Any, mmap: bool) -> tuple[dict[str, Any]
     network = settings.get("network")
     if not isinstance(network, dict) or not isinstance(checkpoint.get(HEADER), str):
         raise CheckpointError(
-            f"{path} was written by an earlier build of auformer (or is not its run checkpoint at all): such files are not read any more. "
-            f"Use the {ADAPTER_NAME} beside it, which holds the same network, or train again"
+            f"{path} is a run checkpoint of an earlier build of auformer, which is not read any more, or none at all: "
+            f"use the {ADAPTER_NAME} beside it, which holds the same network, or train again"
         )
     if module is not None and not str(module).startswith(f"{MODULES}."):
         raise CheckpointError(f"{path} names the class {module!r}, and only modules of {MODULES} are built")
@@ -259,7 +267,7 @@ def _is_run_checkpoint(path: Path) -> bool:
 
 
 def inspect_checkpoint(path: Path) -> tuple[dict[str, Any], AUNetwork]:
-    """What a checkpoint of either kind says about itself, and its network on torch's meta device: without memory and without values.
+    """What a checkpoint of either kind says about itself, and its network without memory, on torch's meta device.
 
     Raises:
         CheckpointError: The file is damaged, not ours, or contradicts itself.
@@ -275,12 +283,12 @@ def inspect_checkpoint(path: Path) -> tuple[dict[str, Any], AUNetwork]:
 
 
 def load_adapter(path: str | Path, network: AUNetwork) -> None:
-    """Load an adapter file onto a built network, with its thresholds, crop recipe and header; nothing is changed unless everything fits.
+    """Load an adapter file onto a built network; nothing is changed unless everything fits.
 
     Args:
         path: The file.
-        network: A network of the same class, action units, arguments and frozen weights, of any floating-point type; its image size may
-            be another.
+        network: A network of the same class, action units, arguments and frozen weights, of any floating-point type;
+            its image size may be another.
 
     Raises:
         CheckpointError: The file is damaged or belongs to something else; says what differs.
@@ -304,8 +312,8 @@ def load_detector(
     """Rebuild a trained network from a checkpoint.
 
     Args:
-        checkpoint: An adapter file, a run checkpoint of Lightning (`.ckpt`), a folder with `adapter.safetensors`, `demo` (the packaged
-            AU detector), or `hf://owner/name`.
+        checkpoint: An adapter file, a run checkpoint of Lightning (`.ckpt`), a folder with `adapter.safetensors`,
+            `demo` (the packaged AU detector), or `hf://owner/name`.
         device: Where to put it.
         backbone_checkpoint: Local file with the frozen weights, where timm cannot fetch them.
 
@@ -313,7 +321,8 @@ def load_detector(
         The network in eval mode, with `au_names`, `thresholds`, `crop_recipe` and `metadata`.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not ours, or its frozen weights are not to be had; the message says what to do.
+        CheckpointError: The file is missing, damaged, not ours, or its frozen weights are not to be had; the message
+            says what to do.
     """
     path = resolve_checkpoint(checkpoint)
     if path.suffix.lower() == FORMATS["onnx"]:
@@ -335,11 +344,11 @@ def load_detector(
 
 def _build(skeleton: AUNetwork, backbone_checkpoint: str | Path | None) -> AUNetwork:
     """The network with its frozen weights; a network that is trained as a whole needs none, its file has them all."""
-    weights = (
-        {"pretrained": backbone_checkpoint is None, "checkpoint_path": backbone_checkpoint} if skeleton.frozen else {}
-    )
+    source = backbone_checkpoint if skeleton.frozen else None
     try:
-        return type(skeleton)(**skeleton.arguments, **weights)
+        return type(skeleton)(
+            **skeleton.arguments, pretrained=skeleton.frozen and source is None, checkpoint_path=source
+        )
     except CheckpointError as error:
         raise CheckpointError(f"{error}. With load_detector, pass the file as `backbone_checkpoint=`") from error
 

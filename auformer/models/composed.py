@@ -1,4 +1,4 @@
-"""The maps of an expert group as its forward pass applies them, made of its parameters, and kept as long as those do not change."""
+"""The maps of an expert group as its forward pass applies them, kept as long as its parameters do not change."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class Composed(NamedTuple):
     """Maps over the `M = N*R` channels of all experts at once. What a group does not have is None, or empty.
 
     Args:
-        own: Down-projection of each expert's own previous output `(M+1, M)`, inputs first, the last of them for the bias; None in the first
-            group.
+        own: Down-projection of each expert's own previous output `(M+1, M)`, inputs first, the last of them for the
+            bias; None in the first group.
         conv: 3x3 kernels `(M, R, 3, 3)` of the first convolution.
-        fields: Those of the dilated convolutions with the 1x1 `fuse` folded in, one per dilation; the first passes its input on as well.
+        fields: Those of the dilated convolutions with the 1x1 `fuse` folded in, one per dilation; the first passes its
+            input on as well.
         fields_bias: Their common bias `(M,)`.
         context: Query, key and value in one map, `(3M, M)` and `(3M,)`.
         up: Mean of the up-projections `(M+1, D)`, inputs first, the last of them for the bias.
@@ -95,10 +96,10 @@ def _identity(kernel: Tensor) -> Tensor:
 class Kept:
     """One result and what it was made of: made again when a source is another tensor, or was written to, moved or cast.
 
-    What counts as written to is what torch counts: every in-place operation, also under `no_grad`, but not the steps of its fused
-    optimisers (2.15), nor writing through `.data`. No optimiser steps without gradients: so nothing is kept while a source has one, nor
-    from a forward pass that records them until `open` is called again. The sources of the result are held, so that no other tensor can
-    take their place in memory. Copies and pickles of it hold nothing.
+    What counts as written to is what torch counts: every in-place operation, also under `no_grad`, but not the steps of
+    its fused optimisers (2.15), nor writing through `.data`. No optimiser steps without gradients: so nothing is kept
+    while a source has one, nor from a forward pass that records them until `open` is called again. The sources of the
+    result are held, so that no other tensor can take their place in memory. Copies and pickles of it hold nothing.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
 """The demo backbone as an ordinary timm entrypoint: `vit_auformer_demo_112` [ours].
 
-A `VisionTransformer` of 2.8 M parameters for 112 px faces: 49 tokens of width 192, six blocks of three heads, no class token, average
-pooling, and a convolutional patch embedding, because a plain 16 x 16 patch projection learns rendered faces far more slowly (held-out
-loss at equal time, measured with the script below). The packaged weights were pre-trained on rendered faces without AU labels by
-`experiments/pretrain_demo_backbone.py`.
+A `VisionTransformer` of 2.8 M parameters for 112 px faces: 49 tokens of width 192, six blocks of three heads, no class
+token, average pooling, and a convolutional patch embedding, because a plain 16 x 16 patch projection learns rendered
+faces far more slowly (held-out loss at equal time, measured with the script below). The packaged weights were
+pre-trained on rendered faces without AU labels by `experiments/pretrain_demo_backbone.py`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ default_cfgs = generate_default_cfgs(
 class ConvStem(nn.Module):
     """Patch embedding of stride 16 in four convolutions, an `embed_layer` for timm's `VisionTransformer`.
 
-    Three 3 x 3 convolutions of stride 2 with BatchNorm and ReLU, then one 2 x 2 of stride 2: `(B, 3, H, W)` -> `(B, H/16 * W/16, D)`.
+    Three 3 x 3 convolutions of stride 2 with BatchNorm and ReLU, then one 2 x 2 of stride 2: `(B, 3, H, W)` -> `(B,
+    H/16 * W/16, D)`.
 
     Args:
         img_size: side of the square input in pixels, a multiple of 16.
@@ -72,7 +73,7 @@ class ConvStem(nn.Module):
         super().__init__()
         if patch_size != 16 or dynamic_img_pad:
             raise ValueError(
-                f"Expected `patch_size` to be 16 without padding, but got {patch_size} with dynamic_img_pad={dynamic_img_pad}"
+                f"Expected `patch_size` to be 16 without padding, but got {patch_size} and padding {dynamic_img_pad}"
             )
         side = img_size // patch_size
         self.img_size, self.patch_size = (img_size, img_size), (patch_size, patch_size)

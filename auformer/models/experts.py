@@ -28,8 +28,9 @@ class ExpertMap(nn.Module):
         kernel: Side of the kernel; 0 for a 1x1 map kept as a matrix.
         gain: Variance of the output for inputs of unit variance; 0 starts the map at zero.
 
-    Parameters are `weight (N*outputs, inputs[, kernel, kernel])` and `bias (N*outputs,)`, experts one after the other. Weights start at
-    unit scale and biases at zero [ours]: torch's default shrinks the signal about 7 times inside an expert (measured: slower learning).
+    Parameters are `weight (N*outputs, inputs[, kernel, kernel])` and `bias (N*outputs,)`, experts one after the other.
+    Weights start at unit scale and biases at zero [ours]: torch's default shrinks the signal about 7 times inside an
+    expert (measured: slower learning).
     """
 
     def __init__(self, num_experts: int, inputs: int, outputs: int, *, kernel: int = 0, gain: float = 1.0) -> None:
@@ -51,11 +52,11 @@ class ExpertMap(nn.Module):
 
 
 class Carried(NamedTuple):
-    """What one group hands to the next: the experts' narrow outputs, and the group whose up-projection they still have to pass.
+    """What one group hands to the next: narrow outputs, and the group whose up-projection they still have to pass.
 
     Args:
-        rows: `(B, P+T, N*R+1)`: the outputs and a last channel of ones, which carries biases; rows of zeros for the `P` prefix tokens,
-            so that every map of them is zero there.
+        rows: `(B, P+T, N*R+1)`: the outputs and a last channel of ones, which carries biases; rows of zeros for the `P`
+            prefix tokens, so that every map of them is zero there.
         group: The group that made them.
         prefix: Number of prefix tokens `P`.
     """
@@ -73,9 +74,10 @@ class Carried(NamedTuple):
 class ExpertGroup(nn.Module):
     """The experts beside one sub-layer: `K = mean_i expert_i(y + own output of expert i in the previous group)`.
 
-    Nothing of width `D` is built per expert. With `K_i = U_i g_i + b_i` the down-projection of the next group is
-    `C_i (y + U_i g_i + b_i) = C_i y + (C_i U_i) g_i + C_i b_i`; the 3x3 convolutions are grouped ones, tokens-major (channels last), with
-    the 1x1 `fuse` folded into the dilated kernels; the 1x1 maps are block-diagonal matrices. All of it is exact. [ours]
+    Nothing of width `D` is built per expert. With `K_i = U_i g_i + b_i` the down-projection of the next group is `C_i
+    (y + U_i g_i + b_i) = C_i y + (C_i U_i) g_i + C_i b_i`; the 3x3 convolutions are grouped ones, tokens-major
+    (channels last), with the 1x1 `fuse` folded into the dilated kernels; the 1x1 maps are block-diagonal matrices. All
+    of it is exact. [ours]
 
     Args:
         num_experts: Action units `N`.
@@ -153,7 +155,7 @@ class ExpertGroup(nn.Module):
         return F.gelu(total)
 
     def _composed(self, previous: ExpertGroup | None) -> Composed:
-        """The composed maps: kept while predicting after `eval()`, made anew wherever gradients are recorded or the model is compiled."""
+        """The composed maps: kept while predicting after `eval()`, made anew with gradients or under a compiler."""
         if torch.compiler.is_compiling():
             return compose(self, previous)
         if self.training or torch.is_grad_enabled():
@@ -217,8 +219,9 @@ def expert_weights(group: ExpertGroup, index: int) -> dict[str, Tensor]:
         index: Number of the expert.
 
     Returns:
-        `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, `dilated.{i}.weight (R, R, 3, 3)`, `fuse.weight (R, len(dilations)*R)` in the
-        order of `dilations`, `query|key|value.weight (R, R)`, `up.weight (D, R)`, a `bias` beside each; none for branches left out.
+        `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, `dilated.{i}.weight (R, R, 3, 3)`, `fuse.weight (R,
+        len(dilations)*R)` in the order of `dilations`, `query|key|value.weight (R, R)`, `up.weight (D, R)`, a `bias`
+        beside each; none for branches left out.
     """
     return {name: view.detach().clone() for name, view in _views(group, index).items()}
 
@@ -244,7 +247,7 @@ def load_expert_weights(group: ExpertGroup, index: int, weights: Mapping[str, Te
         found = weights[name]
         if found.shape != view.shape or not found.is_floating_point():
             raise ValueError(
-                f"Expected `{name}` to be a floating-point {tuple(view.shape)}, but got {found.dtype} {tuple(found.shape)}"
+                f"Expected `{name}` as floating-point {tuple(view.shape)}, but got {found.dtype} {tuple(found.shape)}"
             )
     with torch.no_grad():
         for name, view in views.items():

@@ -53,8 +53,8 @@ def export_detector(
         source: Where the network comes from, kept in the file.
 
     Returns:
-        The file. Input `images (B, 3, H, W)` float32 RGB in [0, 1], any `B`; output `probs (B, N)`. Action units, thresholds, crop recipe
-        and all else that an adapter file says about itself are in its metadata, as JSON.
+        The file. Input `images (B, 3, H, W)` float32 RGB in [0, 1], any `B`; output `probs (B, N)`. Action units,
+        thresholds, crop recipe and all else that an adapter file says about itself are in its metadata, as JSON.
 
     Raises:
         ValueError: Another kind or suffix, or 8 bits for a program of torch.
@@ -91,7 +91,7 @@ def _program(network: AUNetwork) -> torch.export.ExportedProgram:
 
 @contextmanager
 def _maps_as_they_are(network: AUNetwork, example: Tensor) -> Iterator[None]:
-    """Inside, the composed maps of expert groups are constants, so that the file does not compose them in every forward pass.
+    """Inside, the composed maps of expert groups are constants, so that the file does not compose them anew.
 
     Args:
         network: In eval mode, without gradients: one forward pass makes it keep its maps.
@@ -135,9 +135,10 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, 
 
 
 def _simplified(model: Any) -> Any:
-    """Constants folded by onnxruntime, in operators of ONNX alone; then what it leaves, sequences above all, by the exporter's own rules.
+    """Constants folded by onnxruntime, in operators of ONNX alone; what it leaves, by the exporter's own rules.
 
-    Those do both, and fold with a reference in Python: 82 seconds instead of 21 for the demo detector (12,000 nodes before, 1,600 after).
+    Those do both, and fold with a reference in Python: 82 seconds instead of 21 for the packaged one (12,000 nodes
+    before, 1,600 after).
     """
     onnx, runtime = require("onnx", "export"), require("onnxruntime", "export")
     options = runtime.SessionOptions()
@@ -184,7 +185,7 @@ _LARGEST = 2**31  # bytes: what one ONNX file can hold
 
 
 class OnnxDetector(nn.Module):
-    """A detector in an ONNX file that `auformer export` wrote. It predicts only: no training, no evidence maps.
+    """An AU detector in an ONNX file that `auformer export` wrote. It predicts only: no training, no evidence maps.
 
     Args:
         path: The file.
@@ -217,8 +218,8 @@ class OnnxDetector(nn.Module):
         text = self._session.get_modelmeta().custom_metadata_map.get(HEADER)
         if text is None:
             raise CheckpointError(
-                f"{path} is an ONNX model without action units, thresholds and crop recipe in its metadata: only those written by "
-                "`auformer export` can be used"
+                f"{path} is an ONNX model without action units, thresholds and crop recipe in its metadata: "
+                "only those written by `auformer export` can be used"
             )
         self.metadata = parse_header(text, str(path))
         self.au_names: tuple[str, ...] = tuple(self.metadata["au_names"])
@@ -242,8 +243,8 @@ class OnnxDetector(nn.Module):
         taken, given = list(inputs[0].shape[1:]), outputs[0].shape[-1]
         if taken != [3, *self.image_size] or given != len(self.au_names):
             raise CheckpointError(
-                f"Expected {path} to take images (3, {self.image_size[0]}, {self.image_size[1]}) and give {len(self.au_names)} "
-                f"probabilities, as its metadata says, but it takes {taken} and gives {given}"
+                f"Expected {path} to take images {(3, *self.image_size)} and give {len(self.au_names)} probabilities, "
+                f"as its metadata says, but it takes {taken} and gives {given}"
             )
 
     def predict_probs(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Heads on the pooled features of a ViT: one standardisation and one MLP for AUFormer and its rivals (method.md 3.2)."""
+"""Heads on the pooled features of a ViT: one standardisation, one MLP for AUFormer and baselines (method.md 3.2)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ STD_FLOOR = 1e-4  # added to every measured standard deviation: a constant featu
 class Standardise(nn.Module):
     """Fixed shift and scale per feature, measured once on training images; the identity until then [ours].
 
-    Pooled features of a frozen ViT have a standard deviation near .1 around means of .3 to .5, and an MLP on them hardly moves (measured:
-    5 points of F1). MAE's linear probe uses BatchNorm without affine for the same reason (He et al., 2022).
+    Pooled features of a frozen ViT have a standard deviation near .1 around means of .3 to .5, and an MLP on them
+    hardly moves (measured: 5 points of F1). MAE's linear probe uses BatchNorm without affine for the same reason (He et
+    al., 2022).
 
     Args:
         dim: Number of features `D`.
@@ -44,7 +45,7 @@ class Standardise(nn.Module):
         for name, value in (("mean", mean), ("std", std)):
             if tuple(value.shape) != tuple(self.mean.shape) or not bool(torch.isfinite(value).all()):
                 raise ValueError(
-                    f"Expected `{name}` to be {tuple(self.mean.shape)} finite numbers, but got shape {tuple(value.shape)}"
+                    f"Expected `{name}` to be {len(self.mean)} finite numbers, but got shape {tuple(value.shape)}"
                 )
         if bool((std < 0).any()):
             raise ValueError(f"Expected `std` to be 0 or more, but got {float(std.min())}")
@@ -96,7 +97,7 @@ class LinearHead(nn.Module):
 
 
 class ExpertHeads(nn.Module):
-    """One linear map `D -> 1` per expert on the grid mean of its last output [F: each expert's last output is supervised].
+    """One linear map `D -> 1` per expert on the grid mean of its last output, supervised too [F].
 
     Args:
         num_experts: Number of action units `N`.

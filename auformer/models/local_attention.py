@@ -19,7 +19,7 @@ def _pad(x: Tensor, window: int) -> Tensor:
 
 
 def _neighbour(padded: Tensor, i: int, j: int, grid: tuple[int, int]) -> Tensor:
-    """Of every position the neighbour in row `i` and column `j` of its window: a view `(B, H, W, M)` into what `_pad` gave."""
+    """Of every position the neighbour at `(i, j)` of its window: a view `(B, H, W, M)` of what `_pad` gave."""
     return padded[:, i : i + grid[0], j : j + grid[1]]
 
 
@@ -37,7 +37,7 @@ def _one_by_one(windows: Tensor) -> list[Tensor]:
 
 @lru_cache(maxsize=4)
 def _outside(window: int, grid: tuple[int, int], channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros, and minus infinity for neighbours outside the grid: `(k, k, 1, H, W, M)`, written out because broadcasting is slower."""
+    """Zeros, and minus infinity outside the grid: `(k, k, 1, H, W, M)`, written out, since broadcasting is slower."""
     with torch.inference_mode(False):
         table = F.pad(
             torch.zeros(1, *grid, channels, dtype=dtype, device=device), (0, 0, *[window // 2] * 4), value=-torch.inf
@@ -46,7 +46,7 @@ def _outside(window: int, grid: tuple[int, int], channels: int, dtype: torch.dty
 
 
 def _weights(query: Tensor, keys: Tensor, window: int) -> Tensor:
-    """Attention weights `(k, k, B, H, W, M)` from padded keys; outside neighbours get none [ours: masked, not scored as zero keys]."""
+    """Attention weights `(k, k, B, H, W, M)` from padded keys; none for neighbours outside the grid [ours: masked]."""
     grid = query.shape[1], query.shape[2]
     outside = _outside(window, grid, query.shape[3], query.dtype, query.device)
     scores = query.new_empty(
@@ -57,7 +57,7 @@ def _weights(query: Tensor, keys: Tensor, window: int) -> Tensor:
 
 
 def _average(weights: Tensor, values: Tensor) -> Tensor:
-    """Sum of the neighbours' values, which come padded, by weight: `(B, H, W, M)`. One after the other, so that nothing wide is formed."""
+    """Weighted sum `(B, H, W, M)` of padded values, one neighbour after the other, so that nothing wide is formed."""
     window, _, *shape = weights.shape
     out = values.new_zeros(shape)
     for weight, value in zip(
@@ -100,7 +100,7 @@ class _LocalAttention(torch.autograd.Function):
 
 
 def _written_out(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    """The same without in-place steps, for compilers, which fuse it themselves (as onnxruntime runs it: about 4 times as fast)."""
+    """The same without in-place steps, for compilers, which fuse it (under onnxruntime 4 times as fast)."""
     grid = query.shape[1], query.shape[2]
     keys, values, inside = _pad(key, window), _pad(value, window), _pad(query.new_ones(1, *grid, 1), window)
     places = list(product(range(window), repeat=2))

@@ -18,7 +18,7 @@ TensorForm = tuple[tuple[int, ...], "torch.dtype | None"]  # shape and type; Non
 
 
 class AUNetwork(nn.Module):
-    """Base of AUFormer and of its rivals. A subclass sets `head`, and adds its own arguments to `arguments`.
+    """Base of AUFormer and the baselines. A subclass sets `head`, and adds its own arguments to `arguments`.
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.
@@ -41,9 +41,7 @@ class AUNetwork(nn.Module):
 
     frozen = True
     average_heads = False  # whether the prediction is the mean of two heads' probabilities
-    trained_in_backbone: frozenset[str] = (
-        frozenset()
-    )  # names in the state, where a rival trains parts of a frozen backbone
+    trained_in_backbone: frozenset[str] = frozenset()  # names in the state, where a baseline trains parts of it
     backbone: Any  # a timm ViT, whose attributes timm does not type
     head: MLPHead | LinearHead
     pixel_mean: Tensor
@@ -102,14 +100,14 @@ class AUNetwork(nn.Module):
         return bool(self.head.standardise.measured)
 
     def train(self, mode: bool = True) -> AUNetwork:
-        """Set training mode; a frozen backbone stays in eval mode (no dropout, no stochastic depth, fixed BatchNorm)."""
+        """Set training mode; a frozen backbone stays in eval mode: no dropout or stochastic depth, fixed BatchNorm."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
         return self
 
     def embed(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` in [0, 1] to the tokens before block 1 `(B, P+T, D)`, normalised by the backbone's own mean and std.
+        """Images `(B, 3, H, W)` in [0, 1] to the tokens before block 1 `(B, P+T, D)`, normalised as the ViT wants it.
 
         Raises:
             ValueError: The images have another shape than the network was built for, or are not floating-point.
@@ -119,7 +117,7 @@ class AUNetwork(nn.Module):
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
             wanted = f"(B, 3, {self.image_size[0]}, {self.image_size[1]})"
             raise ValueError(
-                f"Expected `images` to be of shape {wanted}, the size this network was built for, but got {tuple(images.shape)}"
+                f"Expected `images` to be {wanted}, the size this network was built for, but got {tuple(images.shape)}"
             )
         return embed_images(self.backbone, (images.to(self.dtype) - self.pixel_mean) / self.pixel_std)
 
@@ -134,7 +132,8 @@ class AUNetwork(nn.Module):
     def pool_tokens(self, x: Tensor) -> Tensor:
         """Tokens before the final norm `(B, P+T, D)` to pooled, normed features `(B, D)`.
 
-        Exactly one of timm's `norm` (before pooling) and `fc_norm` (after it) is a real norm, the other an identity, so both are called.
+        Exactly one of timm's `norm` (before pooling) and `fc_norm` (after it) is a real norm, the other an identity, so
+        both are called.
         """
         x = self.backbone.norm(x)
         x = x[:, 0] if self.pool == "token" else x[:, self.backbone.num_prefix_tokens :].mean(1)
@@ -171,7 +170,7 @@ class AUNetwork(nn.Module):
         return sum(size for trainable, size in sizes if trainable), sum(size for _, size in sizes)
 
     def frozen_names(self) -> set[str]:
-        """Names in the state of what is never trained: a frozen backbone, without the parts of it that a rival trains."""
+        """Names in the state of what is never trained: a frozen backbone, without what a baseline trains of it."""
         names = {name for name in self.state_dict() if name.startswith("backbone.")} if self.frozen else set()
         return names - self.trained_in_backbone
 
@@ -218,7 +217,7 @@ def check_tensors(wanted: Mapping[str, TensorForm], found: Mapping[str, TensorFo
         if found[name] != (shape, dtype):
             other, kind = found[name]
             raise CheckpointError(
-                f"{what}: expected `{name}` to be {dtype} of shape {shape}, but got {kind or 'another type'} of shape {other}"
+                f"{what}: expected `{name}` to be {dtype} of shape {shape}, but got {kind or 'another type'} of {other}"
             )
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, load_adapter, load_detector, save_adapter
-from auformer.models.adapter_file import check_header, describe
+from auformer.models.adapter_file import describe
+from auformer.models.checkpoints import check_header
 from auformer.models.auformer import places, transfer_experts
 from tests.helpers.reference import PlainAUFormer
 from tests.models.test_experts import _compare, _shaken

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 import auformer.errors
 from auformer.errors import CheckpointError, MissingExtraError
 from auformer.models import AUFormer, OnnxDetector, export_detector, load_detector, open_detector
-from auformer.models.export import METADATA, _in_int8
+from auformer.models.adapter_file import HEADER
+from auformer.models.export import _in_int8
 from tests.helpers import vits
 
 assert vits.FIT  # registers the ViTs
@@ -61,11 +62,11 @@ def test_onnx_says_what_the_adapter_file_would(network: AUFormer, exported: Path
 
 def test_program_of_torch(network: AUFormer, tmp_path: Path) -> None:
     path = export_detector(network, tmp_path / "a.pt2", kind="torch")
-    found = {METADATA: ""}
+    found = {HEADER: ""}
     program = torch.export.load(path, extra_files=found).module()
     with torch.no_grad():
         assert torch.allclose(program(_images(4)), network.predict_probs(_images(4)), atol=1e-5, rtol=0)
-    assert json.loads(found[METADATA])["au_names"] == list(NAMES)
+    assert json.loads(found[HEADER])["au_names"] == list(NAMES)
 
 
 def test_maps_are_composed_once_and_the_network_is_left_as_it_was(network: AUFormer, exported: Path) -> None:

@@ -54,7 +54,7 @@ def test_what_does_not_fit_is_refused_before_anything_changes() -> None:
     torch.manual_seed(5)
     other_vit = AUFormer("vit_tests_token", ["AU1"], expert_width=2)
     cases = {
-        r"`expert_width` 2, but got 3; set `model.expert_width`": network(["AU1"], 1, expert_width=3),
+        r"`expert_width` 2, but got 3; set `network.expert_width`": network(["AU1"], 1, expert_width=3),
         r"`dilations` \[1, 3, 5\], but got \[1\]": network(["AU1"], 1, dilations=(1,)),
         "experts for AU1, AU4, but got AU12": network(["AU12"], 1),
         "same frozen weights": other_vit,
