@@ -1,8 +1,8 @@
-"""One builder of HTML pages for every command: a single file that opens from disk without network, by day and by night, on a phone too.
+"""One builder of HTML pages for every command: a file that opens without network, in two themes, on a phone too.
 
-The page holds no script. Its content security policy forbids everything but its own styles and the pictures inside it, so nothing that
-ends up in a page (file names, AU lists of strangers) can load or run anything. Blocks are made by the functions below, which escape
-what they are given; `build_report` puts them together.
+The page holds no script. Its content security policy forbids everything but its own styles and the images inside it, so
+nothing that ends up in a page (file names, AU lists of strangers) can load or run anything. Blocks are made by the
+functions below, which escape what they are given; `build_report` puts them together.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ RENDERED_ONLY = (
 OCCURRENCE = "The values are probabilities that an action unit occurs, not intensities."
 DEMO_NOTE = f"{RENDERED_ONLY}\n{OCCURRENCE}"  # what every output of the packaged detector says
 RESPONSIBLE_USE = (
-    "An action unit is a visible movement of facial muscles. It does not tell what someone feels or means: this is no lie detector.",
+    "An action unit is a visible movement of facial muscles. It does not tell what someone feels or means: this is no "
+    "lie detector.",
     OCCURRENCE,
-    "Finding action units is biometric processing: ask the people shown for consent, and expect errors to differ between groups of people.",
+    "Finding action units is biometric processing: ask the people shown for consent, and expect errors to differ "
+    "between groups of people.",
 )
 
 
 class Section(NamedTuple):
-    """One part of a page.
+    """A section of a page.
 
     Args:
-        heading: plain text.
+        heading: Plain text.
         blocks: HTML of `paragraph`, `table`, `figure`, `notice` or `code`.
-        wide: let the section take the page's whole width where there is room; the others stand in two columns.
+        wide: Let the section take the page's whole width where there is room; the others stand in two columns.
     """
 
     heading: str
@@ -59,19 +61,13 @@ def notice(heading: str, points: Sequence[str]) -> str:
 
 
 def responsible_use(*, rendered_only: bool) -> str:
-    """Return the box about what the numbers are and are not, the same on every page.
-
-    Args:
-        rendered_only: say that the network has seen rendered faces only.
-    """
-    return notice(
-        "What these numbers are, and what they are not",
-        ((RENDERED_ONLY, *RESPONSIBLE_USE) if rendered_only else RESPONSIBLE_USE),
-    )
+    """Return the box about what the numbers are and are not; `rendered_only`: of a network that saw no photographs."""
+    points = (RENDERED_ONLY, *RESPONSIBLE_USE) if rendered_only else RESPONSIBLE_USE
+    return notice("What these numbers are, and what they are not", points)
 
 
 def code(text: str, label: str) -> str:
-    """Return preformatted text, such as a configuration, in a box of its own that scrolls; ``label`` names it to screen readers."""
+    """Return preformatted text in a box of its own that scrolls; `label` names it to screen readers."""
     return f'<pre tabindex="0" role="region" aria-label="{html.escape(label)}"><code>{html.escape(text)}</code></pre>'
 
 
@@ -90,7 +86,8 @@ def table(one: Table) -> str:
     below = "".join(f'<p class="note">{html.escape(note)}</p>' for note in one.notes)
     name = html.escape(one.title)
     frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
-    return f"{frame}<table><caption>{name}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{below}"
+    rows = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f"{frame}<table><caption>{name}</caption>{rows}</table></div>{below}"
 
 
 def _strong(text: str, bold: bool) -> str:
@@ -99,22 +96,22 @@ def _strong(text: str, bold: bool) -> str:
 
 
 def figure(light: bytes, dark: bytes | None = None, *, alt: str, caption: str = "") -> str:
-    """Return a picture, embedded.
+    """Return a image, embedded.
 
     Args:
         light: a PNG, WebP or JPEG file.
-        dark: the same picture for readers whose system is set to dark.
-        alt: what the picture shows, for those who cannot see it.
-        caption: plain text below it.
+        dark: The same image for readers whose system is set to dark.
+        alt: What the image shows, for those who cannot see it.
+        caption: Plain text below it.
 
     Raises:
-        ValueError: for bytes that are no such file, or an empty ``alt``.
+        ValueError: For bytes that are no such file, or an empty `alt`.
     """
     if not alt:
-        raise ValueError("Expected `alt` to say what the picture shows, but got an empty text")
+        raise ValueError("Expected `alt` to say what the image shows, but got an empty text")
     night = f'<source srcset="{_data_uri(dark)}" media="(prefers-color-scheme: dark)">' if dark is not None else ""
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><picture>{night}<img src="{_data_uri(light)}" alt="{html.escape(alt)}"></picture>{below}</figure>'
+    return f'<figure><image>{night}<img src="{_data_uri(light)}" alt="{html.escape(alt)}"></image>{below}</figure>'
 
 
 def _data_uri(image: bytes) -> str:
@@ -129,13 +126,13 @@ def build_report(title: str, sections: Sequence[Section], *, lead: str = "", foo
     """Return a complete HTML page.
 
     Args:
-        title: plain text, the page's name and heading.
-        sections: in order; the page lists their headings where there are more than three.
-        lead: one or two plain sentences under the title.
-        footer: plain text at the end, such as version and date.
+        title: Plain text, the page's name and heading.
+        sections: In order; the page lists their headings where there are more than three.
+        lead: One or two plain sentences under the title.
+        footer: Plain text at the end, such as version and date.
 
     Raises:
-        ValueError: without sections.
+        ValueError: Without sections.
     """
     if not sections:
         raise ValueError("Expected `sections` to hold at least one section, but got none")

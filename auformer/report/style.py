@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,11 +22,13 @@ WIDTH = 5.2  # inches [ours]: shrunk to a 390 px wide phone, 8.5 points are stil
 DPI = 180  # [ours] 936 px wide: sharp on a phone's display and at 36 rem on a desk
 FONT_SIZE = 10.0  # points
 SMALL = 8.5  # points
-GUTTER = 0.07  # inches between pictures [ours]
+GUTTER = 0.07  # inches between images [ours]
 FOOTNOTE = 84  # letters per line of small text in the width of a figure
 LINE = 0.155  # inches per line of small text [ours]
 
-# Surfaces and inks of the two page themes; `report.py` uses the same values, so that figures have no visible edge there [ours].
+# Perceptually even and readable with every common form of colour blindness (van der Walt & Smith, 2015).
+COLOUR_MAP = "viridis"
+# Surfaces and inks of the two page themes; `html.py` uses the same values, so that figures have no edge there [ours].
 THEMES: dict[str, dict[str, str]] = {
     "light": {
         "background": "#ffffff",
@@ -44,7 +47,7 @@ THEMES: dict[str, dict[str, str]] = {
         "wrong": "#ff9d5c",
     },
 }
-# Okabe & Ito, "Color Universal Design" (2008): distinguishable with every common form of colour blindness. Black is the ink.
+# Okabe & Ito, "Color Universal Design" (2008): distinguishable with every form of colour blindness. Black is the ink.
 SERIES: dict[str, tuple[str, ...]] = {
     "light": ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"),
     "dark": ("#56b4e9", "#e69f00", "#2bbf92", "#dd9cbd", "#8d9fe8", "#f07b35"),
@@ -66,23 +69,66 @@ def au_label(au_name: str) -> str:
     return f"{au_name} {ACTION_UNITS[au_name].name}"
 
 
-def new_figure(height: float, *, theme: str, width: float = WIDTH, layout: str | None = "constrained") -> Figure:
-    """Return an empty figure on an Agg canvas.
+def series(theme: str, row: int) -> tuple[str, str]:
+    """Colour and marker of a method, by its place among the others."""
+    return SERIES[theme][row % 6], MARKERS[row % 6]
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """Brightness of colours `(..., 3)` (ITU-R BT.601)."""
+    return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def new_figure(
+    height: float, *, theme: str, width: float = WIDTH, title: str | None = None, footnote: str | None = None
+) -> Figure:
+    """Return an empty figure on an Agg canvas, laid out by matplotlib.
 
     Args:
-        height: inches.
+        height: Inches, without title and footnote.
         theme: "light" or "dark".
-        width: inches.
-        layout: matplotlib's layout engine; None where every axes is put in its place by `place_axes`.
+        width: Inches.
+        title: Text above everything; None leaves it out (a page has its own headings).
+        footnote: Small text below everything.
 
     Raises:
-        ValueError: for an unknown theme.
+        ValueError: For an unknown theme.
     """
+    figure = bare_figure(height + 0.3 * bool(title) + 0.4 * bool(footnote), theme=theme, width=width)
+    figure.set_layout_engine("constrained")
+    if title:
+        figure.suptitle(title, color=THEMES[theme]["ink"], size=FONT_SIZE + 1.5, weight="bold")
+    if footnote:
+        add_footnote(figure, footnote, theme=theme)
+    return figure
+
+
+def add_footnote(figure: Figure, text: str, *, theme: str) -> None:
+    """Put small text below everything that matplotlib lays out."""
+    shown = textwrap.fill(text, FOOTNOTE)
+    figure.supxlabel(shown, color=THEMES[theme]["quiet"], size=SMALL, x=0.02, ha="left", parse_math=False)
+
+
+def bare_figure(height: float, *, theme: str, width: float = WIDTH) -> Figure:
+    """Like `new_figure`, for axes and text that are put in their places by `place_axes` and `place_text`."""
     if theme not in THEMES:
         raise ValueError(f"Expected `theme` to be one of {', '.join(THEMES)}, but got {theme!r}")
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=THEMES[theme]["background"], layout=layout)  # type: ignore[arg-type]
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=THEMES[theme]["background"])
     FigureCanvasAgg(figure)
     return figure
+
+
+def add_legend(where: Figure | Axes, theme: str, *entries: Sequence[Any], **style: Any) -> None:
+    """Put a legend without a frame above the axes of a figure, in two columns unless `style` says otherwise.
+
+    Args:
+        where: The figure, or the axes with a `loc` of their own.
+        theme: "light" or "dark".
+        entries: Handles and labels; by default those of the axes.
+        style: As matplotlib's `legend` takes it.
+    """
+    usual = {"loc": "outside upper left", "ncols": 2, "frameon": False, "fontsize": FONT_SIZE - 1, "handlelength": 2}
+    where.legend(*entries, **{**usual, "labelcolor": THEMES[theme]["ink"], **style})
 
 
 def place_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -92,13 +138,13 @@ def place_axes(figure: Figure, left: float, top: float, width: float, height: fl
 
 
 def place_text(figure: Figure, left: float, top: float, text: str, **style: object) -> Text:
-    """Write plain text (a ``$`` is a dollar) whose upper left corner is given in inches from the figure's upper left corner."""
+    """Write plain text (a `$` is a dollar), its corner given in inches from the figure's upper left corner."""
     across, down = figure.get_size_inches()
     return figure.text(left / across, 1 - top / down, text, va="top", parse_math=False, **style)  # type: ignore[arg-type]
 
 
 def printable(text: str, length: int) -> str:
-    """Shorten text in its middle to ``length`` characters and replace what matplotlib's own font cannot draw (other people's file names).
+    """Shorten text in its middle to `length` characters, and replace what matplotlib's own font cannot draw.
 
     >>> printable("IMG_1.jpg", 20), printable("a_very_long_file_name.jpg", 12)
     ('IMG_1.jpg', 'a_ver…me.jpg')
@@ -122,40 +168,32 @@ def dress_axes(axes: Axes, *, theme: str, grid: Literal["x", "y", "both"] = "x")
     axes.grid(axis=grid, color=inks["grid"], linewidth=0.8)
 
 
-def add_title(figure: Figure, title: str | None, *, theme: str) -> None:
-    """Put the figure's title above everything; None leaves it out (a page has its own headings)."""
-    if title:
-        figure.suptitle(title, color=THEMES[theme]["ink"], size=FONT_SIZE + 1.5, weight="bold")
-
-
 def add_headline(figure: Figure, title: str | None, *, theme: str) -> None:
-    """Like `add_title`, at the left, for figures laid out by hand; shortened in its middle until it fits."""
+    """Put a title at the upper left of a bare figure, shortened in its middle until it fits."""
     if not title:
         return
     room, length = figure.get_size_inches()[0] - 2 * GUTTER, len(title)
-    shown = place_text(
-        figure,
-        GUTTER,
-        0.1,
-        printable(title, length),
-        fontsize=FONT_SIZE + 1.5,
-        weight="bold",
-        color=THEMES[theme]["ink"],
-    )
+    style = {"fontsize": FONT_SIZE + 1.5, "weight": "bold", "color": THEMES[theme]["ink"]}
+    shown = place_text(figure, GUTTER, 0.1, printable(title, length), **style)
     while (width := shown.get_window_extent().width / figure.dpi) > room and length > 3:
         length = min(length - 1, int(length * room / width) + 1)
         shown.set_text(printable(title, length))
 
 
-def add_footnote(figure: Figure, text: str | None, *, theme: str) -> None:
-    """Put small text below everything; None leaves it out. For figures with a layout engine."""
-    if text:
-        shown = textwrap.fill(text, FOOTNOTE)
-        figure.supxlabel(shown, color=THEMES[theme]["quiet"], size=SMALL, x=0.02, ha="left", parse_math=False)
+def footer_height(footer: str | None, margin: float = 0.1) -> float:
+    """Inches that a bare figure needs for its footer."""
+    return LINE * (1 + footer.count("\n")) + margin if footer else 0.0
+
+
+def add_footer(figure: Figure, footer: str | None, *, theme: str, margin: float = 0.1) -> None:
+    """Put small text at the lower left of a bare figure, in the room of `footer_height`."""
+    if footer:
+        top, quiet = figure.get_size_inches()[1] - footer_height(footer, margin), THEMES[theme]["quiet"]
+        place_text(figure, GUTTER, top, footer, fontsize=SMALL - 1, color=quiet, linespacing=1.4)
 
 
 def copy_layout(drawn: Figure, figure: Figure) -> None:
-    """Put axes and texts of a figure where those of its twin in the other theme are, which has been drawn: layout is half of the work."""
+    """Put axes and texts where those of the twin in the other theme were drawn: layout is half of the work."""
     figure.set_layout_engine("none")
     for theirs, mine in zip(drawn.axes, figure.axes, strict=True):
         mine.set_position(theirs.get_position())
@@ -167,7 +205,7 @@ def image_bytes(figure: Figure, kind: str = "png") -> bytes:
     """Return the figure as an image file in memory, without time stamps: the same figure gives the same bytes.
 
     Args:
-        figure: any figure of this package.
+        figure: Any figure of this package.
         kind: "png", or "webp" for figures full of faces, which are six times smaller that way.
     """
     buffer = io.BytesIO()
@@ -180,14 +218,14 @@ def save_png(figure: Figure, path: str | Path) -> Path:
     """Write the figure as a PNG file, atomically, making its folder where needed.
 
     Args:
-        figure: any figure of this package.
-        path: ends with ``.png``.
+        figure: Any figure of this package.
+        path: Ends with `.png`.
 
     Returns:
-        ``path`` as a `Path`.
+        `path` as a `Path`.
 
     Raises:
-        ValueError: for another ending.
+        ValueError: For another ending.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":

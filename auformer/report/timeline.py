@@ -1,4 +1,4 @@
-"""A video as a picture: AUs over time as a figure and as an SVG to point at, and probability against intensity."""
+"""AUs over time, as a figure and as an SVG to point at, and probability against intensity."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from auformer.report.faces import COLOUR_MAP
 from auformer.report.style import (
-    LINE,
+    COLOUR_MAP,
     SERIES,
     SMALL,
     THEMES,
+    add_footer,
     add_headline,
-    add_title,
     au_label,
     au_order,
+    bare_figure,
     dress_axes,
+    footer_height,
     new_figure,
     place_axes,
     place_text,
 )
 
-TIMELINE_WIDTH = 8.0  # inches [ours]: twice a phone's picture, for a desk
+TIMELINE_WIDTH = 8.0  # inches [ours]: twice a phone's width, for a desk
 ROW = 0.26  # inches per AU [ours]
 NAMES = 2.1  # inches for the longest FACS name of a rendered AU [ours]
 COLUMNS = 700  # most columns of the strip; more frames are averaged [ours]
@@ -45,10 +46,11 @@ def bin_times(times: np.ndarray, values: np.ndarray, columns: int = COLUMNS) -> 
     Args:
         times: (n,) rising, in seconds; each value holds until the next one, the last one for a median distance.
         values: (n, N); nan where there is none.
-        columns: how many columns at most.
+        columns: How many columns at most.
 
     Returns:
-        Edges (M + 1,) in seconds and values (M, N): those given where they are few enough, else means over columns of equal length.
+        Edges (M + 1,) in seconds and values (M, N): those given where they are few enough, else means over columns of
+        equal length.
 
     >>> edges, means = bin_times(np.array([0.0, 1.0, 2.0, 3.0]), np.array([[0.0], [1.0], [0.5], [0.5]]), 2)
     >>> edges.tolist(), means.ravel().tolist()
@@ -90,8 +92,8 @@ def timeline(
         probs: (n, N) probabilities of one face; nan where it was not seen, which stays empty.
         au_names: N canonical names.
         events: per AU the spans (begin, end) in which it is active.
-        title: text above the figure, such as the name of the recording.
-        footer: small text below it; lines of at most 120 characters.
+        title: Text above the figure, such as the name of the video.
+        footer: Small text below it; lines of at most 120 characters.
         unit: what `times` are.
         theme: "light" or "dark".
 
@@ -99,38 +101,26 @@ def timeline(
         The figure, 8 inches wide.
 
     Raises:
-        ValueError: if the shapes do not fit together, or there is no time.
+        ValueError: If the shapes do not fit together, or there is no time.
     """
     times, probs = np.asarray(times, float), np.asarray(probs, float)
     if times.ndim != 1 or not len(times) or probs.shape != (len(times), len(au_names)):
-        raise ValueError(
-            f"Expected `probs` to be of shape ({len(times)}, {len(au_names)}), not empty, but got {probs.shape}."
-        )
+        wanted = (len(times), len(au_names))
+        raise ValueError(f"Expected `probs` to be of shape {wanted}, not empty, but got {probs.shape}.")
     names = au_order(au_names)
     edges, strip = bin_times(times, probs[:, [list(au_names).index(name) for name in names]])
     header, strips = 0.45 * bool(title) + 0.1, ROW * len(names)
-    notes = LINE * (1 + footer.count("\n")) + 0.1 if footer else 0.0
-    height = header + strips + 0.45 + _SCALE + 0.45 + notes
-    figure = new_figure(height, theme=theme, width=TIMELINE_WIDTH, layout=None)
+    height = header + strips + 0.45 + _SCALE + 0.45 + footer_height(footer)
+    figure, quiet = bare_figure(height, theme=theme, width=TIMELINE_WIDTH), THEMES[theme]["quiet"]
     axes = place_axes(figure, NAMES, header, TIMELINE_WIDTH - NAMES - 0.2, strips)
     _draw_strips(axes, edges, strip, names, events, theme=theme)
     axes.set_xlabel(unit, fontsize=SMALL)
     _draw_scale(place_axes(figure, NAMES, header + strips + 0.5, 2.4, _SCALE), theme=theme)
     words = "The line under a strip: at or above the threshold.\nEmpty: no face."
-    place_text(
-        figure,
-        NAMES + 2.7,
-        header + strips + 0.48,
-        words,
-        fontsize=SMALL - 0.5,
-        color=THEMES[theme]["quiet"],
-        linespacing=1.3,
-    )
+    style = {"fontsize": SMALL - 0.5, "color": quiet, "linespacing": 1.3}
+    place_text(figure, NAMES + 2.7, header + strips + 0.48, words, **style)
     add_headline(figure, title, theme=theme)
-    if footer:
-        place_text(
-            figure, 0.07, height - notes, footer, fontsize=SMALL - 1, color=THEMES[theme]["quiet"], linespacing=1.4
-        )
+    add_footer(figure, footer, theme=theme)
     return figure
 
 
@@ -152,9 +142,8 @@ def _draw_strips(
         data = np.ma.masked_invalid(strip[:, row][None])
         axes.pcolormesh(edges, [row - 0.42, row + 0.22], data, cmap=colours, vmin=0, vmax=1, rasterized=True)
         spans = list(events.get(name, ()))
-        axes.hlines(
-            [row + 0.33] * len(spans), [a for a, _ in spans], [b for _, b in spans], color=inks["ink"], linewidth=2.2
-        )
+        begins, ends = [a for a, _ in spans], [b for _, b in spans]
+        axes.hlines([row + 0.33] * len(spans), begins, ends, color=inks["ink"], linewidth=2.2)
     axes.set_yticks(range(len(names)), [au_label(name) for name in names])
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
         seen = bool(events.get(name))
@@ -176,10 +165,11 @@ def _draw_scale(axes: Axes, *, theme: str) -> None:
 _COLUMNS = 180  # most moments that one can point at [ours]
 _LEVELS = 24  # shades of the strips [ours]
 _LEFT, _WIDTH = 190, 720  # units of the drawing: names of AUs, strips [ours]
-_ROW, _BAR, _THUMB = 19, 12, 78  # units: pitch of rows, height of a strip, height of a small picture [ours]
+_ROW, _BAR, _THUMB = 19, 12, 78  # units: pitch of rows, height of a strip, height of a thumbnail [ours]
 _STYLE = (
-    ".tl text{font:11px system-ui,sans-serif;fill:var(--ink)}.tl .q{fill:var(--quiet)}.tl .e{stroke:var(--ink);stroke-width:2.5}"
-    ".tl .m{fill:transparent}.tl .m:hover{fill:var(--accent);fill-opacity:.25}.tl{min-width:36rem;width:100%;height:auto;display:block}"
+    ".tl text{font:11px system-ui,sans-serif;fill:var(--ink)}.tl .q{fill:var(--quiet)}"
+    ".tl .e{stroke:var(--ink);stroke-width:2.5}.tl .m{fill:transparent}"
+    ".tl .m:hover{fill:var(--accent);fill-opacity:.25}.tl{min-width:36rem;width:100%;height:auto;display:block}"
 )
 
 
@@ -188,26 +178,26 @@ def hover_timeline(
     probs: np.ndarray,
     au_names: Sequence[str],
     events: Mapping[str, Sequence[Event]],
-    pictures: Sequence[tuple[float, bytes]] = (),
+    images: Sequence[tuple[float, bytes]] = (),
     *,
     label: str,
     seconds: bool = True,
 ) -> str:
-    """Return the SVG of one face of a recording; colours, order and names as in `timeline`.
+    """Return the SVG of one face of a video; colours, order and names as in `timeline`.
 
     Args:
         times: (n,) rising: seconds, or numbers of frames.
         probs: (n, N) probabilities; nan where the face was not seen.
         au_names: N canonical names.
         events: per AU the spans (begin, end) in which it is active.
-        pictures: time and JPEG file of small pictures, rising.
-        label: what the drawing shows, for those who cannot see it.
+        images: Time and JPEG file of thumbnails, rising.
+        label: What the drawing shows, for those who cannot see it.
         seconds: whether `times` are seconds.
     """
     names = au_order(au_names)
     edges, strip = bin_times(times, probs[:, [list(au_names).index(name) for name in names]], _COLUMNS)
     length = edges[-1] - edges[0]
-    top = _THUMB + 22 if pictures else 6
+    top = _THUMB + 22 if images else 6
     bottom = top + _ROW * len(names)
 
     def place(time: float) -> float:
@@ -223,7 +213,7 @@ def hover_timeline(
     for row, name in enumerate(names):
         y = top + _ROW * row + _BAR + 3
         parts += [f'<path class="e" d="M{place(a)} {y}H{place(min(b, edges[-1]))}"/>' for a, b in events.get(name, ())]
-    parts += _pictures(pictures, place, unit)
+    parts += _thumbnails(images, place, unit)
     parts += [
         f'<text class="q" x="{place(time)}" y="{bottom + 14}" text-anchor="middle">{time:.4g}{unit}</text>'
         for time in np.linspace(edges[0], edges[-1], 6)
@@ -248,12 +238,12 @@ def _strip(values: np.ndarray, edges: np.ndarray, y: float, place: Callable[[flo
     return "".join(parts)
 
 
-def _pictures(pictures: Sequence[tuple[float, bytes]], place: Callable[[float], float], unit: str) -> list[str]:
-    """Small pictures in a row above the strips, each near its time."""
+def _thumbnails(images: Sequence[tuple[float, bytes]], place: Callable[[float], float], unit: str) -> list[str]:
+    """Thumbnails in a row above the strips, each near its time."""
     parts = []
-    for number, (time, data) in enumerate(pictures):
-        x = _LEFT + number * _WIDTH / len(pictures)
-        width = _WIDTH / len(pictures) - 4
+    for number, (time, data) in enumerate(images):
+        x = _LEFT + number * _WIDTH / len(images)
+        width = _WIDTH / len(images) - 4
         uri = base64.b64encode(data).decode("ascii")
         said = f"{time:.2f}{unit}"
         parts.append(
@@ -277,9 +267,8 @@ def _moments(
     for (begin, end), values in zip(itertools.pairwise(edges), strip, strict=True):
         said = html.escape(_moment(begin, values, names, events, unit, end))
         width = round(place(end) - place(begin), 1)
-        parts.append(
-            f'<rect class="m" x="{place(begin)}" y="{top}" width="{width}" height="{height}"><title>{said}</title></rect>'
-        )
+        box = f'x="{place(begin)}" y="{top}" width="{width}" height="{height}"'
+        parts.append(f'<rect class="m" {box}><title>{said}</title></rect>')
     return parts
 
 
@@ -301,7 +290,7 @@ def _moment(
     return "\n".join(lines)
 
 
-CURVE_COLUMNS = 3  # small pictures side by side [ours]
+CURVE_COLUMNS = 3  # thumbnails side by side [ours]
 _CELL = 1.55  # inches of each [ours]
 
 
@@ -313,27 +302,29 @@ def intensity_curves(
     title: str | None = None,
     theme: str = "light",
 ) -> Figure:
-    """Draw probability against true intensity, a small picture per AU: the mean over faces, and the middle half of them as a band.
+    """Draw probability against true intensity, small axes per AU.
+
+    The mean over faces, and the middle half of them as a band.
 
     Args:
         levels: (L,) true intensities, 0 to 5.
         probs: AU -> (n, L) probabilities of n faces.
         thresholds: AU -> probability from which on it counts as active, a dashed line.
-        title: text above the figure.
+        title: Text above the figure.
         theme: "light" or "dark".
 
     Returns:
         The figure, 5.2 inches wide; a straight line from 0 to 1 shows what an intensity would look like.
 
     Raises:
-        ValueError: without AUs, or if the shapes do not fit together.
+        ValueError: Without AUs, or if the shapes do not fit together.
     """
     if not probs or any(np.ndim(values) != 2 or np.shape(values)[1] != len(levels) for values in probs.values()):
         found = [np.shape(values) for values in probs.values()]
         raise ValueError(f"Expected `probs` to hold at least one array (n, {len(levels)}), but got {found}.")
     names, inks = au_order(probs), THEMES[theme]
     rows = math.ceil(len(names) / CURVE_COLUMNS)
-    figure = new_figure(rows * _CELL + 0.5 + 0.3 * bool(title), theme=theme)
+    figure = new_figure(rows * _CELL + 0.5, theme=theme, title=title)
     grid = figure.subplots(rows, CURVE_COLUMNS, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
         _draw(axes, np.asarray(levels, float), np.asarray(probs[name], float), thresholds[name], theme=theme)
@@ -342,7 +333,6 @@ def intensity_curves(
         axes.set_visible(False)
     figure.supxlabel("True intensity (0 to 5)", fontsize=SMALL, color=inks["quiet"])
     figure.supylabel("Probability of occurrence", fontsize=SMALL, color=inks["quiet"])
-    add_title(figure, title, theme=theme)
     return figure
 
 

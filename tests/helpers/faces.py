@@ -36,10 +36,10 @@ def tiny_manifest(
     sides: bool = False,
     name: str = "manifest.csv",
 ) -> Path:
-    """Write `folder/NAME` with its images and side file.
+    """Write `folder/NAME` with its images and sidecar.
 
-    Subjects are `S000`, `S001`, ...; subject k is in the fold `T1` to `T3` in turn. Every AU is active in some rows of every subject
-    (where it has at least two frames).
+    Subjects are `S000`, `S001`, ...; subject k is in the fold `T1` to `T3` in turn. Every AU is active in some rows of
+    every subject (where it has at least two frames).
 
     Returns:
         Path of the manifest.

@@ -17,7 +17,7 @@ def visible_texts(figure: Figure) -> list[Text]:
 
 
 def _not_drawn(axes: Axes) -> list[Text]:
-    """Tick labels outside the limits, which matplotlib keeps but does not draw, and those of axes that are switched off."""
+    """Tick labels outside the limits, which matplotlib keeps but does not draw, and those of axes switched off."""
     hidden = []
     for axis, which in ((axes.xaxis, 0), (axes.yaxis, 1)):
         low, high = sorted(axis.get_view_interval())

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from auformer.report.html import Section, build_report, code, figure, notice, paragraph, responsible_use, table
-from auformer.report.table import Table
 from auformer.report.style import THEMES
+from auformer.report.table import Table
 from tests.helpers.browser import console, measure
 
 EVIL = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"

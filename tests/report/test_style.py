@@ -48,8 +48,8 @@ def _grid(theme: str) -> Figure:
 def test_nothing_is_cut_off_and_the_ground_is_the_theme_s(draw: Callable[[str], Figure], theme: str) -> None:
     figure = draw(theme)
     assert cut_texts(figure) == []
-    picture = cv2.imdecode(np.frombuffer(image_bytes(figure), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    assert "#{:02x}{:02x}{:02x}".format(*picture[0, 0]) == THEMES[theme]["background"]
+    image = cv2.imdecode(np.frombuffer(image_bytes(figure), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert "#{:02x}{:02x}{:02x}".format(*image[0, 0]) == THEMES[theme]["background"]
 
 
 def test_a_text_over_the_edge_is_noticed() -> None:
@@ -66,7 +66,8 @@ def test_the_same_figure_gives_the_same_bytes() -> None:
 
 def test_drawing_leaves_pyplot_alone() -> None:
     code = (
-        "import sys, auformer.report as p; p.image_bytes(p.f1_bars({'a': {'AU1': 0.5}})); "
+        "import sys; from auformer.report.scores import f1_bars; from auformer.report.style import image_bytes; "
+        "image_bytes(f1_bars({'a': {'AU1': 0.5}})); "
         "print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]
