@@ -1,4 +1,4 @@
-"""The protocols of the AUFormer paper: a suite becomes runs, runs become lines, lines become tables, figures and a page.
+"""The protocols of the AUFormer paper: a suite becomes runs, runs become lines, lines become tables and a page.
 
 Names are looked up when they are first used (PEP 562), so that reading a suite imports no torch.
 """

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from auformer.benchmark.fold_scores import AUScore, MethodScores
-from auformer.benchmark.groups import DAGGER, Group
+from auformer.benchmark.fold_scores import AUScore, GroupScorer, MethodScores
+from auformer.benchmark.groups import DAGGER, Method
 from auformer.scoring.bootstrap import Interval
 from auformer.scoring.tables import percent
 
@@ -64,27 +63,31 @@ def seeds_cell(scores: MethodScores) -> str:
     return marked(f"{len(scores.seed_means)}{spread}", scores.method.on_test and bool(spread))
 
 
+def trained_cell(method: Method) -> str:
+    """Number of trained parameters of a method; empty where its lines do not say."""
+    numbers = {
+        int(line["trainable_parameters"])
+        for line in method.runs.values()
+        if line.get("trainable_parameters") is not None
+    }
+    return " to ".join(f"{number:,}" for number in sorted({min(numbers), max(numbers)})) if numbers else ""
+
+
 def marked(cell: str, dagger: bool) -> str:
     """A cell with a dagger where its number was selected on test; what says nothing needs none."""
     return cell + DAGGER if dagger and cell not in ("", "nan") else cell
 
 
-def shared_notes(group: Group, scored: Sequence[MethodScores], *, draws: int) -> list[str]:
-    """What stands below each table of a group.
-
-    Args:
-        group: The group.
-        scored: Its methods.
-        draws: Bootstrap draws that were asked for.
-    """
-    notes = [TEST_NOTE] if any(scores.method.on_test for scores in scored) else []
-    notes += _coverage(group, scored) + _few_draws(group, scored, draws)
-    everyone = set.intersection(*({*scores.method.warnings()} for scores in scored))
+def shared_notes(scorer: GroupScorer) -> list[str]:
+    """What stands below each table of a group."""
+    group = scorer.group
+    notes = [TEST_NOTE] if any(method.on_test for method in group.methods) else []
+    notes += _coverage(scorer) + _few_draws(scorer)
+    warnings = [(method.label, method.warnings()) for method in group.methods]
+    everyone = set.intersection(*(set(texts) for _, texts in warnings))
     notes += [f"Warning: {text}" for text in sorted(everyone)]
-    for scores in scored:
-        notes += [
-            f"Warning, {scores.method.label}: {text}" for text in scores.method.warnings() if text not in everyone
-        ]
+    for label, texts in warnings:
+        notes += [f"Warning, {label}: {text}" for text in texts if text not in everyone]
     missing = group.missing()
     if missing:
         notes.append(f"Runs that are missing, by their folds: {'; '.join(missing)}. Means are over the others.")
@@ -93,28 +96,23 @@ def shared_notes(group: Group, scored: Sequence[MethodScores], *, draws: int) ->
     return list(dict.fromkeys(notes))
 
 
-def _coverage(group: Group, scored: Sequence[MethodScores]) -> list[str]:
+def _coverage(scorer: GroupScorer) -> list[str]:
     """AUs without positives, unknown labels, rows without a face, all by name and number."""
-    whole = max(scored, key=lambda scores: scores.annotated().sum())
+    group, whole = scorer.group, scorer.fullest
     positives, annotated = whole.positives(), whole.annotated()
+    aus = list(enumerate(group.au_names))
     texts = {
-        "Without annotated rows, in no mean": [
-            au for au, num in zip(group.au_names, annotated, strict=True) if not num
-        ],
-        "Without positives, so without F1, AUROC and AP": [
-            au for au, num, known in zip(group.au_names, positives, annotated, strict=True) if known and not num
-        ],
+        "Without annotated rows, in no mean": [au for i, au in aus if not annotated[i]],
+        "Without positives, so without F1, AUROC and AP": [au for i, au in aus if annotated[i] and not positives[i]],
     }
-    if group.folds and len(group.folds) > 1 and not all(part.shape[0] == 1 for part in whole.truth.values()):
+    if len(group.folds) > 1 and not all(part.shape[0] == 1 for part in whole.truth.values()):
         for fold, part in whole.truth.items():
             known, present = part.sum((0, 1)), part[:, 0].sum(0)
-            texts[f"Not scored in fold {fold}"] = [
-                au for i, au in enumerate(group.au_names) if annotated[i] and not known[i]
-            ]
-            empty = [au for i, au in enumerate(group.au_names) if positives[i] and known[i] and not present[i]]
+            texts[f"Not scored in fold {fold}"] = [au for i, au in aus if annotated[i] and not known[i]]
+            empty = [au for i, au in aus if positives[i] and known[i] and not present[i]]
             texts[f"Without positives in fold {fold}"] = empty
     notes = [f"{text}: {', '.join(names)}." for text, names in texts.items() if names]
-    unknown = [f"{au} {int(num):,}" for au, num in zip(group.au_names, whole.unknown, strict=True) if num]
+    unknown = [f"{au} {int(whole.unknown[i]):,}" for i, au in aus if whole.unknown[i]]
     if unknown:
         notes.append(f"Rows in which an AU is not annotated, not scored there: {', '.join(unknown)}.")
     left_out = ", ".join(f"{status} {num:,}" for status, num in whole.unscored.items())
@@ -122,18 +120,15 @@ def _coverage(group: Group, scored: Sequence[MethodScores]) -> list[str]:
     return [*notes, f"{rows}{f'; left out: {left_out}' if left_out else ''}."]
 
 
-def _few_draws(group: Group, scored: Sequence[MethodScores], draws: int) -> list[str]:
+def _few_draws(scorer: GroupScorer) -> list[str]:
     """AUs whose intervals rest on fewer draws than asked for, because the others drew no subject with a positive."""
-    fewest: dict[str, int] = {}
-    for scores in scored:
-        for au, found in zip(group.au_names, scores.f1.intervals(), strict=True):
-            if found is not None and found.num < draws:
-                fewest[au] = min(found.num, fewest.get(au, draws))
-    if all(scores.f1.draws is None for scores in scored):
+    if scorer.weights is None:
         return ["One subject only: there is nothing to draw from, so no intervals."]
+    fewest: dict[str, int] = {}
+    for scores in scorer.ranked:
+        for au, found in zip(scorer.group.au_names, scores.f1.intervals(), strict=True):
+            if found is not None and found.num < scorer.draws:
+                fewest[au] = min(found.num, fewest.get(au, scorer.draws))
     texts = ", ".join(f"{au} {num:,}" for au, num in fewest.items())
-    return (
-        [f"Intervals that rest on fewer than {draws:,} draws, for want of subjects with positives: {texts}."]
-        if texts
-        else []
-    )
+    few = f"Intervals that rest on fewer than {scorer.draws:,} draws, for want of subjects with positives: {texts}."
+    return [few] if texts else []

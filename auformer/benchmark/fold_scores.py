@@ -1,28 +1,28 @@
-"""Scores of a method over its folds and seeds, and their bootstrap draws.
+"""Scores of a method over its folds and seeds, from the lines of its runs alone, and their bootstrap draws.
 
-Scores of a method over its folds and seeds, from the lines of its runs alone.
+A score of counts is taken per fold and averaged over the folds in which it is defined (the field's number), or of all
+folds' counts together; then averaged over seeds, then over AUs. What each mean rests on is kept beside it.
 
-A score of counts is taken per fold and averaged over the folds in which it is defined (the field's number), or of all folds' counts
-together; then averaged over seeds, then over AUs. What each mean rests on is kept beside it.
-
-Bootstrap draws of the scores that rest on the order of probabilities: AUROC and average precision.
-
-Counts per subject are not enough for them, so the predictions themselves are read. A draw weighs rows by how often their subject was
-drawn. AUROC is then a sum over pairs of subjects (how often a positive of the one stands above a negative of the other), counted once;
-average precision is summed along the sorted rows in every draw.
+For draws of AUROC and average precision counts per subject are not enough, so the predictions themselves are read. A
+draw weighs rows by how often their subject was drawn. AUROC is then a sum over pairs of subjects (how often a positive
+of the one stands above a negative of the other), counted once; average precision is summed along the sorted rows in
+every draw.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from auformer import metrics
-from auformer.benchmark.groups import Group, Line, Method
+from auformer.benchmark.groups import Group, Line, Method, subset_order
+from auformer.benchmark.protocols import subject_names
 from auformer.benchmark.record import counts_by_subject
 from auformer.data.manifest import read_predictions
 from auformer.metrics import add_bins, expected_calibration_error, read_bins
@@ -39,7 +39,8 @@ from auformer.scoring.bootstrap import (
 )
 from auformer.scoring.scores import truth_and_probs
 
-# Name -> where its counts stand in a line, the score, and whether it is averaged over folds; None: as the group's main score.
+# Name -> where its counts stand in a line, the score, and whether it is averaged over folds; None: as the group's main
+# score.
 _COUNTED: dict[str, tuple[str, Score, bool | None]] = {
     "f1_folds": ("counts", metrics.f1_from_counts, True),
     "f1_pooled": ("counts", metrics.f1_from_counts, False),
@@ -48,7 +49,8 @@ _COUNTED: dict[str, tuple[str, Score, bool | None]] = {
     "accuracy": ("counts", metrics.accuracy_from_counts, None),
     "floor": ("counts", metrics.always_positive_f1, None),
 }
-_PER_LINE = ("auroc", "ap", "ece")
+RANKS = ("auroc", "ap")
+_PER_LINE = (*RANKS, "ece")
 
 
 @dataclass
@@ -57,7 +59,8 @@ class AUScore:
 
     Attributes:
         values: Per AU `(N,)`, nan where undefined.
-        num_folds: Folds that each rests on `(N,)`: those that define it, or, of all folds together, those with annotated rows; None: all.
+        num_folds: Folds that each rests on `(N,)`: those that define it, or, of all folds together, those with
+            annotated rows; None: all.
         draws: The score for every bootstrap draw `(B, N)`; None where there is nothing to draw.
     """
 
@@ -72,20 +75,18 @@ class AUScore:
 
     def intervals(self) -> list[Interval | None]:
         """Of each AU, `N`; None where there is nothing to draw or the score is undefined."""
-        if self.draws is None:
-            return [None] * len(self.values)
+        drawn = [None] * len(self.values) if self.draws is None else self.draws.T
         return [
-            None if np.isnan(value) else interval(draws) for value, draws in zip(self.values, self.draws.T, strict=True)
+            None if column is None or np.isnan(value) else interval(column)
+            for value, column in zip(self.values, drawn, strict=True)
         ]
 
     def mean_interval(self) -> Interval | None:
         """Of the mean, in every draw over the AUs that are defined in it."""
         defined = ~np.isnan(self.values)
-        return (
-            None
-            if self.draws is None or not defined.any()
-            else interval(mean_of_defined(list(self.draws[:, defined].T)))
-        )
+        if self.draws is None or not defined.any():
+            return None
+        return interval(mean_of_defined(list(self.draws[:, defined].T)))
 
 
 @dataclass
@@ -94,8 +95,8 @@ class MethodScores:
 
     Attributes:
         method: Whose.
-        scores: Name -> score: `f1_folds`, `f1_pooled`, `f1_tuned`, `macro_f1`, `accuracy`, `floor`, `auroc`, `ap`, `ece`; `f1_tuned`
-            only where every run has tuned thresholds.
+        scores: Name -> score: `f1_folds`, `f1_pooled`, `f1_tuned`, `macro_f1`, `accuracy`, `floor`, `auroc`, `ap`,
+            `ece`; `f1_tuned` only where every run has tuned thresholds.
         main: Name of the score that tables are sorted by.
         seed_means: Mean of the main score of each seed, in the order of the seeds.
         bins: Reliability bins of all runs `(N, M, 3)`.
@@ -136,111 +137,112 @@ class GroupScorer:
         group: The group.
         draws: Bootstrap draws.
         seed: Of the draws.
+
+    Attributes:
+        subjects: Fold -> the subjects that any of its runs was tested on.
+        single: Whether every fold tests one subject.
+        main: Name of the score that tables are sorted by.
+        weights: Fold -> how often each subject was drawn `(B, S)`; None where there is nothing to draw.
     """
 
     def __init__(self, group: Group, *, draws: int, seed: int = 0):
-        self.group = group
-        lines = [line for method in group.methods for line in method.runs.values()]
+        self.group, self.draws = group, draws
         tested: dict[str, set[str]] = {}
-        for line in lines:
-            tested.setdefault(str(line["fold"]), set()).update(
-                name for au in line["aus"] for name in line["counts"][au]
-            )
+        for line in (line for method in group.methods for line in method.runs.values()):
+            names = {name for au in line["aus"] for name in line["counts"][au]}
+            tested.setdefault(str(line["fold"]), set()).update(names)
         self.subjects = {fold: tuple(sorted(names)) for fold, names in sorted(tested.items())}
         self.single = len(tested) > 1 and all(len(names) == 1 for names in tested.values())
-        self.main = (
-            "f1_pooled" if group.protocol == "micro" and (self.single or group.one_data_set_left_out) else "f1_folds"
-        )
+        together = group.protocol == "micro" and (self.single or group.one_data_set_left_out)
+        self.main = "f1_pooled" if together else "f1_folds"
         self.once = everybody(self.subjects)
         self.weights = draw_subjects(self.subjects, draws, seed) if can_draw(self.subjects) else None
 
+    @cached_property
+    def ranked(self) -> list[MethodScores]:
+        """Scores of all methods: by size of the training set, then by mean F1, the best first; without one last."""
+        scored = [self.score(method) for method in self.group.methods]
+        return sorted(
+            scored, key=lambda one: (subset_order(one.method.subset), *descending(one.f1.mean.value), one.method.label)
+        )
+
+    @property
+    def fullest(self) -> MethodScores:
+        """The method with the most annotated rows: what a table says about the rows is said of it."""
+        return max(self.ranked, key=lambda scores: scores.annotated().sum())
+
     def score(self, method: Method) -> MethodScores:
         """All scores of one method."""
-        scores: dict[str, AUScore] = {}
         by_seed = {seed: {fold: line for (s, fold), line in method.runs.items() if s == seed} for seed in method.seeds}
         tuned = all(line["counts_tuned"] is not None for line in method.runs.values())
+        scores: dict[str, AUScore] = {}
         for name, (key, score, over_folds) in _COUNTED.items():
             if key == "counts" or tuned:
                 over_folds = self.main == "f1_folds" if over_folds is None else over_folds
-                scores[name] = self._counted(
-                    [self._arrays(lines, key) for lines in by_seed.values()], score, over_folds
-                )
-        for name in _PER_LINE:
-            scores[name] = self._per_line(list(by_seed.values()), name)
+                counts = [self._counts(lines, key) for lines in by_seed.values()]
+                scores[name] = self._counted(counts, score, over_folds)
+        scores |= {name: self._per_line(list(by_seed.values()), name) for name in _PER_LINE}
         bins = add_bins(self._bins(line) for line in method.runs.values())
         if self.main == "f1_pooled":
             scores["ece"] = AUScore(expected_calibration_error(bins))
-        seed_means = [self._main_mean(lines) for lines in by_seed.values()]
+        _, main, over_folds = _COUNTED[self.main]
+        how = fold_mean if over_folds else pooled
+        points = [how(main, self._counts(lines, "counts"), self.once)[0] for lines in by_seed.values()]
         fullest = max(by_seed.values(), key=len)
-        truth = {fold: self._truth(line, fold) for fold, line in fullest.items()}
-        unknown = np.sum(
-            [[line["unknown"].get(au, 0) for au in self.group.au_names] for line in fullest.values()], axis=0
-        )
-        unscored: dict[str, int] = {}
+        truth = {}
+        for fold, cells in self._counts(fullest, "counts").items():
+            truth[fold] = np.stack([cells[:, 0] + cells[:, 2], cells[:, 1] + cells[:, 3]], 1)
+        unknown = [[line["unknown"].get(au, 0) for au in self.group.au_names] for line in fullest.values()]
+        unscored: Counter[str] = Counter()
         for line in fullest.values():
-            for status, num in line["unscored"].items():
-                unscored[status] = unscored.get(status, 0) + num
-        rows = sum(line["rows"] for line in fullest.values())
+            unscored.update(line["unscored"])
         return MethodScores(
-            method, scores, self.main, seed_means, bins, truth, unknown, rows, dict(sorted(unscored.items()))
-        )
+            method, scores, self.main, [metrics.mean_over_aus(values).value for values in points], bins, truth,
+            np.sum(unknown, axis=0), sum(line["rows"] for line in fullest.values()), dict(sorted(unscored.items())),
+        )  # fmt: skip
 
-    def _arrays(self, lines: Mapping[str, Line], key: str) -> dict[str, np.ndarray]:
-        """Fold -> counts per subject `(S, 4, N)`; 0 where a line has not the AU or the subject."""
-        return {fold: _count_array(line[key], self.subjects[fold], self.group.au_names) for fold, line in lines.items()}
-
-    def _truth(self, line: Line, fold: str) -> np.ndarray:
-        """Positives and negatives per subject `(S, 2, N)`."""
-        counts = _count_array(line["counts"], self.subjects[fold], self.group.au_names)
-        return np.stack([counts[:, 0] + counts[:, 2], counts[:, 1] + counts[:, 3]], 1)
+    def _counts(self, lines: Mapping[str, Line], key: str) -> dict[str, np.ndarray]:
+        """Fold -> counts per subject `(S, 4, N)` float64; 0 where a line has not the AU or the subject."""
+        none, arrays = [0, 0, 0, 0], {}
+        for fold, line in lines.items():
+            counts, subjects, aus = line[key], self.subjects[fold], self.group.au_names
+            rows = [[counts[au].get(subject, none) if au in counts else none for au in aus] for subject in subjects]
+            arrays[fold] = np.moveaxis(np.array(rows, dtype=np.float64).reshape(len(subjects), len(aus), 4), 2, 1)
+        return arrays
 
     def _counted(self, seeds: Sequence[Mapping[str, np.ndarray]], score: Score, over_folds: bool) -> AUScore:
         """A score of counts."""
-        how = fold_mean if over_folds else pooled
+        how, weights = fold_mean if over_folds else pooled, self.weights
         values = mean_of_defined([how(score, counts, self.once)[0] for counts in seeds])
-        draws = (
-            None if self.weights is None else mean_of_defined([how(score, counts, self.weights) for counts in seeds])
-        )
+        draws = None if weights is None else mean_of_defined([how(score, counts, weights) for counts in seeds])
         rests = (lambda c: ~np.isnan(score(c.sum(0)))) if over_folds else (lambda c: c.sum((0, 1)) > 0)
         defined = [{fold: rests(c) for fold, c in counts.items()} for counts in seeds]
         return AUScore(values, _folds_defined(defined, len(self.group.au_names)), draws)
 
     def _per_line(self, seeds: Sequence[Mapping[str, Line]], name: str) -> AUScore:
         """A score that lines hold ready, averaged over folds."""
-        tables = [{fold: self._row(line, name) for fold, line in lines.items()} for lines in seeds]
+        aus = self.group.au_names
+        tables = [
+            {fold: np.array([line[name].get(au) for au in aus], dtype=np.float64) for fold, line in lines.items()}
+            for lines in seeds
+        ]
         values = mean_of_defined([mean_of_defined(list(table.values())) for table in tables])
         defined = [{fold: ~np.isnan(row) for fold, row in table.items()} for table in tables]
-        return AUScore(values, _folds_defined(defined, len(self.group.au_names)))
-
-    def _row(self, line: Line, name: str) -> np.ndarray:
-        """A score of a line per AU `(N,)`."""
-        return np.array(
-            [np.nan if line[name].get(au) is None else line[name][au] for au in self.group.au_names], dtype=np.float64
-        )
+        return AUScore(values, _folds_defined(defined, len(aus)))
 
     def _bins(self, line: Line) -> np.ndarray:
         """Reliability bins of a line `(N, M, 3)`; without rows where it has not the AU."""
-        width = len(next(iter(line["reliability"].values())))
-        empty = [[None, None, 0]] * width
+        empty = [[None, None, 0]] * len(next(iter(line["reliability"].values())))
         return np.stack([read_bins(line["reliability"].get(au, empty)) for au in self.group.au_names])
 
-    def _main_mean(self, lines: Mapping[str, Line]) -> float:
-        """Mean over AUs of the main score of one seed."""
-        _, score, over_folds = _COUNTED[self.main]
-        return self._counted_once(self._arrays(lines, "counts"), score, bool(over_folds))
 
-    def _counted_once(self, counts: Mapping[str, np.ndarray], score: Score, over_folds: bool) -> float:
-        """Mean over AUs of a score of counts, without draws."""
-        return metrics.mean_over_aus((fold_mean if over_folds else pooled)(score, counts, self.once)[0]).value
+def descending(value: float) -> tuple[bool, float]:
+    """Sort key: high values first, nan last."""
+    return math.isnan(value), 0.0 if math.isnan(value) else -value
 
 
 def not_comparable(first: MethodScores, second: MethodScores) -> str:
-    """Why two methods cannot be compared draw by draw; empty where they can.
-
-    Args:
-        first: A method.
-        second: Another one of the same group.
-    """
+    """Why two methods of a group cannot be compared draw by draw; empty where they can."""
     folds = {
         frozenset(fold for s, fold in scores.method.runs if s == seed)
         for scores in (first, second)
@@ -251,13 +253,6 @@ def not_comparable(first: MethodScores, second: MethodScores) -> str:
     if any(not np.array_equal(first.truth[fold], second.truth[fold]) for fold in first.truth):
         return "not on the same rows of the same subjects"
     return ""
-
-
-def _count_array(counts: Mapping[str, Any], subjects: Sequence[str], au_names: Sequence[str]) -> np.ndarray:
-    """Counts `(S, 4, N)` as float64; 0 where the line has not the AU or the subject."""
-    none = [0, 0, 0, 0]
-    rows = [[counts[au].get(subject, none) if au in counts else none for au in au_names] for subject in subjects]
-    return np.moveaxis(np.array(rows, dtype=np.float64).reshape(len(subjects), len(au_names), 4), 2, 1)
 
 
 def _folds_defined(seeds: Sequence[Mapping[str, np.ndarray]], num: int) -> np.ndarray:
@@ -326,13 +321,12 @@ def drawn_average_precision(true: np.ndarray, prob: np.ndarray, whose: np.ndarra
     return values
 
 
-def add_rank_draws(scorer: GroupScorer, scored: Sequence[MethodScores], predictions: Mapping[str, Path]) -> None:
+def add_rank_draws(scorer: GroupScorer, predictions: Mapping[str, Path]) -> None:
     """Give AUROC and average precision of each method their draws, on the subjects that its other scores were drawn on.
 
     Args:
         scorer: Scorer of the group.
-        scored: Its methods; those for which a run's predictions are not named stay without.
-        predictions: Key of a line -> its predictions file.
+        predictions: Key of a line -> its predictions file; methods of which one is not named stay without.
 
     Raises:
         ManifestError: A file is missing or is no predictions file.
@@ -340,46 +334,40 @@ def add_rank_draws(scorer: GroupScorer, scored: Sequence[MethodScores], predicti
     """
     if scorer.weights is None:
         return
-    for scores in scored:
+    for scores in scorer.ranked:
         runs = scores.method.runs
         if any(line["key"] not in predictions for line in runs.values()):
             continue
         drawn = {place: _draw_line(scorer, line, Path(predictions[line["key"]])) for place, line in runs.items()}
-        for k, name in enumerate(("auroc", "ap")):
-            by_seed = [[(fold, drawn[s, fold][k]) for s, fold in runs if s == seed] for seed in scores.method.seeds]
-            means = [_over_folds(scorer, parts) for parts in by_seed]
-            old = scores.scores[name]
-            scores.scores[name] = AUScore(old.values, old.num_folds, mean_of_defined(means))
+        for k, name in enumerate(RANKS):
+            means = []
+            for seed in scores.method.seeds:
+                parts = [(scorer.weights[fold], drawn[s, fold][k]) for s, fold in runs if s == seed]
+                shares = [weights.sum(1, keepdims=True) / weights.shape[1] for weights, _ in parts]
+                means.append(
+                    mean_of_defined([part for _, part in parts], shares)
+                )  # a fold that is drawn twice counts twice
+            scores.scores[name] = replace(scores.scores[name], draws=mean_of_defined(means))
 
 
-def _over_folds(scorer: GroupScorer, parts: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Mean over folds of draws `(B, N)`; a fold that is drawn twice counts twice."""
-    weights = scorer.weights or {}
-    shares = [weights[fold].sum(1, keepdims=True) / weights[fold].shape[1] for fold, _ in parts]
-    return mean_of_defined([part for _, part in parts], shares)
-
-
-def _draw_line(scorer: GroupScorer, line: Line, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC and average precision of a run for every draw, `(B, N)` each."""
+def _draw_line(scorer: GroupScorer, line: Line, path: Path) -> np.ndarray:
+    """AUROC and average precision of a run for every draw `(2, B, N)`."""
     table = read_predictions(path)
     ok = table[table["status"] == "ok"]
     aus = [au for au in line["aus"] if f"{au}_true" in ok and f"{au}_prob" in ok]
     true, prob = truth_and_probs(ok, aus)
-    names = (ok["dataset"].astype(str) + "/" + ok["subject"].astype(str)).to_numpy()
+    names = subject_names(ok).to_numpy()
     if counts_by_subject(true, prob, names, aus) != line["counts"]:
-        told = (
-            f"the predictions of run {line['key'][:12]}, but it gives other counts: do the run again with --no-resume"
+        raise ValueError(
+            f"Expected {path} to hold the predictions of run {line['key'][:12]}, but it gives other counts: do the run "
+            "again with --no-resume."
         )
-        raise ValueError(f"Expected {path} to hold {told}.")
-    subjects = scorer.subjects[str(line["fold"])]
-    whose = np.searchsorted(subjects, names)
-    weights = (scorer.weights or {})[str(line["fold"])]
+    fold = str(line["fold"])
+    whose, weights = np.searchsorted(scorer.subjects[fold], names), (scorer.weights or {})[fold]
     values = np.full((2, len(weights), len(scorer.group.au_names)), np.nan)
     for i, au in enumerate(aus):
         known = (true[:, i] == 0) | (true[:, i] == 1)
         rows = true[known, i], prob[known, i], whose[known]
-        values[:, :, scorer.group.au_names.index(au)] = (
-            drawn_auroc(*rows, weights),
-            drawn_average_precision(*rows, weights),
-        )
-    return values[0], values[1]
+        drawn = drawn_auroc(*rows, weights), drawn_average_precision(*rows, weights)
+        values[:, :, scorer.group.au_names.index(au)] = drawn
+    return values

@@ -1,34 +1,36 @@
-"""Lines of `runs.jsonl`, sorted into what belongs in one table, and what such a group is called.
+"""Lines of `runs.jsonl`, sorted into what belongs in one table: the same data and test, and in it a method per row.
 
-Lines of `runs.jsonl`, sorted into what belongs in one table: the same data and test, and in it a method per row.
-
-A line stands for one training and one test. The lines of a method differ in fold and seed only; lines that differ in the configuration,
-the size of the training set, the checkpoint they start from or the way their epoch was chosen are different rows.
+A line stands for one training and one test. The lines of a method differ in fold and seed only; lines that differ in
+the configuration, the size of the training set, the checkpoint they start from or the way their epoch was chosen are
+different rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from auformer.data.splits import PUBLISHED_FOLDS, dataset_id
+from auformer.files import digest
+
+Line = Mapping[str, Any]
+NEEDED = (
+    "key", "protocol", "name", "data", "test", "method", "fold", "subset", "seed", "config_hash", "select", "init",
+    "config", "aus", "counts", "counts_tuned", "auroc", "ap", "ece", "reliability", "rows", "unscored", "unknown",
+)  # fmt: skip
+TITLES = {"within": "Within", "cross": "Cross-domain", "efficiency": "Data efficiency", "micro": "Micro-expressions"}
+"""Titles of the protocols, in the order of the page."""
+DAGGER = "†"
+MANY = 6  # folds that a warning still names [ours]
 
 
 def group_title(protocol: str, name: str, data: str, test: str) -> str:
     """Protocol and data in words."""
-    words = {"within": "Within", "cross": "Cross-domain", "efficiency": "Data efficiency", "micro": "Micro-expressions"}
-    where = (
-        data
-        if test == data
-        else f"{data} → {test}"
-        if test
-        else f"{data.replace('+', ', ')}, one data set left out at a time"
-    )
-    return f"{words.get(protocol, protocol)}: {where}" + (f" ({name})" if name != protocol else "")
+    where = f"{data} → {test}" if test else f"{data.replace('+', ', ')}, one data set left out at a time"
+    where = data if test == data else where
+    return f"{TITLES.get(protocol, protocol)}: {where}" + (f" ({name})" if name != protocol else "")
 
 
 def file_name(protocol: str, name: str, data: str, test: str, taken: set[str]) -> str:
@@ -59,15 +61,6 @@ def subset_order(subset: int | float | None) -> tuple[int, float]:
     [100, 1000, 0.5, None]
     """
     return (2, 0.0) if subset is None else (int(isinstance(subset, float)), float(subset))
-
-
-Line = Mapping[str, Any]
-NEEDED = (
-    "key", "protocol", "name", "data", "test", "method", "fold", "subset", "seed", "config_hash", "select", "init",
-    "config", "aus", "counts", "counts_tuned", "auroc", "ap", "ece", "reliability", "rows", "unscored", "unknown",
-)  # fmt: skip
-DAGGER = "†"
-MANY = 6  # folds that a warning still names [ours]
 
 
 @dataclass(frozen=True)
@@ -155,9 +148,6 @@ class Group:
 def group_lines(lines: Sequence[Line]) -> list[Group]:
     """Sort lines into groups and methods; their order does not matter but for lines of one run, where the last counts.
 
-    Args:
-        lines: Lines of `runs.jsonl`.
-
     Raises:
         ValueError: There is none, or one lacks a key or contradicts itself.
     """
@@ -177,31 +167,27 @@ def group_lines(lines: Sequence[Line]) -> list[Group]:
 def _check_line(line: Line, number: int) -> None:
     """Refuse a line that tables cannot be made from."""
     where = f"line {number} of the finished runs"
-    lacking = [name for name in NEEDED if name not in line]
+    lacking = ", ".join(name for name in NEEDED if name not in line)
     if lacking:
-        raise ValueError(
-            f"Expected {where} to hold {', '.join(lacking)}, but it does not: remove the line, and the run is done again."
-        )
+        raise ValueError(f"Expected {where} to hold {lacking}, but it does not: remove it to do the run again.")
     for name in ("counts", "counts_tuned"):
         counts = line[name]
-        wrong = (
-            []
-            if counts is None and name == "counts_tuned"
-            else [au for au in line["aus"] if not _are_counts((counts or {}).get(au))]
-        )
+        if counts is None and name == "counts_tuned":
+            continue
+        wrong = [au for au in line["aus"] if not _are_counts((counts or {}).get(au))]
         if wrong:
             raise ValueError(
-                f"Expected `{name}` of {where} to hold four counts per subject of every AU, but it does not for {wrong[0]}."
+                f"Expected `{name}` of {where} to hold four counts per subject of every AU, but not for {wrong[0]}."
             )
 
 
 def _are_counts(subjects: Any) -> bool:
     """Whether a value is subject -> four counts."""
-    if not isinstance(subjects, Mapping) or not subjects:
-        return False
-    return all(
-        isinstance(cells, list) and len(cells) == 4 and all(isinstance(n, int) and n >= 0 for n in cells)
-        for cells in subjects.values()
+    return (
+        isinstance(subjects, Mapping)
+        and bool(subjects)
+        and all(isinstance(cells, list) and len(cells) == 4 for cells in subjects.values())
+        and all(isinstance(number, int) and number >= 0 for cells in subjects.values() for number in cells)
     )
 
 
@@ -220,8 +206,7 @@ def _leaves_data_set_out(line: Line) -> bool:
 
 def _group_order(key: tuple[str, ...]) -> tuple[Any, ...]:
     """The order of the protocols, then of names."""
-    order = ("within", "cross", "efficiency", "micro")
-    return (order.index(key[0]) if key[0] in order else len(order), *key)
+    return ([*TITLES, key[0]].index(key[0]), *key)
 
 
 def _group(key: tuple[str, ...], lines: Sequence[Line], taken: set[str]) -> Group:
@@ -267,21 +252,16 @@ def _row_of(line: Line) -> _Row:
     """The row of a line; where a data set is left out, the AUs follow from the others and are no matter of choice."""
     config = str(line["config_hash"])
     if _leaves_data_set_out(line):
-        config = _digest(sorted((name, value) for name, value in line["config"].items() if name != "au_names"))
-    data = _digest([line.get("data_sha256"), line.get("init_sha256")])
+        config = digest(sorted((name, value) for name, value in line["config"].items() if name != "au_names"))
+    data = digest([line.get("data_sha256"), line.get("init_sha256")])
     subset = line["subset"]
     return _Row(
         str(line["method"]), str(line["init"] or ""), subset, str(line["select"]), config, data, type(subset).__name__
     )
 
 
-def _digest(value: Any) -> str:
-    """A short name for plain JSON values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def _labels(rows: Sequence[_Row]) -> dict[_Row, str]:
-    """A name for each row: the method's, what it starts from, the dagger; what else differs where that is not enough."""
+    """A name for each row: method, what it starts from, the dagger; where that is not enough, what else differs."""
     names = {}
     for row in rows:
         twins = [other for other in rows if other != row and other[:3] == row[:3]]

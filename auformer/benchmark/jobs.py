@@ -1,8 +1,8 @@
-"""From runs to jobs, which a process can do: configurations resolved, files found, leaks refused, shared trainings known.
+"""From runs to jobs: configurations resolved, files found, leaks refused, shared trainings known.
 
-Runs whose training is the same, as that of two test sets with the same AUs, train once: the others take over the adapter file of a
-finished run of the same benchmark. Where its folder is gone, or the file is not the one that its predictions were made with, a run
-trains by itself.
+Runs whose training is the same, as that of two test sets with the same AUs, train once: the others take over the
+adapter file of a finished run of the same benchmark. Where its folder is gone, or the file is not the one that its
+predictions were made with, a run trains by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import parse_au_names
-from auformer.benchmark.protocols import DataSet, Facts, Run
+from auformer.benchmark.protocols import DataSet, Run
 from auformer.benchmark.store import IDENTITY, RUNS, Line, RunLock, folder_of, read_lines
 from auformer.benchmark.suite import Suite
 from auformer.data.images import read_image
@@ -114,8 +114,9 @@ def _job(
     plain = config.plain() | {"au_names": list(au_names) if au_names else None}
     plain |= {"min_steps": run.min_steps} if run.min_steps else {}
     claim: dict[str, Any] = {
-        "protocol": run.protocol, "name": run.name, "data": "+".join(run.train), "test": tested.name, "method": run.method,
-        "fold": run.fold, "subset": run.subset, "seed": run.seed, "select": run.validation, "init": run.init,
+        "protocol": run.protocol, "name": run.name, "data": "+".join(run.train), "test": tested.name,
+        "method": run.method, "fold": run.fold, "subset": run.subset, "seed": run.seed, "select": run.validation,
+        "init": run.init,
     }  # fmt: skip
     assert tuple(claim) == IDENTITY
     sources = {
@@ -126,13 +127,13 @@ def _job(
     key = digest({**claim, "config": plain, **sources})
     claim = {"key": key, **claim, "config_hash": digest(plain), "config": plain, **sources}
     return Job(
-        run, config, tuple(str(data[name].path) for name in run.train), None if within else str(tested.path), au_names, claim,
-        suite.out, folder_of(suite.out, claim), checkpoint, (*run.warnings, *warnings), provenance,
+        run, config, tuple(str(data[name].path) for name in run.train), None if within else str(tested.path), au_names,
+        claim, suite.out, folder_of(suite.out, claim), checkpoint, (*run.warnings, *warnings), provenance,
     )  # fmt: skip
 
 
 def _fitting(run: Run, config: MethodConfig) -> dict[str, Any]:
-    """Settings of the data that the protocol calls for: clips as one sample each; few rows may lack an AU, which is left out and named."""
+    """Settings of the data that the protocol calls for: clips as one sample each; AUs without positives left out."""
     clips = {"clip_input": "apex"} if run.clips and config.data["clip_input"] == "frames" else {}
     return {**clips, **({"leave_out_missing": True} if run.protocol in ("efficiency", "micro") else {})}
 
@@ -140,7 +141,7 @@ def _fitting(run: Run, config: MethodConfig) -> dict[str, Any]:
 def _au_names(
     run: Run, config: MethodConfig, data: Mapping[str, DataSet]
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """AUs to train on, in the configuration's order where it names some, and what is left out for want of training labels."""
+    """AUs to train on, in the configuration's order where it names some, and which are left out for want of labels."""
     asked = config.data["au_names"]
     wanted = None if asked is None else parse_au_names(asked)
     if run.au_names is None:
@@ -148,7 +149,8 @@ def _au_names(
     names = run.au_names if wanted is None else tuple(au for au in wanted if au in run.au_names)
     left_out: list[str] = []
     if run.protocol == "micro":  # leave one data set out: what no training set codes cannot be learnt
-        trained = {au for name in run.train for au in _facts(data[name]).au_names}
+        facts = [data[name].facts for name in run.train]
+        trained = {au for one in facts if one is not None for au in one.au_names}
         left_out = [au for au in names if au not in trained]
         names = tuple(au for au in names if au in trained)
     if not names:
@@ -158,11 +160,6 @@ def _au_names(
     return names, ((f"not annotated in training: {', '.join(left_out)}",) if left_out else ())
 
 
-def _facts(data: DataSet) -> Facts:
-    assert data.facts is not None
-    return data.facts
-
-
 def with_marks(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with marks of the video that each is from, empty where there is none to know it by.
 
@@ -170,8 +167,8 @@ def with_marks(rows: pd.DataFrame) -> pd.DataFrame:
         rows: Usable rows of `join_manifests`, with the column `@manifest`.
 
     Returns:
-        A copy with `@file` (data set and source file), `@image` (the image's path) and `@first` (digest of the first image of the row's
-        sequence, on that row: a copy of a video under another name begins with the same one).
+        A copy with `@file` (data set and source file), `@image` (the image's path) and `@first` (digest of the first
+        image of the row's sequence, on that row: a copy of a video under another name begins with the same one).
     """
     marked = rows.copy()
     marked[FILE] = marked[IMAGE] = marked[FIRST] = ""
@@ -196,7 +193,8 @@ def check_leaks(train: pd.DataFrame, test: pd.DataFrame) -> None:
         test: Rows to test on, of `with_marks`.
 
     Raises:
-        ManifestError: A person, a video (`file` of a data set), an image, or the first image of a sequence is on both sides.
+        ManifestError: A person, a video (`file` of a data set), an image, or the first image of a sequence is on both
+            sides.
     """
     check_disjoint({"training": train, "test": test})
     for mark, what in WHAT.items():
@@ -207,8 +205,8 @@ def check_leaks(train: pd.DataFrame, test: pd.DataFrame) -> None:
             )
             more = f" and {len(both) - SHOWN:,} more" if len(both) > SHOWN else ""
             raise ManifestError(
-                f"Expected no video in training and in test, but {what} of these is the same: {told}{more}; one video under two "
-                "subjects is a leak, so correct the manifest"
+                f"Expected no video in training and in test, but {what} of these is the same: {told}{more}; one video "
+                "under two subjects is a leak, so correct the manifest"
             )
 
 
@@ -222,7 +220,7 @@ def _row(rows: pd.DataFrame, mark: str, value: str) -> str:
 def _check_splits(runs: Sequence[Run], data: Mapping[str, DataSet]) -> None:
     """Refuse a person or a video on both sides of a run."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def table(names: tuple[str, ...]) -> pd.DataFrame:
         joined = join_manifests([data[name].path for name in names])
         return with_marks(joined[joined["status"] == "ok"])
@@ -263,7 +261,7 @@ def image_differences(train: Sequence[DataSet], test: DataSet) -> list[str]:
 
 @lru_cache(maxsize=32)
 def image_look(path: Path) -> tuple[str | None, np.ndarray, np.ndarray]:
-    """Crop recipe of a manifest, and mean and standard deviation per channel of images spread evenly over it, `(3,)` in [0, 1]."""
+    """Crop recipe of a manifest, and mean and deviation per channel of images spread over it, `(3,)` in [0, 1]."""
     manifest = read_manifest(path)
     images = manifest.loc[manifest["status"] == "ok", "image"].tolist()
     chosen = [images[row] for row in np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int))]
@@ -286,8 +284,8 @@ def training_key(claim: Mapping[str, Any]) -> str | None:
         claim: What a run is, or its line.
 
     Returns:
-        SHA-256 over data, AUs, configuration, subset, seed and checkpoint; None where no other run may share the training, because its
-        epoch is chosen on the test split, or where the claim does not say enough.
+        SHA-256 over data, AUs, configuration, subset, seed and checkpoint; None where no other run may share the
+        training, because its epoch is chosen on the test split, or where the claim does not say enough.
     """
     if any(name not in claim for name in _ABOUT) or claim["select"] == "test":
         return None
@@ -301,7 +299,7 @@ def training_key(claim: Mapping[str, Any]) -> str | None:
 
 
 def weights_sha256(job: Job) -> str | None:
-    """SHA-256 of the local file of the ViT's weights, which a run's key knows by name only; None where there is no such file."""
+    """SHA-256 of the local file of the ViT's weights, of which a run's key knows the name only; None without one."""
     return None if job.config.weights is None else sha256(job.config.weights)
 
 
@@ -356,11 +354,8 @@ def take_over(job: Job) -> bool:
         if whole and summary is not None:
             place = source.path.relative_to(job.out).as_posix()
             mine.finish({**summary, TRAINED_BY: summary.get(TRAINED_BY) or place})
-            logger.info(
-                "training taken over from %s, commit %s: the same data, AUs, configuration and seed",
-                place,
-                line.get("commit"),
-            )
+            same = "the same data, AUs, configuration and seed"
+            logger.info("training taken over from %s, commit %s: %s", place, line.get("commit"), same)
             return True
         mine.clear()
     return False

@@ -1,7 +1,8 @@
 """Which runs a protocol is made of, from the facts of its data sets; nothing is trained here.
 
-A protocol is a list of `Run`: what to train on, how the epoch is chosen, what to test on. What is known of the data comes as `Facts`; a
-data set that is not there yet has none, and then a run may stand for many (`Run.stands_for`), which a dry run says.
+A protocol is a list of `Run`: what to train on, how the epoch is chosen, what to test on. What is known of the data
+comes as `Facts`; a data set that is not there yet has none, and then a run may stand for many (`Run.stands_for`), which
+a dry run says.
 """
 
 from __future__ import annotations
@@ -200,14 +201,14 @@ def shared_aus(train: Sequence[DataSet], test: DataSet) -> tuple[str, ...] | Non
         names = "+".join(data.name for data in train)
         mine = ", ".join(sorted(trained, key=lambda au: int(au[2:]))) or "none"
         raise ValueError(
-            f"Expected {names} and {test.name} to share an action unit, but got {mine} and {', '.join(test.facts.au_names) or 'none'}; "
-            "take data sets that label the same ones"
+            f"Expected {names} and {test.name} to share an action unit, but got {mine} and "
+            f"{', '.join(test.facts.au_names) or 'none'}; take data sets that label the same ones"
         )
     return shared
 
 
 def within(data: DataSet, common: Common, *, folds: int = FOLDS) -> list[Run]:
-    """A run per fold: those of the column `fold`, which the published ones are in; without it `folds` of ours, by subject.
+    """A run per fold: those of the column `fold` (which holds the published ones), or without it `folds` of ours.
 
     Raises:
         ValueError: There are fewer than two folds, or rows in none of them.
@@ -240,7 +241,7 @@ def efficiency(
     folds: int = FOLDS,
     min_steps: int = MIN_STEPS,
 ) -> list[Run]:
-    """`within` on random frames of all training subjects: a smaller subset lies in the larger ones, the test folds stay whole.
+    """`within` on random frames of all training subjects; a smaller subset lies in the larger ones.
 
     Raises:
         ValueError: As `within`; or a size is no number of frames and no fraction.
@@ -258,11 +259,8 @@ def efficiency(
 def micro(data: Sequence[DataSet], split: str, common: Common) -> list[Run]:
     """Micro-expression clips, one prediction each.
 
-    Args:
-        data: Data sets; `loso` and `4fold` are run in each by itself.
-        split: `loso` leaves one subject out, `4fold` a quarter of the subjects (seeded, ours: no paper publishes its lists), `lodo` one
-            data set (CD6ME, its 12 AUs).
-        common: What the runs share.
+    `loso` leaves one subject out, `4fold` a quarter of the subjects (seeded, ours: no paper publishes its lists), both
+    in each data set by itself; `lodo` leaves one data set out (CD6ME, its 12 AUs).
 
     Raises:
         ValueError: There is no such split, a data set has no clips, or there are too few data sets or subjects.
@@ -328,12 +326,14 @@ def _folds(data: DataSet, folds: int) -> list[Fold]:
         return _our_folds(data, folds)
     if known.without_fold:
         raise ValueError(
-            f"Expected every row of {data.name} to be in a fold, but {known.without_fold:,} rows have an empty `fold`: they would be "
-            "trained on in every run; give them one, or leave the column out for folds of ours"
+            f"Expected every row of {data.name} to be in a fold, but {known.without_fold:,} rows have an empty `fold`: "
+            "they would be trained on in every run; give them one, or leave the column out for folds of ours"
         )
     if len(known.folds) < 2:
-        got = f"its column `fold` knows only {', '.join(known.folds)}; name others there, or leave the column out for folds of ours"
-        raise ValueError(f"Expected at least two folds in {data.name}, but {got}")
+        raise ValueError(
+            f"Expected at least two folds in {data.name}, but its column `fold` knows only {', '.join(known.folds)}; "
+            "name others there, or leave the column out for folds of ours"
+        )
     missing = [
         name for one in known.datasets for name in PUBLISHED_FOLDS.get(dataset_id(one), {}) if name not in known.folds
     ]
@@ -343,7 +343,7 @@ def _folds(data: DataSet, folds: int) -> list[Fold]:
 
 
 def _four_folds(data: DataSet) -> list[Fold]:
-    """Four folds of ours: those that `auformer prepare` wrote, else the same division of the subjects that are there."""
+    """Four folds of ours: those that `auformer prepare` wrote, else the same division of the subjects."""
     prepared = data.facts is not None and len(data.facts.folds) == MICRO_FOLDS
     return _folds(data, MICRO_FOLDS) if prepared else _our_folds(data, MICRO_FOLDS)
 

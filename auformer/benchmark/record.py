@@ -1,7 +1,7 @@
 """What the line of a finished run holds about its scores: enough to make every table again without the predictions.
 
-Counts are kept per subject, so that folds can be pooled and subjects resampled later; what rests on the order of probabilities (AUROC,
-AP) and on their size (reliability, ECE) is kept per AU.
+Counts are kept per subject, so that folds can be pooled and subjects resampled later; what rests on the order of
+probabilities (AUROC, AP) and on their size (reliability, ECE) is kept per AU.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from auformer import metrics
+from auformer.benchmark.protocols import subject_names
 from auformer.data.manifest import KEY, validate_predictions
 from auformer.errors import ManifestError
 from auformer.metrics import expected_calibration_error, plain_bins, reliability_bins
@@ -30,16 +31,20 @@ def record(
         expected: The rows that should have been predicted, as a table with the key; None to take those that are there.
 
     Returns:
-        Plain JSON values, rates in [0, 1], None where undefined; `AU -> ...` over the AUs with truth and probabilities, by number:
+        Plain JSON values, rates in [0, 1], None where undefined; `AU -> ...` over the AUs with truth and probabilities,
+        by number:
 
         * `aus`; `not_scored`: AUs without truth, and without probabilities;
-        * `rows`: rows scored; `unscored`: the others by status; `unknown`: AU -> scored rows in which it is not annotated;
-        * `counts`: AU -> `dataset/subject` -> [TP, FP, FN, TN] at 0.5; `thresholds`, and `counts_tuned` at those, or None;
-        * `auroc`, `ap`, `ece`: AU -> value; `reliability`: AU -> ten bins of [mean probability, rate of positives, rows].
+        * `rows`: rows scored; `unscored`: the others by status; `unknown`: AU -> scored rows in which it is not
+          annotated;
+        * `counts`: AU -> `dataset/subject` -> [TP, FP, FN, TN] at 0.5; `thresholds`, and `counts_tuned` at those, or
+          None;
+        * `auroc`, `ap`, `ece`: AU -> value; `reliability`: AU -> ten bins of [mean probability, rate of positives,
+          rows].
 
     Raises:
-        ManifestError: The table breaks the contract (nan or a probability outside [0, 1] in a row that is `ok`, a key twice), or has
-            not the rows of `expected`.
+        ManifestError: The table breaks the contract (nan or a probability outside [0, 1] in a row that is `ok`, a key
+            twice), or has not the rows of `expected`.
         ValueError: No AU has both truth and probabilities, or `thresholds` lacks one or is outside [0, 1].
     """
     table = validate_predictions(predictions)
@@ -48,11 +53,12 @@ def record(
     aus, not_scored = scored_aus(table)
     if not aus:
         raise ValueError(
-            "Expected `predictions` to have an AU with both `AU.._true` and `AU.._prob`, but got none: nothing can be scored."
+            "Expected `predictions` to have an AU with both `AU.._true` and `AU.._prob`, but got none: nothing can be "
+            "scored."
         )
     ok = table[table["status"] == "ok"]
     true, prob = truth_and_probs(ok, aus)
-    subjects = (ok["dataset"].astype(str) + "/" + ok["subject"].astype(str)).to_numpy()
+    subjects = subject_names(ok).to_numpy()
     bins = reliability_bins(true, prob)
     left_out = table.loc[table["status"] != "ok", "status"].value_counts().sort_index()
     cuts = _checked_thresholds(thresholds, aus)
@@ -109,7 +115,8 @@ def _check_rows(table: pd.DataFrame, expected: pd.DataFrame) -> None:
         if keys_apart:
             first = "/".join(min(keys_apart))
             raise ManifestError(
-                f"predictions: expected a row for each of the {len(sets[0]):,} rows of the test split, but the table {text} "
+                f"predictions: expected a row for each of the {len(sets[0]):,} rows of the test split, but the table "
+                f"{text} "
                 f"{len(keys_apart):,}, the first {first} ({', '.join(keys)}); predict again"
             )
 

@@ -13,18 +13,7 @@ from auformer import __version__
 from auformer.benchmark.cells import TEST_NOTE, size_text
 from auformer.benchmark.fold_scores import GroupScorer, MethodScores, add_rank_draws
 from auformer.benchmark.groups import Line, group_lines, subset_order
-from auformer.benchmark.tables import (
-    Matrix,
-    Scored,
-    au_table,
-    cross_matrix_of,
-    difference_table,
-    main_table,
-    matrix_table,
-    scores_table,
-    sort_scores,
-    summary_table,
-)
+from auformer.benchmark.tables import Matrix, cross_matrix_of, group_tables, matrix_table, summary_table
 from auformer.files import atomic_path, write_text
 from auformer.metrics import add_bins
 from auformer.report.html import Section, build_report, figure, paragraph, responsible_use, table
@@ -32,8 +21,11 @@ from auformer.report.scores import MEAN, cross_matrix, f1_bars, reliability_diag
 from auformer.report.style import copy_layout, image_bytes
 from auformer.report.table import Table
 
+DRAWS = 1000  # [ours]: the ends of a 95 % interval then rest on 25 draws each
 SHOWN = 6  # methods in one figure: as many as there are colours that everyone can tell apart
-Draw = Callable[[str], Any]
+LONG = 60  # rows; longer tables stand in their files only [ours]
+RENDERED = "synthetic_"  # how the data sets of the renderer are called
+Images = Mapping[str, tuple[bytes, bytes]]
 
 
 class Figure(NamedTuple):
@@ -51,28 +43,76 @@ class Figure(NamedTuple):
     heading: str
     caption: str
     alt: str
-    draw: Draw
+    draw: Callable[[str], Any]
 
 
-def group_figures(scorer: GroupScorer, scored: Sequence[MethodScores]) -> list[Figure]:
-    """The figures of a group: F1 over training size, or per AU; and reliability.
+class Chapter(NamedTuple):
+    """What the page says about one group, or about all of them; the main table and figure first."""
+
+    heading: str
+    tables: Sequence[Table]
+    figures: Sequence[Figure]
+
+
+def write_results(
+    lines: Sequence[Line],
+    out: str | Path,
+    *,
+    bootstraps: int = DRAWS,
+    seed: int = 0,
+    rank_predictions: Mapping[str, Path] | None = None,
+) -> Path:
+    """Write `tables/NAME.{txt,md,tex,csv}`, `figures/*.png` and `report.html`; each is replaced whole, the page last.
 
     Args:
-        scorer: Scorer of the group.
-        scored: Its methods.
+        lines: Lines of `runs.jsonl`; their order does not matter.
+        out: Folder of the results.
+        bootstraps: Draws of subjects that the intervals rest on.
+        seed: Of the draws.
+        rank_predictions: Key of a line -> its predictions file, for intervals of AUROC and AP, which the lines alone do
+            not give; None leaves them out.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: There are no lines, one is damaged, or a predictions file is not the one that a line was made from.
     """
+    out = Path(out)
+    scorers = [GroupScorer(group, draws=bootstraps, seed=seed) for group in group_lines(lines)]
+    for scorer in scorers if rank_predictions is not None else ():
+        add_rank_draws(scorer, rank_predictions or {})
+    matrix = cross_matrix_of(scorers)
+    tables = [summary_table(scorers), *([] if matrix is None else [matrix_table(matrix)])]
+    chapters = [Chapter("All experiments", tables, [] if matrix is None else [matrix_figure(matrix)])]
+    chapters += [Chapter(scorer.group.title, group_tables(scorer), group_figures(scorer)) for scorer in scorers]
+    for one in (one for chapter in chapters for one in chapter.tables):
+        one.write(out / "tables")
+    images = {one.name: _write_figure(one, out / "figures") for chapter in chapters for one in chapter.figures}
+    write_text(out / "report.html", report_page(lines, chapters, images))
+    return out / "report.html"
+
+
+def _write_figure(one: Figure, folder: Path) -> tuple[bytes, bytes]:
+    """Write a figure as a PNG file; returns what the page shows by day and by night."""
+    light, dark = one.draw("light"), one.draw("dark")
+    image = image_bytes(light)
+    copy_layout(light, dark)
+    with atomic_path(folder / f"{one.name}.png") as temporary:
+        temporary.write_bytes(image)
+    return image, image_bytes(dark)
+
+
+def group_figures(scorer: GroupScorer) -> list[Figure]:
+    """The figures of a group: F1 over training size, or per AU; and reliability."""
     if scorer.group.protocol == "efficiency":
-        return [_size_figure(scorer, scored)]
-    return [_bars_figure(scorer, scored), _reliability_figure(scorer, scored)]
+        return [_size_figure(scorer)]
+    return [_bars_figure(scorer), _reliability_figure(scorer)]
 
 
 def matrix_figure(matrix: Matrix) -> Figure:
-    """Train × test.
-
-    Args:
-        matrix: As `cross_matrix_of` gives it.
-    """
-    values = {_plain(label): table for label, table in matrix.values.items()}
+    """Train × test."""
+    values = {_plain(label): numbers for label, numbers in matrix.values.items()}
     note = TEST_NOTE if matrix.on_test else None
     text = f"Mean F1 x 100 over {', '.join(matrix.au_names)}. Rows: trained on; columns: tested on."
     return Figure(
@@ -84,78 +124,68 @@ def matrix_figure(matrix: Matrix) -> Figure:
     )
 
 
-def _bars_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
+def _bars_figure(scorer: GroupScorer) -> Figure:
     """F1 per AU of the best methods, with intervals and floor."""
-    group, shown, rest = scorer.group, *_best(scored)
-    scores = {_plain(one.method.label): dict(zip(group.au_names, one.f1.values.tolist(), strict=True)) for one in shown}
-    ends = {}
+    group, shown = scorer.group, scorer.ranked[:SHOWN]
+    scores, ends = {}, {}
     for one in shown:
-        found = {
-            au: value
-            for au, value in zip(group.au_names, one.f1.intervals(), strict=True)
-            if value is not None and value.num
-        }
-        mean = one.f1.mean_interval()
-        ends[_plain(one.method.label)] = {au: (value.low, value.high) for au, value in found.items()}
-        if mean is not None and mean.num:
-            ends[_plain(one.method.label)][MEAN] = (mean.low, mean.high)
-    fullest = max(scored, key=lambda one: one.annotated().sum())
-    floor = dict(zip(group.au_names, fullest.scores["floor"].values.tolist(), strict=True))
-    caption = f"F1 × 100 per action unit and their mean; thin lines: 95 % intervals over subjects; upright marks: always positive.{rest}"
+        label = _plain(one.method.label)
+        scores[label] = dict(zip(group.au_names, one.f1.values.tolist(), strict=True))
+        found = {**dict(zip(group.au_names, one.f1.intervals(), strict=True)), MEAN: one.f1.mean_interval()}
+        ends[label] = {au: (value.low, value.high) for au, value in found.items() if value is not None and value.num}
+    floor = dict(zip(group.au_names, scorer.fullest.scores["floor"].values.tolist(), strict=True))
+    marks = "thin lines: 95 % intervals over subjects; upright marks: always positive."
     return Figure(
         group.name,
         f"{group.title}: F1 per action unit",
-        caption,
+        f"F1 × 100 per action unit and their mean; {marks}{_left_out(scorer)}",
         f"Bars of F1 per action unit. {_means(shown)} The values stand in the table {group.name}.",
         lambda theme: f1_bars(scores, floor=floor, intervals=ends, footnote=_note(shown), theme=theme),
     )
 
 
-def _reliability_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
+def _reliability_figure(scorer: GroupScorer) -> Figure:
     """Reliability over all AUs of the best methods."""
-    group, shown, rest = scorer.group, *_best(scored)
+    group, shown = scorer.group, scorer.ranked[:SHOWN]
     bins = {_plain(one.method.label): add_bins(list(one.bins)) for one in shown}
     errors = ", ".join(f"{one.method.label} {_text(one.scores['ece'].mean.value)}" for one in shown)
-    caption = f"All action units together, in ten bins; the larger a mark, the more rows. Expected calibration error × 100: {errors}.{rest}"
+    errors = f"Expected calibration error × 100: {errors}."
     return Figure(
         f"{group.name}-reliability",
         f"{group.title}: reliability",
-        caption,
-        f"Rate of positives over predicted probability. Expected calibration error × 100: {errors}.",
+        f"All action units together, in ten bins; the larger a mark, the more rows. {errors}{_left_out(scorer)}",
+        f"Rate of positives over predicted probability. {errors}",
         lambda theme: reliability_diagram(bins, footnote=_note(shown), theme=theme),
     )
 
 
-def _size_figure(scorer: GroupScorer, scored: Sequence[MethodScores]) -> Figure:
+def _size_figure(scorer: GroupScorer) -> Figure:
     """Mean F1 over the size of the training set."""
-    group = scorer.group
-    subsets = sorted({one.method.subset for one in scored}, key=subset_order)
-    sizes = list(dict.fromkeys(map(size_text, subsets)))
-    labels = list(dict.fromkeys(one.method.label for one in sort_scores(scored)))[:SHOWN]
-    points: dict[str, dict[str, tuple[float, float, float]]] = {label: {} for label in labels}
-    shown = [one for one in scored if one.method.label in points]
-    for one in sort_scores(shown):
+    group, ranked = scorer.group, scorer.ranked
+    sizes = list(dict.fromkeys(map(size_text, sorted({one.method.subset for one in ranked}, key=subset_order))))
+    labels = list(dict.fromkeys(one.method.label for one in ranked))[:SHOWN]
+    curves: dict[str, dict[str, tuple[float, float, float]]] = {_plain(label): {} for label in labels}
+    shown = [one for one in ranked if one.method.label in labels]
+    for one in shown:
         found = one.f1.mean_interval()
         ends = (math.nan, math.nan) if found is None or not found.num else (found.low, found.high)
-        points[one.method.label][size_text(one.method.subset)] = (one.f1.mean.value, *ends)
-    fullest = max(scored, key=lambda one: one.annotated().sum())
-    floor = fullest.scores["floor"].mean.value
-    curves = {_plain(label): values for label, values in points.items()}
+        curves[_plain(one.method.label)][size_text(one.method.subset)] = (one.f1.mean.value, *ends)
+    floor = scorer.fullest.scores["floor"].mean.value
+    options: dict[str, Any] = {"floor": None if math.isnan(floor) else floor, "footnote": _note(shown)}
     return Figure(
         group.name,
         f"{group.title}: F1 over training frames",
-        "Mean F1 × 100 on the same test folds; upright lines: 95 % intervals over subjects. The sizes are evenly spaced.",
+        "Mean F1 × 100 on the same test folds; upright lines: 95 % intervals over subjects. The sizes are evenly "
+        "spaced.",
         f"Mean F1 over the number of training frames. {_means(shown)} The values stand in the table {group.name}.",
-        lambda theme: training_size_curves(
-            curves, sizes, floor=None if math.isnan(floor) else floor, footnote=_note(shown), theme=theme
-        ),
+        lambda theme: training_size_curves(curves, sizes, **options, theme=theme),
     )
 
 
-def _best(scored: Sequence[MethodScores]) -> tuple[list[MethodScores], str]:
-    """The methods that one figure can show, and what it says of the others."""
-    ranked = sort_scores(scored)
-    return ranked[:SHOWN], f" The best {SHOWN} of {len(ranked)} methods are shown." if len(ranked) > SHOWN else ""
+def _left_out(scorer: GroupScorer) -> str:
+    """What a figure says of the methods that it has no room for."""
+    number = len(scorer.ranked)
+    return f" The best {SHOWN} of {number} methods are shown." if number > SHOWN else ""
 
 
 def _note(shown: Sequence[MethodScores]) -> str | None:
@@ -168,13 +198,12 @@ def _means(shown: Sequence[MethodScores]) -> str:
     sizes = len({one.method.subset for one in shown}) > 1
     texts = [
         f"{one.method.label}{f' ({size_text(one.method.subset)} frames)' if sizes else ''} {_text(one.f1.mean.value)}"
-        for one in sort_scores(shown)
+        for one in shown
     ]
     return f"Means × 100: {', '.join(texts)}."
 
 
 def _text(value: float) -> str:
-    """A rate × 100."""
     return "nan" if math.isnan(value) else f"{100 * value:.1f}"
 
 
@@ -183,56 +212,34 @@ def _plain(label: str) -> str:
     return label.replace("$", r"\$")
 
 
-LONG = 60  # rows; longer tables stand in their files only [ours]
-RENDERED = "synthetic_"  # how the data sets of the renderer are called
-Pictures = Mapping[str, tuple[bytes, bytes]]
-
-
-class Part(NamedTuple):
-    """What the page says about one group, or about all of them.
-
-    Attributes:
-        heading: Protocol and data in words.
-        tables: The main one first.
-        figures: The main one first.
-    """
-
-    heading: str
-    tables: Sequence[Table]
-    figures: Sequence[Figure]
-
-
-def report_page(lines: Sequence[Line], parts: Sequence[Part], pictures: Pictures) -> str:
+def report_page(lines: Sequence[Line], chapters: Sequence[Chapter], images: Images) -> str:
     """The page `report.html`.
 
     Args:
         lines: The runs.
-        parts: What is over all groups, then each group.
-        pictures: Name of a figure -> image file by day and by night.
+        chapters: What is over all groups, then each group.
+        images: Name of a figure -> image file by day and by night.
     """
-    rendered = all(
-        subject.startswith(RENDERED) for line in lines for au in line["aus"] for subject in line["counts"][au]
-    )
-    sections = [Section(part.heading, _blocks(part, pictures), wide=True) for part in parts]
+    people = (subject for line in lines for au in line["aus"] for subject in line["counts"][au])
+    rendered = all(subject.startswith(RENDERED) for subject in people)
+    sections = [Section(chapter.heading, _blocks(chapter, images), wide=True) for chapter in chapters]
     sections[0] = sections[0]._replace(blocks=[*sections[0].blocks, responsible_use(rendered_only=rendered)])
     sections.append(Section("Where the numbers come from", [paragraph(text) for text in provenance(lines)], wide=True))
-    seeds, data = (
-        sorted({line["seed"] for line in lines}),
-        sorted({name for line in lines for name in (line["data"], line["test"])}),
-    )
-    lead = f"{len(lines)} runs on {', '.join(data)}; seeds {', '.join(map(str, seeds))}."
-    return build_report("Benchmark of action unit detectors", sections, lead=lead, footer=f"auformer {__version__}.")
+    seeds = ", ".join(map(str, sorted({line["seed"] for line in lines})))
+    data = ", ".join(sorted({name for line in lines for name in (line["data"], line["test"])}))
+    lead = f"{len(lines)} runs on {data}; seeds {seeds}."
+    return build_report("Benchmark of AU detectors", sections, lead=lead, footer=f"auformer {__version__}.")
 
 
-def _blocks(part: Part, pictures: Pictures) -> list[str]:
+def _blocks(chapter: Chapter, images: Images) -> list[str]:
     """Tables and figures in turn; a note that several tables have stands below the first."""
     said: set[str] = set()
     blocks = []
-    for one, drawn in itertools.zip_longest(part.tables, part.figures):
+    for one, drawn in itertools.zip_longest(chapter.tables, chapter.figures):
         if one is not None:
             blocks.append(table_block(one, said))
         if drawn is not None:
-            blocks.append(figure(*pictures[drawn.name], alt=drawn.alt, caption=f"{drawn.heading}. {drawn.caption}"))
+            blocks.append(figure(*images[drawn.name], alt=drawn.alt, caption=f"{drawn.heading}. {drawn.caption}"))
     return blocks
 
 
@@ -253,105 +260,20 @@ def table_block(one: Table, said: set[str]) -> str:
 
 
 def provenance(lines: Sequence[Line]) -> list[str]:
-    """Commits, machines, epochs and time of the runs, in sentences.
-
-    Args:
-        lines: The runs.
-    """
+    """Commits, machines, epochs and time of the runs, in sentences."""
 
     def named(key: str) -> str:
         return "; ".join(sorted({str(line[key]) for line in lines if line.get(key)})) or "unknown"
 
-    chosen = {"validation": "on subjects held out of training", "test": "on the test part", "last": "the last one"}
+    chosen = {"validation": "on subjects held out of training", "test": "on the test split", "last": "the last one"}
     how: dict[str, set[str]] = {}
     for line in lines:
         how.setdefault(chosen.get(str(line["select"]), str(line["select"])), set()).add(str(line["method"]))
     texts = "; ".join(f"{text} ({', '.join(sorted(names))})" for text, names in sorted(how.items()))
-    seconds = sum(
-        line.get("seconds") or 0 for line in lines if not line.get("trained_by")
-    )  # what was taken over took no time
+    # what was taken over took no time
+    hours = sum(line.get("seconds") or 0 for line in lines if not line.get("trained_by")) / 3600
     return [
-        f"Code: commit {named('commit')}. Machine: {named('machine')}. Time of all runs together: {seconds / 3600:.1f} h.",
+        f"Code: commit {named('commit')}. Machine: {named('machine')}. Time of all runs together: {hours:.1f} h.",
         f"Choice of the epoch: {texts}.",
         "All tables and figures are made from runs.jsonl alone; each of its lines holds the configuration of its run.",
     ]
-
-
-DRAWS = 1000  # [ours]: the ends of a 95 % interval then rest on 25 draws each
-
-
-def write_results(
-    lines: Sequence[Line],
-    out: str | Path,
-    *,
-    bootstraps: int = DRAWS,
-    seed: int = 0,
-    rank_predictions: Mapping[str, Path] | None = None,
-) -> Path:
-    """Write `tables/NAME.{txt,md,tex,csv}`, `figures/*.png` and `report.html`; each file is replaced whole, the page last.
-
-    Args:
-        lines: Lines of `runs.jsonl`; their order does not matter.
-        out: Folder of the benchmark.
-        bootstraps: Draws of subjects that the intervals rest on.
-        seed: Of the draws.
-        rank_predictions: Key of a line -> its predictions file, for intervals of AUROC and AP, which the lines alone do not give; None
-            leaves them out.
-
-    Returns:
-        The page.
-
-    Raises:
-        ValueError: There are no lines, one is damaged, or a predictions file is not the one that a line was made from.
-    """
-    out = Path(out)
-    groups = []
-    for group in group_lines(lines):
-        scorer = GroupScorer(group, draws=bootstraps, seed=seed)
-        scored = [scorer.score(method) for method in group.methods]
-        if rank_predictions is not None:
-            add_rank_draws(scorer, scored, rank_predictions)
-        groups.append((scorer, scored))
-    parts = [_whole(groups)]
-    parts += [
-        Part(scorer.group.title, group_tables(scorer, scored, draws=bootstraps), group_figures(scorer, scored))
-        for scorer, scored in groups
-    ]
-    for part in parts:
-        for one in part.tables:
-            one.write(out / "tables")
-    pictures = {one.name: _write_pictures(one, out / "figures") for part in parts for one in part.figures}
-    page = report_page(lines, parts, pictures)
-    write_text(out / "report.html", page)
-    return out / "report.html"
-
-
-def group_tables(scorer: GroupScorer, scored: Sequence[MethodScores], *, draws: int) -> list[Table]:
-    """All tables of a group, the main one first.
-
-    Args:
-        scorer: Scorer of the group.
-        scored: Its methods.
-        draws: Bootstrap draws that the intervals were made with.
-    """
-    made = [main_table(scorer, scored, draws=draws), scores_table(scorer, scored, draws=draws)]
-    differences = difference_table(scorer, scored, draws=draws)
-    return [*made, *([differences] if differences is not None else []), au_table(scorer, scored, draws=draws)]
-
-
-def _whole(groups: Scored) -> Part:
-    """Tables and figure over all groups."""
-    matrix = cross_matrix_of(groups)
-    if matrix is None:
-        return Part("All experiments", [summary_table(groups)], [])
-    return Part("All experiments", [summary_table(groups), matrix_table(matrix)], [matrix_figure(matrix)])
-
-
-def _write_pictures(one: Figure, folder: Path) -> tuple[bytes, bytes]:
-    """Write a figure as a PNG file; returns what the page shows by day and by night."""
-    light, dark = one.draw("light"), one.draw("dark")
-    picture = image_bytes(light)
-    copy_layout(light, dark)
-    with atomic_path(folder / f"{one.name}.png") as temporary:
-        temporary.write_bytes(picture)
-    return picture, image_bytes(dark)

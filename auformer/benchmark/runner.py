@@ -1,4 +1,4 @@
-"""One run, from its job to its line: train or resume, predict the test split, score, write. Killed at any moment, it is resumed next time."""
+"""One run, from its job to its line: train or resume, predict, score, write. It may be killed at any moment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def execute(job: Job, *, progress: bool = False) -> Line | None:
         progress: Show progress bars.
 
     Returns:
-        Its line, which is in `runs.jsonl` then; None where another process is at work on it, or on a run whose training is the same.
+        Its line, which is in `runs.jsonl` then; None where another process is at work on it, or on a run whose training
+        is the same.
 
     Raises:
         ValueError: The run cannot be done; the log in its folder says why.
@@ -70,7 +71,7 @@ def execute(job: Job, *, progress: bool = False) -> Line | None:
 
 
 def claim(job: Job, *, resume: bool = True) -> None:
-    """Make the folder of a run: what it is, so that its state can be seen; without `resume`, nothing of an earlier run stays."""
+    """Make the folder of a run, with its claim; without `resume`, nothing of an earlier run stays."""
     if not resume and job.folder.is_dir():
         shutil.rmtree(job.folder)
     if read_json(job.folder / CLAIM) != job.claim:
@@ -97,9 +98,9 @@ def _run(job: Job, progress: bool) -> Line:
     network = module.network.eval()
     told += image_warnings(network, table.attrs["side"], table.attrs["side"].get("image_size"))
     predictions = write_manifest_predictions(
-        network, adapter, [table], job.folder / "predictions.csv", asked=network.au_names, fold=job.run.fold or None, warnings=told,
-        notice=ON_TEST if job.run.validation == "test" else None, more={"run": dict(job.claim)}, progress=progress,
-        device="cuda" if torch.cuda.is_available() and job.config.accelerator != "cpu" else "cpu",
+        network, adapter, [table], job.folder / "predictions.csv", asked=network.au_names, fold=job.run.fold or None,
+        warnings=told, notice=ON_TEST if job.run.validation == "test" else None, more={"run": dict(job.claim)},
+        progress=progress, device="cuda" if torch.cuda.is_available() and job.config.accelerator != "cpu" else "cpu",
         num_workers=job.config.data["num_workers"],
     )  # fmt: skip
     tuned = dict(network.thresholds) if _tunes(job, data) else None
@@ -151,7 +152,7 @@ def test_table(job: Job) -> pd.DataFrame:
 
 
 def _module(job: Job, data: AUDataModule, table: pd.DataFrame, told: list[str]) -> AUModule:
-    """A new module, with experts of another checkpoint where the run says so; random weights are a function of the seed."""
+    """A new module, with experts of another checkpoint where the run says so; its weights depend on the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.run.seed)
         module = job.config.build(data)
@@ -163,7 +164,8 @@ def _module(job: Job, data: AUDataModule, table: pd.DataFrame, told: list[str]) 
         seen = sorted({*(before.get("datasets") or ())} & {*table["dataset"].unique()})
         if seen:
             told.append(
-                f"the checkpoint {job.run.init} was itself trained on {', '.join(seen)}: make sure that on other subjects"
+                f"the checkpoint {job.run.init} was itself trained on {', '.join(seen)}: make sure that on other "
+                "subjects"
             )
     return module
 
@@ -180,7 +182,7 @@ def _trained(job: Job, data: AUDataModule, module: AUModule, progress: bool) -> 
     # as many validations as configured, so the choice among epochs stays as hard
     times = max(1, math.ceil(job.run.min_steps / steps))
     chosen |= {"epochs": chosen["epochs"] * times, "validate_every": chosen["validate_every"] * times}
-    shown = {"progress": progress, "accelerator": job.config.accelerator}
+    shown: dict[str, Any] = {"progress": progress, "accelerator": job.config.accelerator}
     return fit(module, data, job.folder, **chosen, seed=job.run.seed, tune=_tunes(job, data), **shown)
 
 

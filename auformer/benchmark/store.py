@@ -3,12 +3,13 @@
     OUT/runs.jsonl                          a line per finished run: all that the tables need
     OUT/runs/NAME/DATA/METHOD/FOLD-seed0/   one run
         run.json            its claim: what the run is and its configuration; there from the moment it is planned
-        line.json           its line; there when it is finished
-        config.yaml, metrics.csv, last.ckpt, best.ckpt, adapter.safetensors, summary.json     of the training; without the
+        line.json           its line; there when it is finished config.yaml, metrics.csv, last.ckpt, best.ckpt,
+        adapter.safetensors, summary.json     of the training; without the
                         checkpoints where it was taken over from the run that `trained_by` in its line names
         predictions.csv, predictions.json, log.txt, run.lock
 
-A run is finished when its line is in either place, so a benchmark survives the loss of its folders, and of `runs.jsonl`.
+A run is finished when its line is in either place, so a benchmark survives the loss of its folders, and of
+`runs.jsonl`.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _in_folders(out: Path, name: str) -> list[Line]:
 
 
 def append_line(out: Path, line: Mapping[str, Any]) -> None:
-    """Add a line to `runs.jsonl` for good: after complete lines only, in one write, and on the disk when this returns."""
+    """Add a line to `runs.jsonl` for good: after complete lines, in one write, and on the disk when this returns."""
     text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
     with _index_lock(out), (out / LINES).open("ab+") as file:
         file.seek(0)
@@ -162,7 +163,7 @@ def forget(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
 
 
 def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse to resume in a folder whose runs were made with another configuration; runs that were only planned do not count.
+    """Refuse to resume runs that were begun with another configuration; those that were only planned do not count.
 
     Args:
         out: Folder of the benchmark.
@@ -180,7 +181,8 @@ def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
             ways = "Choose another --out, or say --no-resume to begin anew"
             if _is_of_earlier_build(found):
                 raise ValueError(
-                    f"Expected {folder} to be new or of this configuration, but got a run of an earlier build of this package, which "
+                    f"Expected {folder} to be new or of this configuration, but got a run of an earlier build of this "
+                    "package, which "
                     f"wrote configurations in another form. {ways}"
                 )
             different = [
@@ -195,7 +197,7 @@ def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _is_of_earlier_build(line: Mapping[str, Any]) -> bool:
-    """Whether a configuration names the network by the class of its module, as it did before networks had a class path of their own."""
+    """Whether a configuration is from before networks had a class path of their own."""
     model = (line.get("config") or {}).get("model") or {}
     return "init_args" in model and "network" not in model["init_args"]
 

@@ -14,10 +14,10 @@
       - {protocol: micro, data: [clips], split: 4fold, init: [null, demo], set: {data.clip_input: difference}}
     fast: {seeds: [0], ...}           # what `--fast` changes, in the same form
 
-An entry of `runs` may have a `name`, and `select_on_test: true`. In `set`, `model.X` is an argument of the module, `network.X` one of
-its network, and `network` alone the network's class. A file that `set` names as `network.checkpoint_path` is relative to the suite;
-`needs: {FILE: COMMAND}` says how to make one that is not there. `base: OTHER.yaml` builds on another suite, in the same folder: all
-paths count from that of the file that is read.
+An entry of `runs` may have a `name`, and `select_on_test: true`. In `set`, `model.X` is an argument of the module,
+`network.X` one of its network, and `network` alone the network's class. A file that `set` names as
+`network.checkpoint_path` is relative to the suite; `needs: {FILE: COMMAND}` says how to make one that is not there.
+`base: OTHER.yaml` builds on another suite, in the same folder: all paths count from that of the file that is read.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Method:
-    """A configuration file of `auformer fit` and settings that replace its own, by dotted name; without a file, AUFormer on ViT-B."""
+    """A configuration file of `auformer fit` and settings that replace its own; without a file, AUFormer on ViT-B."""
 
     config: Path | None
     set: dict[str, Any] = field(default_factory=dict)
@@ -130,8 +130,8 @@ class Method:
 
         Args:
             settings: By dotted name, over the method's own.
-            folder: What the file of the weights is relative to where settings name it; where the configuration file does, it is
-                relative to the working folder, as for `auformer fit`.
+            folder: What the file of the weights is relative to where settings name it; where the configuration file
+                does, it is relative to the working folder, as for `auformer fit`.
         """
         given = {**self.set, **(settings or {})}
         if given.get("network.checkpoint_path") is not None:
@@ -175,7 +175,8 @@ class Suite:
                 unknown = [str(one) for one in found if one not in known]
                 if unknown or not found:
                     raise ValueError(
-                        f"Expected `{key}` of {entry.name} to be among {', '.join(known) or 'those of the suite'}, but got "
+                        f"Expected `{key}` of {entry.name} to be among {', '.join(known) or 'those of the suite'}, "
+                        "but got "
                         f"{', '.join(unknown) or 'none'}"
                     )
             known_to_seeds = (*self.methods_of(entry), "default")
@@ -241,7 +242,8 @@ class Suite:
         chosen = [one for one in runs if {*only} <= {*one.text().split(), one.name}]
         if not chosen:
             raise ValueError(
-                f"Expected `--only` to name words of one line of --dry-run, but none of {len(runs)} has {' '.join(only)}"
+                f"Expected `--only` to name words of one line of --dry-run, but none of {len(runs)} has "
+                f"{' '.join(only)}"
             )
         return chosen
 
@@ -286,7 +288,8 @@ def _check_numbers(key: str, values: Sequence[int], least: int) -> None:
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by dotted name as a configuration.
 
-    `model.X` means `model.init_args.X`, `network.X` means `model.init_args.network.init_args.X`, and `network` alone is the class path.
+    `model.X` means `model.init_args.X`, `network.X` means `model.init_args.network.init_args.X`, and `network` alone is
+    the class path.
 
     >>> nested({"trainer.max_epochs": 5, "model.lr": 0.1})
     {'trainer': {'max_epochs': 5}, 'model': {'init_args': {'lr': 0.1}}}
@@ -314,7 +317,7 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _init_parts(text: str) -> tuple[str, str]:
-    """Name and path of `NAME=CHECKPOINT` or `CHECKPOINT`: by itself, `demo`, the folder of an `adapter.safetensors`, or the file's name.
+    """Name and path of `NAME=CHECKPOINT` or `CHECKPOINT`: by itself `demo`, the adapter's folder, or the file's name.
 
     >>> _init_parts("runs/bp4d/adapter.safetensors"), _init_parts("macro=runs/a.ckpt")
     (('bp4d', 'runs/bp4d/adapter.safetensors'), ('macro', 'runs/a.ckpt'))
@@ -456,7 +459,8 @@ def sources(manifests: Sequence[Path]) -> dict[str, Source]:
     found = {data_name(path): Source(path) for path in manifests}
     if len(found) < len(manifests):
         raise ValueError(
-            f"Expected manifests with different names, but got {', '.join(map(str, manifests))}: rename one, or write a suite"
+            f"Expected manifests with different names, but got {', '.join(map(str, manifests))}: rename one, or write "
+            "a suite"
         )
     return found
 

@@ -47,8 +47,8 @@ def run_suite(
         The page `report.html` about all finished runs of the folder; None without any.
 
     Raises:
-        ValueError: The suite or the data contradict themselves, the folder holds runs of another configuration, or runs have failed;
-            those that have not are in the results.
+        ValueError: The suite or the data contradict themselves, the folder holds runs of another configuration, or runs
+            have failed; those that have not are in the results.
         OSError: The folder cannot be written.
     """
     if not isinstance(suite, Suite):
@@ -109,11 +109,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, report: Callable[[Job, Line | No
     Args:
         jobs: The runs, in this order.
         workers: How many at a time.
-        report: Called after each run, here, with the run, its line and what went wrong. A run that fails does not keep the others
-            from being done.
+        report: Called after each run, here, with the run, its line and what went wrong. A run that fails does not keep
+            the others from being done.
 
     Raises:
-        KeyboardInterrupt: Interrupted; processes are ended, and what is unfinished is resumed from its last checkpoint next time.
+        KeyboardInterrupt: Interrupted; processes are ended, and what is unfinished is resumed from its last checkpoint
+            next time.
         ValueError: `workers` is below 1.
     """
 

@@ -97,7 +97,7 @@ def demo_figures(results: Results, logs: Mapping[str, pd.DataFrame], gallery: Ga
         return lambda theme: f1_bars(scores, floor=floor, hatched=hatched, theme=theme)
 
     one = gallery
-    grid = {"maps": one.maps, "captions": one.captions}
+    grid: dict[str, Any] = {"maps": one.maps, "captions": one.captions}
     return {
         "f1_lab_a.png": bars("lab_a"),
         "f1_lab_b.png": bars("lab_b"),
@@ -149,8 +149,10 @@ def _lead(config: Mapping[str, Any]) -> str:
     images, tested = train["faces"] * train["pictures_each"], test["faces"] * test["pictures_each"]
     fast = FAST_NOTE + " " if config["fast"] else ""
     return (
-        f"{fast}Two AU detectors were trained on {images:,} rendered images of {train['faces']} faces of lab A, above the "
-        f"same frozen vision transformer, and tested on {tested:,} images of {test['faces']} other faces of each of two labs."
+        f"{fast}Two AU detectors were trained on {images:,} rendered images of {train['faces']} faces of lab A, above "
+        "the "
+        f"same frozen vision transformer, and tested on {tested:,} images of {test['faces']} other faces of each of "
+        "two labs."
     )
 
 
@@ -159,8 +161,10 @@ def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
     shared = ", ".join(au for au in predicted_aus(predictions) if au in SHARED_BP4D_DISFA)
     heads = "the mean of both heads" if config["methods"]["auformer"]["average_heads"] else "the main head"
     notes = [
-        f"Means over {len(config['au_names'])} action units, x 100, F1 at a probability of 0.5. A: the lab of the training faces; B: a lab "
-        f"never trained on; B shared: over {shared} only. Trained: number of trained parameters. AUFormer predicts by {heads}."
+        f"Means over {len(config['au_names'])} action units, x 100, F1 at a probability of 0.5. A: the lab of the "
+        "training faces; B: a lab "
+        f"never trained on; B shared: over {shared} only. Trained: number of trained parameters. AUFormer predicts by "
+        f"{heads}."
     ]
     return [*notes, *([FAST_NOTE] if config["fast"] else []), RENDERED_ONLY]
 
@@ -173,7 +177,9 @@ def _markdown(first: Table, results: Results, lead: str) -> str:
 
 
 def _write_figure(draw: Draw, path: Path) -> tuple[bytes, bytes]:
-    """Write a figure as a PNG file; returns what the page shows by day and by night: WebP where it is full of faces, far smaller so."""
+    """Write a figure as a PNG file; returns what the page shows by day and by night: WebP where it is full of faces,
+    far smaller so.
+    """
     light, kind = draw("light"), "webp" if path.stem == "faces" else "png"
     save_png(light, path)
     return path.read_bytes() if kind == "png" else image_bytes(light, kind), image_bytes(draw("dark"), kind)
@@ -201,8 +207,10 @@ def demo_page(
         "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
     )
     faces = (
-        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action unit acted most, "
-        "on a scale of its own; that need not be where the face moves, because every patch of a transformer has seen the others. Below, "
+        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that "
+        "action unit acted most, "
+        "on a scale of its own; that need not be where the face moves, because every patch of a transformer has seen "
+        "the others. Below, "
         "the numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
     )
     grid = "Grid of rendered faces with evidence maps and the action units found on each"

@@ -1,9 +1,10 @@
 """Results of `auformer demo`: what `metrics.json` holds, the rows of the committed run, and the tables on both.
 
-    {"lab_a": {METHOD: {"mean_f1", "mean_auroc", "f1": {AU: ...}, "trainable_parameters"}}, "lab_b": ..., "lab_b_shared": ...}
+    {"lab_a": {METHOD: {"mean_f1", "mean_auroc", "f1": {AU: ...}, "trainable_parameters"}}, "lab_b": ...,
+    "lab_b_shared": ...}
 
-Rates are 0 to 1, None where undefined. `lab_a` is the lab of the training faces, `lab_b` the unseen lab over the same AUs,
-`lab_b_shared` the unseen lab over the AUs that BP4D and DISFA share. What does not fit into a demo's minutes, full
+Rates are 0 to 1, None where undefined. `lab_a` is the lab of the training faces, `lab_b` the unseen lab over the same
+AUs, `lab_b_shared` the unseen lab over the AUs that BP4D and DISFA share. What does not fit into a demo's minutes, full
 fine-tuning and further seeds, was trained once: those results come with the package, in the same form, with `spread`
 (standard deviation over seeds) beside the means.
 """
@@ -114,7 +115,8 @@ def results_table(
     Args:
         results: As `demo_results` gives them.
         committed: As `read_committed` gives it.
-        both_heads: Whether AUFormer predicts by the mean of both heads; its committed row is the one that does the same.
+        both_heads: Whether AUFormer predicts by the mean of both heads; its committed row is the one that does the
+            same.
         notes: Lines below the table, before the note on the mark.
     """
     rows = [_row(LABELS[method], results, method) for method in METHODS if method != "full_finetuning"]
@@ -152,7 +154,8 @@ def _committed_note(committed: Mapping[str, Any], marked: Mapping[str, str]) -> 
     apart = ", ".join(f"{label} {100 * spread:.1f}" for label, spread in spreads.items() if spread is not None)
     seeds, epochs = len(committed.get("seeds") or [0]), committed.get("epochs")
     return (
-        f"{COMMITTED} not trained in this run: {f'means of {seeds} seeds' if seeds > 1 else 'results'} of a longer training"
+        f"{COMMITTED} not trained in this run: {f'means of {seeds} seeds' if seeds > 1 else 'results'} of a longer "
+        "training"
         f"{f' ({epochs} epochs)' if epochs else ''} whose results come with the package"
         f"{f'; standard deviation of the mean F1 on lab A: {apart}' if apart else ''}."
     )

@@ -32,8 +32,8 @@ RUNS = {"auformer": "AUFormer", "linear_probe": "the linear probe"}
 DATA_SEED = 0  # every demo, and the results in the package, are about the same faces; `seed` is of the training
 GALLERY_SEED = 0  # which test faces the report shows
 BATCH = 16
-# Learning rates from one grid on validation subjects (experiments/results/demo.md); both heads: never worse than the main one, up to
-# 1.7 points better.
+# Learning rates from one grid on validation subjects (experiments/results/demo.md); both heads: never worse than the
+# main one, up to 1.7 points better.
 AUFORMER = {"expert_width": 4, "average_heads": True, "lr": 5e-3}
 LINEAR_PROBE = {"lr": 1e-2}
 
@@ -53,8 +53,8 @@ class Plan(NamedTuple):
         return {"train": self.train, "val": self.val, "test_a": self.test, "test_b": self.test}
 
 
-# 2,000 training images, as in the committed comparison. Mean F1 on 2,000 test images is steady to about a point. AUFormer learns some
-# 70 images a second on two cores, so that five epochs take two and a half of the six minutes.
+# 2,000 training images, as in the committed comparison. Mean F1 on 2,000 test images is steady to about a point.
+# AUFormer learns some 70 images a second on two cores, so that five epochs take two and a half of the six minutes.
 FULL = Plan(train=(40, 50), val=(10, 60), test=(20, 100), epochs=5, probe_epochs=8)
 # A third of the minute is imports, workers and figures; what is left is enough for this much.
 FAST = Plan(train=(12, 25), val=(4, 25), test=(6, 25), epochs=4, probe_epochs=6)
@@ -198,7 +198,8 @@ def train_and_test(
 
 
 def choose_gallery(network: AUNetwork, predictions: pd.DataFrame, manifests: Sequence[Path]) -> Gallery:
-    """The faces of the report: for each AU one face that shows it, drawn by chance (not by whether it was found), from the labs in turn.
+    """The faces of the report: for each AU one face that shows it, drawn by chance (not by whether it was found), from
+    the labs in turn.
 
     Args:
         network: AUFormer.
@@ -206,7 +207,8 @@ def choose_gallery(network: AUNetwork, predictions: pd.DataFrame, manifests: Seq
         manifests: What was predicted, in the order of the predictions.
 
     Returns:
-        Images, verdicts, and for each the evidence map of the AU that it was chosen for; an AU that no face shows is left out.
+        Images, verdicts, and for each the evidence map of the AU that it was chosen for; an AU that no face shows is
+        left out.
     """
     import torch
 

@@ -1,11 +1,12 @@
 """How sure a score is: subjects drawn again and again, and the spread of what they give.
 
-Frames of one person are alike, so people are drawn and not frames (the cluster bootstrap: Field and Welsh, "Bootstrapping clustered
-data", 2007), and a draw only weighs the counts that each subject has: nothing is predicted again. Within each test fold as many
-subjects are drawn as it has, with replacement, so that the folds stay what they are [ours]; where every fold tests one subject
-(leave-one-subject-out), the folds themselves are drawn. Intervals are percentiles (Efron and Tibshirani, "An Introduction to the
-Bootstrap", 1993, chapter 13). The training is not repeated: what another training would change is the spread over seeds.
-The same subjects give the same draws: two methods on the same subjects are compared draw by draw.
+Frames of one person are alike, so people are drawn and not frames (the cluster bootstrap: Field and Welsh,
+"Bootstrapping clustered data", 2007), and a draw only weighs the counts that each subject has: nothing is predicted
+again. Within each test fold as many subjects are drawn as it has, with replacement, so that the folds stay what they
+are [ours]; where every fold tests one subject (leave-one-subject-out), the folds themselves are drawn. Intervals are
+percentiles (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13). The training is not repeated:
+what another training would change is the spread over seeds. The same subjects give the same draws: two methods on the
+same subjects are compared draw by draw.
 """
 
 from __future__ import annotations
@@ -57,10 +58,12 @@ def draw_subjects(subjects: Mapping[str, Sequence[str]], draws: int, seed: int =
     Args:
         subjects: Fold -> its subjects.
         draws: How often, B.
-        seed: Other seeds, other draws; the same folds and subjects give the same ones, in whatever order the folds come.
+        seed: Other seeds, other draws; the same folds and subjects give the same ones, in whatever order the folds
+            come.
 
     Returns:
-        Fold -> how often each of its subjects was drawn `(B, S)`, float64. With a single subject there is nothing to draw: all 1.
+        Fold -> how often each of its subjects was drawn `(B, S)`, float64. With a single subject there is nothing to
+        draw: all 1.
 
     Raises:
         ValueError: `draws` is below 1.
@@ -99,7 +102,8 @@ def fold_mean(score: Score, counts: Mapping[str, np.ndarray], weights: Mapping[s
         weights: Fold -> how often each subject was drawn `(B, S)`.
 
     Returns:
-        `(B, N)`: over the folds in which the score is defined; nan where there is none. A fold that is drawn twice counts twice.
+        `(B, N)`: over the folds in which the score is defined; nan where there is none. A fold that is drawn twice
+        counts twice.
     """
     parts = [score(_weighted(weights[fold], counts[fold])) for fold in sorted(counts)]
     shares = [weights[fold].sum(1, keepdims=True) / weights[fold].shape[1] for fold in sorted(counts)]
@@ -140,7 +144,8 @@ def difference(points: tuple[np.ndarray, np.ndarray], draws: tuple[np.ndarray, n
 
     Args:
         points: Score per AU `(N,)` of either.
-        draws: The same for every draw `(B, N)`; the draws must be those of the same subjects. `(0, N)` where nothing can be drawn.
+        draws: The same for every draw `(B, N)`; the draws must be those of the same subjects. `(0, N)` where nothing
+            can be drawn.
     """
     apart, drawn = points[0] - points[1], draws[0] - draws[1]
     num = int((~np.isnan(apart)).sum())

@@ -21,7 +21,9 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """Short hash of the commit that this code is of, with `+` behind it where the working tree differs; empty outside a checkout."""
+    """Short hash of the commit that this code is of, with `+` behind it where the working tree differs; empty outside a
+    checkout.
+    """
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(
@@ -47,7 +49,8 @@ def provenance_lines(sidecar: Mapping[str, Any]) -> list[str]:
     adapter, source = sidecar.get("adapter") or {}, sidecar.get("manifest") or {}
     sha256 = f", SHA-256 {adapter['sha256'][:12]}" if adapter.get("sha256") else ""
     lines = [
-        f"Checkpoint: {sidecar.get('checkpoint') or UNKNOWN}{sha256}; epoch: {_selection_text(sidecar.get('epoch_selection'))}."
+        f"Checkpoint: {sidecar.get('checkpoint') or UNKNOWN}{sha256}; epoch: "
+        f"{_selection_text(sidecar.get('epoch_selection'))}."
     ]
     fold = f", fold {source['fold']}" if source.get("fold") else ""
     recipes = (

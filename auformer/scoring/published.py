@@ -1,6 +1,7 @@
 """What others report: F1 per AU and its mean, each row with where it was read.
 
-Cells that nobody published are empty and stay so. `AUFormer` has none within a domain: its tables are in no source that we could read.
+Cells that nobody published are empty and stay so. `AUFormer` has none within a domain: its tables are in no source that
+we could read.
 """
 
 from __future__ import annotations

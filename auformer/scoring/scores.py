@@ -1,7 +1,7 @@
 """Scores of a predictions file: what `auformer score` prints and writes as JSON.
 
-Only `AU.._true`, `AU.._prob` and the key are read (and `fold` or a group column where there is one): an AU counts as active from a
-probability of 0.5 on. Undefined scores are None, so that the result is plain JSON.
+Only `AU.._true`, `AU.._prob` and the key are read (and `fold` or a group column where there is one): an AU counts as
+active from a probability of 0.5 on. Undefined scores are None, so that the result is plain JSON.
 """
 
 from __future__ import annotations
@@ -63,11 +63,12 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
     Returns:
         Rates in [0, 1], None where undefined:
 
-        * `mean`: mean over AUs of `f1`, `auroc`, `average_precision`, `accuracy`, `always_positive_f1`, `macro_f1` (mean of the F1 of
-          "present" and of "absent"), `ece` (expected calibration error), and in `num_aus` how many AUs each mean rests on;
+        * `mean`: mean over AUs of `f1`, `auroc`, `average_precision`, `accuracy`, `always_positive_f1`, `macro_f1`
+          (mean of the F1 of "present" and of "absent"), `ece` (expected calibration error), and in `num_aus` how many
+          AUs each mean rests on;
         * `per_au`: the same per AU, with `positives` and `annotated` rows;
-        * where there are folds, `f1_folds` (mean over the folds in which the AU has positives) in both, `num_folds` per AU, and
-          `folds`: rows and F1 of each;
+        * where there are folds, `f1_folds` (mean over the folds in which the AU has positives) in both, `num_folds` per
+          AU, and `folds`: rows and F1 of each;
         * `threshold`; `rows`: `total`, `scored`, and under `left_out` the others by status;
         * `unscored`: AUs without truth or without probabilities;
         * with `by`, `by` and `groups`: `rows`, `mean` and `per_au` of each group.
@@ -78,7 +79,8 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
     scored, unscored = scored_aus(predictions)
     if not scored:
         raise ValueError(
-            "Expected `predictions` to have a column AU.._true beside AU.._prob, but got no truth: predictions can only be scored "
+            "Expected `predictions` to have a column AU.._true beside AU.._prob, but got no truth: predictions can "
+            "only be scored "
             "where their manifest had labels."
         )
     ok = predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
@@ -171,7 +173,9 @@ def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[st
 
 
 def _groups(rows: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
-    """Rows by the value of a column, in the order of the values; subjects of several data sets keep the data set's name."""
+    """Rows by the value of a column, in the order of the values; subjects of several data sets keep the data set's
+    name.
+    """
     allowed = ["subject", *(str(name) for name in rows if str(name).startswith("group_"))]
     if by not in allowed:
         raise ValueError(f"Expected `by` to be one of {', '.join(allowed)}, the columns of this file, but got {by!r}.")

@@ -1,7 +1,8 @@
 """The tables of scores, and how a score is written.
 
-Rates are shown times 100 with one decimal, as the field does. An undefined score is `nan`, and a note names its AU; `(11/12)` behind a
-mean says that it rests on 11 of 12 AUs, `(2/3)` behind an AU's mean over folds that the AU has positives in 2 of 3.
+Rates are shown times 100 with one decimal, as the field does. An undefined score is `nan`, and a note names its AU;
+`(11/12)` behind a mean says that it rests on 11 of 12 AUs, `(2/3)` behind an AU's mean over folds that the AU has
+positives in 2 of 3.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def score_notes(scores: Mapping[str, Any]) -> list[str]:
     """What stands below a table of scores: the rule, rows left out, AUs without positives or truth, all by name."""
     per_au, rows = scores["per_au"], scores["rows"]
     notes = [
-        f"Rates x 100; active from a probability of {scores['threshold']} on; '{FLOOR}': F1 of a detector that always says yes."
+        f"Rates x 100; active from a probability of {scores['threshold']} on; '{FLOOR}': F1 of a detector that always "
+        "says yes."
     ]
     left_out = ", ".join(f"{status} {num:,}" for status, num in rows["left_out"].items())
     notes.append(f"{rows['scored']:,} of {rows['total']:,} rows scored{f'; left out: {left_out}' if left_out else ''}.")

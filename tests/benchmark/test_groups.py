@@ -129,7 +129,7 @@ class TestBadLines:
 
     @pytest.mark.parametrize("cells", [[1, 2, 3], [1, 2, 3, -4], [1, 2, 3, 0.5], None])
     def test_counts_that_are_none(self, cells):
-        with pytest.raises(ValueError, match="four counts per subject of every AU, but it does not for AU1"):
+        with pytest.raises(ValueError, match="four counts per subject of every AU, but not for AU1"):
             group_lines([counted_line(COUNTS) | {"counts": {"AU1": {"d/a": cells}, "AU12": {}}}])
 
     def test_an_au_without_counts(self):

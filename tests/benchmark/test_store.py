@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from auformer.benchmark import store as run_index
 from auformer.benchmark.store import (
+    RunLock,
     append_line,
     check_claims,
     folder_of,
@@ -16,8 +19,9 @@ from auformer.benchmark.store import (
     identity,
     read_lines,
     restore_lines,
-    write_json,
+    status_text,
 )
+from auformer.files import write_json
 
 
 def line(**changes: Any) -> dict[str, Any]:
@@ -58,7 +62,7 @@ def test_a_damaged_line_in_between_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_index_is_made_of_file_and_folders(tmp_path: Path) -> None:
-    write_json(line(), folder_of(tmp_path, line()) / "line.json")
+    write_json(folder_of(tmp_path, line()) / "line.json", line())
     append_line(tmp_path, line(fold="P2"))
     assert len(read_lines(tmp_path)) == 2
     restore_lines(tmp_path)
@@ -86,10 +90,11 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path: Path, wher
     if where == "line":
         append_line(tmp_path, line())
     else:
-        write_json(line(), folder / "run.json")
+        write_json(folder / "run.json", line())
         check_claims(tmp_path, [line(key="other", config={"fit": {"epochs": 5}})])  # so far, it is only planned
         if where == "run.lock":
-            assert run_index.RunLock(folder / where).acquire()
+            held = RunLock(folder / where)
+            assert held.acquire()
         else:
             (folder / where).touch()
     check_claims(tmp_path, [line(), line(key="other", fold="P2")])
@@ -104,18 +109,18 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path: Path, wher
 def test_status(tmp_path: Path) -> None:
     append_line(tmp_path, line())
     for fold in ("P2", "P3", "P4"):
-        write_json(line(fold=fold), folder_of(tmp_path, line(fold=fold)) / "run.json")
+        write_json(folder_of(tmp_path, line(fold=fold)) / "run.json", line(fold=fold))
     (folder_of(tmp_path, line(fold="P3")) / "last.ckpt").touch()
-    lock = run_index.RunLock(folder_of(tmp_path, line(fold="P4")) / "run.lock")
+    lock = RunLock(folder_of(tmp_path, line(fold="P4")) / "run.lock")
     assert lock.acquire()
-    rows = run_index.status_text(tmp_path).splitlines()
+    rows = status_text(tmp_path).splitlines()
     assert [row.split()[0] for row in rows[:-1]] == ["finished", "waiting", "interrupted", "running"]
     assert (
         rows[1].endswith("within/bp4d/auformer/P2-seed0")
         and rows[-1] == "1 finished, 1 waiting, 1 interrupted, 1 running"
     )
     with pytest.raises(ValueError, match="holds no runs"):
-        run_index.status_text(tmp_path / "nowhere")
+        status_text(tmp_path / "nowhere")
 
 
 def _append_many(out: Path, first: int) -> None:
@@ -132,3 +137,40 @@ def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
         process.join(240)
     lines = [json.loads(text) for text in (tmp_path / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sorted(int(one["fold"]) for one in lines) == [*range(20), *range(100, 120)]
+
+
+def test_runs_of_earlier_builds_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    old = {"model": {"class_path": "auformer.lit.AUModule", "init_args": {"backbone": "x", "adapter_size": 8}}}
+    new = {"model": {"init_args": {"network": {"class_path": "auformer.models.auformer.AUFormer"}}}}
+    append_line(tmp_path, line(config=old))
+    with pytest.raises(ValueError, match=r"earlier build of this package.* another --out, or say --no-resume"):
+        check_claims(tmp_path, [line(key="other", config=new)])
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    first, second = RunLock(tmp_path / "run.lock"), RunLock(tmp_path / "run.lock")
+    assert first.holder() is None and first.acquire() and not second.acquire()
+    assert second.holder() == f"process {os.getpid()} on {socket.gethostname()}"
+    first.release()
+    assert first.holder() is None and second.acquire()
+    second.release()
+
+
+def _hold(path: Path) -> None:
+    held = RunLock(path)
+    assert held.acquire()
+    time.sleep(600)
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(path,), daemon=True)
+    process.start()
+    while not RunLock(path).note.is_file():
+        time.sleep(0.05)
+    assert not RunLock(path).acquire() and RunLock(path).holder() == f"process {process.pid} on {socket.gethostname()}"
+    process.kill()
+    process.join()
+    lock = RunLock(path)
+    assert lock.holder() is None and lock.acquire()
+    lock.release()

@@ -6,26 +6,19 @@ import pytest
 
 from auformer.benchmark.fold_scores import GroupScorer
 from auformer.benchmark.groups import group_lines
-from auformer.benchmark.report import group_tables
-from auformer.benchmark.tables import cross_matrix_of, matrix_table, summary_table
+from auformer.benchmark.tables import cross_matrix_of, group_tables, matrix_table, summary_table
 from tests.helpers.run_lines import FOLDS, counted_line, line_of, some_predictions, three_fold_lines
 
 
-def scored(lines, draws=20):
-    groups = []
-    for group in group_lines(lines):
-        scorer = GroupScorer(group, draws=draws)
-        groups.append((scorer, [scorer.score(method) for method in group.methods]))
-    return groups
+def scorers(lines, draws=20):
+    return [GroupScorer(group, draws=draws) for group in group_lines(lines)]
 
 
 def tables(lines, draws=20):
     """Tables of the first group: main, scores, differences (with two methods or more), AUs."""
-    scorer, scores = scored(lines, draws)[0]
-    return {
-        table.name.removeprefix(scorer.group.name).strip("-") or "main": table
-        for table in group_tables(scorer, scores, draws=draws)
-    }
+    scorer = scorers(lines, draws)[0]
+    named = {table.name.removeprefix(scorer.group.name).strip("-"): table for table in group_tables(scorer)}
+    return {name or "main": table for name, table in named.items()}
 
 
 def row(table, label):
@@ -87,11 +80,11 @@ class TestMain:
                 {"peeked": 1.5}, seeds=(0, 1), select="test", thresholds={"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}
             ),
         ]
-        groups = scored(lines)
+        groups = scorers(lines)
         all_tables = [*tables(lines).values(), summary_table(groups)]
         assert len(all_tables) == 5
         for table in all_tables:
-            assert said(table, "† The epoch was chosen on the test part")
+            assert said(table, "† The epoch was chosen on the test split")
             for i, cells in enumerate(table.rows):
                 if "peeked †" not in cells:
                     assert not any("†" in cell for cell in cells)
@@ -236,7 +229,7 @@ class TestMatrix:
         return [*crossed, *three_fold_lines({"auformer": 1.0, "probe": 1.0})]
 
     def test_holds_within_scores_of_the_same_methods_over_the_shared_aus(self):
-        groups = scored(self.lines())
+        groups = scorers(self.lines())
         matrix = cross_matrix_of(groups)
         assert matrix.au_names == ["AU1", "AU4", "AU12"] and list(matrix.values) == ["auformer"]
         table = matrix_table(matrix)
@@ -247,7 +240,7 @@ class TestMatrix:
         assert table.rows[0][2] == row(tables(three_fold_lines({"auformer": 1.0}))["main"], "auformer")["mean of 3"]
 
     def test_is_not_made_of_one_pair(self):
-        assert cross_matrix_of(scored(self.lines()[:1])) is None
+        assert cross_matrix_of(scorers(self.lines()[:1])) is None
 
 
 @pytest.mark.parametrize("draws", [20, 50])

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import yaml
 from auformer.benchmark.runner import claim
 from auformer.benchmark.store import check_claims, read_lines
 from auformer.benchmark.suite import Source
-from auformer.benchmark.workers import run_jobs
+from auformer.benchmark.workers import Progress, run_jobs
 from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
 
 WITHIN = {"protocol": "within", "data": "one"}
@@ -154,3 +155,42 @@ def test_a_suite_killed_ten_times_ends_in_the_same_tables(tmp_path: Path) -> Non
     assert tables(tmp_path / "killed") == tables(tmp_path / "clean")
     lines = (tmp_path / "killed" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4 == len({json.loads(text)["key"] for text in lines})
+
+
+def job(fold: str) -> Any:
+    """A run of one fold."""
+    return SimpleNamespace(run=SimpleNamespace(text=lambda: f"within  one  fold {fold}"), folder=Path("out") / fold)
+
+
+def test_each_run_is_one_line() -> None:
+    said: list[str] = []
+    progress = Progress(3, said.append)
+    progress.report(job("P1"), {"seconds": 12.4}, None)
+    progress.report(job("P2"), None, None)
+    progress.report(job("P3"), {"seconds": 0.2}, None)
+    assert said == [
+        "[1/3] within  one  fold P1  12 s",
+        "[2/3] within  one  fold P2  another process is at work on it",
+        "[3/3] within  one  fold P3  0 s",
+    ]
+    progress.close()
+    assert len(said) == 4 and said[-1].startswith("1 run left to another process; run the same command again")
+
+
+def test_every_reason_is_told_once_with_its_first_run() -> None:
+    said: list[str] = []
+    progress = Progress(4, said.append)
+    for fold, error in (
+        ("P1", "ValueError: no AU4"),
+        ("P2", "OSError: disk full"),
+        ("P3", "ValueError: no AU4"),
+        ("P4", None),
+    ):
+        progress.report(job(fold), None if error else {"seconds": 1}, error)
+    assert [line.rpartition("  ")[2] for line in said] == ["failed", "failed", "failed", "1 s"]
+    with pytest.raises(ValueError, match="3 of 4 runs failed") as caught:
+        progress.close()
+    assert str(caught.value).splitlines()[1:] == [
+        f"  within  one  fold P1 ({Path('out/P1/log.txt')}) and 1 more: ValueError: no AU4",
+        f"  within  one  fold P2 ({Path('out/P2/log.txt')}): OSError: disk full",
+    ]
