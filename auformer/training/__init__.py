@@ -1,4 +1,4 @@
-"""Training: one call for programs (`fit`), LightningCLI for `auformer fit`, `validate` and `test`, and what a run folder holds.
+"""Training: `fit` for programs, LightningCLI for `auformer fit`, `validate` and `test`.
 
 Names are looked up when they are first used (PEP 562), so that reading a configuration file imports no torch.
 """
@@ -28,14 +28,7 @@ def __getattr__(name: str) -> Any:
 
 
 def cli_main(args: Sequence[str]) -> int:
-    """Run `fit`, `validate` or `test` with LightningCLI.
-
-    Args:
-        args: Words after `auformer`, the first one is the sub-command.
-
-    Returns:
-        0; what goes wrong is raised.
-    """
+    """Run `fit`, `validate` or `test` with LightningCLI; the first word is the sub-command. Returns 0, or raises."""
     from auformer.training.cli import AUFormerCLI
 
     AUFormerCLI(args=list(args))

@@ -1,4 +1,4 @@
-"""What happens around the epochs of a run: checkpoints and the adapter file, early stopping, metrics.csv, one progress bar."""
+"""What happens around the epochs of a run: checkpoints, early stopping, metrics.csv, one progress bar."""
 
 from __future__ import annotations
 
@@ -29,19 +29,10 @@ from auformer.training.scores import tune_thresholds
 
 
 class RunCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames, so a full disk or a kill leaves the old checkpoint whole; reads with `weights_only`."""
+    """Writes beside the target and renames, so that a full disk leaves the old checkpoint whole; reads safely."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write one checkpoint.
-
-        Args:
-            checkpoint: What Lightning gathered.
-            path: Where to.
-            storage_options: Not used.
-
-        Raises:
-            OSError: The disk is full or the folder cannot be written; the old file is still there.
-        """
+        """Write one checkpoint; after an `OSError` the old file is still there."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with atomic_path(path) as temporary:
@@ -58,8 +49,8 @@ FIRST = ("epoch", "step")
 class MetricsTable(Logger):
     """A logger that keeps one row per epoch in a CSV file.
 
-    Lightning's own CSVLogger deletes the rows of before when a run is resumed, and spreads one epoch over several rows. Here an epoch that
-    is run again after an interruption replaces its row.
+    Lightning's own CSVLogger deletes the rows of before when a run is resumed, and spreads one epoch over several rows.
+    Here an epoch that is run again after an interruption replaces its row.
 
     Args:
         path: The file; if it is there, its rows are kept.
@@ -71,7 +62,7 @@ class MetricsTable(Logger):
 
     @cached_property
     def rows(self) -> dict[int, dict[str, Any]]:
-        """Rows by epoch; those of the file are read when the first figure comes, after a folder has been cleared for a new run."""
+        """Rows by epoch; read from the file with the first figure, when a folder has been cleared for a new run."""
         if not self.path.is_file():
             return {}
         with self.path.open(encoding="utf-8", newline="") as file:
@@ -97,12 +88,7 @@ class MetricsTable(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Take figures into the row of their epoch (the first one is 0).
-
-        Args:
-            metrics: Figures by name, `epoch` among them.
-            step: Optimiser steps so far.
-        """
+        """Take figures by name, `epoch` (from 0) among them, into the row of their epoch."""
         figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
         epoch = int(metrics.get("epoch", 0))
         row = self.rows.setdefault(epoch, {"epoch": epoch})
@@ -130,21 +116,21 @@ class MetricsTable(Logger):
         self.save()
 
 
-MONITOR = "val/f1"  # mean F1 at 0.5 of the prediction (main head, or both with `average_heads`) on the validation part
+MONITOR = "val/f1"  # mean F1 at 0.5 of the prediction on the validation split
 Writer = Callable[[AUModule, dict[str, Any]], None]
 
 
 class RunCheckpoints(Checkpoint):
     """Writes `last.ckpt` after every epoch, and `best.ckpt` and the adapter file when the validation score rises.
 
-    Lightning's ModelCheckpoint keeps absolute paths in its state and forgets the best score when a run folder has moved; here the state
-    is the score and its epoch.
+    Lightning's ModelCheckpoint keeps absolute paths in its state and forgets the best score when a run folder has
+    moved; here the state is the score and its epoch.
 
     Args:
         folder: The run folder.
         write_adapter: Writes the adapter file of a module, given how its epoch was chosen.
         select: `best`: the epoch with the highest score; `last`: the last one, without `best.ckpt`.
-        tune: Choose a threshold per action unit on the validation part of the chosen epoch.
+        tune: Choose a decision threshold per AU on the validation split, in the chosen epoch.
     """
 
     def __init__(self, folder: RunFolder, write_adapter: Writer, *, select: str = "best", tune: bool = False) -> None:
@@ -155,7 +141,7 @@ class RunCheckpoints(Checkpoint):
         self._before, self._started = 0.0, time.monotonic()
 
     def seconds(self) -> float:
-        """Time spent on finished epochs, over all parts of an interrupted run."""
+        """Time spent on finished epochs, over all stretches of an interrupted run."""
         return self._before + time.monotonic() - self._started
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,12 +149,9 @@ class RunCheckpoints(Checkpoint):
         return {"score": self.score, "epoch": self.epoch, "seconds": self.seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.score, self.epoch, self._before = (
-            float(state_dict["score"]),
-            int(state_dict["epoch"]),
-            float(state_dict["seconds"]),
-        )
+        """Resume from a checkpoint."""
+        self.score, self.epoch = float(state_dict["score"]), int(state_dict["epoch"])
+        self._before = float(state_dict["seconds"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -178,14 +161,17 @@ class RunCheckpoints(Checkpoint):
         """Write what this epoch calls for; the score is the same on all ranks."""
         assert isinstance(pl_module, AUModule)
         epoch = trainer.current_epoch + 1
-        validated = _validates(trainer) and epoch % (trainer.check_val_every_n_epoch or 1) == 0
+        batches = trainer.num_val_batches
+        validated = (
+            sum(batches if isinstance(batches, list) else [batches]) > 0
+            and epoch % (trainer.check_val_every_n_epoch or 1) == 0
+        )
         score = float(trainer.callback_metrics[MONITOR]) if validated else -math.inf
         if self.select == "last" or (validated and score > self.score):
             self.score, self.epoch = score, epoch
             if self.tune and validated:
-                pl_module.network.thresholds = tune_thresholds(
-                    **pl_module.validation_part, au_names=pl_module.network.au_names
-                )
+                rows = pl_module.validation_rows
+                pl_module.network.thresholds = tune_thresholds(**rows, au_names=pl_module.network.au_names)
             if self.select == "best":
                 trainer.save_checkpoint(self.folder.best)
             if trainer.is_global_zero:
@@ -199,13 +185,13 @@ class RunCheckpoints(Checkpoint):
             "epochs": trainer.max_epochs,
             "rule": self.select,
             "score": self.score if math.isfinite(self.score) else None,
-            "monitor": f"{MONITOR} on the validation part" if self.select == "best" else None,
-            "thresholds": "highest F1 on the validation part" if self.tune else "0.5",
+            "monitor": f"{MONITOR} on the validation split" if self.select == "best" else None,
+            "thresholds": "highest F1 on the validation split" if self.tune else "0.5",
         }
 
 
 class PatientStopping(EarlyStopping):
-    """Lightning's early stopping on the validation score; a resumed run that had already run out of patience stops at once.
+    """Lightning's early stopping on the validation score; out of patience, a resumed run stops at once.
 
     Args:
         patience: Validations without a higher score before the run stops.
@@ -271,10 +257,3 @@ class RunBar(ProgressBar):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-
-def _validates(trainer: pl.Trainer) -> bool:
-    """Whether the run has validation batches."""
-    return (
-        sum(trainer.num_val_batches) > 0 if isinstance(trainer.num_val_batches, list) else trainer.num_val_batches > 0
-    )

@@ -22,7 +22,7 @@ from auformer.training.run_folder import NO_NUMBER, RunFolder
 
 RUNS = Path("runs")
 PASSING = ("config", "base", "ckpt_path", "overwrite")  # options that are about one call, not about the run
-# what may differ between an interrupted run and the call that goes on with it
+# what may differ between an interrupted run and the call that resumes it
 FREE_TRAINER = ("enable_progress_bar", "default_root_dir", "profiler", "max_time")
 FREE = (*NO_NUMBER, "out", "tensorboard", "data.num_workers", *(f"trainer.{name}" for name in FREE_TRAINER))
 
@@ -100,7 +100,7 @@ class AUFormerCLI(LightningCLI):
             help="Epoch of the adapter file: best F1, or last.",
         )
         parser.add_argument(
-            "--tune", type=bool, default=False, help="Choose a threshold per AU on the validation part."
+            "--tune", type=bool, default=False, help="Choose a decision threshold per AU on the validation split."
         )
         parser.add_argument("--tensorboard", type=bool, default=False, help="Write event files for TensorBoard too.")
         parser.set_defaults({"model": MODEL})
@@ -112,7 +112,7 @@ class AUFormerCLI(LightningCLI):
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
-        """For `validate` and `test`, class and arguments of the model come from the checkpoint; Lightning's own way imports any class."""
+        """For `validate` and `test` the model comes from the checkpoint; Lightning's own way imports any class."""
         word = self.config["subcommand"]
         if word == "fit":
             return
@@ -158,7 +158,7 @@ class AUFormerCLI(LightningCLI):
             ):
                 callbacks.append(RunBar())
         else:
-            table = self.folder.part_scores[str(self.subcommand)]
+            table = self.folder.split_scores[str(self.subcommand)]
             table.unlink(missing_ok=True)
             loggers, plugins = [MetricsTable(table), *loggers], [RunCheckpointIO(), *plugins]
         surroundings = {
@@ -170,7 +170,7 @@ class AUFormerCLI(LightningCLI):
         return super().instantiate_trainer(**{**kwargs, **surroundings, **ALWAYS})
 
     def fit(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str | None = None) -> None:
-        """Train into the run folder; an unfinished run of the same configuration goes on."""
+        """Train into the run folder; an interrupted run of the same configuration is resumed."""
         folder = self.folder
         if self.trainer.is_global_zero:
             folder.open(self.plain_config(), overwrite=self._option("overwrite"), free=FREE)
@@ -181,15 +181,15 @@ class AUFormerCLI(LightningCLI):
             folder,
             Path(ckpt_path) if ckpt_path else folder.last if folder.resumable else None,
         )
-        self.trainer.print(f"{folder.adapter}: {folder.told()}")
+        self.trainer.print(f"{folder.adapter}: {folder.outcome()}")
 
     def validate(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str, verbose: bool = True) -> None:
-        """Score the validation part; figures go to `validate.csv` in the run folder."""
+        """Score the validation split; figures go to `validate.csv` in the run folder."""
         check_fit(model, datamodule)
         self.trainer.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=verbose, weights_only=True)
 
     def test(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str, verbose: bool = True) -> None:
-        """Score the test part; figures go to `test.csv` in the run folder."""
+        """Score the test split; figures go to `test.csv` in the run folder."""
         check_fit(model, datamodule)
         self.trainer.test(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=verbose, weights_only=True)
 

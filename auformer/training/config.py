@@ -37,7 +37,8 @@ def with_bases(args: Sequence[str]) -> list[str]:
         args: Words of a command line.
 
     Returns:
-        The words with `--config BASE` before each `--config FILE` whose YAML has the key `base`, a path relative to FILE.
+        The words with `--config BASE` before each `--config FILE` whose YAML has the key `base`, a path relative to
+        FILE.
 
     Raises:
         ValueError: A base does not exist, or files build on each other in a circle.
@@ -58,7 +59,7 @@ def with_bases(args: Sequence[str]) -> list[str]:
 
 
 def _bases(path: Path, seen: tuple[Path, ...]) -> list[Path]:
-    """Files that one builds on, the first one at the front; none for what is not readable YAML (the parser says why)."""
+    """Files that one builds on, the first at the front; none for what is not readable YAML: the parser says why."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -153,7 +154,7 @@ class MethodConfig:
         return {"model": {"class_path": self.class_path, "init_args": model}, "data": data, "fit": dict(self.fit)}
 
     def build(self, data: AUDataModule) -> AUModule:
-        """A new module for the action units of a data module; its weights are drawn from torch's global random state."""
+        """A new module for the AUs of a data module; its weights are drawn from torch's global random state."""
         from auformer.training.module import network_factory
 
         return _class_of(self.class_path)(network_factory(self.network), data.au_names, data.au_weights, **self.model)
@@ -175,7 +176,7 @@ def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
     fixed = [f"data.{name}" for name in DECIDED if name not in REPLACED and data.get(name) is not None]
     if fixed:
         raise ValueError(
-            f"Expected a configuration that leaves the splits of the data to the protocol, but it sets {', '.join(fixed)}"
+            f"Expected a configuration that leaves the splits to the protocol, but it sets {', '.join(fixed)}"
         )
     plain["data"] = {name: value for name, value in data.items() if name not in DECIDED}
     try:
@@ -186,9 +187,13 @@ def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
         ) from error
     trainer, model = found["trainer"], found["model"]["init_args"]
     fit = {
-        "epochs": trainer["max_epochs"], "gradient_clip": trainer["gradient_clip_val"], "precision": trainer["precision"],
-        "validate_every": trainer["check_val_every_n_epoch"], "patience": found["patience"], "select": found["select"],
-    }  # fmt: skip
+        "epochs": trainer["max_epochs"],
+        "gradient_clip": trainer["gradient_clip_val"],
+        "precision": trainer["precision"],
+        "validate_every": trainer["check_val_every_n_epoch"],
+        "patience": found["patience"],
+        "select": found["select"],
+    }
     network = model.pop("network")
     network["class_path"] = _defined_at(network["class_path"])
     return MethodConfig(

@@ -1,4 +1,4 @@
-"""The Lightning module: one shared step, the optimiser, scores over whole splits, checkpoints without frozen weights."""
+"""The Lightning module: one shared step, optimiser, scores over whole splits, checkpoints without frozen weights."""
 
 from __future__ import annotations
 
@@ -29,21 +29,23 @@ from auformer.models.checkpoints import (
 )
 from auformer.models.network import TensorForm, check_tensors
 from auformer.training.optimiser import WarmupCosine, parameter_groups
-from auformer.training.scores import NonFiniteLossError, PartOutputs, blame, part_scores, probabilities
+from auformer.training.scores import NonFiniteLossError, OutputCollector, blame, probabilities, split_scores
 
 
 @torch.no_grad()
 def measure_features(network: AUNetwork, batches: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of `network.pooled_features` over training images, for the head's standardisation (method.md 3.2).
+    """Mean and deviation of the plain ViT's pooled features, for the head's standardisation (method.md 3.2).
 
-    The network is in eval mode meanwhile (BatchNorm of a convolutional stem must not learn from it), and gets its modes back.
+    The network is in eval mode meanwhile (BatchNorm of a convolutional stem must not learn from it), and gets its modes
+    back.
 
     Args:
         network: The network; its backbone is still the plain, pre-trained one.
         batches: Dicts with `image (B, 3, H, W)`, without augmentation.
 
     Returns:
-        Mean and standard deviation `(D,)`, float32 on the CPU; added up in float64, so that the batch size does not matter.
+        Mean and standard deviation `(D,)`, float32 on the CPU; added up in float64, so that the batch size does not
+        matter.
 
     Raises:
         ValueError: There are fewer than two images.
@@ -52,7 +54,7 @@ def measure_features(network: AUNetwork, batches: Iterable[Mapping[str, Tensor]]
     network.eval()
     device = next(network.parameters()).device
     total, squares, count = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), 0
-    shift = None  # features near a large mean lose digits in E[x^2] - E[x]^2; the first batch's mean is close enough to take them off
+    shift = None  # the first batch's mean is taken off: near a large mean E[x^2] - E[x]^2 loses digits
     try:
         for batch in batches:
             features = network.pooled_features(batch["image"].to(device)).double().cpu()
@@ -92,13 +94,16 @@ def network_factory(spec: Mapping[str, Any], where: str = "`network`") -> Networ
 class AUModule(pl.LightningModule):
     """Trains a network of this package: AUFormer or a baseline.
 
-    Batches are dicts: `image (B, 3, H, W)` float in [0, 1], `label (B, N)` in {1, 0, -1}, `index (B,)` the row in its split.
+    Batches are dicts: `image (B, 3, H, W)` float in [0, 1], `label (B, N)` in {1, 0, -1}, `index (B,)` the row in its
+    split.
 
     Args:
-        network: The network, all but its action units; in YAML `class_path` and `init_args`, of a class below `auformer.models`.
+        network: The network, all but its action units; in YAML `class_path` and `init_args`, of a class below
+            `auformer.models`.
         au_names: Action units in the order of the labels.
         au_weights: Weight of each in the loss, see `auformer.losses.au_weights`.
-        loss: Of main head and expert heads: `mdwa` (the paper's), `wa`, `asl`, `focal`, `bce` or `weighted_bce`, see `AULoss`.
+        loss: Of main head and expert heads: `mdwa` (the paper's), `wa`, `asl`, `focal`, `bce` or `weighted_bce`, see
+            `AULoss`.
         margin: Margin of MDWA, in [0, 1).
         gamma_low: Exponent of the AU with the smallest weight.
         gamma_high: Exponent of the AU with the largest weight.
@@ -141,14 +146,14 @@ class AUModule(pl.LightningModule):
         if lr <= 0 or len(betas) != 2:
             raise ValueError(f"Expected `lr` to be above 0 and `betas` to be two numbers, but got {lr} and {betas}")
         self.loss_function = AULoss(
-            torch.tensor(au_weights, dtype=torch.float32),
-            kind=loss, margin=margin, gamma_low=gamma_low, gamma_high=gamma_high, dice_weight=dice_weight, expert_weight=expert_loss_weight,
+            torch.tensor(au_weights, dtype=torch.float32), kind=loss, margin=margin, gamma_low=gamma_low,
+            gamma_high=gamma_high, dice_weight=dice_weight, expert_weight=expert_loss_weight,
         )  # fmt: skip
         self.network, self.hparams["network"] = _build(network, au_names, expert_heads=expert_loss_weight > 0)
         self.learning_rate = 0.0
         self.sums: dict[str, Any] = {}  # `rows`, and each term of the loss times its rows, over the epoch
-        self.validation_part: dict[str, Any] = {}  # `target`, `prob` `(n, N)` of the last validation, for thresholds
-        self.outputs = PartOutputs(len(au_names), experts=getattr(self.network, "expert_heads", None) is not None)
+        self.validation_rows: dict[str, Any] = {}  # `target`, `prob` `(n, N)` of the last validation, for thresholds
+        self.outputs = OutputCollector(len(au_names), experts=getattr(self.network, "expert_heads", None) is not None)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` in [0, 1] to probabilities `(B, N)`, as the network predicts them."""
@@ -166,7 +171,8 @@ class AUModule(pl.LightningModule):
         if not torch.isfinite(terms["loss"]):
             where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
             raise NonFiniteLossError(blame(where, terms["loss"], logits, experts, batch, self.network.au_names))
-        # summed here and logged once per epoch: `log` in every step costs as much as all else that Lightning does in a step (measured)
+        # summed here and logged once per epoch: `log` in every step costs as much as all else that Lightning does in a
+        # step (measured)
         self.sums["rows"] = self.sums.get("rows", 0.0) + len(logits)
         for name, term in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + term.detach() * len(logits)
@@ -186,34 +192,32 @@ class AUModule(pl.LightningModule):
         self.log_dict({f"train/{name}": total / rows for name, total in self.sums.items()}, sync_dist=True)
         self.log("train/lr", self.learning_rate)
 
-    def _part_end(self, stage: str) -> None:
+    def _score_split(self, stage: str) -> None:
         """Score a whole split and log every figure."""
-        part = self.outputs.compute()
-        if self.trainer.sanity_checking or not len(part.rows):
+        outputs = self.outputs.compute()
+        if self.trainer.sanity_checking or not len(outputs.rows):
             return
-        losses, average = self.loss_terms(part.logits, part.target.long(), part.experts), self.network.average_heads
-        figures = {
-            **{name: float(value) for name, value in losses.items()},
-            **part_scores(part, self.network.au_names, average),
-        }
-        self.log_dict(
-            {f"{stage}/{name}": value for name, value in figures.items()}, sync_dist=True, batch_size=len(part.rows)
-        )
+        losses = self.loss_terms(outputs.logits, outputs.target.long(), outputs.experts)
+        figures = {name: float(value) for name, value in losses.items()}
+        figures |= split_scores(outputs, self.network.au_names, self.network.average_heads)
+        logged = {f"{stage}/{name}": value for name, value in figures.items()}
+        self.log_dict(logged, sync_dist=True, batch_size=len(outputs.rows))
         if stage == "val":
-            self.validation_part = {"target": part.target.cpu().numpy(), "prob": probabilities(part, average)}
+            prob = probabilities(outputs, self.network.average_heads)
+            self.validation_rows = {"target": outputs.target.cpu().numpy(), "prob": prob}
 
     def on_validation_epoch_start(self) -> None:
-        """Begin a part."""
+        """Begin a split."""
         self.outputs.start()
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Gather one batch of a validation or test part."""
+        """Gather one batch of a validation or test split."""
         logits, experts = self.network.forward_all(batch["image"])
         self.outputs.update(batch["index"], batch["label"], logits, experts)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the validation part: `val/f1`, `val/f1_AU12`, `val/loss`, ..."""
-        self._part_end("val")
+        """Score the validation split: `val/f1`, `val/f1_AU12`, `val/loss`, ..."""
+        self._score_split("val")
 
     def predict_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Probabilities `(B, N)` of one batch, for `Trainer.predict`."""
@@ -223,11 +227,11 @@ class AUModule(pl.LightningModule):
     test_step = validation_step
 
     def on_test_epoch_end(self) -> None:
-        """Score the test part."""
-        self._part_end("test")
+        """Score the test split."""
+        self._score_split("test")
 
     def on_fit_start(self) -> None:
-        """Measure the features of the plain ViT on training images, unless a checkpoint brought the statistics; rank 0's count for all."""
+        """Measure the features of the plain ViT, unless a checkpoint brought the statistics; those of rank 0 count."""
         if self.network.has_feature_statistics:
             return
         statistics: Any = None
@@ -241,9 +245,7 @@ class AUModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW on what is trainable, warm-up and cosine per step."""
         h = self.hparams
-        fused = (
-            self.trainer.precision != "16-mixed"
-        )  # with a gradient scaler, the fused step would hide the scaled gradients from clipping
+        fused = self.trainer.precision != "16-mixed"  # it would hide gradients that a scaler scales from clipping
         optimizer = torch.optim.AdamW(
             parameter_groups(self.network, h["weight_decay"]), lr=h["lr"], betas=tuple(h["betas"]), fused=fused
         )
@@ -257,7 +259,7 @@ class AUModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by norm ourselves: Lightning refuses fused optimisers under autocast, although bfloat16 scales no gradients."""
+        """Clip by norm: Lightning refuses fused optimisers under autocast, although bfloat16 scales no gradients."""
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             torch.nn.utils.clip_grad_norm_(
                 [one for group in optimizer.param_groups for one in group["params"]], gradient_clip_val
@@ -266,7 +268,7 @@ class AUModule(pl.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave frozen weights out; add the header of an adapter file, and the class of the module where it is one of ours."""
+        """Leave frozen weights out; add the header of an adapter file, and the class of a module of ours."""
         frozen = self._frozen()
         state = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name not in frozen}
         plain = {name: value for name, value in self.hparams.items() if name not in (CLASS_PATH, INSTANTIATOR)}
@@ -320,7 +322,8 @@ class AUModule(pl.LightningModule):
             overrides: Other hyper-parameters that replace those of the file, for example `lr`.
 
         Raises:
-            CheckpointError: See `auformer.models.checkpoints.read_run_checkpoint` and `load_state_dict`; or the file holds another class.
+            CheckpointError: See `auformer.models.checkpoints.read_run_checkpoint` and `load_state_dict`; or the file
+                holds another class.
         """
         if not weights_only:
             raise ValueError(
@@ -345,7 +348,8 @@ class AUModule(pl.LightningModule):
 def _build(factory: Any, au_names: list[str], *, expert_heads: bool) -> tuple[AUNetwork, dict[str, Any]]:
     """A network, and how it is named in a configuration.
 
-    Without `expert_heads`, a network that would have them is built without: DDP refuses parameters that get no gradient.
+    Without `expert_heads`, a network that would have them is built without: DDP refuses parameters that get no
+    gradient.
     """
     words = (factory.func, *factory.args) if isinstance(factory, partial) else ()
     place = next((number for number, word in enumerate(words) if isinstance(word, type)), None)

@@ -15,8 +15,8 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNor
 def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, Any]]:
     """Trainable parameters in two groups for AdamW: with weight decay, and without.
 
-    No decay for biases, norms and other vectors (layer scale), nor for what timm names in `no_weight_decay` (position embedding, class and
-    register tokens), which matters where the ViT itself is trained.
+    No decay for biases, norms and other vectors (layer scale), nor for what timm names in `no_weight_decay` (position
+    embedding, class and register tokens), which matters where the ViT itself is trained.
 
     Args:
         network: The network; parameters with `requires_grad=False` are left out.

@@ -21,76 +21,56 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from auformer.data.datamodule import AUDataModule
-from auformer.data.dataset import MANIFEST
-from auformer.data.manifest import KEY, sidecar_path
+from auformer.data.manifest import KEY, MANIFEST
+from auformer.data.table_file import read_sidecar
 from auformer.errors import require
 from auformer.models import save_adapter
 from auformer.models.batches import is_out_of_memory, shortage
 from auformer.training.callbacks import MetricsTable, PatientStopping, RunBar, RunCheckpointIO, RunCheckpoints
 from auformer.training.module import AUModule
-from auformer.training.run_folder import NO_NUMBER, RunFolder, differences
+from auformer.training.run_folder import NO_NUMBER, RunFolder
 from auformer.training.scores import NonFiniteLossError
-
-
-def _side_files(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Content of the side files of the manifests that rows are from, by manifest; empty where there is none."""
-    sides = {}
-    for manifest in sorted(set(rows[MANIFEST].astype(str))):
-        side = sidecar_path(manifest)
-        sides[manifest] = json.loads(side.read_text(encoding="utf-8")) if side.is_file() else {}
-    return sides
 
 
 def crop_recipe(data: AUDataModule) -> str | None:
     """Crop recipe of the training images, if all their manifests name the same one."""
-    if "train" not in data.parts:
+    if "train" not in data.splits:
         return None
-    recipes = {side.get("crop_recipe") for side in _side_files(data.parts["train"]).values()}
-    recipe = recipes.pop() if len(recipes) == 1 else None
-    return recipe if isinstance(recipe, str) else None
-
-
-def digest(rows: pd.DataFrame, au_names: list[str]) -> str:
-    """Short fingerprint of keys and labels of rows, in their order."""
-    columns = [*KEY, *[name for name in au_names if name in rows.columns]]
-    values = pd.util.hash_pandas_object(rows[columns], index=False).to_numpy()
-    return hashlib.sha256(values.astype("<u8").tobytes()).hexdigest()[:16]
+    recipes = [read_sidecar(path).get("crop_recipe") for path in data.splits["train"][MANIFEST].astype(str).unique()]
+    return recipes[0] if isinstance(recipes[0], str) and len({*map(str, recipes)}) == 1 else None
 
 
 def describe_data(data: AUDataModule) -> dict[str, Any]:
-    """What the parts of a run are: data sets, rows, subjects, label rates, fingerprints; no paths of this machine.
-
-    Args:
-        data: The data module.
-
-    Returns:
-        Plain JSON values, by part, and how the rows are fed.
-    """
-    told: dict[str, Any] = {}
-    for part in ("train", "val"):
-        if part not in data.parts:
+    """What the splits of a run are and how they are fed, in plain JSON values; no paths of this machine."""
+    described: dict[str, Any] = {}
+    for split in ("train", "val"):
+        if split not in data.splits:
             continue
-        rows = data.parts[part]
-        told[part] = {
+        rows = data.splits[split]
+        keys_and_labels = [*KEY, *[name for name in data.au_names if name in rows.columns]]
+        hashes = pd.util.hash_pandas_object(rows[keys_and_labels], index=False).to_numpy()
+        described[split] = {
             "datasets": sorted(set(rows["dataset"].astype(str))),
             "rows": len(rows),
             "subjects": int(rows[["dataset", "subject"]].drop_duplicates().shape[0]),
-            "digest": digest(rows, data.au_names),
+            "digest": hashlib.sha256(hashes.astype("<u8").tobytes()).hexdigest()[:16],
         }
-    if "train" in told:
-        rows = data.parts["train"]
+    if "train" in described:
+        rows = data.splits["train"]
         known = {name: rows[name][rows[name] >= 0] for name in data.au_names if name in rows.columns}
-        told["train"]["label_rates"] = {
+        described["train"]["label_rates"] = {
             name: round(float((labels == 1).mean()), 4) for name, labels in known.items() if len(labels)
         }
-    told["image_size"] = list(data.image_size)
-    told["batch_size"] = data.batch_size
-    told["augmented"] = data.augmentation is not None
-    told["seed"] = data.seed
-    return told
+    return described | {
+        "image_size": list(data.image_size),
+        "batch_size": data.batch_size,
+        "augmented": data.augmentation is not None,
+        "seed": data.seed,
+    }
 
 
-# What Lightning warns of although it is meant: a frozen backbone in eval mode, images loaded in this process, a folder with files.
+# What Lightning warns of although it is meant: a frozen backbone in eval mode, images loaded in this process, a folder
+# with files.
 _EXPECTED = (
     ".*does not have many workers.*",
     ".*Found .* module.* in eval mode.*",
@@ -122,10 +102,10 @@ def quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def fast_and_restored() -> Iterator[None]:
-    """Inside, denormal numbers count as zero, and deterministic algorithms do not fill fresh memory; afterwards all is as before.
+    """Inside, denormal numbers are zero and deterministic algorithms leave fresh memory; then all is as before.
 
-    Small gradients behind the zero-initialised up-projections are denormal numbers, which cost a CPU a hundred cycles each. Filling fresh
-    memory with NaN finds reads of unwritten memory and is paid for by every buffer.
+    Small gradients behind the zero-initialised up-projections are denormal numbers, which cost a CPU a hundred cycles
+    each. Filling fresh memory with NaN finds reads of unwritten memory and is paid for by every buffer.
     """
     flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).all())
     enabled, warn_only = (
@@ -147,20 +127,15 @@ def fast_and_restored() -> Iterator[None]:
 
 
 ALWAYS: dict[str, Any] = {"use_distributed_sampler": False}  # the data module has samplers of its own
-# Scores of half a part say nothing, figures are logged once per epoch (so nothing is gathered per step), the summary holds the sizes.
+# Scores of half a split say nothing, figures are logged once per epoch (so nothing is gathered per step), the summary
+# holds the sizes.
 DEFAULTS: dict[str, Any] = {"num_sanity_val_steps": 0, "log_every_n_steps": 1_000_000, "enable_model_summary": False}
 
 
 def run_extras(
-    folder: RunFolder,
-    datamodule: AUDataModule,
-    settings: Mapping[str, Any],
-    *,
-    patience: int | None,
-    select: str,
-    tune: bool,
-    tensorboard: bool,
-) -> tuple[list[Callback], list[Logger], list[Any]]:
+    folder: RunFolder, datamodule: AUDataModule, settings: Mapping[str, Any], *,
+    patience: int | None, select: str, tune: bool, tensorboard: bool,
+) -> tuple[list[Callback], list[Logger], list[Any]]:  # fmt: skip
     """Callbacks, loggers and plugins of a run.
 
     Args:
@@ -169,15 +144,15 @@ def run_extras(
         settings: Settings of the run, plain values, for that header.
         patience: Validations without a better score before the run stops, or None.
         select: `best` or `last` epoch.
-        tune: Choose thresholds on the validation part.
+        tune: Choose a decision threshold per AU on the validation split.
         tensorboard: Write event files too.
 
     Raises:
-        ValueError: Something is to be chosen on the validation part, and there is none.
+        ValueError: Something is to be chosen on the validation split, and there is none.
     """
-    if "val" not in datamodule.parts and (select == "best" or tune or patience is not None):
+    if "val" not in datamodule.splits and (select == "best" or tune or patience is not None):
         raise ValueError(
-            "Expected a validation part to choose the epoch or thresholds on, but got none: "
+            "Expected a validation split to choose the epoch or thresholds on, but got none: "
             "name `val`, set `val_fraction` above 0, or use select='last' without `tune` and `patience`"
         )
 
@@ -205,10 +180,10 @@ def run(
         module: The module.
         datamodule: Its rows.
         folder: The run folder, opened.
-        resume_from: Run checkpoint to go on from.
+        resume_from: Run checkpoint to resume from.
 
     Raises:
-        KeyboardInterrupt: Interrupted; the message says how to go on.
+        KeyboardInterrupt: Interrupted; the message says how to resume.
         NonFiniteLossError: The loss is not finite; the message names the last good checkpoint.
         OSError: A file could not be written.
         ValueError: A batch does not fit into memory; the message says what to do.
@@ -222,7 +197,7 @@ def run(
         if not trainer.interrupted:
             raise
         raise KeyboardInterrupt(
-            f"Interrupted in epoch {trainer.current_epoch + 1}; {_kept(folder)}: run it again to go on"
+            f"Interrupted in epoch {trainer.current_epoch + 1}; {_kept(folder)}: run it again to resume"
         ) from None
     except NonFiniteLossError as error:
         raise NonFiniteLossError(f"{error} {_kept(folder)}.") from None
@@ -250,7 +225,8 @@ def check_fit(module: AUModule, datamodule: AUDataModule) -> None:
     network, names = module.network, ", ".join(datamodule.au_names)
     if list(network.au_names) != list(datamodule.au_names):
         raise ValueError(
-            f"Expected a network for the action units of the data, {names}, but got one for {', '.join(network.au_names)}"
+            f"Expected a network for the action units of the data, {names}, "
+            f"but got one for {', '.join(network.au_names)}"
         )
     if tuple(network.image_size) != tuple(datamodule.image_size):
         raise ValueError(
@@ -264,15 +240,16 @@ def _kept(folder: RunFolder) -> str:
 
 
 def _too_large(datamodule: AUDataModule, error: BaseException) -> str:
-    """What to do about a batch that does not fit; a smaller one is another optimisation, so it is the user who decides."""
+    """What to do about a batch that does not fit; a smaller one is another optimisation, so the user decides."""
     size, (height, width) = datamodule.batch_size, datamodule.image_size
-    ways = (
-        [f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)"]
-        if size > 1
-        else []
+    ways = ["--trainer.precision bf16-mixed", "a smaller backbone or image"]
+    if size > 1:
+        halved = f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)"
+        ways.insert(0, halved)
+    return (
+        f"Expected a batch of {size} images of {height} x {width} pixels to fit into memory, but got: "
+        f"{shortage(error)}. Try {', or '.join(ways)}"
     )
-    way = ", or ".join([*ways, "--trainer.precision bf16-mixed", "a smaller backbone or image"])
-    return f"Expected a batch of {size} images of {height} x {width} pixels to fit into memory, but got: {shortage(error)}. Try {way}"
 
 
 def _shareable(module: AUModule) -> dict[str, Any]:
@@ -304,28 +281,25 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def fit(
-    module: AUModule,
-    datamodule: AUDataModule,
-    out: str | Path,
-    *,
+    module: AUModule, datamodule: AUDataModule, out: str | Path, *,
     epochs: int, seed: int, gradient_clip: float = 1.0, precision: Precision = "32-true", patience: int | None = None,
     validate_every: int = 1, select: str = "best", tune: bool = False, progress: bool = True, tensorboard: bool = False,
     accelerator: str = "auto", resume: bool = True,
 ) -> Path:  # fmt: skip
-    """Train a module and write a run folder; the same run again returns what is there, an interrupted one goes on.
+    """Train a module into a run folder; the same run again returns what is there, an interrupted one is resumed.
 
     Args:
         module: Its network starts from the weights it has; afterwards it holds those of the last epoch.
         datamodule: Training and validation rows.
-        out: The run folder: `adapter.safetensors`, `best.ckpt`, `last.ckpt`, `metrics.csv`, `config.yaml`, `summary.json`.
+        out: The run folder, see `auformer.training.run_folder.RunFolder`.
         epochs: Passes over the training rows.
         seed: Of whatever is random inside the run; the initial weights are the caller's. Kept in the files.
         gradient_clip: Highest norm of the gradient; 0 does not clip.
         precision: `32-true`, `bf16-mixed` or `16-mixed`, as for Lightning's trainer.
         patience: Validations without a better score before the run stops; None: never.
         validate_every: Epochs from one validation to the next.
-        select: `best`: the epoch with the highest mean F1 on the validation part; `last`: the last one.
-        tune: Choose thresholds per action unit on the validation part, for the header of the adapter file.
+        select: `best`: the epoch with the highest mean F1 on the validation split; `last`: the last one.
+        tune: Choose a decision threshold per AU on the validation split, for the header of the adapter file.
         progress: Show a progress bar.
         tensorboard: Write event files for TensorBoard too.
         accelerator: `auto`, `cpu` or `gpu`.
@@ -335,7 +309,8 @@ def fit(
         The adapter file of the chosen epoch.
 
     Raises:
-        ValueError: The folder holds another run, an argument is out of range, or the loss is not finite (`NonFiniteLossError`).
+        ValueError: The folder holds another run, an argument is out of range, or the loss is not finite
+            (`NonFiniteLossError`).
         OSError: The folder cannot be written.
     """
     if epochs < 1 or validate_every < 1 or validate_every > epochs:
@@ -344,30 +319,22 @@ def fit(
         "epochs": epochs, "seed": seed, "gradient_clip": gradient_clip, "precision": precision, "patience": patience,
         "validate_every": validate_every, "select": select, "tune": tune,
     }  # fmt: skip
-    shown = {"progress": progress, "tensorboard": tensorboard}
-    return _fit(module, datamodule, RunFolder(out), settings, accelerator=accelerator, resume=resume, **shown)
-
-
-def _fit(
-    module: AUModule, datamodule: AUDataModule, folder: RunFolder, settings: dict[str, Any], *,
-    progress: bool, tensorboard: bool, accelerator: str, resume: bool,
-) -> Path:  # fmt: skip
-    """Train with settings that `fit` has checked; they are what the folder's configuration remembers."""
-    kind = type(module)
+    folder, kind = RunFolder(out), type(module)
     model = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": dict(module.hparams)}
     config = json.loads(json.dumps({"model": model, "data": describe_data(datamodule), "fit": settings}))
-    if resume and folder.finished and not differences(folder.stored_config(), config, NO_NUMBER):
+    if resume and folder.holds(config, NO_NUMBER):
         return folder.adapter
     folder.open(config, overwrite=not resume, free=NO_NUMBER)
-    chosen = {name: settings[name] for name in ("patience", "select", "tune")}
-    callbacks, loggers, plugins = run_extras(folder, datamodule, settings, tensorboard=tensorboard, **chosen)
+    callbacks, loggers, plugins = run_extras(
+        folder, datamodule, settings, patience=patience, select=select, tune=tune, tensorboard=tensorboard
+    )
     with quiet_lightning(), fast_and_restored(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings["seed"])
+        torch.manual_seed(seed)
         trainer = pl.Trainer(
-            accelerator=accelerator, devices=1, precision=settings["precision"], max_epochs=settings["epochs"],
-            gradient_clip_val=settings["gradient_clip"] or None, check_val_every_n_epoch=settings["validate_every"],
-            default_root_dir=str(folder.path), enable_progress_bar=progress, deterministic=True,
-            callbacks=[*callbacks, *([RunBar()] if progress else [])], logger=loggers, plugins=plugins, **ALWAYS, **DEFAULTS,
+            accelerator=accelerator, devices=1, precision=precision, max_epochs=epochs, deterministic=True,
+            gradient_clip_val=gradient_clip or None, check_val_every_n_epoch=validate_every,
+            enable_progress_bar=progress, default_root_dir=str(folder.path), logger=loggers, plugins=plugins,
+            callbacks=[*callbacks, *([RunBar()] if progress else [])], **ALWAYS, **DEFAULTS,
         )  # fmt: skip
         run(trainer, module, datamodule, folder, resume_from=folder.last if folder.resumable else None)
     return folder.adapter

@@ -1,4 +1,4 @@
-"""Scores over a whole split: what the heads say about its rows, gathered over ranks, and the thresholds chosen on them."""
+"""Scores over a whole split: what the heads say about its rows, over all ranks, and thresholds chosen on them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torchmetrics.utilities import dim_zero_cat
 from auformer.metrics import auroc, confusion_counts, f1_from_counts, mean_f1, mean_over_aus
 
 
-class Part(NamedTuple):
-    """The gathered rows in the order of the part, each once.
+class Outputs(NamedTuple):
+    """The gathered rows of a split in its order, each once.
 
     Args:
-        rows: Row of the part `(n,)`.
+        rows: Row of the split `(n,)`.
         target: Labels `(n, N)` in {1, 0, -1}.
         logits: Logits of the main head `(n, N)`.
         experts: Logits of the expert heads `(n, N)`, or None.
@@ -30,11 +30,11 @@ class Part(NamedTuple):
     experts: Tensor | None
 
 
-class PartOutputs(Metric):
+class OutputCollector(Metric):
     """Collects labels and logits per row; rows that several ranks or batches bring are counted once.
 
-    Scores over a part are not means over batches, and under DDP a sampler may repeat rows to even out the ranks. So the rows themselves are
-    gathered (a few bytes each) and the first of every row id is kept.
+    Scores over a split are not means over batches, and under DDP a sampler may repeat rows to even out the ranks. So
+    the rows themselves are gathered (a few bytes each) and the first of every row id is kept.
 
     Args:
         num_aus: Number of action units `N`.
@@ -67,7 +67,7 @@ class PartOutputs(Metric):
         self.logits.append(logits.detach().float())
         self.experts.append((logits if experts is None else experts).detach().float())
 
-    def compute(self) -> Part:
+    def compute(self) -> Outputs:
         """All rows of all ranks, in order, each once."""
         index = dim_zero_cat(self.index)
         order = torch.argsort(index, stable=True)
@@ -76,71 +76,68 @@ class PartOutputs(Metric):
         first[1:] = ordered[1:] != ordered[:-1]
         kept = order[first]
         experts = dim_zero_cat(self.experts)[kept] if self.has_experts else None
-        return Part(index[kept], dim_zero_cat(self.target)[kept], dim_zero_cat(self.logits)[kept], experts)
+        return Outputs(index[kept], dim_zero_cat(self.target)[kept], dim_zero_cat(self.logits)[kept], experts)
 
 
 class NonFiniteLossError(ValueError):
     """The training loss became NaN or infinite; the message names epoch, batch and action units."""
 
 
-def probabilities(part: Part, average_heads: bool) -> np.ndarray:
-    """Predicted probabilities `(n, N)` of a part, by the main head or as the mean of both heads'."""
-    main = part.logits.sigmoid()
-    if average_heads and part.experts is not None:
-        main = (main + part.experts.sigmoid()) / 2
+def probabilities(outputs: Outputs, average_heads: bool) -> np.ndarray:
+    """Predicted probabilities `(n, N)`: the main head's, or with `average_heads` the mean of both heads'."""
+    main = outputs.logits.sigmoid()
+    if average_heads and outputs.experts is not None:
+        main = (main + outputs.experts.sigmoid()) / 2
     return main.cpu().numpy()
 
 
-def part_scores(part: Part, au_names: Sequence[str], average_heads: bool) -> dict[str, float]:
-    """Figures of one part at threshold 0.5.
+def split_scores(outputs: Outputs, au_names: Sequence[str], average_heads: bool) -> dict[str, float]:
+    """Figures of one split at threshold 0.5.
 
     Args:
-        part: The gathered rows.
+        outputs: The gathered rows.
         au_names: Names of the action units.
         average_heads: Whether the prediction is the mean of both heads.
 
     Returns:
-        `f1` (mean over the AUs that have positives), `num_aus` (how many those are), `f1_AU12` (NaN where there is no positive), `auroc`
-        (mean over the AUs where it is defined); with expert heads also `f1_main`, `f1_experts`, `f1_both`. Rates 0 to 1.
+        `f1` (mean over the AUs that have positives), `num_aus` (how many those are), `f1_AU12` (NaN where there is no
+        positive), `auroc` (mean over the AUs where it is defined); with expert heads also `f1_main`, `f1_experts`,
+        `f1_both`. Rates 0 to 1.
 
     Raises:
         ValueError: No action unit has a positive row, so there is no F1 at all.
     """
-    target = part.target.cpu().numpy()
-    predicted = probabilities(part, average_heads)
+    target = outputs.target.cpu().numpy()
+    predicted = probabilities(outputs, average_heads)
     f1 = f1_from_counts(confusion_counts(target, predicted))
     mean = mean_over_aus(f1)
     if not mean.num:
         raise ValueError(
-            f"Expected a part with at least one active action unit, but got none in its {len(target)} rows"
+            f"Expected a split with at least one active action unit, but got none in its {len(target)} rows"
         )
     scores = {"f1": mean.value, "num_aus": float(mean.num), "auroc": mean_over_aus(auroc(target, predicted)).value}
     scores |= {f"f1_{name}": float(value) for name, value in zip(au_names, f1, strict=True)}
-    if part.experts is not None:
+    if outputs.experts is not None:
         heads = {
-            "main": probabilities(part, False),
-            "experts": part.experts.sigmoid().cpu().numpy(),
-            "both": probabilities(part, True),
+            "main": probabilities(outputs, False),
+            "experts": outputs.experts.sigmoid().cpu().numpy(),
+            "both": probabilities(outputs, True),
         }
         scores |= {f"f1_{head}": mean_f1(confusion_counts(target, prob)).value for head, prob in heads.items()}
     return scores
 
 
 def blame(
-    where: str, loss: Tensor, logits: Tensor, experts: Tensor | None, batch: Mapping[str, Tensor], au_names: Sequence[str]
-) -> str:  # fmt: skip
-    """Message about a loss that is not finite.
+    where: str,
+    loss: Tensor,
+    logits: Tensor,
+    experts: Tensor | None,
+    batch: Mapping[str, Tensor],
+    au_names: Sequence[str],
+) -> str:
+    """Message about a loss that is not finite, in `where`: action units and rows whose logits are not finite.
 
-    Args:
-        where: Epoch and batch.
-        loss: The loss.
-        logits: Logits of the main head `(B, N)`.
-        experts: Logits of the expert heads, or None.
-        batch: The batch, for the rows.
-        au_names: Names of the action units.
-
-    Returns:
-        Which action units and rows have logits that are not finite; where all are finite, the AU with the largest logit.
+    Where all logits are finite it names the AU with the largest one. Logits are `(B, N)`.
     """
     both = logits if experts is None else torch.cat([logits, experts])
     both = both.detach().float()
@@ -154,7 +151,7 @@ def blame(
     )
     known = batch["index"][rows].tolist()[:5]
     detail = "; ".join(
-        [f"action units {', '.join(names)}", *([f"rows {known} of the training part"] if known else []), *images]
+        [f"action units {', '.join(names)}", *([f"rows {known} of the training split"] if known else []), *images]
     )
     return (
         f"Expected a finite loss, but got {float(loss.detach())} in {where} ({detail}). Lower the learning rate, "
@@ -168,7 +165,8 @@ LOWEST, HIGHEST = 0.05, 0.95  # a threshold outside says that the validation row
 def tune_thresholds(target: Any, prob: Any, au_names: Sequence[str]) -> dict[str, float]:
     """Choose the threshold with the highest F1 for each action unit [ours].
 
-    Candidates lie halfway between neighbouring probabilities; of several equally good ones the one nearest 0.5 is taken.
+    Candidates lie halfway between neighbouring probabilities; of several equally good ones the one nearest 0.5 is
+    taken.
 
     Args:
         target: Labels `(n, N)`: 1, 0, and -1 or NaN where not annotated.

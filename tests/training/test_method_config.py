@@ -49,7 +49,7 @@ def test_numbers_as_yaml_reads_them() -> None:
         ({"model": {"class_path": "json.JSONDecoder"}}, "json.JSONDecoder"),
         ({"model": {"init_args": {"network": {"class_path": "os.system"}}}}, "network"),
         ({"model": {"init_args": {"network": {"init_args": {"rank": 4}}}}}, "rank"),
-        ({"data": {"fold": "P1"}}, "leaves the splits of the data to the protocol, but it sets data.fold"),
+        ({"data": {"fold": "P1"}}, "leaves the splits to the protocol, but it sets data.fold"),
         ({"data": {"val": "x.csv"}}, "data.val"),
         ({"select": "first"}, "select"),
         ({"ckpt_path": "x"}, "ckpt_path"),

@@ -16,7 +16,7 @@ from auformer.models.heads import STD_FLOOR
 from auformer.training.module import measure_features
 from auformer.training.optimiser import WarmupCosine, parameter_groups
 from auformer.training.run import fit
-from auformer.training.scores import Part, PartOutputs, blame, part_scores
+from auformer.training.scores import OutputCollector, Outputs, blame, split_scores
 from tests.helpers.runs import AUS, make_data, make_module, state_of, write_workspace
 
 
@@ -105,7 +105,7 @@ def test_statistics_that_are_there_are_kept(workspace: Path, tmp_path: Path) -> 
 
 
 def test_rows_that_come_twice_count_once() -> None:
-    outputs = PartOutputs(2, experts=True)
+    outputs = OutputCollector(2, experts=True)
     logits, target = torch.randn(5, 2), torch.randint(-1, 2, (5, 2))
     outputs.start()
     outputs.update(torch.tensor([3, 0]), target[[3, 0]], logits[[3, 0]], -logits[[3, 0]])
@@ -126,9 +126,9 @@ def test_scores_of_a_part_are_sklearns(rng: np.random.Generator) -> None:
     target = rng.integers(-1, 2, (40, 3))
     target[:, 2] = np.minimum(target[:, 2], 0)  # never active
     logits, experts = (torch.from_numpy(rng.normal(size=(40, 3))) for _ in range(2))
-    part = Part(torch.arange(40), torch.from_numpy(target), logits, experts)
+    part = Outputs(torch.arange(40), torch.from_numpy(target), logits, experts)
     for average, prob in ((False, logits.sigmoid()), (True, (logits.sigmoid() + experts.sigmoid()) / 2)):
-        scores = part_scores(part, AUS, average)
+        scores = split_scores(part, AUS, average)
         known = [target[:, i] >= 0 for i in range(3)]
         expected = [f1_score(target[known[i], i], prob[known[i], i].numpy() >= 0.5) for i in range(2)]
         assert [scores["f1_AU1"], scores["f1_AU4"]] == pytest.approx(expected)
@@ -139,7 +139,7 @@ def test_scores_of_a_part_are_sklearns(rng: np.random.Generator) -> None:
             == pytest.approx(scores["f1_both" if average else "f1_main"])
         )
     with pytest.raises(ValueError, match="at least one active action unit"):
-        part_scores(part._replace(target=torch.zeros(40, 3)), AUS, False)
+        split_scores(part._replace(target=torch.zeros(40, 3)), AUS, False)
 
 
 # steps -----------------------------------------------------------------------------------------------------------------------------

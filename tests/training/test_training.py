@@ -20,7 +20,7 @@ from auformer.models import read_adapter_header
 from auformer.training import callbacks as checkpoint_io
 from auformer.training.module import AUModule
 from auformer.training.run import fit
-from auformer.training.run_folder import RunFolder, differences
+from auformer.training.run_folder import RunFolder
 from auformer.training.scores import NonFiniteLossError, tune_thresholds
 from tests.helpers.runs import AUS, make_data, make_module, write_workspace
 
@@ -96,7 +96,7 @@ def test_last_epoch_seldom_validation_and_a_fresh_start(workspace: Path, tmp_pat
     assert read_adapter_header(out / "adapter.safetensors")["extra"]["selection"]["epoch"] == 3
     fit(make_module(workspace), make_data(workspace, val_fraction=0), out, select="last", resume=False, **options)
     assert "val/f1" not in pd.read_csv(out / "metrics.csv")
-    with pytest.raises(ValueError, match="Expected a validation part"):
+    with pytest.raises(ValueError, match="Expected a validation split"):
         fit(make_module(workspace), make_data(workspace, val_fraction=0), tmp_path / "none", **options)
 
 
@@ -107,7 +107,7 @@ def test_a_run_without_progress_stops_and_tuned_thresholds_travel(workspace: Pat
     )
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert (summary["epoch"], summary["epochs_trained"]) == (1, 2)
-    part = module.validation_part
+    part = module.validation_rows
     assert read_adapter_header(adapter)["thresholds"] == tune_thresholds(part["target"], part["prob"], AUS)
     assert any(RunFolder(tmp_path).events.glob("events*"))
 
@@ -240,7 +240,7 @@ def test_a_full_disk_is_named_and_the_old_checkpoint_stays_whole(
 
 def test_a_folder_that_cannot_be_written_is_named_before_anything_is_trained(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(OSError, match="output folder cannot be written") as caught:
+    with pytest.raises(OSError, match="cannot write here") as caught:
         fit(make_module(workspace), make_data(workspace), tmp_path / "file" / "run", epochs=1, seed=0)
     assert caught.value.filename == str(tmp_path / "file" / "run")
 
@@ -265,14 +265,3 @@ def test_tuned_thresholds_are_the_best_there_are(rows: list[tuple[int, int]]) ->
         return 2 * hits / (2 * hits + wrong)
 
     assert f1(chosen) == pytest.approx(max(f1(step / 40) for step in range(2, 39)))
-
-
-def test_differences_are_named_by_their_path() -> None:
-    assert differences({"a": {"b": (1, 2)}, "c": 1}, {"a": {"b": [1, 2]}, "c": 1}) == []
-    assert differences({"a": {"b": 1}}, {"a": {"b": 2}, "d": 3}) == [
-        "a.b was 1 and is now 2",
-        "d was (absent) and is now 3",
-    ]
-    assert differences({"a": {"b": 1, "e": 1}}, {"a": {"b": 2, "e": 2}, "d": 3}, free=("a.b", "d")) == [
-        "a.e was 1 and is now 2"
-    ]
