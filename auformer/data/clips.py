@@ -23,9 +23,8 @@ KINDS = ("frames", "apex", "difference", "mean:K")
 def parse_clip_input(text: str) -> tuple[str, int]:
     """Kind and number of images of a clip's input.
 
-    Args:
-        text: `frames` (every row by itself), `apex`, `difference` (apex minus onset on grey), `mean:K` (mean of the K
-            frames nearest the apex).
+    `frames` takes every row by itself, `apex` the one frame, `difference` apex minus onset on grey, `mean:K` the mean
+    of the K frames nearest the apex.
 
     Raises:
         ValueError: It is none of these.
@@ -95,14 +94,9 @@ def _groups(frame: pd.DataFrame) -> list[np.ndarray]:
 
 
 def compose(kind: str, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Combine the images of a clip.
+    """Combine the images of a clip, uint8 `(H, W, 3)` each, of one size.
 
-    Args:
-        kind: `apex`, `difference` (of the first, the apex, and the second, the onset) or `mean`.
-        images: uint8, `(H, W, 3)` each, of one size.
-
-    Returns:
-        uint8, `(H, W, 3)`; a difference is twice the change around mid grey, clipped.
+    A `difference` (apex first, onset second) is twice the change around mid grey, clipped; `mean` is rounded.
     """
     if kind == "apex" or (kind == "mean" and len(images) == 1):
         return images[0]

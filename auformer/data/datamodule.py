@@ -74,25 +74,12 @@ class AUDataModule(pl.LightningDataModule):
     """
 
     def __init__(
-        self,
-        train: str | list[str] | None = None,
-        val: str | list[str] | None = None,
-        test: str | list[str] | None = None,
-        *,
-        au_names: str | list[str] | None = None,
-        val_fraction: float = 0.2,
-        fold: str | None = None,
-        test_subjects: list[str] | None = None,
-        subset: int | float | None = None,
-        clip_input: str = "frames",
-        image_size: int | list[int] = 112,
-        batch_size: int = 16,
-        num_workers: int = 0,
-        augment: str = "default",
-        label_noise: float = 0.0,
-        leave_out_missing: bool = False,
-        seed: int = 0,
-    ) -> None:
+        self, train: str | list[str] | None = None, val: str | list[str] | None = None,
+        test: str | list[str] | None = None, *, au_names: str | list[str] | None = None, val_fraction: float = 0.2,
+        fold: str | None = None, test_subjects: list[str] | None = None, subset: int | float | None = None,
+        clip_input: str = "frames", image_size: int | list[int] = 112, batch_size: int = 16, num_workers: int = 0,
+        augment: str = "default", label_noise: float = 0.0, leave_out_missing: bool = False, seed: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         if batch_size < 1 or num_workers < 0 or seed < 0:
             got = f"{batch_size}, {num_workers}, {seed}"
@@ -190,25 +177,16 @@ class AUDataModule(pl.LightningDataModule):
     def _loader(self, dataset: AUDataset, sampler: OrderedSampler | ShuffledSampler, batch_size: int) -> DataLoader:
         """A loader that takes nothing from the global random state."""
         return DataLoader(
-            dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            dataset, batch_size=batch_size, sampler=sampler, num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0, pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),
-        )
+        )  # fmt: skip
 
 
 def _read_splits(
-    named: dict[str, str | list[str] | None],
-    *,
-    fold: str | None,
-    test_subjects: list[str] | None,
-    clip_input: str,
-    val_fraction: float,
-    seed: int,
-) -> dict[str, pd.DataFrame]:
+    named: dict[str, str | list[str] | None], *, fold: str | None, test_subjects: list[str] | None, clip_input: str,
+    val_fraction: float, seed: int,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
     """The usable rows of each split; no person is in two."""
     if not any(named.values()):
         raise ValueError("Expected `train`, `val` or `test` to name a manifest, but got none")

@@ -24,33 +24,26 @@ Transform = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, bool]]
 class AUDataset(Dataset):
     """Faces of a manifest with their labels.
 
-    Args:
-        frame: Rows whose `status` is `ok`, as `read_manifest`, `join_manifests` or `clip_rows` gives them. AUs without
-            a column are not annotated.
-        root: Folder of the manifest; None for joined manifests, whose rows know theirs.
-        au_names: Action units, in the order of the labels.
-        image_size: Side, or height and width `(H, W)`, in pixels.
-        transform: Training augmentation `(image, rng) -> (image, flipped)` on uint8 `(H, W, 3)`; None: only the resize.
-        seed: Of the augmentation, whose draws are a function of (seed, epoch, row).
-
     Items are dictionaries: `image` float32 `(3, H, W)` in [0, 1], `label` int64 `(N,)` of 1, 0, -1, `index` the row's
     place in `frame`, and, where the frame has labels per side, `sides` int64 `(N, 2)`, the person's left and right as
     they appear in the image: a flip swaps them. An item is asked for by its row, or by `(row, epoch)`.
+
+    Args:
+        frame: Rows whose `status` is `ok`, as `read_manifest`, `join_manifests` or `clip_rows` gives them.
+        root: Folder of the manifest; None for joined manifests, whose rows know theirs.
+        au_names: Action units, in the order of the labels; those without a column are not annotated.
+        image_size: Side, or height and width `(H, W)`, in pixels.
+        transform: Training augmentation `(image, rng) -> (image, flipped)` on uint8 `(H, W, 3)`; None: only the resize.
+        seed: Of the augmentation, whose draws are a function of (seed, epoch, row).
 
     Raises:
         ManifestError: There is no column `image`, or a row is not `ok`.
     """
 
     def __init__(
-        self,
-        frame: pd.DataFrame,
-        root: str | os.PathLike[str] | None,
-        au_names: Sequence[str],
-        image_size: int | Sequence[int],
-        transform: Transform | None = None,
-        *,
-        seed: int = 0,
-    ) -> None:
+        self, frame: pd.DataFrame, root: str | os.PathLike[str] | None, au_names: Sequence[str],
+        image_size: int | Sequence[int], transform: Transform | None = None, *, seed: int = 0,
+    ) -> None:  # fmt: skip
         where = str(frame.attrs.get("path", "manifest" if root is None else root))
         require_columns(frame, ["image"], where, "a data set of images")
         if "status" in frame.columns and bool((frame["status"] != "ok").any()):

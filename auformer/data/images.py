@@ -15,13 +15,10 @@ _JPEG_SCAN, _JPEG_END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND\xaeB`\x82"
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read an image file.
+    """Read an image file, JPEG, PNG, WebP, TIFF, BMP or another format that OpenCV reads.
 
     Grey becomes RGB, 16 bits become 8 (65,535 is white), palettes are resolved, alpha is dropped, and the image is
     turned the way its EXIF orientation says. Paths may hold any characters.
-
-    Args:
-        path: JPEG, PNG, WebP, TIFF, BMP or another format that OpenCV reads.
 
     Returns:
         uint8 RGB, `(H, W, 3)`, contiguous.
@@ -40,14 +37,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """An image file that is in memory already, a member of an archive for example.
-
-    Args:
-        data: Content of the file.
-        name: What messages call it.
-
-    Returns:
-        As `read_image`.
+    """As `read_image`, of a file's content in memory; `name` is what messages call it.
 
     Raises:
         ValueError: It is no image or a damaged one.
@@ -76,12 +66,9 @@ def _is_truncated(data: bytes) -> bool:
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, *, quality: int = 95) -> None:
-    """Write an image file; it appears under its name when it is complete.
+    """Write uint8 RGB `(H, W, 3)` as an image file, atomically, in the format of the suffix (`.png`, `.jpg`, ...).
 
-    Args:
-        path: The file; its suffix (`.png`, `.jpg`, ...) gives the format. An existing one is replaced.
-        image: uint8 RGB, `(H, W, 3)`.
-        quality: Of JPEG and WebP, 1 to 100 [ours].
+    `quality` of JPEG and WebP is 1 to 100 [ours].
 
     Raises:
         ValueError: The image has another form, or OpenCV does not know the suffix.

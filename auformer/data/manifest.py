@@ -36,22 +36,10 @@ from auformer.data.table_file import faces_path, read_sidecar, read_table, sidec
 from auformer.errors import ManifestError
 
 __all__ = [
-    "KEY",
-    "MANIFEST",
-    "ROW",
-    "au_columns",
-    "faces_path",
-    "join_manifests",
-    "predicted_aus",
-    "read_manifest",
-    "read_predictions",
-    "sidecar_path",
-    "validate_manifest",
-    "validate_predictions",
-    "write_faces",
-    "write_manifest",
+    "KEY", "MANIFEST", "ROW", "au_columns", "faces_path", "join_manifests", "predicted_aus", "read_manifest",
+    "read_predictions", "sidecar_path", "validate_manifest", "validate_predictions", "write_faces", "write_manifest",
     "write_predictions",
-]
+]  # fmt: skip
 
 
 MANIFEST, ROW = "@manifest", "@row"  # columns of joined manifests: the file a row is from, and its number there
@@ -72,10 +60,7 @@ def predicted_aus(frame: pd.DataFrame) -> list[str]:
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
-    """Read and check a manifest.
-
-    Args:
-        path: CSV or Parquet file.
+    """Read and check a manifest, CSV or Parquet.
 
     Returns:
         The table as `validate_manifest` gives it. `attrs` holds `path` (text), `au_names` (list) and `side` (the
@@ -124,10 +109,7 @@ def validate_manifest(frame: pd.DataFrame, where: str = "manifest") -> pd.DataFr
 
 
 def join_manifests(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
-    """Read manifests and put them under each other.
-
-    Args:
-        paths: One manifest or several.
+    """Read one manifest or several and put them under each other.
 
     Returns:
         The rows of all in their order, with the union of the columns: labels that a manifest lacks are -1, other values
@@ -162,13 +144,12 @@ def join_manifests(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
 
 
 def write_manifest(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) -> None:
-    """Check a manifest and write it with its sidecar; an existing one is replaced.
+    """Check a manifest and write it with its sidecar; existing files are replaced.
 
     Args:
         frame: As `validate_manifest` takes it.
         path: CSV or Parquet file.
-        side: Data set, crop recipe and size, detector, label rates and so on, in plain JSON values; `format_version` is
-            added.
+        side: Content of the sidecar in plain JSON values; `format_version` is added.
 
     Raises:
         ManifestError: The table breaks the contract; nothing is written.
@@ -179,10 +160,7 @@ def write_manifest(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) 
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """Read and check a predictions file.
-
-    Args:
-        path: CSV or Parquet file.
+    """Read and check a predictions file, CSV or Parquet.
 
     Returns:
         The table as `validate_predictions` gives it, with `attrs` as of `read_manifest`.
@@ -237,13 +215,7 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) -> None:
-    """Check a predictions file and write it with its sidecar; an existing one is replaced.
-
-    Args:
-        frame: As `validate_predictions` takes it.
-        path: CSV or Parquet file.
-        side: Adapter file and its SHA-256, AUs, thresholds, crop recipe and so on, in plain JSON values;
-            `format_version` is added.
+    """Check a predictions file and write it with its sidecar, as `write_manifest` does.
 
     Raises:
         ManifestError: The table breaks the contract; nothing is written.
@@ -254,11 +226,7 @@ def write_predictions(frame: pd.DataFrame, path: str | Path, side: dict[str, Any
 
 
 def write_faces(frame: pd.DataFrame, manifest: str | Path) -> None:
-    """Write `NAME.faces.parquet` of a manifest: box, landmarks and score per key.
-
-    Args:
-        frame: The key, box `x, y, w, h`, `score`, and landmarks in any columns.
-        manifest: Path of the manifest that the faces belong to.
+    """Write `NAME.faces.parquet` of a manifest: the key, box `x, y, w, h`, `score`, and landmarks in any columns.
 
     Raises:
         ManifestError: A column of the key is missing, or a key occurs twice.

@@ -18,12 +18,6 @@ class ShuffledSampler(DistributedSampler):
     Each rank gets the same number of rows; the last `rows % ranks` rows of the epoch's permutation, other ones in each
     epoch, are left out.
 
-    Args:
-        rows: The data set, or anything of its length.
-        seed: Of the permutations.
-        rank: Of this process.
-        num_ranks: How many processes share the rows.
-
     Raises:
         ValueError: There are fewer rows than ranks.
     """
@@ -44,11 +38,6 @@ class ShuffledSampler(DistributedSampler):
 
 class OrderedSampler(DistributedSampler):
     """Evaluation order: every row once, over all ranks together; no rank is filled up with repeated rows.
-
-    Args:
-        rows: The data set, or anything of its length.
-        rank: Of this process.
-        num_ranks: How many processes share the rows.
 
     Raises:
         ValueError: There are fewer rows than ranks.

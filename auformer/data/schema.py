@@ -33,9 +33,6 @@ _COLUMN = re.compile(r"AU(\d+)(?:_(left|right|intensity|true|prob|active))?", re
 def parse_column(name: object) -> tuple[str, str] | None:
     """Take the name of an action unit column apart.
 
-    Args:
-        name: Name of a column.
-
     Returns:
         Canonical AU and kind: `""` for the label, `left`, `right`, `intensity`, or `true`, `prob`, `active` of a
         prediction; None for a column that is not about an AU.
@@ -60,11 +57,7 @@ def parse_column(name: object) -> tuple[str, str] | None:
 
 
 def aus_with(names: Iterable[object], kind: str) -> list[str]:
-    """Action units that have a column of one kind, by number.
-
-    Args:
-        names: Column names.
-        kind: As `parse_column` returns it.
+    """Action units that have a column of one kind (see `parse_column`), by number.
 
     >>> aus_with(["AU12_prob", "frame", "AU4_prob", "AU1"], "prob")
     ['AU4', 'AU12']
@@ -116,11 +109,6 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str], where: str, what:
 def text_column(column: pd.Series, where: str, *, required: bool) -> pd.Series:
     """A column of text; whole numbers become text, empty cells stay missing.
 
-    Args:
-        column: The column.
-        where: What messages call the table.
-        required: Whether an empty cell is an error.
-
     Raises:
         ManifestError: It holds decimal numbers, or a required cell is empty.
     """
@@ -165,13 +153,8 @@ def whole_column(column: pd.Series, where: str) -> pd.Series:
 def label_column(column: pd.Series, where: str, *, allowed: Sequence[int] = (0, 1, -1)) -> pd.Series:
     """A column of labels as int8, -1 where empty.
 
-    Args:
-        column: The column.
-        where: What messages call the table.
-        allowed: Values a cell may have beside empty.
-
     Raises:
-        ManifestError: A cell has another value.
+        ManifestError: A cell is neither empty nor `allowed`.
     """
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     empty = column.isna().to_numpy(bool)
@@ -245,12 +228,7 @@ def au_kinds(frame: pd.DataFrame, where: str) -> dict[str, tuple[str, str]]:
 
 
 def keyed(frame: pd.DataFrame, where: str, what: str) -> pd.DataFrame:
-    """A copy with key, status and the other columns of both contracts in their types.
-
-    Args:
-        frame: Table with at least the key, `face` aside.
-        where: What messages call it.
-        what: What it should be, for messages.
+    """A copy of a table with key, status and the other columns of both contracts in their types.
 
     Raises:
         ManifestError: A column is missing, a value breaks the contract, or a key occurs twice.

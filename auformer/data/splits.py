@@ -95,12 +95,7 @@ def published_fold(dataset: str, subject: str) -> str | None:
 
 
 def view_fold(view: str, dataset: str, fold: int) -> str:
-    """The published fold that a code base tests in one of its own.
-
-    Args:
-        view: A name of `FOLD_VIEWS`.
-        dataset: `bp4d` or `disfa`.
-        fold: Number as that code base counts.
+    """The published fold that a code base, a name of `FOLD_VIEWS`, tests in one of its own, numbered as it counts.
 
     Raises:
         ValueError: There is no such view, data set or fold.
@@ -121,15 +116,10 @@ def view_fold(view: str, dataset: str, fold: int) -> str:
 
 
 def subject_split(subjects: Iterable[Subject], fractions: Sequence[float], seed: int = 0) -> list[list[Subject]]:
-    """Divide subjects at random into splits; every subject is in exactly one.
+    """Divide subjects at random into splits of these relative sizes; every subject is in exactly one.
 
-    Args:
-        subjects: Names, or `(dataset, subject)` pairs; repetitions and order do not matter.
-        fractions: Size of each split relative to the others, positive.
-        seed: Another seed, another division.
-
-    Returns:
-        The subjects of each split, sorted; the sizes are the fractions rounded, at least one each.
+    Subjects are names, or `(dataset, subject)` pairs; repetitions and order do not matter. The subjects of each split
+    are sorted; the sizes are the fractions rounded, at least one each.
 
     Raises:
         ValueError: A fraction is not positive, or there are fewer subjects than splits.
@@ -170,15 +160,12 @@ def subject_folds(subjects: Iterable[Subject], k: int, seed: int = 0) -> list[li
 
 
 def nested_subset(frame: pd.DataFrame, size: int | float, seed: int = 0) -> pd.DataFrame:
-    """A random subset of rows; of one seed, the smaller subset lies inside the larger one.
+    """A random subset of rows in their order; of one seed, the smaller subset lies inside the larger one.
 
     Args:
         frame: Rows with the key columns.
         size: Number of rows (int, at least 1), or their fraction (float in (0, 1]).
         seed: Another seed, another order of choice.
-
-    Returns:
-        The chosen rows in the order that `frame` has them.
 
     Raises:
         ValueError: `size` is out of range, or there are not as many rows.
@@ -237,10 +224,7 @@ def usable_rows(frame: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def cut_fold(frame: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Divide rows into a fold and the rest.
-
-    Returns:
-        The rest, and the fold.
+    """Divide rows into the rest and those of a fold.
 
     Raises:
         ManifestError: There is no column `fold`, no row of that name, or no row of another one.
@@ -263,14 +247,7 @@ def cut_fold(frame: pd.DataFrame, fold: str) -> tuple[pd.DataFrame, pd.DataFrame
 
 
 def cut_subjects(frame: pd.DataFrame, subjects: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Divide rows into those of some subjects and the rest.
-
-    Args:
-        frame: Rows of a manifest.
-        subjects: Names like `casme2/sub01`, data set and subject.
-
-    Returns:
-        The rest, and the rows of the subjects.
+    """Divide rows into the rest and those of some subjects, named like `casme2/sub01`.
 
     Raises:
         ManifestError: A subject has no rows, or no other one has any.
@@ -290,15 +267,9 @@ def cut_subjects(frame: pd.DataFrame, subjects: Sequence[str]) -> tuple[pd.DataF
 
 
 def cut_validation(frame: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Divide training rows by subject into training and validation.
+    """Divide training rows by subject into training and validation rows.
 
-    Args:
-        frame: Training rows.
-        fraction: Of the subjects, in [0, 1); 0 makes no validation split.
-        seed: Of the choice.
-
-    Returns:
-        Training and validation rows; None for the latter where there are none.
+    A `fraction` of the subjects in [0, 1) is held out; with 0 there are no validation rows.
 
     Raises:
         ValueError: `fraction` is out of range, or there are too few subjects.
@@ -319,22 +290,13 @@ def cut_validation(frame: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.
 
 
 def count_labels(frame: pd.DataFrame, au_names: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Rows in which each AU is active, and in which it is annotated.
-
-    Returns:
-        Positives and annotated, `(N,)` each; 0 for an AU without a column.
-    """
+    """Rows in which each AU is active, and in which it is annotated; 0 for an AU without a column."""
     columns = [frame[au].to_numpy() if au in frame.columns else np.array([-1]) for au in au_names]
     return [int((column == 1).sum()) for column in columns], [int((column >= 0).sum()) for column in columns]
 
 
 def trainable_aus(frame: pd.DataFrame, au_names: Sequence[str], *, leave_out_missing: bool) -> list[str]:
-    """Action units that training rows show at least once.
-
-    Args:
-        frame: Training rows.
-        au_names: Action units asked for.
-        leave_out_missing: Whether AUs without a positive row are left out, with a warning.
+    """Action units that training rows show at least once; others are left out with a warning if they may be.
 
     Raises:
         ManifestError: An AU has no positive row and is not to be left out, or none has any.
@@ -356,16 +318,10 @@ def trainable_aus(frame: pd.DataFrame, au_names: Sequence[str], *, leave_out_mis
 
 
 def with_label_noise(frame: pd.DataFrame, au_names: Sequence[str], probability: float, seed: int) -> pd.DataFrame:
-    """Flip annotated labels at random, 0 to 1 and 1 to 0.
+    """Flip annotated labels with a probability in [0, 1], 0 to 1 and 1 to 0.
 
     Whether a label is flipped is a function of (seed, key of the row, AU). Labels per side of a flipped AU become
     unknown.
-
-    Args:
-        frame: Training rows.
-        au_names: Action units.
-        probability: Of a flip, in [0, 1].
-        seed: Another seed, other flips.
 
     Raises:
         ValueError: `probability` is out of range.
@@ -388,15 +344,7 @@ def with_label_noise(frame: pd.DataFrame, au_names: Sequence[str], probability: 
 
 
 def row_hashes(frame: pd.DataFrame, seed: int) -> np.ndarray:
-    """One random number per row from its key.
-
-    Args:
-        frame: Rows with the key columns.
-        seed: Another seed, other numbers.
-
-    Returns:
-        uint64, `(rows,)`, uniform.
-    """
+    """One uniform uint64 per row `(rows,)` from its key and the seed."""
     salt = f"{seed}".encode()
     rows = zip(*(frame[name].tolist() for name in KEY), strict=True)
     digests = (hashlib.blake2b(repr(row).encode(), digest_size=8, key=salt).digest() for row in rows)
@@ -404,14 +352,9 @@ def row_hashes(frame: pd.DataFrame, seed: int) -> np.ndarray:
 
 
 def au_draws(hashes: np.ndarray, au_names: Sequence[str]) -> np.ndarray:
-    """One uniform number per row and AU; an AU's numbers do not depend on which others are asked for.
+    """One uniform float64 in [0, 1) per row and AU, `(rows, N)`, from the `row_hashes`.
 
-    Args:
-        hashes: From `row_hashes`, `(rows,)`.
-        au_names: Action units.
-
-    Returns:
-        float64 in [0, 1), `(rows, N)`.
+    AUs do not influence each other.
     """
     units = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in au_names]
     mixed = _splitmix64(hashes[:, None] ^ np.array(units, dtype=np.uint64)[None, :])

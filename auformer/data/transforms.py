@@ -46,14 +46,9 @@ def image_shape(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def resize(image: np.ndarray, size: int | Sequence[int]) -> np.ndarray:
-    """Bring an image to a size: area averaging when it shrinks, bilinear otherwise.
+    """Bring uint8 `(h, w, 3)` to a side, or `(H, W)`, in pixels: area averaging when it shrinks, bilinear otherwise.
 
-    Args:
-        image: uint8, `(h, w, 3)`.
-        size: Side, or height and width `(H, W)`, in pixels. Another aspect ratio stretches the image.
-
-    Returns:
-        uint8, `(H, W, 3)`; the same array where nothing is to be done.
+    Another aspect ratio stretches the image; the same array comes back where nothing is to be done.
     """
     height, width = image_shape(size)
     if image.shape[:2] == (height, width):
@@ -80,14 +75,9 @@ class Augmentation:
         self.pipeline = pipeline
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-        """Change an image.
+        """Change uint8 `(H, W, 3)`, every draw from `rng`.
 
-        Args:
-            image: uint8, `(H, W, 3)`, of the size that the augmentation was built for.
-            rng: Source of every draw.
-
-        Returns:
-            The changed image, and whether it was flipped: then left and right labels change places.
+        Also whether it was flipped: left and right labels swap then.
         """
         flipped = bool(rng.random() < FLIP)
         if flipped:
@@ -101,15 +91,11 @@ class Augmentation:
 def build_augmentation(image_size: int | Sequence[int], strength: str = "default") -> Augmentation | None:
     """Build the training augmentation: flip, small affine, crop, colour, blur or noise or JPEG, coarse dropout.
 
-    Args:
-        image_size: Side, or height and width, in pixels.
-        strength: `default`, or `none` for no augmentation.
-
     Returns:
-        A callable `(image, rng) -> (image, flipped)`; None for `none`.
+        A callable `(image, rng) -> (image, flipped)`; None for the `strength` "none".
 
     Raises:
-        ValueError: `strength` is something else.
+        ValueError: `strength` is neither "default" nor "none".
     """
     height, width = image_shape(image_size)
     if strength == "none":

@@ -106,29 +106,24 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "ref
 
 
 def align(
-    image: np.ndarray,
-    points: np.ndarray | None,
-    recipe: str = "eyes",
-    size: int = 224,
-    *,
-    border: str = "reflect",
+    image: np.ndarray, points: np.ndarray | None, recipe: str = "eyes", size: int = 224, *, border: str = "reflect",
     box: Box | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut an aligned face out of an image.
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Cut an aligned face out of an image: `crop_matrix`, then `warp`.
 
     Args:
-        image: (H, W, 3) uint8 RGB image.
-        points: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels.
+        image: `(H, W, 3)` uint8 RGB.
+        points: `(5, 2)` landmarks in pixels.
         recipe: A key of `CROP_RECIPES`.
         size: Side of the crop in pixels.
-        border: What lies outside the image: "reflect" (mirrored) or "constant" (black).
+        border: As `warp` takes it.
         box: (x, y, w, h) of the face, for the recipe `box` only.
 
     Returns:
-        crop (size, size, 3) uint8 RGB, and the (2, 3) float64 matrix from image to crop coordinates.
+        Crop `(size, size, 3)` uint8 RGB, and the `(2, 3)` float64 matrix from image to crop coordinates.
 
     Raises:
-        ValueError: If points, recipe, size, border or box are not usable.
+        ValueError: Landmarks, recipe, size, border or box are not usable.
     """
     matrix = crop_matrix(points, recipe, size, box)
     return warp(image, matrix, size, border=border), matrix

@@ -48,15 +48,15 @@ _STEEPEST = np.tan(np.radians(25))  # slope of the eye line; the face cascade fi
 def find_points(
     gray: np.ndarray, box: tuple[float, float, float, float], cascades: list[cv2.CascadeClassifier]
 ) -> tuple[np.ndarray, str]:
-    """Five landmarks of a face whose box is known.
+    """Five landmarks of a face whose box is known, by the eye cascades.
 
     Args:
-        gray: (H, W) uint8 image.
+        gray: `(H, W)` uint8 image.
         box: (x, y, w, h) from OpenCV's frontal-face cascade, in pixels.
         cascades: Eye cascades, the preferred one first.
 
     Returns:
-        (5, 2) float64 points in pixels, and their source: `eyes`, `one_eye` or `box` (see `Face`).
+        `(5, 2)` float64 in pixels, and how they were found: `eyes`, `one_eye` or `box`.
     """
     side = box[2]
     expected = np.array(box[:2]) + _PUPILS * side
@@ -71,14 +71,7 @@ def find_points(
 
 
 def complete_points(pupils: np.ndarray) -> np.ndarray:
-    """Place nose tip and mouth corners of an upright frontal face by its pupils.
-
-    Args:
-        pupils: (2, 2) in pixels, image left first.
-
-    Returns:
-        (5, 2) pupils, nose tip, mouth corners.
-    """
+    """Place nose tip and mouth corners of an upright frontal face by its pupils `(2, 2)`; returns all five `(5, 2)`."""
     along = pupils[1] - pupils[0]
     across = np.array([-along[1], along[0]])
     return np.vstack([pupils, pupils.mean(0) + _BELOW @ np.stack([along, across])])
@@ -118,15 +111,10 @@ _CONTRADICTION = 0.3
 
 
 def choose_points(gray: np.ndarray, box: Box, cascades: list[cv2.CascadeClassifier]) -> tuple[np.ndarray, str, bool]:
-    """Five landmarks of a face whose box is known.
-
-    Args:
-        gray: (H, W) uint8 image.
-        box: (x, y, w, h) from OpenCV's frontal-face cascade, in pixels.
-        cascades: Eye cascades, the preferred one first.
+    """As `find_points`, by the network, which the eye cascades check.
 
     Returns:
-        (5, 2) float64 points in pixels; their source, `regressor` or `eyes`; and whether the cascades have found an
+        `(5, 2)` float64 landmarks in pixels; their source, `regressor` or `eyes`; and whether the cascades found an
         eye.
     """
     points = locate(gray, box)
@@ -180,15 +168,13 @@ class Cascade:
 
 
 def find_faces(image: np.ndarray, min_size: int, largest: bool = False) -> list[Face]:
-    """Faces by OpenCV's cascades, in no particular order.
+    """Faces by OpenCV's cascades in `(H, W, 3)` uint8 RGB, in no particular order.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        min_size: Width of a face's box in pixels from which on all are found; somewhat smaller ones may be.
-        largest: Whether large faces will do where there are any.
+    All of a box of `min_size` pixels and more are found, somewhat smaller ones may be; with `largest`, large faces will
+    do where there are any.
 
     Raises:
-        MissingExtraError: If this OpenCV has no cascades.
+        MissingExtraError: This OpenCV has no cascades.
     """
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     faces = []

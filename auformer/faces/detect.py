@@ -33,13 +33,11 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds faces by one back-end. It can be pickled.
-
-    What is slow to load is loaded by each process and thread on first use.
+    """A face detector by one back-end. It can be pickled; each process and thread loads it on first use.
 
     Args:
         name: Of the back-end, without its file.
-        version: What the answers depend on, for side files.
+        version: What the answers depend on, for sidecars.
         backend: Does it.
         min_score: Faces below this score, in [0, 1], are left out.
         min_size: Faces whose box is narrower, in pixels, are left out.
@@ -52,17 +50,13 @@ class Detector:
     min_size: int
 
     def __call__(self, image: np.ndarray, *, file: str = "", frame: int | None = None) -> list[Face]:
-        """The faces of one image, by falling width of the box; empty if there are none.
+        """The faces of `(H, W, 3)` uint8 RGB, by falling width of the box; empty if there are none.
 
-        Of two boxes on one place the one with the higher score stays.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            file: The manifest's `file`, read by tables only.
-            frame: The manifest's frame number, read by tables only; None for an image.
+        Of two boxes on one place the one with the higher score stays. Tables read `file` and `frame`, the manifest's
+        name and frame number (None for an image).
 
         Raises:
-            ValueError: If the image is not (H, W, 3) uint8, or a table does not fit to what is asked.
+            ValueError: The image is not `(H, W, 3)` uint8, or a table does not fit to what is asked.
         """
         good = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size
         if not good or image.shape[2] != 3:
@@ -78,13 +72,9 @@ class Detector:
 
 
 def make_detector(
-    spec: str,
-    *,
-    min_score: float | None = None,
-    min_size: int | None = None,
-    cache: str | Path | None = None,
+    spec: str, *, min_score: float | None = None, min_size: int | None = None, cache: str | Path | None = None,
     largest: bool = False,
-) -> Detector:
+) -> Detector:  # fmt: skip
     """A face detector by its specification.
 
     Args:
@@ -127,39 +117,23 @@ def make_detector(
 def detect(
     image: np.ndarray, *, backend: str = "cascade", min_score: float | None = None, min_size: int | None = None
 ) -> list[Face]:
-    """Find upright faces that look at the camera, the largest first.
+    """Find upright faces that look at the camera, the largest first, in `(H, W, 3)` uint8 RGB.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        backend: As `make_detector` takes it; for many images make the detector once.
-        min_score: As there.
-        min_size: As there.
-
-    Returns:
-        The faces, by falling width of the box; empty if there are none.
+    The other arguments are those of `make_detector`; for many images make the face detector once.
 
     Raises:
-        ValueError: If the image is not (H, W, 3) uint8 or there is no such back-end.
+        ValueError: The image is not `(H, W, 3)` uint8, or there is no such back-end.
     """
     return make_detector(backend, min_score=min_score, min_size=min_size)(image)
 
 
 def require_faces(
-    image: np.ndarray,
-    *,
-    backend: str | Detector = "cascade",
-    file: str = "",
-    min_score: float | None = None,
+    image: np.ndarray, *, backend: str | Detector = "cascade", file: str = "", min_score: float | None = None,
     min_size: int | None = None,
-) -> list[Face]:
-    """As `detect`, or as a detector that is there already, where an image without a face is an error.
+) -> list[Face]:  # fmt: skip
+    """As `detect`, where an image without a face is an error.
 
-    Args:
-        image: `(H, W, 3)` uint8 RGB.
-        backend: As `make_detector` takes it, or a detector, whose own limits then hold.
-        file: Name of the image, read by tables only.
-        min_score: As for `make_detector`.
-        min_size: As for `make_detector`.
+    `backend` may be a `Detector`, whose own limits then hold; `file` is the image's name, read by tables only.
 
     Raises:
         FaceNotFoundError: No face is found; the message says what can be found.

@@ -222,8 +222,8 @@ CROPS: dict[str, CropRecipe] = {
         "megraphau",
         224,
         "CVI-SZU/ME-GraphAU issue 2 and utils.py: aligned to 256 pixels, of which the network sees the central 224",
-        "[ours] the source does not say where the eyes lie: at 0.35 of the 256 pixels from the sides and from above, as "
-        "by the default of imutils' FaceAligner",
+        "[ours] the source does not say where the eyes lie: at 0.35 of the 256 pixels from the sides and from above, "
+        "as by the default of imutils' FaceAligner",
         224 / 256 / 0.30,
         (0.5 - 0.35) / 0.30,
     ),

@@ -32,16 +32,10 @@ _per_thread = threading.local()  # cv2's networks keep their blobs and must not 
 
 
 def locate(gray: np.ndarray, box: Box, *, looks: int = _LOOKS) -> np.ndarray:
-    """Five landmarks of a face whose box is known.
+    """Five landmarks `(5, 2)` float64, in pixels, of a face in `gray (H, W)` uint8 whose box is known.
 
-    Args:
-        gray: (H, W) uint8 image.
-        box: (x, y, w, h) in pixels, as frontal-face cascades give it: square, pupils at 0.41 of its height and 0.40 of
-            its width apart. Others do with one more look.
-        looks: How often the network is asked.
-
-    Returns:
-        (5, 2) float64 pupils, nose tip, mouth corners, image left first, in pixels.
+    The box (x, y, w, h) is as frontal-face cascades give it: square, pupils at 0.41 of its height and 0.40 of its width
+    apart; others do with one more of the `looks`, in each of which the network is asked.
     """
     x, y, w, h = box
     side = max(w, h)

@@ -85,18 +85,10 @@ def _spread(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def face_grid(
-    images: np.ndarray,
-    au_names: Sequence[str],
-    truth: np.ndarray,
-    probs: np.ndarray,
-    *,
-    thresholds: np.ndarray | None = None,
-    maps: np.ndarray | None = None,
-    captions: Sequence[str] | None = None,
-    columns: int = 2,
-    title: str | None = None,
-    theme: str = "light",
-) -> Figure:
+    images: np.ndarray, au_names: Sequence[str], truth: np.ndarray, probs: np.ndarray, *,
+    thresholds: np.ndarray | None = None, maps: np.ndarray | None = None, captions: Sequence[str] | None = None,
+    columns: int = 2, title: str | None = None, theme: str = "light",
+) -> Figure:  # fmt: skip
     """Draw faces with the AUs that were found, missed and falsely seen on them, and beside each an evidence map.
 
     Args:
@@ -216,16 +208,9 @@ def evidence_grid(
 
 
 def au_bars(
-    crop: np.ndarray,
-    au_names: Sequence[str],
-    probs: np.ndarray,
-    thresholds: np.ndarray,
-    maps: np.ndarray | None = None,
-    title: str | None = None,
-    footer: str | None = None,
-    *,
-    theme: str = "light",
-) -> Figure:
+    crop: np.ndarray, au_names: Sequence[str], probs: np.ndarray, thresholds: np.ndarray,
+    maps: np.ndarray | None = None, title: str | None = None, footer: str | None = None, *, theme: str = "light",
+) -> Figure:  # fmt: skip
     """Draw one face, the probability of each AU as a bar with its threshold, and the evidence maps.
 
     Args:

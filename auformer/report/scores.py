@@ -51,15 +51,10 @@ Point = tuple[float, float, float]
 
 
 def f1_bars(
-    scores: Mapping[str, Rates],
-    *,
-    floor: Rates | None = None,
-    hatched: Collection[str] = (),
-    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
-    title: str | None = None,
-    footnote: str | None = None,
-    theme: str = "light",
-) -> Figure:
+    scores: Mapping[str, Rates], *, floor: Rates | None = None, hatched: Collection[str] = (),
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None, title: str | None = None,
+    footnote: str | None = None, theme: str = "light",
+) -> Figure:  # fmt: skip
     """Draw F1 per AU of several methods as grouped horizontal bars, and under them the mean over AUs.
 
     Args:
@@ -147,13 +142,10 @@ def _label_bars(
 
 
 def read_training_log(path: str | Path) -> pd.DataFrame:
-    """Read the CSV log of a training: one row per epoch.
+    """Read the CSV log of a training (`metrics.csv` of Lightning's CSV logger): one row per epoch.
 
     The logger writes training and validation figures of an epoch on rows of their own; here they are joined. Of an
     epoch that stands there twice, because its training was interrupted, the last figures count.
-
-    Args:
-        path: `metrics.csv` of Lightning's CSV logger.
 
     Returns:
         A table indexed by `epoch` (from 0) with the columns of the log that hold numbers, without `step`.
@@ -172,11 +164,7 @@ def read_training_log(path: str | Path) -> pd.DataFrame:
 def training_curves(logs: Mapping[str, pd.DataFrame], *, title: str | None = None, theme: str = "light") -> Figure:
     """Draw loss (above) and validation F1 (below) over the epochs of trainings; the best epoch is ringed.
 
-    Args:
-        logs: Label of a method -> table of `read_training_log`; `train/loss`, `val/loss` and `val/f1` are drawn where
-            present.
-        title: See the module.
-        theme: See the module.
+    `logs`: label of a method -> table of `read_training_log`, of which `train/loss`, `val/loss` and `val/f1` are drawn.
 
     Raises:
         ValueError: Without logs.
@@ -210,21 +198,12 @@ def training_curves(logs: Mapping[str, pd.DataFrame], *, title: str | None = Non
 
 
 def agreement_plot(
-    au_names: Sequence[str],
-    kappa: Sequence[float],
-    correlation: Sequence[float],
-    *,
-    title: str | None = None,
+    au_names: Sequence[str], kappa: Sequence[float], correlation: Sequence[float], *, title: str | None = None,
     theme: str = "light",
-) -> Figure:
-    """Draw kappa and correlation per AU as two marks on one line.
+) -> Figure:  # fmt: skip
+    """Draw kappa (of activity, beyond chance) and correlation (of values) of N AUs as two marks on one line.
 
-    Args:
-        au_names: N canonical names.
-        kappa: N values in [-1, 1], nan where undefined: agreement on what is active, beyond chance.
-        correlation: N values in [-1, 1], nan where undefined: of the values themselves.
-        title: See the module.
-        theme: See the module.
+    Both are in [-1, 1], nan where undefined.
 
     Raises:
         ValueError: Without AUs.
@@ -253,26 +232,13 @@ def agreement_plot(
 
 
 def cross_matrix(
-    values: Mapping[str, np.ndarray],
-    train: Sequence[str],
-    test: Sequence[str],
-    *,
-    title: str | None = None,
-    footnote: str | None = None,
-    theme: str = "light",
-) -> Figure:
+    values: Mapping[str, np.ndarray], train: Sequence[str], test: Sequence[str], *, title: str | None = None,
+    footnote: str | None = None, theme: str = "light",
+) -> Figure:  # fmt: skip
     """Draw a table of cells per method, below each other: rows were trained on, columns tested on.
 
-    Args:
-        values: Label of a method -> `(rows, columns)` F1 in [0, 1], NaN where there is none.
-        train: Names of the rows.
-        test: Names of the columns.
-        title: See the module.
-        footnote: See the module.
-        theme: See the module.
-
-    Returns:
-        The figure; the colours run from 0 to 100 in all tables.
+    `values`: label of a method -> `(rows, columns)` F1 in [0, 1], NaN where there is none; `train` and `test` name rows
+    and columns. The colours run from 0 to 100 in all tables.
 
     Raises:
         ValueError: Without methods, or if a shape does not fit.
@@ -316,14 +282,8 @@ def reliability_diagram(
 ) -> Figure:
     """Draw the rate of positives over the mean probability of each bin, and below how many rows the bins hold.
 
-    The larger a marker, the more rows it stands for. On the diagonal probabilities are true to their word.
-
-    Args:
-        bins: Label of a method -> `(M, 3)`: mean probability and rate of positives in [0, 1], NaN in an empty bin, and
-            rows.
-        title: See the module.
-        footnote: See the module.
-        theme: See the module.
+    The larger a marker, the more rows it stands for. On the diagonal probabilities are true to their word. `bins`:
+    label of a method -> `(M, 3)`: mean probability and rate of positives in [0, 1], NaN in an empty bin, and rows.
 
     Raises:
         ValueError: Without methods, or if bins have another shape.
@@ -353,14 +313,9 @@ def reliability_diagram(
 
 
 def training_size_curves(
-    scores: Mapping[str, Mapping[str, Point]],
-    sizes: Sequence[str],
-    *,
-    floor: float | None = None,
-    title: str | None = None,
-    footnote: str | None = None,
-    theme: str = "light",
-) -> Figure:
+    scores: Mapping[str, Mapping[str, Point]], sizes: Sequence[str], *, floor: float | None = None,
+    title: str | None = None, footnote: str | None = None, theme: str = "light",
+) -> Figure:  # fmt: skip
     """Draw the mean F1 of several methods over the size of their training set, the sizes evenly spaced.
 
     Args:

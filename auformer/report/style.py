@@ -204,9 +204,7 @@ def copy_layout(drawn: Figure, figure: Figure) -> None:
 def image_bytes(figure: Figure, kind: str = "png") -> bytes:
     """Return the figure as an image file in memory, without time stamps: the same figure gives the same bytes.
 
-    Args:
-        figure: Any figure of this package.
-        kind: "png", or "webp" for figures full of faces, which are six times smaller that way.
+    `kind` is "png", or "webp" for figures full of faces, which are six times smaller that way.
     """
     buffer = io.BytesIO()
     extra = {"metadata": {"Software": None}} if kind == "png" else {"pil_kwargs": {"quality": 88}}
@@ -215,17 +213,10 @@ def image_bytes(figure: Figure, kind: str = "png") -> bytes:
 
 
 def save_png(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as a PNG file, atomically, making its folder where needed.
-
-    Args:
-        figure: Any figure of this package.
-        path: Ends with `.png`.
-
-    Returns:
-        `path` as a `Path`.
+    """Write the figure as a PNG file, atomically, and return its path.
 
     Raises:
-        ValueError: For another ending.
+        ValueError: `path` does not end with `.png`.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":

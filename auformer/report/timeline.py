@@ -41,16 +41,16 @@ Event = tuple[float, float]
 
 
 def bin_times(times: np.ndarray, values: np.ndarray, columns: int = COLUMNS) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a series to a number of columns that can be drawn.
+    """Bring a series to at most `columns` columns that can be drawn.
 
     Args:
-        times: (n,) rising, in seconds; each value holds until the next one, the last one for a median distance.
-        values: (n, N); nan where there is none.
-        columns: How many columns at most.
+        times: `(n,)` rising, in seconds; each value holds until the next one, the last one for a median distance.
+        values: `(n, N)`; nan where there is none.
+        columns: How many at most.
 
     Returns:
-        Edges (M + 1,) in seconds and values (M, N): those given where they are few enough, else means over columns of
-        equal length.
+        Edges `(M + 1,)` in seconds and values `(M, N)`: those given where they are few enough, else means over columns
+        of equal length.
 
     >>> edges, means = bin_times(np.array([0.0, 1.0, 2.0, 3.0]), np.array([[0.0], [1.0], [0.5], [0.5]]), 2)
     >>> edges.tolist(), means.ravel().tolist()
@@ -75,16 +75,9 @@ def bin_times(times: np.ndarray, values: np.ndarray, columns: int = COLUMNS) -> 
 
 
 def timeline(
-    times: np.ndarray,
-    probs: np.ndarray,
-    au_names: Sequence[str],
-    events: Mapping[str, Sequence[Event]],
-    *,
-    title: str | None = None,
-    footer: str | None = None,
-    unit: str = "Time in seconds",
-    theme: str = "light",
-) -> Figure:
+    times: np.ndarray, probs: np.ndarray, au_names: Sequence[str], events: Mapping[str, Sequence[Event]], *,
+    title: str | None = None, footer: str | None = None, unit: str = "Time in seconds", theme: str = "light",
+) -> Figure:  # fmt: skip
     """Draw a heat strip per AU, and under each strip a line wherever the AU counts as active.
 
     Args:
@@ -125,14 +118,9 @@ def timeline(
 
 
 def _draw_strips(
-    axes: Axes,
-    edges: np.ndarray,
-    strip: np.ndarray,
-    names: list[str],
-    events: Mapping[str, Sequence[Event]],
-    *,
+    axes: Axes, edges: np.ndarray, strip: np.ndarray, names: list[str], events: Mapping[str, Sequence[Event]], *,
     theme: str,
-) -> None:
+) -> None:  # fmt: skip
     """Draw the strips (M, N) of all AUs with their lines."""
     inks = THEMES[theme]
     dress_axes(axes, theme=theme)
@@ -174,15 +162,9 @@ _STYLE = (
 
 
 def hover_timeline(
-    times: np.ndarray,
-    probs: np.ndarray,
-    au_names: Sequence[str],
-    events: Mapping[str, Sequence[Event]],
-    images: Sequence[tuple[float, bytes]] = (),
-    *,
-    label: str,
-    seconds: bool = True,
-) -> str:
+    times: np.ndarray, probs: np.ndarray, au_names: Sequence[str], events: Mapping[str, Sequence[Event]],
+    images: Sequence[tuple[float, bytes]] = (), *, label: str, seconds: bool = True,
+) -> str:  # fmt: skip
     """Return the SVG of one face of a video; colours, order and names as in `timeline`.
 
     Args:
@@ -254,14 +236,9 @@ def _thumbnails(images: Sequence[tuple[float, bytes]], place: Callable[[float], 
 
 
 def _moments(
-    edges: np.ndarray,
-    strip: np.ndarray,
-    names: Sequence[str],
-    events: Mapping[str, Sequence[Event]],
-    unit: str,
-    place: Callable[[float], float],
-    span: tuple[int, int],
-) -> list[str]:
+    edges: np.ndarray, strip: np.ndarray, names: Sequence[str], events: Mapping[str, Sequence[Event]], unit: str,
+    place: Callable[[float], float], span: tuple[int, int],
+) -> list[str]:  # fmt: skip
     """An invisible column per moment, over `span` (top and height), that says what it holds."""
     parts, (top, height) = [], span
     for (begin, end), values in zip(itertools.pairwise(edges), strip, strict=True):
@@ -273,13 +250,9 @@ def _moments(
 
 
 def _moment(
-    time: float,
-    values: np.ndarray,
-    names: Sequence[str],
-    events: Mapping[str, Sequence[Event]],
-    unit: str,
+    time: float, values: np.ndarray, names: Sequence[str], events: Mapping[str, Sequence[Event]], unit: str,
     until: float,
-) -> str:
+) -> str:  # fmt: skip
     """What to say of one moment: its time, and each AU with its probability, active ones marked."""
     if np.isnan(values).all():
         return f"{time:.2f}{unit}: no face"
@@ -295,20 +268,14 @@ _CELL = 1.55  # inches of each [ours]
 
 
 def intensity_curves(
-    levels: np.ndarray,
-    probs: Mapping[str, np.ndarray],
-    thresholds: Mapping[str, float],
-    *,
-    title: str | None = None,
+    levels: np.ndarray, probs: Mapping[str, np.ndarray], thresholds: Mapping[str, float], *, title: str | None = None,
     theme: str = "light",
-) -> Figure:
-    """Draw probability against true intensity, small axes per AU.
-
-    The mean over faces, and the middle half of them as a band.
+) -> Figure:  # fmt: skip
+    """Draw probability against true intensity per AU: the mean over faces, and the middle half of them as a band.
 
     Args:
-        levels: (L,) true intensities, 0 to 5.
-        probs: AU -> (n, L) probabilities of n faces.
+        levels: `(L,)` true intensities, 0 to 5.
+        probs: AU -> `(n, L)` probabilities of n faces.
         thresholds: AU -> probability from which on it counts as active, a dashed line.
         title: Text above the figure.
         theme: "light" or "dark".

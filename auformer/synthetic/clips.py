@@ -33,15 +33,15 @@ def clip_profile(frames: int, apex: int, hold: int) -> np.ndarray:
     """Intensity over a clip relative to its peak: raised cosine up, a plateau, raised cosine down.
 
     Args:
-        frames: length, onset and offset included.
-        apex: first frame at the peak, at least 1.
-        hold: further frames at the peak, at least 0.
+        frames: Length, onset and offset included.
+        apex: First frame at the peak, at least 1.
+        hold: Further frames at the peak, at least 0.
 
     Returns:
-        (frames,) float32 in [0, 1], 0 at the first and the last frame.
+        `(frames,)` float32 in [0, 1], 0 at the first and the last frame.
 
     Raises:
-        ValueError: rise, plateau and fall do not fit.
+        ValueError: Rise, plateau and fall do not fit.
 
     >>> clip_profile(6, 2, 1).round(2).tolist()
     [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
@@ -124,17 +124,10 @@ def plan_clip(
 def plan_clips(
     lab: str, number: int, clips: int, au_names: Sequence[str], *, seed: int = 0, options: SceneOptions | None = None
 ) -> Iterator[Frame]:
-    """Clips of one subject, a row for every frame from onset to offset.
+    """Clips of one subject of a lab, a row for every frame from onset to offset.
 
-    Frame numbers begin anywhere, as in a longer video.
-
-    Args:
-        lab: one of `LABS`, for light, camera and pose.
-        number: the subject's number in the lab.
-        clips: how many.
-        au_names: the AUs to choose from.
-        seed: of everything but the face.
-        options: how far pose and crop vary between clips; None for the lab's own habits.
+    Frame numbers begin anywhere, as in a longer video. AUs are chosen from `au_names`; the face does not depend on the
+    seed.
     """
     for index in range(clips):
         yield from plan_clip(

@@ -20,28 +20,21 @@ CHANNELS = (
 
 
 def dense_targets(
-    canvas: Canvas,
-    identity: Identity,
-    masks: Array,
-    lips: Lips,
-    eyes: Eyes,
-    relief: Array,
-    movement: Movement | None,
-    pixels: Array,
-    cells: int,
-) -> Array:
+    canvas: Canvas, identity: Identity, masks: Array, lips: Lips, eyes: Eyes, relief: Array,
+    movement: Movement | None, pixels: Array, cells: int,
+) -> Array:  # fmt: skip
     """Targets `(cells, cells, 15)` float16 in the order of `CHANNELS`; everything is 0 off the face.
 
     Args:
-        canvas: the drawing board.
-        identity: the subject.
-        masks: face, hair and brow where the skin now is `(size, size, 3)`.
-        lips: lip and opening covers.
-        eyes: eyeball and iris covers.
-        relief: height made by muscles `(size, size)`.
-        movement: skin displacement, None at rest.
-        pixels: canvas pixel under each output pixel `(size, size, 2)`.
-        cells: cells per side.
+        canvas: The drawing board.
+        identity: The subject.
+        masks: Face, hair and brow where the skin now is `(size, size, 3)`.
+        lips: Lip and opening covers.
+        eyes: Eyeball and iris covers.
+        relief: Height made by muscles `(size, size)`.
+        movement: Skin displacement, None at rest.
+        pixels: Canvas pixel under each output pixel `(size, size, 2)`.
+        cells: Cells per side.
     """
     parts = np.zeros((canvas.size, canvas.size, 8), F)
     for eye, (r0, r1, c0, c1) in enumerate(eyes.boxes):

@@ -53,9 +53,9 @@ class SceneOptions:
     """How far pose and crop vary from image to image.
 
     Args:
-        pose_scale: factor on the spread of the head pose, 0 for frontal faces.
-        jitter: whether the crop's centre and side vary around the `eyes` recipe.
-        roll: whether the head rolls.
+        pose_scale: Factor on the spread of the head pose, 0 for frontal faces.
+        jitter: Whether the crop's centre and side vary around the `eyes` recipe.
+        roll: Whether the head rolls.
     """
 
     pose_scale: float = 1.0
@@ -104,15 +104,7 @@ def sample_intensity(lab: str, number: int, frame: int, seed: int) -> np.ndarray
 def plan_stills(
     lab: str, number: int, frames: int, *, seed: int = 0, options: SceneOptions | None = None
 ) -> Iterator[Frame]:
-    """Unconnected images of one subject.
-
-    Args:
-        lab: one of `LABS`.
-        number: the subject's number in the lab.
-        frames: how many.
-        seed: of expressions and scenes; the face does not depend on it.
-        options: how far pose and crop vary; None for the lab's own habits.
-    """
+    """Unconnected images of one subject of a lab; the face does not depend on the seed."""
     identity = identity_number(lab, number)
     for frame in range(frames):
         rng = stream(seed, identity, SCENE, frame)

@@ -30,17 +30,12 @@ def five_point(intensity: np.ndarray) -> np.ndarray:
 
 
 def occurrence(intensity: np.ndarray, lab: str) -> np.ndarray:
-    """Whether the lab's coders would count an intensity as present.
+    """Whether the lab's coders would count intensities in [0, 1] as present: int8 of the same shape.
 
-    Args:
-        intensity: any shape, in [0, 1].
-        lab: one of `LABS`; its lowest level that counts is in `lab_table`.
-
-    Returns:
-        int8 of the same shape, 1 or 0.
-
-    >>> occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "A").tolist(), occurrence(np.array([0.0, 0.1, 0.29, 0.3]),
-    "B").tolist() ([0, 1, 1, 1], [0, 0, 0, 1])
+    >>> occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "A").tolist()
+    [0, 1, 1, 1]
+    >>> occurrence(np.array([0.0, 0.1, 0.29, 0.3]), "B").tolist()
+    [0, 0, 0, 1]
     """
     return (facs_level(np.asarray(intensity)[..., None]) >= lab_table(lab)["level"]).astype(np.int8)
 
@@ -83,14 +78,9 @@ def truth_columns(intensity: np.ndarray) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=4)
 def expected_rates(lab: str, draws: int = RATE_DRAWS) -> dict[str, float]:
-    """How often each AU is present after the lab's threshold, by seeded Monte-Carlo of the sampler.
+    """How often each AU is present after the lab's threshold.
 
-    Args:
-        lab: one of `LABS`.
-        draws: number of faces.
-
-    Returns:
-        Rate in [0, 1] for every AU that the renderer knows.
+    By seeded Monte-Carlo of the sampler over `draws` faces.
     """
     rng = np.random.default_rng([1717, draws])
     total = np.zeros(len(AU_NAMES))

@@ -21,16 +21,9 @@ CAVITY_SIGMA = 0.055  # blur that a cavity is measured against, in IPD
 
 @dataclass(frozen=True)
 class Light:
-    """One light in the head's frame.
+    """One light in the head's frame: key light, sky (ambient) and fill with their strengths and RGB colours.
 
-    Args:
-        direction: unit vector `(3,)` towards the key light.
-        view: unit vector `(3,)` towards the camera.
-        key: strength of the key light.
-        ambient: strength of the sky.
-        fill: strength of the fill from the opposite side.
-        colour: RGB of the key light.
-        ambient_colour: RGB of the sky.
+    `direction` and `view` are unit vectors `(3,)` towards the key light and the camera.
     """
 
     direction: Array
@@ -46,14 +39,10 @@ class Light:
         """Turn a scene's light into the frame of a head rotated by `turn`."""
         direction = np.asarray(light.get("dir", (0.35, -0.50, 0.80)), F)
         return cls(
-            turn.T @ (direction / np.linalg.norm(direction)),
-            turn[2],
-            F(light.get("key", 0.95)),
-            F(light.get("amb", 0.30)),
-            float(light.get("fill", 0.12)),
-            np.asarray(light.get("color", (1, 1, 1)), F),
+            turn.T @ (direction / np.linalg.norm(direction)), turn[2], F(light.get("key", 0.95)),
+            F(light.get("amb", 0.30)), float(light.get("fill", 0.12)), np.asarray(light.get("color", (1, 1, 1)), F),
             np.asarray(light.get("amb_color", (1, 1, 1)), F),
-        )
+        )  # fmt: skip
 
 
 class Shader:

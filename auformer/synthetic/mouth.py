@@ -93,14 +93,9 @@ class _Shape:
 
 
 def draw_mouth(
-    canvas: Canvas,
-    identity: Identity,
-    lip_rgb: Array,
-    drive: Array,
-    rgba: Array,
-    height: Array,
+    canvas: Canvas, identity: Identity, lip_rgb: Array, drive: Array, rgba: Array, height: Array,
     movement: Movement | None,
-) -> Lips:
+) -> Lips:  # fmt: skip
     """Write the lips into colour `rgba` and `height` in place and return what lies between them.
 
     Args:
@@ -146,16 +141,9 @@ def draw_mouth(
 
 
 def _paint_lips(
-    canvas: Canvas,
-    grid: tuple[Array, Array, Array],
-    edges: tuple[Array, Array, Array, Array],
-    masks: tuple[Array, Array, Array],
-    rgb: Array,
-    height: Array,
-    shape: _Shape,
-    lip_rgb: Array,
-    drive: Array,
-) -> None:
+    canvas: Canvas, grid: tuple[Array, Array, Array], edges: tuple[Array, Array, Array, Array],
+    masks: tuple[Array, Array, Array], rgb: Array, height: Array, shape: _Shape, lip_rgb: Array, drive: Array,
+) -> None:  # fmt: skip
     """Colour, the dark line between the lips, the corners, and the relief of either lip."""
     (x, y, s), (upper, lower, thick_u, thick_l), (mask_u, mask_l, between) = grid, edges, masks
     a = shape.a
@@ -184,17 +172,9 @@ def _paint_lips(
 
 
 def _opening(
-    box: tuple[int, int, int, int],
-    x: Array,
-    y: Array,
-    q: Array,
-    upper: Array,
-    lower: Array,
-    inside: Array,
-    cover: Callable[[Array], Array],
-    mouth_y: float,
-    jaw: float,
-) -> Opening:
+    box: tuple[int, int, int, int], x: Array, y: Array, q: Array, upper: Array, lower: Array, inside: Array,
+    cover: Callable[[Array], Array], mouth_y: float, jaw: float,
+) -> Opening:  # fmt: skip
     """Dark cavity, tongue, two tooth rows.
 
     The upper row hangs from the skull, the lower one goes down with the jaw (AU26).

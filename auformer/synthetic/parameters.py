@@ -36,18 +36,7 @@ def renderer_fingerprint() -> str:
 class DatasetParameters:
     """Parameters of `auformer.synthetic.writing.render_dataset`, where they are described; checked.
 
-    Args:
-        lab: "A" or "B".
-        subjects: Number of faces.
-        frames: Stills per subject, 0 where there are clips.
-        clips: Clips per subject, 0 where there are stills.
-        au_names: AUs with labels, each one that the renderer knows; clips are made of these alone.
-        size: Pixels per side.
-        seed: Of expressions, scenes and noise.
-        first_subject: Number of the first face.
-        pose_scale: Factor on the spread of the head pose.
-        jitter: Whether the crop varies around the `eyes` recipe.
-        roll: Whether the head rolls.
+    Either `frames` or `clips` is 0; `au_names` are ones that the renderer knows.
 
     Raises:
         ValueError: One of them is out of range.

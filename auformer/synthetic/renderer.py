@@ -85,31 +85,20 @@ class Renderer:
         albedo, brow = bake_brows(canvas, identity, bake_skin(canvas, identity, base, skin), base, brows)
         layers = composite(canvas, identity, albedo, base, hair)
         return Face(
-            identity=identity,
-            rgba=layers.rgba,
-            height=(height + layers.relief).astype(F),
+            identity=identity, rgba=layers.rgba, height=(height + layers.relief).astype(F),
             masks=np.dstack([layers.face, layers.hair, brow * layers.face]).astype(F),
-            muscles=bake_muscles(canvas, identity, furrows),
-            glasses=bake_glasses(canvas, identity.traits),
-            lips=lip_colour(identity, base, skin),
-            skin=float(base.mean()),
-        )
+            muscles=bake_muscles(canvas, identity, furrows), glasses=bake_glasses(canvas, identity.traits),
+            lips=lip_colour(identity, base, skin), skin=float(base.mean()),
+        )  # fmt: skip
 
     def background(self, rng: np.random.Generator, **settings: Any) -> Array:
         """A background `(S, S, 3)`; settings as `sample_scene` gives them."""
         return self.camera.background(rng, **settings)
 
     def render(
-        self,
-        face: Face,
-        intensity: Any,
-        *,
-        scene: Mapping[str, Any] | None = None,
-        background: Array | None = None,
-        seed: int = 0,
-        points: bool = False,
-        dense: int = 0,
-    ) -> Rendered:
+        self, face: Face, intensity: Any, *, scene: Mapping[str, Any] | None = None, background: Array | None = None,
+        seed: int = 0, points: bool = False, dense: int = 0,
+    ) -> Rendered:  # fmt: skip
         """One image of a baked face.
 
         Args:

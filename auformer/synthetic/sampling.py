@@ -104,15 +104,11 @@ def sample_scene(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Head pose, crop, light, camera, gaze, blink and speech of one image, and its background.
 
-    Args:
-        rng: source of the draw.
-        lab: whose light and camera.
-        pose_scale: factor on the spread of yaw, pitch and roll.
-        jitter: move the crop a little, as an aligner does.
-        roll: let the head roll within the crop.
+    `pose_scale` is a factor on the spread of yaw, pitch and roll; `jitter` moves the crop a little, as an aligner does;
+    `roll` lets the head roll within the crop.
 
     Returns:
-        the scene for `Renderer.render`, and the settings for `Renderer.background`.
+        The scene for `Renderer.render`, and the settings for `Renderer.background`.
     """
     light, camera, background = _lab_a(rng) if lab_table(lab) is lab_table("A") else _lab_b(rng)
     yaw, pitch, tilt = (float(np.clip(rng.normal(0, sd * pose_scale), -0.45, 0.45)) for sd in lab_table(lab)["pose"])
@@ -120,14 +116,9 @@ def sample_scene(
     blink = float(np.clip(rng.uniform(0.3, 1.1), 0, 1)) if rng.random() < BLINK_RATE else 0.0
     gaze = float(np.clip(rng.normal(0, 0.3), -0.9, 0.9)), float(np.clip(rng.normal(0.05, 0.25), -0.8, 0.8))
     scene = {
-        "pose": (yaw, pitch, tilt if roll else 0.0),
-        "jitter": moved if jitter else (0.0, 0.0, 1.0),
-        "light": light,
-        "camera": camera,
-        "gaze": gaze,
-        "blink": blink,
-        "speech": _sample_speech(rng),
-    }
+        "pose": (yaw, pitch, tilt if roll else 0.0), "jitter": moved if jitter else (0.0, 0.0, 1.0), "light": light,
+        "camera": camera, "gaze": gaze, "blink": blink, "speech": _sample_speech(rng),
+    }  # fmt: skip
     return scene, background
 
 
@@ -149,22 +140,13 @@ def _lab_a(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], di
     """Light, camera and wall of lab A."""
     n = rng.normal
     light = {
-        "dir": (n(0.25, 0.25), n(-0.45, 0.12), 0.85),
-        "key": n(0.98, 0.07),
-        "amb": n(0.30, 0.04),
-        "color": (1.0, 0.97, 0.93),
-        "amb_color": (0.97, 1.0, 1.05),
-        "fill": 0.12,
-    }
+        "dir": (n(0.25, 0.25), n(-0.45, 0.12), 0.85), "key": n(0.98, 0.07), "amb": n(0.30, 0.04),
+        "color": (1.0, 0.97, 0.93), "amb_color": (0.97, 1.0, 1.05), "fill": 0.12,
+    }  # fmt: skip
     camera = {
-        "gain": (1.02, 1.0, 0.97),
-        "exposure": float(np.exp(n(0.05, 0.10))),
-        "contrast": n(1.02, 0.04),
-        "saturation": n(1.0, 0.06),
-        "vignette": 0.10,
-        "blur": abs(n(0.25, 0.2)),
-        "noise": abs(n(0.008, 0.003)),
-    }
+        "gain": (1.02, 1.0, 0.97), "exposure": float(np.exp(n(0.05, 0.10))), "contrast": n(1.02, 0.04),
+        "saturation": n(1.0, 0.06), "vignette": 0.10, "blur": abs(n(0.25, 0.2)), "noise": abs(n(0.008, 0.003)),
+    }  # fmt: skip
     return light, camera, {"level": rng.uniform(0.03, 0.12), "tint": (0.9, 1.0, 1.1), "busy": 0.25}
 
 
@@ -172,21 +154,12 @@ def _lab_b(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], di
     """Light, camera and wall of lab B."""
     n, side = rng.normal, rng.choice([-1, 1])
     light = {
-        "dir": (side * abs(n(0.75, 0.25)), n(-0.25, 0.2), 0.60),
-        "key": n(0.80, 0.10),
-        "amb": n(0.34, 0.06),
-        "color": (1.0, 0.90, 0.76),
-        "amb_color": (0.90, 0.98, 1.10),
-        "fill": 0.2,
-    }
+        "dir": (side * abs(n(0.75, 0.25)), n(-0.25, 0.2), 0.60), "key": n(0.80, 0.10), "amb": n(0.34, 0.06),
+        "color": (1.0, 0.90, 0.76), "amb_color": (0.90, 0.98, 1.10), "fill": 0.2,
+    }  # fmt: skip
     camera = {
-        "gain": (1.08, 0.98, 0.86),
-        "exposure": float(np.exp(n(-0.10, 0.18))),
-        "contrast": n(0.90, 0.05),
-        "saturation": n(0.82, 0.08),
-        "vignette": 0.45,
-        "blur": abs(n(0.75, 0.25)),
-        "noise": abs(n(0.016, 0.005)),
+        "gain": (1.08, 0.98, 0.86), "exposure": float(np.exp(n(-0.10, 0.18))), "contrast": n(0.90, 0.05),
+        "saturation": n(0.82, 0.08), "vignette": 0.45, "blur": abs(n(0.75, 0.25)), "noise": abs(n(0.016, 0.005)),
         "jpeg": int(rng.integers(45, 85)),
-    }
+    }  # fmt: skip
     return light, camera, {"level": rng.uniform(0.10, 0.45), "tint": (1.1, 1.0, 0.82), "busy": 1.3}

@@ -26,15 +26,9 @@ SHOWN_SCENE = 7  # random stream of the one scene that identities and AUs are li
 
 
 def contact_sheet(size: int = 112, seed: int = 0, first_subject: int = 0) -> np.ndarray:
-    """Draw the sheet.
+    """Draw the sheet: RGB uint8, 17 faces of `size` pixels high and 12 wide.
 
-    Args:
-        size: pixels per face, a multiple of 4, at least 32.
-        seed: of the scenes and expressions.
-        first_subject: number of the first face that is shown.
-
-    Returns:
-        RGB uint8 image, 17 faces high and 12 wide.
+    The seed is of scenes and expressions; `first_subject` is the first face shown.
     """
     studio = _Studio(size, seed)
     left = [studio.au_row(name, first_subject) for name in AU_NAMES]

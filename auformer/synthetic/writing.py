@@ -44,22 +44,10 @@ OWNED = ("manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parqu
 
 
 def render_dataset(
-    out: str | Path,
-    *,
-    lab: str,
-    subjects: int = 40,
-    frames: int = 100,
-    au_names: str | Sequence[str] | None = None,
-    size: int = 112,
-    seed: int = 0,
-    first_subject: int = 0,
-    workers: int = 1,
-    clips: int = 0,
-    pose_scale: float = 1.0,
-    jitter: bool = True,
-    roll: bool = True,
-    progress: bool = False,
-) -> Path:
+    out: str | Path, *, lab: str, subjects: int = 40, frames: int = 100, au_names: str | Sequence[str] | None = None,
+    size: int = 112, seed: int = 0, first_subject: int = 0, workers: int = 1, clips: int = 0, pose_scale: float = 1.0,
+    jitter: bool = True, roll: bool = True, progress: bool = False,
+) -> Path:  # fmt: skip
     """Render a data set into a folder, resume an interrupted one, or find that it is there already.
 
     Args:
