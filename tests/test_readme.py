@@ -16,7 +16,7 @@ import cv2
 import pytest
 
 from auformer.cli import main
-from tests.helpers.trees.pictures import write_video
+from tests.helpers.trees.images import write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from auformer.cli import main
-from auformer.data.manifest import read_manifest
 from auformer.data_prep.datasets import catalogue as readers
 from auformer.data_prep.pipeline import prepare as pipeline
 from tests.helpers.trees.tiny import TinyDetector, TinyReader, write_tiny
@@ -28,7 +27,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 SUMMARY = """\
 Tiny
 16 rows of 3 subjects in 4 sequences
-12 with a picture, 4 no_face
+12 with an image, 4 no_face
 
 AU     positives  labelled    rate
 AU1            8        16   0.500
@@ -58,7 +57,7 @@ def test_a_dry_run_counts_the_labels(tree: Path, tmp_path: Path, capsys: pytest.
     assert main(["prepare", "tiny", "--root", str(tree), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "16 rows of 3 subjects in 4 sequences\n\nAU " in said and "AU12           4        12   0.333" in said
-    assert said.endswith("Labels only: no picture was opened, nothing was written.\n")
+    assert said.endswith("Labels only: no image was opened, nothing was written.\n")
 
 
 def test_a_dry_run_tells_missing_files_after_the_counts(

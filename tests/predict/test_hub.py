@@ -8,10 +8,10 @@ import huggingface_hub
 import pytest
 
 from auformer.cli import main
+from auformer.data.images import write_image
 from auformer.errors import CheckpointError
 from auformer.models.checkpoints import resolve_checkpoint
-from tests.helpers.photos import face_picture, write_detector
-from tests.helpers.trees.pictures import write_picture
+from tests.helpers.photos import face_image, write_detector
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -46,7 +46,7 @@ def test_two_files_of_a_revision(hub):
 
 
 def test_the_commit_is_in_the_side_file(hub, tmp_path):
-    photo = write_picture(tmp_path / "in" / "a.png", face_picture())
+    photo = write_image(tmp_path / "in" / "a.png", face_image())
     words = [
         "predict",
         str(photo),

@@ -8,22 +8,23 @@ import pandas as pd
 import pytest
 
 from auformer.cli import main
+from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest
 from auformer.data_prep.datasets import csv
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.data_prep.release import Findings
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
+from tests.helpers.trees.images import face_image, plain_image, write_video
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three photos, one of them in a folder with blanks and accents, and a video of four frames."""
     root = tmp_path_factory.mktemp("mine") / "Fotos é"
-    write_picture(root / "a.jpg", face_picture(0, 1))
-    write_picture(root / "b 1" / "é.png", face_picture(1, 1))
-    write_picture(root / "wall.png", plain_picture(1))
-    write_video(root / "film.avi", [face_picture(2, k) for k in range(4)])
+    write_image(root / "a.jpg", face_image(0, 1))
+    write_image(root / "b 1" / "é.png", face_image(1, 1))
+    write_image(root / "wall.png", plain_image(1))
+    write_video(root / "film.avi", [face_image(2, k) for k in range(4)])
     return root
 
 
@@ -35,7 +36,7 @@ def read(
     return csv.read(root, findings or Findings(), table=str(path), **options)  # type: ignore[arg-type]
 
 
-# columns and values -----------------------------------------------------------------------------------------------------------------
+# columns and values -------------------------------------------------------------------------------
 
 
 def test_every_spelling_of_a_label(root: Path) -> None:
@@ -93,7 +94,7 @@ def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root: Path) ->
         ("path,AU1,AU1\na.jpg,1,1\n", r"every column once"),
         ("name,AU1\na.jpg,1\n", r"one column of paths, called path, .*but got none among name, AU1"),
         ("path,video,AU1\na.jpg,film.avi,1\n", r"but got path, video"),
-        ("path,AU1\n../secret.jpg,1\n", r"line 2: expected the path of a picture inside --root"),
+        ("path,AU1\n../secret.jpg,1\n", r"line 2: expected the path of an image inside --root"),
         ("path,AU1\n/etc/passwd,1\n", r"inside --root"),
         ("path,AU1\nC:/a.jpg,1\n", r"inside --root"),
         ("path,AU1\n,1\n", r"inside --root, but got ''"),
@@ -131,7 +132,7 @@ def test_a_table_in_parquet(root: Path) -> None:
     assert table["AU1"].tolist() == [1, -1] and table["AU12"].tolist() == [1, 0]
 
 
-# where the pictures are -------------------------------------------------------------------------------------------------------------
+# where the images are -----------------------------------------------------------------------------
 
 
 def test_subjects_splits_and_groups(root: Path) -> None:
@@ -178,10 +179,10 @@ def test_missing_files_are_rows_and_told_once(root: Path) -> None:
     assert found.incomplete == [("gone.avi", "named by labels.csv, line 3")]
 
 
-# the whole way ----------------------------------------------------------------------------------------------------------------------
+# the whole way ------------------------------------------------------------------------------------
 
 
-def test_a_table_from_pictures_to_a_manifest(root: Path, tmp_path: Path) -> None:
+def test_a_table_from_images_to_a_manifest(root: Path, tmp_path: Path) -> None:
     (root / "labels.csv").write_text(
         "path,frame,subject,AU1,AU12_r\na.jpg,0,p1,1,2\nwall.png,0,p1,0,\nfilm.avi,3,p2,9,1\n", encoding="utf-8"
     )
@@ -206,7 +207,7 @@ def test_a_folder_of_photos_through_the_command_line(
     assert main(["prepare", "csv", "--root", str(root), "--out", str(tmp_path / "out"), "--size", "64"]) == 0
     said = capsys.readouterr().out
     assert (
-        "3 rows of 3 subjects in 3 sequences\n2 with a picture, 1 no_face\n" in said
+        "3 rows of 3 subjects in 3 sequences\n2 with an image, 1 no_face\n" in said
         and "videos without labels are left out" in said
     )
     table = read_manifest(tmp_path / "out" / "manifest.csv")
@@ -214,8 +215,8 @@ def test_a_folder_of_photos_through_the_command_line(
     assert all((tmp_path / "out" / image).is_file() for image in table["image"].dropna())
 
 
-def test_folders_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(DatasetLayoutError, match="Expected pictures in"):
+def test_folders_without_images(tmp_path: Path) -> None:
+    with pytest.raises(DatasetLayoutError, match="Expected images in"):
         csv.read(tmp_path, Findings())
     with pytest.raises(DatasetLayoutError, match="Expected `--root` to be a folder"):
         csv.read(tmp_path / "gone", Findings())

@@ -13,11 +13,8 @@ from auformer.data.splits import person
 from auformer.data_prep.datasets import feafa
 from auformer.data_prep.release import Findings
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.compare import assert_rows
-from tests.helpers.trees.others import write_text
-from tests.helpers.trees.photo_sets import FEAFA_COLUMNS, feafa_values, write_feafa
-
-LABEL = Path("FEAFA-A", "PV057.output", "00000004.auw")
+from tests.helpers.trees import assert_rows, write_text
+from tests.helpers.trees.photo_sets import FEAFA_COLUMNS, write_feafa
 
 
 def read(root: Path, columns: str | None = FEAFA_COLUMNS, **options: Any) -> tuple:
@@ -82,7 +79,7 @@ def test_the_first_frame_of_a_video_is_seen_or_told(tmp_path: Path) -> None:
     assert rows["frame"].tolist()[2:] == [0, 1, 2, 3] and rows["source_frame"].tolist()[2:] == [0, 1, 2, 3]
 
 
-def test_pictures_beside_the_labels_of_disfa(tmp_path: Path) -> None:
+def test_images_beside_the_labels_of_disfa(tmp_path: Path) -> None:
     root = tmp_path / "feafa"
     write_feafa(root)
     shutil.rmtree(root / "Videos_LeftCamera")
@@ -95,7 +92,7 @@ def test_pictures_beside_the_labels_of_disfa(tmp_path: Path) -> None:
     assert rows["status"].tolist() == ["ok"] * 4 + ["no_image", "ok"] and rows["source"].tolist()[2].endswith(
         "SN001.output/00000001_crop.jpg"
     )
-    assert findings.notes == [("labels without a picture", "SN001", "1 of 4 frames, the first is 3")]
+    assert findings.notes == [("labels without an image", "SN001", "1 of 4 frames, the first is 3")]
 
 
 def test_half_a_copy_is_reported(tmp_path: Path) -> None:
@@ -124,34 +121,8 @@ def test_wrong_columns(tmp_path: Path, columns: str, message: str) -> None:
         read(tmp_path / "feafa", columns=columns)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (" ".join(["0"] * 23), r"00000004\.auw: expected one line of 24 numbers, but got 23 in 1 lines"),
-        ("", "expected one line of 24 numbers, but got 0 in 0 lines"),
-        (" ".join(["0"] * 23 + ["1.5"]), "expected numbers from 0 to 1, but got 1.5"),
-        (" ".join(["0"] * 23 + ["x"]), "expected numbers between blanks"),
-    ],
-)
-def test_damaged_files(tmp_path: Path, content: str, message: str) -> None:
-    write_feafa(tmp_path / "feafa")
-    write_text(tmp_path / "feafa" / LABEL, content)
-    with pytest.raises(DatasetLayoutError, match=message):
-        read(tmp_path / "feafa")
-
-
-def test_two_files_for_one_frame(tmp_path: Path) -> None:
-    root = tmp_path / "feafa"
-    write_feafa(root)
-    write_text((root / LABEL).with_name("4.auw"), " ".join(map(str, feafa_values(1))))
-    with pytest.raises(DatasetLayoutError, match=r"00000004\.auw and 4\.auw are frame 4"):
-        read(root)
-
-
 def test_the_command_reads_the_names_from_a_file(tmp_path: Path) -> None:
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    feafa.add_arguments(parser)
-    given = parser.parse_args(["--columns", str(write_text(tmp_path / "columns.txt", "# made up\n\nAU1\n  AU2 \n"))])
-    assert given.columns == "AU1,AU2"
-    with pytest.raises(argparse.ArgumentError, match=r"Expected a text file at .*nothing\.txt"):
-        parser.parse_args(["--columns", str(tmp_path / "nothing.txt")])
+    path = write_text(tmp_path / "columns.txt", "# made up\n\nAU1\n  AU2 \n")
+    assert feafa.names_in(str(path)) == "AU1,AU2"
+    with pytest.raises(argparse.ArgumentTypeError, match=r"Expected a text file at .*nothing\.txt"):
+        feafa.names_in(str(tmp_path / "nothing.txt"))

@@ -29,7 +29,7 @@ def archive(path: Path, members: dict[str, bytes], **attributes: int) -> Path:
     return path
 
 
-def test_members_and_their_pictures(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_members_and_their_images(tmp_path: Path, rng: np.random.Generator) -> None:
     image = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
     write_image(tmp_path / "a.png", image)
     data = (tmp_path / "a.png").read_bytes()
@@ -71,21 +71,21 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = archive(tmp_path / "bomb.zip", {"1.jpg": bytes(3 * 2**20)})
-    with pytest.raises(DatasetLayoutError, match="as no picture does"):
+    with pytest.raises(DatasetLayoutError, match="as no image does"):
         list_members(path)
     monkeypatch.setattr(archives, "_MOST", 10**9)
     assert list_members(path) == {"1.jpg": 3 * 2**20}
     monkeypatch.setattr(archives, "LARGEST", 2**20)
-    with pytest.raises(DatasetLayoutError, match="3,145,728 bytes unpacked, more than any picture"):
+    with pytest.raises(DatasetLayoutError, match="3,145,728 bytes unpacked, more than any image"):
         list_members(path)
-    with zipfile.ZipFile(path) as opened, pytest.raises(ValueError, match="more than any picture"):
+    with zipfile.ZipFile(path) as opened, pytest.raises(ValueError, match="more than any image"):
         read_member(opened, "1.jpg")
 
 
-def test_a_large_file_that_is_no_picture_may_lie_beside_but_is_not_read(tmp_path: Path) -> None:
+def test_a_large_file_that_is_no_image_may_lie_beside_but_is_not_read(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.zip", {"mesh.obj": bytes(3 * 2**20), "1.jpg": b"x"})
     assert set(list_members(path)) == {"mesh.obj", "1.jpg"}
-    with zipfile.ZipFile(path) as opened, pytest.raises(ValueError, match="as no picture does"):
+    with zipfile.ZipFile(path) as opened, pytest.raises(ValueError, match="as no image does"):
         read_member(opened, "mesh.obj")
 
 

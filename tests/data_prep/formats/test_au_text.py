@@ -132,7 +132,7 @@ def test_any_text_is_read(text: str) -> None:
     assert read.complete == (not read.unread) or not read.aus or "?" in text
 
 
-# columns of labels ------------------------------------------------------------------------------------------------------------------
+# columns of labels --------------------------------------------------------------------------------
 
 
 def test_label_columns_by_hand() -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from auformer.data.images import write_image
 from auformer.data_prep.datasets import casme2, mmew
 from auformer.data_prep.formats.clips import Folders
 from auformer.data_prep.release import Findings
 from auformer.errors import DatasetLayoutError
 from tests.helpers.trees.casme import write_casme2
+from tests.helpers.trees.images import plain_image
 from tests.helpers.trees.micro import assert_clips, write_mmew
-from tests.helpers.trees.pictures import plain_picture, write_picture
 
 
 def kinds(findings: Findings) -> dict[str, list[str]]:
@@ -32,7 +33,7 @@ def read_row(root: Path, row: list[object]) -> tuple:
     return table[(table["subject"] == "sub01") & (table["sequence"] == "EP02_01f")], findings
 
 
-# ranges -----------------------------------------------------------------------------------------------------------------------------
+# ranges -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -49,8 +50,8 @@ def read_row(root: Path, row: list[object]) -> tuple:
         ("?", 48, 49, [46, 47, 48, 49], (46, 48, 49), "clip without a range"),
         (46, 48, None, [46, 47, 48, 49], (46, 48, 49), "clip without a range"),
         (46.5, 48, 49, [46, 47, 48, 49], (46, 48, 49), "clip without a range"),
-        (44, 48, 999_999_999, [46, 47, 48, 49], (44, 48, 999_999_999), "frames without a picture"),
-        (-5, 48, 49, [46, 47, 48, 49], (-5, 48, 49), "frames without a picture"),
+        (44, 48, 999_999_999, [46, 47, 48, 49], (44, 48, 999_999_999), "frames without an image"),
+        (-5, 48, 49, [46, 47, 48, 49], (-5, 48, 49), "frames without an image"),
     ],
 )
 def test_numbers_of_a_clip(
@@ -65,10 +66,10 @@ def test_numbers_of_a_clip(
     assert [name for name, texts in found.items() if texts] == ([kind] if kind else [])
 
 
-def test_pictures_outside_the_range_are_missing_files(tmp_path: Path) -> None:
+def test_images_outside_the_range_are_missing_files(tmp_path: Path) -> None:
     rows, findings = read_row(tmp_path, [1, "EP02_01f", None, 5, 6, 7, None, "4", "happiness"])
     assert rows.empty and findings.incomplete == [
-        ("CASME2_RAW_selected/sub01/EP02_01f", "no picture from 5 to 7; there are 46 to 49")
+        ("CASME2_RAW_selected/sub01/EP02_01f", "no image from 5 to 7; there are 46 to 49")
     ]
     with pytest.raises(DatasetLayoutError, match="--partial"):
         findings.require_complete(partial=False)
@@ -80,7 +81,7 @@ def test_a_gap_is_noted_and_makes_no_row(tmp_path: Path) -> None:
     clips[0].frames.remove(46)
     findings = Findings()
     assert_clips(casme2.read(tmp_path, findings), clips, tmp_path)
-    assert "2: 1 of 46 to 49, the first 46" in kinds(findings)["frames without a picture"]
+    assert "2: 1 of 46 to 49, the first 46" in kinds(findings)["frames without an image"]
 
 
 def test_a_correction_that_is_about_another_clip_is_not_taken(tmp_path: Path) -> None:
@@ -91,12 +92,12 @@ def test_a_correction_that_is_about_another_clip_is_not_taken(tmp_path: Path) ->
     )
     findings = Findings()
     assert_clips(casme2.read(tmp_path, findings), clips, tmp_path)
-    assert kinds(findings)["correction that does not fit the pictures"] == [
+    assert kinds(findings)["correction that does not fit the images"] == [
         "62: offset 91; the table's own numbers taken"
     ]
 
 
-# damaged copies ---------------------------------------------------------------------------------------------------------------------
+# damaged copies -----------------------------------------------------------------------------------
 
 
 def test_absent_clips_and_subjects_are_counted(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_an_empty_folder_is_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / clips[0].folder / "Desktop - Shortcut.lnk").write_bytes(b"x")
     findings = Findings()
     assert_clips(casme2.read(tmp_path, findings), clips[1:], tmp_path)
-    assert findings.incomplete == [(clips[0].folder, "no picture")]
+    assert findings.incomplete == [(clips[0].folder, "no image")]
 
 
 def test_no_clip_at_all(tmp_path: Path) -> None:
@@ -132,9 +133,9 @@ def test_no_clip_at_all(tmp_path: Path) -> None:
         casme2.read(tmp_path, Findings())
 
 
-def test_two_pictures_of_one_frame(tmp_path: Path) -> None:
+def test_two_images_of_one_frame(tmp_path: Path) -> None:
     clips = write_casme2(tmp_path)
-    write_picture(tmp_path / clips[0].folder / "img0046.png", plain_picture(0, (16, 12)))
+    write_image(tmp_path / clips[0].folder / "img0046.png", plain_image(0, (16, 12)))
     with pytest.raises(DatasetLayoutError, match="img0046.png and img46.jpg are both frame 46"):
         casme2.read(tmp_path, Findings())
 
@@ -204,7 +205,7 @@ def test_the_release_is_not_written_to(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-# folders ----------------------------------------------------------------------------------------------------------------------------
+# folders ------------------------------------------------------------------------------------------
 
 
 def test_folders_in_other_spellings(tmp_path: Path) -> None:

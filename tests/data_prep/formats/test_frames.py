@@ -8,7 +8,7 @@ import pytest
 
 from auformer.data_prep.formats.frames import count_video_frames, frame_number, index_frames
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.pictures import plain_picture, write_video
+from tests.helpers.trees.images import plain_image, write_video
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -51,7 +51,7 @@ def test_frames_come_in_the_order_of_their_numbers_whatever_the_padding(tmp_path
 
 
 @pytest.mark.parametrize("pair", [("7.jpg", "007.jpg"), ("img7.jpg", "img7.png"), ("a_7.jpg", "b_7.jpg")])
-def test_two_pictures_of_one_number_are_named(tmp_path: Path, pair: tuple[str, str]) -> None:
+def test_two_images_of_one_number_are_named(tmp_path: Path, pair: tuple[str, str]) -> None:
     folder = touch(tmp_path / "T1", "1.jpg", *pair)
     with pytest.raises(DatasetLayoutError, match="are both frame 7; remove one") as error:
         index_frames(folder)
@@ -59,12 +59,12 @@ def test_two_pictures_of_one_number_are_named(tmp_path: Path, pair: tuple[str, s
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DatasetLayoutError, match="folder of pictures at"):
+    with pytest.raises(DatasetLayoutError, match="folder of images at"):
         index_frames(tmp_path / "T9")
 
 
 def test_the_length_of_a_video_by_its_header(tmp_path: Path) -> None:
-    images = [plain_picture(k, (64, 48)) for k in range(7)]
+    images = [plain_image(k, (64, 48)) for k in range(7)]
     assert count_video_frames(write_video(tmp_path / "é 1.avi", images)) == 7
     assert count_video_frames(write_video(tmp_path / "a.mp4", images)) == 7
     assert count_video_frames(write_video(tmp_path / "a.mkv", images)) is None  # Matroska does not say

@@ -1,4 +1,4 @@
-"""Pictures by name: any depth and suffix, the folders of a path decide between pictures of one name."""
+"""Images by name: any depth and suffix, the folders of a path decide between images of one name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_index(tmp_path: Path) -> None:
         "é 2": ["b/é 2.PNG"],
         "x.y": ["a/x.y.jpg"],
     }
-    with pytest.raises(DatasetLayoutError, match="a folder of pictures"):
+    with pytest.raises(DatasetLayoutError, match="a folder of images"):
         index_photos(tmp_path / "none")
 
 
@@ -40,7 +40,7 @@ def test_find(tmp_path: Path) -> None:
 
     assert found("2.jpg") == "2.png" and found("elsewhere/2.jpg") == "2.png" and found("3.jpg") is None
     assert found("a/1.png") == "a/1.jpg" and found("x/b/c/1.jpg") == "b/c/1.jpg" and found("b/1.jpg") == "b/1.jpg"
-    with pytest.raises(DatasetLayoutError, match=r"one picture for 1\.jpg"):
+    with pytest.raises(DatasetLayoutError, match=r"one image for 1\.jpg"):
         found("1.jpg")
 
 

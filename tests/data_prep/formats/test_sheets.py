@@ -24,7 +24,7 @@ def table(tmp_path: Path, *rows: list[object], sheet: str = "label") -> Path:
     return write_table(tmp_path / "table é 1.xlsx", {sheet: rows})
 
 
-# what is read -----------------------------------------------------------------------------------------------------------------------
+# what is read -------------------------------------------------------------------------------------
 
 
 def test_columns_by_their_spellings(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_cells(value: object, text: str, number: int | None) -> None:
     assert (cell_text(value), cell_number(value)) == (text, number)
 
 
-# damaged and hostile files ----------------------------------------------------------------------------------------------------------
+# damaged and hostile files ------------------------------------------------------------------------
 
 
 def _replace(path: Path, part: str, change: Callable[[str], str]) -> None:

@@ -9,42 +9,42 @@ import pytest
 
 from auformer.data_prep.formats import videos
 from auformer.data_prep.formats.videos import read_frames
-from tests.helpers.trees.pictures import face_picture, write_video
+from tests.helpers.trees.images import face_image, write_video
 
 FRAMES = 30
 
 
 @pytest.fixture(scope="module")
 def images() -> list[np.ndarray]:
-    return [face_picture(0, k) for k in range(FRAMES)]
+    return [face_image(0, k) for k in range(FRAMES)]
 
 
 @pytest.mark.parametrize("wanted", [[0], [29], [0, 1, 2], [3, 11, 28], list(range(FRAMES))])
-def test_position_k_is_picture_k(images: list[np.ndarray], tmp_path: Path, wanted: list[int]) -> None:
+def test_position_k_is_image_k(images: list[np.ndarray], tmp_path: Path, wanted: list[int]) -> None:
     path = write_video(tmp_path / "a é.mkv", images)
     found = list(read_frames(path, wanted))
     assert [position for position, *_ in found] == wanted and {status for *_, status, _ in found} == {"ok"}
     assert all((image == images[position]).all() for position, image, _, _ in found)
 
 
-def test_only_wanted_frames_become_pictures_and_the_rest_is_not_decoded(
+def test_only_wanted_frames_become_images_and_the_rest_is_not_decoded(
     images: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoders: list[videos._Decoder] = []
-    original, converted = videos._Decoder.picture, []
+    original, converted = videos._Decoder.image, []
 
     def counted(self: videos._Decoder, frame: object) -> np.ndarray:
         decoders.append(self)
         converted.append(frame)
         return original(self, frame)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(videos._Decoder, "picture", counted)
+    monkeypatch.setattr(videos._Decoder, "image", counted)
     list(read_frames(write_video(tmp_path / "a.avi", images), [4, 9]))
     assert len(converted) == 2 and decoders[0].count == 10
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.avi", None), ("a.avi", "mjpeg"), ("a.mp4", None), ("a.mkv", None)])
-def test_lossy_frames_are_near_their_pictures_and_not_near_others(
+def test_lossy_frames_are_near_their_images_and_not_near_others(
     images: list[np.ndarray], tmp_path: Path, name: str, codec: str | None
 ) -> None:
     path = write_video(tmp_path / name, images, codec=codec)
@@ -71,7 +71,7 @@ def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_pat
 def test_damage_does_not_shift_frames_unless_it_is_told(
     images: list[np.ndarray], tmp_path: Path, name: str, rng: np.random.Generator
 ) -> None:
-    """Wherever bytes are overwritten: what is handed out is no other whole picture; demuxers may lose a frame, then the end is missing."""
+    """Wherever bytes are overwritten: what is handed out is no other whole image; demuxers may lose a frame, then the end is missing."""
     whole = write_video(tmp_path / name, images).read_bytes()
     hurt = 0
     for at in np.linspace(0.2, 0.9, 8):

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from auformer.cli import main
+from auformer.data.images import write_image
 from auformer.data_prep.pipeline import prepare as pipeline
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.pictures import face_picture, face_points, write_picture, write_video
+from tests.helpers.trees.images import face_image, face_points, write_video
 from tests.helpers.trees.tiny import TinyReader, write_tiny
 
 
@@ -63,8 +64,8 @@ def openface(path: Path, frames: int) -> Path:
 def test_landmarks_of_openface(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Their frame 1 is the video's frame 0; a table that is too short stops the work with a message."""
     root = tmp_path / "mine"
-    write_video(root / "film.mkv", [face_picture(0, k) for k in range(3)])
-    write_picture(root / "photo.png", face_picture(0, 0))
+    write_video(root / "film.mkv", [face_image(0, k) for k in range(3)])
+    write_image(root / "photo.png", face_image(0, 0))
     (root / "labels.csv").write_text("video,frame,AU12\nfilm.mkv,0,1\nfilm.mkv,1,0\nfilm.mkv,2,0\n", encoding="utf-8")
     table = openface(tmp_path / "film.csv", 3)
     prepare("csv", root, tmp_path / "out", size=64, detector=f"table:{table}", options={"table": "labels.csv"})
@@ -95,7 +96,7 @@ def test_landmarks_of_openface(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_an_unusable_table_stops_before_anything_is_written(tmp_path: Path) -> None:
-    write_picture(tmp_path / "mine" / "photo.png", face_picture(0, 0))
+    write_image(tmp_path / "mine" / "photo.png", face_image(0, 0))
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     for spec in (f"table:{tmp_path / 'odd.csv'}", f"table:{tmp_path / 'gone.csv'}", "yolo"):
         with pytest.raises((ValueError, OSError)) as error:

@@ -1,4 +1,4 @@
-"""The pipeline on a made-up release: the same crops from files, video and archive, statuses, side files, options, refusals."""
+"""The pipeline on a made-up release: the same crops from files, video and archive, statuses, sidecars, options, refusals."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from auformer.data.images import read_image
+from auformer.data.images import read_image, write_image
 from auformer.data.manifest import read_manifest
 from auformer.data_prep.pipeline import prepare as pipeline
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.errors import DatasetLayoutError, ManifestError
 from auformer.faces import CROP_RECIPES, align
-from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
+from tests.helpers.trees.images import face_image, plain_image, write_video
 from tests.helpers.trees.tiny import SEQUENCES, TinyDetector, TinyReader, write_tiny
 
 
@@ -51,10 +51,10 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-# what is written --------------------------------------------------------------------------------------------------------------------
+# what is written ----------------------------------------------------------------------------------
 
 
-def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_pictures(
+def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_images(
     tree: Path, reader: TinyReader, tmp_path: Path, default_detector: None
 ) -> None:
     before = files(tree)
@@ -77,18 +77,18 @@ def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_pictures(
             .to_numpy(float)
             .reshape(2, 2)
         )
-        wanted, _ = align(face_picture(int(row["subject"][1]), row["frame"]), points, "eyes", 64)
+        wanted, _ = align(face_image(int(row["subject"][1]), row["frame"]), points, "eyes", 64)
         crop = read_image(tmp_path / "out" / row["image"])
         assert np.abs(crop.astype(int) - wanted).mean() < 3  # the JPEG's loss
 
 
-def test_frame_k_of_a_video_and_picture_k_give_one_crop(reader: TinyReader, tmp_path: Path) -> None:
-    """The same three pictures in a folder, by name, and in a lossless video, by position: the crops are equal to the byte."""
-    images = [face_picture(1, k) for k in (1, 2, 4)]
+def test_frame_k_of_a_video_and_image_k_give_one_crop(reader: TinyReader, tmp_path: Path) -> None:
+    """The same three images in a folder, by name, and in a lossless video, by position: the crops are equal to the byte."""
+    images = [face_image(1, k) for k in (1, 2, 4)]
     root = tmp_path / "release"
     for number, image in zip((1, 2, 4), images, strict=True):
-        write_picture(root / "frames" / f"{number}.png", image)
-    write_video(root / "frames.mkv", [images[0], images[1], face_picture(2, 3), images[2]])
+        write_image(root / "frames" / f"{number}.png", image)
+    write_video(root / "frames.mkv", [images[0], images[1], face_image(2, 3), images[2]])
     rows = [{"subject": "S", "sequence": "files", "frame": n, "AU1": 0, "source": f"frames/{n}.png"} for n in (1, 2, 4)]
     rows += [
         {"subject": "S", "sequence": "video", "frame": n, "AU1": 0, "source": "frames.mkv", "source_frame": n - 1}
@@ -102,7 +102,7 @@ def test_frame_k_of_a_video_and_picture_k_give_one_crop(reader: TinyReader, tmp_
         assert (crops / "video" / f"{number}.jpg").read_bytes() == (crops / "files" / f"{number}.jpg").read_bytes()
 
 
-def test_the_side_file_says_how_the_crops_were_made(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_the_sidecar_says_how_the_crops_were_made(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
     prepare("tiny", tree, tmp_path, size=48, border="constant", parquet=True, options={"threshold": 3})
     side = read_manifest(tmp_path / "manifest.parquet").attrs["side"]
     assert (side["dataset"], side["crop_recipe"], side["image_size"], side["border"]) == (
@@ -139,7 +139,7 @@ def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp
         SEQUENCES
     )
     points = faces[["pupil_left_x", "pupil_left_y", "pupil_right_x", "pupil_right_y"]].to_numpy()[0].reshape(2, 2)
-    wanted, _ = align(face_picture(1, 1), points, "eyes", 64)
+    wanted, _ = align(face_image(1, 1), points, "eyes", 64)
     assert np.abs(read_image(tmp_path / "crops" / "S1" / "smile" / "1.jpg").astype(int) - wanted).mean() < 3
     notes = [note for note in done.findings.notes if note[0].startswith("clips cut out by")]
     assert len(notes) == 4 and notes[0][2] == "no face in frame 3, taken from 4"
@@ -151,10 +151,10 @@ def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp
     )
 
 
-# bad input --------------------------------------------------------------------------------------------------------------------------
+# bad input ----------------------------------------------------------------------------------------
 
 
-def test_damaged_and_missing_pictures_are_rows_with_a_reason(
+def test_damaged_and_missing_images_are_rows_with_a_reason(
     tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     root = tmp_path / "copy"
@@ -171,13 +171,13 @@ def test_damaged_and_missing_pictures_are_rows_with_a_reason(
     assert status["film"][0] == "ok" and set(status["film"][2:]) <= {"unreadable", "no_image"}
     text = "\n".join(done.findings.lines())
     assert "img002.png" in text and "film.mkv" in text and str(root) not in text
-    assert "labels without a picture" not in text  # the reader knows of those
+    assert "labels without an image" not in text  # the reader knows of those
 
 
 def test_a_release_without_any_face(reader: TinyReader, tmp_path: Path) -> None:
     """Every row keeps its labels; there is no table of faces."""
     for number in (1, 2):
-        write_picture(tmp_path / "release" / f"{number}.png", plain_picture(number))
+        write_image(tmp_path / "release" / f"{number}.png", plain_image(number))
     rows = [{"subject": "S", "sequence": "s", "frame": n, "AU1": 1, "source": f"{n}.png"} for n in (1, 2)]
     reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
     for made in (2, 0):
@@ -199,7 +199,7 @@ def test_a_video_that_ends_before_its_labels(tree: Path, reader: TinyReader, tmp
     done = prepare("tiny", tree, tmp_path, size=64)
     assert done.table["status"].tolist() == ["ok", "no_image", "no_image"]
     assert done.findings.notes == [
-        ("labels without a picture", "film.mkv", "2 frames, 5 to 6: film.mkv: it has 4 frames")
+        ("labels without an image", "film.mkv", "2 frames, 5 to 6: film.mkv: it has 4 frames")
     ]
 
 
@@ -207,11 +207,11 @@ def test_missing_files_stop_unless_partial(tree: Path, reader: TinyReader, tmp_p
     read = reader.read
 
     def incomplete(root: Path, findings, **options):  # type: ignore[no-untyped-def]
-        findings.miss("S9/labels.csv", "its pictures are not there")
+        findings.miss("S9/labels.csv", "its images are not there")
         return read(root, findings)
 
     reader.read = incomplete  # type: ignore[method-assign]
-    with pytest.raises(DatasetLayoutError, match=r"S9/labels.csv: its pictures are not there\n.*--partial"):
+    with pytest.raises(DatasetLayoutError, match=r"S9/labels.csv: its images are not there\n.*--partial"):
         prepare("tiny", tree, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert prepare("tiny", tree, tmp_path / "out", partial=True, limit=1, size=64).manifest is not None
@@ -236,7 +236,7 @@ def test_a_source_outside_the_root_is_refused(tree: Path, reader: TinyReader, tm
             prepare("tiny", tree, tmp_path)
 
 
-def test_labels_that_break_the_contract_stop_before_any_picture_is_read(
+def test_labels_that_break_the_contract_stop_before_any_image_is_read(
     tree: Path, reader: TinyReader, tmp_path: Path
 ) -> None:
     row = {"subject": "S", "sequence": "s", "frame": 1, "source": "x.png"}
@@ -275,13 +275,13 @@ def test_a_folder_that_cannot_be_written(tree: Path, reader: TinyReader, tmp_pat
         prepare("tiny", tree, tmp_path / "file" / "out")
 
 
-# limits and dry runs ----------------------------------------------------------------------------------------------------------------
+# limits and dry runs ------------------------------------------------------------------------------
 
 
-def test_limit_takes_the_first_rows_with_a_picture(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_limit_takes_the_first_rows_with_a_image(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
         pipeline, "load", lambda name: TinyReader(frames=6)
-    )  # frames 5 and 6 of the first folders have no picture
+    )  # frames 5 and 6 of the first folders have no image
     done = prepare("tiny", tree, tmp_path, limit=6, size=64)
     assert done.table[["sequence", "frame"]].to_numpy().tolist() == [["smile", n] for n in (1, 2, 3, 4)] + [
         ["weinen é/1", n] for n in (1, 2)
@@ -289,12 +289,10 @@ def test_limit_takes_the_first_rows_with_a_picture(tree: Path, monkeypatch: pyte
     assert read_manifest(tmp_path / "manifest.csv").attrs["side"]["limit"] == 6
 
 
-def test_a_dry_run_opens_no_picture_and_writes_nothing(
+def test_a_dry_run_opens_no_image_and_writes_nothing(
     tree: Path, reader: TinyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "auformer.data_prep.pipeline.crops.read_image", lambda path: pytest.fail("a picture was opened")
-    )
+    monkeypatch.setattr("auformer.data_prep.pipeline.crops.read_image", lambda path: pytest.fail("an image was opened"))
     monkeypatch.setattr(
         "auformer.data_prep.formats.videos.av.open", lambda *words, **names: pytest.fail("a video was opened")
     )

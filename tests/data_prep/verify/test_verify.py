@@ -1,4 +1,4 @@
-"""`verify` on any manifest: counts against plain Python, pictures, duplicates, folds, several data sets, the text for people."""
+"""`verify` on any manifest: counts against plain Python, images, duplicates, folds, several data sets, the text for people."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def kinds(report: dict[str, Any], key: str = "problems") -> list[str]:
     return [entry["kind"] for entry in report[key]]
 
 
-# counts -----------------------------------------------------------------------------------------------------------------------------
+# counts -------------------------------------------------------------------------------------------
 
 
 def test_counts_are_those_of_a_plain_loop(frame: pd.DataFrame, manifest: Path) -> None:
@@ -103,16 +103,16 @@ def test_columns_may_be_missing(frame: pd.DataFrame, tmp_path: Path) -> None:
     assert verify(tmp_path / "keys.csv")["aus"] == {} and report_lines(verify(tmp_path / "keys.csv"))
 
 
-# pictures ---------------------------------------------------------------------------------------------------------------------------
+# images -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_missing_and_unreadable_pictures(manifest: Path, workers: int) -> None:
+def test_missing_and_unreadable_images(manifest: Path, workers: int) -> None:
     crops = manifest.parent / "crops"
     (crops / "0.png").unlink()
     (crops / "9.png").unlink()
     (crops / "1.png").write_bytes((crops / "1.png").read_bytes()[:60])
-    (crops / "2.png").write_bytes(b"no picture")
+    (crops / "2.png").write_bytes(b"no image")
     report = verify(manifest, workers=workers)
     assert kinds(report) == ["missing_image", "unreadable_image"] and not report["correct"]
     assert report["images"]["missing"] == ["crops/0.png", "crops/9.png"] and report["images"]["checked"] == 10
@@ -159,7 +159,7 @@ def test_one_file_named_twice_is_a_duplicate_too(frame: pd.DataFrame, manifest: 
 
 
 def test_people_of_disfa_in_disfaplus_are_the_same_person(frame: pd.DataFrame, manifest: Path) -> None:
-    """Equal pictures of SN001 in DISFA and in DISFA+ are of one person."""
+    """Equal images of SN001 in DISFA and in DISFA+ are of one person."""
     frame["dataset"] = ["disfa"] * 4 + ["disfaplus"] * 8
     frame["subject"], frame["AU1"], frame["AU12"], frame["frame"] = "SN001", 0, 0, range(1, 13)
     write_manifest(frame.drop(columns=["fold", "clip"]), manifest, {})
@@ -167,7 +167,7 @@ def test_people_of_disfa_in_disfaplus_are_the_same_person(frame: pd.DataFrame, m
     assert kinds(verify(manifest)) == []
 
 
-def test_pictures_of_several_sizes_are_noted(manifest: Path) -> None:
+def test_images_of_several_sizes_are_noted(manifest: Path) -> None:
     write_image(manifest.parent / "crops" / "3.png", np.zeros((8, 8, 3), np.uint8))
     report = verify(manifest)
     assert (
@@ -177,7 +177,7 @@ def test_pictures_of_several_sizes_are_noted(manifest: Path) -> None:
     )
 
 
-# rows -------------------------------------------------------------------------------------------------------------------------------
+# rows ---------------------------------------------------------------------------------------------
 
 
 def test_a_person_in_two_folds(frame: pd.DataFrame, manifest: Path) -> None:
@@ -225,7 +225,7 @@ def test_bp4dplus_in_which_no_label_is_unknown(tmp_path: Path) -> None:
     assert kinds(verify(tmp_path / "m.parquet")) == []
 
 
-# text -------------------------------------------------------------------------------------------------------------------------------
+# text ---------------------------------------------------------------------------------------------
 
 
 def test_the_text_holds_what_the_report_holds(manifest: Path) -> None:
@@ -236,7 +236,7 @@ def test_the_text_holds_what_the_report_holds(manifest: Path) -> None:
     assert lines[0] == str(manifest) and lines[-1] == f"{manifest}: 1 thing is wrong"
     assert "rows: 12 (mine 8, casme2 4); status: ok 10, no_face 1, unreadable 1" in text
     assert (
-        "missing_image (images): pictures that are not there: 1 (crops/0.png)" in text
+        "missing_image (images): images that are not there: 1 (crops/0.png)" in text
         and "Published counts of CASME II" in text
     )
     assert "mine a" in text and "mine x" in text

@@ -37,7 +37,7 @@ def disfa() -> pd.DataFrame:
     return published_rows("disfa")
 
 
-# what passes ------------------------------------------------------------------------------------------------------------------------
+# what passes --------------------------------------------------------------------------------------
 
 
 def test_the_published_numbers_pass(either: pd.DataFrame) -> None:
@@ -65,7 +65,7 @@ def test_the_totals_of_others() -> None:
     assert sum(part.frames for part in published("bp4d").parts.values()) == 146_847
 
 
-def test_rows_without_a_usable_picture_count_since_their_labels_do(either: pd.DataFrame) -> None:
+def test_rows_without_a_usable_image_count_since_their_labels_do(either: pd.DataFrame) -> None:
     frame = either.copy()
     frame.loc[frame.index[::50], "status"] = "no_face"
     assert problems(frame) == {}
@@ -93,7 +93,7 @@ def test_a_part_of_a_release_is_compared_where_it_is_whole(either: pd.DataFrame)
     assert f"{name} +1" in problems(broken)["unexplained"]
 
 
-# planted faults ---------------------------------------------------------------------------------------------------------------------
+# planted faults -----------------------------------------------------------------------------------
 
 
 def more_positives(frame: pd.DataFrame, names: list[str], seed: int = 0) -> pd.DataFrame:
@@ -181,12 +181,12 @@ def test_frames_counted_from_0(either: pd.DataFrame) -> None:
     assert set(wrong) == {"frame_base"} and "too high" in wrong["frame_base"]
 
 
-def test_frames_counted_from_0_show_in_the_names_of_pictures(either: pd.DataFrame) -> None:
+def test_frames_counted_from_0_show_in_the_names_of_images(either: pd.DataFrame) -> None:
     names = (
         either["subject"] + "/" + either["sequence"] + "/img" + (either["frame"] + 1).astype(str).str.zfill(5) + ".jpg"
     )
     middle = either.assign(image=names)[either["frame"] > 9].reset_index(drop=True)
-    assert "frame numbers are one below the numbers of their pictures" in problems(middle)["frame_base"]
+    assert "frame numbers are one below the numbers of their images" in problems(middle)["frame_base"]
     names = either["subject"] + "/" + (either["frame"] - 1).astype(str) + ".png"
     assert (
         problems(either.assign(image=names)) == {}
@@ -214,8 +214,8 @@ def test_right_camera(disfa: pd.DataFrame, change: dict[str, str]) -> None:
     assert set(wrong) == {"camera"} and "130,814 of 130,814 rows: right camera" in wrong["camera"]
 
 
-def test_right_camera_by_the_side_file(disfa: pd.DataFrame) -> None:
-    assert "side file: right camera" in problems(disfa, options={"camera": "right"})["camera"]
+def test_right_camera_by_the_sidecar(disfa: pd.DataFrame) -> None:
+    assert "sidecar: right camera" in problems(disfa, options={"camera": "right"})["camera"]
     assert problems(disfa, options={"camera": "left"}) == {}
 
 

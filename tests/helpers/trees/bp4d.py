@@ -1,4 +1,4 @@
-"""Miniature copies of BP4D and BP4D+: the coded tables with their headers and codes, pictures with mixed padding, archives, videos."""
+"""Miniature copies of BP4D and BP4D+: the coded tables with their headers and codes, images with mixed padding, archives, videos."""
 
 from __future__ import annotations
 
@@ -8,48 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
+from auformer.data.images import write_image
+from tests.helpers.trees.images import sample_image, write_video
 
 CODED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 25, 26, 27, 32, 38, 39)
-PLUS = (
-    1,
-    2,
-    4,
-    5,
-    6,
-    7,
-    9,
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-    16,
-    17,
-    18,
-    19,
-    20,
-    22,
-    23,
-    24,
-    27,
-    28,
-    29,
-    30,
-    31,
-    32,
-    33,
-    34,
-    35,
-    36,
-    37,
-    38,
-    39,
-)
+PLUS = (*(1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24), *range(27, 40))
 INTENSITY = (6, 10, 12, 14, 17)
 
-# subject, task, first coded frame, last one, digits in the names of the pictures
+# subject, task, first coded frame, last one, digits in the names of the images
 SEQUENCES = (
     ("F001", "T1", 8, 11, 4),
     ("F001", "T5", 98, 101, 3),
@@ -95,14 +61,10 @@ def _write_intensities(folder: Path, subject: str, task: str, first: int, last: 
         _write_lines(folder / f"AU{au:02d}" / f"{subject}_{task}_AU{au:02d}.csv", lines)
 
 
-def _picture(number: int, frame: int, faces: bool) -> np.ndarray:
-    return face_picture(number, frame) if faces else plain_picture(frame)
-
-
 def _expected(
     aus: tuple[int, ...], sources: dict[tuple[str, str, int], tuple[str, int | None, str | None]], *, intensity: bool
 ) -> pd.DataFrame:
-    """Rows that a reader should give, from where the picture of each coded frame is."""
+    """Rows that a reader should give, from where the image of each coded frame is."""
     rows = []
     for (subject, task, frame), (source, position, member) in sources.items():
         row: dict[str, object] = {"subject": subject, "sequence": task, "frame": frame}
@@ -118,7 +80,7 @@ def _expected(
 def write_bp4d(
     root: Path,
     *,
-    pictures: str = "",
+    images: str = "",
     occurrence: str = "AUCoding/AU_OCC",
     intensity: str = "AU-Intensity-Codes3.0",
     videos: str | None = None,
@@ -128,10 +90,10 @@ def write_bp4d(
 
     Args:
         root: folder of the release.
-        pictures: folder of the subjects' folders.
+        images: folder of the subjects' folders.
         occurrence: folder of the occurrence tables.
         intensity: folder of the intensities; empty: there are none.
-        videos: folder of videos in place of pictures.
+        videos: folder of videos in place of images.
         faces: show faces, for a test that looks for them.
 
     Returns:
@@ -144,17 +106,19 @@ def write_bp4d(
         )
         if intensity:
             _write_intensities(root / intensity, subject, task, first, last)
-        shown = range(max(1, first - 1), last + 2)  # there are pictures before and after the coded frames
+        shown = range(max(1, first - 1), last + 2)  # there are images before and after the coded frames
         if videos is not None and first < 100:
             name = f"2{subject[0]}{subject[2:]}_{task}.avi"
-            write_video(root / videos / name, [_picture(number, frame, faces) for frame in range(1, last + 2)], fps=25)
+            write_video(
+                root / videos / name, [sample_image(number, frame, faces) for frame in range(1, last + 2)], fps=25
+            )
         elif videos is None:
             for frame in shown:
-                write_picture(
-                    root / pictures / subject / task / f"{frame:0{digits}d}.jpg", _picture(number, frame, faces)
+                write_image(
+                    root / images / subject / task / f"{frame:0{digits}d}.jpg", sample_image(number, frame, faces)
                 )
         for frame in range(first, last + 1):
-            path = f"{pictures}/{subject}/{task}/{frame:0{digits}d}.jpg".lstrip("/")
+            path = f"{images}/{subject}/{task}/{frame:0{digits}d}.jpg".lstrip("/")
             sources[(subject, task, frame)] = (
                 (path, None, None) if videos is None else (f"{videos}/{name}".lstrip("/"), frame - 1, None)
             )
@@ -186,7 +150,7 @@ def write_bp4dplus(
         base: folder of everything.
         named: the header of the tables names AUs; else it counts its columns.
         videos: write videos in place of archives.
-        first_number: number of the first picture in the archives.
+        first_number: number of the first image in the archives.
         phantom: write the table of F042/T11, which has no data.
         faces: show faces.
 
@@ -201,7 +165,7 @@ def write_bp4dplus(
     for number, (subject, task, first, last) in enumerate(PLUS_SEQUENCES):
         _write_codes(codes / f"{subject}_{task}.csv", header, list(PLUS), first, last)
         _write_intensities(root / base / "AUCoding" / "AU_INT", subject, task, first, last)
-        images = [_picture(number, frame, faces) for frame in range(1, last + 2)]
+        images = [sample_image(number, frame, faces) for frame in range(1, last + 2)]
         if videos:
             path = write_video(root / base / "Videos" / f"{subject}_{task}.mp4", images, fps=25)
         else:
@@ -216,9 +180,10 @@ def write_bp4dplus(
 
 
 def _add_members(archive: Path, folder: str, images: list[np.ndarray], first: int) -> None:
-    """Append pictures to an archive, the last one first, since archives need not be in order."""
+    """Append images to an archive, the last one first, since archives need not be in order."""
     loose = archive.with_suffix(".jpg")
     with zipfile.ZipFile(archive, "a") as opened:
         for number, image in reversed(list(enumerate(images, start=first))):
-            opened.write(write_picture(loose, image), f"{folder}/{number:04d}.jpg")
+            write_image(loose, image)
+            opened.write(loose, f"{folder}/{number:04d}.jpg")
     loose.unlink()

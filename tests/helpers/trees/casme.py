@@ -27,8 +27,8 @@ def write_casme2(
 
     Args:
         root: folder of the release.
-        cropped: write `Cropped/` with `reg_img46.jpg` in place of the pictures.
-        faces: write pictures with faces.
+        cropped: write `Cropped/` with `reg_img46.jpg` in place of the images.
+        faces: write images with faces.
         rows: rows that replace others.
     """
     table = {
@@ -105,7 +105,7 @@ def write_casme3(root: Path, *, videos: bool = False) -> list[Clip]:
 
     Args:
         root: folder of the release.
-        videos: write whole recordings (`part_A/`) in place of a folder per clip.
+        videos: write whole videos (`part_A/`) in place of a folder per clip.
     """
     table = {
         0: ["spNO.1", "a", 355, 356, 357, "4+7", "IV", "disgust"],
@@ -135,7 +135,7 @@ def write_casme3(root: Path, *, videos: bool = False) -> list[Clip]:
 
 
 def write_casme3_c(root: Path, *, videos: bool = True) -> list[Clip]:
-    """CAS(ME)^3 part C: comma lists, one with the full-width comma, no apex; recordings, or a folder per clip as in meb's copy."""
+    """CAS(ME)^3 part C: comma lists, one with the full-width comma, no apex; videos, or a folder per clip as in meb's copy."""
     rows: list[Row] = [
         ["sub", "count", "onset", "offset", "au"],
         [1, 1, 373, 375, "4,7"],
@@ -157,12 +157,12 @@ def write_casme3_c(root: Path, *, videos: bool = True) -> list[Clip]:
     return clips
 
 
-def write_casme_sq(root: Path, *, recordings: bool = False) -> list[Clip]:
+def write_casme_sq(root: Path, *, videos: bool = False) -> list[Clip]:
     """CAS(ME)^2: three sheets without headers, an offset of 0, a macro-expression, a doubled suffix.
 
     Args:
         root: folder of the release.
-        recordings: write whole recordings (`rawpic/`) in place of a folder per expression.
+        videos: write whole videos (`rawpic/`) in place of a folder per expression.
     """
     labels: list[Row] = [
         [1, "anger1_1", 557, 558, 559, "4+7", "negative", "micro-expression", "anger"],
@@ -176,7 +176,7 @@ def write_casme_sq(root: Path, *, recordings: bool = False) -> list[Clip]:
         "selectedpic/s19/happy4_1",
         "selectedpic/s19/happy4_2",
     ]
-    if recordings:
+    if videos:
         folders = ["rawpic/s15/15_0401girlcrashing"] * 2 + ["rawpic/s19/23_0502funnyerrors"] * 2
     clips = [
         Clip("s15", "anger1_1", folders[0], [557, 558, 559], 557, 558, 559, {"AU4": 1, "AU7": 1}),
@@ -187,5 +187,5 @@ def write_casme_sq(root: Path, *, recordings: bool = False) -> list[Clip]:
     rules: list[Row] = [["0401", "anger1"], ["0502", "happy4"]]
     sheets = {"CASFEcode_final": labels, "naming rule1": [[15, "s15", 1], [19, "s19", 3]], "naming rule2": rules}
     write_table(root / "CAS(ME)^2code_final.xlsx", sheets)
-    write_clips(root, clips, "img{0:03d}.jpg" if recordings else "img{0}.jpg.jpg")
+    write_clips(root, clips, "img{0:03d}.jpg" if videos else "img{0}.jpg.jpg")
     return clips

@@ -1,4 +1,4 @@
-"""Miniature copies of DISFA and DISFA+: a file of intensities per AU, videos of two cameras, pictures of trials."""
+"""Miniature copies of DISFA and DISFA+: a file of intensities per AU, videos of two cameras, images of trials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture, write_video
+from auformer.data.images import write_image
+from tests.helpers.trees.images import face_image, plain_image, write_video
 
 AUS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 FRAMES = 4  # of each video; the release has 4,845
@@ -61,9 +62,7 @@ def write_disfa(
             lines = [f"{frame},{level(au, frame, subject)}" for frame in range(1, FRAMES + 1)]
             (labels / f"{subject}_au{au}.txt").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8", newline="")
         video = f"{FOLDERS[camera]}/{camera.capitalize()}Video{subject}_comp.avi"
-        write_video(
-            root / video, [face_picture(number, k) if faces else plain_picture(k) for k in range(1, frames + 1)]
-        )
+        write_video(root / video, [face_image(number, k) if faces else plain_image(k) for k in range(1, frames + 1)])
         for frame in range(1, FRAMES + 1):
             there = frame <= frames
             source = {
@@ -78,7 +77,7 @@ def write_disfa(
 def write_disfaplus(
     root: Path, *, base: str = "DISFAPlusDataset", threshold: int = 2, faces: bool = False
 ) -> pd.DataFrame:
-    """Two people, three trials; a trial lacks the file of AU20, and the names of pictures begin with 000.
+    """Two people, three trials; a trial lacks the file of AU20, and the names of images begin with 000.
 
     Returns:
         The rows that a reader should give.
@@ -92,7 +91,7 @@ def write_disfaplus(
             lines = ["# frame intensity", *(f"{frame:03d}.jpg   {level(au, frame, subject)}" for frame in range(3))]
             (labels / f"AU{au}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for frame in range(3):
-            write_picture(images / f"{frame:03d}.jpg", face_picture(number, frame) if faces else plain_picture(frame))
+            write_image(images / f"{frame:03d}.jpg", face_image(number, frame) if faces else plain_image(frame))
             row = _row(subject, trial, frame, threshold)
             for au in lacks:
                 row |= {f"AU{au}": -1, f"AU{au}_intensity": np.nan}

@@ -1,6 +1,6 @@
 """Miniature micro-expression releases: annotation tables with their real headers and known faults, and clips of a few frames.
 
-A table has as many rows as the known faults need; only a few of the clips that it names have pictures, as in a copy of a part.
+A table has as many rows as the known faults need; only a few of the clips that it names have images, as in a copy of a part.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 
+from auformer.data.images import write_image
 from auformer.data.manifest import validate_manifest
-from tests.helpers.trees.pictures import face_picture, plain_picture, write_picture
+from tests.helpers.trees.images import face_image, plain_image
 
 Row = list[object]
 
@@ -47,15 +48,15 @@ def write_table(path: Path, sheets: Mapping[str, Sequence[Row]]) -> Path:
 
 
 def write_clips(root: Path, clips: Sequence[Clip], name: str, *, faces: bool = False) -> None:
-    """Write the pictures of clips; `name` is a format string of the frame number and the clip."""
+    """Write the images of clips; `name` is a format string of the frame number and the clip."""
     for number, clip in enumerate(clips):
         for frame in clip.frames:
-            image = face_picture(number, frame) if faces else plain_picture(frame, (16, 12))
-            write_picture(root / clip.folder / name.format(frame, clip=clip.name), image)
+            image = face_image(number, frame) if faces else plain_image(frame, (16, 12))
+            write_image(root / clip.folder / name.format(frame, clip=clip.name), image)
 
 
 def filled(rows: Mapping[int, Row], filler: Row) -> list[Row]:
-    """Rows 0 to the last one given; those that are not given name clips without pictures, all different."""
+    """Rows 0 to the last one given; those that are not given name clips without images, all different."""
     return [rows.get(at, [f"F{at}" if value == "FILL" else value for value in filler]) for at in range(max(rows) + 1)]
 
 
@@ -211,7 +212,7 @@ def write_fourdme(root: Path) -> list[Clip]:
 
 
 def assert_clips(table: pd.DataFrame, clips: Sequence[Clip], root: Path) -> None:
-    """A reader's table has the frames of the clips and no others, in order, with their numbers, labels and pictures."""
+    """A reader's table has the frames of the clips and no others, in order, with their numbers, labels and images."""
     key = ["subject", "sequence", "frame"]
     expected = sorted((clip.subject, clip.name, frame) for clip in clips for frame in clip.frames)
     assert list(table[key].itertuples(index=False, name=None)) == expected

@@ -1,32 +1,21 @@
-"""Miniature copies of CK+, UNBC-McMaster and Aff-Wild2: label files per frame or per video beside pictures."""
+"""Miniature copies of CK+, UNBC-McMaster and Aff-Wild2: label files per frame or per video beside images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from tests.helpers.trees.pictures import SIZE, face_picture, plain_picture, write_picture
+from auformer.data.images import write_image
+from tests.helpers.trees import write_text
+from tests.helpers.trees.images import sample_image
 
 UNBC_AUS = (4, 6, 7, 9, 10, 12, 20, 25, 26, 43)
 WILD_AUS = (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)
 WILD_AUS_2020 = (1, 2, 4, 6, 12, 15, 20, 25)
 
 
-def write_text(path: Path, text: str) -> Path:
-    """A text file with the line ends as given; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="")
-    return path
-
-
-def picture(subject: int, frame: int, faces: bool, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A face where it matters, else a wall."""
-    return face_picture(subject, frame, size) if faces else plain_picture(frame, size)
-
-
-# Subject, sequence, frames of the pictures (the last one is coded), and the FACS file as the release writes it.
+# Subject, sequence, frames of the images (the last one is coded), and the FACS file as the release writes it.
 CKPLUS = (
     (
         "S005",
@@ -49,7 +38,7 @@ def write_ckplus(root: Path, *, folder: str = "FACS", faces: bool = False) -> pd
         write_text(root / folder / subject / sequence / f"{subject}_{sequence}_{frames[-1]:08d}_facs.txt", text)
         for frame in frames:
             name = f"{subject}_{sequence}_{frame:08d}.png"
-            write_picture(root / "cohn-kanade-images" / subject / sequence / name, picture(number, frame, faces))
+            write_image(root / "cohn-kanade-images" / subject / sequence / name, sample_image(number, frame, faces))
     return pd.DataFrame(
         {
             "subject": ["S005", "S010", "S132"],
@@ -93,7 +82,7 @@ def write_unbc(root: Path, *, threshold: int = 1, faces: bool = False) -> pd.Dat
         for frame, text in enumerate(texts, start=1):
             name = f"{sequence}{frame:03d}"
             write_text(root / "Frame_Labels" / "FACS" / subject / sequence / f"{name}_facs.txt", text)
-            write_picture(root / "Images" / subject / sequence / f"{name}.png", picture(number, frame, faces))
+            write_image(root / "Images" / subject / sequence / f"{name}.png", sample_image(number, frame, faces))
             row: dict[str, object] = {"subject": subject, "sequence": sequence, "frame": frame}
             listed = {int(float(line.split()[0])): float(line.split()[1]) for line in text.splitlines() if line.strip()}
             for au in UNBC_AUS:
@@ -144,7 +133,7 @@ def write_affwild2(
             rows.append(row | {"status": "ok" if there else "no_image", "source": source, "fold": part.lower()})
         write_text(root / base / (train if part == "Train" else "Validation_Set") / f"{video}.txt", text)
         for crop in crops:
-            write_picture(
-                root / "cropped_aligned" / video / f"{crop:05d}.jpg", picture(number, crop, faces, (112, 112))
+            write_image(
+                root / "cropped_aligned" / video / f"{crop:05d}.jpg", sample_image(number, crop, faces, (112, 112))
             )
     return pd.DataFrame(rows)

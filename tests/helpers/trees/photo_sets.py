@@ -1,4 +1,4 @@
-"""Miniature copies of EmotioNet, RAF-AU, FEAFA+ and Bosphorus: tables or lists that name pictures, and values without names."""
+"""Miniature copies of EmotioNet, RAF-AU, FEAFA+ and Bosphorus: tables or lists that name images, and values without names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 
-from tests.helpers.trees.others import picture, write_text
-from tests.helpers.trees.pictures import write_picture, write_video
+from auformer.data.images import write_image
+from tests.helpers.trees import write_text
+from tests.helpers.trees.images import sample_image, write_video
 
-# Photo of EmotioNet at the end of its address, labels of AUs 1, 12 and 40 (which is none), and whether the picture is there.
+# Photo of EmotioNet at the end of its address, labels of AUs 1, 12 and 40 (which is none), and whether the image is there.
 PHOTOS = (
     ("N_0000000001_00001.jpg", (1, 0, 1), True),
     ("N_0000000001_00002.jpg", (999, 1, 999), False),
@@ -23,7 +24,7 @@ _HOST = "http://cbcsnas01.example.org/emotionet/N_0000000001/"
 def write_emotionet(
     root: Path, *, form: str = "xlsx", images: str = "imgs", rows: Sequence = PHOTOS, faces: bool = False
 ) -> pd.DataFrame:
-    """The three forms of the labels, `xlsx` (`csv` with the same header), `txt` and `list`, and the pictures of all photos but one.
+    """The three forms of the labels, `xlsx` (`csv` with the same header), `txt` and `list`, and the images of all photos but one.
 
     Returns:
         What the reader should give.
@@ -60,7 +61,7 @@ def write_emotionet(
         write_text(root / "image_list_1.csv", "\n".join(lines) + "\n")
     for number, (name, _, there) in enumerate(rows):
         if there:
-            write_picture(root / images / name, picture(number, 1, faces))
+            write_image(root / images / name, sample_image(number, 1, faces))
     return pd.DataFrame(
         {
             "subject": ["N_0000000001_00001", "N_0000000001_00002", "Ünal 7"],
@@ -86,7 +87,7 @@ def write_rafau(root: Path, *, faces: bool = False) -> pd.DataFrame:
     """
     write_text(root / "RAFAU_label.txt", RAFAU)
     for number in (1, 2, 3, 10):
-        write_picture(root / "aligned" / f"{number:04d}_aligned.jpg", picture(number, number, faces))
+        write_image(root / "aligned" / f"{number:04d}_aligned.jpg", sample_image(number, number, faces))
     return pd.DataFrame(
         {
             "subject": ["0001", "0002", "0003", "0010"],
@@ -113,7 +114,7 @@ FEAFA_COLUMNS = "# made up\nAU43_left\nAU43_right\nAU26\n" + "-\n" * 21
 
 
 def write_feafa(root: Path, *, faces: bool = False) -> pd.DataFrame:
-    """FEAFA-A with pictures beside the labels, FEAFA-B with a video of DISFA; `FEAFA_COLUMNS` names their values.
+    """FEAFA-A with images beside the labels, FEAFA-B with a video of DISFA; `FEAFA_COLUMNS` names their values.
 
     Returns:
         What the reader should give with a threshold of 0.4.
@@ -126,9 +127,9 @@ def write_feafa(root: Path, *, faces: bool = False) -> pd.DataFrame:
                 " ".join(f"{value:f}" for value in feafa_values(frame)) + "\n",
             )
     for frame in frames["PV057"]:
-        write_picture(root / "FEAFA-A" / "PV057.output" / f"{frame:08d}.jpg", picture(0, frame, faces))
+        write_image(root / "FEAFA-A" / "PV057.output" / f"{frame:08d}.jpg", sample_image(0, frame, faces))
     write_video(
-        root / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi", [picture(1, frame, faces) for frame in range(1, 5)]
+        root / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi", [sample_image(1, frame, faces) for frame in range(1, 5)]
     )
     return pd.DataFrame(
         {
@@ -171,7 +172,7 @@ def write_bosphorus(root: Path, *, base: str = "BosphorusDB/BosphorusDB", faces:
     write_text(root / "facscodes" / "facscodes.lst", BOSPHORUS)
     names = ("bs000_LFAU_12_0", "bs000_N_N_0", "bs000_YR_R10_0", "bs011_E_SADNESS_1", "bs011_LFAU_12LW_0")
     for number, name in enumerate(names):
-        write_picture(root / base / name[:5] / f"{name}.png", picture(number, number, faces))
+        write_image(root / base / name[:5] / f"{name}.png", sample_image(number, number, faces))
     return pd.DataFrame(
         {
             "subject": ["bs000", "bs000", "bs011", "bs011"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import zipfile
 from dataclasses import dataclass, replace
@@ -13,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
-from auformer.data_prep.formats.frames import index_frames, list_members
+from auformer.data_prep.formats.archives import list_members
+from auformer.data_prep.formats.frames import index_frames
 from auformer.data_prep.release import Findings, Release
 from auformer.faces import Face
-from tests.helpers.trees.pictures import face_picture, plain_picture, write_video
+from tests.helpers.trees.images import face_image, plain_image, write_video
 
 FRAMES = 4  # of each sequence
 SEQUENCES = (("S1", "smile"), ("S1", "weinen é/1"), ("S2", "film"), ("S3", "packed"))
@@ -30,13 +30,14 @@ RELEASE = Release(
     au_names=("AU1", "AU12"),
     frames="numbers of the label table, from 1",
     source="[ours]",
+    options={"threshold": {"type": int, "help": "label from which AU1 is present"}},
 )
 
 
 def write_tiny(root: Path) -> Path:
-    """S1: two folders of pictures; S2: a lossless video of the same size; S3: an archive. Frame 3 of each shows no face."""
+    """S1: two folders of images; S2: a lossless video of the same size; S3: an archive. Frame 3 of each shows no face."""
     for subject, sequence in SEQUENCES:
-        images = [plain_picture(k) if k == 3 else face_picture(int(subject[1]), k) for k in range(1, FRAMES + 1)]
+        images = [plain_image(k) if k == 3 else face_image(int(subject[1]), k) for k in range(1, FRAMES + 1)]
         if subject == "S1":
             for number, image in enumerate(images, 1):
                 write_image(root / "S1" / sequence / f"img{number:03d}.png", image)
@@ -53,7 +54,7 @@ def write_tiny(root: Path) -> Path:
 
 
 def _sources(root: Path, subject: str, sequence: str) -> dict[int, dict[str, Any]]:
-    """Where the picture of each frame is."""
+    """Where the image of each frame is."""
     if subject == "S1":
         return {
             number: {"source": path.relative_to(root).as_posix()}
@@ -69,7 +70,7 @@ def _sources(root: Path, subject: str, sequence: str) -> dict[int, dict[str, Any
 
 @dataclass(frozen=True)
 class TinyDetector:
-    """A fast one for tests of everything else: a face at one place in every picture that is not plain."""
+    """A fast one for tests of everything else: a face at one place in every image that is not plain."""
 
     name: str = "tiny"
     version: str = "1"
@@ -79,9 +80,12 @@ class TinyDetector:
         return [Face((50.0, 30.0, 60.0, 60.0), 0.9, points, "fixed")] if image.std() > 8 else []
 
 
-def die(unit: object) -> None:
-    """What a worker does that runs out of memory."""
-    os._exit(3)
+@dataclass(frozen=True)
+class DeadlyDetector(TinyDetector):
+    """Its process ends at the first image, as one does that runs out of memory."""
+
+    def __call__(self, image: np.ndarray, *, file: str = "", frame: int | None = None) -> list[Face]:
+        os._exit(3)
 
 
 class TinyReader:
@@ -90,9 +94,6 @@ class TinyReader:
     def __init__(self, frames: int = FRAMES, *, per_clip: bool = False, onset: int = 1) -> None:
         self.RELEASE = replace(RELEASE, per_clip=per_clip)
         self.frames, self.onset = frames, onset
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--threshold", type=int, default=2)
 
     def read(self, root: Path, findings: Findings, *, threshold: int = 2, corrections: bool = True) -> pd.DataFrame:
         rows = []

@@ -1,4 +1,4 @@
-"""Small pictures and videos for the miniature releases: a rendered face on a plain wall, at a place that is known."""
+"""Small images and videos for the miniature releases: a rendered face on a plain wall, at a place that is known."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-from auformer.data.images import write_image
 from auformer.synthetic import Identity, Renderer
 
-SIZE = (160, 120)  # width and height of a picture
+SIZE = (160, 120)  # width and height of an image
 FACES = 3  # different faces; others repeat them
 _FIRST = 30_001  # identity number of the first
-_SHARE = 0.8  # side of the face's square in heights of the picture
+_SHARE = 0.8  # side of the face's square in heights of the image
 
 # codec of a video by the suffix of its file
 CODECS = {".avi": "mpeg4", ".mp4": "libx264", ".mkv": "ffv1"}
@@ -27,7 +26,7 @@ _OPTIONS = {"mpeg4": _FINE, "mjpeg": _FINE, "libx264": {"crf": "12", "preset": "
 
 @cache
 def _face(number: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """A frontal face that fills its picture, and its five points; read-only."""
+    """A frontal face that fills its image, and its five points; read-only."""
     renderer = Renderer(side)
     drawn = renderer.render(renderer.bake(Identity.sample(_FIRST + number)), np.zeros(17), points=True)
     assert drawn.points is not None
@@ -36,7 +35,7 @@ def _face(number: int, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _place(subject: int, frame: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Face, points on it, and where its upper left corner is in the picture."""
+    """Face, points on it, and where its upper left corner is in the image."""
     width, height = size
     side = int(_SHARE * min(width, height)) // 4 * 4
     image, points = _face(subject % FACES, side)
@@ -44,7 +43,7 @@ def _place(subject: int, frame: int, size: tuple[int, int]) -> tuple[np.ndarray,
     return image, points, (max(0, min(x, width - side)), max(0, min(y, height - side)))
 
 
-def face_picture(subject: int, frame: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+def face_image(subject: int, frame: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """A rendered face on a plain wall, which the default detector finds.
 
     Args:
@@ -56,26 +55,25 @@ def face_picture(subject: int, frame: int, size: tuple[int, int] = SIZE) -> np.n
         (H, W, 3) uint8 RGB.
     """
     face, _, (x, y) = _place(subject, frame, size)
-    picture = np.full((size[1], size[0], 3), 90 + 2 * (frame % 20), np.uint8)
-    picture[y : y + face.shape[0], x : x + face.shape[1]] = face
-    return picture
+    image = np.full((size[1], size[0], 3), 90 + 2 * (frame % 20), np.uint8)
+    image[y : y + face.shape[0], x : x + face.shape[1]] = face
+    return image
 
 
 def face_points(subject: int, frame: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """The five points of `face_picture`: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels."""
+    """The five points of `face_image`: (5, 2) pupils, nose tip, mouth corners, image left first, in pixels."""
     _, points, corner = _place(subject, frame, size)
     return np.asarray(points + np.array(corner), dtype=np.float64)
 
 
-def plain_picture(frame: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+def plain_image(frame: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """A wall without a face, (H, W, 3) uint8 RGB."""
     return np.full((size[1], size[0], 3), 90 + 2 * (frame % 20), np.uint8)
 
 
-def write_picture(path: Path, image: np.ndarray) -> Path:
-    """Write a picture in the format of its suffix; folders are made."""
-    write_image(path, image)
-    return path
+def sample_image(subject: int, frame: int, faces: bool, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A face where it matters, else a wall."""
+    return face_image(subject, frame, size) if faces else plain_image(frame, size)
 
 
 def write_video(path: Path, images: Sequence[np.ndarray], *, fps: int = 20, codec: str | None = None) -> Path:
