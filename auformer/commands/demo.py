@@ -1,11 +1,12 @@
-"""Render faces with known action units, train AUFormer and a linear probe on them, evaluate both on unseen faces, write a report.
+"""Render faces with known action units, train AUFormer and a linear probe on them, evaluate both on unseen faces, write
+a report.
 
   auformer demo               about five minutes on two cores
   auformer demo --fast        under a minute, to see it work: far fewer faces and epochs, so lower scores
 
-Nothing is downloaded and no person is shown. Run the same command again to resume an interrupted demo; a finished one is
-left as it is. Full fine-tuning and further seeds would take longer: their rows come from the results in the package, and
-are marked.
+Nothing is downloaded and no person is shown. Run the same command again to resume an interrupted demo; a finished one
+is left as it is. Full fine-tuning and further seeds would take longer: their rows come from the results in the package,
+and are marked.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ class AUChoice(NamedTuple):
 
 
 def choose_aus(network_aus: Sequence[str], manifest_aus: Sequence[str], asked: Sequence[str] | None = None) -> AUChoice:
-    """Match the AUs of a network, of a manifest, and those that were asked for; all that the network predicts by default.
+    """Match the AUs of a network, of a manifest, and those that were asked for; all that the network predicts by
+    default.
 
     Raises:
         ValueError: Nothing is left to predict.
@@ -77,7 +78,8 @@ def image_warnings(network: Any, sidecar: Mapping[str, Any], image_size: Sequenc
     trained, found = network.crop_recipe, sidecar.get("crop_recipe")
     if trained and found and trained != found:
         warnings.append(
-            f"The checkpoint was trained on crops by the recipe '{trained}', the manifest's are by '{found}': scores suffer."
+            f"The checkpoint was trained on crops by the recipe '{trained}', the manifest's are by '{found}': scores "
+            "suffer."
         )
     height, width = network.image_size
     if image_size is not None and tuple(image_size) != (height, width):
@@ -100,12 +102,14 @@ def evaluate(
     overwrite: bool = False,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Predict a manifest with a checkpoint and write a predictions file; what `auformer evaluate` does before it scores.
+    """Predict a manifest with a checkpoint and write a predictions file; what `auformer evaluate` does before it
+    scores.
 
     An interrupted run is resumed by the same call.
 
     Args:
-        checkpoint: As `resolve_checkpoint` takes it: adapter file, `.ckpt`, folder, `.onnx` file, `demo`, or `hf://owner/name`.
+        checkpoint: As `resolve_checkpoint` takes it: adapter file, `.ckpt`, folder, `.onnx` file, `demo`, or
+            `hf://owner/name`.
         manifest: Manifest of faces.
         out: The predictions file, `.csv` or `.parquet`; its sidecar lies beside it.
         au_names: AUs to predict; all that the network predicts by default.
@@ -248,12 +252,14 @@ def _check_out(out: Path, manifest: Path, overwrite: bool) -> None:
         raise ValueError(f"Expected `--out` to end in .csv or .parquet, but got {out}.")
     if sidecar_path(out).resolve() == sidecar_path(manifest).resolve():
         raise ValueError(
-            f"Expected `--out` to have another name than the manifest, but got {out}: one sidecar would replace the other."
+            f"Expected `--out` to have another name than the manifest, but got {out}: one sidecar would replace the "
+            "other."
         )
     taken = [str(path) for path in (out, sidecar_path(out)) if path.exists()]
     if taken and not overwrite:
         raise ValueError(
-            f"Expected `--out` to be a new file, but found {' and '.join(taken)}: choose another name, or add --overwrite."
+            f"Expected `--out` to be a new file, but found {' and '.join(taken)}: choose another name, or add "
+            "--overwrite."
         )
     check_writable(out.parent)
 
@@ -322,16 +328,21 @@ def predict_manifest(
         network: The network, in eval mode; it is moved to `device`.
         manifest: Table as `read_manifest` gives it, or a selection of its rows.
         au_names: AUs of the network to write, in this order; all by default.
-        batch_size: Images per batch; where so many do not fit into memory they are halved for the rest of the job, with a warning.
+        batch_size: Images per batch; where so many do not fit into memory they are halved for the rest of the job, with
+            a warning.
         device: Where to compute.
         num_workers: Processes that read images; 0 reads them in this one.
         progress: Whether to show a progress bar on stderr.
-        partial: File that keeps what is done, also at the end: the same call goes on from it. Remove it when the result is safe.
-        identity: What tells this network from others, for example the SHA-256 of its file: a job of another is not gone on with.
+        partial: File that keeps what is done, also at the end: the same call goes on from it. Remove it when the result
+            is safe.
+        identity: What tells this network from others, for example the SHA-256 of its file: a job of another is not gone
+            on with.
 
     Returns:
-        Predictions in the order of the manifest: the key; `file, time_s, x, y, w, h, score, fold, clip, group_*` where the manifest
-        has them; `status`; per AU `_true` (only where the manifest has the AU), `_prob` (nan where `status` is not `ok`) and
+        Predictions in the order of the manifest: the key; `file, time_s, x, y, w, h, score, fold, clip, group_*` where
+            the manifest
+            the manifest has them; `status`; per AU `_true` (only where the manifest has the AU), `_prob` (nan where
+            `status` is not `ok`) and
         `_active` (`_prob` is at least the network's threshold).
 
     Raises:
@@ -405,7 +416,9 @@ def _predict(
 
 
 def _checked_probs(probs: torch.Tensor) -> np.ndarray:
-    """Probabilities `(B, N)` float64 as an array; a network that gives nan is an error here, not an empty cell later."""
+    """Probabilities `(B, N)` float64 as an array; a network that gives nan is an error here, not an empty cell
+    later.
+    """
     array = probs.numpy()
     if not ((array >= 0) & (array <= 1)).all():
         raise ValueError(

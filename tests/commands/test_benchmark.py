@@ -15,7 +15,7 @@ from auformer.synthetic.writing import render_options
 from tests.helpers.benchmarks import rewrite, two_labs, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = ROOT / "experiments" / "suite-synthetic.yaml"
+SUITE = ROOT / "experiments" / "suites" / "suite-synthetic.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def words(folder: Path, *more: str) -> list[str]:
 
 
 def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    config = str(ROOT / "experiments" / "base.yaml")
+    config = str(ROOT / "experiments" / "configs" / "base.yaml")
     calls = {
         "within --data bp4d.csv disfa.csv": 6,
         "cross --train bp4d.csv --test disfa.csv casme2.csv": 2,
@@ -154,7 +154,7 @@ def test_runs_of_another_process_are_left_to_it(workspace: Path, capsys: pytest.
     assert lock.acquire()
     assert main(words(workspace, "--out", str(workspace / "locked"))) == 0
     out = capsys.readouterr().out
-    assert "another process is at it" in out and "1 run left to another process" in out
+    assert "another process is at work on it" in out and "1 run left to another process" in out
     assert [line["fold"] for line in read_lines(workspace / "locked").values()] == ["T2", "T3"]
     assert main(["benchmark", "status", str(workspace / "locked")]) == 0
     assert "1 running, 2 finished" in capsys.readouterr().out

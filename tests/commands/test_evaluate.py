@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import auformer.models.checkpoints as detector
+import auformer.predict.manifest as module
 from auformer.cli import main
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import read_manifest, read_predictions
+from auformer.files import sha256
 from auformer.models import AUFormer, FullFineTuning, save_adapter
-from auformer.scoring.provenance import file_sha256
 from tests.helpers import vits
 from tests.helpers.predictions import StandIn, write_faces_manifest
 
@@ -54,8 +55,8 @@ def manifest(tmp_path):
 def stand_in(monkeypatch):
     """Let every checkpoint be a `StandIn`; the test may replace it."""
     networks = [StandIn(AUS)]
-    monkeypatch.setattr(detector, "load_detector", lambda *args, **options: networks[-1])
-    monkeypatch.setattr(detector, "resolve_checkpoint", lambda checkpoint: detector.Path(__file__))
+    monkeypatch.setattr(module, "open_detector", lambda *args, **options: networks[-1])
+    monkeypatch.setattr(module, "resolve_checkpoint", lambda checkpoint: Path(__file__))
     return networks
 
 
@@ -91,7 +92,7 @@ class TestEndToEnd:
         side = table.attrs["side"]
         assert side["adapter"] == {
             "file": "adapter.safetensors",
-            "sha256": file_sha256(folder / "adapter.safetensors"),
+            "sha256": sha256(folder / "adapter.safetensors"),
             "package_version": "0.1.0",
         }
         assert side["config"]["arguments"]["expert_width"] == 2 and side["thresholds"] == {
@@ -163,8 +164,7 @@ class TestChoices:
         )
 
     def test_demo_says_what_it_is(self, stand_in, manifest, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(detector, "resolve_checkpoint", lambda checkpoint: detector.DEMO_DETECTOR)
-        monkeypatch.setattr("auformer.scoring.provenance.file_sha256", lambda path: "0" * 64)
+        monkeypatch.setattr(module, "resolve_checkpoint", lambda checkpoint: module.DEMO_DETECTOR)
         assert evaluate("demo", manifest, "--out", tmp_path / "p.csv") == 0
         notice = read_predictions(tmp_path / "p.csv").attrs["side"]["notice"]
         assert "rendered faces only" in notice and "not intensities" in notice and notice in capsys.readouterr().out
