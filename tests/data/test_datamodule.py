@@ -71,19 +71,9 @@ def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
     frame = frame.assign(**{au: (np.arange(total) < n).astype(int) for au, n in zip(names, count, strict=True)})
     write_manifest(frame, tmp_path / "manifest.csv", {})
     want = [
-        1.342985,
-        1.689665,
-        1.248091,
-        0.561356,
-        0.433044,
-        0.435894,
-        0.457287,
-        0.541004,
-        1.408054,
-        0.722762,
-        1.493145,
+        1.342985, 1.689665, 1.248091, 0.561356, 0.433044, 0.435894, 0.457287, 0.541004, 1.408054, 0.722762, 1.493145,
         1.666711,
-    ]
+    ]  # fmt: skip
     data = module(str(tmp_path / "manifest.csv"), val_fraction=0, au_names="bp4d")
     np.testing.assert_allclose(data.au_weights, want, rtol=0.01)  # counts are rounded to hundreds here
 

@@ -42,13 +42,9 @@ class Recorder(pl.LightningModule):
 def fit(manifest: str, folder: Path, epochs: int, resume: Path | None = None) -> Recorder:
     recorder = Recorder()
     trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         default_root_dir=folder,
-    )
+    )  # fmt: skip
     trainer.fit(recorder, AUDataModule(manifest, image_size=32, batch_size=8), ckpt_path=resume)
     trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
     return recorder

@@ -34,11 +34,9 @@ from tests.helpers.tables import predictions, table, text_file
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet", "größe.v2.csv"])
 def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     frame = table(
-        fold=["P1", "P1", None],
-        note=["007", "x,y", 'quote "it"'],
-        AU12_intensity=[2.5, None, 0.1],
+        fold=["P1", "P1", None], note=["007", "x,y", 'quote "it"'], AU12_intensity=[2.5, None, 0.1],
         time_s=[0.1, 0.2, 1 / 3],
-    )
+    )  # fmt: skip
     path = tmp_path / name
     write_manifest(frame, path, {"data_set": "BP4D", "crop_recipe": "eyes"})
     back = read_manifest(path)
@@ -249,21 +247,13 @@ def test_a_bad_manifest_says_what_and_where(tmp_path: Path, suffix: str, columns
 
 def test_a_correct_manifest_with_everything_passes() -> None:
     one_clip = {
-        "sequence": ["v"] * 3,
-        "clip": ["k", "k", None],
-        "onset": [7, 7, None],
-        "apex": [None] * 3,
-        "offset": [8, 8, None],
-        "frame": [7, 8, 9],
-    }
+        "sequence": ["v"] * 3, "clip": ["k", "k", None], "onset": [7, 7, None], "apex": [None] * 3,
+        "offset": [8, 8, None], "frame": [7, 8, 9],
+    }  # fmt: skip
     frame = table(
-        **one_clip,
-        AU1=[1, 1, 0],
-        AU12=[1, 1, -1],
-        AU12_left=[1, 1, 0],
-        AU12_right=[-1, 0, 1],
+        **one_clip, AU1=[1, 1, 0], AU12=[1, 1, -1], AU12_left=[1, 1, 0], AU12_right=[-1, 0, 1],
         status=["ok", "no_face", ""],
-    )
+    )  # fmt: skip
     checked = validate_manifest(frame.assign(image=["a.png", None, "..b/c..png"]))
     assert checked["status"].tolist() == ["ok", "no_face", "ok"]
 
@@ -317,11 +307,9 @@ def test_a_broken_sidecar_is_named(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
 def test_predictions_are_read_as_written(tmp_path: Path, name: str) -> None:
     frame = predictions(
-        AU1_prob=np.array([0.1, 0.7, np.nan], np.float32),
-        AU1_active=[0, 1, None],
-        status=["ok", "ok", "no_face"],
+        AU1_prob=np.array([0.1, 0.7, np.nan], np.float32), AU1_active=[0, 1, None], status=["ok", "ok", "no_face"],
         file=["a", "b", "c"],
-    )
+    )  # fmt: skip
     write_predictions(frame, tmp_path / name, {"au_names": ["AU1"]})
     back = read_predictions(tmp_path / name)
     assert predicted_aus(back) == back.attrs["au_names"] == ["AU1"]

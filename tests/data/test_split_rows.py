@@ -27,12 +27,8 @@ AUS = ["AU1", "AU12"]
 def rows(count: int = 200) -> pd.DataFrame:
     number = np.arange(count)
     frame = {
-        "dataset": "d",
-        "subject": [f"s{i % 10}" for i in number],
-        "sequence": "v",
-        "frame": number,
-        "image": "a.png",
-    }
+        "dataset": "d", "subject": [f"s{i % 10}" for i in number], "sequence": "v", "frame": number, "image": "a.png",
+    }  # fmt: skip
     return validate_manifest(
         pd.DataFrame({**frame, "AU1": number % 2, "AU12": number % 3 - 1, "fold": [f"P{i % 10 % 3}" for i in number]})
     )

@@ -1,4 +1,4 @@
-"""The network for five points: its file, its numbers, its squares, and how well it does."""
+"""The network for five landmarks: its file, its numbers, its squares, and how well it does."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from auformer.faces import align, detect, regressor
-from auformer.faces import cascade as chooser
-from auformer.faces.cascade import choose_points, contradiction
+from auformer.faces import align, detect
 from auformer.faces.recipes import Square
 from auformer.faces.regressor import INPUT, MODEL, locate, locate_in_any_box, look, model_version, normalise, square_of
 from auformer.synthetic import Identity, Renderer
@@ -86,16 +84,6 @@ class TestWhereItLooks:
     def test_points_in_one_place_do_not_divide_by_nothing(self):
         assert np.isfinite(square_of(np.zeros((5, 2))).matrix(8)).all()
 
-    def test_it_looks_twice_and_the_second_time_where_the_first_points(self, portrait, monkeypatch):
-        gray, points = portrait
-        squares = []
-        real = regressor.look
-        monkeypatch.setattr(regressor, "look", lambda image, square: squares.append(square) or real(image, square))
-        first = real(gray, Square(points[:2].mean(0), np.array([70.0, 0])))
-        locate(gray, box_of(points))
-        assert len(squares) == 2 and np.allclose(squares[1].centre, square_of(real(gray, squares[0])).centre)
-        assert not np.allclose(squares[0].centre, squares[1].centre) and np.isfinite(first).all()
-
 
 class TestHowWell:
     def test_a_frontal_face(self, portrait):
@@ -125,35 +113,6 @@ class TestHowWell:
         unit = np.hypot(*(points[1] - points[0]))
         x, y = points[:2].mean(0)
         assert error(locate_in_any_box(gray, (x - unit, y - 0.7 * unit, 2 * unit, 2.4 * unit)), points) < 0.06
-
-
-class TestTheCheck:
-    """Network and eye cascades, with answers that are written down."""
-
-    def choose(self, monkeypatch, by_eyes, seen):
-        monkeypatch.setattr(chooser, "locate", lambda gray, box: FACE)
-        monkeypatch.setattr(chooser, "find_points", lambda gray, box, cascades: (by_eyes, seen))
-        points, source, eyes = choose_points(np.zeros((9, 9), np.uint8), (0, 0, 9, 9), [])
-        return np.array_equal(points, FACE), source, eyes
-
-    def test_agreeing_eyes_leave_the_network_its_points(self, monkeypatch):
-        assert self.choose(monkeypatch, FACE + np.array((11.9, 0)), "eyes") == (
-            True,
-            "regressor",
-            True,
-        )  # 0.2975 of 40 pixels
-
-    def test_contradicting_eyes_speak(self, monkeypatch):
-        assert self.choose(monkeypatch, FACE + np.array((12.1, 0)), "eyes") == (False, "eyes", True)
-
-    @pytest.mark.parametrize(("seen", "eyes"), [("one_eye", True), ("box", False)])
-    def test_one_eye_or_none_cannot_contradict(self, monkeypatch, seen, eyes):
-        assert self.choose(monkeypatch, FACE + np.array((30, 0)), seen) == (True, "regressor", eyes)
-
-    def test_the_pupil_that_is_further_apart_counts(self):
-        other = FACE.copy()
-        other[0] -= (0, 6)
-        assert contradiction(FACE, other) == pytest.approx(6 / np.hypot(40, 6))
 
 
 def test_detect_gives_the_networks_points(portrait):

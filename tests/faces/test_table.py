@@ -32,20 +32,15 @@ class TestPlain:
         ]
         detector = write(tmp_path / "t.csv", rows)
         (face,) = detector(IMAGE, file="a/1.jpg")
-        assert (
-            face.box == (5, 6, 60, 70)
-            and np.array_equal(face.points, POINTS)
-            and (face.score, face.points_source) == (0.8, "table")
-        )
+        assert (face.box, face.score, face.points_source) == ((5, 6, 60, 70), 0.8, "table")
+        assert np.array_equal(face.points, POINTS)
         (other,) = detector(IMAGE, file="b/1.jpg", frame=7)  # an image's row may have a number of its own
         assert np.array_equal(other.points, POINTS + 1) and other.score == 1.0
         assert detector.name == "table" and detector.version.startswith("t.csv ")
 
     def test_frames_of_a_video_count_as_the_manifest_does(self, tmp_path):
         detector = write(tmp_path / "t.csv", [with_points(POINTS + k, file="v.avi", frame=k) for k in (1, 2, 5)])
-        assert [np.array_equal(detector(IMAGE, file="v.avi", frame=k)[0].points, POINTS + k) for k in (1, 2, 5)] == [
-            True
-        ] * 3
+        assert all(np.array_equal(detector(IMAGE, file="v.avi", frame=k)[0].points, POINTS + k) for k in (1, 2, 5))
         assert detector(IMAGE, file="v.avi", frame=0) == [] and detector(IMAGE, file="v.avi", frame=3) == []
 
     def test_points_alone_get_a_box(self, tmp_path):
@@ -58,10 +53,8 @@ class TestPlain:
         renderer = Renderer(160)
         drawn = renderer.render(renderer.bake(Identity.sample(30_001)), np.zeros(17), points=True)
         (x, y), unit = drawn.points[:2].mean(0), np.hypot(*(drawn.points[1] - drawn.points[0]))
-        detector = write(
-            tmp_path / "t.csv",
-            [{"file": "a.png", "x": x - 1.25 * unit, "y": y - unit, "w": 2.5 * unit, "h": 2.5 * unit}],
-        )
+        row = {"file": "a.png", "x": x - 1.25 * unit, "y": y - unit, "w": 2.5 * unit, "h": 2.5 * unit}
+        detector = write(tmp_path / "t.csv", [row])
         (face,) = detector(drawn.image, file="a.png")
         assert face.points_source == "regressor" and np.hypot(*(face.points - drawn.points).T).max() < 0.08 * unit
 
@@ -75,19 +68,16 @@ class TestPlain:
             write(tmp_path / "t.csv", [with_points(file="a.jpg")])(IMAGE)
 
     def test_several_faces(self, tmp_path):
-        rows = [
-            {"file": "a.jpg", "x": x, "y": 0, "w": w, "h": 30, **with_points(POINTS + x)}
-            for x, w in ((0, 20), (50, 30))
-        ]
+        box = {"file": "a.jpg", "y": 0, "h": 30}
+        rows = [{**box, "x": x, "w": w, **with_points(POINTS + x)} for x, w in ((0, 20), (50, 30))]
         assert [face.box[2] for face in write(tmp_path / "t.csv", rows)(IMAGE, file="a.jpg")] == [30, 20]
         detector = make_detector(f"table:{tmp_path / 't.csv'}", min_size=25)
         assert [face.box[2] for face in detector(IMAGE, file="a.jpg")] == [30]
 
     @pytest.mark.parametrize("asked", ["s1/x/1.jpg", "/data/s1/x/1.jpg", "x/1.jpg", "./s1/x/1.jpg", "s1\\x\\1.jpg"])
     def test_files_are_compared_from_the_end(self, tmp_path, asked):
-        detector = write(
-            tmp_path / "t.csv", [with_points(file="s1/x/1.jpg"), with_points(POINTS + 9, file="s1/y/1.jpg")]
-        )
+        rows = [with_points(file="s1/x/1.jpg"), with_points(POINTS + 9, file="s1/y/1.jpg")]
+        detector = write(tmp_path / "t.csv", rows)
         assert np.array_equal(detector(IMAGE, file=asked)[0].points, POINTS)
         assert detector(IMAGE, file="s2/x/1.jpg") == []
         with pytest.raises(ValueError, match=r"may be s1/x/1.jpg or s1/y/1.jpg: name more folders"):
@@ -100,10 +90,7 @@ class TestPlain:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            (
-                "file,x,y,w\na,1,2,3\n",
-                r"columns file and x, y, w, h or pupil_left_x \.\. mouth_right_y, but got file, x, y, w",
-            ),
+            ("file,x,y,w\na,1,2,3\n", r"x, y, w, h or pupil_left_x \.\. mouth_right_y, but got file, x, y, w"),
             ("name,x,y,w,h\na,1,2,3,4\n", "but got name, x, y, w, h"),
             ("file,x,y,w,h\na,1,2,wide,4\n", "numbers in column w of .*'wide' in row 1"),
             ("file,x,y,w,h\na,1,2,0,4\n", "w and h above 0"),
@@ -146,9 +133,8 @@ class TestFacesFile:
         return f"table:{tmp_path / 'm.faces.parquet'}"
 
     def test_with_the_manifests_files(self, tmp_path):
-        detector = make_detector(
-            self.write(tmp_path, file=["a.avi", "a.avi", "b.avi"], image=["1.jpg", "2.jpg", "3.jpg"])
-        )
+        files = ["a.avi", "a.avi", "b.avi"]
+        detector = make_detector(self.write(tmp_path, file=files, image=["1.jpg", "2.jpg", "3.jpg"]))
         for number, (file, frame) in enumerate((("a.avi", 4), ("a.avi", 5), ("b.avi", 4))):
             (face,) = detector(IMAGE, file=file, frame=frame)
             assert np.array_equal(face.points, POINTS + number) and face.points_source == "table" and face.score == 0.9
@@ -180,30 +166,21 @@ def landmarks(shift=0.0):
     marks[0], marks[8] = (10, 30), (45, 90)
     ring = 4 * np.stack([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)], 1)
     marks[36:42], marks[42:48], marks[30], marks[48], marks[54] = (
-        ring + np.array((30, 40)),
-        ring + np.array((60, 40)),
-        (45, 55),
-        (36, 70),
-        (54, 70),
-    )
+        ring + np.array((30, 40)), ring + np.array((60, 40)), (45, 55), (36, 70), (54, 70),
+    )  # fmt: skip
     return marks + shift
 
 
-FIVE = np.array(
-    [(30.5, 40.5), (60.5, 40.5), (45.5, 55.5), (36.5, 70.5), (54.5, 70.5)]
-)  # OpenFace's origin is a pixel's centre
+# OpenFace's origin is a pixel's centre.
+FIVE = np.array([(30.5, 40.5), (60.5, 40.5), (45.5, 55.5), (36.5, 70.5), (54.5, 70.5)])
 
 
 def write_openface(path, frames=(1, 2, 3), success=(1, 1, 1), space=" "):
     """FeatureExtraction's columns that matter, a space before the names as OpenFace 2.0 writes them."""
     names = [
-        "frame",
-        "face_id",
-        "timestamp",
-        "confidence",
-        "success",
+        "frame", "face_id", "timestamp", "confidence", "success",
         *(f"{axis}_{i}" for axis in "xy" for i in range(68)),
-    ]
+    ]  # fmt: skip
     lines = [("," + space).join(names)]
     for frame, good in zip(frames, success, strict=True):
         values = [frame, 0, (frame - 1) / 30, 0.98 if good else 0.1, good, *landmarks(10.0 * frame).T.ravel()]
@@ -219,27 +196,20 @@ class TestOpenFace:
         detector = make_detector(f"table:{write_openface(tmp_path / 'clip.csv', space=space)}")
         for frame in range(3):  # the first frame of the manifest is 0, of OpenFace 1
             (face,) = detector(IMAGE, file="videos/clip.avi", frame=frame)
-            assert (
-                np.allclose(face.points, FIVE + 10 * (frame + 1))
-                and face.points_source == "table"
-                and face.score == pytest.approx(0.98)
-            )
-            assert np.allclose(
-                face.box, (10 * frame + 20.5, 10 * frame + 40.5, 54, 60)
-            )  # from landmark 0 to the eyes and the chin
+            assert np.allclose(face.points, FIVE + 10 * (frame + 1))
+            assert face.points_source == "table" and face.score == pytest.approx(0.98)
+            # from landmark 0 to the eyes and the chin
+            assert np.allclose(face.box, (10 * frame + 20.5, 10 * frame + 40.5, 54, 60))
 
     def test_frames_counted_from_one(self, tmp_path):
         detector = make_detector(f"table:{write_openface(tmp_path / 'clip.csv')}?first=1")
-        assert np.allclose(
-            detector(IMAGE, file="clip.avi", frame=1)[0].points, FIVE + 10
-        ) and detector.version.endswith("first frame 1")
+        assert np.allclose(detector(IMAGE, file="clip.avi", frame=1)[0].points, FIVE + 10)
+        assert detector.version.endswith("first frame 1")
 
     def test_a_wrong_base_is_noticed(self, tmp_path):
         path = write_openface(tmp_path / "clip.csv")
         for spec, frame in ((f"table:{path}", 3), (f"table:{path}?first=1", 0)):
-            with pytest.raises(
-                ValueError, match=r"has 1 to 3, but got \d\. Frames are counted from 0 on, or from N on with"
-            ):
+            with pytest.raises(ValueError, match=r"has 1 to 3, but got \d\. Frames are counted from 0 on, or from N"):
                 make_detector(spec)(IMAGE, file="clip.avi", frame=frame)
 
     def test_lost_and_left_out_frames(self, tmp_path):
@@ -256,18 +226,15 @@ class TestOpenFace:
         write_openface(tmp_path / "only.csv")
         detector = make_detector(f"table:{tmp_path}")
         assert np.allclose(detector(IMAGE, file="s2/clip.mp4", frame=3)[0].points, FIVE + 40)
-        assert (
-            len(detector(IMAGE, file="videos/only.mp4", frame=0)) == 1
-            and detector(IMAGE, file="s3/none.mp4", frame=0) == []
-        )
+        assert len(detector(IMAGE, file="videos/only.mp4", frame=0)) == 1
+        assert detector(IMAGE, file="s3/none.mp4", frame=0) == []
         with pytest.raises(ValueError, match="one table clip.csv"):
             detector(IMAGE, file="clip.mp4", frame=0)
 
     def test_images_have_a_table_each(self, tmp_path):
         """FaceLandmarkImg: a row per face, no frame, no success."""
-        table = pd.read_csv(write_openface(tmp_path / "a.csv"), skipinitialspace=True).drop(
-            columns=["frame", "face_id", "timestamp", "success"]
-        )
+        video = pd.read_csv(write_openface(tmp_path / "a.csv"), skipinitialspace=True)
+        table = video.drop(columns=["frame", "face_id", "timestamp", "success"])
         pd.concat([table[:1], table[2:] + 200]).assign(confidence=0.9).rename_axis("face").to_csv(tmp_path / "a.csv")
         faces = make_detector(f"table:{tmp_path}")(IMAGE, file="photos/a.jpg", frame=17)
         assert len(faces) == 2 and np.allclose(sorted(face.points[0, 0] for face in faces), (40.5, 260.5))

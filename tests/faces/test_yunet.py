@@ -122,7 +122,7 @@ BODY = np.random.default_rng(0).bytes(200_000)
 
 @pytest.fixture
 def serve(monkeypatch):
-    """Starts servers of this machine, which answer with the bytes given, or that nothing is found, and makes them the model's."""
+    """Start the model's servers on this machine, which answer with the bytes given (None: not found)."""
     servers = []
 
     def start(*bodies):

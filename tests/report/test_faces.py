@@ -140,15 +140,9 @@ def test_other_people_s_file_names_neither_warn_nor_reach_over_the_edge(
         warnings.simplefilter("error")
         maps = np.zeros((len(names), 2, 2))
         figure = au_bars(
-            face,
-            names,
-            np.ones(len(names)),
-            np.full(len(names), 0.5),
-            maps,
-            title,
-            "Rendered faces only.\nNot feeling.",
-            theme=theme,
-        )
+            face, names, np.ones(len(names)), np.full(len(names), 0.5), maps, title,
+            "Rendered faces only.\nNot feeling.", theme=theme,
+        )  # fmt: skip
         assert cut_texts(figure) == []
     shown = next(text for text in texts(figure) if text.startswith("W"))
     assert shown.startswith("W$_{x}$/???") and "…" in shown and shown.endswith("W.jpg")

@@ -91,11 +91,9 @@ def test_the_page_is_well_formed_and_names_its_parts() -> None:
 def test_nothing_comes_from_outside_the_file() -> None:
     page = _page()
     links = [
-        value
-        for _, attributes in _read(page).tags
-        for key, value in attributes.items()
+        value for _, attributes in _read(page).tags for key, value in attributes.items()
         if key in ("src", "srcset", "href") and value
-    ]
+    ]  # fmt: skip
     assert links and all(link.startswith(("data:", "#")) for link in links)
     assert "http" not in re.sub(r"http-equiv|base64,[A-Za-z0-9+/=]+", "", page)
     assert "@import" not in page and "url(" not in page
@@ -105,12 +103,9 @@ def test_nothing_comes_from_outside_the_file() -> None:
 
 def test_whatever_stands_in_the_data_stays_text() -> None:
     blocks = [
-        paragraph(EVIL),
-        notice(EVIL, [EVIL]),
-        code(EVIL, EVIL),
-        table(Table([EVIL, EVIL], [[EVIL, EVIL]], title=EVIL, notes=[EVIL])),
-        figure(LIGHT, alt=EVIL, caption=EVIL),
-    ]
+        paragraph(EVIL), notice(EVIL, [EVIL]), code(EVIL, EVIL),
+        table(Table([EVIL, EVIL], [[EVIL, EVIL]], title=EVIL, notes=[EVIL])), figure(LIGHT, alt=EVIL, caption=EVIL),
+    ]  # fmt: skip
     reader = _read(build_report(EVIL, [Section(EVIL, blocks)] * 4, lead=EVIL, footer=EVIL))
     assert "script" not in [name for name, _ in reader.tags]
     assert not [attributes for _, attributes in reader.tags if "onerror" in attributes]
