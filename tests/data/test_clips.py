@@ -23,9 +23,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def images(manifest: Path, clip: str, *frames: int) -> list[np.ndarray]:
     subject, number = clip[1:].split("_")
-    return [
-        read_image(manifest.parent / f"images/clips_{subject}_{number}_{frame}.png").astype(float) for frame in frames
-    ]
+    start = f"images/clips_{subject}_{number}"
+    return [read_image(manifest.parent / f"{start}_{frame}.png").astype(float) for frame in frames]
 
 
 def composed(manifest: Path, clip_input: str, clip: str) -> np.ndarray:
@@ -41,14 +40,8 @@ def test_one_row_per_clip_at_its_apex(manifest: Path) -> None:
     for clip_input in ("apex", "difference", "mean:3"):
         rows = clip_rows(frame, clip_input)
         assert rows["clip"].tolist() == [f"S{subject}_{clip}" for subject in range(3) for clip in range(2)]
-        assert rows["frame"].tolist() == [
-            11,
-            11,
-            12,
-            11,
-            11,
-            11,
-        ]  # without an apex the middle, 12.5: of two equally near the earlier
+        # without an apex the middle, 12.5: of two equally near the earlier
+        assert rows["frame"].tolist() == [11, 11, 12, 11, 11, 11]
     shuffled = frame.sample(frac=1, random_state=0)
     again = clip_rows(shuffled, "mean:3").sort_values("clip")
     assert again.drop(columns="status").equals(clip_rows(frame, "mean:3").sort_values("clip").drop(columns="status"))
@@ -58,9 +51,8 @@ def test_one_row_per_clip_at_its_apex(manifest: Path) -> None:
 def test_what_the_network_sees(manifest: Path) -> None:
     apex, onset = images(manifest, "S0_1", 11, 10)
     np.testing.assert_allclose(composed(manifest, "apex", "S0_1"), apex, atol=1e-3)
-    np.testing.assert_allclose(
-        composed(manifest, "difference", "S0_1"), np.clip(127.5 + 2 * (apex - onset), 0, 255), atol=0.51
-    )
+    change = np.clip(127.5 + 2 * (apex - onset), 0, 255)
+    np.testing.assert_allclose(composed(manifest, "difference", "S0_1"), change, atol=0.51)
     mean = np.mean(images(manifest, "S0_1", 11, 10, 12), axis=0)
     np.testing.assert_allclose(composed(manifest, "mean:3", "S0_1"), mean, atol=0.51)
     whole = np.mean(images(manifest, "S0_1", *range(10, 16)), axis=0)
@@ -105,9 +97,8 @@ def test_the_data_module_feeds_clips(manifest: Path) -> None:
     assert [len(data.splits[split]) for split in ("train", "test")] == [4, 2]
     assert set(data.splits["test"]["subject"]) == {"S1"}
     batch = next(iter(data.test_dataloader()))
-    np.testing.assert_allclose(
-        batch["image"][1].numpy().transpose(1, 2, 0) * 255, composed(manifest, "difference", "S1_1"), atol=1e-3
-    )
+    seen = batch["image"][1].numpy().transpose(1, 2, 0) * 255
+    np.testing.assert_allclose(seen, composed(manifest, "difference", "S1_1"), atol=1e-3)
     augmented = next(iter(data.train_dataloader()))
     assert augmented["image"].shape == (4, 3, 32, 32)
 

@@ -52,11 +52,8 @@ def test_construction_reads_action_units_and_weights(manifest: str) -> None:
     rows = data.splits["train"]
     inverse = np.array([len(rows) / (rows[au] == 1).sum() for au in AUS])
     np.testing.assert_allclose(data.au_weights, 3 * inverse / inverse.sum(), rtol=1e-6)
-    assert (
-        rows["subject"].nunique() == 8
-        and data.splits["val"]["subject"].nunique() == 2
-        and set(data.splits) == {"train", "val"}
-    )
+    assert set(data.splits) == {"train", "val"}
+    assert rows["subject"].nunique() == 8 and data.splits["val"]["subject"].nunique() == 2
 
 
 def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
@@ -257,16 +254,15 @@ def test_ranks_share_the_rows(manifest: str, num_ranks: int) -> None:
     ranks = [with_ranks(module(manifest, **arguments), rank, num_ranks) for rank in range(num_ranks)]
     one = dict(pairs(batches(single.train_dataloader(), 1)))
     shared = [batches(data.train_dataloader(), 1) for data in ranks]
-    seen = [pair for part in shared for pair in pairs(part)]
-    assert len({len(part) for part in shared}) == 1
+    seen = [pair for share in shared for pair in pairs(share)]
+    assert len({len(share) for share in shared}) == 1
     assert len({i for i, _ in seen}) == len(seen) == len(one) // num_ranks * num_ranks
     assert all(torch.equal(one[i], image) for i, image in seen)
 
     tested = [batches(data.test_dataloader()) for data in ranks]
-    assert len({len(part) for part in tested}) == 1
-    assert sorted(int(i) for part in tested for batch in part for i in batch["index"]) == list(
-        range(len(single.splits["test"]))
-    )
+    assert len({len(share) for share in tested}) == 1
+    rows = sorted(int(i) for share in tested for batch in share for i in batch["index"])
+    assert rows == list(range(len(single.splits["test"])))
 
 
 def test_evaluation_is_in_order_and_without_augmentation(manifest: str) -> None:
@@ -289,14 +285,10 @@ def test_images_for_statistics(manifest: str, monkeypatch: pytest.MonkeyPatch) -
     seen = batches(data.statistics_dataloader())
     assert sum(len(batch["index"]) for batch in seen) == 32
     plain = module(manifest, augment="none").train_dataset
-    assert torch.equal(
-        torch.cat([batch["image"] for batch in seen]), torch.stack([plain[row]["image"] for row in range(32)])
-    )
-
+    wanted = torch.stack([plain[row]["image"] for row in range(32)])
+    assert torch.equal(torch.cat([batch["image"] for batch in seen]), wanted)
     monkeypatch.setattr("auformer.data.datamodule.STATISTICS_IMAGES", 12)
-    few = [
-        torch.cat([batch["image"] for batch in batches(with_ranks(data, rank, 2).statistics_dataloader())])
-        for rank in (0, 1)
-    ]
+    loaders = [with_ranks(data, rank, 2).statistics_dataloader() for rank in (0, 1)]
+    few = [torch.cat([batch["image"] for batch in batches(loader)]) for loader in loaders]
     assert len(few[0]) == 12 and torch.equal(*few)  # the same on every rank
     assert len({tuple(image.flatten().tolist()) for image in few[0]}) == 12

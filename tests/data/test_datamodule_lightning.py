@@ -52,8 +52,8 @@ def fit(manifest: str, folder: Path, epochs: int, resume: Path | None = None) ->
 
 def test_lightning_tells_the_epoch_also_after_a_resume(manifest: str, tmp_path: Path) -> None:
     whole = fit(manifest, tmp_path / "whole", 3).seen
-    fit(manifest, tmp_path / "part", 1)
-    rest = fit(manifest, tmp_path / "part", 3, tmp_path / "part" / "last.ckpt").seen
+    fit(manifest, tmp_path / "resumed", 1)
+    rest = fit(manifest, tmp_path / "resumed", 3, tmp_path / "resumed" / "last.ckpt").seen
     assert [step for step in whole if step[0] >= 1] == rest
     loader = AUDataModule(manifest, image_size=32, batch_size=8).train_dataloader()
     for epoch in range(3):
@@ -75,12 +75,8 @@ data:
 """
     data = parser.instantiate(parser.parse_string(given)).data
     assert data.au_names == ["AU1", "AU12"] and data.image_size == (32, 24) and len(data.splits["train"]) == 16
-    for text, want in (
-        ("0.5", 0.5),
-        ("16", 16),
-        ("1", 1),
-        ("1.0", 1.0),
-    ):  # one row and all rows: what has no dot is a number of rows
+    # one row and all rows: what has no dot is a number of rows
+    for text, want in (("0.5", 0.5), ("16", 16), ("1", 1), ("1.0", 1.0)):
         config = parser.parse_args([f"--data.train={manifest}", f"--data.subset={text}", "--data.image_size=32"])
         assert repr(config.data.subset) == repr(want)
         assert repr(parser.parse_string(parser.dump(config)).data.subset) == repr(want)

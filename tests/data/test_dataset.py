@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from auformer.data.dataset import AUDataset
-from auformer.data.images import read_image, write_image
+from auformer.data.images import read_image
 from auformer.data.manifest import join_manifests, read_manifest, write_manifest
 from auformer.data.transforms import build_augmentation
 from auformer.errors import ManifestError
@@ -25,15 +25,9 @@ def test_an_item_is_the_image_its_labels_and_its_row(tmp_path: Path) -> None:
     for row in range(6):
         item = dataset[row]
         pixels = read_image(tmp_path / frame["image"][row])
-        assert (
-            item["image"].dtype == torch.float32
-            and item["image"].shape == (3, 32, 32)
-            and item["image"].is_contiguous()
-        )
-        np.testing.assert_array_equal(
-            item["image"].numpy(), pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-        )
-        assert item["label"].dtype == torch.int64
+        assert item["image"].is_contiguous() and item["label"].dtype == torch.int64
+        want = pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+        np.testing.assert_array_equal(item["image"].numpy(), want, strict=True)
         assert item["label"].tolist() == [frame["AU12"][row], -1, frame["AU1"][row]]  # by name; AU9 is not annotated
         assert item["index"] == row and set(item) == {"image", "label", "index"}
 
@@ -75,23 +69,6 @@ def test_a_flip_swaps_the_sides_and_nothing_else(tmp_path: Path) -> None:
         assert torch.equal(flip[row]["image"].flip(2), plain[row]["image"])
 
 
-def test_the_built_augmentation_reports_its_flips(tmp_path: Path) -> None:
-    frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=2, au_names=["AU12"], sides=True))
-    image = np.zeros((32, 32, 3), np.uint8)
-    image[:, 16:] = 200
-    for name in frame["image"]:
-        write_image(tmp_path / name, image)
-    frame["AU12"], frame["AU12_left"] = np.int8(1), np.int8(1)
-    dataset = AUDataset(frame, tmp_path, ["AU12"], 32, build_augmentation(32))
-    seen = set()
-    for epoch in range(30):
-        item = dataset[0, epoch]
-        flipped = bool(item["image"][:, :, :10].mean() > item["image"][:, :, 22:].mean())
-        assert item["sides"].tolist() == ([[0, 1]] if flipped else [[1, 0]])
-        seen.add(flipped)
-    assert seen == {True, False}
-
-
 def test_it_can_be_sent_to_another_process(tmp_path: Path) -> None:
     frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=2))
     dataset = AUDataset(frame, tmp_path, AUS, 32, build_augmentation(32), seed=1)
@@ -130,24 +107,18 @@ def test_rows_without_an_image_are_refused(tmp_path: Path) -> None:
 
 def test_joined_manifests_have_the_union_of_the_action_units(tmp_path: Path) -> None:
     one = tiny_manifest(tmp_path / "a", subjects=1, frames=2, au_names=["AU1", "AU12"], dataset="a", sides=True)
-    other = tiny_manifest(
-        tmp_path / "b", subjects=1, frames=3, au_names=["AU12", "AU25"], dataset="b", name="b.parquet", size=16
-    )
+    options = {"au_names": ["AU12", "AU25"], "dataset": "b", "name": "b.parquet", "size": 16}
+    other = tiny_manifest(tmp_path / "b", subjects=1, frames=3, **options)
     joined = join_manifests([one, other])
     dataset = AUDataset(joined, None, ["AU1", "AU12", "AU25"], 16)
     first, second = read_manifest(one), read_manifest(other)
     for row in range(5):
-        labels = (
-            [first["AU1"][row], first["AU12"][row], -1]
-            if row < 2
-            else [-1, second["AU12"][row - 2], second["AU25"][row - 2]]
-        )
-        assert dataset[row]["label"].tolist() == labels
+        table, place = (first, row) if row < 2 else (second, row - 2)
+        assert dataset[row]["label"].tolist() == [table[au][place] if au in table else -1 for au in dataset.au_names]
         assert dataset[row]["sides"][2].tolist() == [-1, -1]  # neither has sides of AU25
     assert dataset[0]["sides"][1].tolist() == [first["AU12"][0], 0] and dataset[2]["sides"][1].tolist() == [-1, -1]
-    assert dataset.path(1) == str(tmp_path / "a" / first["image"][1]) and dataset.path(4).startswith(
-        str(tmp_path / "b")
-    )
+    assert dataset.path(1) == str(tmp_path / "a" / first["image"][1])
+    assert dataset.path(4).startswith(str(tmp_path / "b"))
     (tmp_path / "b" / second["image"][1]).unlink()
     with pytest.raises(ManifestError, match=r"b\.parquet, row 2 "):
         dataset[3]
@@ -156,9 +127,8 @@ def test_joined_manifests_have_the_union_of_the_action_units(tmp_path: Path) -> 
 def test_one_face_in_two_manifests_is_refused(tmp_path: Path) -> None:
     one = tiny_manifest(tmp_path / "a", subjects=2, frames=2)
     other = tiny_manifest(tmp_path / "b", subjects=2, frames=2, first_subject=1)
-    with pytest.raises(
-        ManifestError, match=r"b.manifest\.csv, row 1 .*the same key is in .*a.manifest\.csv, row 3 .*subject S001"
-    ):
+    message = r"b.manifest\.csv, row 1 .*the same key is in .*a.manifest\.csv, row 3 .*subject S001"
+    with pytest.raises(ManifestError, match=message):
         join_manifests([one, other])
     with pytest.raises(ManifestError, match="at least one manifest"):
         join_manifests([])

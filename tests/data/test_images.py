@@ -90,31 +90,24 @@ def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path: Path, p
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none\.png, but there is no such file"):
-        read_image(tmp_path / "none.png")
     (tmp_path / "empty.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"empty\.png, but the file ends early"):
-        read_image(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("not an image", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"text\.png, but it cannot be decoded"):
-        read_image(tmp_path / "text.png")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(ValueError, match=r"folder\.png"):
-        read_image(tmp_path / "folder.png")
+    for name, message in (
+        ("none", r"none\.png, but there is no such file"),
+        ("empty", r"empty\.png, but the file ends early"),
+        ("text", r"text\.png, but it cannot be decoded"),
+        ("folder", r"folder\.png"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_image(tmp_path / f"{name}.png")
     with pytest.raises(ValueError, match="cannot be read"):
         read_image("with\0zero.png")
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((0, 4, 3), np.uint8),
-    ],
-)
-def test_only_rgb_is_written(tmp_path: Path, image: np.ndarray) -> None:
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3), None])
+def test_only_rgb_is_written(tmp_path: Path, shape: tuple[int, ...] | None) -> None:
+    image = np.zeros((4, 4, 3), np.float32) if shape is None else np.zeros(shape, np.uint8)
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
         write_image(tmp_path / "a.png", image)
 

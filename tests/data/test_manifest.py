@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from auformer.data.manifest import (
     KEY,
     au_columns,
-    faces_path,
     predicted_aus,
     read_manifest,
     read_predictions,
@@ -78,9 +77,11 @@ def test_text_that_looks_like_something_else_stays_text(tmp_path: Path) -> None:
     assert frame["AU1"].tolist() == [-1, 1]
 
 
-def test_a_bare_csv_is_a_manifest(tmp_path: Path) -> None:
+def test_a_bare_csv_is_a_manifest_or_a_predictions_file(tmp_path: Path) -> None:
     frame = read_manifest(text_file(tmp_path, "\ufeffdataset,subject,sequence,frame,AU1\nd,s,v,0,1\n"))
     assert au_columns(frame) == ["AU1"] and frame.attrs["side"] == {} and "image" not in frame
+    path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1_prob\nd,s,v,0,0.5\n")
+    assert read_predictions(path)["AU1_prob"].tolist() == [0.5]
 
 
 def test_whole_numbers_as_names_become_text(tmp_path: Path) -> None:
@@ -125,11 +126,6 @@ def test_a_bad_table_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sidecar_names() -> None:
-    assert sidecar_path("runs/m.onnx.csv") == Path("runs/m.onnx.json")
-    assert faces_path("data/bp4d.parquet") == Path("data/bp4d.faces.parquet")
-
-
 def test_faces_lie_beside_the_manifest(tmp_path: Path) -> None:
     faces = table(AU1=None, AU12=None, image=None, x=[1.0, 2.0, 3.0], score=[0.9, 0.8, 0.7])
     write_faces(faces, tmp_path / "m.csv")
@@ -167,6 +163,7 @@ def test_any_names_and_labels_survive(tmp_path: Path, suffix: str, rows: list[tu
 # what is refused ------------------------------------------------------------------------------------------------------
 
 
+CLIP = {"AU1": [0] * 3, "AU12": [0] * 3, "clip": ["k"] * 3}
 BAD = [
     ({"subject": None}, "missing column `subject`"),
     ({"frame": None}, "missing column `frame`"),
@@ -199,32 +196,16 @@ BAD = [
     ({"AU12_intensity": [0, float("inf"), 1]}, r"row 2 .*`AU12_intensity`"),
     ({"time_s": [0, "x", 1]}, r"row 2 .*`time_s` should be a number"),
     (
-        {"AU12_left": [0, 0, 0], "AU12_right": [0, 0, 0]},
+        {"AU12_left": [0] * 3, "AU12_right": [0] * 3},
         r"row 1 .*`AU12` is not the maximum of `AU12_left` and `AU12_right`",
     ),
     ({"AU12_left": [1, 0, 1], "AU12_right": [0, 0, -1]}, r"row 3 .*`AU12` is not the maximum"),
     ({"AU12_left": [1, 0, 0]}, "missing column `AU12_right`"),
     ({"AU4_left": [1, 0, 0], "AU4_right": [1, 0, 0]}, "missing column `AU4`"),
     ({"sequence": ["v"] * 3, "frame": [1, 2, 3], "clip": ["k"] * 3}, r"row 2 .*differ from those of the clip"),
-    (
-        {
-            "AU1": [0] * 3,
-            "AU12": [0] * 3,
-            "sequence": ["v"] * 3,
-            "frame": [1, 2, 3],
-            "clip": ["k"] * 3,
-            "onset": [1, 1, 2],
-        },
-        r"row 3 .*differ from",
-    ),
-    (
-        {"AU1": [0] * 3, "AU12": [0] * 3, "clip": ["k"] * 3, "onset": [5] * 3, "apex": [None] * 3, "offset": [4] * 3},
-        "`onset` comes after `offset`",
-    ),
-    (
-        {"AU1": [0] * 3, "AU12": [0] * 3, "clip": ["k"] * 3, "onset": [5] * 3, "apex": [3] * 3},
-        "`onset` comes after `apex`",
-    ),
+    ({**CLIP, "sequence": ["v"] * 3, "frame": [1, 2, 3], "onset": [1, 1, 2]}, r"row 3 .*differ from"),
+    ({**CLIP, "onset": [5] * 3, "apex": [None] * 3, "offset": [4] * 3}, "`onset` comes after `offset`"),
+    ({**CLIP, "onset": [5] * 3, "apex": [3] * 3}, "`onset` comes after `apex`"),
     ({"AU1_prob": [0.1, 0.2, 0.3]}, "expected a manifest, but got a predictions file"),
 ]
 
@@ -236,9 +217,8 @@ def test_a_bad_manifest_says_what_and_where(tmp_path: Path, suffix: str, columns
     if suffix == "csv":
         frame.to_csv(path, index=False)
     else:
-        mixed = [
-            name for name in frame.columns if len({type(value) for value in frame[name].dropna()}) > 1
-        ]  # Parquet refuses these
+        # Parquet refuses these
+        mixed = [name for name in frame.columns if len({type(value) for value in frame[name].dropna()}) > 1]
         frame.astype(dict.fromkeys(mixed, str)).to_parquet(path, index=False)
     if suffix == "parquet" or "decimal numbers" not in message:  # a CSV file knows no types: its subjects are text
         with pytest.raises(ManifestError, match=re.escape(str(path)) + ".*" + message):
@@ -275,13 +255,10 @@ def test_a_broken_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_files_that_are_no_tables(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no such file"):
-        read_manifest(tmp_path / "none.csv")
-    with pytest.raises(ManifestError, match="no such file"):
-        read_predictions(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ManifestError, match="no such file"):
-        read_manifest(tmp_path / "folder.csv")
+    for read, name in ((read_manifest, "none"), (read_predictions, "none"), (read_manifest, "folder")):
+        with pytest.raises(ManifestError, match="no such file"):
+            read(tmp_path / f"{name}.csv")
     with pytest.raises(ManifestError, match=r"\.csv or \.parquet"):
         read_manifest(text_file(tmp_path, "x", "m.xlsx"))
     (tmp_path / "latin.csv").write_bytes("dataset,subject,sequence,frame\nd,é,v,1\n".encode("latin-1"))
@@ -317,11 +294,6 @@ def test_predictions_are_read_as_written(tmp_path: Path, name: str) -> None:
     assert back["AU1_true"].tolist() == [0, 1, -1] and back["AU1_true"].dtype == np.int8
     assert back["AU1_active"].isna().tolist() == [False, False, True] and back["AU1_active"].tolist()[:2] == [0, 1]
     assert json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))["au_names"] == ["AU1"]
-
-
-def test_a_bare_csv_is_a_predictions_file(tmp_path: Path) -> None:
-    path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1_prob\nd,s,v,0,0.5\n")
-    assert read_predictions(path)["AU1_prob"].tolist() == [0.5]
 
 
 @pytest.mark.parametrize(

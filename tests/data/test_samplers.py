@@ -24,9 +24,9 @@ def test_the_ranks_together_walk_the_order_of_one_process(rows: int, num_ranks: 
         return
     single = shuffled(rows, seed=seed, epoch=epoch)
     assert sorted(single) == [(row, epoch) for row in range(rows)]
-    parts = [shuffled(rows, seed=seed, epoch=epoch, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
-    assert len({len(part) for part in parts}) == 1  # a rank with a batch more would wait for ever
-    dealt = [item for step in zip(*parts, strict=True) for item in step]
+    shares = [shuffled(rows, seed=seed, epoch=epoch, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
+    assert len({len(share) for share in shares}) == 1  # a rank with a batch more would wait for ever
+    dealt = [item for step in zip(*shares, strict=True) for item in step]
     assert dealt == single[: rows - rows % num_ranks]
 
 
@@ -34,9 +34,6 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     orders = {tuple(row for row, _ in shuffled(50, seed=seed, epoch=epoch)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
     assert shuffled(50, seed=3, epoch=4) == shuffled(50, seed=3, epoch=4)
-
-
-def test_the_first_epoch_is_0() -> None:
     assert list(ShuffledSampler(range(9), seed=1)) == shuffled(9, seed=1, epoch=0)
 
 
@@ -45,16 +42,16 @@ def test_the_first_epoch_is_0() -> None:
 def test_every_row_is_evaluated_once_and_no_rank_makes_more_batches(rows: int, num_ranks: int, batch_size: int) -> None:
     if rows < num_ranks:
         return
-    parts = [list(OrderedSampler(range(rows), rank=rank, num_ranks=num_ranks)) for rank in range(num_ranks)]
-    assert sorted(row for part in parts for row in part) == list(range(rows))
-    assert all(part == sorted(part) for part in parts)
+    shares = [list(OrderedSampler(range(rows), rank=rank, num_ranks=num_ranks)) for rank in range(num_ranks)]
+    assert sorted(row for share in shares for row in share) == list(range(rows))
+    assert all(share == sorted(share) for share in shares)
     even = even_batch_size(rows, num_ranks, batch_size)
-    batches = {-(-len(part) // even) for part in parts}
+    batches = {-(-len(share) // even) for share in shares}
     assert len(batches) == 1
     if num_ranks == 1:
         assert even == batch_size
     if batch_size > 1:  # memory: larger batches only where no smaller one will do
-        smaller = [size for size in range(1, batch_size + 1) if len({-(-len(part) // size) for part in parts}) == 1]
+        smaller = [size for size in range(1, batch_size + 1) if len({-(-len(share) // size) for share in shares}) == 1]
         assert even == max(smaller) if smaller else even > batch_size
 
 
