@@ -1,11 +1,10 @@
 """Losses for occurrence labels of action units: MDWA, weighted Dice, and those that they are compared with.
 
-Losses for occurrence labels of action units: MDWA, weighted Dice, and those that they are compared with.
-
-The total is the one of AUFormer (Yuan et al., ECCV 2024): ``L_MDWA(main) + L_WDI(main) + lambda * L_MDWA(expert heads)``; any other
-loss takes the place of MDWA in it. Labels are 1 (active), 0 (inactive) and -1 (not annotated). An entry that is not annotated
-contributes nothing to value or gradient of any term; every mean is over annotated entries; without any, a loss is exactly 0. Everything
-is computed in at least float32 (half types are raised, float64 stays); values and gradients are finite for logits up to 1e4 in size.
+The total is the one of AUFormer (Yuan et al., ECCV 2024, arxiv.org/abs/2403.04697): ``L_MDWA(main) + L_WDI(main) +
+lambda * L_MDWA(expert heads)``; any other loss takes the place of MDWA in it. Labels are 1 (active), 0 (inactive) and
+-1 (not annotated). An entry that is not annotated contributes nothing to value or gradient of any term; every mean is
+over annotated entries; without any, a loss is exactly 0. Everything is computed in at least float32 (half types are
+raised, float64 stays); values and gradients are finite for logits up to 1e4 in size.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ __all__ = [
 ]
 
 
-def prepared(logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _prepared(logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Check one batch and raise it to at least float32: logits, target, mask of the annotated entries, weights.
 
-    Logits that no label speaks about become 0, whatever they were. Label values are checked on the CPU only: elsewhere a look at
-    them would stall the device in every step.
+    Logits that no label speaks about become 0, whatever they were. Label values are checked on the CPU only: elsewhere
+    a look at them would stall the device in every step.
     """
     if logits.ndim != 2 or logits.shape[1] == 0 or target.shape != logits.shape:
         shapes = f"{tuple(logits.shape)} and {tuple(target.shape)}"
@@ -52,7 +51,7 @@ def prepared(logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Ten
     return logits, target, known, weight.to(logits)
 
 
-def reduced(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
+def _reduced(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
     """Reduce entries ``(B, N)`` over those that are annotated."""
     entries = torch.where(known, entries, 0.0)
     if reduction == "mean":
@@ -62,10 +61,11 @@ def reduced(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"Expected `reduction` to be 'mean', 'sum' or 'none', but got {reduction!r}.")
 
 
-GAMMA_LOW, GAMMA_HIGH = (
-    1.0,
-    2.0,
-)  # exponents of the AUs with the smallest and the largest weight [ours; the curve shows 1]
+GAMMA_LOW, GAMMA_HIGH = 1.0, 2.0  # exponents of the AUs with smallest and largest weight [ours; the curve shows 1]
+MARGIN = 0.05  # m of MDWA, read off the loss curve in the paper's figure (529 points, RMSE 0.0014 with gamma = 1)
+FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.25  # the best setting in the paper's table 1b
+ASL_GAMMA, ASL_MARGIN = 4.0, 0.05  # exponent and margin of negatives, section 4.1 of the paper; 0 for positives
+DICE_SMOOTH = 1.0  # added to numerator and denominator of the Dice coefficient (JAA-Net)
 
 
 def au_weights(positives: Any, annotated: Any, *, au_names: Sequence[str] | None = None) -> Tensor:
@@ -108,8 +108,9 @@ def au_weights(positives: Any, annotated: Any, *, au_names: Sequence[str] | None
 def difficulty_exponents(weight: Tensor, gamma_low: float = GAMMA_LOW, gamma_high: float = GAMMA_HIGH) -> Tensor:
     """Exponent of the focusing factor of each AU, from its weight.
 
-    ``gamma_i = gamma_low + (gamma_high - gamma_low) * (w_i - min w) / (max w - min w)`` [ours; the paper only says that the
-    negatives of AUs differ in difficulty]: a rarer AU has more easy ones and gets the stronger focus. Equal weights give ``gamma_low``.
+    ``gamma_i = gamma_low + (gamma_high - gamma_low) * (w_i - min w) / (max w - min w)`` [ours; the paper only says that
+    the negatives of AUs differ in difficulty]: a rarer AU has more easy ones and gets the stronger focus. Equal weights
+    give ``gamma_low``.
 
     Returns:
         Exponents ``(N,)`` in ``[gamma_low, gamma_high]`` for weights ``(N,)``.
@@ -122,34 +123,29 @@ def difficulty_exponents(weight: Tensor, gamma_low: float = GAMMA_LOW, gamma_hig
     return gamma_low + (gamma_high - gamma_low) * above / above.max().clamp_min(torch.finfo(above.dtype).tiny)
 
 
-FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.25  # the best setting of the paper: Lin et al., ICCV 2017, table 1b
-
-
 def bce_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy, the mean over annotated entries, times the AU weights where there are any.
 
-    Args:
-        logits: Logits ``(B, N)``.
-        target: Labels ``(B, N)``: 1, 0, or -1 for not annotated.
-        weight: AU weights ``(N,)``; None for 1 each.
+    Arguments as of :func:`mdwa_loss`; without ``weight`` every AU has 1.
 
     Example:
         >>> float(bce_loss(torch.zeros(1, 2), torch.tensor([[1, 0]]), torch.tensor([0.5, 1.5])))  # log 2
         0.6931...
     """
-    logits, target, known, weight = prepared(logits, target, weight)
+    logits, target, known, weight = _prepared(logits, target, weight)
     entries = -weight * torch.where(target == 1, functional.logsigmoid(logits), functional.logsigmoid(-logits))
-    return reduced(entries, known, "mean")
+    return _reduced(entries, known, "mean")
 
 
 def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = FOCAL_GAMMA, alpha: float = FOCAL_ALPHA) -> Tensor:
-    """Focal loss (Lin et al., ICCV 2017, equation 5), the mean over annotated entries.
+    """Focal loss (Lin et al., ICCV 2017, arxiv.org/abs/1708.02002, equation 5), the mean over annotated entries.
 
-    ``-alpha (1 - p)^gamma log p`` for positives and ``-(1 - alpha) p^gamma log(1 - p)`` for negatives, with ``p = sigmoid(z)``.
+    ``-alpha (1 - p)^gamma log p`` for positives and ``-(1 - alpha) p^gamma log(1 - p)`` for negatives, with ``p =
+    sigmoid(z)``.
 
     Args:
-        logits: Logits ``(B, N)``.
-        target: Labels ``(B, N)``: 1, 0, or -1 for not annotated.
+        logits: ``(B, N)``.
+        target: ``(B, N)``: 1, 0, or -1 for not annotated.
         gamma: Exponent of the focusing factor, at least 1: between 0 and 1 its gradient is not finite.
         alpha: Factor of the positives, 0 to 1.
 
@@ -162,16 +158,11 @@ def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = FOCAL_GAMMA, al
     """
     if not 1 <= gamma < float("inf") or not 0 <= alpha <= 1:
         raise ValueError(f"Expected `gamma` to be at least 1 and `alpha` to be in [0, 1], but got {gamma} and {alpha}.")
-    logits, target, known, _ = prepared(logits, target, None)
+    logits, target, known, _ = _prepared(logits, target, None)
     signed = torch.where(target == 1, logits, -logits)  # p_t = sigmoid(signed)
     missed = torch.sigmoid(-signed).clamp_min(torch.finfo(logits.dtype).tiny)
     share = torch.where(target == 1, torch.full_like(logits, alpha), 1.0 - alpha)
-    return reduced(-share * missed**gamma * functional.logsigmoid(signed), known, "mean")
-
-
-MARGIN = (
-    0.05  # m of MDWA, read off the loss curve in the paper's pipeline figure (529 points, RMSE 0.0014 with gamma = 1)
-)
+    return _reduced(-share * missed**gamma * functional.logsigmoid(signed), known, "mean")
 
 
 def mdwa_loss(
@@ -186,9 +177,9 @@ def mdwa_loss(
 ) -> Tensor:
     """Margin-truncated difficulty-aware weighted asymmetric loss.
 
-    ``-w_i [ y log p_i + (1 - y) p_m,i^gamma_i log(1 - p_m,i) ]`` with ``p = sigmoid(z)`` and ``p_m = max(p - m, 0)``. The gradient
-    flows through the focusing factor ``p_m^gamma`` (the WA loss stops it), so it falls again for negatives of high probability,
-    which are likely label errors.
+    ``-w_i [ y log p_i + (1 - y) p_m,i^gamma_i log(1 - p_m,i) ]`` with ``p = sigmoid(z)`` and ``p_m = max(p - m, 0)``.
+    The gradient flows through the focusing factor ``p_m^gamma`` (the WA loss stops it), so it falls again for negatives
+    of high probability, which are likely label errors.
 
     Args:
         logits: Logits ``(B, N)``.
@@ -209,24 +200,22 @@ def mdwa_loss(
         >>> float(mdwa_loss(torch.zeros(1, 1), torch.zeros(1, 1), torch.ones(1)))  # 0.45 * -log(0.55)
         0.2690...
     """
-    check_shape_of_curve(margin, gamma_low, gamma_high)
-    logits, target, known, weight = prepared(logits, target, weight)
+    _check_curve(margin, gamma_low, gamma_high)
+    logits, target, known, weight = _prepared(logits, target, weight)
     probs = logits.sigmoid()
     gamma = difficulty_exponents(weight, gamma_low, gamma_high)
     truncated = probs - margin
-    active = (
-        truncated > torch.finfo(truncated.dtype).tiny
-    )  # below it the power would overflow backwards, and its term is 0
+    active = truncated > torch.finfo(truncated.dtype).tiny  # below, the power would overflow backwards; its term is 0
     focus = torch.where(active, truncated, 1.0) ** gamma
     # log(1 - p_m) = log((1 - p) + m): exact for p -> 1, and log-sigmoid itself for m = 0.
     log_margin = logits.new_full((), math.log(margin) if margin > 0 else -math.inf)
     log_rest = torch.logaddexp(functional.logsigmoid(-logits), log_margin)
     negative = torch.where(active, focus * log_rest, 0.0)
     entries = -weight * torch.where(target == 1, functional.logsigmoid(logits), negative)
-    return reduced(entries, known, reduction)
+    return _reduced(entries, known, reduction)
 
 
-def check_shape_of_curve(margin: float, gamma_low: float, gamma_high: float) -> None:
+def _check_curve(margin: float, gamma_low: float, gamma_high: float) -> None:
     """Refuse margins and exponents that leave the curve without a finite gradient."""
     if not 0 <= margin < 1:
         raise ValueError(f"Expected `margin` to be in [0, 1), but got {margin}.")
@@ -236,21 +225,16 @@ def check_shape_of_curve(margin: float, gamma_low: float, gamma_high: float) -> 
         raise ValueError(f"Expected `gamma_high` to be at least `gamma_low` = {gamma_low}, but got {gamma_high}.")
 
 
-ASL_GAMMA, ASL_MARGIN = (
-    4.0,
-    0.05,
-)  # exponent and margin of negatives: Ridnik et al., ICCV 2021, section 4.1; 0 for positives
-
-
 def asl_loss(logits: Tensor, target: Tensor, *, gamma: float = ASL_GAMMA, margin: float = ASL_MARGIN) -> Tensor:
-    """Asymmetric loss for multi-label classification (Ridnik et al., ICCV 2021), the mean over annotated entries.
+    """Asymmetric loss (ASL, Ridnik et al., ICCV 2021, arxiv.org/abs/2009.14119), the mean over annotated entries.
 
-    ``-log p`` for positives and ``-p_m^gamma log(1 - p_m)`` for negatives with ``p_m = max(p - m, 0)``: MDWA without AU weights and with
-    one exponent for all. The gradient flows through the focusing factor, as the paper analyses it (equation 10).
+    ``-log p`` for positives and ``-p_m^gamma log(1 - p_m)`` for negatives with ``p_m = max(p - m, 0)``: MDWA without AU
+    weights and with one exponent for all. The gradient flows through the focusing factor, as the paper analyses it
+    (equation 10).
 
     Args:
-        logits: Logits ``(B, N)``.
-        target: Labels ``(B, N)``: 1, 0, or -1 for not annotated.
+        logits: ``(B, N)``.
+        target: ``(B, N)``: 1, 0, or -1 for not annotated.
         gamma: Exponent of negatives, 0 or at least 1.
         margin: Margin ``m`` in [0, 1).
 
@@ -264,43 +248,35 @@ def asl_loss(logits: Tensor, target: Tensor, *, gamma: float = ASL_GAMMA, margin
 
 
 def wa_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted asymmetric loss of ME-GraphAU (Luo et al., IJCAI 2022), the mean over annotated entries.
+    """WA loss (ME-GraphAU, Luo et al., IJCAI 2022, arxiv.org/abs/2205.01782), the mean over annotated entries.
 
-    ``-w_i [ y log p + (1 - y) p log(1 - p) ]``; no gradient flows through the focusing factor ``p`` before the logarithm.
+    ``-w_i [ y log p + (1 - y) p log(1 - p) ]``; no gradient flows through the focusing factor ``p`` before the
+    logarithm.
 
-    Args:
-        logits: Logits ``(B, N)``.
-        target: Labels ``(B, N)``: 1, 0, or -1 for not annotated.
-        weight: AU weights ``(N,)``, see :func:`au_weights`.
+    Arguments as of :func:`mdwa_loss`.
 
     Example:
         >>> float(wa_loss(torch.zeros(1, 1), torch.zeros(1, 1), torch.ones(1)))  # 0.5 * log 2
         0.3465...
     """
-    logits, target, known, weight = prepared(logits, target, weight)
+    logits, target, known, weight = _prepared(logits, target, weight)
     negative = logits.detach().sigmoid() * functional.logsigmoid(-logits)
-    return reduced(-weight * torch.where(target == 1, functional.logsigmoid(logits), negative), known, "mean")
-
-
-DICE_SMOOTH = 1.0  # added to numerator and denominator of the Dice coefficient (JAA-Net)
+    return _reduced(-weight * torch.where(target == 1, functional.logsigmoid(logits), negative), known, "mean")
 
 
 def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Weighted Dice loss over the batch (JAA-Net), a smooth relative of 1 - F1.
+    """Weighted Dice loss over the batch (JAA-Net, Shao et al., arxiv.org/abs/2003.08834), a smooth relative of 1 - F1.
 
-    Per AU ``w_i [1 - (2 sum y p + 1) / (sum y + sum p^2 + 1)]`` with sums over the annotated rows of the batch, then the mean
-    over the AUs that have an annotated row.
+    Per AU ``w_i [1 - (2 sum y p + 1) / (sum y + sum p^2 + 1)]`` with sums over the annotated rows of the batch, then
+    the mean over the AUs that have an annotated row.
 
-    Args:
-        logits: Logits ``(B, N)``.
-        target: Labels ``(B, N)``: 1, 0, or -1 for not annotated.
-        weight: AU weights ``(N,)``; None for 1 each.
+    Arguments as of :func:`mdwa_loss`; without ``weight`` every AU has 1.
 
     Example:
         >>> float(dice_loss(torch.zeros(2, 1), torch.tensor([[1], [-1]])))  # 1 - (1 + 1) / (1 + 0.25 + 1)
         0.1111...
     """
-    logits, target, known, weight = prepared(logits, target, weight)
+    logits, target, known, weight = _prepared(logits, target, weight)
     probs = torch.where(known, logits.sigmoid(), 0.0)
     truth = torch.where(known, target, 0).to(probs.dtype)
     overlap = 2.0 * (truth * probs).sum(0) + DICE_SMOOTH
@@ -317,7 +293,7 @@ class AULoss(nn.Module):
     Args:
         weight: AU weights ``(N,)``, see :func:`au_weights`.
         kind: ``mdwa`` (AUFormer), ``wa`` (ME-GraphAU), ``asl``, ``focal``, ``bce`` or ``weighted_bce``.
-        margin: Margin of :func:`mdwa_loss`, as are its exponents ``gamma_low`` and ``gamma_high``; the other kinds have their papers'.
+        margin: Of :func:`mdwa_loss`, as are ``gamma_low`` and ``gamma_high``; the other kinds have their papers'.
         dice_weight: Factor of the Dice term (1 in the paper).
         expert_weight: Factor ``lambda`` of the expert heads' term [ours: 1].
 
@@ -346,14 +322,12 @@ class AULoss(nn.Module):
             raise ValueError(f"Expected `weight` to be one positive number per AU, but got {weight.tolist()}.")
         if not (0 <= dice_weight < math.inf and 0 <= expert_weight < math.inf):
             raise ValueError(
-                f"Expected `dice_weight` and `expert_weight` to be at least 0, but got {dice_weight} and {expert_weight}."
+                f"Expected `dice_weight` and `expert_weight` to be 0 or more, but got {dice_weight}, {expert_weight}."
             )
-        check_shape_of_curve(margin, gamma_low, gamma_high)
+        _check_curve(margin, gamma_low, gamma_high)
         self.kind, self.margin, self.gamma_low, self.gamma_high = kind, margin, gamma_low, gamma_high
         self.dice_weight, self.expert_weight = dice_weight, expert_weight
-        self.register_buffer(
-            "weight", weight, persistent=False
-        )  # an argument of the run, so no entry of its checkpoints
+        self.register_buffer("weight", weight, persistent=False)  # an argument of the run, so in no checkpoint
 
     def term(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one head over logits and labels ``(B, N)``, a scalar."""
@@ -378,8 +352,8 @@ class AULoss(nn.Module):
             expert_logits: Logits of the expert heads ``(B, N)``; None where the network has none.
 
         Returns:
-            Scalars ``loss`` (the weighted sum) and, unweighted, the main head's under the name of its kind, for example ``mdwa``, then
-            ``dice`` and ``experts`` (0 without expert heads).
+            Scalars ``loss`` (the weighted sum) and, unweighted, that of the main head by its kind, for example ``mdwa``,
+            then ``dice`` and ``experts`` (0 without expert heads).
         """
         main = self.term(logits, target)
         dice = dice_loss(logits, target, self.weight)

@@ -1,18 +1,13 @@
 """Scores of occurrence predictions, from counts and from ranks, and their calibration, on plain arrays.
 
-Scores of occurrence predictions, from counts and from ranks, on plain arrays.
+The field's score is F1 per action unit at a threshold of 0.5, from true and false positives and negatives summed over a
+whole test fold (never averaged over batches), then the mean over folds, then the mean over AUs. What is undefined is
+nan, never 0 or 1 in silence, and every mean says how many values it rests on. Labels are 1, 0, and -1 or nan where an
+AU is not annotated; those entries count nowhere.
 
-The field's score is F1 per action unit at a threshold of 0.5, from true and false positives and negatives summed over a whole test fold
-(never averaged over batches), then the mean over folds, then the mean over AUs. What is undefined is nan, never 0 or 1 in silence, and
-every mean says how many values it rests on.
-
-Labels are 1, 0, and -1 or nan where an AU is not annotated; those entries count nowhere.
-
-How far probabilities can be taken at their word: reliability bins and the expected calibration error.
-
-Ten bins of equal width, and the error as the mean distance between what was said and what came true, weighted by rows: Guo et al., "On
-Calibration of Modern Neural Networks", ICML 2017, there for the class that was chosen, here for each action unit by itself [ours].
-Bins are sums over rows, so those of several runs can be added: that gives exactly the bins of all their rows together.
+Calibration: ten bins of equal width, and the error as the mean distance between probability and rate, weighted by rows
+(Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arxiv.org/abs/1706.04599; there for the class that
+was chosen, here for each action unit by itself [ours]). Bins are sums over rows: those of several runs can be added.
 """
 
 from __future__ import annotations
@@ -50,7 +45,8 @@ def confusion_counts(target: Any, prob: Any, threshold: Any = THRESHOLD) -> np.n
         Counts ``(4, N)``, int64, in the order TP, FP, FN, TN. Counts of parts of a test fold may be added.
 
     Raises:
-        ValueError: If shapes differ, a label is none of the above, or a probability of an annotated entry is outside [0, 1] or nan.
+        ValueError: If shapes differ, a label is none of the above, or a probability of an annotated entry is outside
+            [0, 1] or nan.
 
     Example:
         >>> confusion_counts([[1], [1], [0], [-1]], [[0.5], [0.2], [0.1], [0.9]])[:, 0].tolist()
@@ -64,7 +60,7 @@ def confusion_counts(target: Any, prob: Any, threshold: Any = THRESHOLD) -> np.n
 
 
 def f1_from_counts(counts: Any) -> np.ndarray:
-    """F1 ``2 TP / (2 TP + FP + FN)`` from counts ``(4, ...)`` to ``(...)``; nan where there is no positive (TP + FN = 0).
+    """F1 ``2 TP / (2 TP + FP + FN)`` from counts ``(4, ...)`` to ``(...)``; nan where there is no positive.
 
     Example:
         >>> f1_from_counts([[2, 0, 0], [1, 0, 5], [1, 3, 0], [6, 7, 5]]).round(4).tolist()
@@ -75,10 +71,11 @@ def f1_from_counts(counts: Any) -> np.ndarray:
 
 
 def macro_f1_from_counts(counts: Any) -> np.ndarray:
-    """Mean of the F1 of "present" and the F1 of "absent", from counts ``(4, ...)`` to ``(...)``; nan without positives or negatives.
+    """Mean of the F1 of "present" and of "absent", from counts ``(4, ...)`` to ``(...)``; nan without either.
 
-    Papers on micro-expressions report it, and it is far higher than F1 where an AU is rare ("Data Leakage and Evaluation Issues in
-    Micro-Expression Analysis", Varanka et al., 2022, there beside the F1 of :func:`f1_from_counts`).
+    Papers on micro-expressions report it, and it is far higher than F1 where an AU is rare ("Data Leakage and
+    Evaluation Issues in Micro-Expression Analysis", Varanka et al., 2022, there beside the F1 of
+    :func:`f1_from_counts`).
 
     Example:
         >>> macro_f1_from_counts([[1], [1], [1], [5]]).round(4).tolist()  # (0.5 + 10 / 12) / 2
@@ -89,13 +86,13 @@ def macro_f1_from_counts(counts: Any) -> np.ndarray:
 
 
 def accuracy_from_counts(counts: Any) -> np.ndarray:
-    """Share of annotated rows that are predicted right, from counts ``(4, ...)`` to ``(...)``; nan where none is annotated."""
+    """Share of annotated rows predicted right, from counts ``(4, ...)`` to ``(...)``; nan where none is annotated."""
     tp, fp, fn, tn = _cells(counts)
     return _ratio(tp + tn, tp + fp + fn + tn)
 
 
 def always_positive_f1(counts: Any) -> np.ndarray:
-    """F1 of a detector that always says yes, the floor of the score, from counts ``(4, ...)``; nan where there is no positive.
+    """F1 of always saying yes, the floor of the score, from counts ``(4, ...)``; nan where there is no positive.
 
     Example:
         >>> always_positive_f1([[10], [0], [10], [60]]).tolist()  # 20 of 80 rows are positive: 2 * 20 / (20 + 80)
@@ -112,7 +109,7 @@ def positives(counts: Any) -> np.ndarray:
 
 
 def auroc(target: Any, prob: Any) -> np.ndarray:
-    """Area under the ROC curve per AU ``(N,)``; nan without both positives and negatives. Arguments as of :func:`confusion_counts`."""
+    """Area under the ROC curve per AU ``(N,)``, of arguments as above; nan without both positives and negatives."""
     return _per_au(target, prob, roc_auc_score, needs_negatives=True)
 
 
@@ -181,7 +178,8 @@ def _checked(target: Any, prob: Any) -> tuple[np.ndarray, np.ndarray]:
     if outside.any():
         row, au = np.argwhere(outside)[0]
         raise ValueError(
-            f"Expected `prob` to be in [0, 1] where `target` is annotated, but got {prob[row, au]} in row {row}, column {au}."
+            f"Expected `prob` to be in [0, 1] where `target` is annotated, but got {prob[row, au]} in row {row}, "
+            f"column {au}."
         )
     return np.where(unknown, -1, target).astype(np.int8), prob
 
@@ -255,7 +253,7 @@ def reliability_bins(target: Any, prob: Any, num_bins: int = NUM_BINS) -> np.nda
 
 
 def expected_calibration_error(bins: Any) -> np.ndarray:
-    """Mean distance between probability and rate, weighted by rows, from bins `(..., M, 3)` to `(...)`; nan without rows.
+    """Expected calibration error, from bins `(..., M, 3)` to `(...)`; nan without rows.
 
     Example:
         >>> expected_calibration_error([[0.15, 0.0, 2.0], [0.95, 1.0, 1.0]]).round(4).tolist()
