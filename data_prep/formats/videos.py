@@ -121,8 +121,7 @@ class _Decoder:
     def image(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame as (H, W, 3) uint8 RGB, turned as the video says."""
         image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4  # against the clock; PyAV knows it since 14
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+        return turned(image, getattr(frame, "rotation", 0))  # PyAV knows it since 14
 
     def reason(self, position: int) -> tuple[str, str]:
         """Status and message of a position that was not reached."""
@@ -141,3 +140,9 @@ def _count_packets(path: Path) -> int:
             return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
     except _ERRORS:
         return -1
+
+
+def turned(image: np.ndarray, rotation: float) -> np.ndarray:
+    """A frame (H, W, 3) turned by degrees counter-clockwise, a multiple of 90, as of telephones that were held upright."""
+    turns = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from auformer.cli import main
 from auformer.data_prep.datasets import catalogue as readers
 from auformer.data_prep.pipeline import prepare as pipeline
+from auformer.data_prep.release import Findings
 from tests.helpers.trees.tiny import TinyDetector, TinyReader, write_tiny
 
 
@@ -50,7 +52,7 @@ def test_the_summary_twice(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(words) == 0
     assert capsys.readouterr().out == f"{SUMMARY}All was there already: {out / 'manifest.csv'}\n"
     assert main([*words, "--no-corrections"]) == 1
-    assert "corrections (True there, False now)" in capsys.readouterr().err
+    assert "corrections was True and is now False" in capsys.readouterr().err
 
 
 def test_a_dry_run_counts_the_labels(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,24 +65,18 @@ def test_a_dry_run_counts_the_labels(tree: Path, tmp_path: Path, capsys: pytest.
 def test_a_dry_run_tells_missing_files_after_the_counts(
     tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = TinyReader()
-    read = reader.read
+    class Incomplete(TinyReader):
+        def read(self, root: Path, findings: Findings, *, threshold: int = 2, corrections: bool = True) -> pd.DataFrame:
+            findings.miss("S9", "not there")
+            return super().read(root, findings, threshold=threshold, corrections=corrections)
 
-    def incomplete(root: Path, findings, **options):  # type: ignore[no-untyped-def]
-        findings.miss("S9", "not there")
-        return read(root, findings, **options)
-
-    reader.read = incomplete  # type: ignore[method-assign]
     for module in (pipeline, readers):
-        monkeypatch.setattr(module, "load", lambda name: reader)
+        monkeypatch.setattr(module, "load", lambda name: Incomplete())
     words = ["prepare", "tiny", "--root", str(tree), "--dry-run"]
     assert main(words) == 1
     said = capsys.readouterr()
-    assert (
-        "16 rows of 3 subjects" in said.out
-        and "missing files: 1, the first S9: not there" in said.out
-        and "--partial" in said.err
-    )
+    assert "16 rows of 3 subjects" in said.out and "missing files: 1, the first S9: not there" in said.out
+    assert "--partial" in said.err
     assert main([*words, "--partial"]) == 0
 
 
@@ -88,7 +84,7 @@ def test_the_list_has_every_data_set(capsys: pytest.CaptureFixture[str], monkeyp
     monkeypatch.undo()
     assert main(["prepare", "--list"]) == 0
     said = capsys.readouterr().out
-    for name in readers.names():
+    for name in readers.NAMES:
         release = readers.load(name).RELEASE
         assert release.name == name and f"{name}: {release.title}\n  request   {release.request}\n" in said
         assert all(line in said for line in release.tree.strip().splitlines())

@@ -42,7 +42,8 @@ def read(
 def test_every_spelling_of_a_label(root: Path) -> None:
     table = read(
         root,
-        "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\na.jpg,1,0,1,1,2.5,1.9,0,1\nb 1/é.png,,-1,9,999,,5,1,\n",
+        "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\na.jpg,1,0,1,1,2.5,1.9,0,1\nb "
+        "1/é.png,,-1,9,999,,5,1,\n",
     )
     assert [name for name in table.columns if name.startswith("AU")] == [
         "AU1", "AU2", "AU4", "AU6", "AU6_intensity", "AU12", "AU12_intensity", "AU14", "AU14_left", "AU14_right",
@@ -142,12 +143,8 @@ def test_subjects_splits_and_groups(root: Path) -> None:
         ["007", "a.jpg", 0, "train"],
         ["008", "wall.png", 0, "test"],
     ]
-    assert (
-        table["group_age"][0] == "30-40"
-        and table["group_age"].isna()[1]
-        and table["onset"].tolist()[0] == 0
-        and "remark" not in table.columns
-    )
+    assert table["group_age"][0] == "30-40" and table["group_age"].isna()[1] and table["onset"].tolist()[0] == 0
+    assert "remark" not in table.columns
     bare = Findings()
     assert read(root, "path,AU1\nb 1\\é.png,1\n".replace("\\", "/"), bare)["subject"].tolist() == ["b 1/é.png"]
     assert bare.notes[0][0] == "no subjects"
@@ -156,11 +153,8 @@ def test_subjects_splits_and_groups(root: Path) -> None:
 def test_frames_of_a_video(root: Path) -> None:
     found = Findings()
     table = read(root, "video,frame,AU1\nfilm.avi,2,1\nfilm.avi,1,0\nfilm.avi,9,0\n", found)
-    assert (
-        table["frame"].tolist() == [1, 2, 9]
-        and table["source_frame"].tolist() == [1, 2, 9]
-        and table["AU1"].tolist() == [0, 1, 0]
-    )
+    assert table["frame"].tolist() == [1, 2, 9] and table["source_frame"].tolist() == [1, 2, 9]
+    assert table["AU1"].tolist() == [0, 1, 0]
     assert table["status"].tolist() == ["ok", "ok", "no_image"]
     assert ("labels beyond the end of a video", "film.avi", "up to frame 9 from 0; it has 4 frames") in found.notes
     one = read(root, "video,frame,AU1\nfilm.avi,1,1\nfilm.avi,2,1\n", found, first_frame=1)
@@ -188,16 +182,10 @@ def test_a_table_from_images_to_a_manifest(root: Path, tmp_path: Path) -> None:
     )
     done = prepare("csv", root, tmp_path / "out", options={"table": "labels.csv"}, size=64)
     table = read_manifest(tmp_path / "out" / "manifest.csv")
-    assert (
-        done.made == 3
-        and table["subject"].tolist() == ["p1", "p1", "p2"]
-        and table["status"].tolist() == ["ok", "no_face", "ok"]
-    )
-    assert (
-        table["AU1"].tolist() == [1, 0, -1]
-        and table["AU12"].tolist() == [1, -1, 0]
-        and (table["dataset"] == "csv").all()
-    )
+    assert done.made == 3 and table["subject"].tolist() == ["p1", "p1", "p2"]
+    assert table["status"].tolist() == ["ok", "no_face", "ok"]
+    assert table["AU1"].tolist() == [1, 0, -1] and table["AU12"].tolist() == [1, -1, 0]
+    assert (table["dataset"] == "csv").all()
     assert table["file"].tolist() == ["a.jpg", "wall.png", "film.avi"]
 
 
@@ -206,10 +194,8 @@ def test_a_folder_of_photos_through_the_command_line(
 ) -> None:
     assert main(["prepare", "csv", "--root", str(root), "--out", str(tmp_path / "out"), "--size", "64"]) == 0
     said = capsys.readouterr().out
-    assert (
-        "3 rows of 3 subjects in 3 sequences\n2 with an image, 1 no_face\n" in said
-        and "videos without labels are left out" in said
-    )
+    assert "3 rows of 3 subjects in 3 sequences\n2 with an image, 1 no_face\n" in said
+    assert "videos without labels are left out" in said
     table = read_manifest(tmp_path / "out" / "manifest.csv")
     assert table["file"].tolist() == ["a.jpg", "b 1/é.png", "wall.png"] and table.attrs["au_names"] == []
     assert all((tmp_path / "out" / image).is_file() for image in table["image"].dropna())

@@ -49,11 +49,8 @@ def test_the_tables_are_sound(name: str) -> None:
         .astype(float)
     )
     wide = wide.reindex(columns=["onset", "apex", "offset"])
-    assert (
-        not (wide["onset"] > wide["apex"]).any()
-        and not (wide["apex"] > wide["offset"]).any()
-        and not (wide["onset"] > wide["offset"]).any()
-    )
+    assert not (wide["onset"] > wide["apex"]).any() and not (wide["apex"] > wide["offset"]).any()
+    assert not (wide["onset"] > wide["offset"]).any()
 
 
 @pytest.mark.parametrize(

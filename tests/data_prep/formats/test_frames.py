@@ -1,19 +1,27 @@
-"""Frames by the number in their name; what lies beside them; two files for one number; the length of a video."""
+"""Images and label files by the number in their name, photos by name, the length of a video."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from auformer.data_prep.formats.frames import count_video_frames, frame_number, index_frames
+from auformer.data_prep.formats.frames import (
+    count_video_frames,
+    find_photo,
+    frame_number,
+    index_frames,
+    index_photos,
+    pair_photos,
+)
 from auformer.errors import DatasetLayoutError
 from tests.helpers.trees.images import plain_image, write_video
 
 
 def touch(folder: Path, *names: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     return folder
 
@@ -31,23 +39,14 @@ def test_the_number_is_the_last_run_of_digits(name: str, number: int | None) -> 
 
 
 def test_frames_come_in_the_order_of_their_numbers_whatever_the_padding(tmp_path: Path) -> None:
-    folder = touch(
-        tmp_path / "F001 é",
-        "img10.jpg",
-        "img9.JPG",
-        "img100.jpg",
-        "Thumbs.db",
-        "notes 3.txt",
-        ".hidden7.jpg",
-        "cover.jpg",
-    )
+    names = ("img10.jpg", "img9.JPG", "img100.jpg", "Thumbs.db", "notes 3.txt", ".hidden7.jpg", "cover.jpg")
+    folder = touch(tmp_path / "F001 é", *names)
     (folder / "img5.jpg").mkdir()
-    assert {number: path.name for number, path in index_frames(folder).items()} == {
-        9: "img9.JPG",
-        10: "img10.jpg",
-        100: "img100.jpg",
-    }
-    assert list(index_frames(folder)) == [9, 10, 100]
+    found = [(number, path.name) for number, path in index_frames(folder).items()]
+    assert found == [(9, "img9.JPG"), (10, "img10.jpg"), (100, "img100.jpg")]
+    names = ("b010_facs.txt", "b9_facs.txt", "readme_facs.txt", ".b1_facs.txt", "b3.txt")
+    found = index_frames(touch(tmp_path / "labels", *names), "*_facs.txt")
+    assert [(number, path.name) for number, path in found.items()] == [(9, "b9_facs.txt"), (10, "b010_facs.txt")]
 
 
 @pytest.mark.parametrize("pair", [("7.jpg", "007.jpg"), ("img7.jpg", "img7.png"), ("a_7.jpg", "b_7.jpg")])
@@ -58,9 +57,10 @@ def test_two_images_of_one_number_are_named(tmp_path: Path, pair: tuple[str, str
     assert all(name in str(error.value) for name in pair)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", [index_frames, index_photos])
+def test_a_folder_that_is_not_there(tmp_path: Path, index: object) -> None:
     with pytest.raises(DatasetLayoutError, match="folder of images at"):
-        index_frames(tmp_path / "T9")
+        index(tmp_path / "T9")  # type: ignore[operator]
 
 
 def test_the_length_of_a_video_by_its_header(tmp_path: Path) -> None:
@@ -69,5 +69,32 @@ def test_the_length_of_a_video_by_its_header(tmp_path: Path) -> None:
     assert count_video_frames(write_video(tmp_path / "a.mp4", images)) == 7
     assert count_video_frames(write_video(tmp_path / "a.mkv", images)) is None  # Matroska does not say
     (tmp_path / "b.avi").write_bytes(b"no video")
-    assert count_video_frames(tmp_path / "b.avi") is None
-    assert count_video_frames(tmp_path / "missing.avi") is None
+    assert count_video_frames(tmp_path / "b.avi") is None and count_video_frames(tmp_path / "missing.avi") is None
+
+
+def test_photos_at_any_depth_and_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "b/é 2.PNG", "a/c/1.jpg", "1.jpeg", "notes.txt", ".hidden.jpg", ".cache/1.jpg", "a/x.y.jpg")
+    found = index_photos(tmp_path)
+    assert {name: [path.relative_to(tmp_path).as_posix() for path in paths] for name, paths in found.items()} == {
+        "1": ["1.jpeg", "a/c/1.jpg"],
+        "é 2": ["b/é 2.PNG"],
+        "x.y": ["a/x.y.jpg"],
+    }
+
+
+def test_the_folders_of_a_path_decide_between_images_of_one_name(tmp_path: Path) -> None:
+    photos = index_photos(touch(tmp_path, "a/1.jpg", "b/1.jpg", "b/c/1.jpg", "2.png"))
+    for name, expected in (
+        ("2.jpg", "2.png"), ("elsewhere/2.jpg", "2.png"), ("3.jpg", None), ("a/1.png", "a/1.jpg"),
+        ("x/b/c/1.jpg", "b/c/1.jpg"), ("b/1.jpg", "b/1.jpg"),
+    ):  # fmt: skip
+        assert find_photo(photos, name) == (expected and tmp_path / expected)
+    with pytest.raises(DatasetLayoutError, match=r"one image for 1\.jpg"):
+        find_photo(photos, "1.jpg")
+
+
+def test_pairs_keep_the_frame_numbers(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"subject": ["x", "y"], "frame": [7, 7]})
+    paired = pair_photos(rows, tmp_path, [None, tmp_path / "a" / "1.jpg"])
+    assert paired["frame"].tolist() == [7, 7]
+    assert paired["status"].tolist() == ["no_image", "ok"] and paired["source"].tolist() == ["", "a/1.jpg"]

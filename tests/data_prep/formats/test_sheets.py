@@ -258,5 +258,5 @@ def test_openpyxl_without_defusedxml_is_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DatasetLayoutError, match="OPENPYXL_DEFUSEDXML"):
         read_sheet(path, columns=COLUMNS)
     monkeypatch.setitem(__import__("sys").modules, "defusedxml", None)
-    with pytest.raises(MissingExtraError, match=r"auformer\[prepare\]"):
+    with pytest.raises(MissingExtraError, match=r"\[prepare\]"):
         read_sheet(path, columns=COLUMNS)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from auformer.data_prep.formats.text_lines import code, index_files, number_rows, read_lines
+from auformer.data_prep.formats.text_lines import code, number_rows, read_lines
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.others import write_text
+from tests.helpers.trees import write_text
 
 
 def test_number_rows(tmp_path: Path) -> None:
@@ -37,13 +37,3 @@ def test_codes_outside_the_range(value: float) -> None:
         DatasetLayoutError, match=rf"a\.txt, line 3: expected the intensity to be 1 to 5, but got {value:g}"
     ):
         code(value, range(1, 6), "intensity", Path("a.txt"), 3)
-
-
-def test_index_files(tmp_path: Path) -> None:
-    for name in ("b010_facs.txt", "b9_facs.txt", "readme_facs.txt", ".b1_facs.txt", "b3.txt"):
-        write_text(tmp_path / name, "")
-    assert {number: path.name for number, path in index_files(tmp_path, "*_facs.txt").items()} == {
-        9: "b9_facs.txt",
-        10: "b010_facs.txt",
-    }
-    assert list(index_files(tmp_path, "*_facs.txt")) == [9, 10]

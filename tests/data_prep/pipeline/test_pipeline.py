@@ -141,14 +141,12 @@ def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp
     points = faces[["pupil_left_x", "pupil_left_y", "pupil_right_x", "pupil_right_y"]].to_numpy()[0].reshape(2, 2)
     wanted, _ = align(face_image(1, 1), points, "eyes", 64)
     assert np.abs(read_image(tmp_path / "crops" / "S1" / "smile" / "1.jpg").astype(int) - wanted).mean() < 3
-    notes = [note for note in done.findings.notes if note[0].startswith("clips cut out by")]
+    notes = [note for note in done.findings.notes if note[0].startswith("clips cropped by")]
     assert len(notes) == 4 and notes[0][2] == "no face in frame 3, taken from 4"
     reader.onset = 2
     done = prepare("tiny", tree, tmp_path / "plain", size=64)
-    assert (
-        done.findings.notes == []
-        and (pd.read_parquet(tmp_path / "plain" / "manifest.faces.parquet")["points_frame"] == 2).all()
-    )
+    assert done.findings.notes == []
+    assert (pd.read_parquet(tmp_path / "plain" / "manifest.faces.parquet")["points_frame"] == 2).all()
 
 
 # bad input ----------------------------------------------------------------------------------------
@@ -182,11 +180,8 @@ def test_a_release_without_any_face(reader: TinyReader, tmp_path: Path) -> None:
     reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
     for made in (2, 0):
         done = prepare("tiny", tmp_path / "release", tmp_path / "out", size=64)
-        assert (
-            done.made == made
-            and done.table["status"].tolist() == ["no_face"] * 2
-            and done.table["AU1"].tolist() == [1, 1]
-        )
+        assert done.made == made and done.table["status"].tolist() == ["no_face"] * 2
+        assert done.table["AU1"].tolist() == [1, 1]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.csv", "manifest.json"]
 
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 
 from auformer.data import images
-from auformer.data_prep.pipeline import crops, units, workers
+from auformer.data_prep.pipeline import crops, units
 from auformer.data_prep.pipeline import prepare as pipeline
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.tiny import TinyDetector, TinyReader, die, write_tiny
+from tests.helpers.trees.tiny import DeadlyDetector, TinyDetector, TinyReader, write_tiny
 
 ROOT = Path(__file__).resolve().parents[3]
 
 # A process of its own: prepare the made-up release with two workers, slowly, so that it can be killed at any moment.
 SCRIPT = """
 import sys, time
-from auformer.data_prep.pipeline import pipeline, units
+from auformer.data_prep.pipeline import prepare as pipeline, units
 from tests.helpers.trees.tiny import TinyDetector, TinyReader
 
 if __name__ == "__main__":
@@ -144,8 +144,8 @@ def test_partial_files_of_a_killed_run_are_cleared(
     shutil.copy(tmp_path / "crops" / "S2" / "film" / "1.jpg", tmp_path / "crops" / "S2" / "film" / ".4.99999.jpg")
     for name in (".manifest.4711.csv", ".manifest.4711.json", ".manifest.faces.4711.parquet"):
         (tmp_path / name).write_text("half", encoding="utf-8")
-    (tmp_path / ".prepare" / "000003.parquet").unlink()
-    (tmp_path / ".prepare" / "000004.parquet").unlink()
+    for unit in ("000003", "000004"):
+        shutil.rmtree(tmp_path / ".prepare" / unit)
     for crop in ("S1/smile/1.jpg", "S2/film/4.jpg"):
         (tmp_path / "crops" / crop).unlink()
     prepare("tiny", tree, tmp_path, size=64, workers=number)
@@ -185,16 +185,16 @@ def test_other_options_are_refused_by_name(
             prepare("tiny", tree, tmp_path, size=64)
     before = files(tmp_path)
     for options, match in (
-        ({"size": 48}, r"size \(64 there, 48 now\)\. Choose"),
-        ({"border": "constant"}, r"border \(reflect there, constant now\)\. "),
-        ({"limit": 3}, r"limit \(None there, 3 now\)\. "),
-        ({"options": {"threshold": 1}}, r"threshold \(2 there, 1 now\)\. "),
-        ({"size": 48, "options": {"corrections": False}}, r"size .*; corrections \(True there, False now\)"),
+        ({"size": 48}, r"size was 64 and is now 48\. Choose"),
+        ({"border": "constant"}, r"border was reflect and is now constant\. "),
+        ({"limit": 3}, r"limit was None and is now 3\. "),
+        ({"options": {"threshold": 1}}, r"threshold was 2 and is now 1\. "),
+        ({"size": 48, "options": {"corrections": False}}, r"size .*; corrections was True and is now False"),
     ):
         with pytest.raises(DatasetLayoutError, match=match):
             prepare("tiny", tree, tmp_path, **{"size": 64, **options})  # type: ignore[arg-type]
     monkeypatch.setattr(pipeline, "load", lambda name: TinyReader(frames=3))
-    with pytest.raises(DatasetLayoutError, match="labels or files of the release, which have changed"):
+    with pytest.raises(DatasetLayoutError, match="labels or files of the release have changed"):
         prepare("tiny", tree, tmp_path, size=64)
     assert files(tmp_path) == before
 
@@ -210,6 +210,6 @@ def test_a_folder_of_somebody_else_is_refused(tree: Path, tmp_path: Path, name: 
 def test_a_worker_that_is_killed_is_an_error_for_people(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_work", die)
+    monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: DeadlyDetector())
     with pytest.raises(ChildProcessError, match="Run the same command again"):
         prepare("tiny", tree, tmp_path, size=64, workers=2)

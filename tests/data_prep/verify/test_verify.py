@@ -50,12 +50,8 @@ def kinds(report: dict[str, Any], key: str = "problems") -> list[str]:
 
 def test_counts_are_those_of_a_plain_loop(frame: pd.DataFrame, manifest: Path) -> None:
     report = verify(manifest)
-    assert (
-        report["correct"]
-        and report["rows"] == 12
-        and report["ok"] == 10
-        and report["status"] == {"ok": 10, "no_face": 1, "unreadable": 1}
-    )
+    assert report["correct"] and report["rows"] == 12 and report["ok"] == 10
+    assert report["status"] == {"ok": 10, "no_face": 1, "unreadable": 1}
     assert report["datasets"] == {"mine": 8, "casme2": 4}
     rows = frame.to_dict("records")
     for au in ("AU1", "AU12"):
@@ -93,12 +89,8 @@ def test_clips_beside_the_published_number(manifest: Path) -> None:
 def test_columns_may_be_missing(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.drop(columns=["image", "status", "fold", "clip"]).to_csv(tmp_path / "bare.csv", index=False)
     report = verify(tmp_path / "bare.csv")
-    assert (
-        report["correct"]
-        and report["images"] is None
-        and report["folds"] == []
-        and "no_images" in kinds(report, "notes")
-    )
+    assert report["correct"] and report["images"] is None and report["folds"] == []
+    assert "no_images" in kinds(report, "notes")
     frame[["dataset", "subject", "sequence", "frame"]].to_csv(tmp_path / "keys.csv", index=False)
     assert verify(tmp_path / "keys.csv")["aus"] == {} and report_lines(verify(tmp_path / "keys.csv"))
 
@@ -170,11 +162,8 @@ def test_people_of_disfa_in_disfaplus_are_the_same_person(frame: pd.DataFrame, m
 def test_images_of_several_sizes_are_noted(manifest: Path) -> None:
     write_image(manifest.parent / "crops" / "3.png", np.zeros((8, 8, 3), np.uint8))
     report = verify(manifest)
-    assert (
-        report["correct"]
-        and "image_sizes" in kinds(report, "notes")
-        and report["images"]["sizes"] == {"12 x 16": 9, "8 x 8": 1}
-    )
+    assert report["correct"] and "image_sizes" in kinds(report, "notes")
+    assert report["images"]["sizes"] == {"12 x 16": 9, "8 x 8": 1}
 
 
 # rows ---------------------------------------------------------------------------------------------
@@ -235,10 +224,8 @@ def test_the_text_holds_what_the_report_holds(manifest: Path) -> None:
     text = "\n".join(lines)
     assert lines[0] == str(manifest) and lines[-1] == f"{manifest}: 1 thing is wrong"
     assert "rows: 12 (mine 8, casme2 4); status: ok 10, no_face 1, unreadable 1" in text
-    assert (
-        "missing_image (images): images that are not there: 1 (crops/0.png)" in text
-        and "Published counts of CASME II" in text
-    )
+    assert "missing_image (images): images that are not there: 1 (crops/0.png)" in text
+    assert "Published counts of CASME II" in text
     assert "mine a" in text and "mine x" in text
     assert "CD6ME: 256 clips (clips with action units); here 2, -254" in text
     assert all(len(line) == len(line.rstrip()) for line in lines)

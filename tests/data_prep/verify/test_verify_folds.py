@@ -21,10 +21,8 @@ def test_swapped_parts(either: pd.DataFrame) -> None:
     assert set(wrong) == {"fold_naming"} and f"fold {first} holds the subjects of {last}" in wrong["fold_naming"]
     unnamed = swapped.assign(subject="person " + either["subject"])  # the counts tell, where names do not
     wrong = problems(unnamed)
-    assert (
-        set(wrong) == {"fold_naming"}
-        and f"fold {first} has the counts of the published part {last}" in wrong["fold_naming"]
-    )
+    assert set(wrong) == {"fold_naming"}
+    assert f"fold {first} has the counts of the published fold {last}" in wrong["fold_naming"]
     assert problems(unnamed.assign(fold=either["fold"])) == {}
 
 

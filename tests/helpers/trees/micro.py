@@ -1,6 +1,7 @@
 """Miniature micro-expression releases: annotation tables with their real headers and known faults, and clips of a few frames.
 
-A table has as many rows as the known faults need; only a few of the clips that it names have images, as in a copy of a part.
+A table has as many rows as the known faults need; only a few of the clips that it names have images, as in a copy of a
+part.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ def write_ckplus(root: Path, *, folder: str = "FACS", faces: bool = False) -> pd
     )
 
 
-_UNBC_ROWS = "   4.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00\n   4.3000000e+01   1.0000000e+00   0.0000000e+00   0.0000000e+00\n"
+_UNBC_ROWS = "   4.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00\n   4.3000000e+01   1.0000000e+00   "
+"0.0000000e+00   0.0000000e+00\n"
 
 # Subject, sequence, and the FACS files of its frames from 1.
 UNBC = (
