@@ -42,13 +42,8 @@ class TestFaces:
         assert np.hypot(*(face.points - points).T).max() < 0.06 * distance
         assert face.points.shape == (5, 2) and face.points_source == "regressor" and 0.5 <= face.score <= 1
         x, y, w, h = face.box
-        assert (
-            w == h
-            and x < points[:, 0].min()
-            and points[:, 0].max() < x + w
-            and y < points[:, 1].min()
-            and points[:, 1].max() < y + h
-        )
+        assert w == h and x < points[:, 0].min() and points[:, 0].max() < x + w
+        assert y < points[:, 1].min() and points[:, 1].max() < y + h
 
     def test_largest_first_and_where_they_stand(self, portrait):
         image, points = portrait

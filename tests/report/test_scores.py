@@ -41,12 +41,8 @@ def _widths(container) -> list[float]:
 
 def test_bars_floors_and_means_are_the_given_rates_in_au_order() -> None:
     axes = f1_bars({"AUFormer": F1, "probe": WEAK}, floor=FLOOR).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "AU1 Inner brow raiser",
-        "AU4 Brow lowerer",
-        "AU12 Lip corner puller",
-        "Mean",
-    ]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["AU1 Inner brow raiser", "AU4 Brow lowerer", "AU12 Lip corner puller", "Mean"]
     first, second = axes.containers
     np.testing.assert_allclose(_widths(first), [25, 50, 90, 55])
     np.testing.assert_allclose(_widths(second), [10, 0, 70, 40])  # the mean is over the two defined ones
@@ -59,11 +55,8 @@ def test_bars_run_downwards_and_a_floor_mark_spans_its_group() -> None:
     bottom, top = axes.get_ylim()
     assert bottom > top
     for number, segment in enumerate(axes.collections[0].get_segments()):
-        edges = [
-            y
-            for container in axes.containers
-            for y in (container[number].get_y(), container[number].get_y() + container[number].get_height())
-        ]
+        bars = [container[number] for container in axes.containers]
+        edges = [y for bar in bars for y in (bar.get_y(), bar.get_y() + bar.get_height())]
         assert segment[:, 1].min() < min(edges) and segment[:, 1].max() > max(edges)
 
 
@@ -148,11 +141,8 @@ def test_the_dark_twin_needs_no_layout_of_its_own() -> None:
 def test_intervals_lie_across_the_ends_of_their_bars() -> None:
     axes = f1_bars({"a": SHORT, "b": SHORT}, intervals={"a": {"AU12": (0.8, 0.95), MEAN: (0.5, 0.7)}}).axes[0]
     (lines,) = axes.collections  # of `a` alone: `b` has none
-    drawn = [
-        [*segment[:, 0], segment[0, 1]]
-        for segment in lines.get_segments()
-        if len(segment) and not np.isnan(segment).any()
-    ]
+    segments = [segment for segment in lines.get_segments() if len(segment) and not np.isnan(segment).any()]
+    drawn = [[*segment[:, 0], segment[0, 1]] for segment in segments]
     centres = [bar.get_y() + bar.get_height() / 2 for bar in axes.containers[0]]
     np.testing.assert_allclose(drawn, [[80, 95, centres[1]], [50, 70, centres[2]]])
     number = next(text for text in axes.texts if text.get_text() == "57.5")

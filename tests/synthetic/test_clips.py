@@ -32,15 +32,11 @@ def test_a_profile_rises_stays_and_falls(frames: int, data: st.DataObject) -> No
     hold = data.draw(st.integers(0, frames - 2 - apex))
     profile = clip_profile(frames, apex, hold)
     assert profile.shape == (frames,) and profile[0] == profile[-1] == 0
-    assert (
-        np.allclose(profile[apex : apex + hold + 1], 1)
-        and (profile[:apex] < 1).all()
-        and (profile[apex + hold + 1 :] < 1).all()
-    )
+    assert np.allclose(profile[apex : apex + hold + 1], 1)
+    assert (profile[:apex] < 1).all() and (profile[apex + hold + 1 :] < 1).all()
     assert (np.diff(profile[: apex + 1]) > 0).all() and (np.diff(profile[apex + hold :]) < 0).all()
-    assert np.allclose(
-        profile[: apex + 1] + profile[: apex + 1][::-1], 1, atol=1e-6
-    )  # a cosine is symmetric about its middle
+    # a cosine is symmetric about its middle
+    assert np.allclose(profile[: apex + 1] + profile[: apex + 1][::-1], 1, atol=1e-6)
 
 
 @pytest.mark.parametrize(("frames", "apex", "hold"), [(6, 0, 1), (6, 5, 0), (6, 2, 3), (6, 2, -1)])
@@ -63,9 +59,8 @@ def test_clips_are_what_the_specification_says() -> None:
         assert np.array_equal(course[apex], course.max(0)) and not course[0].any() and not course[-1].any()
         peaks += course[apex].max(1)[on].tolist()
         names = [name for name, active in zip(AU_NAMES, on, strict=True) if active]
-        assert set(names) <= set(AUS) and (
-            len(names) == 1 or names[1] in COMPANIONS[names[0]] or names[0] in COMPANIONS[names[1]]
-        )
+        assert set(names) <= set(AUS)
+        assert len(names) == 1 or names[1] in COMPANIONS[names[0]] or names[0] in COMPANIONS[names[1]]
         acting += names
     assert min(lengths) >= 24 and max(lengths) <= 48 and len(lengths) > 8
     assert min(peaks) >= 0.15 and max(peaks) <= 0.45
@@ -77,9 +72,7 @@ def test_only_face_noise_and_a_little_pose_change_within_a_clip() -> None:
     for clip in clips(12):
         fixed = [{key: value for key, value in frame.scene.items() if key != "pose"} for frame in clip]
         assert all(scene == fixed[0] for scene in fixed)
-        assert all(
-            (frame.background, frame.background_seed) == (clip[0].background, clip[0].background_seed) for frame in clip
-        )
+        assert len({(str(frame.background), frame.background_seed) for frame in clip}) == 1
         assert len({frame.seed for frame in clip}) == len(clip)
         assert clip[0].scene["blink"] == 0 and set(clip[0].scene["speech"].values()) == {0.0}
         pose = np.array([frame.scene["pose"] for frame in clip])
@@ -125,9 +118,8 @@ def test_an_apex_frame_differs_from_onset_where_the_au_is(tmp_path) -> None:
     from auformer.data.images import read_image
 
     for names, upper in (("AU2", True), ("AU17", False)):
-        manifest = read_manifest(
-            render_dataset(tmp_path / names, lab="A", subjects=1, clips=2, au_names=names, size=64)
-        )
+        path = render_dataset(tmp_path / names, lab="A", subjects=1, clips=2, au_names=names, size=64)
+        manifest = read_manifest(path)
         change = np.zeros((64, 64))
         for _, rows in manifest.groupby("clip"):
             files = zip(rows["frame"], rows["image"], strict=True)

@@ -1,7 +1,4 @@
-"""Labels against a form written down by hand, base rates against the sidecar.
-
-That neither names nor faces give labels away.
-"""
+"""Labels against a form written down by hand, base rates, and that neither names nor faces give labels away."""
 
 from __future__ import annotations
 
@@ -18,9 +15,8 @@ LEVELS = {"A": 1, "B": 2}  # what the specification says
 
 
 def intensities(lab: str, subjects: int, frames: int, seed: int = 0, first: int = 0) -> np.ndarray:
-    return np.stack(
-        [[sample_intensity(lab, first + s, f, seed) for f in range(frames)] for s in range(subjects)]
-    )  # (S, F, 17, 2)
+    """Drawn without rendering, `(S, F, 17, 2)`."""
+    return np.stack([[sample_intensity(lab, first + s, f, seed) for f in range(frames)] for s in range(subjects)])
 
 
 @pytest.mark.parametrize("lab", ["A", "B"])
@@ -29,10 +25,8 @@ def test_labels_are_facs_levels_from_the_lab_s_threshold(lab: str) -> None:
     columns = label_columns(drawn, AU_NAMES, lab)
     for row, sides in enumerate(drawn):
         for index, name in enumerate(AU_NAMES):
-            person = {
-                "right": float(sides[index, 0]),
-                "left": float(sides[index, 1]),
-            }  # the person's right is on the image's left
+            # the person's right is on the image's left
+            person = {"right": float(sides[index, 0]), "left": float(sides[index, 1])}
             for side, value in person.items():
                 assert columns[f"{name}_{side}"][row] == (math.floor(5 * value + 0.5) >= LEVELS[lab])
             assert columns[name][row] == (math.floor(5 * max(person.values()) + 0.5) >= LEVELS[lab])
@@ -112,9 +106,8 @@ def test_no_face_belongs_to_two_subjects() -> None:
     numbers = [identity_number(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)]
     assert len(set(numbers)) == len(numbers)
     assert len({subject_name(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)}) == len(numbers)
-    assert (
-        identity_number("A", 99_999) < 100_000 <= 199_999 < identity_number("B", 0)
-    )  # what lies between belongs to pre-training
+    # what lies between belongs to pre-training
+    assert identity_number("A", 99_999) < 100_000 <= 199_999 < identity_number("B", 0)
     traits = {str(Identity.sample(number).traits) for number in numbers}
     assert len(traits) == len(numbers)
 
@@ -165,9 +158,7 @@ def test_traits_do_not_predict_the_aus() -> None:
     present = occurrence(intensities("B", subjects, frames).max(-1), "B").mean(1)  # (S, 17)
     people = [Identity.sample(identity_number("B", i)) for i in range(subjects)]
     traits = np.array([[person[trait] for trait in ("sex", "age", "skin", "glasses", "wrinkle")] for person in people])
-    table = np.corrcoef(np.hstack([present, traits]).astype(float), rowvar=False)[
-        :17, 17:
-    ]  # (17, 5); standard error 0.1
+    table = np.corrcoef(np.hstack([present, traits]).astype(float), rowvar=False)[:17, 17:]  # standard error 0.1
     assert np.abs(table).max() < 0.4
     assert np.sqrt((table**2).mean()) < 0.13
 
@@ -175,11 +166,8 @@ def test_traits_do_not_predict_the_aus() -> None:
 def test_a_frame_does_not_depend_on_how_many_there_are() -> None:
     few, many = list(plan_stills("A", 3, 2, seed=9)), list(plan_stills("A", 3, 5, seed=9))
     for a, b in zip(few, many[:2], strict=True):
-        assert np.array_equal(a.intensity, b.intensity) and (a.scene, a.background, a.seed) == (
-            b.scene,
-            b.background,
-            b.seed,
-        )
+        assert np.array_equal(a.intensity, b.intensity)
+        assert (a.scene, a.background, a.seed) == (b.scene, b.background, b.seed)
     assert many[2].seed != many[3].seed and many[2].scene != many[3].scene
     assert next(plan_stills("A", 3, 1, seed=10)).scene != few[0].scene
     assert next(plan_stills("A", 4, 1, seed=9)).scene != few[0].scene

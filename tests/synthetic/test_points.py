@@ -1,4 +1,4 @@
-"""The renderer's points are where they should be, and its crop is the `eyes` recipe's."""
+"""The renderer's landmarks are where they should be, and its crop is the `eyes` recipe's."""
 
 from __future__ import annotations
 
@@ -30,27 +30,22 @@ def image(renderer: Renderer, number: int, *, intensity=None, **options):
 
 @pytest.mark.parametrize("number", range(8))
 def test_without_jitter_and_roll_the_pupils_lie_on_the_recipe(renderer: Renderer, number: int) -> None:
-    """Crop side 2.75 inter-pupil distances, centre 0.42 below.
-
-    Pupils at (0.3182, 0.3473) and (0.6818, 0.3473) of the side, in any pose.
-    """
+    """In any pose: the side is 2.75 inter-pupil distances, the centre 0.42 below the pupils."""
     points = image(renderer, number, pose_scale=2.0, jitter=False, roll=False).points
     assert np.abs(points[:2] / SIZE - [(0.31818, 0.34727), (0.68182, 0.34727)]).max() * SIZE < 0.05
 
 
 def _shift(a: np.ndarray, b: np.ndarray) -> float:
     """Distance in pixels by which one image lies beside another, from phase correlation."""
-    (x, y), _ = cv2.phaseCorrelate(
-        a.mean(-1), b.mean(-1), cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_64F)
-    )
+    window = cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_64F)
+    (x, y), _ = cv2.phaseCorrelate(a.mean(-1), b.mean(-1), window)
     return float(np.hypot(x, y))
 
 
 @pytest.mark.parametrize("number", range(6))
 def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer: Renderer, number: int) -> None:
-    rendered = image(
-        renderer, number, intensity=sample_aus(np.random.default_rng(number), "A")[1], jitter=False, roll=False
-    )
+    _, intensity = sample_aus(np.random.default_rng(number), "A")
+    rendered = image(renderer, number, intensity=intensity, jitter=False, roll=False)
     crop, matrix = align(rendered.image, rendered.points, recipe="eyes", size=SIZE)
     corners = np.array([(0, 0), (SIZE, 0), (0, SIZE), (SIZE, SIZE)], float)
     assert np.abs(corners @ matrix[:, :2].T + matrix[:, 2] - corners).max() < 0.5
@@ -62,10 +57,7 @@ def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer: Renderer
 
 @pytest.mark.parametrize("number", range(6))
 def test_jitter_and_roll_are_undone_by_align(renderer: Renderer, number: int) -> None:
-    """The same head with jitter, cropped by its pupils, lies where it lies without.
-
-    Its inner border is not needed for that.
-    """
+    """The same head with jitter, cropped by its pupils, lies where it lies without."""
     plain = image(renderer, number, jitter=False, roll=False)
     moved = image(renderer, number, jitter=True, roll=True)
     assert np.abs(moved.points - plain.points).max() > 0.5
@@ -89,10 +81,7 @@ def test_pupils_are_the_dark_of_the_eyes(renderer: Renderer) -> None:
 
 
 def test_mouth_corners_follow_the_muscles(renderer: Renderer) -> None:
-    """AU12 draws them outward and up, AU15 down, AU20 outward, AU26 with the jaw.
-
-    Nose tip and pupils hardly move with any of them.
-    """
+    """AU12 draws them outward and up, AU15 down, AU20 outward, AU26 with the jaw; nose tip and pupils hardly move."""
 
     def moved(name: str) -> np.ndarray:
         intensity = np.zeros(17)

@@ -27,10 +27,7 @@ REGIONS = {
 
 
 def region_mask(name: str) -> np.ndarray:
-    """Pixels `(SIZE, SIZE)` of an AU's region in a frontal crop by the `eyes` recipe (side 2.75.
-
-    Centre 0.42 below the pupils).
-    """
+    """Pixels `(SIZE, SIZE)` of an AU's region in a frontal crop: side 2.75, centre 0.42 below the pupils."""
     centre = (np.arange(SIZE) + 0.5) / SIZE - 0.5
     x, y = np.abs(centre[None, :] * 2.75), centre[:, None] * 2.75 + 0.42
     mask = np.zeros((SIZE, SIZE), bool)
@@ -41,10 +38,7 @@ def region_mask(name: str) -> np.ndarray:
 
 @cache
 def change(name: str, left: float, right: float) -> np.ndarray:
-    """What an AU at these intensities (image left, right) changes on each identity `(4, SIZE, SIZE)`, in levels.
-
-    Noise is the same.
-    """
+    """What an AU at these intensities (image left, right) changes on each identity `(4, SIZE, SIZE)`, in levels."""
     renderer, faces, scene, wall = studio()
     intensity = np.zeros((17, 2), np.float32)
     intensity[AU_NAMES.index(name)] = left, right
@@ -64,12 +58,8 @@ def studio():
 @cache
 def at_rest() -> np.ndarray:
     renderer, faces, scene, wall = studio()
-    return np.stack(
-        [
-            renderer.render(face, np.zeros(17), scene=scene, background=wall, seed=5).image.astype(float)
-            for face in faces
-        ]
-    )
+    images = [renderer.render(face, np.zeros(17), scene=scene, background=wall, seed=5).image for face in faces]
+    return np.stack(images).astype(float)
 
 
 def test_every_rendered_au_has_a_region() -> None:

@@ -44,11 +44,8 @@ def test_synth_renders_and_says_what(tmp_path: Path, capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert "synthetic_b: 6 images of 2 subjects, 32 px" in out and "rendering lab B" in err
     side = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
-    rows = {
-        line.split()[0]: line.split()[1:]
-        for line in out.splitlines()
-        if line.startswith("AU") and not line.startswith("AU ")
-    }
+    lines = [line.split() for line in out.splitlines() if line.startswith("AU") and not line.startswith("AU ")]
+    rows = {name: numbers for name, *numbers in lines}
     assert list(rows) == ["AU4", "AU12"]
     for name, (positives, rate, expected) in rows.items():
         recorded = side["label_rates"][name]
@@ -104,10 +101,7 @@ def test_the_bench_script_measures_both_sizes(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "bench_render.json").read_text(encoding="utf-8")) == result
     assert set(result["sizes"]) == {"112", "224"}
     for row, target in zip(result["sizes"].values(), (100, 40), strict=True):
-        assert (
-            row["images_per_second"] > 0
-            and row["images_per_second_with_file"] > 0
-            and row["target_images_per_second"] == target
-        )
+        assert row["images_per_second"] > 0 and row["images_per_second_with_file"] > 0
+        assert row["target_images_per_second"] == target
     faster = result["sizes"]["112"]["images_per_second"] >= 100 and result["sizes"]["224"]["images_per_second"] >= 40
     assert result["meets_targets"] == faster

@@ -48,12 +48,8 @@ def test_the_folder_holds_the_contract_s_files(lab_a: Path) -> None:
     manifest = read_manifest(lab_a / "manifest.csv")
     images = {f"images/A0000{s}/0000{f}.jpg" for s in range(3) for f in range(3)}
     assert set(manifest["image"]) == images
-    assert set(fingerprint(lab_a)) == images | {
-        "manifest.csv",
-        "manifest.json",
-        "manifest.faces.parquet",
-        "truth.parquet",
-    }
+    tables = {"manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet"}
+    assert set(fingerprint(lab_a)) == images | tables
     assert manifest.attrs["au_names"] == list(AU_SETS["bp4d"])
     for image in images:
         image = cv2.imread(str(lab_a / image), cv2.IMREAD_COLOR)
@@ -85,12 +81,8 @@ def test_truth_and_manifest_tell_the_same_story(lab_a: Path) -> None:
 
 def test_the_sidecar_can_make_the_set_again(lab_a: Path, tmp_path: Path) -> None:
     side = json.loads((lab_a / "manifest.json").read_text(encoding="utf-8"))
-    assert (side["format_version"], side["dataset"], side["crop_recipe"], side["image_size"]) == (
-        1,
-        "synthetic_a",
-        "eyes",
-        [32, 32],
-    )
+    wanted = {"format_version": 1, "dataset": "synthetic_a", "crop_recipe": "eyes", "image_size": [32, 32]}
+    assert {name: side[name] for name in wanted} == wanted
     assert (side["rows"], side["subjects"], set(side["label_rates"])) == (9, 3, set(AU_SETS["bp4d"]))
     manifest = read_manifest(lab_a / "manifest.csv")
     for name, rate in side["label_rates"].items():
@@ -126,16 +118,12 @@ def test_faces_parquet_has_box_and_points_of_every_key(lab_a: Path) -> None:
 
 def test_spawned_workers_write_the_same_bytes(lab_a: Path, tmp_path: Path) -> None:
     for workers in (2, 3):
-        assert fingerprint(
-            render_dataset(tmp_path / str(workers), lab="A", workers=workers, **SMALL).parent
-        ) == fingerprint(lab_a)
+        path = render_dataset(tmp_path / str(workers), lab="A", workers=workers, **SMALL)
+        assert fingerprint(path.parent) == fingerprint(lab_a)
 
 
 def test_the_order_of_work_does_not_show(lab_a: Path, tmp_path: Path) -> None:
-    """The last subject alone, drawn by a fresh renderer, has the bytes that it has after two others.
-
-    Fewer frames are a prefix.
-    """
+    """The last subject alone has the bytes that it has after two others; fewer frames are a prefix."""
     alone = render_dataset(tmp_path / "alone", lab="A", subjects=1, frames=2, size=32, first_subject=2).parent
     expected = fingerprint(lab_a)
     for frame in range(2):
@@ -157,9 +145,8 @@ def test_switches_change_what_they_name(tmp_path: Path) -> None:
         return pd.read_parquet(manifest.with_name("truth.parquet"))
 
     truth = truth_of("still", pose_scale=0, jitter=False, roll=False)
-    assert (truth[["yaw", "pitch", "roll", "jitter_x", "jitter_y"]] == 0).all(axis=None) and (
-        truth["jitter_scale"] == 1
-    ).all()
+    assert (truth[["yaw", "pitch", "roll", "jitter_x", "jitter_y"]] == 0).all(axis=None)
+    assert (truth["jitter_scale"] == 1).all()
     wide, usual = truth_of("wide", pose_scale=2), truth_of("usual")
     assert np.allclose(wide["yaw"], (2 * usual["yaw"]).clip(-0.45, 0.45), atol=1e-6)
 
