@@ -322,7 +322,7 @@ class AULoss(nn.Module):
             raise ValueError(f"Expected `weight` to be one positive number per AU, but got {weight.tolist()}.")
         if not (0 <= dice_weight < math.inf and 0 <= expert_weight < math.inf):
             raise ValueError(
-                f"Expected `dice_weight` and `expert_weight` to be 0 or more, but got {dice_weight}, {expert_weight}."
+                f"Expected `dice_weight` and `expert_weight` of at least 0, but got {dice_weight}, {expert_weight}."
             )
         _check_curve(margin, gamma_low, gamma_high)
         self.kind, self.margin, self.gamma_low, self.gamma_high = kind, margin, gamma_low, gamma_high

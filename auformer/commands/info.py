@@ -3,7 +3,7 @@
   auformer info runs/demo/adapter.safetensors
   auformer info demo
 
-Reads the header of an adapter file, of that in a folder, or of a run checkpoint (.ckpt); loads no weights, executes nothing.
+Reads the header of an adapter file, of the one in a folder, or of a run checkpoint (.ckpt); loads no weights.
 """
 
 from __future__ import annotations

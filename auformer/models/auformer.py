@@ -6,7 +6,7 @@ arxiv.org/abs/2403.04697.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from auformer.errors import CheckpointError
 from auformer.models.backbone import SubLayer, attention_for_training, rotary, sub_layers
-from auformer.models.experts import MAX_DILATION, MAX_WIDTH, Carried, ExpertGroup, expert_weights, load_expert_weights
+from auformer.models.experts import MAX_DILATION, MAX_WIDTH, Carried, ExpertGroup
 from auformer.models.heads import ExpertHeads, MLPHead
 from auformer.models.network import AUNetwork
 
@@ -194,10 +194,6 @@ class AUFormer(AUNetwork):
                         visit(carried)
         return x, carried
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` to tokens after the ViT's `norm` `(B, P+T, D)`, as its `forward_features` gives."""
-        return self.backbone.norm(self.tokens(images)[0])
-
     def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images `(B, 3, H, W)` float in [0, 1] to `(logits, expert logits)`, each `(B, N)`.
 
@@ -258,22 +254,37 @@ class AUFormer(AUNetwork):
         return sum(maps[1:], maps[0]).transpose(1, 2).unflatten(2, self.grid_size).expand(shape).contiguous()
 
     def expert_weights(self, g: int, au_name: str) -> dict[str, Tensor]:
-        """One expert's weights, see `auformer.models.experts.expert_weights`."""
-        return expert_weights(self._group(g), self._index(au_name))
+        """Detached copies of one expert's parameters in group `g`, by name (`auformer.models.experts.ExpertGroup`)."""
+        return {name: view.detach().clone() for name, view in self._expert(g, au_name).items()}
 
-    def load_expert_weights(self, g: int, au_name: str, weights: dict[str, Tensor]) -> None:
-        """Put one expert's weights in place, see `auformer.models.experts.load_expert_weights`."""
-        load_expert_weights(self._group(g), self._index(au_name), weights)
+    @torch.no_grad()
+    def load_expert_weights(self, g: int, au_name: str, weights: Mapping[str, Tensor]) -> None:
+        """Copy into one expert what `expert_weights` gives, of any floating-point type; all of it or nothing.
 
-    def _group(self, g: int) -> Any:
+        Raises:
+            ValueError: A key is missing or not expected, or a tensor has another shape or is not floating-point.
+        """
+        views = self._expert(g, au_name)
+        if odd := sorted(weights.keys() ^ views.keys()):
+            raise ValueError(f"Expected `weights` to have the keys of one expert, but missing or unexpected are {odd}")
+        for name, view in views.items():
+            found = weights[name]
+            if found.shape != view.shape or not found.is_floating_point():
+                raise ValueError(
+                    f"Expected `{name}` as floating-point {tuple(view.shape)}, "
+                    f"but got {found.dtype} {tuple(found.shape)}"
+                )
+        for name, view in views.items():
+            view.copy_(weights[name])
+
+    def _expert(self, g: int, au_name: str) -> dict[str, Tensor]:
+        """Views of one expert's parameters."""
         if not isinstance(g, int) or not 0 <= g < len(self.groups):
             raise ValueError(f"Expected `g` to be a group from 0 to {len(self.groups) - 1}, but got {g!r}")
-        return self.groups[g]
-
-    def _index(self, au_name: str) -> int:
         if au_name not in self.au_names:
             raise ValueError(f"Expected `au_name` to be one of {', '.join(self.au_names)}, but got {au_name!r}")
-        return 0 if self.shared_expert else self.au_names.index(au_name)
+        group: Any = self.groups[g]
+        return group.expert_views(0 if self.shared_expert else self.au_names.index(au_name))
 
 
 # arguments in which two networks may differ; the others shape the experts or say where they are

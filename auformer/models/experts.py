@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -154,6 +154,15 @@ class ExpertGroup(nn.Module):
             total = total + local_attention(query, key, value, self.window)
         return F.gelu(total)
 
+    def expert_views(self, index: int) -> dict[str, Tensor]:
+        """Views of one expert's parameters by name: `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, ..., `up.bias (D,)`."""
+        views: dict[str, Tensor] = {}
+        for name, module in self.named_modules():
+            if isinstance(module, ExpertMap):
+                weight, bias = module.stacked()
+                views |= {f"{name}.weight": weight[index], f"{name}.bias": bias[index]}
+        return views
+
     def _composed(self, previous: ExpertGroup | None) -> Composed:
         """The composed maps: kept while predicting after `eval()`, made anew with gradients or under a compiler."""
         if torch.compiler.is_compiling():
@@ -183,72 +192,7 @@ class ExpertGroup(nn.Module):
 
 
 def add_product(total: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-    """`total + rows weight` in one step, or in two under autocast, which chooses types.
-
-    Args:
-        total: `(B, T, O)`.
-        rows: `(B, T, I)`.
-        weight: `(I, O)`.
-    """
+    """`total (B, T, O) + rows (B, T, I) weight (I, O)` in one step, or in two under autocast, which chooses types."""
     if torch.is_autocast_enabled(total.device.type):
         return total + rows @ weight
     return torch.addmm(total.flatten(0, 1), rows.flatten(0, 1), weight).view_as(total)
-
-
-def _maps(group: ExpertGroup) -> Iterator[tuple[str, ExpertMap]]:
-    """The maps of a group by name, in the order of the signal."""
-    for name, module in group.named_modules():
-        if isinstance(module, ExpertMap):
-            yield name, module
-
-
-def _views(group: ExpertGroup, index: int) -> dict[str, Tensor]:
-    """Views of the parameters of expert `index`, by name."""
-    views: dict[str, Tensor] = {}
-    for name, module in _maps(group):
-        weight, bias = module.stacked()
-        views[f"{name}.weight"], views[f"{name}.bias"] = weight[index], bias[index]
-    return views
-
-
-def expert_weights(group: ExpertGroup, index: int) -> dict[str, Tensor]:
-    """Detached copies of one expert's parameters, in the group's type.
-
-    Args:
-        group: The group.
-        index: Number of the expert.
-
-    Returns:
-        `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, `dilated.{i}.weight (R, R, 3, 3)`, `fuse.weight (R,
-        len(dilations)*R)` in the order of `dilations`, `query|key|value.weight (R, R)`, `up.weight (D, R)`, a `bias`
-        beside each; none for branches left out.
-    """
-    return {name: view.detach().clone() for name, view in _views(group, index).items()}
-
-
-def load_expert_weights(group: ExpertGroup, index: int, weights: Mapping[str, Tensor]) -> None:
-    """Copy one expert's parameters into a group; nothing is changed unless everything fits.
-
-    Args:
-        group: The group.
-        index: Number of the expert.
-        weights: What `expert_weights` gives, of any floating-point type.
-
-    Raises:
-        ValueError: A key is missing or not expected, or a tensor has another shape or is not floating-point.
-    """
-    views = _views(group, index)
-    if weights.keys() != views.keys():
-        missing, extra = sorted(views.keys() - weights.keys()), sorted(weights.keys() - views.keys())
-        raise ValueError(
-            f"Expected `weights` to have the keys of one expert, but got missing {missing}, unexpected {extra}"
-        )
-    for name, view in views.items():
-        found = weights[name]
-        if found.shape != view.shape or not found.is_floating_point():
-            raise ValueError(
-                f"Expected `{name}` as floating-point {tuple(view.shape)}, but got {found.dtype} {tuple(found.shape)}"
-            )
-    with torch.no_grad():
-        for name, view in views.items():
-            view.copy_(weights[name])

@@ -22,7 +22,7 @@ class AUNetwork(nn.Module):
 
     Args:
         backbone: Name of a timm ViT, see `create_backbone`.
-        au_names: Action units, or the name of a set, see `auformer.aus.parse_au_names`.
+        au_names: Action units, or the name of a set, see `parse_au_names`.
         pretrained: Load the backbone's weights through timm.
         checkpoint_path: Load them from a local file instead.
         img_size: Image size in pixels, an int or `(H, W)`.

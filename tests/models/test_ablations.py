@@ -77,8 +77,8 @@ def test_trained_parameters_by_hand(options: dict[str, Any], groups: int) -> Non
 def test_a_fresh_one_is_the_plain_vit_and_only_what_is_trained_moves(options: dict[str, Any]) -> None:
     model = _model(**options)
     with model.disable_experts():
-        wanted = model.forward_features(_images(model))
-    assert torch.equal(model.forward_features(_images(model)), wanted)
+        wanted = model.backbone.norm(model.tokens(_images(model))[0])
+    assert torch.equal(model.backbone.norm(model.tokens(_images(model))[0]), wanted)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     for _ in range(3):

@@ -47,11 +47,11 @@ def test_without_experts_the_block_loop_is_timms_to_the_bit(name: str, training:
     images = _images(model)
     wanted = _timm_features(model, images)
     with model.disable_experts():
-        assert torch.equal(model.forward_features(images), wanted)
+        assert torch.equal(model.backbone.norm(model.tokens(images)[0]), wanted)
         assert torch.equal(model(images), model.head(model.pooled_features(images)))
         assert model.forward_all(images)[1] is None
     assert not torch.allclose(
-        model.forward_features(images), wanted, atol=1e-3
+        model.backbone.norm(model.tokens(images)[0]), wanted, atol=1e-3
     )  # experts do something, and they are back
 
 
@@ -69,13 +69,13 @@ def test_timms_own_vits_to_the_bit(name: str) -> None:
     with torch.no_grad():
         wanted = _timm_features(model, images)
         with model.disable_experts():
-            assert torch.equal(model.forward_features(images), wanted)
+            assert torch.equal(model.backbone.norm(model.tokens(images)[0]), wanted)
 
 
 @pytest.mark.parametrize("name", vits.FIT)
 def test_a_fresh_model_equals_the_plain_vit(name: str) -> None:
     model = _model(name)
-    assert torch.equal(model.forward_features(_images(model)), _timm_features(model, _images(model)))
+    assert torch.equal(model.backbone.norm(model.tokens(_images(model))[0]), _timm_features(model, _images(model)))
 
 
 def test_experts_come_back_after_an_error_inside() -> None:
