@@ -47,7 +47,6 @@ def _counts(name: str) -> str:
 
 
 def _row(release: Release) -> str:
-    """One line of the table of data sets."""
     name = release.name
     command = f"auformer prepare {name} --root {name} --out {name}-crops{_NEEDS.get(name, '')}"
     cells = (f"[`{name}`](#{name}) {release.title}", release.request, release.terms, f"`{command}`", _counts(name))

@@ -36,13 +36,8 @@ cropped_aligned/video/00001.jpg               112 x 112; frames without a face a
 )
 
 _ANNOTATIONS = (
-    "annotations/AU_Set",
-    "AU_Set",
-    "*/AU_Set",
-    "*/*/AU_Set",
-    "*/AU_Detection_Challenge",
-    "AU_Detection_Challenge",
-)
+    "annotations/AU_Set", "AU_Set", "*/AU_Set", "*/*/AU_Set", "*/AU_Detection_Challenge", "AU_Detection_Challenge",
+)  # fmt: skip
 _CROPS = ("cropped_aligned", "cropped_aligned_images", "*/cropped_aligned", "*/cropped_aligned_images")
 _SIDE = re.compile(r"_(left|right)$")
 
@@ -82,7 +77,6 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
 
 
 def _find_labels(root: Path) -> dict[str, Path]:
-    """Video -> its file of labels."""
     patterns = [f"{folder}/{name}/*.txt" for folder in _ANNOTATIONS for name in SETS]
     base = find_path(root, *patterns, what="files of labels in Train_Set or Validation_Set").parents[1]
     found: dict[str, Path] = {}
@@ -126,7 +120,6 @@ def _read_video(path: Path) -> pd.DataFrame:
 def _pair(
     rows: pd.DataFrame, root: Path, folder: Path | None, last: int, path: Path, findings: Findings
 ) -> pd.DataFrame:
-    """Rows of a video with their crops; crops beyond the last label are noted."""
     if folder is None:
         findings.miss(path.relative_to(root).as_posix(), "the crops of this video are not there")
         return pair_files(rows, root, {})

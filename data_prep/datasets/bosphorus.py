@@ -70,7 +70,6 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
 
 
 def _read_list(path: Path) -> list[_Line]:
-    """The lines of the list after its header."""
     found: dict[str, _Line] = {}
     for number, line in enumerate(read_lines(path), start=1):
         name, arrow, text = line.partition("->")
@@ -87,7 +86,6 @@ def _read_list(path: Path) -> list[_Line]:
 
 
 def _read_text(line: _Line, name: str, findings: Findings) -> AUText:
-    """The codes of one line; what they leave open is reported."""
     text = parse_aus(line.text)
     note_terms(text, repr(line.text), f"{name} line {line.number}", findings)
     if not (text.complete or text.unread or text.ambiguous):
@@ -96,7 +94,6 @@ def _read_text(line: _Line, name: str, findings: Findings) -> AUText:
 
 
 def _report(rows: pd.DataFrame, photos: dict[str, list[Path]], findings: Findings) -> None:
-    """Say whose images or codes are not there."""
     for subject, group in rows.groupby("subject", sort=True):
         lost = group[group["status"] != "ok"]
         if len(lost) == len(group):

@@ -66,9 +66,6 @@ def read(root: Path, findings: Findings, *, source: str = "auto") -> pd.DataFram
 def columns_of(header: list[str], path: Path) -> dict[str, int]:
     """Position of each coded AU: the header names the AUs by number, after `0` for the frame.
 
-    Raises:
-        DatasetLayoutError: A name is no number, or an AU has no column.
-
     >>> columns_of([str(i) for i in range(100)], Path("F001_T1.csv"))["AU12"]
     12
     """
@@ -85,7 +82,6 @@ def columns_of(header: list[str], path: Path) -> dict[str, int]:
 
 
 def _find_images(root: Path, source: str) -> dict[Key, Path]:
-    """Sequence -> folder of images, or video."""
     folders = [f"{folder}{SUBJECT}/{_TASK}" for folder in _FOLDERS]
     videos = [f"{folder}2[FM][0-9][0-9]_{_TASK}.avi" for folder in ("", "*/", "*/*/")]
     first = find_source(root, source, folders, videos, "folders")

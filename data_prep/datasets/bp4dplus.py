@@ -100,9 +100,6 @@ def columns_of(header: list[str], path: Path) -> dict[str, int]:
     The header is taken by name where it names AUs, and must then agree with the table of positions; a header that only
     counts its columns, or has no numbers, is taken by position.
 
-    Raises:
-        DatasetLayoutError: Names and positions contradict each other, or there are not as many columns.
-
     >>> columns_of(["0", *map(str, COLUMNS)], Path("x"))["AU12"]
     10
     >>> columns_of(list(map(str, range(35))), Path("x"))["AU12"]
@@ -126,7 +123,6 @@ def columns_of(header: list[str], path: Path) -> dict[str, int]:
 
 
 def _find_images(root: Path, source: str, tasks: set[str]) -> dict[Key, Images]:
-    """Where the images of each sequence are."""
     images = [f"{folder}{SUBJECT}.zip" for folder in _FOLDERS] + [f"{folder}{SUBJECT}/T*" for folder in _FOLDERS]
     videos = [f"{folder}{SUBJECT}_T*.mp4" for folder in ("", "*/", "*/*/")]
     first = find_source(root, source, images, videos, "archives")

@@ -29,26 +29,16 @@ CASME_raw_selected/sub01/EP01_5/EP01_5-1.jpg   with --cropped: Cropped/sub01/EP0
 )
 
 _TABLES = (
-    "casme.xlsx",
-    "CASME.xlsx",
-    "casme.xls",
-    "CASME.xls",
-    "CASME[-_ ]*.xls*",
-    "casme[-_ ]*.xls*",
-    "*/casme.xlsx",
+    "casme.xlsx", "CASME.xlsx", "casme.xls", "CASME.xls", "CASME[-_ ]*.xls*", "casme[-_ ]*.xls*", "*/casme.xlsx",
     "*/CASME.xlsx",
-)
+)  # fmt: skip
 _RAW = ("CASME_raw_selected", "CASME_raw_selected/CASME_raw_selected", "*/CASME_raw_selected", "CASME_RAW_selected")
 _CROPPED = ("Cropped", "Cropped/Cropped", "*/Cropped", "Cropped2")
 _COLUMNS = {
-    "subject": ("Subject",),
-    "name": ("Filename",),
-    "onset": ("OnsetF", "OnsetFrame"),
-    "apex": ("ApexF1", "ApexF", "ApexFrame"),
-    "apex2": ("ApexF2",),
-    "offset": ("OffsetF", "OffsetFrame"),
+    "subject": ("Subject",), "name": ("Filename",), "onset": ("OnsetF", "OnsetFrame"),
+    "apex": ("ApexF1", "ApexF", "ApexFrame"), "apex2": ("ApexF2",), "offset": ("OffsetF", "OffsetFrame"),
     "au": ("AU", "AUs", "Action Units"),
-}
+}  # fmt: skip
 
 
 def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: bool = True) -> pd.DataFrame:

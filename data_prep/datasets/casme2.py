@@ -28,29 +28,18 @@ CASME2_RAW_selected/sub01/EP02_01f/img46.jpg   with --cropped: Cropped/sub01/EP0
 )
 
 _TABLES = (
-    "CASME2-coding-20140508.xlsx",
-    "CASME2-coding*.xlsx",
-    "CASME2-coding*.xls",
-    "*/CASME2-coding*.xlsx",
+    "CASME2-coding-20140508.xlsx", "CASME2-coding*.xlsx", "CASME2-coding*.xls", "*/CASME2-coding*.xlsx",
     "CASME2_label*.xls*",
-)
+)  # fmt: skip
 _RAW = (
-    "CASME2_RAW_selected",
-    "CASME2_RAW_selected/CASME2_RAW_selected",
-    "*/CASME2_RAW_selected",
-    "CASME2_RAW",
-    "CASME2-RAW",
-    "CASME2 RAW",
-)
+    "CASME2_RAW_selected", "CASME2_RAW_selected/CASME2_RAW_selected", "*/CASME2_RAW_selected", "CASME2_RAW",
+    "CASME2-RAW", "CASME2 RAW",
+)  # fmt: skip
 _CROPPED = ("Cropped", "Cropped/Cropped", "*/Cropped", "Cropped_original")
 _COLUMNS = {
-    "subject": ("Subject",),
-    "name": ("Filename",),
-    "onset": ("OnsetFrame",),
-    "apex": ("ApexFrame", "ApexFrame1"),
-    "offset": ("OffsetFrame",),
-    "au": ("Action Units", "AU"),
-}
+    "subject": ("Subject",), "name": ("Filename",), "onset": ("OnsetFrame",), "apex": ("ApexFrame", "ApexFrame1"),
+    "offset": ("OffsetFrame",), "au": ("Action Units", "AU"),
+}  # fmt: skip
 
 
 def read(root: Path, findings: Findings, *, cropped: bool = False, corrections: bool = True) -> pd.DataFrame:

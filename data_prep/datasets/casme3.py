@@ -42,13 +42,9 @@ _TABLES = {
     "C": tuple(f"{folder}CAS(ME)3_part_C_ME*.xlsx" for folder in (*_PLACES, "part_C/", "annotation/partC/")),
 }
 _COLUMNS_A = {
-    "subject": ("Subject",),
-    "name": ("Filename",),
-    "onset": ("Onset",),
-    "apex": ("Apex",),
-    "offset": ("Offset",),
+    "subject": ("Subject",), "name": ("Filename",), "onset": ("Onset",), "apex": ("Apex",), "offset": ("Offset",),
     "au": ("AU",),
-}
+}  # fmt: skip
 _COLUMNS_C = {"subject": ("sub",), "name": ("count",), "onset": ("onset",), "offset": ("offset",), "au": ("au",)}
 _PERSON = "sp[Nn][Oo].*"
 _CLIP_FOLDERS = ("Part_A_ME_clip/frame/", "*/Part_A_ME_clip/frame/", "part_A/data/Part_A_ME_clip/frame/", "frame/")

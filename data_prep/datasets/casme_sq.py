@@ -36,12 +36,9 @@ selectedpic/s15/anger1_1/img557.jpg            or rawpic/s15/15_0401.../img557.j
 )
 
 _TABLES = (
-    "CAS(ME)^2code_final.xlsx",
-    "CAS(ME)^2code_final*.xlsx",
-    "code_final*.xlsx",
-    "*/CAS(ME)^2code_final*.xlsx",
+    "CAS(ME)^2code_final.xlsx", "CAS(ME)^2code_final*.xlsx", "code_final*.xlsx", "*/CAS(ME)^2code_final*.xlsx",
     "*code_final*.xls",
-)
+)  # fmt: skip
 _COLUMNS = {"subject": (0,), "name": (1,), "onset": (2,), "apex": (3,), "offset": (4,), "au": (5,), "type": (7,)}
 _IMAGES = ("selectedpic", "selectedpic/selectedpic", "*/selectedpic", "rawpic", "rawpic/rawpic", "*/rawpic")
 
@@ -71,7 +68,6 @@ def read(root: Path, findings: Findings, *, expressions: str = "micro") -> pd.Da
 
 
 def _of_type(sheet: pd.DataFrame, wanted: tuple[str, ...], findings: Findings) -> pd.DataFrame:
-    """The rows of one type of expression; a row of neither type is noted."""
     types = [cell_text(value).lower() for value in sheet["type"]]
     for row, said in zip(sheet.index, types, strict=True):
         if said not in _TYPES["both"]:

@@ -66,7 +66,6 @@ def read(root: Path, findings: Findings) -> pd.DataFrame:
 
 
 def _find_labels(folder: Path) -> dict[tuple[str, str, int], Path]:
-    """Subject, sequence and frame -> FACS file."""
     found: dict[tuple[str, str, int], Path] = {}
     for path in sorted(folder.glob("S*/*/*_facs.txt")):
         match = _LABELS.fullmatch(path.name)
@@ -82,7 +81,6 @@ def _find_labels(folder: Path) -> dict[tuple[str, str, int], Path]:
 
 
 def _read_facs(path: Path, findings: Findings) -> AUText:
-    """What a FACS file says: a line per AU, its number and its intensity."""
     aus: dict[str, Term] = {}
     for line, values in number_rows(path):
         if len(values) != 2:
@@ -104,7 +102,6 @@ def _read_facs(path: Path, findings: Findings) -> AUText:
 def _find_image(
     key: tuple[str, str, int], folder: Path | None, path: Path, root: Path, findings: Findings
 ) -> Path | None:
-    """The image of a FACS file."""
     if folder is None:
         findings.miss(path.relative_to(root).as_posix(), "the images of this FACS file are not there")
         return None

@@ -86,7 +86,6 @@ def read(
 
 
 def _photos(root: Path, findings: Findings) -> pd.DataFrame:
-    """Every image below a folder, without labels."""
     images, videos, tables = (
         [path for path in list_files(root) if path.suffix.lower() in suffixes] for suffixes in (IMAGES, VIDEOS, TABLES)
     )
@@ -138,7 +137,6 @@ def _cells(path: Path) -> pd.DataFrame:
 
 
 def _missing(text: str) -> frozenset[float]:
-    """The numbers of `--missing-values`."""
     try:
         return frozenset(float(part) for part in text.split(",") if part.strip())
     except ValueError as error:
@@ -148,7 +146,6 @@ def _missing(text: str) -> frozenset[float]:
 
 
 def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Findings) -> pd.DataFrame:
-    """Key, status and source of each line."""
     named = [column for column in PATHS if column in cells.columns]
     if len(named) != 1:
         raise DatasetLayoutError(
@@ -184,7 +181,6 @@ def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Fi
 
 
 def _relative(text: str, root: Path, name: str, line: int) -> str:
-    """A path of the table relative to the root, with `/`."""
     path = text.replace("\\", "/") if os.sep == "/" and "/" not in text else text
     if Path(path).is_absolute():
         path = os.path.relpath(path, root.absolute())
@@ -233,7 +229,6 @@ def _status(
 
 
 def _refuse_doubles(table: pd.DataFrame, name: str) -> None:
-    """Raise if two lines are about one frame."""
     key = ["subject", "sequence", "frame"]
     twice = table.duplicated(key)
     if twice.any():

@@ -70,7 +70,6 @@ def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD, camera: 
 
 
 def _find_labels(root: Path) -> dict[str, dict[str, Path]]:
-    """Subject -> AU -> file."""
     patterns = ("ActionUnit_Labels/SN[0-9][0-9][0-9]/*.txt", "SN[0-9][0-9][0-9]/SN*_au*.txt")
     base = find_path(root, *patterns, what="label files such as SN001_au1.txt").parent.parent
     found: dict[str, dict[str, Path]] = {}
@@ -96,7 +95,6 @@ def _find_videos(root: Path, camera: str) -> dict[str, Path]:
 
 
 def _read_subject(files: dict[str, Path], subject: str, threshold: int, findings: Findings) -> pd.DataFrame:
-    """Labels of one video; an AU whose file is missing is unknown."""
     tables = {}
     for au in RELEASE.au_names:
         if au in files:

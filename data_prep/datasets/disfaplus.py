@@ -54,7 +54,6 @@ def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD) -> pd.Da
 
 
 def _read_trial(folder: Path, where: str, threshold: int, findings: Findings) -> pd.DataFrame:
-    """Labels of one trial; AUs without a file are counted and unknown."""
     matches = [(_LABELS.fullmatch(path.name), path) for path in sorted(folder.iterdir())]
     files = {f"AU{int(match.group(1))}": path for match, path in matches if match}
     tables = {au: _read_intensities(files[au]) for au in RELEASE.au_names if au in files}

@@ -76,7 +76,6 @@ def read(root: Path, findings: Findings, *, table: str | None = None, images: st
 
 
 def _find_tables(root: Path, table: str | None) -> list[Path]:
-    """Tables of one form."""
     if table is not None:
         find_path(root, table, what="the table of --table")
         return sorted(root.glob(table))
@@ -123,7 +122,6 @@ def _read_tables(files: list[Path], findings: Findings) -> tuple[list[str], pd.D
 
 
 def _rows(path: Path, findings: Findings) -> Iterator[Row]:
-    """Rows of one table; a cell is None where it has no such column."""
     if path.suffix.lower() in (".xlsx", ".xls"):
         columns = {f"AU{number}": (f"AU {number}",) for number in NUMBERS}
         sheet = read_sheet(path, columns={"photo": _ADDRESS, **columns}, optional=list(columns), findings=findings)

@@ -26,14 +26,7 @@ THRESHOLD = 0.4  # intensity 2 of 5, the threshold for DISFA, whose videos FEAFA
 
 
 def names_in(path: str) -> str:
-    """The names in a text file, with commas between them, so that options and sidecars name no folder.
-
-    Args:
-        path: Text file with a name per line; blank lines and lines that begin with `#` do not count.
-
-    Raises:
-        ArgumentTypeError: The file cannot be read.
-    """
+    """The names in a text file, a line each, with commas between them, so that options and sidecars name no file."""
     try:
         lines = [line.strip() for line in read_lines(Path(path))]
     except (DatasetLayoutError, OSError) as error:
@@ -136,12 +129,7 @@ def _folds(subjects: list[str]) -> dict[str, str | None]:
 
 
 def parse_columns(columns: str) -> list[tuple[str, str] | None]:
-    """Action unit and side of each of the 24 values, None for those to leave out.
-
-    Raises:
-        DatasetLayoutError: There are not 24 names, one is unknown, or an action unit is there twice or both with and
-            without sides.
-    """
+    """Action unit and side of each of the 24 values, None for those to leave out."""
     names = [name.strip() for name in columns.split(",")]
     if len(names) != VALUES:
         raise DatasetLayoutError(
@@ -173,7 +161,6 @@ def parse_columns(columns: str) -> list[tuple[str, str] | None]:
 
 
 def _read_folder(folder: Path, names: list[tuple[str, str] | None], threshold: float) -> pd.DataFrame:
-    """Labels of one sequence."""
     files = index_frames(folder, "*.auw")
     frames = list(files)
     values = np.array([_read_values(files[frame]) for frame in frames])
@@ -188,7 +175,6 @@ def _read_folder(folder: Path, names: list[tuple[str, str] | None], threshold: f
 
 
 def _read_values(path: Path) -> list[float]:
-    """The 24 numbers of a label file, each 0 to 1."""
     rows = [values for _, values in number_rows(path)]
     if len(rows) != 1 or len(rows[0]) != VALUES:
         raise DatasetLayoutError(
@@ -221,7 +207,6 @@ def _pair(
 
 
 def _first_frame(frames: np.ndarray, video: Path) -> int:
-    """Number of a video's first frame, where the label files show it."""
     if 0 in frames:
         return 0
     if count_video_frames(video) == frames.max():

@@ -39,13 +39,9 @@ gray_micro/<sub_ID>/<fold_name>/*.jpg""",
 _TABLES = ("4DME_Labelling_Micro_release v1.xlsx", "4DME_Labelling_Micro*.xlsx", "*/4DME_Labelling_Micro*.xlsx")
 _IMAGES = ("gray_micro", "*/gray_micro", "gray_micro/gray_micro")
 _COLUMNS = {
-    "subject": ("sub_ID",),
-    "name": ("fold_name",),
-    "onset": ("Onset",),
-    "apex": ("Apex",),
-    "offset": ("Offset",),
+    "subject": ("sub_ID",), "name": ("fold_name",), "onset": ("Onset",), "apex": ("Apex",), "offset": ("Offset",),
     "au": ("AUs",),
-}
+}  # fmt: skip
 _AU_COLUMNS = {au: (au,) for au in ACTION_UNITS}
 
 

@@ -29,14 +29,9 @@ Micro_Expression/anger/S13-07-001/1.jpg""",
 _TABLES = ("MMEW_Micro_Exp.xlsx", "*/MMEW_Micro_Exp.xlsx", "MMEW_Micro_Exp*.xls*")
 _IMAGES = ("Micro_Expression", "*/Micro_Expression", "Micro_Expression/Micro_Expression")
 _COLUMNS = {
-    "subject": ("Subject",),
-    "name": ("Filename",),
-    "onset": ("OnsetFrame",),
-    "apex": ("ApexFrame",),
-    "offset": ("OffsetFrame",),
-    "au": ("Action Units", "AUs"),
-    "emotion": ("Estimated Emotion",),
-}
+    "subject": ("Subject",), "name": ("Filename",), "onset": ("OnsetFrame",), "apex": ("ApexFrame",),
+    "offset": ("OffsetFrame",), "au": ("Action Units", "AUs"), "emotion": ("Estimated Emotion",),
+}  # fmt: skip
 
 
 def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.DataFrame:

@@ -31,13 +31,9 @@ _TABLES = (
 _IMAGES = ("SAMM/", "SAMM/SAMM/", "", "SAMM_CROP/", "*/SAMM/")
 _HEADER = 13  # row 14 of the sheet; the rows above it hold notes (tvaranka/meb:meb/datasets/datasets.py)
 _COLUMNS = {
-    "subject": ("Subject",),
-    "name": ("Filename",),
-    "onset": ("Onset Frame",),
-    "apex": ("Apex Frame",),
-    "offset": ("Offset Frame",),
-    "au": ("Action Units",),
-}
+    "subject": ("Subject",), "name": ("Filename",), "onset": ("Onset Frame",), "apex": ("Apex Frame",),
+    "offset": ("Offset Frame",), "au": ("Action Units",),
+}  # fmt: skip
 
 
 def read(root: Path, findings: Findings, *, corrections: bool = True) -> pd.DataFrame:

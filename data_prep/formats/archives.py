@@ -49,11 +49,7 @@ def list_members(archive: Path) -> dict[str, int]:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The bytes of one image in an open archive.
-
-    Args:
-        archive: Opened for reading.
-        name: As `list_members` gives it.
+    """The bytes of one image in an open archive, by its name as `list_members` gives it.
 
     Raises:
         ValueError: The member is not there, is refused, asks for a password, or is damaged.
@@ -85,7 +81,6 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _is_clutter(name: str) -> bool:
-    """Whether a file was put there by an operating system."""
     return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 

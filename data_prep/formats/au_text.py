@@ -136,10 +136,6 @@ def _both(first: Term, second: Term) -> Term:
 def label_columns(texts: Sequence[AUText], au_names: Iterable[str]) -> pd.DataFrame:
     """Labels in the columns of a manifest.
 
-    Args:
-        texts: What each row says.
-        au_names: AUs that the data set codes; AUs that a text names besides get columns of their own.
-
     Returns:
         A row per text. `AU12` is 1 where it is named, -1 where it is uncertain or the text is not complete, else 0.
         `AU12_left` and `AU12_right` (an AU without a side is on both) and `AU12_intensity` (0 where absent, nan where
@@ -165,7 +161,6 @@ def label_columns(texts: Sequence[AUText], au_names: Iterable[str]) -> pd.DataFr
 
 
 def _label(text: AUText, au: str) -> int:
-    """1, 0 or -1."""
     if au in text.aus:
         return 1
     return 0 if text.complete and au not in text.ambiguous else -1

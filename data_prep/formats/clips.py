@@ -46,9 +46,6 @@ class Folders:
     """The folders below one, by name: exact, else in another case (`spNo.1`), else with other leading zeros (`sub1`).
 
     Names are only compared with what the folder holds, so that none can lead out of it.
-
-    Args:
-        base: The folder to look in; need not exist.
     """
 
     def __init__(self, base: Path) -> None:
@@ -77,13 +74,7 @@ class Folders:
         return None
 
     def report_unnamed(self, named: Iterable[Path | None], findings: Findings, *, depth: int) -> None:
-        """Note the folders of clips that no row of the table names.
-
-        Args:
-            named: Folders that rows name.
-            findings: Takes one note.
-            depth: How far below the base the folders of clips are.
-        """
+        """Note the folders of clips, `depth` levels below the base, that no row of the table names."""
         known = set(named)
         level = [self.base]
         for _ in range(depth):
@@ -110,18 +101,7 @@ def read_corrections(name: str) -> pd.DataFrame:
 
 
 def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.DataFrame:
-    """Correct the known faults of a release.
-
-    Args:
-        frame: Its table; the index is the row after the header, as `auformer.data_prep.formats.sheets.read_sheet` gives
-            it.
-        name: Of the release, and of the table in `assets/corrections/`.
-        findings: Every changed cell is listed; corrections whose row or column is not there, or that find the cell
-            right, are not.
-
-    Returns:
-        A copy in which the named cells, and no others, are changed. Numbers are int.
-    """
+    """A copy of a table in which the cells with known faults, and no others, are changed; every change is listed."""
     corrected = frame.copy()
     for each in read_corrections(name).itertuples():
         column, text = str(each.column), str(each.value)
@@ -140,7 +120,6 @@ def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.
 
 
 def _is_due(when: str, old: object) -> bool:
-    """Whether a correction applies to what the cell holds."""
     if when == "missing":
         return cell_number(old) is None
     if when == "ambiguous":
@@ -179,19 +158,7 @@ def read_table(
     header: int = 0,
     optional: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The annotation table as the release states it, and as it is used.
-
-    Args:
-        root: Folder of the release.
-        release: Whose clips these are.
-        findings: Takes what is met.
-        tables: Where the table may be, as patterns below the root.
-        columns: The reader's name of a column -> its headings.
-        corrections: Whether the known faults of the table are corrected.
-        title: What messages call the release, if not by its title.
-        sheet: As of `read_sheet`.
-        header: As of `read_sheet`.
-        optional: As of `read_sheet`.
+    """The annotation table as the release states it, and as it is used; `columns` are names with their headings.
 
     Returns:
         The stated table, and the corrected one without rows that name no subject or no clip, which are noted.
@@ -221,15 +188,7 @@ def find_clips(
     subject: Callable[[object, str], str],
     find: Callable[[Folders, str, str, int], Path | None] | None = None,
 ) -> list[Clip]:
-    """The clips of a release with a folder per clip; folders that no row names are noted.
-
-    Args:
-        sheet: The annotation table.
-        base: Folder of the folders of subjects.
-        findings: Takes the note.
-        subject: The subject's name, from the table's cell and the clip's name.
-        find: The clip's folder, from subject, clip and row; by default `base/subject/clip`.
-    """
+    """The clips of a release with a folder per clip; folders that no row names are noted."""
     folders = Folders(base)
     clips = []
     for row, value, name in zip(sheet.index, sheet["subject"], sheet["name"], strict=True):
@@ -310,7 +269,6 @@ def _report_absent(root: Path, sheet: pd.DataFrame, clips: Sequence[Clip], findi
 
 
 def _named_twice(sheet: pd.DataFrame, clips: Sequence[Clip], findings: Findings) -> set[int]:
-    """Positions of rows whose clip another row before them has; they are noted."""
     seen: dict[tuple[str, str], int] = {}
     twice = set()
     for position, (row, clip) in enumerate(zip(sheet.index, clips, strict=True)):
@@ -352,7 +310,6 @@ def _has_ends(numbers: dict[str, object], images: dict[int, Path]) -> bool:
 def _frames(
     numbers: dict[str, object], where: str, clip: Clip, images: dict[int, Path], root: Path, findings: Findings
 ) -> pd.DataFrame | None:
-    """The rows of one clip, without labels; None where no range is known or no image lies in it."""
     folder = (clip.folder or root).relative_to(root).as_posix()
     onset, offset = cell_number(numbers[ONSET]), cell_number(numbers[OFFSET])
     if not images:
@@ -404,7 +361,6 @@ def _apex(numbers: dict[str, object], onset: int, offset: int, where: str, findi
 
 
 def _report_text(sheet: pd.DataFrame, row: int, text: AUText, findings: Findings) -> None:
-    """Note an AU text that leaves something open."""
     said = repr(cell_text(sheet.at[row, AU]))
     note_terms(text, said, place(sheet, row), findings)
     if not text.complete and not text.unread:

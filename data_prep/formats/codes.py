@@ -24,11 +24,7 @@ def threshold_option(default: int, whose: str = "") -> dict[str, object]:
 
 
 def check_threshold(threshold: int) -> None:
-    """Raise unless a threshold is one.
-
-    Raises:
-        ValueError: It is not.
-    """
+    """Raise unless a threshold is one."""
     if not 1 <= threshold <= 5:
         raise ValueError(f"Expected `threshold` to be 1 to 5, but got {threshold}")
 
@@ -95,14 +91,7 @@ def _plain(value: object) -> object:
 
 
 def occurrence(intensity: np.ndarray, threshold: float) -> np.ndarray:
-    """Occurrence from intensity.
-
-    Args:
-        intensity: (N,), nan where it is not coded.
-        threshold: Lowest intensity that counts as active.
-
-    Returns:
-        (N,) int8: 1, 0, or -1 where the intensity is not coded.
+    """Occurrence (N,) int8 from intensity (N,) by a threshold; -1 where the intensity is nan, so not coded.
 
     >>> occurrence(np.array([0, 1, 2, np.nan]), 2).tolist()
     [0, 0, 1, -1]
@@ -114,13 +103,6 @@ def join_aus(
     tables: Mapping[str, pd.DataFrame], au_names: Sequence[str], threshold: int, where: str, findings: Findings
 ) -> pd.DataFrame:
     """Put the files of one sequence beside each other.
-
-    Args:
-        tables: AU -> `frame` and `intensity`.
-        au_names: All AUs of the release; those without a file are unknown in every frame.
-        threshold: Lowest intensity that counts as active.
-        where: Name of the sequence, for findings.
-        findings: Takes files that are shorter than the others.
 
     Returns:
         `frame` (every one that some file has), labels, intensities.

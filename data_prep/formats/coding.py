@@ -37,15 +37,7 @@ def source_option(images: str, videos: str) -> dict[str, object]:
 
 
 def find_source(root: Path, source: str, images: Sequence[str], videos: Sequence[str], holders: str) -> Path:
-    """The first folder or archive of images, or video.
-
-    Args:
-        root: Folder of the release.
-        source: `images`, `videos`, or `auto`: the images where there are any.
-        images: Patterns of what holds images.
-        videos: Patterns of videos.
-        holders: What holds images, for the message.
-    """
+    """The first folder or archive of images, or video, of the patterns that `source` allows; `auto` prefers images."""
     wanted = {"images": images, "videos": videos, "auto": [*images, *videos]}[source]
     what = {"images": f"{holders} of images", "videos": "videos", "auto": f"{holders} of images or videos"}[source]
     return find_path(root, *wanted, what=what)
@@ -58,7 +50,6 @@ def _sequence(name: str) -> Key | None:
 
 
 def _header(path: Path) -> list[str]:
-    """Names in the first line of an occurrence table."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             names = next(csv.reader(file), [])
@@ -72,11 +63,7 @@ def _header(path: Path) -> list[str]:
 
 
 def find_occurrence(root: Path) -> dict[Key, Path]:
-    """The occurrence tables of a release.
-
-    Raises:
-        DatasetLayoutError: There is none.
-    """
+    """The occurrence tables of a release."""
     patterns = [f"{folder}/{SUBJECT}_T*.csv" for folder in OCCURRENCE_FOLDERS]
     folder = find_path(root, *patterns, what="occurrence tables such as F001_T1.csv").parent
     found = {_sequence(path.name): path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv"}
@@ -99,16 +86,6 @@ def read_coding(
     tasks: Collection[str],
 ) -> Iterable[tuple[Key, pd.DataFrame]]:
     """Labels and intensities of one sequence after the other; half and absent sequences are reported before.
-
-    Args:
-        root: Folder of the release.
-        labels: Its occurrence tables.
-        images: Sequences that have images.
-        columns_of: From the header and the path of a table to the position of each AU; it raises where it does not
-            understand the header.
-        findings: Takes the report.
-        subjects: All subjects of the release.
-        tasks: Tasks whose sequences are coded.
 
     Yields:
         The sequence, and its rows: `frame`, an int8 column per AU (1, 0, or -1 for the code 9), and `AU12_intensity` (0

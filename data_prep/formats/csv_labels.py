@@ -34,14 +34,7 @@ class LabelColumn(NamedTuple):
 
 
 def label_columns(names: Sequence[str], where: str) -> list[LabelColumn]:
-    """Columns that hold labels, by number of the action unit.
-
-    Args:
-        names: Of the table's columns.
-        where: What messages call the table.
-
-    Raises:
-        DatasetLayoutError: A column names an unknown action unit, or two columns mean the same.
+    """Columns that hold labels, by number of the action unit; unknown AUs and columns that mean the same are errors.
 
     >>> [tuple(column) for column in label_columns(["path", "AU12_r", "AU01_c"], "labels.csv")]
     [('AU01_c', 'AU1', ''), ('AU12_r', 'AU12', 'intensity')]
@@ -116,13 +109,11 @@ def _complete(labels: dict[str, np.ndarray], au: str, threshold: float) -> None:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """By number, then by kind."""
     au, _, kind = name.partition("_")
     return int(au[2:]), kind
 
 
 def _numbers(column: pd.Series, where: str) -> np.ndarray:
-    """A column of text as float64, nan where empty."""
     text = column.fillna("").str.strip()
     values = pd.to_numeric(text.where(text != ""), errors="coerce").to_numpy(np.float64)
     _refuse(column, (np.isnan(values) & (text != "").to_numpy(bool)) | np.isinf(values), where, "a number or empty")
@@ -130,7 +121,6 @@ def _numbers(column: pd.Series, where: str) -> np.ndarray:
 
 
 def _refuse(column: pd.Series, bad: np.ndarray, where: str, expected: str) -> None:
-    """Raise for the first bad cell."""
     rows = np.flatnonzero(bad)
     if rows.size:
         got = f"{column.iloc[rows[0]]!r}" + (f" (and {rows.size - 1:,} more)" if rows.size > 1 else "")

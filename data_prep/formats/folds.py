@@ -41,13 +41,7 @@ def our_folds(subjects: Iterable[str]) -> dict[str, str]:
 
 
 def fold_of(name: str, subjects: Iterable[str]) -> dict[str, str | None]:
-    """The fold of each subject; None for a subject that the published folds do not know.
-
-    Args:
-        name: The data set.
-        subjects: Those that are there. Where their full list is known (BP4D+), the division is that of all; else it is
-            of these, and an incomplete release is divided in another way.
-    """
+    """The fold of each subject; None for a subject that the published folds do not know."""
     unique = sorted(set(subjects))
     dataset = dataset_id(name)
     source = _FOLDS_OF.get(dataset, dataset)

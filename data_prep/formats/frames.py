@@ -107,26 +107,13 @@ def count_video_frames(path: Path) -> int | None:
 
 
 def pair_files(rows: pd.DataFrame, root: Path, images: Mapping[int, Path]) -> pd.DataFrame:
-    """Pair frame k with a file.
-
-    Args:
-        rows: With a column `frame`.
-        root: Folder of the release.
-        images: Frame number -> path below it; empty where there are none.
-    """
+    """Pair frame k with the file of that number below the root; `images` is empty where there are none."""
     sources = [images[frame].relative_to(root).as_posix() if frame in images else "" for frame in rows["frame"]]
     return _paired(rows, np.array([bool(source) for source in sources], bool), sources, None, None)
 
 
 def pair_members(rows: pd.DataFrame, root: Path, archive: Path, members: Mapping[int, str]) -> pd.DataFrame:
-    """Pair frame k with a member of a zip archive.
-
-    Args:
-        rows: With a column `frame`.
-        root: Folder of the release.
-        archive: Below it.
-        members: Frame number -> name of the member.
-    """
+    """Pair frame k with the member of that number in a zip archive below the root."""
     names = [members.get(frame) for frame in rows["frame"]]
     there = np.array([name is not None for name in names])
     source = archive.relative_to(root).as_posix()
@@ -171,14 +158,9 @@ def _paired(
 def join_sequences(
     tables: Iterable[tuple[Key, pd.DataFrame]], findings: Findings, where: Callable[[Key], str] = "/".join
 ) -> pd.DataFrame:
-    """All rows of a release; how many labels of a sequence have no image is noted.
+    """All rows of a release, from its sequences' rows; how many of their labels have no image is noted.
 
     A sequence without any image is a missing file, and reported as that by its reader.
-
-    Args:
-        tables: Subject and sequence with their rows, which are paired with images.
-        findings: Takes the notes.
-        where: Name of a sequence in a note.
     """
     joined = []
     for key, rows in tables:
@@ -202,17 +184,7 @@ def read_sequences(
     subjects: Iterable[str],
     files: str,
 ) -> pd.DataFrame:
-    """All rows of a release that has a folder of label files and a folder of images per sequence.
-
-    Args:
-        root: Folder of the release.
-        labels: Folders of label files.
-        images: Folders of images.
-        read: Rows of a folder of label files; it is given the sequence's name for messages too.
-        findings: Takes the halves that are missing, and the subjects.
-        subjects: All subjects of the release.
-        files: What messages call the label files.
-    """
+    """All rows of a release that has a folder of label files and a folder of images per sequence."""
     for key in sorted(set(images) - set(labels)):
         findings.miss(images[key].relative_to(root).as_posix(), f"the {files} of these images are not there")
     there = {subject for subject, _ in (*labels, *images)}
@@ -228,15 +200,7 @@ def read_sequences(
 
 
 def index_photos(folder: Path) -> dict[str, list[Path]]:
-    """Images below a folder by name without suffix.
-
-    Args:
-        folder: It is searched at any depth, in the order of names; hidden files and folders are ignored, links are not
-            followed.
-
-    Raises:
-        DatasetLayoutError: There is no such folder.
-    """
+    """Images at any depth below a folder by name without suffix; links are not followed."""
     _require_folder(folder)
     found: dict[str, list[Path]] = {}
     for path in list_files(folder):
@@ -246,12 +210,7 @@ def index_photos(folder: Path) -> dict[str, list[Path]]:
 
 
 def find_photo(photos: Mapping[str, Sequence[Path]], name: str) -> Path | None:
-    """The image that a table means; None where it is not there.
-
-    Args:
-        photos: As `index_photos` gives them.
-        name: File name or path with `/`, as the table has it. Of images of one name the one whose folders agree is
-            meant.
+    """The image that a table means by a name or path; of several, the one whose folders agree. None where it is absent.
 
     Raises:
         DatasetLayoutError: Several images may be meant.

@@ -34,12 +34,7 @@ Place = str | int
 
 
 def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, list[tuple]]:
-    """One sheet, cell by cell.
-
-    Args:
-        path: `.xlsx` or `.xls`.
-        sheet: Name of the sheet; the first one where None.
-        formulas: Give the text of formulas (`=A1+1`) in place of the values that were stored with them.
+    """One sheet, or the first, cell by cell; with `formulas`, their text (`=A1+1`) in place of the stored values.
 
     Returns:
         Title of the sheet, and its rows from the first one, without blank rows at the end. Cells are text without
@@ -72,7 +67,6 @@ def read_cells(path: Path, sheet: str | None, *, formulas: bool) -> tuple[str, l
 
 
 def _plain(value: Any) -> object:
-    """A cell's value: text without blanks around it, a number, or None."""
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, float) and not math.isfinite(value):
@@ -81,7 +75,6 @@ def _plain(value: Any) -> object:
 
 
 def _rows(rows: Iterator[Sequence[Any]], path: Path) -> list[tuple]:
-    """Rows as tuples, no more than a spreadsheet can have."""
     kept = [tuple(_plain(value) for value in row[:_MOST_COLUMNS]) for row in itertools.islice(rows, _MOST_ROWS + 1)]
     if len(kept) > _MOST_ROWS:
         raise DatasetLayoutError(
@@ -91,7 +84,6 @@ def _rows(rows: Iterator[Sequence[Any]], path: Path) -> list[tuple]:
 
 
 def _pick(names: list[str], sheet: str | None, path: Path) -> int:
-    """Which of the sheets."""
     if not names:
         raise DatasetLayoutError(f"Expected a sheet in {path}, but it has none")
     if sheet is None:
@@ -237,7 +229,6 @@ def _spelling(value: object) -> str:
 def _given_positions(
     cells: list[tuple], columns: Mapping[str, Sequence[Place]], optional: Collection[str], where: str
 ) -> dict[str, int | None]:
-    """Name -> position of its column, where there is no header."""
     width = max((len(row) for row in cells), default=0)
     positions = {name: int(accepted[0]) for name, accepted in columns.items()}
     needed = 1 + max(at for name, at in positions.items() if name not in optional)
@@ -267,7 +258,6 @@ def _header_row(
 def _named_positions(
     cells: list[tuple], columns: Mapping[str, Sequence[Place]], header: int, optional: Collection[str], where: str
 ) -> dict[str, int | None]:
-    """Name -> position of its column, by the header."""
     heads = cells[header] if header < len(cells) else ()
     positions = _found_columns(heads, columns)
     missing = [str(columns[name][0]) for name, at in positions.items() if at is None and name not in optional]

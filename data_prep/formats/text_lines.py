@@ -9,11 +9,7 @@ from auformer.errors import DatasetLayoutError
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without their ends.
-
-    Raises:
-        DatasetLayoutError: There is no such file, or it is no text.
-    """
+    """The lines of a text file, without their ends."""
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
@@ -68,7 +64,6 @@ def number_rows(path: Path) -> Iterator[tuple[int, list[float]]]:
 
 
 def _number(text: str) -> float | None:
-    """A number, None where the text is none or not finite."""
     try:
         value = float(text)
     except ValueError:
@@ -77,17 +72,7 @@ def _number(text: str) -> float | None:
 
 
 def code(value: float, allowed: range, what: str, path: Path, line: int) -> int:
-    """A whole number of a range.
-
-    Args:
-        value: As the file has it.
-        allowed: The codes that the release uses.
-        what: What it is, for the message.
-        path: The file.
-        line: Number of the line.
-
-    Raises:
-        DatasetLayoutError: It is another number.
+    """A whole number of a range, else an error that names `what` it is, file and line.
 
     >>> code(4.0, range(1, 100), "action unit", Path("S005_001_00000011_facs.txt"), 1)
     4

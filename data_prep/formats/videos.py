@@ -14,11 +14,7 @@ _ERRORS = (av.error.FFmpegError, OSError, ValueError)
 
 
 def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray | None, str, str]]:
-    """Decode a video up to the last frame that is wanted.
-
-    Args:
-        path: A video file.
-        wanted: Positions in presentation order, counted from 0, rising, each once.
+    """Decode a video up to the last wanted position; they are in presentation order, from 0, rising, each once.
 
     Yields:
         (position, image, status, message) for each wanted position, rising: (H, W, 3) uint8 RGB with `ok`; None with
@@ -143,6 +139,6 @@ def _count_packets(path: Path) -> int:
 
 
 def turned(image: np.ndarray, rotation: float) -> np.ndarray:
-    """A frame (H, W, 3) turned by degrees counter-clockwise, a multiple of 90, as of telephones that were held upright."""
+    """A frame (H, W, 3) turned counter-clockwise by a multiple of 90 degrees, as of telephones held upright."""
     turns = round(rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -43,15 +43,7 @@ class RowImage(NamedTuple):
 
 
 def read_images(root: Path, rows: Sequence[Row]) -> Iterator[RowImage]:
-    """Read the images of rows, one in memory at a time.
-
-    Args:
-        root: Folder of the release.
-        rows: Rows of one video should follow each other, so that it is decoded once.
-
-    Yields:
-        An image for every row, in the order of the rows, except that those of a video come in presentation order.
-    """
+    """Read the image of every row, one in memory at a time; those of a video come in presentation order."""
     for (source, is_video, is_archive, status), group in itertools.groupby(rows, _kind):
         if status != "ok":
             yield from (RowImage(row, None, row.status, "") for row in group)
@@ -64,7 +56,6 @@ def read_images(root: Path, rows: Sequence[Row]) -> Iterator[RowImage]:
 
 
 def _kind(row: Row) -> tuple[str, bool, bool, str]:
-    """What rows that are read together have in common."""
     is_video, is_archive = row.position is not None, row.member is not None
     return row.source if is_video or is_archive else "", is_video, is_archive, row.status
 
@@ -125,18 +116,10 @@ class Settings:
 def cut_unit(unit: Unit, settings: Settings, detector: Detector) -> pd.DataFrame:
     """Write the crops of a unit; temporary files that a killed run has left there are removed first.
 
-    Args:
-        unit: The rows; `auformer.pool.tick` is called once for each.
-        settings: How.
-        detector: Finds the faces.
-
     Returns:
         A row per row of the unit, columns `RESULT`: the row's number, its status, a message where it is not `ok`; box,
         score and landmarks of the face that gave the transform, in pixels; the frame that it was seen in; and how many
         faces the row's image shows (-1 where none was looked for).
-
-    Raises:
-        OSError: A crop cannot be written.
     """
     for folder in {Path(settings.out, row.image).parent for row in unit.rows}:
         for path in folder.glob(".*"):
@@ -151,7 +134,6 @@ def cut_unit(unit: Unit, settings: Settings, detector: Detector) -> pd.DataFrame
 
 
 def _each(rows: list[Row], settings: Settings, detector: Detector) -> Iterator[tuple[Any, ...]]:
-    """Rows with a transform each."""
     for found in read_images(Path(settings.root), rows):
         faces = [] if found.image is None else _detect(found.row, found.image, detector)
         count = -1 if found.image is None else len(faces)
@@ -185,7 +167,6 @@ def _detect(row: Row, image: np.ndarray, detector: Detector) -> list[Face]:
 
 
 def _cut(found: RowImage, face: Face | None, seen: int, count: int, settings: Settings) -> tuple[Any, ...]:
-    """Write the crop of one image; its result."""
     row, status, message = found.row, found.status, found.message
     if found.image is not None and face is not None:
         try:

@@ -137,7 +137,6 @@ def own_options(reader: Reader) -> dict[str, Any]:
 
 
 def _keep_apart(root: Path, out: Path) -> None:
-    """Make sure that nothing will be written into the release."""
     root, out = root.resolve(), out.resolve()
     if out == root or root in out.parents:
         raise DatasetLayoutError(f"Expected `--out` to lie outside `--root`, which is never written to, but got {out}")
@@ -161,7 +160,6 @@ class _Labels:
 
 
 def _read_labels(name: str, root: Path, options: Mapping[str, Any], limit: int | None) -> _Labels:
-    """Read the labels of a release and lay the work out."""
     reader, findings = load(name), Findings()
     release, known = reader.RELEASE, own_options(reader)
     if unknown := sorted(set(options) - set(known)):
@@ -184,7 +182,6 @@ def _manifest(table: pd.DataFrame, name: str, rows: list[Row], status: list[str]
 def _fill(
     labels: _Labels, settings: Settings, finder: Detector, workers: int, parquet: bool, progress: bool
 ) -> Prepared:
-    """Fill the output folder, or find it full."""
     release, out = labels.release, Path(settings.out)
     path = out / f"manifest.{'parquet' if parquet else 'csv'}"
     record = _record(labels, settings, finder, parquet)
@@ -220,7 +217,6 @@ def _record(labels: _Labels, settings: Settings, finder: Detector, parquet: bool
 
 
 def _claim(out: Path, manifest: Path, record: dict[str, Any]) -> Workspace:
-    """Take a new folder, or one that was filled with the same options and labels."""
     folder = Workspace(
         out, kind="`auformer prepare`", owned=_OWNED, state=_STATE, record=f"{_STATE}/options.json",
         error=DatasetLayoutError,
@@ -237,7 +233,6 @@ def _claim(out: Path, manifest: Path, record: dict[str, Any]) -> Workspace:
 
 
 def _is_complete(manifest: Path) -> bool:
-    """Whether the manifest is there and every crop that it names."""
     if not manifest.is_file():
         return False
     try:
@@ -260,17 +255,14 @@ def _name(unit: Unit) -> str:
 
 
 def _keep(folder: Workspace, unit: Unit, results: pd.DataFrame) -> None:
-    """Keep the table of a unit that is done."""
     folder.keep(_name(unit), lambda path: write_table(results, path / _TABLE))
 
 
 def _kept(folder: Workspace, unit: Unit) -> pd.DataFrame:
-    """The table of a unit that is done."""
     return pd.read_parquet(folder.state / _name(unit) / _TABLE)
 
 
 def _is_done(folder: Workspace, unit: Unit) -> bool:
-    """Whether a unit's table is there and all crops that it speaks of."""
     if folder.kept(_name(unit)) is None:
         return False
     ok = set(_kept(folder, unit).query("status == 'ok'")["row"])
@@ -294,7 +286,6 @@ def _work(
 
 
 def _faces(manifest: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """Box, landmarks and score of every crop, by key."""
     ok = (manifest["status"] == "ok").to_numpy(bool)
     key = manifest.loc[ok, ["dataset", "subject", "sequence", "frame", "face"]].reset_index(drop=True)
     found = results.loc[ok, [*NUMBERS, "points_source", "points_frame", "faces_found"]].reset_index(drop=True)

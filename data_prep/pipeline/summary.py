@@ -19,19 +19,7 @@ _KINDS = {"no_face": "no face found", "unreadable": "unreadable", "no_image": "l
 
 
 def checked(table: pd.DataFrame, name: str, root: str) -> pd.DataFrame:
-    """A reader's table with the columns that the pipeline relies on.
-
-    Args:
-        table: As `read` of a data set gives it.
-        name: The data set.
-        root: Folder that was read, for messages.
-
-    Returns:
-        A copy with a fresh index, `subject`, `sequence`, `clip` as text, `status` filled in.
-
-    Raises:
-        DatasetLayoutError: There is no row, or two rows have one key.
-    """
+    """A reader's table with a fresh index, `subject`, `sequence`, `clip` as text, and `status` filled in."""
     if not len(table):
         raise DatasetLayoutError(
             f"Expected labels of {name} in {root}, but found not one row; `auformer prepare --list` shows the tree"
@@ -53,11 +41,7 @@ def checked(table: pd.DataFrame, name: str, root: str) -> pd.DataFrame:
 
 
 def first_with_image(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """The first rows that have an image; all rows where there is no limit.
-
-    Raises:
-        ValueError: The limit is less than 1.
-    """
+    """The first rows that have an image; all rows where there is no limit."""
     if limit is None:
         return table
     if limit < 1:
@@ -67,14 +51,7 @@ def first_with_image(table: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 
 
 def to_manifest(table: pd.DataFrame, name: str, rows: list[Row], status: list[str]) -> pd.DataFrame:
-    """The manifest of a reader's table.
-
-    Args:
-        table: As `checked` gives it.
-        name: The data set.
-        rows: The work that its rows are.
-        status: Of each row; those that are not `ok` get no image.
-    """
+    """The manifest of a checked table; rows whose `status` is not `ok` get no image."""
     first = {"dataset": name, **{column: table[column] for column in _KEY}, "face": 0}
     first["image"] = [row.image if each == "ok" else None for row, each in zip(rows, status, strict=True)]
     first |= {"status": status, "file": [row.file for row in rows]}
@@ -97,13 +74,7 @@ def label_rates(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) -> None:
-    """Add what went wrong with images to the findings, one note per folder, video or archive.
-
-    Args:
-        findings: Of the reader; it has noted the rows without an image that it knew of.
-        rows: Of the table.
-        results: Of all rows, see `auformer.data_prep.pipeline.crops`.
-    """
+    """Add what went wrong with images to the findings, one note per folder, video or archive."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     for row, status, message in zip(rows, results["status"], results["message"], strict=True):
         if status != "ok" and row.status == "ok":
@@ -122,15 +93,7 @@ def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) ->
 def sidecar(
     release: Release, manifest: pd.DataFrame, findings: Findings, record: dict[str, Any], results: pd.DataFrame
 ) -> dict[str, Any]:
-    """What the manifest's sidecar says; it names no folder of this machine.
-
-    Args:
-        release: The data set.
-        manifest: The finished table.
-        findings: Of the reader and the pipeline.
-        record: Everything that the files depend on.
-        results: Of all rows, see `auformer.data_prep.pipeline.crops`.
-    """
+    """What the manifest's sidecar says; it names no folder of this machine."""
     size, found = record["size"], findings.summary()
     return {
         "dataset": release.name,
@@ -165,7 +128,6 @@ def recorded_findings(side: dict[str, Any]) -> Findings:
 
 
 def _counted(column: pd.Series) -> dict[str, int]:
-    """Values of a column and how often they occur, by name."""
     return {str(name): int(count) for name, count in sorted(column.value_counts().items())}
 
 

@@ -80,15 +80,7 @@ def safe_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def make_rows(table: pd.DataFrame, *, per_clip: bool) -> list[Row]:
-    """The rows of a reader's table.
-
-    Args:
-        table: As a reader gives it, with `subject`, `sequence` and `clip` as text.
-        per_clip: All rows of a clip (of a sequence where the release has no clips) share one transform.
-
-    Raises:
-        DatasetLayoutError: An image lies outside the root.
-    """
+    """The rows of a reader's table; those of a clip (of a sequence without clips) share a transform if `per_clip`."""
     subjects = safe_names(table["subject"])
     sequences = {subject: safe_names(group) for subject, group in table.groupby("subject", sort=False)["sequence"]}
     keys = zip(table["subject"], table["sequence"], table["frame"], table["status"], strict=True)
@@ -130,12 +122,7 @@ def _column(table: pd.DataFrame, name: str) -> list:
 
 
 def cut_units(rows: list[Row], table: pd.DataFrame) -> list[Unit]:
-    """Units of whole sequences, `UNIT_ROWS` rows or one sequence long; a folder of single images may be cut.
-
-    Args:
-        rows: As `make_rows` gives them.
-        table: What they were made of.
-    """
+    """Units of whole sequences, `UNIT_ROWS` rows or one sequence long; a folder of single images may be cut."""
     pieces: list[list[Row]] = []
     for _, numbers in table.reset_index(drop=True).groupby(["subject", "sequence"], sort=False).groups.items():
         sequence = [rows[number] for number in numbers]

@@ -90,15 +90,7 @@ def _named(mapping: dict[str, str], published: list[str], dataset: str) -> Itera
 
 
 def count_faults(found: Comparison, explained: set[str]) -> list[Problem]:
-    """Differences of the complete folds, each with its likely reason.
-
-    Args:
-        found: The comparison.
-        explained: AUs whose differences have an explanation already.
-
-    Returns:
-        None where every complete fold has the published counts.
-    """
+    """Differences of the complete folds, each with its likely reason; `explained` AUs have one already."""
     frames, published_frames, positives, published = found.tables()
     if not len(frames) or (np.array_equal(frames, published_frames) and np.array_equal(positives, published)):
         return []
@@ -132,7 +124,6 @@ def count_faults(found: Comparison, explained: set[str]) -> list[Problem]:
 
 
 def _swapped(found: Comparison) -> Problem | None:
-    """Folds whose counts are those of other folds."""
     counts = {fold.name: (fold.frames, fold.positives) for fold in found.folds}
     published = {fold.name: (fold.published_frames, fold.published_positives) for fold in found.folds}
     same = {name: [other for other, values in published.items() if values == mine] for name, mine in counts.items()}
@@ -228,15 +219,7 @@ def _moved_threshold(found: Comparison, left: list[int]) -> Problem | None:
 
 
 def row_faults(found: Comparison, side: dict[str, Any]) -> tuple[list[Problem], set[str]]:
-    """What rows of a known data set give away.
-
-    Args:
-        found: The comparison.
-        side: The manifest's sidecar.
-
-    Returns:
-        What was noticed, and the AUs whose positives are explained by it.
-    """
+    """What rows of a known data set give away, and the AUs whose positives are explained by it."""
     threshold, explained = _threshold(found)
     return [*threshold, *_frame_base(found), *_image_numbers(found), *_camera(found, side), *_unknown(found)], explained
 
@@ -332,7 +315,6 @@ def _unknown(found: Comparison) -> Iterator[Problem]:
 
 
 def _values(content: Any, key: str) -> Iterator[Any]:
-    """Values under a key anywhere in plain JSON."""
     if isinstance(content, dict):
         for name, value in content.items():
             if name == key:

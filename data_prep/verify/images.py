@@ -41,17 +41,7 @@ class ImageCheck:
 
 
 def check_images(frame: pd.DataFrame, folder: Path, *, workers: int = 1, progress: bool = False) -> ImageCheck:
-    """Open every image of a manifest.
-
-    Args:
-        frame: As `read_manifest` gives it, with a column `image`.
-        folder: Where the manifest lies.
-        workers: Threads that read and decode.
-        progress: Show a bar.
-
-    Returns:
-        What was found, in the order of the rows.
-    """
+    """Open every image of a manifest that lies in `folder`, in several threads; results keep the order of the rows."""
     found = ImageCheck()
     sizes: dict[str, int] = defaultdict(int)
     same: dict[str, list[int]] = defaultdict(list)
@@ -111,7 +101,6 @@ def image_problems(frame: pd.DataFrame, found: ImageCheck) -> Iterator[Problem]:
 
 
 def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterator[Problem]:
-    """Groups of equal images: of two people, of other labels, or harmless."""
     names = au_columns(frame)
     members = [row for group in groups for row in group]
     who = dict(zip(members, people(frame.iloc[members]), strict=True)) if members else {}
@@ -140,7 +129,6 @@ def _duplicate_problems(frame: pd.DataFrame, groups: list[list[int]]) -> Iterato
 
 
 def _neighbours(rows: pd.DataFrame) -> bool:
-    """Whether rows follow each other in one sequence."""
     frames = rows["frame"].to_numpy()
     one = len(rows[["dataset", "sequence"]].drop_duplicates()) == 1
     return one and int(frames.max() - frames.min()) == len(frames) - 1

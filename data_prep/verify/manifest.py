@@ -23,9 +23,6 @@ FORMAT_VERSION = 1
 def inspect(frame: pd.DataFrame) -> dict[str, Any]:
     """Count what a manifest holds.
 
-    Args:
-        frame: As `read_manifest` gives it.
-
     Returns:
         Plain JSON values: `rows`, `ok`, `status` (status -> rows), `datasets` (name -> rows), `aus` (AU -> `positives`,
         `negatives`, `unknown`, `positives_ok`), and lists `subjects` and `folds` of objects with `rows`, `ok`,
@@ -139,7 +136,6 @@ def check_manifest(
 
 
 def _whole(frame: pd.DataFrame) -> Iterator[Problem]:
-    """What concerns a manifest of any data set."""
     yield from people_in_two_folds(frame)
     if not (frame["status"] == "ok").any():
         text = "no row has the status `ok`, so nothing can be trained or scored on it"
@@ -150,7 +146,6 @@ def _whole(frame: pd.DataFrame) -> Iterator[Problem]:
 
 
 def _published(found: Comparison, side: dict[str, Any]) -> Iterator[Problem]:
-    """Differences from the published counts."""
     lacking = [fold for fold in found.folds if not fold.complete]
     missing = [f"{fold.name} ({fold.subjects} of {fold.expected} subjects)" for fold in lacking]
     if missing:
@@ -183,7 +178,6 @@ def _totals(found: Comparison) -> Iterator[Problem]:
 
 
 def _plain(found: Comparison) -> dict[str, Any]:
-    """A comparison for JSON."""
     return {
         "dataset": found.dataset,
         "title": found.published.title,
@@ -197,7 +191,6 @@ def _plain(found: Comparison) -> dict[str, Any]:
 
 
 def _key(frame: pd.DataFrame, row: int) -> dict[str, Any]:
-    """Key of a row for JSON."""
     values = frame.iloc[row]
     text = {name: values[name] for name in ("dataset", "subject", "sequence")}
     return {**text, "frame": int(values["frame"]), "face": int(values["face"])}

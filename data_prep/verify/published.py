@@ -180,17 +180,10 @@ class Comparison:
 
 
 def compare(rows: pd.DataFrame, dataset: str) -> Comparison | None:
-    """Compare the rows of one data set with what is published about it.
+    """Compare the rows of one data set with what is published about it; None where nothing is.
 
     A frame counts where at least one AU is annotated, whether or not its image is usable: the published lists count
     labels.
-
-    Args:
-        rows: Rows of a manifest as `read_manifest` gives them, all of one data set.
-        dataset: Its name.
-
-    Returns:
-        The comparison; None where nothing is published about the data set.
     """
     known = published(dataset)
     if known is None:

@@ -12,14 +12,7 @@ from .faults import VIEW_TITLES
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
-    """Lines of a report.
-
-    Args:
-        report: As `verify` gives it.
-
-    Returns:
-        Lines without line ends; the last one says whether something is wrong.
-    """
+    """Lines of a report as `verify` gives it; the last one says whether something is wrong."""
     lines = [f"{report['manifest']}"]
     if "rows" in report:
         lines += _counts(report)
@@ -39,7 +32,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _counts(report: dict[str, Any]) -> list[str]:
-    """Rows, status, images, and the tables per AU, fold and subject."""
     status = ", ".join(f"{name} {count:,}" for name, count in report["status"].items())
     datasets = ", ".join(f"{name} {count:,}" for name, count in report["datasets"].items())
     lines = [f"rows: {report['rows']:,} ({datasets}); status: {status}"]
@@ -62,7 +54,6 @@ def _counts(report: dict[str, Any]) -> list[str]:
 
 
 def _folds(folds: list[dict[str, Any]]) -> list[str]:
-    """Rows, subjects and positives of each fold, and what others call it."""
     if not folds:
         return []
     aus = list(folds[0]["positives"])
@@ -74,7 +65,6 @@ def _folds(folds: list[dict[str, Any]]) -> list[str]:
 
 
 def _views(folds: list[dict[str, Any]]) -> list[str]:
-    """Numbers of the published folds in other code bases."""
     lines = []
     for dataset in sorted({fold["dataset"] for fold in folds}):
         names = {fold["fold"] for fold in folds if fold["dataset"] == dataset}
@@ -87,7 +77,6 @@ def _views(folds: list[dict[str, Any]]) -> list[str]:
 
 
 def _subjects(subjects: list[dict[str, Any]]) -> list[str]:
-    """Rows and positives of each subject."""
     aus = list(subjects[0]["positives"])
     rows = []
     for one in subjects:
@@ -97,7 +86,6 @@ def _subjects(subjects: list[dict[str, Any]]) -> list[str]:
 
 
 def _published(published: dict[str, Any]) -> list[str]:
-    """Here and published, side by side."""
     lines = [f"Published counts of {published['title']}{': ' + published['source'] if published['source'] else ''}"]
     if published["parts"]:
         rows = [row for fold in published["parts"] for row in _published_fold(fold)]
