@@ -206,23 +206,12 @@ def read_clips(
     au_names: Collection[str],
     findings: Findings,
     *,
-    stated: pd.DataFrame | None = None,
+    stated: pd.DataFrame,
     keep_marked: bool = False,
 ) -> pd.DataFrame:
-    """Rows of a reader's table.
+    """Rows of frames, by subject, sequence and frame, of the clips, one for each row of the corrected annotation table.
 
-    Args:
-        root: Folder of the release; sources are relative to it.
-        sheet: The corrected annotation table with the columns `onset`, `offset`, `au`, and `apex` if it has one.
-        clips: One for each of its rows.
-        au_names: AUs that have a column whether or not they occur.
-        findings: Takes what is met.
-        stated: The table before it was corrected, if it was; its numbers count where the corrected ones do not fit the
-            clip's images.
-        keep_marked: Whether AUs marked `(k)` count.
-
-    Returns:
-        One row per frame, by subject, sequence and frame; see `auformer.data_prep.datasets.catalogue`.
+    The numbers of the table as `stated` count where the corrected ones do not fit the clip's images.
 
     Raises:
         DatasetLayoutError: No clip has a folder, or two images of a clip have one number.
@@ -239,7 +228,7 @@ def read_clips(
         if clip.folder not in indexed:
             indexed[clip.folder] = index_frames(clip.folder)
         images = indexed[clip.folder]
-        numbers = _fitting(sheet, sheet if stated is None else stated, row, clip, images, findings)
+        numbers = _fitting(sheet, stated, row, clip, images, findings)
         frames = _frames(numbers, place(sheet, row), clip, images, root, findings)
         if frames is not None:
             _report_text(sheet, row, texts[position], findings)

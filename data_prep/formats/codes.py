@@ -30,13 +30,7 @@ def check_threshold(threshold: int) -> None:
 
 
 def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int], *, header: bool) -> pd.DataFrame:
-    """Read frame numbers and codes from a comma-separated text file.
-
-    Args:
-        path: The file; its first column is the frame number.
-        columns: Name in the result -> position in the file, from 1 (0 is the frame number).
-        allowed: Codes that the release uses.
-        header: Whether the first line holds names.
+    """Read frame numbers and codes from a comma-separated file; `columns` are names with positions, 0 is the frame's.
 
     Returns:
         `frame` (int64, rising) and one int16 column per name.

@@ -27,14 +27,7 @@ RESULT = ["row", "status", "message", *NUMBERS, "points_source", "points_frame",
 
 
 class RowImage(NamedTuple):
-    """The image of one row.
-
-    Args:
-        row: The row.
-        image: (H, W, 3) uint8 RGB; None where there is none.
-        status: `ok`, `unreadable`, `no_image`, or the status that the row had before.
-        message: What is wrong, empty with `ok`.
-    """
+    """The image (H, W, 3) uint8 RGB of one row; else None, its status, and a message of what is wrong."""
 
     row: Row
     image: np.ndarray | None

@@ -101,13 +101,7 @@ def verify(path: str | Path, *, images: bool = True, workers: int = 1, progress:
 def check_manifest(
     frame: pd.DataFrame, folder: Path | None, *, workers: int = 1, progress: bool = False
 ) -> dict[str, Any]:
-    """Check a manifest that is read.
-
-    Args:
-        frame: As `read_manifest` gives it.
-        folder: Where its images are relative to; None: they are not opened.
-        workers: Threads that open images.
-        progress: Show a bar.
+    """Check a manifest that is read; images are opened where `folder` says what they are relative to.
 
     Returns:
         Plain JSON values: the keys of `inspect`; `images`, None where they were not opened (`checked`, `missing`,

@@ -25,14 +25,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Total:
-    """How many frames or clips one source has.
-
-    Args:
-        source: Who counts.
-        about: What is counted, or why there are fewer than elsewhere.
-        frames: Number of frames; None where clips are counted.
-        clips: Number of clips; None where frames are counted.
-    """
+    """How many frames, or clips, one source has, and what is counted, or why there are fewer than elsewhere."""
 
     source: str
     about: str
@@ -105,17 +98,7 @@ def published(name: str) -> Published | None:
 
 @dataclass(frozen=True)
 class FoldCounts:
-    """One fold, here and as published.
-
-    Args:
-        name: Of the fold.
-        subjects: How many of its subjects are there.
-        expected: How many it has.
-        frames: Annotated frames that are there.
-        positives: AU -> frames in which it is active, of the AUs that both have.
-        published_frames: Of the whole fold.
-        published_positives: Of the whole fold.
-    """
+    """One fold, here and published: subjects there and expected, annotated frames, and AU -> active frames."""
 
     name: str
     subjects: int
