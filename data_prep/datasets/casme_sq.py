@@ -64,7 +64,7 @@ def read(root: Path, findings: Findings, *, expressions: str = "micro") -> pd.Da
         selected = folders.find(subject, clip)
         folder = selected or _whole_video(folders, subject, videos.get(clip.rpartition("_")[0], ""))
         clips.append(Clip(subject, clip, folder, alone=selected is not None))
-    return read_clips(root, sheet, clips, RELEASE.au_names, findings)
+    return read_clips(root, sheet, clips, RELEASE.au_names, findings, stated=sheet)
 
 
 def _of_type(sheet: pd.DataFrame, wanted: tuple[str, ...], findings: Findings) -> pd.DataFrame:

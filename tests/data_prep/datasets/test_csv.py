@@ -1,4 +1,4 @@
-"""Tables of anybody's making: spellings of columns, values that mean unknown, thresholds, videos, damaged tables; and plain photos."""
+"""Tables of anybody's making: spellings of columns, unknown values, thresholds, videos, damage; and plain photos."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ def test_a_table_in_parquet(root: Path) -> None:
 
 
 def test_subjects_splits_and_groups(root: Path) -> None:
-    text = "path,subject,split,group_age,clip,onset,time_s,remark,AU1\na.jpg,007,train,30-40,c1,0,0.5,x,1\nwall.png,008,test,,,,,y,0\n"
+    header = "path,subject,split,group_age,clip,onset,time_s,remark,AU1"
+    text = f"{header}\na.jpg,007,train,30-40,c1,0,0.5,x,1\nwall.png,008,test,,,,,y,0\n"
     table = read(root, text)
     assert table[["subject", "sequence", "frame", "fold"]].to_numpy().tolist() == [
         ["007", "a.jpg", 0, "train"],

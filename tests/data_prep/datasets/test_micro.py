@@ -1,4 +1,4 @@
-"""CASME, CASME II, CAS(ME)^2, CAS(ME)^3, SAMM, MMEW and 4DME: their trees, known faults, and what each has of its own."""
+"""CASME, CASME II, CAS(ME)^2, CAS(ME)^3, SAMM, MMEW, 4DME: trees, known faults, and what each has of its own."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def corrected(findings: Findings) -> list[tuple[str, str]]:
         ("casme2", write_casme2, [("29", "apex / -> 279"), ("60", "apex / -> 78"), ("60", "offset 51 -> 91")]),
         ("casme3", write_casme3, [("128", "apex 300 -> 160"), ("708", "offset 3 -> 34"), ("749", "onset 1 -> 2647"),
                                   ("750", "apex 0 -> 1"), ("750", "onset 0 -> 1")]),
-        ("samm", write_samm, [("15", "au R12 or R15 -> R12 + R15"), ("56", "offset 5000 -> 5739"), ("125", "apex / -> 1105")]),
+        ("samm", write_samm, [("15", "au R12 or R15 -> R12 + R15"), ("56", "offset 5000 -> 5739"),
+                              ("125", "apex / -> 1105")]),
         ("mmew", write_mmew, [("33", "apex 90 -> 40"), ("33", "offset 95 -> 75")]),
         ("fourdme", write_fourdme, [("144", "au AU12 -> AU4"), ("145", "au AU4 -> AU12")]),
         ("casme_sq", write_casme_sq, []),

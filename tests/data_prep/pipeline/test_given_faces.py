@@ -1,4 +1,4 @@
-"""Faces that are given: the table of an earlier run gives the same crops again, in any process; a table that does not fit is told."""
+"""Faces that are given: the table of an earlier run gives the same crops again; one that does not fit is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline on a made-up release: the same crops from files, video and archive, statuses, sidecars, options, refusals."""
+"""The pipeline on a made-up release: equal crops from files, video and archive, statuses, sidecars, options."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_images(
 
 
 def test_frame_k_of_a_video_and_image_k_give_one_crop(reader: TinyReader, tmp_path: Path) -> None:
-    """The same three images in a folder, by name, and in a lossless video, by position: the crops are equal to the byte."""
+    """Three images in a folder, by name, and in a lossless video, by position: the crops are equal to the byte."""
     images = [face_image(1, k) for k in (1, 2, 4)]
     root = tmp_path / "release"
     for number, image in zip((1, 2, 4), images, strict=True):
@@ -128,7 +128,7 @@ def test_the_sidecar_says_how_the_crops_were_made(tree: Path, reader: TinyReader
 
 
 def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The onset's, of the first frame with a face from there on (frame 3 shows none), for every frame, also for that without a face."""
+    """That of the first frame with a face from the onset on (frame 3 shows none), for every frame."""
     reader = TinyReader(per_clip=True, onset=3)
     monkeypatch.setattr(pipeline, "load", lambda name: reader)
     done = prepare("tiny", tree, tmp_path, size=64)

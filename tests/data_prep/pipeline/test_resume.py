@@ -90,7 +90,7 @@ def test_two_workers_and_one_write_the_same_bytes(tree: Path, tmp_path: Path, wh
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_files(
     tree: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    """SIGKILL of the parent, as soon as there is one more crop than the last time; no worker outlives it, no partial file stays."""
+    """SIGKILL of the parent as soon as there is one more crop than the last time; no worker outlives it."""
     out, kills = tmp_path / "out", 0
     while not (out / "manifest.csv").exists():
         before = len(list(out.rglob("*.jpg")))

@@ -1,4 +1,4 @@
-"""`verify` on any manifest: counts against plain Python, images, duplicates, folds, several data sets, the text for people."""
+"""`verify` on any manifest: counts against plain Python, images, duplicates, folds, the text for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify` against the published counts: manifests with exactly these numbers pass, and every planted fault is named."""
+"""`verify` against the published counts: manifests with these numbers pass, and every planted fault is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Miniature official releases: real names, headers, codes and faults, with small rendered images; one module per group of sets.
+"""Miniature official releases: real names, headers, codes and faults, with small rendered images.
 
 Each has `write_<name>(root, **faults)`, which writes the tree and returns what a reader should make of it.
 """

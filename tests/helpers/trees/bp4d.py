@@ -1,4 +1,4 @@
-"""Miniature copies of BP4D and BP4D+: the coded tables with their headers and codes, images with mixed padding, archives, videos."""
+"""Miniature copies of BP4D and BP4D+: coded tables, images with mixed padding, archives, videos."""
 
 from __future__ import annotations
 

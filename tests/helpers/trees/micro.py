@@ -1,4 +1,4 @@
-"""Miniature micro-expression releases: annotation tables with their real headers and known faults, and clips of a few frames.
+"""Miniature micro-expression releases: annotation tables with real headers and known faults, clips of a few frames.
 
 A table has as many rows as the known faults need; only a few of the clips that it names have images, as in a copy of a
 part.
@@ -35,6 +35,13 @@ class Clip:
     labels: dict[str, int] = field(default_factory=dict)
 
 
+def clip(
+    subject: str, name: str, folder: str, frames: list[int], apex: int | None, labels: dict[str, int] | None = None
+) -> Clip:
+    """A clip whose onset and offset are its first and last frame."""
+    return Clip(subject, name, folder, frames, frames[0], apex, frames[-1], labels or {})
+
+
 def write_table(path: Path, sheets: Mapping[str, Sequence[Row]]) -> Path:
     """Write a spreadsheet."""
     book = openpyxl.Workbook()
@@ -68,7 +75,7 @@ SAMM_HEADER: Row = [
 
 
 def write_samm(root: Path, *, notes: int = 13) -> list[Clip]:
-    """SAMM: notes above the header, sides and intensities, "or" in a row that is decided and in one that is not, a missing apex.
+    """SAMM: notes above the header, sides, intensities, an "or" that is decided and one that is not, a missing apex.
 
     Args:
         root: folder of the release.
@@ -82,57 +89,32 @@ def write_samm(root: Path, *, notes: int = 13) -> list[Clip]:
         125: ["033", "033_1_1", 1, 1104, "/", 1106, 3, "Micro", "2+R2", "Surprise", 3, None],
     }
     clips = [
-        Clip(
-            "006",
-            "006_1_2",
-            "SAMM/006/006_1_2",
-            [5562, 5563, 5564],
-            5562,
-            5563,
-            5564,
-            {"AU1": 1, "AU14": 1, "AU14_right": 1},
+        clip("006", "006_1_2", "SAMM/006/006_1_2", [5562, 5563, 5564], 5563, {"AU1": 1, "AU14": 1, "AU14_right": 1}),
+        clip(
+            "006", "006_1_3", "SAMM/006/006_1_3", [10, 11, 12], 11, {"AU4": 1, "AU14": -1, "AU17": -1, "AU14_right": -1}
         ),
-        Clip(
-            "006",
-            "006_1_3",
-            "SAMM/006/006_1_3",
-            [10, 11, 12],
-            10,
-            11,
-            12,
-            {"AU4": 1, "AU14": -1, "AU17": -1, "AU14_right": -1},
-        ),
-        Clip(
+        clip(
             "011",
             "011_2_1",
             "SAMM/011/011_2_1",
             [99, 100, 101],
-            99,
             100,
-            101,
             {"AU12": 1, "AU12_right": 1, "AU15": 1, "AU15_right": 1},
         ),
-        Clip("014", "014_1_1", "SAMM/014/014_1_1", [5737, 5738, 5739], 5737, 5738, 5739, {"AU12": 1, "AU12_left": 1}),
-        Clip("033", "033_1_1", "SAMM/033/033_1_1", [1104, 1105, 1106], 1104, 1105, 1106, {"AU2": 1}),
+        clip("014", "014_1_1", "SAMM/014/014_1_1", [5737, 5738, 5739], 5738, {"AU12": 1, "AU12_left": 1}),
+        clip("033", "033_1_1", "SAMM/033/033_1_1", [1104, 1105, 1106], 1105, {"AU2": 1}),
     ]
     above: list[Row] = [[f"Note {number}", None, None] for number in range(notes)]
     body = filled(table, ["037", "FILL", 1, 1, 2, 3, 3, "Micro", "4", "Other", 7, None])
     write_table(root / "SAMM_Micro_FACS_Codes_v2.xlsx", {"MICRO_ONLY": [*above, SAMM_HEADER, *body]})
-    for clip in clips:
-        write_clips(root, [clip], clip.subject + "_{0:05d}.jpg")
+    for each in clips:
+        write_clips(root, [each], each.subject + "_{0:05d}.jpg")
     return clips
 
 
 MMEW_HEADER: Row = [
-    "Subject",
-    "Filename",
-    "OnsetFrame",
-    "ApexFrame",
-    "OffsetFrame",
-    "Action Units",
-    "Estimated Emotion",
-    "remarks",
-]
+    "Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion", "remarks",
+]  # fmt: skip
 
 
 def write_mmew(root: Path) -> list[Clip]:
@@ -143,16 +125,14 @@ def write_mmew(root: Path) -> list[Clip]:
         33: [2, "S02-03-001", 39, 90, 95, "1+2+5", "surprise", "x"],
     }
     clips = [
-        Clip("S13", "S13-07-001", "Micro_Expression/anger/S13-07-001", [1, 2, 3], 1, 2, 3, {"AU4": 1, "AU7": 1}),
-        Clip("S13", "S13-05-002", "Micro_Expression/repression/S13-05-002", [1, 2, 3], 1, 2, 3, {"AU14": 1}),
-        Clip(
+        clip("S13", "S13-07-001", "Micro_Expression/anger/S13-07-001", [1, 2, 3], 2, {"AU4": 1, "AU7": 1}),
+        clip("S13", "S13-05-002", "Micro_Expression/repression/S13-05-002", [1, 2, 3], 2, {"AU14": 1}),
+        clip(
             "S02",
             "S02-03-001",
             "Micro_Expression/surprise/S02-03-001",
             [39, 40, 75],
-            39,
             40,
-            75,
             {"AU1": 1, "AU2": 1, "AU5": 1},
         ),
     ]
@@ -174,37 +154,12 @@ def write_fourdme(root: Path) -> list[Clip]:
         145: ["S13", "S13_1st_001_01_2", "Positive", 2600, 2601, 2602, "AU4", 1, 0, 0, 0],
     }
     clips = [
-        Clip("S01", "S01_1st_001", "gray_micro/S01/S01_1st_001", [10, 11, 12], 10, 11, 12, {"AU4": 1}),
-        Clip(
-            "S01",
-            "S01_1st_002",
-            "gray_micro/S01/S01_1st_002",
-            [20, 21, 22],
-            20,
-            21,
-            22,
-            {"AU12": 1, "AU12_left": 1, "AU45": 1},
+        clip("S01", "S01_1st_001", "gray_micro/S01/S01_1st_001", [10, 11, 12], 11, {"AU4": 1}),
+        clip(
+            "S01", "S01_1st_002", "gray_micro/S01/S01_1st_002", [20, 21, 22], 21, {"AU12": 1, "AU12_left": 1, "AU45": 1}
         ),
-        Clip(
-            "S13",
-            "S13_1st_001_01_1",
-            "gray_micro/S13/S13_1st_001_01_1",
-            [2489, 2490, 2491],
-            2489,
-            2490,
-            2491,
-            {"AU4": 1},
-        ),
-        Clip(
-            "S13",
-            "S13_1st_001_01_2",
-            "gray_micro/S13/S13_1st_001_01_2",
-            [2600, 2601, 2602],
-            2600,
-            2601,
-            2602,
-            {"AU12": 1},
-        ),
+        clip("S13", "S13_1st_001_01_1", "gray_micro/S13/S13_1st_001_01_1", [2489, 2490, 2491], 2490, {"AU4": 1}),
+        clip("S13", "S13_1st_001_01_2", "gray_micro/S13/S13_1st_001_01_2", [2600, 2601, 2602], 2601, {"AU12": 1}),
     ]
     body = filled(table, ["S40", "FILL", "Others", 1, 2, 3, "AU4", 1, 0, 0, 0])
     write_table(root / "4DME_Labelling_Micro_release v1.xlsx", {"Sheet1": [FOURDME_HEADER, *body]})

@@ -110,7 +110,7 @@ def write_affwild2(
     aus: tuple[int, ...] = WILD_AUS,
     faces: bool = False,
 ) -> pd.DataFrame:
-    """Three videos, two of them the two people of one: a line without labels, a frame without a crop, a crop without a line.
+    """Three videos, two of them the people of one: a line without labels, a frame without a crop, and the reverse.
 
     Returns:
         What the reader should give.

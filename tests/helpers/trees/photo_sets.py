@@ -1,4 +1,4 @@
-"""Miniature copies of EmotioNet, RAF-AU, FEAFA+ and Bosphorus: tables or lists that name images, and values without names."""
+"""Miniature copies of EmotioNet, RAF-AU, FEAFA+ and Bosphorus: tables or lists that name images, values without."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from auformer.data.images import write_image
 from tests.helpers.trees import write_text
 from tests.helpers.trees.images import sample_image, write_video
 
-# Photo of EmotioNet at the end of its address, labels of AUs 1, 12 and 40 (which is none), and whether the image is there.
+# Photo at the end of its address, labels of AUs 1, 12 and 40 (which is none), and whether the image is there.
 PHOTOS = (
     ("N_0000000001_00001.jpg", (1, 0, 1), True),
     ("N_0000000001_00002.jpg", (999, 1, 999), False),
@@ -24,7 +24,7 @@ _HOST = "http://cbcsnas01.example.org/emotionet/N_0000000001/"
 def write_emotionet(
     root: Path, *, form: str = "xlsx", images: str = "imgs", rows: Sequence = PHOTOS, faces: bool = False
 ) -> pd.DataFrame:
-    """The three forms of the labels, `xlsx` (`csv` with the same header), `txt` and `list`, and the images of all photos but one.
+    """The forms of the labels, `xlsx`, `csv` with the same header, `txt` and `list`, and the images of all photos but one.
 
     Returns:
         What the reader should give.

@@ -35,7 +35,7 @@ RELEASE = Release(
 
 
 def write_tiny(root: Path) -> Path:
-    """S1: two folders of images; S2: a lossless video of the same size; S3: an archive. Frame 3 of each shows no face."""
+    """S1: two folders of images; S2: a lossless video of that size; S3: an archive. Frame 3 of each shows no face."""
     for subject, sequence in SEQUENCES:
         images = [plain_image(k) if k == 3 else face_image(int(subject[1]), k) for k in range(1, FRAMES + 1)]
         if subject == "S1":
