@@ -99,14 +99,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Common:
-    """What all runs of a protocol share.
-
-    Attributes:
-        methods: Name of each configuration, and how its epoch is chosen (one of `VALIDATIONS`).
-        seeds: A run for each.
-        name: Of the suite's entry; empty: the protocol's.
-        init: Name of the checkpoint whose experts the runs start from.
-    """
+    """What all runs of a protocol share: see `Run`; `methods` are pairs of `method` and `validation`."""
 
     methods: tuple[tuple[str, str], ...]
     seeds: tuple[int, ...] = (0,)

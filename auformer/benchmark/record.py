@@ -45,7 +45,7 @@ def record(
     Raises:
         ManifestError: The table breaks the contract (nan or a probability outside [0, 1] in a row that is `ok`, a key
             twice), or has not the rows of `expected`.
-        ValueError: No AU has both truth and probabilities, or `thresholds` lacks one or is outside [0, 1].
+        ValueError: No AU has both truth and probabilities.
     """
     table = validate_predictions(predictions)
     if expected is not None:
@@ -61,7 +61,8 @@ def record(
     subjects = subject_names(ok).to_numpy()
     bins = reliability_bins(true, prob)
     left_out = table.loc[table["status"] != "ok", "status"].value_counts().sort_index()
-    cuts = _checked_thresholds(thresholds, aus)
+    cuts = None if thresholds is None else {au: float(thresholds[au]) for au in aus}
+    tuned = cuts and counts_by_subject(true, prob, subjects, aus, list(cuts.values()))
     return {
         "aus": aus,
         "not_scored": not_scored,
@@ -70,9 +71,7 @@ def record(
         "unknown": _by_au(aus, ((true != 0) & (true != 1)).sum(0), int),
         "counts": counts_by_subject(true, prob, subjects, aus),
         "thresholds": cuts,
-        "counts_tuned": None
-        if cuts is None
-        else counts_by_subject(true, prob, subjects, aus, [cuts[au] for au in aus]),
+        "counts_tuned": tuned,
         "auroc": _by_au(aus, metrics.auroc(true, prob), optional),
         "ap": _by_au(aus, metrics.average_precision(true, prob), optional),
         "ece": _by_au(aus, expected_calibration_error(bins), optional),
@@ -116,22 +115,8 @@ def _check_rows(table: pd.DataFrame, expected: pd.DataFrame) -> None:
             first = "/".join(min(keys_apart))
             raise ManifestError(
                 f"predictions: expected a row for each of the {len(sets[0]):,} rows of the test split, but the table "
-                f"{text} "
-                f"{len(keys_apart):,}, the first {first} ({', '.join(keys)}); predict again"
+                f"{text} {len(keys_apart):,}, the first {first} ({', '.join(keys)}); predict again"
             )
-
-
-def _checked_thresholds(thresholds: Mapping[str, float] | None, au_names: Sequence[str]) -> dict[str, float] | None:
-    """Thresholds of the scored AUs."""
-    if thresholds is None:
-        return None
-    lacking = [au for au in au_names if au not in thresholds]
-    if lacking:
-        raise ValueError(f"Expected `thresholds` to hold every scored AU, but got none for {', '.join(lacking)}.")
-    for au in au_names:
-        if not 0 <= thresholds[au] <= 1:
-            raise ValueError(f"Expected `thresholds` to be in [0, 1], but got {thresholds[au]} for {au}.")
-    return {au: float(thresholds[au]) for au in au_names}
 
 
 def _by_au(au_names: Sequence[str], values: Any, plain: Any) -> dict[str, Any]:

@@ -182,8 +182,7 @@ def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
             if _is_of_earlier_build(found):
                 raise ValueError(
                     f"Expected {folder} to be new or of this configuration, but got a run of an earlier build of this "
-                    "package, which "
-                    f"wrote configurations in another form. {ways}"
+                    f"package, which wrote configurations in another form. {ways}"
                 )
             different = [
                 text

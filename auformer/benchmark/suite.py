@@ -94,12 +94,7 @@ class Entry:
         return {key: as_list(getattr(self, key)) for key in KEYS[self.protocol] if key in ("data", "train", "test")}
 
     def runs(self, data: Mapping[str, Sequence[DataSet]], common: Common) -> list[Run]:
-        """The runs of the protocol.
-
-        Args:
-            data: Data sets by the key that names them.
-            common: What the runs share.
-        """
+        """The runs of the protocol; `data` are data sets by the key that names them."""
         if self.protocol == "within":
             return [run for one in data["data"] for run in protocols.within(one, common, folds=self.folds)]
         if self.protocol == "cross":
@@ -175,12 +170,11 @@ class Suite:
                 unknown = [str(one) for one in found if one not in known]
                 if unknown or not found:
                     raise ValueError(
-                        f"Expected `{key}` of {entry.name} to be among {', '.join(known) or 'those of the suite'}, "
-                        "but got "
-                        f"{', '.join(unknown) or 'none'}"
+                        f"Expected `{key}` of {entry.name} to be among {', '.join(known) or 'those of the suite'}, but "
+                        f"got {', '.join(unknown) or 'none'}"
                     )
-            known_to_seeds = (*self.methods_of(entry), "default")
-            unknown = [one for one in entry.seeds if one not in known_to_seeds] if isinstance(entry.seeds, dict) else []
+            by_method = entry.seeds if isinstance(entry.seeds, dict) else {}
+            unknown = [one for one in by_method if one not in (*self.methods_of(entry), "default")]
             if unknown:
                 raise ValueError(
                     f"Expected `seeds` of {entry.name} to name its methods, or `default`, but got {', '.join(unknown)}"
@@ -229,11 +223,7 @@ class Suite:
         return path if path == "demo" or "://" in path else str(self.folder / path)
 
     def runs(self, data: Mapping[str, DataSet], *, only: Sequence[str] = ()) -> list[Run]:
-        """All runs, or those whose line has every word of `only`.
-
-        Args:
-            data: As `find_data` gives it.
-            only: Words.
+        """All runs on data as `find_data` gives it, or those whose line has every word of `only`.
 
         Raises:
             ValueError: An entry contradicts its data, or no run has the words.
@@ -241,20 +231,22 @@ class Suite:
         runs = [run for entry in self.entries for run in self._runs(entry, data)]
         chosen = [one for one in runs if {*only} <= {*one.text().split(), one.name}]
         if not chosen:
-            raise ValueError(
-                f"Expected `--only` to name words of one line of --dry-run, but none of {len(runs)} has "
-                f"{' '.join(only)}"
-            )
+            words = f"but none of {len(runs)} has {' '.join(only)}"
+            raise ValueError(f"Expected `--only` to name words of one line of --dry-run, {words}")
         return chosen
 
     def _runs(self, entry: Entry, data: Mapping[str, DataSet]) -> list[Run]:
         """The runs of one entry."""
         sets = {key: [data[one] for one in names] for key, names in entry.sources().items()}
         starts = as_list(entry.init) or [None]
+        validation = {}
+        for method in self.methods_of(entry):
+            last = self.config_of(method, entry.name).get("select") == "last"
+            validation[method] = "test" if entry.select_on_test else "last" if last else "validation"
         runs = []
         for text, (seeds, names) in itertools.product(starts, self._seeds(entry).items()):
-            methods = tuple((method, self._validation(method, entry)) for method in names)
             init = None if text in NO_INIT else _init_parts(text)[0]
+            methods = tuple((method, validation[method]) for method in names)
             runs += entry.runs(sets, Common(methods, seeds, entry.name, init))
         return runs
 
@@ -266,12 +258,6 @@ class Suite:
             seeds = as_list(given.get(method)) or as_list(given.get("default"))
             found.setdefault(tuple(seeds) or self.seeds, []).append(method)
         return found
-
-    def _validation(self, method: str, entry: Entry) -> str:
-        """How the epoch is chosen."""
-        if entry.select_on_test:
-            return "test"
-        return "last" if self.config_of(method, entry.name).get("select") == "last" else "validation"
 
 
 def as_list(value: Any) -> list[Any]:
@@ -300,16 +286,10 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         path = str(name).split(".")
         if path[0] == "network":
-            path[1:] = (
-                path[1:]
-                if path[1:2] in (["class_path"], ["init_args"])
-                else ["init_args", *path[1:]]
-                if path[1:]
-                else ["class_path"]
-            )
-            path[:1] = PATH
-        elif path[0] == "model" and path[1:2] not in (["class_path"], ["init_args"]):
-            path.insert(1, "init_args")
+            path = [*PATH, *(path[1:] or ["class_path"])]
+        at = len(PATH) if path[:3] == list(PATH) else 1
+        if path[0] == "model" and path[at : at + 1] and path[at] not in ("class_path", "init_args"):
+            path.insert(at, "init_args")
         for part in reversed(path):
             value = {part: value}
         result = deep_merge(result, value)
@@ -347,11 +327,7 @@ Form = TypeVar("Form")
 def parse_form(form: Callable[..., Form], content: Any, where: str, keys: Sequence[str] = ()) -> Form:
     """Check plain values of YAML against the fields of a dataclass; null counts as not given.
 
-    Args:
-        form: The dataclass.
-        content: A mapping from its fields.
-        where: What it is, for messages.
-        keys: Fields that may be given; all by default.
+    `where` says what the values are, for messages; `keys` are the fields that may be given, all by default.
 
     Raises:
         ValueError: A field is unknown or missing, or has a value of another kind.
@@ -361,8 +337,8 @@ def parse_form(form: Callable[..., Form], content: Any, where: str, keys: Sequen
     kinds = {one.name: str(one.type) for one in fields(form)}  # type: ignore[arg-type]
     known = keys or tuple(kinds)
     if not isinstance(content, dict) or not set(content) <= set(known):
-        got = ", ".join(str(key) for key in content if key not in known) if isinstance(content, dict) else repr(content)
-        raise ValueError(f"Expected {where} to hold {', '.join(known)}, but got {got}")
+        got = [str(key) for key in content if key not in known] if isinstance(content, dict) else [repr(content)]
+        raise ValueError(f"Expected {where} to hold {', '.join(known)}, but got {', '.join(got)}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(form)
     try:
@@ -372,9 +348,8 @@ def parse_form(form: Callable[..., Form], content: Any, where: str, keys: Sequen
         key = re.match(r'Parser key "(\w+)', str(error))
         if key is None:
             raise ValueError(f"{where}: {error}") from error
-        raise ValueError(
-            f"Expected `{key[1]}` of {where} to be {kinds[key[1]]}, but got {content[key[1]]!r}"
-        ) from error
+        told = f"{kinds[key[1]]}, but got {content[key[1]]!r}"
+        raise ValueError(f"Expected `{key[1]}` of {where} to be {told}") from error
 
 
 def parse_entry(content: Any, where: str) -> Entry:
@@ -390,12 +365,7 @@ def parse_entry(content: Any, where: str) -> Entry:
 
 
 def read_suite(path: Path, *, fast: bool = False, out: Path | None = None) -> Suite:
-    """Read a suite.
-
-    Args:
-        path: YAML file.
-        fast: Take what its `fast` says over the rest.
-        out: Folder of runs and results in place of its own.
+    """Read a suite from a YAML file, with what its `fast` says over the rest, and with another folder `out`.
 
     Raises:
         ValueError: It is no suite, or contradicts itself.
@@ -458,10 +428,8 @@ def sources(manifests: Sequence[Path]) -> dict[str, Source]:
     """
     found = {data_name(path): Source(path) for path in manifests}
     if len(found) < len(manifests):
-        raise ValueError(
-            f"Expected manifests with different names, but got {', '.join(map(str, manifests))}: rename one, or write "
-            "a suite"
-        )
+        got = ", ".join(map(str, manifests))
+        raise ValueError(f"Expected manifests with different names, but got {got}: rename one, or write a suite")
     return found
 
 

@@ -104,13 +104,10 @@ def _rank_predictions(out: Path, lines: Sequence[Line]) -> dict[str, Path]:
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, report: Callable[[Job, Line | None, str | None], None]) -> None:
-    """Do runs; of those whose training is the same, one trains, and the others wait to take over its adapter file.
+    """Do runs, so many at a time; of those whose training is the same, one trains, and the others wait to take it over.
 
-    Args:
-        jobs: The runs, in this order.
-        workers: How many at a time.
-        report: Called after each run, here, with the run, its line and what went wrong. A run that fails does not keep
-            the others from being done.
+    `report` is called after each run, here, with the run, its line and what went wrong. A run that fails does not keep
+    the others from being done.
 
     Raises:
         KeyboardInterrupt: Interrupted; processes are ended, and what is unfinished is resumed from its last checkpoint

@@ -1,5 +1,4 @@
-"""Render faces with known action units, train AUFormer and a linear probe on them, evaluate both on unseen faces, write
-a report.
+"""Render faces with known action units, train AUFormer and a linear probe, test both on unseen faces, write a report.
 
   auformer demo               about five minutes on two cores
   auformer demo --fast        under a minute, to see it work: far fewer faces and epochs, so lower scores

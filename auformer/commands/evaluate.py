@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     words = args.aus if args.aus is None or len(args.aus) == 1 else [au.strip(",") for au in args.aus]
     predictions = evaluate(
         args.checkpoint, args.manifest, args.out, fold=args.fold, batch_size=args.batch_size, device=args.device,
-        au_names=None if words is None else parse_au_names(words[0] if len(words) == 1 else words), num_workers=args.workers,
-        backbone_checkpoint=args.backbone_checkpoint, overwrite=args.overwrite, progress=True,
+        au_names=None if words is None else parse_au_names(words[0] if len(words) == 1 else words),
+        num_workers=args.workers, backbone_checkpoint=args.backbone_checkpoint, overwrite=args.overwrite, progress=True,
     )  # fmt: skip
     if any(name.endswith("_true") for name in predictions):
         from auformer.commands.score import show_scores

@@ -43,10 +43,13 @@ from auformer.report.table import Table
 from auformer.scoring.tables import percent
 from auformer.workspace import yaml_text
 
-FAST_NOTE = "The fast form: far fewer faces and epochs than the full demo, so these scores are lower than what the method reaches."
+FAST_NOTE = (
+    "The fast form: far fewer faces and epochs than the full demo, so these scores are lower than what the method "
+    "reaches."
+)
 FILES = (
-    "report.html", "table.md", "metrics.json", "predictions.csv", "predictions.json", "adapter.safetensors", "config.yaml",
-    "f1_lab_a.png", "f1_lab_b.png", "training.png", "faces.png",
+    "report.html", "table.md", "metrics.json", "predictions.csv", "predictions.json", "adapter.safetensors",
+    "config.yaml", "f1_lab_a.png", "f1_lab_b.png", "training.png", "faces.png",
 )  # fmt: skip
 Draw = Callable[[str], Any]  # theme -> matplotlib figure
 
@@ -82,13 +85,7 @@ class Gallery(NamedTuple):
 
 
 def demo_figures(results: Results, logs: Mapping[str, pd.DataFrame], gallery: Gallery) -> dict[str, Draw]:
-    """File name -> function that draws the figure in a theme.
-
-    Args:
-        results: As `demo_results` gives them.
-        logs: label -> training log.
-        gallery: Faces of the grid.
-    """
+    """File name -> function that draws the figure in a theme; `logs` are training logs by label."""
 
     def bars(lab: str) -> Draw:
         methods = [method for method in METHODS if method != "always_positive"]
@@ -150,9 +147,8 @@ def _lead(config: Mapping[str, Any]) -> str:
     fast = FAST_NOTE + " " if config["fast"] else ""
     return (
         f"{fast}Two AU detectors were trained on {images:,} rendered images of {train['faces']} faces of lab A, above "
-        "the "
-        f"same frozen vision transformer, and tested on {tested:,} images of {test['faces']} other faces of each of "
-        "two labs."
+        f"the same frozen vision transformer, and tested on {tested:,} images of {test['faces']} other faces of each "
+        "of two labs."
     )
 
 
@@ -162,9 +158,8 @@ def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
     heads = "the mean of both heads" if config["methods"]["auformer"]["average_heads"] else "the main head"
     notes = [
         f"Means over {len(config['au_names'])} action units, x 100, F1 at a probability of 0.5. A: the lab of the "
-        "training faces; B: a lab "
-        f"never trained on; B shared: over {shared} only. Trained: number of trained parameters. AUFormer predicts by "
-        f"{heads}."
+        f"training faces; B: a lab never trained on; B shared: over {shared} only. Trained: number of trained "
+        f"parameters. AUFormer predicts by {heads}."
     ]
     return [*notes, *([FAST_NOTE] if config["fast"] else []), RENDERED_ONLY]
 
@@ -177,9 +172,7 @@ def _markdown(first: Table, results: Results, lead: str) -> str:
 
 
 def _write_figure(draw: Draw, path: Path) -> tuple[bytes, bytes]:
-    """Write a figure as a PNG file; returns what the page shows by day and by night: WebP where it is full of faces,
-    far smaller so.
-    """
+    """Write a figure as a PNG file; returns what the page shows by day and by night: faces as WebP, far smaller so."""
     light, kind = draw("light"), "webp" if path.stem == "faces" else "png"
     save_png(light, path)
     return path.read_bytes() if kind == "png" else image_bytes(light, kind), image_bytes(draw("dark"), kind)
@@ -188,30 +181,21 @@ def _write_figure(draw: Draw, path: Path) -> tuple[bytes, bytes]:
 def demo_page(
     results: Results, first: Table, figures: Mapping[str, tuple[bytes, bytes]], *, lead: str, config: str, footer: str
 ) -> str:
-    """The page `report.html`.
-
-    Args:
-        results: As `demo_results` gives them.
-        first: As `results_table` gives it.
-        figures: File name -> image file by day and by night.
-        lead: What was done, in a sentence or two.
-        config: Text of `config.yaml`.
-        footer: Text at the end.
-    """
+    """The page `report.html`; `first` is the main table, `figures` are image files by day and by night."""
 
     def shown(name: str, alt: str, caption: str) -> list[str]:
         return [figure(*figures[name], alt=alt, caption=caption)]
 
-    bars = f"F1 x 100 per action unit and their mean. Upright marks: always positive. Hatched and {COMMITTED}: not trained in this run."
+    marks = f"Upright marks: always positive. Hatched and {COMMITTED}: not trained in this run."
+    bars = f"F1 x 100 per action unit and their mean. {marks}"
     curves = (
         "Loss and mean F1 on faces of subjects that were held out of training; the epoch with the highest F1 is kept."
     )
     faces = (
-        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that "
-        "action unit acted most, "
-        "on a scale of its own; that need not be where the face moves, because every patch of a transformer has seen "
-        "the others. Below, "
-        "the numbers of the action units that AUFormer found, missed and saw falsely, at a probability of 0.5."
+        "For each action unit one test face that shows it, drawn by chance. Beside it, where the expert of that action "
+        "unit acted most, on a scale of its own; that need not be where the face moves, because every patch of a "
+        "transformer has seen the others. Below, the numbers of the action units that AUFormer found, missed and saw "
+        "falsely, at a probability of 0.5."
     )
     grid = "Grid of rendered faces with evidence maps and the action units found on each"
     learnt = "Curves of loss and validation F1 over the epochs of each training"

@@ -155,9 +155,8 @@ def _committed_note(committed: Mapping[str, Any], marked: Mapping[str, str]) -> 
     seeds, epochs = len(committed.get("seeds") or [0]), committed.get("epochs")
     return (
         f"{COMMITTED} not trained in this run: {f'means of {seeds} seeds' if seeds > 1 else 'results'} of a longer "
-        "training"
-        f"{f' ({epochs} epochs)' if epochs else ''} whose results come with the package"
-        f"{f'; standard deviation of the mean F1 on lab A: {apart}' if apart else ''}."
+        f"training{f' ({epochs} epochs)' if epochs else ''} whose results come with the "
+        f"package{f'; standard deviation of the mean F1 on lab A: {apart}' if apart else ''}."
     )
 
 

@@ -23,6 +23,7 @@ from auformer.workspace import Workspace
 if TYPE_CHECKING:
     from auformer.models import AUNetwork
 
+logger = logging.getLogger("auformer.demo")
 COMMAND = "auformer demo"
 BACKBONE = "vit_auformer_demo_112"
 AUS = "bp4d"  # its 12 AUs are trained and tested, on both labs
@@ -71,7 +72,7 @@ def run_demo(
     backbone: str = BACKBONE,
     backbone_file: Path | None = None,
     committed_file: Path | None = None,
-    say: Callable[[str], None] = logging.getLogger("auformer.demo").info,
+    say: Callable[[str], None] = logger.info,
 ) -> Path:
     """Render faces, train AUFormer and a linear probe on them, test both, write a report; what `auformer demo` does.
 
@@ -154,8 +155,8 @@ def render_splits(out: Path, plan: Plan, *, workers: int = 1) -> dict[str, Path]
     for split, (subjects, frames) in plan.sizes().items():
         lab, first = SPLITS[split]
         manifests[split] = render_dataset(
-            out / "faces" / split, lab=lab, subjects=subjects, frames=frames, au_names="all" if lab == "B" else AUS, size=plan.size,
-            seed=DATA_SEED, first_subject=first, workers=workers, progress=True,
+            out / "faces" / split, lab=lab, subjects=subjects, frames=frames, au_names="all" if lab == "B" else AUS,
+            size=plan.size, seed=DATA_SEED, first_subject=first, workers=workers, progress=True,
         )  # fmt: skip
     return manifests
 
@@ -190,16 +191,16 @@ def train_and_test(
     detector = load_detector(adapter, backbone_checkpoint=backbone_file)
     tables = [read_manifest(manifests[split]) for split in ("test_a", "test_b")]
     predictions = write_manifest_predictions(
-        detector, adapter, tables, (out if method == "auformer" else run.path) / "predictions.csv", checkpoint=adapter.name,
-        asked=detector.au_names, notice=RENDERED_ONLY, reuse=True, device=find_device("auto"), progress=True,
+        detector, adapter, tables, (out if method == "auformer" else run.path) / "predictions.csv",
+        checkpoint=adapter.name, asked=detector.au_names, notice=RENDERED_ONLY, reuse=True,
+        device=find_device("auto"), progress=True,
     )  # fmt: skip
     seconds = (read_json(run.summary) or {})["seconds"]
     return Outcome(predictions, detector.num_parameters()[0], adapter, run.metrics, seconds), detector
 
 
 def choose_gallery(network: AUNetwork, predictions: pd.DataFrame, manifests: Sequence[Path]) -> Gallery:
-    """The faces of the report: for each AU one face that shows it, drawn by chance (not by whether it was found), from
-    the labs in turn.
+    """The faces of the report: for each AU one that shows it, drawn by chance, from the labs in turn.
 
     Args:
         network: AUFormer.

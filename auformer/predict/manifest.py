@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from auformer import __version__
 from auformer.data.dataset import AUDataset
 from auformer.data.images import read_image
 from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
-from auformer.files import atomic_path, check_writable, sha256
+from auformer.files import atomic_path, check_writable, digest, sha256
 from auformer.models import AUNetwork, OnnxDetector
 from auformer.models.batches import FittingBatches
 from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
@@ -46,8 +45,7 @@ class AUChoice(NamedTuple):
 
 
 def choose_aus(network_aus: Sequence[str], manifest_aus: Sequence[str], asked: Sequence[str] | None = None) -> AUChoice:
-    """Match the AUs of a network, of a manifest, and those that were asked for; all that the network predicts by
-    default.
+    """Match the AUs of a network with those of a manifest, and those that were asked for (all by default).
 
     Raises:
         ValueError: Nothing is left to predict.
@@ -102,10 +100,7 @@ def evaluate(
     overwrite: bool = False,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Predict a manifest with a checkpoint and write a predictions file; what `auformer evaluate` does before it
-    scores.
-
-    An interrupted run is resumed by the same call.
+    """Predict a manifest with a checkpoint and write a predictions file; the same call resumes an interrupted run.
 
     Args:
         checkpoint: As `resolve_checkpoint` takes it: adapter file, `.ckpt`, folder, `.onnx` file, `demo`, or
@@ -137,8 +132,9 @@ def evaluate(
     network = open_detector(adapter, device=device, backbone_checkpoint=backbone_checkpoint)
     partial = out.with_name(f".{out.name}.partial.npz")
     write_manifest_predictions(
-        network, adapter, [table], out, checkpoint=str(checkpoint), asked=au_names, fold=fold, batch_size=batch_size, device=device,
-        num_workers=num_workers, progress=progress, partial=partial, notice=DEMO_NOTE if adapter == DEMO_DETECTOR else None,
+        network, adapter, [table], out, checkpoint=str(checkpoint), asked=au_names, fold=fold, batch_size=batch_size,
+        device=device, num_workers=num_workers, progress=progress, partial=partial,
+        notice=DEMO_NOTE if adapter == DEMO_DETECTOR else None,
         warnings=image_warnings(network, table.attrs["side"], _image_size(table)),
     )  # fmt: skip
     partial.unlink(missing_ok=True)
@@ -169,7 +165,7 @@ def write_manifest_predictions(
         out: The predictions file.
         checkpoint: The adapter file as the user wrote it.
         asked: See `choose_aus`; labels count that all manifests have.
-        fold: Part of the manifest that was chosen, for the sidecar.
+        fold: Name of the fold that was chosen, for the sidecar.
         warnings: What a reader of the scores should know.
         notice: What every output of this checkpoint has to say.
         more: Further keys of the sidecar.
@@ -181,11 +177,8 @@ def write_manifest_predictions(
     """
     labelled = [au for au in au_columns(manifests[0]) if all(au in au_columns(table) for table in manifests)]
     choice = choose_aus(network.au_names, labelled, asked)
-    sidecar = _sidecar(network, checkpoint, adapter, manifests, choice, fold) | {
-        "warnings": list(warnings),
-        "notice": notice,
-        **(more or {}),
-    }
+    sidecar = _sidecar(network, checkpoint, adapter, manifests, choice, fold)
+    sidecar |= {"warnings": list(warnings), "notice": notice, **(more or {})}
     if reuse and out.is_file():
         found = read_predictions(out)
         if all(found.attrs["side"].get(name) == value for name, value in sidecar.items()):
@@ -251,16 +244,12 @@ def _check_out(out: Path, manifest: Path, overwrite: bool) -> None:
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"Expected `--out` to end in .csv or .parquet, but got {out}.")
     if sidecar_path(out).resolve() == sidecar_path(manifest).resolve():
-        raise ValueError(
-            f"Expected `--out` to have another name than the manifest, but got {out}: one sidecar would replace the "
-            "other."
-        )
+        told = "one sidecar would replace the other"
+        raise ValueError(f"Expected `--out` to have another name than the manifest, but got {out}: {told}.")
     taken = [str(path) for path in (out, sidecar_path(out)) if path.exists()]
     if taken and not overwrite:
-        raise ValueError(
-            f"Expected `--out` to be a new file, but found {' and '.join(taken)}: choose another name, or add "
-            "--overwrite."
-        )
+        told = f"found {' and '.join(taken)}: choose another name, or add --overwrite"
+        raise ValueError(f"Expected `--out` to be a new file, but {told}.")
     check_writable(out.parent)
 
 
@@ -340,16 +329,19 @@ def predict_manifest(
 
     Returns:
         Predictions in the order of the manifest: the key; `file, time_s, x, y, w, h, score, fold, clip, group_*` where
-            the manifest
-            the manifest has them; `status`; per AU `_true` (only where the manifest has the AU), `_prob` (nan where
-            `status` is not `ok`) and
-        `_active` (`_prob` is at least the network's threshold).
+        the manifest has them; `status`; per AU `_true` (only where the manifest has the AU), `_prob` (nan where
+        `status` is not `ok`) and `_active` (`_prob` is at least the network's threshold).
 
     Raises:
         ManifestError: An image is missing or damaged; the message names row and file.
         ValueError: An argument is out of its range, or the network gives something that is no probability.
     """
-    names = _checked_names(network, au_names)
+    names = list(network.au_names if au_names is None else au_names)
+    unknown = [au for au in names if au not in network.au_names]
+    if unknown or not names:
+        raise ValueError(
+            f"Expected `au_names` to be among {', '.join(network.au_names)}, but got {', '.join(unknown) or 'none'}."
+        )
     if batch_size < 1:
         raise ValueError(f"Expected `batch_size` to be at least 1, but got {batch_size}.")
     ok = (manifest["status"] == "ok").to_numpy() if "status" in manifest else np.ones(len(manifest), bool)
@@ -362,17 +354,6 @@ def predict_manifest(
         )
     columns = [network.au_names.index(au) for au in names]
     return _table(manifest, names, probs[:, columns].round(DECIMALS), [network.thresholds[au] for au in names])
-
-
-def _checked_names(network: AUNetwork | OnnxDetector, au_names: Sequence[str] | None) -> list[str]:
-    """The AUs to write, all of them the network's."""
-    names = list(network.au_names if au_names is None else au_names)
-    unknown = [au for au in names if au not in network.au_names]
-    if unknown or not names:
-        raise ValueError(
-            f"Expected `au_names` to be among {', '.join(network.au_names)}, but got {', '.join(unknown) or 'none'}."
-        )
-    return names
 
 
 def _predict(
@@ -416,9 +397,7 @@ def _predict(
 
 
 def _checked_probs(probs: torch.Tensor) -> np.ndarray:
-    """Probabilities `(B, N)` float64 as an array; a network that gives nan is an error here, not an empty cell
-    later.
-    """
+    """Probabilities `(B, N)` float64 as an array; a network that gives nan is an error, not an empty cell later."""
     array = probs.numpy()
     if not ((array >= 0) & (array <= 1)).all():
         raise ValueError(
@@ -429,13 +408,9 @@ def _checked_probs(probs: torch.Tensor) -> np.ndarray:
 
 def _job(network: AUNetwork | OnnxDetector, rows: pd.DataFrame, identity: str) -> str:
     """Digest of what is predicted by what."""
-    digest = hashlib.sha256(repr((identity, network.au_names, network.image_size, len(rows))).encode())
-    digest.update(
-        pd.util.hash_pandas_object(rows[[*KEY, *(["image"] if "image" in rows else [])]], index=False)
-        .to_numpy()
-        .tobytes()
-    )
-    return digest.hexdigest()
+    columns = [*KEY, *(["image"] if "image" in rows else [])]
+    hashes = pd.util.hash_pandas_object(rows[columns], index=False).to_numpy()
+    return digest([identity, list(network.au_names), list(network.image_size), hashes.tobytes().hex()])
 
 
 def _table(

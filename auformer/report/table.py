@@ -14,8 +14,9 @@ from auformer.files import write_text
 FORMS = ("txt", "md", "tex", "csv")
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "†": r"$^\dagger$", "±": r"$\pm$", "→": r"$\to$", "−": r"$-$", "–": "--", "×": r"$\times$", "…": r"\ldots{}", "≤": r"$\le$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "†": r"$^\dagger$", "±": r"$\pm$", "→": r"$\to$", "−": r"$-$", "–": "--", "×": r"$\times$",
+    "…": r"\ldots{}", "≤": r"$\le$",
 }  # fmt: skip
 
 
@@ -30,8 +31,8 @@ class Table:
         title: Line above the table.
         notes: Lines below it.
         text_columns: Number of columns from the left that are text (flush left); the others are numbers (flush right).
-        bold: Places `(row, column)` of the best of their columns: bold in Markdown and LaTeX, with a star in plain text, named in a last
-            column `best` in CSV.
+        bold: Places `(row, column)` of the best of their columns: bold in Markdown and LaTeX, with a star in plain
+            text, named in a last column `best` in CSV.
         name: Stem of its files.
 
     Example:
@@ -73,7 +74,8 @@ class Table:
         for row in [*self.rows, *self.footer]:
             if len(row) != len(self.header):
                 raise ValueError(
-                    f"Expected `rows` to have {len(self.header)} cells each, as the header, but got {len(row)} in {list(row)}"
+                    f"Expected `rows` to have {len(self.header)} cells each, as the header, but got {len(row)} in "
+                    f"{list(row)}"
                 )
 
     def text(self) -> str:
@@ -144,7 +146,7 @@ class Table:
         return "\n".join(lines)
 
     def csv(self) -> str:
-        """As CSV; title and notes are lines below that begin with `# ` (`pandas.read_csv(path, comment="#")` skips them)."""
+        """As CSV; title and notes are comments below: `pandas.read_csv(path, comment="#")` skips them."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*self.header, "best"])
@@ -162,7 +164,7 @@ class Table:
 
 
 def _digits_meet(cells: Sequence[str]) -> list[str]:
-    """Numbers of one column, padded so that their last digits meet, whether or not something in brackets follows them."""
+    """Numbers of one column, padded so that last digits meet, whether or not something in brackets follows."""
     tail = max((len(cell) - len(cell.split(" (")[0]) for cell in cells), default=0)
     return [cell if " (" in cell else cell + " " * tail for cell in cells]
 

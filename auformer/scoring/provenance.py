@@ -21,9 +21,7 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """Short hash of the commit that this code is of, with `+` behind it where the working tree differs; empty outside a
-    checkout.
-    """
+    """Short hash of this code's commit, with `+` where the working tree differs from it; empty outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
         done = subprocess.run(

@@ -80,8 +80,7 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
     if not scored:
         raise ValueError(
             "Expected `predictions` to have a column AU.._true beside AU.._prob, but got no truth: predictions can "
-            "only be scored "
-            "where their manifest had labels."
+            "only be scored where their manifest had labels."
         )
     ok = predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
     left_out = predictions.drop(ok.index)["status"].value_counts() if len(ok) < len(predictions) else {}
@@ -107,15 +106,10 @@ def scored_aus(predictions: pd.DataFrame) -> tuple[list[str], dict[str, list[str
     """AUs with truth and probability, and those that lack one of them."""
     predicted = predicted_aus(predictions)
     scored = [au for au in predicted if f"{au}_true" in predictions]
-    true = [
-        str(name).removesuffix("_true")
-        for name in predictions
-        if str(name).startswith("AU") and str(name).endswith("_true")
-    ]
-    return scored, {
-        "no_truth": [au for au in predicted if au not in scored],
-        "no_probability": [au for au in true if au not in scored],
-    }
+    names = [str(name) for name in predictions]
+    true = [name.removesuffix("_true") for name in names if name.startswith("AU") and name.endswith("_true")]
+    lacking = {"no_truth": predicted, "no_probability": true}
+    return scored, {what: [au for au in aus if au not in scored] for what, aus in lacking.items()}
 
 
 def truth_and_probs(rows: pd.DataFrame, au_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -138,33 +132,25 @@ def _scores(rows: pd.DataFrame, au_names: Sequence[str]) -> dict[str, Any]:
         "ece": expected_calibration_error(reliability_bins(true, prob)),
     }
     means = {name: metrics.mean_over_aus(value) for name, value in values.items()}
-    positives, annotated = metrics.positives(counts), counts.sum(0)
-    per_au = {
-        au: {
-            **{name: optional(value[i]) for name, value in values.items()},
-            "positives": int(positives[i]),
-            "annotated": int(annotated[i]),
-        }
-        for i, au in enumerate(au_names)
-    }
-    mean = {
-        **{name: optional(m.value) for name, m in means.items()},
-        "num_aus": {name: m.num for name, m in means.items()},
-    }
-    return {"mean": mean, "per_au": per_au}
+    rows_of = {"positives": metrics.positives(counts), "annotated": counts.sum(0)}
+    per_au: dict[str, Any] = {}
+    for i, au in enumerate(au_names):
+        per_au[au] = {name: optional(value[i]) for name, value in values.items()}
+        per_au[au] |= {name: int(numbers[i]) for name, numbers in rows_of.items()}
+    mean: dict[str, Any] = {name: optional(one.value) for name, one in means.items()}
+    return {"mean": mean | {"num_aus": {name: one.num for name, one in means.items()}}, "per_au": per_au}
 
 
 def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[str]) -> None:
     """Add the field's number: F1 of each fold, its mean over folds per AU, and the mean of those over AUs."""
-    f1 = {}
+    folds_f1 = []
     result["folds"] = {}
-    for name, part in rows.groupby("fold", sort=True):
-        f1[str(name)] = metrics.f1_from_counts(metrics.confusion_counts(*truth_and_probs(part, au_names)))
-        result["folds"][str(name)] = {
-            "rows": len(part),
-            "f1": {au: optional(v) for au, v in zip(au_names, f1[str(name)], strict=True)},
-        }
-    values, folds = metrics.mean_over_folds(list(f1.values()))
+    for name, some in rows.groupby("fold", sort=True):
+        f1 = metrics.f1_from_counts(metrics.confusion_counts(*truth_and_probs(some, au_names)))
+        by_au = {au: optional(value) for au, value in zip(au_names, f1, strict=True)}
+        result["folds"][str(name)] = {"rows": len(some), "f1": by_au}
+        folds_f1.append(f1)
+    values, folds = metrics.mean_over_folds(folds_f1)
     mean = metrics.mean_over_aus(values)
     for au, value, num in zip(au_names, values, folds, strict=True):
         result["per_au"][au] |= {"f1_folds": optional(value), "num_folds": int(num)}
@@ -173,9 +159,7 @@ def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[st
 
 
 def _groups(rows: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
-    """Rows by the value of a column, in the order of the values; subjects of several data sets keep the data set's
-    name.
-    """
+    """Rows by the value of a column, in its order; subjects of several data sets keep the data set's name."""
     allowed = ["subject", *(str(name) for name in rows if str(name).startswith("group_"))]
     if by not in allowed:
         raise ValueError(f"Expected `by` to be one of {', '.join(allowed)}, the columns of this file, but got {by!r}.")

@@ -30,7 +30,8 @@ def parts(runs: list[Run]) -> list[tuple[str, str | None]]:
     return [(run.fold, run.test.fold) for run in runs]
 
 
-# what a manifest holds -----------------------------------------------------------------------------------------------------------
+# what a manifest holds
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_facts_of_a_manifest(tmp_path: Path) -> None:
@@ -48,7 +49,8 @@ def test_facts_of_a_manifest(tmp_path: Path) -> None:
     assert (data_name(path), data_name(Path("a/bp4d.csv"))) == (tmp_path.name, "bp4d")
 
 
-# within --------------------------------------------------------------------------------------------------------------------------
+# within
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 def test_published_folds_are_known_without_data() -> None:
@@ -98,7 +100,8 @@ def test_folds_of_ours_are_at_most_one_per_subject(folds: int) -> None:
         protocols.within(data, ONE, folds=folds)
 
 
-# cross ---------------------------------------------------------------------------------------------------------------------------
+# cross
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_cross_is_about_the_aus_that_both_sides_have() -> None:
@@ -118,7 +121,8 @@ def test_cross_refuses_what_cannot_be_tested() -> None:
             protocols.cross(*sides, ONE)
 
 
-# efficiency ----------------------------------------------------------------------------------------------------------------------
+# efficiency
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_efficiency_is_within_on_fewer_frames() -> None:
@@ -139,7 +143,8 @@ def test_sizes_that_are_none(size: object) -> None:
         protocols.efficiency(absent("bp4d"), ONE, sizes=[size])  # type: ignore[list-item]
 
 
-# micro ---------------------------------------------------------------------------------------------------------------------------
+# micro
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_leave_one_subject_out() -> None:
@@ -182,8 +187,9 @@ def test_micro_refuses_stills_and_single_sets() -> None:
         protocols.micro([known("a", has_clips=True, subjects=("a/S1",))], "loso", ONE)
 
 
-def test_planning_needs_no_torch() -> None:
-    modules = "auformer.benchmark.suite, auformer.benchmark.store, auformer.commands.benchmark"
+def test_planning_and_tables_need_no_torch() -> None:
+    names = ("suite", "store", "record", "groups", "tables", "report")
+    modules = ", ".join(["auformer.commands.benchmark", *(f"auformer.benchmark.{name}" for name in names)])
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -7,7 +7,7 @@ import pytest
 from auformer.benchmark.fold_scores import GroupScorer
 from auformer.benchmark.groups import group_lines
 from auformer.benchmark.tables import cross_matrix_of, group_tables, matrix_table, summary_table
-from tests.helpers.run_lines import FOLDS, counted_line, line_of, some_predictions, three_fold_lines
+from tests.helpers.run_lines import counted_line, line_of, some_predictions, three_fold_lines
 
 
 def scorers(lines, draws=20):
@@ -74,12 +74,9 @@ class TestMain:
         )
 
     def test_what_was_selected_on_test_carries_a_dagger_everywhere_and_is_never_bold(self):
-        lines = [
-            *three_fold_lines({"honest": 0.5}, thresholds={"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}),
-            *three_fold_lines(
-                {"peeked": 1.5}, seeds=(0, 1), select="test", thresholds={"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}
-            ),
-        ]
+        cuts = {"thresholds": {"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}}
+        lines = three_fold_lines({"honest": 0.5}, **cuts)
+        lines += three_fold_lines({"peeked": 1.5}, seeds=(0, 1), select="test", **cuts)
         groups = scorers(lines)
         all_tables = [*tables(lines).values(), summary_table(groups)]
         assert len(all_tables) == 5
@@ -89,16 +86,9 @@ class TestMain:
                 if "peeked †" not in cells:
                     assert not any("†" in cell for cell in cells)
                     continue
-                numbers = {
-                    name: cell
-                    for name, cell in zip(table.header, cells, strict=True)
-                    if name not in ("runs", "AUs", "trained", "positives / annotated", "not annotated")
-                }
-                marked = [
-                    cell
-                    for cell in numbers.values()
-                    if any(letter.isdigit() for letter in cell) and not cell.startswith("AU")
-                ]
+                plain = ("runs", "AUs", "trained", "positives / annotated", "not annotated")
+                shown = [cell for name, cell in zip(table.header, cells, strict=True) if name not in plain]
+                marked = [cell for cell in shown if any(map(str.isdigit, cell)) and not cell.startswith("AU")]
                 assert marked and all(cell.endswith("†") for cell in marked)
                 assert not any(place[0] == i for place in table.bold)
         assert not said(tables(three_fold_lines())["main"], "†")
@@ -146,24 +136,10 @@ class TestMain:
     def test_sizes_are_rows_and_compete_by_themselves(self):
         lines = []
         for size in (1.0, 100, 1000):
-            for method, skill in (("auformer", 1.0), ("probe", 0.4)):
-                lines += [
-                    line_of(
-                        some_predictions(fold, skill=skill),
-                        protocol="efficiency",
-                        method=method,
-                        fold=fold,
-                        subset=size,
-                    )
-                    for fold in FOLDS
-                ]
+            lines += three_fold_lines({"auformer": 1.0, "probe": 0.4}, protocol="efficiency", subset=size)
         table = tables(lines)["main"]
-        assert [cells[:2] for cells in table.rows[::2]] == [
-            ["auformer", "100"],
-            ["auformer", "1,000"],
-            ["auformer", "all"],
-            ["always positive", ""],
-        ]
+        shown = [("auformer", "100"), ("auformer", "1,000"), ("auformer", "all"), ("always positive", "")]
+        assert [tuple(cells[:2]) for cells in table.rows[::2]] == shown
         assert {i for i, _ in table.bold} == {0, 2, 4}
         assert len(tables(lines)["differences"].rows) == 3
 
@@ -182,13 +158,8 @@ class TestDetails:
         assert "F1, tuned thresholds" not in tables(three_fold_lines())["scores"].header
 
     def test_macro_f1_and_all_predictions_together_for_micro_expressions(self):
-        lines = [
-            line_of(
-                some_predictions(f"s{i}", skill=0.9, subjects=[f"s{i}"]), protocol="micro", data="casme2", fold=f"s{i}"
-            )
-            for i in range(4)
-        ]
-        made = tables(lines)
+        folds = {f"s{i}": some_predictions(f"s{i}", skill=0.9, subjects=[f"s{i}"]) for i in range(4)}
+        made = tables([line_of(table, protocol="micro", data="casme2", fold=fold) for fold, table in folds.items()])
         assert "macro-F1" in made["scores"].header and said(made["main"], "of the predictions of all 4 folds together")
         assert said(made["main"], "4 folds of one subject each") and said(made["main"], "240 clips scored")
 
@@ -215,18 +186,12 @@ class TestDetails:
 
 class TestMatrix:
     def lines(self):
-        pairs = [("lab_a", "lab_b"), ("lab_b", "lab_a")]
-        aus = ["AU1", "AU4", "AU12", "AU25"]
-        crossed = [
-            line_of(
-                some_predictions("x", skill=0.5, subjects="abc", dataset=test, aus=aus[: 4 - i]),
-                protocol="cross",
-                data=data,
-                test=test,
-            )
-            for i, (data, test) in enumerate(pairs)
-        ]
-        return [*crossed, *three_fold_lines({"auformer": 1.0, "probe": 1.0})]
+        lines = []
+        for i, (data, test) in enumerate([("lab_a", "lab_b"), ("lab_b", "lab_a")]):
+            aus = ["AU1", "AU4", "AU12", "AU25"][: 4 - i]
+            table = some_predictions("x", skill=0.5, subjects="abc", dataset=test, aus=aus)
+            lines.append(line_of(table, protocol="cross", data=data, test=test))
+        return [*lines, *three_fold_lines({"auformer": 1.0, "probe": 1.0})]
 
     def test_holds_within_scores_of_the_same_methods_over_the_shared_aus(self):
         groups = scorers(self.lines())

@@ -1,4 +1,6 @@
-"""A demo of a few small faces on an untrained ViT: everything that it writes, a second run, other settings, an interruption."""
+"""A demo of a few small faces on an untrained ViT: everything that it writes, a second run, other settings, an
+interruption.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import yaml
@@ -17,7 +18,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from auformer import cli
 from auformer.aus import AU_SETS, SHARED_BP4D_DISFA
 from auformer.data.manifest import read_manifest, read_predictions
-from auformer.demo.run import FAST, FULL, Plan, run_demo
+from auformer.demo.run import Plan, run_demo
 from auformer.models import load_detector
 from tests.helpers.browser import console, measure
 from tests.helpers.runs import write_vit
@@ -69,22 +70,14 @@ def done(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
-def test_metrics_have_exactly_the_promised_keys(done: Path) -> None:
-    metrics = json.loads((done / "metrics.json").read_text(encoding="utf-8"))
-    assert list(metrics) == ["lab_a", "lab_b", "lab_b_shared"]
-    for part, names in (("lab_a", BP4D), ("lab_b", BP4D), ("lab_b_shared", SHARED_BP4D_DISFA)):
-        assert list(metrics[part]) == METHODS
-        for entry in metrics[part].values():
-            assert set(entry) == {"mean_f1", "mean_auroc", "f1", "trainable_parameters"}
-            assert list(entry["f1"]) == list(names)
-            assert all(
-                value is None or 0 <= value <= 1
-                for value in (entry["mean_f1"], entry["mean_auroc"], *entry["f1"].values())
-            )
-
-
 def test_metrics_are_scikit_learn_s_on_the_predictions_file(done: Path) -> None:
     metrics = json.loads((done / "metrics.json").read_text(encoding="utf-8"))
+    assert {part: list(entries) for part, entries in metrics.items()} == dict.fromkeys(
+        ("lab_a", "lab_b", "lab_b_shared"), METHODS
+    )
+    keys = {"mean_f1", "mean_auroc", "f1", "trainable_parameters"}
+    assert all(set(entry) == keys for entries in metrics.values() for entry in entries.values())
+    assert list(metrics["lab_b_shared"]["auformer"]["f1"]) == list(SHARED_BP4D_DISFA)
     predictions = read_predictions(done / "predictions.csv")
     for part, dataset, names in (("lab_a", "synthetic_a", BP4D), ("lab_b_shared", "synthetic_b", SHARED_BP4D_DISFA)):
         rows = predictions[predictions["dataset"] == dataset]
@@ -129,16 +122,14 @@ def test_the_adapter_file_is_the_run_s_and_gives_the_predictions(done: Path, inp
     assert side["au_names"] == list(BP4D) and "rendered faces only" in side["notice"]
 
 
-def test_no_face_is_in_two_parts_and_lab_b_is_labelled_in_full(done: Path) -> None:
+def test_faces_and_settings(done: Path) -> None:
+    """No face is in two splits, lab B is labelled in full, and the settings hold everything that made the result."""
     tables = {
-        part: read_manifest(done / "faces" / part / "manifest.csv") for part in ("train", "val", "test_a", "test_b")
+        name: read_manifest(done / "faces" / name / "manifest.csv") for name in ("train", "val", "test_a", "test_b")
     }
     people = [set(zip(table["dataset"], table["subject"], strict=True)) for table in tables.values()]
     assert sum(map(len, people)) == len(set.union(*people)) == 6 + 2 + 2 + 2
     assert tuple(tables["test_a"].attrs["au_names"]) == BP4D and len(tables["test_b"].attrs["au_names"]) == 17
-
-
-def test_settings_are_written_with_everything_that_made_the_result(done: Path) -> None:
     config = yaml.safe_load((done / "config.yaml").read_text(encoding="utf-8"))
     assert (config["command"], config["fast"], config["seed"]) == ("auformer demo", True, 0)
     assert config["faces"]["train"] == {"lab": "A", "first": 0, "faces": 6, "pictures_each": 8}
@@ -151,11 +142,6 @@ def test_the_page_opens_in_a_browser_on_a_phone_by_night(done: Path, tmp_path: P
     seen = measure(page, tmp_path, width=390, dark=True)
     assert seen["scrollWidth"] <= 390 and seen["section"] == "rgb(26, 29, 35)"
     assert len(seen["pictures"]) == 4 and all(picture["loaded"] and picture["alt"] for picture in seen["pictures"])
-
-
-def test_figures_are_pictures(done: Path) -> None:
-    for name in ("f1_lab_a.png", "f1_lab_b.png", "training.png", "faces.png"):
-        assert cv2.imread(str(done / name)).std() > 5
 
 
 def test_a_second_run_reuses_everything_and_prints_the_table_again(
@@ -238,11 +224,6 @@ def test_the_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_
     given = {"fast": True, "seed": 3, "workers": 2, "overwrite": True}
     assert calls[0][0] == tmp_path and given.items() <= calls[0][1].items()
     assert calls[1][0] == Path("runs/demo") and not calls[1][1]["fast"] and calls[1][1]["workers"] >= 1
-
-
-def test_the_full_demo_trains_on_at_most_2000_pictures() -> None:
-    assert FULL.train == (40, 50) and FULL.val == (10, 60) and FULL.test == (20, 100)
-    assert np.prod(FAST.train) < np.prod(FULL.train)
 
 
 def test_bad_seed_and_bad_committed_results_stop_before_the_work(inputs: dict[str, Any], tmp_path: Path) -> None:

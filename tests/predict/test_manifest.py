@@ -45,7 +45,9 @@ class Crowded(StandIn):
 
 
 def channel_means(manifest, channel):
-    """What `StandIn` should say, from the files themselves (8 x 8 of 16 x 16 by area averaging keeps the mean, up to rounding)."""
+    """What `StandIn` should say, from the files themselves (8 x 8 of 16 x 16 by area averaging keeps the mean, up to
+    rounding).
+    """
     root = manifest.attrs["path"].removesuffix("manifest.csv")
     return np.array([read_image(root + name)[:, :, channel].mean() / 255 for name in manifest["image"]])
 
