@@ -23,7 +23,7 @@ from auformer.demo.run import BACKBONE, BATCH
 from auformer.models import AUFormer, load_detector
 from auformer.predict.manifest import predict_manifest
 from auformer.scoring.scores import score_predictions
-from auformer.scoring.tables import Table
+from auformer.scoring.tables import Table, percent
 from auformer.synthetic.writing import render_dataset
 from auformer.training import fit
 from auformer.training.module import AUModule
@@ -89,7 +89,7 @@ def page(result: dict[str, Any]) -> str:
     labs = [result["lab_a"], result["lab_b"]]
 
     def cells(values: dict[str, Any]) -> list[str]:
-        return [*(f"{100 * values[key]:.1f}" for key in ("f1", "f1_tuned", "auroc")), str(values.get("positives", ""))]
+        return [*(percent(values[key]) for key in ("f1", "f1_tuned", "auroc")), str(values["positives"])]
 
     rows = [
         [name, f"{entry['threshold']:.2f}", *(cell for lab in labs for cell in cells(lab["per_au"][name]))]

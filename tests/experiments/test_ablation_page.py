@@ -1,4 +1,4 @@
-"""The page of the ablations from lines with known counts: every number by hand, what is missing, rates, figures, costs."""
+"""The page of the ablations from lines with known counts: numbers by hand, what is missing, rates, figures, costs."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _rows(page: str, heading: str) -> list[list[str]]:
 
 SOME = [
     _line("auformer", GOOD, ap=0.9, tuned=BEST), _line("auformer", BEST, seed=1, ap=0.7, tuned=GOOD),
-    _line("lora", POOR, trainable_parameters=2000, ap=0.5), _line("no_ca", POOR, "parts"), _line("bce", GOOD, "losses", tuned=POOR),
-    _line("auformer", POOR, "noise-20", noise=0.2, ap=0.25),
+    _line("lora", POOR, trainable_parameters=2000, ap=0.5), _line("no_ca", POOR, "parts"),
+    _line("bce", GOOD, "losses", tuned=POOR), _line("auformer", POOR, "noise-20", noise=0.2, ap=0.25),
 ]  # fmt: skip
 
 
@@ -173,7 +173,19 @@ class TestPage:
     def test_the_verdict_is_kept_and_costs_are_shown(self, tmp_path: Path) -> None:
         write_text(tmp_path / "results" / "ablations_verdict.md", "It holds.\n")
         settings = dict.fromkeys(
-            "rounds backbone image_size aus batch precision threads machine torch commit date".split()
+            [
+                "rounds",
+                "backbone",
+                "image_size",
+                "aus",
+                "batch",
+                "precision",
+                "threads",
+                "machine",
+                "torch",
+                "commit",
+                "date",
+            ]
         )
         one = {"trained": 1234, "forward": 1.251, "training": 0.5, "kept_bytes": 3 * 2**20}
         content = {"settings": settings, "methods": {"auformer": one}, "left_out": {}}
@@ -253,11 +265,12 @@ class TestLines:
 
 HIGH = {
     "adaptformer": (158_844, 0.7285, 0.0148), "auformer": (362_952, 0.7600, 0.0059), "bitfit": (23_076, 0.7268, 0.0055),
-    "both_heads": (362_952, 0.7892, 0.0014), "convpass": (56_124, 0.7548, 0.0091), "full_finetuning": (2_815_572, 0.7588, 0.0024),
-    "houlsby": (312_828, 0.7704, 0.0032), "last_blocks": (455_100, 0.7647, 0.0048), "linear_probe": (2_316, 0.7417, 0.0073),
-    "lora": (157_308, 0.7706, 0.0026), "ssf": (35_964, 0.7462, 0.0055), "vpt_deep": (21_372, 0.7304, math.nan),
+    "both_heads": (362_952, 0.7892, 0.0014), "convpass": (56_124, 0.7548, 0.0091), "houlsby": (312_828, 0.7704, 0.0032),
+    "full_finetuning": (2_815_572, 0.7588, 0.0024), "last_blocks": (455_100, 0.7647, 0.0048),
+    "linear_probe": (2_316, 0.7417, 0.0073), "lora": (157_308, 0.7706, 0.0026), "ssf": (35_964, 0.7462, 0.0055),
+    "vpt_deep": (21_372, 0.7304, math.nan),
 }  # fmt: skip
-LOW_MEANS = (0.4939, 0.5067, 0.4952, 0.4882, 0.4884, 0.5348, 0.5198, 0.4902, 0.5030, 0.5394, 0.5008, 0.4927)
+LOW_MEANS = (0.4939, 0.5067, 0.4952, 0.4882, 0.4884, 0.5198, 0.5348, 0.4902, 0.5030, 0.5394, 0.5008, 0.4927)
 LOW = {name: (HIGH[name][0], mean, 0.012) for name, mean in zip(HIGH, LOW_MEANS, strict=True)}
 
 
@@ -316,8 +329,8 @@ class TestCosts:
         suite = report.SUITE.read_text(encoding="utf-8").replace("../configs", str(ROOT / "experiments" / "configs"))
         write_text(tmp_path / "ablations.yaml", suite)
         write_text(tmp_path / "suite.yaml", json.dumps({"base": "ablations.yaml", "runs": runs}))
-        words = "--backbone vit_tests_gap --img-size 32 --aus AU1,AU12 --batch 2 --rounds 1 --suite".split()
-        method_costs.main([*words, str(tmp_path / "suite.yaml"), "--out", str(tmp_path)])
+        words = "--backbone vit_tests_gap --img-size 32 --aus AU1,AU12 --batch 2 --rounds 1 --suite"
+        method_costs.main([*words.split(), str(tmp_path / "suite.yaml"), "--out", str(tmp_path)])
         content = read_json(tmp_path / "method_costs.json")
         assert content is not None
         costs, table = content["methods"], costs_table(content)
@@ -340,7 +353,8 @@ class TestCosts:
             method_costs.chosen_names(suite, ["auformer", "bce"])
 
     def test_a_step_moves_what_is_trained_only(self) -> None:
-        args = method_costs.parse_arguments("--backbone vit_tests_token --img-size 32 --aus AU1,AU12".split())
+        words = ["--backbone", "vit_tests_token", "--img-size", "32", "--aus", "AU1,AU12"]
+        args = method_costs.parse_arguments(words)
         network = (module := method_costs.build(read_suite(report.SUITE), "bitfit", "baselines", args)).network
         before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
         method_costs.trainer(module, torch.rand(2, 3, 32, 32), torch.tensor([[1, 0], [0, 1]]))()

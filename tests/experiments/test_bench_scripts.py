@@ -1,4 +1,4 @@
-"""The benchmarks of 8-bit files, loader, preparation, scoring and prediction run in small, and their pages are right by hand."""
+"""The benchmarks of int8, loader, preparation, scoring and prediction run in small; their pages are right by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
     folder = tmp_path_factory.mktemp("int8")
     write_detector(folder)
     words = ["--checkpoint", str(folder), "--backbone-checkpoint", str(folder / "backbone.safetensors")]
-    words += "--large test_vit --subjects 2 --frames 6 --batches 2 1 --threads 1 --rounds 2".split()
+    small = "--large test_vit --subjects 2 --frames 6 --batches 2 1 --threads 1 --rounds 2"
+    words += small.split()
     words += ["--data", str(folder / "data")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_int8, "CALIBRATION", 8)
@@ -91,7 +92,8 @@ class TestLoader:
     ) -> None:
         monkeypatch.setattr(bench_loader, "WORKERS", (0, 1))
         monkeypatch.setattr(bench_loader, "TOGETHER", (0,))
-        bench_loader.main([*"--tiny --images 16 --seconds 0.05 --threads 1 --out".split(), str(tmp_path)])
+        words = "--tiny --images 16 --seconds 0.05 --threads 1 --out"
+        bench_loader.main([*words.split(), str(tmp_path)])
         sizes = _result(tmp_path, "loader")["sizes"]
         assert (tmp_path / "loader.md").read_text(encoding="utf-8") in capsys.readouterr().out
         assert list(sizes) == ["32", "64"] and "together" not in sizes["64"]
@@ -135,8 +137,8 @@ class TestLoader:
         sizes = {"112": {**one, "together": {"0": 0.5, "2": 0.97}}, "224": {**one, "training": 1000.0}}
         said = bench_loader.page({"settings": {"images": 8, "threads": 2, **HOW}, "sizes": sizes})
         for text in (
-            "112 px: 2 workers keep up on this machine; loading takes 120.0 % of one core while it trains. One core loads "
-            "500 ",
+            "112 px: 2 workers keep up on this machine; loading takes 120.0 % of one core while it trains.",
+            "One core loads 500 ",
             "bounds it is `augment`, 60 % of its time",
             "50 % with 0 workers, 97 % with 2 workers",
             "would keep 2.0 cores busy",

@@ -1,4 +1,4 @@
-"""The point regressor's data, network and measurement, small: geometry of the inputs, the ONNX file, a resumed training, the page."""
+"""The landmark regressor's data, network and measurement, small; the committed pages follow from their numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 
 from auformer.faces.regressor import INPUT, SIDE
 from auformer.synthetic import Renderer
-from experiments.pretraining import measure_points, points_data, train_points
+from experiments.harness import RESULTS
+from experiments.pretraining import measure_points, points_data, train_demo_detector, train_points
 from experiments.pretraining.point_net import Layer, PointNet, cells, write_onnx
 from experiments.pretraining.points_data import SIZE, batch, render_shards, render_subject, vary
 
@@ -30,7 +31,7 @@ class TestData:
 
     @pytest.mark.parametrize("near", [True, False])
     def test_points_go_with_their_pixels(self, monkeypatch, near):
-        """Dots on a black picture lie where the moved points say."""
+        """Dots on a black image lie where the moved landmarks say."""
         monkeypatch.setattr(points_data, "_worsen", lambda crop, rng: crop)
         points = np.array([(42.0, 45.0), (72.0, 47.0), (58.0, 63.0), (47.0, 80.0), (70.0, 79.0)])
         rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
@@ -48,18 +49,16 @@ class TestData:
 
     def test_near_inputs_lie_as_first_points_leave_them(self, drawn):
         images, points = drawn
-        where = np.array(
-            [vary(images[i % 4], points[i % 4], np.random.default_rng(i), near=True)[1] for i in range(40)]
-        )
+        draws = [np.random.default_rng(i) for i in range(40)]
+        where = np.array([vary(images[i % 4], points[i % 4], rng, near=True)[1] for i, rng in enumerate(draws)])
         slope = np.degrees(np.arctan2(*(where[:, 1] - where[:, 0]).T[::-1]))
         assert np.abs(slope).max() < 9 and np.abs(where[:, :2].mean((0, 1)) - (0.5, 0.5 - 0.42 / SIDE)).max() < 0.03
 
     def test_batches_are_a_function_of_their_arguments(self, drawn):
         one, two, other = (batch(*drawn, np.arange(4), seed) for seed in (3, 3, 4))
         assert one[0].shape == (4, 1, INPUT, INPUT) and one[0].dtype == np.float32
-        assert (
-            np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1]) and not np.array_equal(one[0], other[0])
-        )
+        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+        assert not np.array_equal(one[0], other[0])
 
     def test_files_that_are_there_are_read(self, tmp_path, monkeypatch):
         monkeypatch.setattr(points_data, "SHARD", 1)
@@ -100,15 +99,11 @@ def test_layers(net):
     x = torch.rand(1, 2, 5, 5)
     weight, bias = (torch.from_numpy(each) for each in layer.folded())
     assert torch.allclose(layer(x), torch.relu(torch.nn.functional.conv2d(x, weight, bias, padding=1) + x), atol=1e-6)
-    assert (
-        cells().shape == (256, 2)
-        and np.allclose(cells().mean(0), 0.5)
-        and cells()[0, 0] < 0
-        and cells()[1, 0] > cells()[0, 0]
-    )
+    assert cells().shape == (256, 2) and np.allclose(cells().mean(0), 0.5)
+    assert cells()[0, 0] < 0 and cells()[1, 0] > cells()[0, 0]
 
 
-def test_a_killed_training_continues(tmp_path, monkeypatch, drawn):
+def test_a_killed_training_is_resumed(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(train_points, "render_shards", lambda *words: drawn)
     monkeypatch.setattr(train_points, "BATCH", 4)
     monkeypatch.setattr(train_points, "KEEP_EVERY", 2)
@@ -138,3 +133,21 @@ def test_the_page(tmp_path, monkeypatch):
     assert [row["faces"] for row in result["errors"]] == [1] * 6 + [6] and result["errors"][-1]["regressor"][0] < 0.05
     page = (tmp_path / "points.md").read_text(encoding="utf-8")
     assert "| A | frontal | 96 | 1 | 1 | 0.0" in page and "Training: none." in page
+
+
+def test_the_committed_pages_follow_from_their_numbers():
+    for name, module in (("points", measure_points), ("demo_detector", train_demo_detector)):
+        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        assert module.page(result) == (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_au_detector_is_trained_and_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_demo_detector, "PACKAGED", tmp_path / "packaged.safetensors")
+    tiny = {"train": (2, 10), "val": (2, 6), "test": (2, 6)}
+    monkeypatch.setattr(train_demo_detector, "SPLITS", {split: {"A": n, "B": n} for split, n in tiny.items()})
+    words = ["--folder", str(tmp_path / "run"), "--out", str(tmp_path), "--epochs", "1", "--threads", "1"]
+    train_demo_detector.main(words)
+    result = json.loads((tmp_path / "demo_detector.json").read_text(encoding="utf-8"))
+    assert result["training_images"] == 40 and len(result["lab_a"]["per_au"]) == 17
+    assert (tmp_path / "packaged.safetensors").stat().st_size > 10**6
+    assert (tmp_path / "demo_detector.md").read_text(encoding="utf-8").count("| AU") == 18

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from auformer.synthetic import CHANNELS
-from experiments.pretraining import pretrain_demo_backbone
-from experiments.pretraining import pretrain_demo_backbone as pretrain_batches
+from experiments.pretraining import pretrain_data, pretrain_demo_backbone
 from experiments.pretraining.pretrain_demo_backbone import WEIGHTS, Data
 
 IMAGES, SIZE, CELLS = 30, 112, 28
@@ -33,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrain_batches, "HELD_OUT", 6)
+    monkeypatch.setattr(pretrain_demo_backbone, "HELD_OUT", 6)
     monkeypatch.setattr(pretrain_demo_backbone, "CHECKPOINT_STEPS", 1)
 
 
@@ -51,14 +50,12 @@ def test_only_the_chosen_targets_are_learnt(folder: Path) -> None:
     assert some.sign.tolist() == [1, 1, -1] and some.weights.sum() == pytest.approx(1)
     assert some.weights[1] / some.weights[0] == pytest.approx(WEIGHTS["brow"] / WEIGHTS["face"])
     for seed in (None, 0, 1, 2, 3):  # some of them flip
-        both = [
-            data.batch(np.array([2, 5, 6]), None if seed is None else np.random.default_rng(seed))
-            for data in (everything, some)
-        ]
+        draws = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
+        both = [data.batch(np.array([2, 5, 6]), rng) for data, rng in zip((everything, some), draws, strict=True)]
         assert torch.equal(both[0][0], both[1][0]) and torch.equal(both[0][1][..., columns], both[1][1])
 
 
-def test_what_is_written_where_and_a_killed_training_goes_on(
+def test_what_is_written_where_and_a_killed_training_is_resumed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = sorted(path.name for path in folder.iterdir())
@@ -75,20 +72,16 @@ def test_what_is_written_where_and_a_killed_training_goes_on(
     monkeypatch.setattr(pretrain_demo_backbone, "save", save)
     assert torch.load(tmp_path / "resumed" / "pretrain.ckpt")["step"] == 1
     _train(folder, tmp_path / "resumed", "--channels", *reversed(SOME))  # in another order they are the same
-    files = ["demo_backbone.safetensors", "pretrain.ckpt", "pretrain.jsonl"]
-    assert [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "resumed")] == [
-        files,
-        files,
-    ]
+    for name in ("whole", "resumed"):
+        found = sorted(path.name for path in (tmp_path / name).iterdir())
+        assert found == ["demo_backbone.safetensors", "pretrain.ckpt", "pretrain.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == before
     whole, resumed = (load_file(tmp_path / name / "demo_backbone.safetensors") for name in ("whole", "resumed"))
     assert whole.keys() == resumed.keys() and all(torch.equal(value, resumed[name]) for name, value in whole.items())
     state = torch.load(tmp_path / "whole" / "pretrain.ckpt")
     assert state["step"] == 3 and state["net"]["decoder.weight"].shape == (16 * 3, 192)
-    lines = [
-        json.loads(line) for line in (tmp_path / "whole" / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    assert [list(line) for line in lines] == [["images", "seconds", "held_out", "face", "brow", "template_x"]]
+    (line,) = (tmp_path / "whole" / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()
+    assert list(json.loads(line)) == ["images", "seconds", "held_out", "face", "brow", "template_x"]
 
 
 def test_refusals(folder: Path, tmp_path: Path) -> None:
@@ -96,10 +89,19 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         _train(folder, tmp_path / "none", "--channels", "face", "nose")
     assert not (tmp_path / "none").exists()
     torch.save({"channels": ["face", "brow"]}, tmp_path / "pretrain.ckpt")
-    with pytest.raises(
-        SystemExit, match="holds a training on the channels face brow: choose another --out, or the same channels"
-    ):
+    with pytest.raises(SystemExit, match="on the channels face brow: choose another --out, or the same channels"):
         _train(folder, tmp_path, "--channels", "face", "hair")
     torch.save({"step": 0}, tmp_path / "pretrain.ckpt")  # of an earlier version, which took all
     with pytest.raises(SystemExit, match="holds a training on the channels face hair .* furrow"):
         _train(folder, tmp_path, "--channels", "face", "hair")
+
+
+def test_rendered_data_can_be_learnt_from(tmp_path: Path) -> None:
+    words = ["--out", str(tmp_path), "--identities", "2", "--per-identity", "4", "--workers", "1"]
+    for _ in range(2):  # the second time all is there
+        pretrain_data.main(words)
+    images, targets = Data(tmp_path, SOME).batch(np.array([0, 7]))
+    assert images.shape == (2, 3, SIZE, SIZE) and targets.shape == (2, CELLS, CELLS, 3)
+    assert images.std() > 0.1 and targets[..., 0].max() == 1  # a face is there
+    with pytest.raises(SystemExit, match="holds another set"):
+        pretrain_data.main([*words, "--identities", "3"])

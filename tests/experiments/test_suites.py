@@ -1,4 +1,4 @@
-"""Every suite in `experiments/suites`: how many runs, that each method builds what its name says, who is in which data set."""
+"""Every suite in `experiments/suites`: its runs, that each method builds what its name says, who is in which data."""
 
 from __future__ import annotations
 
