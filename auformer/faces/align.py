@@ -45,7 +45,7 @@ def crop_geometry(recipe: str) -> CropRecipe:
         recipe: A key of `CROP_RECIPES`.
 
     Raises:
-        ValueError: there is no such recipe.
+        ValueError: There is no such recipe.
     """
     if recipe not in CROP_RECIPES:
         raise ValueError(f"Expected `recipe` to be one of {', '.join(sorted(CROP_RECIPES))}, but got {recipe!r}.")
@@ -66,7 +66,7 @@ def crop_matrix(points: np.ndarray | None, recipe: str = "eyes", size: int = 224
         (2, 3) float64 matrix M: crop point = M[:, :2] @ image point + M[:, 2], in the pixel coordinates of this module.
 
     Raises:
-        ValueError: the points are not finite, are of another shape, or the pupils coincide; or the box is missing or
+        ValueError: The points are not finite, are of another shape, or the pupils coincide; or the box is missing or
             empty.
     """
     geometry = crop_geometry(recipe)

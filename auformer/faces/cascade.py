@@ -205,12 +205,8 @@ def _prepare(gray: np.ndarray, min_size: int, working: int) -> tuple[np.ndarray,
     scale = min(1.0, working / max(gray.shape))
     copy = gray if scale == 1 else cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     pad = round(_PADDING * min(copy.shape))
-    return (
-        cv2.copyMakeBorder(copy, pad, pad, pad, pad, cv2.BORDER_REPLICATE),
-        scale,
-        pad,
-        max(_SMALLEST, round(_MARGIN * min_size * scale)),
-    )
+    padded = cv2.copyMakeBorder(copy, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    return padded, scale, pad, max(_SMALLEST, round(_MARGIN * min_size * scale))
 
 
 def _in_pixels(found: tuple[np.ndarray, np.ndarray], scale: float, pad: int) -> list[tuple[Box, float]]:

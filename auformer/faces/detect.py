@@ -90,7 +90,7 @@ def make_detector(
             smaller ones.
 
     Raises:
-        ValueError: there is no such back-end, or its file cannot be used.
+        ValueError: There is no such back-end, or its file cannot be used.
         ConnectionError: If a file that must be fetched cannot be.
     """
     name, colon, path = spec.partition(":")

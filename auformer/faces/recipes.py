@@ -65,7 +65,7 @@ class CropRecipe(ABC):
             box: (x, y, w, h) of the face in pixels.
 
         Raises:
-            ValueError: what the recipe needs is missing, not finite, or coincides.
+            ValueError: What the recipe needs is missing, not finite, or coincides.
         """
 
 
@@ -99,11 +99,7 @@ class EyeRecipe(CropRecipe):
 
 @dataclass(frozen=True)
 class ExtentRecipe(CropRecipe):
-    """Eyes level; the upright box around the five landmarks, made square by its longer side and enlarged.
-
-    Args:
-        enlarge: Factor on the longer side.
-    """
+    """Eyes level; the upright box around the five landmarks, made square by its longer side, times `enlarge`."""
 
     enlarge: float
 
@@ -148,10 +144,7 @@ class QuadRecipe(CropRecipe):
 class TemplateRecipe(CropRecipe):
     """The similarity that brings the five landmarks nearest to a template, by least squares.
 
-    Umeyama 1991, without reflection.
-
-    Args:
-        template: Five places (x, y) as fractions of the crop's side.
+    Umeyama 1991, without reflection. `template`: five places (x, y) as fractions of the crop's side.
     """
 
     template: tuple[tuple[float, float], ...]
@@ -174,11 +167,7 @@ class TemplateRecipe(CropRecipe):
 
 @dataclass(frozen=True)
 class BoxRecipe(CropRecipe):
-    """Upright: the face's box made square by its longer side, with a margin.
-
-    Args:
-        enlarge: Factor on the longer side.
-    """
+    """Upright: the face's box made square by its longer side, times `enlarge`."""
 
     enlarge: float
 
@@ -196,7 +185,7 @@ def known_points(points: np.ndarray | None, count: int) -> np.ndarray:
     """The first `count` of the five landmarks, (count, 2) float64.
 
     Raises:
-        ValueError: there are fewer, they are not finite, or the pupils coincide.
+        ValueError: There are fewer, they are not finite, or the pupils coincide.
     """
     if points is None:
         raise ValueError("Expected `points` of shape (5, 2), pupils first, but got none.")

@@ -99,7 +99,7 @@ def figure(light: bytes, dark: bytes | None = None, *, alt: str, caption: str = 
     """Return a image, embedded.
 
     Args:
-        light: a PNG, WebP or JPEG file.
+        light: A PNG, WebP or JPEG file.
         dark: The same image for readers whose system is set to dark.
         alt: What the image shows, for those who cannot see it.
         caption: Plain text below it.
@@ -125,11 +125,8 @@ def _data_uri(image: bytes) -> str:
 def build_report(title: str, sections: Sequence[Section], *, lead: str = "", footer: str = "") -> str:
     """Return a complete HTML page.
 
-    Args:
-        title: Plain text, the page's name and heading.
-        sections: In order; the page lists their headings where there are more than three.
-        lead: One or two plain sentences under the title.
-        footer: Plain text at the end, such as version and date.
+    Title, `lead` (below the title) and `footer` are plain text; the page lists the headings of more than three
+    sections.
 
     Raises:
         ValueError: Without sections.

@@ -84,10 +84,10 @@ def timeline(
         times: (n,) rising: seconds, or numbers of frames.
         probs: (n, N) probabilities of one face; nan where it was not seen, which stays empty.
         au_names: N canonical names.
-        events: per AU the spans (begin, end) in which it is active.
+        events: Per AU the spans (begin, end) in which it is active.
         title: Text above the figure, such as the name of the video.
         footer: Small text below it; lines of at most 120 characters.
-        unit: what `times` are.
+        unit: What `times` are.
         theme: "light" or "dark".
 
     Returns:
@@ -165,16 +165,10 @@ def hover_timeline(
     times: np.ndarray, probs: np.ndarray, au_names: Sequence[str], events: Mapping[str, Sequence[Event]],
     images: Sequence[tuple[float, bytes]] = (), *, label: str, seconds: bool = True,
 ) -> str:  # fmt: skip
-    """Return the SVG of one face of a video; colours, order and names as in `timeline`.
+    """Return the SVG of one face of a video; arguments, colours, order and names as in `timeline`.
 
-    Args:
-        times: (n,) rising: seconds, or numbers of frames.
-        probs: (n, N) probabilities; nan where the face was not seen.
-        au_names: N canonical names.
-        events: per AU the spans (begin, end) in which it is active.
-        images: Time and JPEG file of thumbnails, rising.
-        label: What the drawing shows, for those who cannot see it.
-        seconds: whether `times` are seconds.
+    `images` are times and JPEG files of thumbnails, rising; `label` says what the drawing shows to those who cannot see
+    it; `seconds`: whether `times` are seconds, else numbers of frames.
     """
     names = au_order(au_names)
     edges, strip = bin_times(times, probs[:, [list(au_names).index(name) for name in names]], _COLUMNS)

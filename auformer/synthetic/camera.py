@@ -17,7 +17,7 @@ class Camera:
     """One sensor size; owns its noise bank, so that noise costs a shift and not a draw per pixel.
 
     Args:
-        size: side of the image in pixels.
+        size: Side of the image in pixels.
     """
 
     def __init__(self, size: int) -> None:
@@ -28,14 +28,7 @@ class Camera:
         self._radius = cv2.merge([(q[None, :] ** 2 + q[:, None] ** 2).astype(F)] * 3)
 
     def background(self, rng: np.random.Generator, level: float, tint: Sequence[float], busy: float) -> Array:
-        """A blurred wall `(size, size, 3)` in linear light.
-
-        Args:
-            rng: source of the pattern.
-            level: mean brightness.
-            tint: RGB factors.
-            busy: strength of the pattern.
-        """
+        """A blurred wall `(size, size, 3)` in linear light: mean brightness, RGB factors, strength of the pattern."""
         base = level * np.asarray(tint) + rng.normal(0, 0.05 * busy, (7, 7, 1)) + rng.normal(0, 0.015 * busy, (7, 7, 3))
         return cv2.resize(np.clip(base, 0.005, 0.9).astype(F), (self.size, self.size), interpolation=cv2.INTER_LINEAR)
 
@@ -45,12 +38,12 @@ class Camera:
         """Linear colour and cover `(size, size, 4)` to a uint8 RGB image `(size, size, 3)`.
 
         Args:
-            rgba: the head, from the camera's side.
-            background: what lies behind it.
-            skin: mean linear skin brightness, for the partial auto-exposure.
+            rgba: The head, from the camera's side.
+            background: What lies behind it.
+            skin: Mean linear skin brightness, for the partial auto-exposure.
             settings: `gain` (RGB), `exposure`, `contrast`, `saturation`, `vignette`, `blur` in pixels at 112 px,
                 `noise`, `jpeg` quality or 0.
-            rng: draws which part of the noise bank is used.
+            rng: Draws which part of the noise bank is used.
         """
         red, green, blue, cover = cv2.split(rgba)
         np.subtract(F(1), cover, out=cover)

@@ -39,7 +39,7 @@ class Canvas:
     """Pixel coordinates of the head frame and what is drawn with them.
 
     Args:
-        size: pixels per side.
+        size: Pixels per side.
     """
 
     def __init__(self, size: int) -> None:
@@ -69,11 +69,9 @@ class Canvas:
     def box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[int, int, int, int]:
         """Pixel rows and columns `(row0, row1, column0, column1)` that cover a rectangle in IPD, cut at the canvas."""
         return (
-            max(0, int((y0 - TOP) * self.ppi)),
-            min(self.size, int((y1 - TOP) * self.ppi) + 1),
-            max(0, int((x0 - LEFT) * self.ppi)),
-            min(self.size, int((x1 - LEFT) * self.ppi) + 1),
-        )
+            max(0, int((y0 - TOP) * self.ppi)), min(self.size, int((y1 - TOP) * self.ppi) + 1),
+            max(0, int((x0 - LEFT) * self.ppi)), min(self.size, int((x1 - LEFT) * self.ppi) + 1),
+        )  # fmt: skip
 
     def curve(self, points: Array, sigma: float, segments: int = 28) -> Array:
         """A soft line of peak 1 along a cubic through `points`, tapering to both ends, `sigma` in IPD.

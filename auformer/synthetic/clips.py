@@ -97,11 +97,9 @@ def plan_clip(
     background_seed, onset = int(rng.integers(2**31)), int(rng.integers(200))
     sequence, pose = f"clip{index:03d}", np.asarray(scene["pose"], float)
     columns = {
-        "clip": f"{subject_name(lab, number)}_{sequence}",
-        "onset": onset,
-        "apex": onset + apex,
+        "clip": f"{subject_name(lab, number)}_{sequence}", "onset": onset, "apex": onset + apex,
         "offset": onset + frames - 1,
-    }
+    }  # fmt: skip
     plan = []
     for t, noise_seed in enumerate(rng.integers(2**31, size=frames).tolist()):
         turned = {**scene, "pose": tuple((pose + drift * t / (frames - 1)).tolist())}

@@ -25,16 +25,8 @@ def dense_targets(
 ) -> Array:  # fmt: skip
     """Targets `(cells, cells, 15)` float16 in the order of `CHANNELS`; everything is 0 off the face.
 
-    Args:
-        canvas: The drawing board.
-        identity: The subject.
-        masks: Face, hair and brow where the skin now is `(size, size, 3)`.
-        lips: Lip and opening covers.
-        eyes: Eyeball and iris covers.
-        relief: Height made by muscles `(size, size)`.
-        movement: Skin displacement, None at rest.
-        pixels: Canvas pixel under each output pixel `(size, size, 2)`.
-        cells: Cells per side.
+    `masks (size, size, 3)` are face, hair and brow where the skin now is, `relief (size, size)` the height made by
+    muscles, `pixels (size, size, 2)` the canvas pixel under each output pixel.
     """
     parts = np.zeros((canvas.size, canvas.size, 8), F)
     for eye, (r0, r1, c0, c1) in enumerate(eyes.boxes):
@@ -53,10 +45,8 @@ def dense_targets(
         return cv2.resize(warp(image, pixels), (cells, cells), interpolation=cv2.INTER_AREA)
 
     rest, first, second = (
-        average(masks),
-        average(np.ascontiguousarray(parts[..., :4])),
-        average(np.ascontiguousarray(parts[..., 4:])),
-    )
+        average(masks), average(np.ascontiguousarray(parts[..., :4])), average(np.ascontiguousarray(parts[..., 4:])),
+    )  # fmt: skip
     centres = cv2.resize(pixels, (cells, cells), interpolation=cv2.INTER_AREA)
     seen = (centres + F(0.5)) / F(canvas.ppi) + np.array([LEFT, TOP], F)  # IPD
     move = np.zeros((cells, cells, 2), F) if movement is None else warp(movement.inverse, field_pixels(seen))

@@ -87,16 +87,10 @@ class _Lids:
 def draw_eyes(
     canvas: Canvas, identity: Identity, drive: Array, shaded: Array, light: Light, gaze: Sequence[float], blink: float
 ) -> Eyes:
-    """Draw both eyes on the shaded image in place.
+    """Draw both eyes on the lit `shaded (size, size, 4)` in place.
 
-    Args:
-        canvas: the drawing board.
-        identity: the subject.
-        drive: muscle intensities `(M, 2)`.
-        shaded: lit colour `(size, size, 4)`, changed.
-        light: the light in the head's frame.
-        gaze: look to image right and down, each in [-1, 1].
-        blink: 0 open to 1 closed.
+    `drive (M, 2)` holds the muscles' intensities, `gaze` looks to image right and down, each in [-1, 1], `blink` is 0
+    open to 1 closed.
     """
     p, lids = identity.traits, _Lids(canvas, identity, drive, blink)
     x, y, radius = lids.x, lids.y, F(p["iris"])

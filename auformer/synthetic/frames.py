@@ -26,15 +26,15 @@ class Frame:
     """One image to be made.
 
     Args:
-        sequence: name of the video; `stills` for unconnected images.
-        number: frame number within it.
+        sequence: Name of the video; `stills` for unconnected images.
+        number: Frame number within it.
         intensity: (17, 2) muscle intensities in [0, 1], columns image left and image right.
-        scene: arguments of the renderer: pose, jitter of the crop, light, camera, gaze, blink, speech.
-        background: arguments of `Renderer.background`.
-        background_seed: seed of the background's random numbers.
-        seed: seed of the camera noise.
+        scene: Arguments of the renderer: pose, jitter of the crop, light, camera, gaze, blink, speech.
+        background: Arguments of `Renderer.background`.
+        background_seed: Seed of the background's random numbers.
+        seed: Seed of the camera noise.
         present: (17, 2) labels that hold for the whole clip, or None where the lab's threshold decides.
-        clip: the manifest's clip columns, empty for stills.
+        clip: The manifest's clip columns, empty for stills.
     """
 
     sequence: str
@@ -74,7 +74,7 @@ def identity_number(lab: str, number: int) -> int:
     (12, 200012)
 
     Raises:
-        ValueError: unknown lab, or `number` outside 0 to 99,999.
+        ValueError: Unknown lab, or `number` outside 0 to 99,999.
     """
     lab_table(lab)  # raises for an unknown lab
     if not 0 <= number < LAB_IDENTITIES:

@@ -41,8 +41,8 @@ class Identity:
     """One synthetic subject.
 
     Args:
-        number: the subject's number, at least 0; the same number is always the same face.
-        traits: its properties by name; `sex` (1 = masculine features), `age` in [0, 1], `skin` in [0 light, 1 dark],
+        number: The subject's number, at least 0; the same number is always the same face.
+        traits: Its properties by name; `sex` (1 = masculine features), `age` in [0, 1], `skin` in [0 light, 1 dark],
             and shapes in IPD.
     """
 

@@ -43,16 +43,13 @@ def occurrence(intensity: np.ndarray, lab: str) -> np.ndarray:
 def label_columns(
     intensity: np.ndarray, au_names: Sequence[str], lab: str, present: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """The manifest's label columns.
+    """The manifest's label columns `AU12`, `AU12_left`, `AU12_right` (int8) and `AU12_intensity` (float32, 0 to 5).
 
     Args:
-        intensity: (n, 17, 2), columns image left and image right, in [0, 1].
-        au_names: the AUs to write, each one that the renderer knows.
-        lab: whose threshold decides.
-        present: (n, 17, 2) labels 0 or 1 that replace the threshold, as for clips, whose label is the clip's.
-
-    Returns:
-        `AU12`, `AU12_left`, `AU12_right` (int8, 0 or 1) and `AU12_intensity` (float32, 0 to 5) per AU, each (n,).
+        intensity: `(n, 17, 2)`, columns image left and image right, in [0, 1].
+        au_names: The AUs to write, each one that the renderer knows.
+        lab: Whose threshold decides.
+        present: `(n, 17, 2)` labels that replace the threshold, as for clips, whose label is the clip's.
     """
     sides = occurrence(intensity, lab) if present is None else present.astype(np.int8)
     columns: dict[str, np.ndarray] = {name: sides[:, AU_NAMES.index(name)].max(axis=1) for name in au_names}
@@ -93,7 +90,7 @@ def rendered_aus(au_names: Iterable[str]) -> tuple[str, ...]:
     """`au_names` as a tuple, if the renderer can make every one of them.
 
     Raises:
-        ValueError: some of them are not rendered.
+        ValueError: Some of them are not rendered.
     """
     names = tuple(au_names)
     missing = [name for name in names if name not in AU_NAMES]

@@ -12,10 +12,8 @@ import numpy as np
 from auformer.synthetic.canvas import Array, Canvas, F
 
 WRAP = (
-    0.34,
-    0.20,
-    0.14,
-)  # how far the key light bleeds round the form in red, green, blue: an imitation of subsurface scattering
+    0.34, 0.20, 0.14,
+)  # how far the key light bleeds round the form in red, green, blue: an imitation of subsurface scattering  # fmt: skip
 CAVITY_SIGMA = 0.055  # blur that a cavity is measured against, in IPD
 
 
@@ -49,7 +47,7 @@ class Shader:
     """Turns colour and height into a lit image; owns scratch buffers, so one per worker.
 
     Args:
-        canvas: the drawing board.
+        canvas: The drawing board.
     """
 
     def __init__(self, canvas: Canvas) -> None:
@@ -57,14 +55,10 @@ class Shader:
         self._buffers: list[Array] = [np.empty((canvas.size, canvas.size), F) for _ in range(11)]
 
     def shade(self, rgba: Array, height: Array, relief: Array, light: Light, oil: float) -> Array:
-        """Lit linear colour `(size, size, 4)`.
+        """Lit linear colour `(size, size, 4)` of albedo and cover `rgba`.
 
-        Args:
-            rgba: albedo and cover.
-            height: height field in IPD.
-            relief: the part of the height that muscles made; furrows darken a little more than other cavities.
-            light: the light in the head's frame.
-            oil: strength of the skin's highlight.
+        `height` is in IPD, `relief` the part of it that muscles made: furrows darken a little more than other cavities.
+        `oil` is the strength of the skin's highlight.
         """
         slope_x, slope_y, inverse, lit, gloss, t = self._buffers[:6]
         self._slopes(height, slope_x, slope_y, inverse, t)

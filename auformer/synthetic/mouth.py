@@ -96,16 +96,9 @@ def draw_mouth(
     canvas: Canvas, identity: Identity, lip_rgb: Array, drive: Array, rgba: Array, height: Array,
     movement: Movement | None,
 ) -> Lips:  # fmt: skip
-    """Write the lips into colour `rgba` and `height` in place and return what lies between them.
+    """Write the lips into `rgba (size, size, 4)` and `height (size, size)` in place; returns what lies between them.
 
-    Args:
-        canvas: the drawing board.
-        identity: the subject.
-        lip_rgb: lip colour `(3,)`, linear.
-        drive: muscle intensities `(M, 2)`.
-        rgba: colour `(size, size, 4)`, changed.
-        height: relief `(size, size)`, changed.
-        movement: skin displacement, which carries the corners.
+    `lip_rgb (3,)` is linear, `drive (M, 2)` holds the muscles' intensities, `movement` carries the corners.
     """
     p = identity.traits
     a = dict(zip(MUSCLES, drive.mean(1).tolist(), strict=True))

@@ -175,7 +175,7 @@ def drive(intensity: Array, speech: Any = None) -> Array:
             talking does without an AU.
 
     Raises:
-        ValueError: another shape, a value that is not finite, or outside [0, 1].
+        ValueError: Another shape, a value that is not finite, or outside [0, 1].
     """
     a = np.asarray(intensity, F)
     a = np.stack([a, a], 1) if a.ndim == 1 else a

@@ -25,10 +25,10 @@ class View:
     """One camera position.
 
     Args:
-        turn: rotation of the head `(3, 3)`.
-        centre: centre of the output square in projected IPD `(2,)`.
-        axes: columns are the output's x and y axis, as long as its side, in projected IPD `(2, 2)`.
-        width: half face width of the subject in IPD.
+        turn: Rotation of the head `(3, 3)`.
+        centre: Centre of the output square in projected IPD `(2,)`.
+        axes: Columns are the output's x and y axis, as long as its side, in projected IPD `(2, 2)`.
+        width: Half face width of the subject in IPD.
     """
 
     turn: Array
@@ -40,11 +40,8 @@ class View:
     def of(cls, identity: Identity, pose: Sequence[float] = (0, 0, 0), jitter: Sequence[float] = (0, 0, 1)) -> View:
         """The view that the `eyes` recipe gives on this subject, then moved.
 
-        Args:
-            identity: the subject.
-            pose: yaw, pitch, roll in radians; the roll stays visible in the crop, the tilt that yaw and pitch give the
-                eye line does not.
-            jitter: shift of the crop in x and y in IPD, factor on its side.
+        The roll of `pose` (yaw, pitch, roll in radians) stays visible in the crop, the tilt that yaw and pitch give the
+        eye line does not. `jitter` shifts the crop in x and y in IPD, and is a factor on its side.
         """
         yaw, pitch, roll = pose
         pupils = pupil_points(identity)
@@ -77,8 +74,8 @@ class PoseMap:
     """From pixels of the output image to pixels of the canvas.
 
     Args:
-        size: side of the output in pixels.
-        ppi: canvas pixels per IPD.
+        size: Side of the output in pixels.
+        ppi: Canvas pixels per IPD.
     """
 
     def __init__(self, size: int, ppi: float) -> None:

@@ -46,9 +46,9 @@ class Rendered:
 
     Args:
         image: uint8 RGB `(S, S, 3)`.
-        points: pupils, nose tip, mouth corners `(5, 2)`, image left first, in pixels from the image's corner; None if
+        points: Pupils, nose tip, mouth corners `(5, 2)`, image left first, in pixels from the image's corner; None if
             not asked for.
-        dense: targets `(G, G, 15)`, see `dense.CHANNELS`; None if not asked for.
+        dense: Targets `(G, G, 15)`, see `dense.CHANNELS`; None if not asked for.
     """
 
     image: Array
@@ -60,10 +60,10 @@ class Renderer:
     """Draws faces at one size. It owns scratch buffers: one per worker.
 
     Args:
-        size: side of the images in pixels, a multiple of 4, at least 32.
+        size: Side of the images in pixels, a multiple of 4, at least 32.
 
     Raises:
-        ValueError: the size is not usable.
+        ValueError: The size is not usable.
     """
 
     def __init__(self, size: int = 112) -> None:
@@ -102,18 +102,18 @@ class Renderer:
         """One image of a baked face.
 
         Args:
-            face: from `bake`.
+            face: From `bake`.
             intensity: AU intensities `(17,)` or `(17, 2)` in [0, 1] in the order of `AU_NAMES`; columns are the
                 image-left and the image-right half.
             scene: `pose` (yaw, pitch, roll in radians), `jitter` (crop shift in IPD, factor), `light`, `camera`,
                 `gaze`, `blink`, `speech`; see `sample_scene`. None is a frontal head in plain light.
-            background: from `background`; None is a plain grey wall.
-            seed: draws the camera noise.
-            points: also return the five landmarks.
-            dense: cells per side of the dense targets, 0 for none.
+            background: From `background`; None is a plain grey wall.
+            seed: Draws the camera noise.
+            points: Also return the five landmarks.
+            dense: Cells per side of the dense targets, 0 for none.
 
         Raises:
-            ValueError: intensities of another shape or outside [0, 1].
+            ValueError: Intensities of another shape or outside [0, 1].
         """
         canvas, scene = self.canvas, scene or {}
         muscles = drive(intensity, scene.get("speech"))

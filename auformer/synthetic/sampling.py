@@ -35,7 +35,7 @@ def lab_table(lab: str) -> dict[str, Any]:
     """A lab's `au_set`, occurrence `level`, latent `rates` by AU and `pose` spread in radians.
 
     Raises:
-        ValueError: there is no such lab.
+        ValueError: There is no such lab.
     """
     if lab not in LABS:
         raise ValueError(f"Expected `lab` to be one of {', '.join(LABS)}, but got {lab!r}")
@@ -58,13 +58,10 @@ def _cutoffs(lab: str) -> Array:
 def sample_aus(rng: np.random.Generator, lab: str = "A", strength: float = 1.0) -> tuple[Array, Array]:
     """Which AUs act, and how strongly: a Gaussian copula with one factor per cause.
 
-    Args:
-        rng: source of the draw.
-        lab: whose rates.
-        strength: factor on the intensities of active AUs.
+    `strength` is a factor on the intensities of active AUs.
 
     Returns:
-        occurrence `(17,)` bool, and intensity `(17, 2)` float32 in [0, 1], columns image-left and image-right. An AU
+        Occurrence `(17,)` bool, and intensity `(17, 2)` float32 in [0, 1], columns image left and image right. An AU
         that does not occur may show a trace of at most 0.08.
     """
     loadings, own = _loadings()

@@ -46,7 +46,7 @@ def write_sheet(path: str | Path, size: int = 112, seed: int = 0, first_subject:
     """Write the contact sheet as PNG; arguments as in `contact_sheet`.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     write_image(path, contact_sheet(size, seed, first_subject))
     return Path(path)

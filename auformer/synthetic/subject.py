@@ -57,13 +57,13 @@ def render_subject(job: SubjectJob) -> dict[str, dict[str, Any]]:
     """Render one subject; its folder appears under its final name only when every image is written.
 
     Args:
-        job: what to render.
+        job: What to render.
 
     Returns:
         Columns, each with one value per frame, of the three tables: `manifest`, `truth`, `faces`.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: The folder cannot be written.
     """
     final = Path(job.folder) / job.name
     partial = final.with_name(f".{job.name}.partial")
@@ -115,12 +115,10 @@ def _tables(job: SubjectJob, identity: Identity, plan: list[Frame], points: np.n
     intensity = np.stack([frame.intensity for frame in plan])  # (n, 17, 2)
     labels = [frame.present for frame in plan if frame.present is not None]  # all frames of clips, none of stills
     key: dict[str, Any] = {
-        "dataset": [parameters.dataset] * n,
-        "subject": [job.name] * n,
-        "sequence": [frame.sequence for frame in plan],
-        "frame": np.array([frame.number for frame in plan], np.int64),
+        "dataset": [parameters.dataset] * n, "subject": [job.name] * n,
+        "sequence": [frame.sequence for frame in plan], "frame": np.array([frame.number for frame in plan], np.int64),
         "face": np.zeros(n, np.int64),
-    }
+    }  # fmt: skip
     clip = {column: [frame.clip[column] for frame in plan] for column in plan[0].clip}
     images = [f"images/{job.name}/{image_name(frame)}" for frame in plan]
     nuisance = [flatten({**frame.scene, "background": frame.background, "noise_seed": frame.seed}) for frame in plan]

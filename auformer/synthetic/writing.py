@@ -51,28 +51,28 @@ def render_dataset(
     """Render a data set into a folder, resume an interrupted one, or find that it is there already.
 
     Args:
-        out: the folder; made if it does not exist.
+        out: The folder; made if it does not exist.
         lab: "A" (expressive, even light) or "B" (sparse, side light, worse camera).
-        subjects: number of faces, at least 1.
-        frames: stills per subject; ignored where there are clips.
+        subjects: Number of faces, at least 1.
+        frames: Stills per subject; ignored where there are clips.
         au_names: AUs that get labels: a set's name, names with commas, or a sequence; None is BP4D's 12 in lab A,
             DISFA's 8 in lab B.
-        size: pixels per side, 32 to 1,024, a multiple of 4.
-        seed: of expressions, scenes and noise, at least 0; the faces do not depend on it.
-        first_subject: number of the first face; sets whose numbers do not overlap share no face, and two labs never do.
-        workers: processes; more than one need the entry guard of `multiprocessing` in scripts.
+        size: Pixels per side, 32 to 1,024, a multiple of 4.
+        seed: Of expressions, scenes and noise, at least 0; the faces do not depend on it.
+        first_subject: Number of the first face; sets whose numbers do not overlap share no face, and two labs never do.
+        workers: Processes; more than one need the entry guard of `multiprocessing` in scripts.
         clips: micro-expression clips per subject in place of stills, 0 for stills.
-        pose_scale: factor on the spread of the head pose, 0 to 3.
-        jitter: whether the crop's centre and side vary around the `eyes` recipe.
-        roll: whether the head rolls.
-        progress: whether a bar is shown on the error stream.
+        pose_scale: Factor on the spread of the head pose, 0 to 3.
+        jitter: Whether the crop's centre and side vary around the `eyes` recipe.
+        roll: Whether the head rolls.
+        progress: Whether a bar is shown on the error stream.
 
     Returns:
         Path of the manifest.
 
     Raises:
-        ValueError: a parameter is out of range, or the folder holds something else.
-        OSError: the folder cannot be written.
+        ValueError: A parameter is out of range, or the folder holds something else.
+        OSError: The folder cannot be written.
     """
     parameters = DatasetParameters(
         lab=lab, subjects=subjects, frames=0 if clips else frames, clips=clips, au_names=default_aus(lab, au_names),
@@ -216,9 +216,7 @@ def sidecar(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, 
             "present in all rows of a clip if the AU acts in it; the _intensity columns hold each frame's own"
         )
         side["clips"] = {
-            "count": int(manifest["clip"].nunique()),
-            "frames": [SHORTEST, LONGEST],
-            "peak": list(PEAK),
+            "count": int(manifest["clip"].nunique()), "frames": [SHORTEST, LONGEST], "peak": list(PEAK),
             "drift_rad": DRIFT,
-        }
+        }  # fmt: skip
     return side

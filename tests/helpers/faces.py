@@ -24,18 +24,10 @@ def tiny_image(rng: np.random.Generator, labels: Sequence[int], size: int) -> np
 
 
 def tiny_manifest(
-    folder: str | Path,
-    *,
-    subjects: int = 4,
-    frames: int = 5,
-    au_names: Sequence[str] = ("AU1", "AU4", "AU12"),
-    size: int = 32,
-    seed: int = 0,
-    dataset: str = "tiny",
-    first_subject: int = 0,
-    sides: bool = False,
+    folder: str | Path, *, subjects: int = 4, frames: int = 5, au_names: Sequence[str] = ("AU1", "AU4", "AU12"),
+    size: int = 32, seed: int = 0, dataset: str = "tiny", first_subject: int = 0, sides: bool = False,
     name: str = "manifest.csv",
-) -> Path:
+) -> Path:  # fmt: skip
     """Write `folder/NAME` with its images and sidecar.
 
     Subjects are `S000`, `S001`, ...; subject k is in the fold `T1` to `T3` in turn. Every AU is active in some rows of
@@ -53,12 +45,9 @@ def tiny_manifest(
             image = f"images/{dataset}_S{subject:03d}_{frame}.png"
             write_image(Path(folder, image), tiny_image(rng, labels.tolist(), size))
             row = {
-                "dataset": dataset,
-                "subject": f"S{subject:03d}",
-                "sequence": "stills",
-                "frame": frame,
+                "dataset": dataset, "subject": f"S{subject:03d}", "sequence": "stills", "frame": frame,
                 "image": image,
-            }
+            }  # fmt: skip
             row |= {"fold": f"T{subject % 3 + 1}", **dict(zip(au_names, labels.tolist(), strict=True))}
             if sides:
                 row |= {f"{au}_left": int(label) for au, label in zip(au_names, labels, strict=True)}
