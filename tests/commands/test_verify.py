@@ -88,7 +88,8 @@ def test_no_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_runs_without_torch(tmp_path: Path) -> None:
-    code = "import sys; from auformer.cli import main; code = main(sys.argv[1:])\nprint(code, *({'torch', 'av'} & {*sys.modules}))"
+    code = "import sys; from auformer.cli import main; code = main(sys.argv[1:])\n"
+    code += "print(code, *({'torch', 'av'} & {*sys.modules}))"
     words = [sys.executable, "-c", code, "verify", str(small(tmp_path))]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.stdout.splitlines()[-1] == "0", done.stderr

@@ -90,23 +90,6 @@ def test_the_list_has_every_data_set(capsys: pytest.CaptureFixture[str], monkeyp
         assert all(line in said for line in release.tree.strip().splitlines())
 
 
-@pytest.mark.parametrize("name", readers.NAMES)
-def test_every_reader_keeps_to_the_interface(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    from auformer.commands.prepare import _parser
-
-    reader = readers.load(name)
-    release = reader.RELEASE
-    assert release.name == name and all(
-        (release.title, release.request, release.terms, release.tree, release.frames, release.source)
-    )
-    needed = {action.dest for action in _parser(reader)._actions if action.required}
-    args = _parser(reader).parse_args(["--root", "x", "--out", "y"]) if needed == {"root"} else None
-    assert args is not None, f"`auformer prepare {name}` should need --root only, but needs {needed}"
-    for option, default in pipeline.own_options(reader).items():
-        assert getattr(args, option) == default, option
-
-
 @pytest.mark.parametrize(
     ("words", "match"),
     [

@@ -1,4 +1,4 @@
-"""Manifests with exactly the published frames and positives per part: rows made by arithmetic, without pictures."""
+"""Manifests with exactly the published frames and positives per part: rows made by arithmetic, without images."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def with_intensities(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def check(frame: pd.DataFrame, **side: object) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
-    """What `verify` says is wrong (kind -> text), what it notes, and its whole report; pictures are not opened."""
+    """What `verify` says is wrong (kind -> text), what it notes, and its whole report; images are not opened."""
     frame = frame.copy()
     frame.attrs = {"side": side}
     report = check_manifest(frame, None)

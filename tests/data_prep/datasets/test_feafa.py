@@ -25,9 +25,8 @@ def read(root: Path, columns: str | None = FEAFA_COLUMNS, **options: Any) -> tup
 
 def test_the_order_is_not_guessed(tmp_path: Path) -> None:
     write_feafa(tmp_path / "feafa")
-    with pytest.raises(
-        DatasetLayoutError, match=r"Expected `--columns FILE` .* no public source says in which order the values stand"
-    ):
+    wanted = r"Expected `--columns FILE` .* no public source says in which order the values stand"
+    with pytest.raises(DatasetLayoutError, match=wanted):
         read(tmp_path / "feafa", columns=None)
 
 

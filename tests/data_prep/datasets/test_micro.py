@@ -128,9 +128,8 @@ def test_casme_cropped(tmp_path: Path) -> None:
 
 def test_casme2_cropped_and_a_clip_that_says_nothing(tmp_path: Path) -> None:
     clips = write_casme2(tmp_path, cropped=True)
-    with pytest.raises(
-        DatasetLayoutError, match=r"images of CASME II in .* holds CASME2-coding-20140508.xlsx, Cropped/"
-    ):
+    wanted = r"images of CASME II in .* holds CASME2-coding-20140508.xlsx, Cropped/"
+    with pytest.raises(DatasetLayoutError, match=wanted):
         read("casme2", tmp_path)
     rows = read("casme2", tmp_path, cropped=True)[0]
     assert_clips(rows, clips, tmp_path)

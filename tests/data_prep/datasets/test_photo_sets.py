@@ -14,11 +14,9 @@ from tests.helpers.trees import assert_rows, kinds, read, write_text
 from tests.helpers.trees.photo_sets import BOSPHORUS, write_bosphorus, write_emotionet, write_rafau
 
 TABLES = {
-    "xlsx": "EmotioNet_FACS_aws_2020_24600.xlsx",
-    "csv": "EmotioNet_FACS_aws_2020_24600.csv",
-    "txt": "dataFile_0001.txt",
-    "list": "image_list_1.csv",
-}
+    "xlsx": "EmotioNet_FACS_aws_2020_24600.xlsx", "csv": "EmotioNet_FACS_aws_2020_24600.csv",
+    "txt": "dataFile_0001.txt", "list": "image_list_1.csv",
+}  # fmt: skip
 LIST = Path("facscodes", "facscodes.lst")
 
 

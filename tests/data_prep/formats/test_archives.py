@@ -36,13 +36,10 @@ def test_members_and_their_images(tmp_path: Path, rng: np.random.Generator) -> N
     path = archive(
         tmp_path / "F001.zip",
         {
-            "F001/T1/10.png": data,
-            "F001/T1/9 é.png": data,
-            "__MACOSX/x.png": b"",
-            "F001/.DS_Store": b"1",
+            "F001/T1/10.png": data, "F001/T1/9 é.png": data, "__MACOSX/x.png": b"", "F001/.DS_Store": b"1",
             "F001/T1/": b"",
         },
-    )
+    )  # fmt: skip
     assert list_members(path) == {"F001/T1/10.png": len(data), "F001/T1/9 é.png": len(data)}
     with zipfile.ZipFile(path) as opened:
         assert (decode_image(read_member(opened, "F001/T1/9 é.png"), "x") == image).all()

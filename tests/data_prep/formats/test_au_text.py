@@ -140,14 +140,10 @@ def test_label_columns_by_hand() -> None:
     columns = label_columns(texts, ["AU4", "AU12"])
     assert list(columns) == ["AU2", "AU4", "AU12", "AU12_left", "AU12_right", "AU12_intensity", "AU14", "AU17"]
     expected = {
-        "AU2": [0, 0, 1, 0, -1, -1],
-        "AU4": [1, 0, 0, 0, -1, 1],
-        "AU12": [1, 1, 1, 0, -1, -1],
-        "AU12_left": [1, 0, 1, 0, -1, -1],
-        "AU12_right": [0, 1, 1, 0, -1, -1],
-        "AU14": [0, 0, 0, -1, -1, -1],
+        "AU2": [0, 0, 1, 0, -1, -1], "AU4": [1, 0, 0, 0, -1, 1], "AU12": [1, 1, 1, 0, -1, -1],
+        "AU12_left": [1, 0, 1, 0, -1, -1], "AU12_right": [0, 1, 1, 0, -1, -1], "AU14": [0, 0, 0, -1, -1, -1],
         "AU17": [0, 0, 0, -1, -1, -1],
-    }
+    }  # fmt: skip
     assert {name: columns[name].tolist() for name in expected} == expected
     assert [None if math.isnan(value) else value for value in columns["AU12_intensity"]] == [1, None, 3, 0, None, None]
 

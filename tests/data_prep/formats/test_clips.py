@@ -127,9 +127,8 @@ def test_no_clip_at_all(tmp_path: Path) -> None:
     for folder in list((tmp_path / "CASME2_RAW_selected").iterdir()):
         shutil.rmtree(folder)
     (tmp_path / "CASME2_RAW_selected" / "sub17" / "EP99_99").mkdir(parents=True)
-    with pytest.raises(
-        DatasetLayoutError, match="for each clip of CASME2-coding-20140508.xlsx .* the first are sub01 EP02_01f"
-    ):
+    wanted = "for each clip of CASME2-coding-20140508.xlsx .* the first are sub01 EP02_01f"
+    with pytest.raises(DatasetLayoutError, match=wanted):
         casme2.read(tmp_path, Findings())
 
 

@@ -84,11 +84,8 @@ def test_rows_that_are_not_there_are_skipped() -> None:
     } and corrected.index.tolist() == frame.index.tolist()
     assert apply_corrections(table(5), "casme", Findings()).equals(table(5))
     assert apply_corrections(frame.drop(columns="apex"), "casme", Findings()).columns.tolist() == [
-        "subject",
-        "onset",
-        "offset",
-        "au",
-    ]
+        "subject", "onset", "offset", "au",
+    ]  # fmt: skip
 
 
 def test_a_cell_that_is_right_is_not_listed() -> None:

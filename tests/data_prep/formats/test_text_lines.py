@@ -33,7 +33,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 6.0, 2.5, -1.0])
 def test_codes_outside_the_range(value: float) -> None:
-    with pytest.raises(
-        DatasetLayoutError, match=rf"a\.txt, line 3: expected the intensity to be 1 to 5, but got {value:g}"
-    ):
+    wanted = rf"a\.txt, line 3: expected the intensity to be 1 to 5, but got {value:g}"
+    with pytest.raises(DatasetLayoutError, match=wanted):
         code(value, range(1, 6), "intensity", Path("a.txt"), 3)

@@ -71,7 +71,7 @@ def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_pat
 def test_damage_does_not_shift_frames_unless_it_is_told(
     images: list[np.ndarray], tmp_path: Path, name: str, rng: np.random.Generator
 ) -> None:
-    """Wherever bytes are overwritten: what is handed out is no other image; where a frame is lost, the end is missing."""
+    """Wherever bytes are overwritten: what comes out is no other image; where a frame is lost, the end is missing."""
     whole = write_video(tmp_path / name, images).read_bytes()
     hurt = 0
     for at in np.linspace(0.2, 0.9, 8):

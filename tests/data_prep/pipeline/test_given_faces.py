@@ -28,13 +28,9 @@ def test_the_table_of_a_run_gives_its_crops_again(tmp_path: Path, monkeypatch: p
     first = prepare("tiny", root, tmp_path / "first", size=64)
     assert (first.table["status"] == "ok").sum() == 12
     given = prepare(
-        "tiny",
-        root,
-        tmp_path / "again",
-        size=64,
-        detector=f"table:{tmp_path / 'first' / 'manifest.faces.parquet'}",
-        workers=2,
-    )
+        "tiny", root, tmp_path / "again", size=64,
+        detector=f"table:{tmp_path / 'first' / 'manifest.faces.parquet'}", workers=2,
+    )  # fmt: skip
     assert given.table["status"].tolist() == first.table["status"].tolist()
     assert crops(tmp_path / "again") == crops(tmp_path / "first") and len(crops(tmp_path / "again")) == 12
     faces = pd.read_parquet(tmp_path / "again" / "manifest.faces.parquet")
@@ -47,12 +43,9 @@ def openface(path: Path, frames: int) -> Path:
     for k in range(frames):
         points = face_points(0, k) - 0.5
         where = {
-            **dict.fromkeys(range(68), 2),
-            **dict.fromkeys(range(36, 42), 0),
-            **dict.fromkeys(range(42, 48), 1),
-            48: 3,
-            54: 4,
-        }
+            **dict.fromkeys(range(68), 2), **dict.fromkeys(range(36, 42), 0),
+            **dict.fromkeys(range(42, 48), 1), 48: 3, 54: 4,
+        }  # fmt: skip
         rows.append({"frame": k + 1, " face_id": 0, " timestamp": 0.0, " confidence": 0.98, " success": 1})
         rows[-1] |= {f" x_{i}": points[where[i], 0] for i in range(68)} | {
             f" y_{i}": points[where[i], 1] for i in range(68)
@@ -79,17 +72,9 @@ def test_landmarks_of_openface(tmp_path: Path, capsys: pytest.CaptureFixture[str
     table = openface(tmp_path / "short" / "film.csv", 2)
     for workers in ("1", "2"):
         words = [
-            "prepare",
-            "csv",
-            "--root",
-            str(root),
-            "--table",
-            "labels.csv",
-            "--out",
-            str(tmp_path / f"short{workers}"),
-            "--size",
-            "64",
-        ]
+            "prepare", "csv", "--root", str(root), "--table", "labels.csv", "--out",
+            str(tmp_path / f"short{workers}"), "--size", "64",
+        ]  # fmt: skip
         assert main([*words, "--workers", workers, "--detector", f"table:{table}"]) == 1
         said = capsys.readouterr().err
         assert "film.mkv, frame 2: Expected a frame of" in said and "Traceback" not in said

@@ -25,21 +25,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny(tmp_path_factory.mktemp("release") / "Tiny é 1")
 
 
-@pytest.fixture(autouse=True)
-def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fast detector, but for the tests that ask for the default one."""
-    if "default_detector" not in request.fixturenames:
-        monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
-
-
-@pytest.fixture
-def default_detector() -> None:
-    """Leave the detector as it is."""
-
-
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> TinyReader:
-    reader = TinyReader()
+    """The made-up release is read, with a fast face detector."""
+    monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
+    return use(TinyReader(), monkeypatch)
+
+
+def use(reader: TinyReader, monkeypatch: pytest.MonkeyPatch) -> TinyReader:
     monkeypatch.setattr(pipeline, "load", lambda name: reader)
     return reader
 
@@ -55,8 +48,10 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_images(
-    tree: Path, reader: TinyReader, tmp_path: Path, default_detector: None
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With the default face detector."""
+    use(TinyReader(), monkeypatch)
     before = files(tree)
     done = prepare("tiny", tree, tmp_path / "out", size=64)
     table = read_manifest(tmp_path / "out" / "manifest.csv")
@@ -72,11 +67,8 @@ def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_images(
     faces = pd.read_parquet(tmp_path / "out" / "manifest.faces.parquet")
     assert len(faces) == 12 and (faces["faces_found"] == 1).all() and (faces["points_frame"] == faces["frame"]).all()
     for (_, row), (_, face) in zip(table[table["status"] == "ok"].iterrows(), faces.iterrows(), strict=True):
-        points = (
-            face[[f"{name}_{axis}" for name in ("pupil_left", "pupil_right") for axis in "xy"]]
-            .to_numpy(float)
-            .reshape(2, 2)
-        )
+        pupils = [f"pupil_{side}_{axis}" for side in ("left", "right") for axis in "xy"]
+        points = face[pupils].to_numpy(float).reshape(2, 2)
         wanted, _ = align(face_image(int(row["subject"][1]), row["frame"]), points, "eyes", 64)
         crop = read_image(tmp_path / "out" / row["image"])
         assert np.abs(crop.astype(int) - wanted).mean() < 3  # the JPEG's loss
@@ -106,19 +98,13 @@ def test_the_sidecar_says_how_the_crops_were_made(tree: Path, reader: TinyReader
     prepare("tiny", tree, tmp_path, size=48, border="constant", parquet=True, options={"threshold": 3})
     side = read_manifest(tmp_path / "manifest.parquet").attrs["side"]
     assert (side["dataset"], side["crop_recipe"], side["image_size"], side["border"]) == (
-        "tiny",
-        "eyes",
-        [48, 48],
-        "constant",
-    )
+        "tiny", "eyes", [48, 48], "constant",
+    )  # fmt: skip
     assert side["detector"] == {"name": "tiny", "version": "1"} and side["points_sources"] == {"fixed": 12}
     assert side["label_rates"]["AU1"] == {"positives": 8, "known": 16, "measured": 0.5}
     assert side["label_rates"]["AU12"] == {"positives": 4, "known": 12, "measured": 0.3333}
-    assert side["status"] == {"no_face": 4, "ok": 12} and (side["rows"], side["subjects"], side["sequences"]) == (
-        16,
-        3,
-        4,
-    )
+    assert side["status"] == {"no_face": 4, "ok": 12}
+    assert (side["rows"], side["subjects"], side["sequences"]) == (16, 3, 4)
     assert side["corrected"] == [{"table": "tiny", "row": "3", "text": "frame 7 is frame 3"}]
     assert side["prepared_with"]["threshold"] == 3 and side["limit"] is None
     notes = [note for note in side["findings"]["notes"] if note["kind"] == "no face found"]
@@ -127,10 +113,11 @@ def test_the_sidecar_says_how_the_crops_were_made(tree: Path, reader: TinyReader
     assert not (tmp_path / "manifest.csv").exists() and not (tmp_path / ".prepare").exists()
 
 
-def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_transform_per_clip(
+    tree: Path, reader: TinyReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """That of the first frame with a face from the onset on (frame 3 shows none), for every frame."""
-    reader = TinyReader(per_clip=True, onset=3)
-    monkeypatch.setattr(pipeline, "load", lambda name: reader)
+    reader = use(TinyReader(per_clip=True, onset=3), monkeypatch)
     done = prepare("tiny", tree, tmp_path, size=64)
     assert done.table["status"].tolist() == ["ok"] * 16
     faces = pd.read_parquet(tmp_path / "manifest.faces.parquet")
@@ -153,11 +140,11 @@ def test_one_transform_per_clip(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_damaged_and_missing_images_are_rows_with_a_reason(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tree: Path, reader: TinyReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     root = tmp_path / "copy"
     shutil.copytree(tree, root)
-    monkeypatch.setattr(pipeline, "load", lambda name: TinyReader(frames=6))
+    use(TinyReader(frames=6), monkeypatch)
     video = root / "film.mkv"
     video.write_bytes(video.read_bytes()[: video.stat().st_size * 6 // 10])
     broken = root / "S1" / "smile" / "img002.png"
@@ -273,10 +260,10 @@ def test_a_folder_that_cannot_be_written(tree: Path, reader: TinyReader, tmp_pat
 # limits and dry runs ------------------------------------------------------------------------------
 
 
-def test_limit_takes_the_first_rows_with_a_image(tree: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        pipeline, "load", lambda name: TinyReader(frames=6)
-    )  # frames 5 and 6 of the first folders have no image
+def test_limit_takes_the_first_rows_with_an_image(
+    tree: Path, reader: TinyReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(TinyReader(frames=6), monkeypatch)  # frames 5 and 6 have no image
     done = prepare("tiny", tree, tmp_path, limit=6, size=64)
     assert done.table[["sequence", "frame"]].to_numpy().tolist() == [["smile", n] for n in (1, 2, 3, 4)] + [
         ["weinen é/1", n] for n in (1, 2)

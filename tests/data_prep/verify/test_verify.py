@@ -72,12 +72,8 @@ def test_counts_are_those_of_a_plain_loop(frame: pd.DataFrame, manifest: Path) -
         ("y", 1, 4, 2),
     ]
     assert report["images"] == {
-        "checked": 10,
-        "missing": [],
-        "unreadable": [],
-        "sizes": {"12 x 16": 10},
-        "duplicates": [],
-    }
+        "checked": 10, "missing": [], "unreadable": [], "sizes": {"12 x 16": 10}, "duplicates": [],
+    }  # fmt: skip
 
 
 def test_clips_beside_the_published_number(manifest: Path) -> None:

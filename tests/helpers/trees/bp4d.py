@@ -17,11 +17,9 @@ INTENSITY = (6, 10, 12, 14, 17)
 
 # subject, task, first coded frame, last one, digits in the names of the images
 SEQUENCES = (
-    ("F001", "T1", 8, 11, 4),
-    ("F001", "T5", 98, 101, 3),
-    ("M018", "T1", 1, 3, 1),
+    ("F001", "T1", 8, 11, 4), ("F001", "T5", 98, 101, 3), ("M018", "T1", 1, 3, 1),
     ("M018", "T5", 2440, 2442, 4),
-)
+)  # fmt: skip
 
 
 def code(au: int, frame: int) -> int:
@@ -86,19 +84,7 @@ def write_bp4d(
     videos: str | None = None,
     faces: bool = False,
 ) -> pd.DataFrame:
-    """Two people with two tasks each.
-
-    Args:
-        root: folder of the release.
-        images: folder of the subjects' folders.
-        occurrence: folder of the occurrence tables.
-        intensity: folder of the intensities; empty: there are none.
-        videos: folder of videos in place of images.
-        faces: show faces, for a test that looks for them.
-
-    Returns:
-        The rows that a reader should give.
-    """
+    """Two people with two tasks each."""
     sources: dict[tuple[str, str, int], tuple[str, int | None, str | None]] = {}
     for number, (subject, task, first, last, digits) in enumerate(SEQUENCES):
         _write_codes(
@@ -143,20 +129,7 @@ def write_bp4dplus(
     phantom: bool = False,
     faces: bool = False,
 ) -> pd.DataFrame:
-    """Two people: an archive each, one occurrence table per coded task.
-
-    Args:
-        root: folder of the release.
-        base: folder of everything.
-        named: the header of the tables names AUs; else it counts its columns.
-        videos: write videos in place of archives.
-        first_number: number of the first image in the archives.
-        phantom: write the table of F042/T11, which has no data.
-        faces: show faces.
-
-    Returns:
-        The rows that a reader should give, without regard to known faults.
-    """
+    """Two people: an archive each, one occurrence table per coded task."""
     header = ["0", *(map(str, PLUS) if named else map(str, range(1, len(PLUS) + 1)))]
     codes, archives = root / base / "AUCoding" / "AU_OCC", root / base / "2D+3D"
     sources: dict[tuple[str, str, int], tuple[str, int | None, str | None]] = {}

@@ -15,14 +15,7 @@ CASME2_HEADER: Row = [
 def write_casme2(
     root: Path, *, cropped: bool = False, faces: bool = False, rows: Mapping[int, Row] | None = None
 ) -> list[Clip]:
-    """CASME II: a clip that starts at img46, an apex `/` that is known, a wrong offset, a text of `?`.
-
-    Args:
-        root: folder of the release.
-        cropped: write `Cropped/` with `reg_img46.jpg` in place of the images.
-        faces: write images with faces.
-        rows: rows that replace others.
-    """
+    """CASME II: a clip that starts at img46, an apex `/` that is known, a wrong offset, a text of `?`."""
     table = {
         0: [1, "EP02_01f", None, 46, 48, 49, None, "4+L12", "happiness"],
         1: [1, "EP02_02f", None, 5, 6, 7, None, "?", "others"],
@@ -75,12 +68,7 @@ CASME3_HEADER: Row = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "O
 
 
 def write_casme3(root: Path, *, videos: bool = False) -> list[Clip]:
-    """CAS(ME)^3 part A: two clips of one video, two spellings of a person, a wrong apex, an onset of 0.
-
-    Args:
-        root: folder of the release.
-        videos: write whole videos (`part_A/`) in place of a folder per clip.
-    """
+    """CAS(ME)^3 part A: two clips of one video, two spellings of a person, a wrong apex, an onset of 0."""
     table = {
         0: ["spNO.1", "a", 355, 356, 357, "4+7", "IV", "disgust"],
         1: ["spNO.1", "a", 400, 401, 402, "R12", "I", "happy"],
@@ -111,11 +99,9 @@ def write_casme3(root: Path, *, videos: bool = False) -> list[Clip]:
 def write_casme3_c(root: Path, *, videos: bool = True) -> list[Clip]:
     """CAS(ME)^3 part C: comma lists, one with the full-width comma, no apex; videos, or a folder per clip."""
     rows: list[Row] = [
-        ["sub", "count", "onset", "offset", "au"],
-        [1, 1, 373, 375, "4,7"],
-        [1, 2, 400, 402, "12，14"],
+        ["sub", "count", "onset", "offset", "au"], [1, 1, 373, 375, "4,7"], [1, 2, 400, 402, "12，14"],
         [2, 1, 5, 7, "1"],
-    ]
+    ]  # fmt: skip
     folders = (
         ["part_C/01/a/color"] * 2 + ["part_C/02/a/color"]
         if videos
@@ -132,12 +118,7 @@ def write_casme3_c(root: Path, *, videos: bool = True) -> list[Clip]:
 
 
 def write_casme_sq(root: Path, *, videos: bool = False) -> list[Clip]:
-    """CAS(ME)^2: three sheets without headers, an offset of 0, a macro-expression, a doubled suffix.
-
-    Args:
-        root: folder of the release.
-        videos: write whole videos (`rawpic/`) in place of a folder per expression.
-    """
+    """CAS(ME)^2: three sheets without headers, an offset of 0, a macro-expression, a doubled suffix."""
     labels: list[Row] = [
         [1, "anger1_1", 557, 558, 559, "4+7", "negative", "micro-expression", "anger"],
         [1, "anger1_2", 600, 601, 0, "14", "negative", "micro-expression", "anger"],
@@ -145,11 +126,9 @@ def write_casme_sq(root: Path, *, videos: bool = False) -> list[Clip]:
         [3, "happy4_2", 3000, 3001, 3002, "6+12", "positive", "macro-expression", "happiness"],
     ]
     folders = [
-        "selectedpic/s15/anger1_1",
-        "selectedpic/s15/anger1_2",
-        "selectedpic/s19/happy4_1",
+        "selectedpic/s15/anger1_1", "selectedpic/s15/anger1_2", "selectedpic/s19/happy4_1",
         "selectedpic/s19/happy4_2",
-    ]
+    ]  # fmt: skip
     if videos:
         folders = ["rawpic/s15/15_0401girlcrashing"] * 2 + ["rawpic/s19/23_0502funnyerrors"] * 2
     clips = [

@@ -41,19 +41,7 @@ def write_disfa(
     faces: bool = False,
     subjects: tuple[str, ...] = ("SN001", "SN021"),
 ) -> pd.DataFrame:
-    """A few people, `frames` frames each.
-
-    Args:
-        root: folder of the release.
-        camera: whose videos are written.
-        threshold: of the labels that are expected.
-        frames: of each video; the labels have `FRAMES` lines.
-        faces: show faces.
-        subjects: who.
-
-    Returns:
-        The rows that a reader should give.
-    """
+    """A few people, `frames` frames each."""
     rows = []
     for number, subject in enumerate(subjects):
         labels = root / "ActionUnit_Labels" / subject
@@ -77,11 +65,7 @@ def write_disfa(
 def write_disfaplus(
     root: Path, *, base: str = "DISFAPlusDataset", threshold: int = 2, faces: bool = False
 ) -> pd.DataFrame:
-    """Two people, three trials; a trial lacks the file of AU20, and the names of images begin with 000.
-
-    Returns:
-        The rows that a reader should give.
-    """
+    """Two people, three trials; a trial lacks the file of AU20, and the names of images begin with 000."""
     rows = []
     for number, (subject, trial) in enumerate(PLUS_TRIALS):
         labels, images = root / base / "Labels" / subject / trial, root / base / "Images" / subject / trial

@@ -44,16 +44,7 @@ def _place(subject: int, frame: int, size: tuple[int, int]) -> tuple[np.ndarray,
 
 
 def face_image(subject: int, frame: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A rendered face on a plain wall, which the default detector finds.
-
-    Args:
-        subject: who; numbers that differ by `FACES` are one face.
-        frame: moves the face by a few pixels and shades the wall, so that no two of twenty frames are alike.
-        size: width and height, at least 100 pixels.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """A rendered face on a plain wall, which the default detector finds."""
     face, _, (x, y) = _place(subject, frame, size)
     image = np.full((size[1], size[0], 3), 90 + 2 * (frame % 20), np.uint8)
     image[y : y + face.shape[0], x : x + face.shape[1]] = face
@@ -77,14 +68,7 @@ def sample_image(subject: int, frame: int, faces: bool, size: tuple[int, int] = 
 
 
 def write_video(path: Path, images: Sequence[np.ndarray], *, fps: int = 20, codec: str | None = None) -> Path:
-    """Write a video; folders are made.
-
-    Args:
-        path: the file; its suffix gives the container, and the codec unless one is named (`.mkv` is lossless).
-        images: uint8 RGB, all of one even size.
-        fps: frames a second.
-        codec: `mpeg4`, `libx264`, `ffv1` (lossless) or `mjpeg`.
-    """
+    """Write a video; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     codec = codec or CODECS[path.suffix.lower()]
     with av.open(str(path), "w") as container:

@@ -75,12 +75,7 @@ SAMM_HEADER: Row = [
 
 
 def write_samm(root: Path, *, notes: int = 13) -> list[Clip]:
-    """SAMM: notes above the header, sides, intensities, an "or" that is decided and one that is not, a missing apex.
-
-    Args:
-        root: folder of the release.
-        notes: rows above the header.
-    """
+    """SAMM: notes above the header, sides, intensities, an "or" that is decided and one that is not, a missing apex."""
     table = {
         0: ["006", "006_1_2", 1, 5562, 5563, 5564, 3, "Micro - 1/2", "A1B+R14A", "Other", 7, None],
         3: [6, "006_1_3", 1, 10, 11, 12, 3, "Micro - 1/2", "4 + R14A or 17A", "Other", 7, None],
@@ -94,16 +89,12 @@ def write_samm(root: Path, *, notes: int = 13) -> list[Clip]:
             "006", "006_1_3", "SAMM/006/006_1_3", [10, 11, 12], 11, {"AU4": 1, "AU14": -1, "AU17": -1, "AU14_right": -1}
         ),
         clip(
-            "011",
-            "011_2_1",
-            "SAMM/011/011_2_1",
-            [99, 100, 101],
-            100,
+            "011", "011_2_1", "SAMM/011/011_2_1", [99, 100, 101], 100,
             {"AU12": 1, "AU12_right": 1, "AU15": 1, "AU15_right": 1},
         ),
         clip("014", "014_1_1", "SAMM/014/014_1_1", [5737, 5738, 5739], 5738, {"AU12": 1, "AU12_left": 1}),
         clip("033", "033_1_1", "SAMM/033/033_1_1", [1104, 1105, 1106], 1105, {"AU2": 1}),
-    ]
+    ]  # fmt: skip
     above: list[Row] = [[f"Note {number}", None, None] for number in range(notes)]
     body = filled(table, ["037", "FILL", 1, 1, 2, 3, 3, "Micro", "4", "Other", 7, None])
     write_table(root / "SAMM_Micro_FACS_Codes_v2.xlsx", {"MICRO_ONLY": [*above, SAMM_HEADER, *body]})
@@ -128,14 +119,10 @@ def write_mmew(root: Path) -> list[Clip]:
         clip("S13", "S13-07-001", "Micro_Expression/anger/S13-07-001", [1, 2, 3], 2, {"AU4": 1, "AU7": 1}),
         clip("S13", "S13-05-002", "Micro_Expression/repression/S13-05-002", [1, 2, 3], 2, {"AU14": 1}),
         clip(
-            "S02",
-            "S02-03-001",
-            "Micro_Expression/surprise/S02-03-001",
-            [39, 40, 75],
-            40,
+            "S02", "S02-03-001", "Micro_Expression/surprise/S02-03-001", [39, 40, 75], 40,
             {"AU1": 1, "AU2": 1, "AU5": 1},
         ),
-    ]
+    ]  # fmt: skip
     body = filled(table, [30, "FILL", 1, 2, 3, "4", "fear", None])
     write_table(root / "MMEW_Micro_Exp.xlsx", {"Sheet1": [MMEW_HEADER, *body]})
     write_clips(root, clips, "{0}.jpg")

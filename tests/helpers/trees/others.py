@@ -18,22 +18,16 @@ WILD_AUS_2020 = (1, 2, 4, 6, 12, 15, 20, 25)
 # Subject, sequence, frames of the images (the last one is coded), and the FACS file as the release writes it.
 CKPLUS = (
     (
-        "S005",
-        "001",
-        (9, 10, 11),
+        "S005", "001", (9, 10, 11),
         "   1.0000000e+00   4.0000000e+00\n   2.0000000e+00   0.0000000e+00\n   2.5000000e+01   5.0000000e+00\n",
     ),
     ("S010", "002", (1, 14), "\n   4.0000000e+00   0.0000000e+00\r\n\n"),
     ("S132", "008", (1, 2), "AU intensity\n   4.0000000e+00   3.0000000e+00\n   4.3000000e+01   0.0000000e+00\n"),
-)
+)  # fmt: skip
 
 
 def write_ckplus(root: Path, *, folder: str = "FACS", faces: bool = False) -> pd.DataFrame:
-    """Three sequences: an intensity of 0 (present, not scored), blank lines, a line of headings.
-
-    Returns:
-        What the reader should give, as far as it is of interest.
-    """
+    """Three sequences: an intensity of 0 (present, not scored), blank lines, a line of headings."""
     for number, (subject, sequence, frames, text) in enumerate(CKPLUS):
         write_text(root / folder / subject / sequence / f"{subject}_{sequence}_{frames[-1]:08d}_facs.txt", text)
         for frame in frames:
@@ -73,11 +67,7 @@ UNBC = (
 
 
 def write_unbc(root: Path, *, threshold: int = 1, faces: bool = False) -> pd.DataFrame:
-    """Two sequences of five frames, two of them with an empty file.
-
-    Returns:
-        What the reader should give.
-    """
+    """Two sequences of five frames, two of them with an empty file."""
     rows = []
     for number, (subject, sequence, texts) in enumerate(UNBC):
         for frame, text in enumerate(texts, start=1):
@@ -110,11 +100,7 @@ def write_affwild2(
     aus: tuple[int, ...] = WILD_AUS,
     faces: bool = False,
 ) -> pd.DataFrame:
-    """Three videos, two of them the people of one: a line without labels, a frame without a crop, and the reverse.
-
-    Returns:
-        What the reader should give.
-    """
+    """Three videos, two of them the people of one: a line without labels, a frame without a crop, and the reverse."""
     rows = []
     for number, (part, video, lines, crops) in enumerate(WILD):
         text = ",".join(f"AU{au}" for au in aus) + "\n"

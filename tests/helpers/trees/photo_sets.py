@@ -24,11 +24,7 @@ _HOST = "http://cbcsnas01.example.org/emotionet/N_0000000001/"
 def write_emotionet(
     root: Path, *, form: str = "xlsx", images: str = "imgs", rows: Sequence = PHOTOS, faces: bool = False
 ) -> pd.DataFrame:
-    """The forms of the labels, `xlsx`, `csv` with the same header, `txt` and `list`, and the images of all photos but one.
-
-    Returns:
-        What the reader should give.
-    """
+    """The forms of the labels, `xlsx`, `csv`, `txt` and `list`, and the images of all photos but one."""
     numbers = range(1, 61)
     table = [
         [
@@ -64,27 +60,19 @@ def write_emotionet(
             write_image(root / images / name, sample_image(number, 1, faces))
     return pd.DataFrame(
         {
-            "subject": ["N_0000000001_00001", "N_0000000001_00002", "Ünal 7"],
-            "sequence": ["photo"] * 3,
-            "frame": [0, 0, 0],
-            "AU1": [1, -1, 0],
-            "AU2": [-1, -1, -1],
-            "AU12": [0, 1, -1],
+            "subject": ["N_0000000001_00001", "N_0000000001_00002", "Ünal 7"], "sequence": ["photo"] * 3,
+            "frame": [0, 0, 0], "AU1": [1, -1, 0], "AU2": [-1, -1, -1], "AU12": [0, 1, -1],
             "status": ["ok", "no_image", "ok"],
             "source": [f"{images}/N_0000000001_00001.jpg", "", f"{images}/Ünal 7.jpg"],
         }
-    )
+    )  # fmt: skip
 
 
 RAFAU = "0003.jpg R12+17 \n0001.jpg 4+L12\n0002.jpg null\n\n0010.jpg 14 or 17\n"
 
 
 def write_rafau(root: Path, *, faces: bool = False) -> pd.DataFrame:
-    """Four photos: sides, `null`, an ambiguous text; the third is a number further on.
-
-    Returns:
-        What the reader should give.
-    """
+    """Four photos: sides, `null`, an ambiguous text; the third is a number further on."""
     write_text(root / "RAFAU_label.txt", RAFAU)
     for number in (1, 2, 3, 10):
         write_image(root / "aligned" / f"{number:04d}_aligned.jpg", sample_image(number, number, faces))
@@ -114,11 +102,7 @@ FEAFA_COLUMNS = "# made up\nAU43_left\nAU43_right\nAU26\n" + "-\n" * 21
 
 
 def write_feafa(root: Path, *, faces: bool = False) -> pd.DataFrame:
-    """FEAFA-A with images beside the labels, FEAFA-B with a video of DISFA; `FEAFA_COLUMNS` names their values.
-
-    Returns:
-        What the reader should give with a threshold of 0.4.
-    """
+    """FEAFA-A with images beside the labels, FEAFA-B with a video of DISFA; `FEAFA_COLUMNS` names their values."""
     frames = {"PV057": (3, 4), "SN001": (1, 2, 3, 4)}
     for folder, subject in (("FEAFA-A", "PV057"), ("FEAFA-B", "SN001")):
         for frame in frames[subject]:
@@ -164,11 +148,7 @@ bs011_LFAU_12LW_0 -> L12B+R12D
 
 
 def write_bosphorus(root: Path, *, base: str = "BosphorusDB/BosphorusDB", faces: bool = False) -> pd.DataFrame:
-    """Two people: sides and intensities, a neutral face, one action unit without a letter, and three turned heads.
-
-    Returns:
-        What the reader should give.
-    """
+    """Two people: sides and intensities, a neutral face, one action unit without a letter, and three turned heads."""
     write_text(root / "facscodes" / "facscodes.lst", BOSPHORUS)
     names = ("bs000_LFAU_12_0", "bs000_N_N_0", "bs000_YR_R10_0", "bs011_E_SADNESS_1", "bs011_LFAU_12LW_0")
     for number, name in enumerate(names):

@@ -22,16 +22,11 @@ FRAMES = 4  # of each sequence
 SEQUENCES = (("S1", "smile"), ("S1", "weinen é/1"), ("S2", "film"), ("S3", "packed"))
 
 RELEASE = Release(
-    name="tiny",
-    title="Tiny",
-    request="nothing, from nobody",
-    terms="none",
-    tree="S1/<sequence>/<frame>.png\nfilm.mkv\npacked.zip",
-    au_names=("AU1", "AU12"),
-    frames="numbers of the label table, from 1",
-    source="[ours]",
+    name="tiny", title="Tiny", request="nothing, from nobody", terms="none",
+    tree="S1/<sequence>/<frame>.png\nfilm.mkv\npacked.zip", au_names=("AU1", "AU12"),
+    frames="numbers of the label table, from 1", source="[ours]",
     options={"threshold": {"type": int, "help": "label from which AU1 is present"}},
-)
+)  # fmt: skip
 
 
 def write_tiny(root: Path) -> Path:
@@ -102,11 +97,9 @@ class TinyReader:
             for frame in range(1, self.frames + 1):
                 where = sources.get(frame)
                 row = {
-                    "subject": subject,
-                    "sequence": sequence,
-                    "frame": frame,
+                    "subject": subject, "sequence": sequence, "frame": frame,
                     "status": "ok" if where else "no_image",
-                }
+                }  # fmt: skip
                 row |= {"AU1": int(frame >= threshold), "AU12": (1, 0, -1)[frame % 3], "AU12_intensity": frame / 2} | (
                     where or {}
                 )
