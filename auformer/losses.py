@@ -190,9 +190,6 @@ def mdwa_loss(
         gamma_high: Exponent of the AU with the largest weight, at least ``gamma_low``.
         reduction: ``"mean"`` over annotated entries, ``"sum"``, or ``"none"``: ``(B, N)`` with 0 where not annotated.
 
-    Returns:
-        Scalar, or ``(B, N)`` for ``reduction="none"``; in float32, or float64 for float64 logits.
-
     Raises:
         ValueError: If a shape, a label, the margin, an exponent or the reduction is not valid.
 
@@ -352,8 +349,8 @@ class AULoss(nn.Module):
             expert_logits: Logits of the expert heads ``(B, N)``; None where the network has none.
 
         Returns:
-            Scalars ``loss`` (the weighted sum) and, unweighted, that of the main head by its kind, for example ``mdwa``,
-            then ``dice`` and ``experts`` (0 without expert heads).
+            Scalars ``loss`` (the weighted sum), and unweighted that of the main head by its kind, such as ``mdwa``,
+            ``dice``, and ``experts`` (0 without expert heads).
         """
         main = self.term(logits, target)
         dice = dice_loss(logits, target, self.weight)
@@ -363,4 +360,4 @@ class AULoss(nn.Module):
 
 
 class MDWALoss(AULoss):
-    """The paper's total: MDWA and Dice on the main head, MDWA on the expert heads; see `AULoss`, whose default it is."""
+    """The paper's total: MDWA and Dice on the main head, MDWA on the expert heads; the default of `AULoss`."""

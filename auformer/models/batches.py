@@ -19,10 +19,7 @@ _SAID = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out while something was computed.
-
-    Args:
-        error: As torch, numpy or onnxruntime raises it; the kinds of onnxruntime are not public, so their text counts.
+    """Whether an error says that memory ran out in a computation; of onnxruntime's kinds, not public, the text counts.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
     (True, False)

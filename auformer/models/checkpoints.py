@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from auformer.errors import CheckpointError
 from auformer.models.adapter_file import HEADER, describe, open_adapter, parse_header, read_adapter_header, tensor_forms
 from auformer.models.export import FORMATS, OnnxDetector
-from auformer.models.network import AUNetwork, TensorForm, check_tensors
+from auformer.models.network import AUNetwork, check_tensors, forms
 
 ADAPTER_NAME = "adapter.safetensors"
 DEMO_DETECTOR = Path(__file__).parent.parent / "assets" / "demo_detector.safetensors"
@@ -253,11 +253,8 @@ def _examined(path: Path, map_location: Any, mmap: bool) -> tuple[dict[str, Any]
     arguments = {name: value for name, value in arguments.items() if name not in WEIGHT_SOURCES}
     skeleton = _skeleton(network.get("class_path"), arguments, str(path))
     check_header(header, skeleton, str(path))
-    found: dict[str, TensorForm] = {
-        str(name): (tuple(value.shape), value.dtype) for name, value in state.items() if isinstance(value, Tensor)
-    }
-    wanted = {f"network.{name}": form for name, form in skeleton.adapter_forms().items()}
-    check_tensors(wanted, found, f"{path} does not fit {type(skeleton).__name__}")
+    wanted = {f"network.{name}": form for name, form in forms(skeleton.adapter_state_dict()).items()}
+    check_tensors(wanted, forms(state), f"{path} does not fit {type(skeleton).__name__}")
     return checkpoint, header, skeleton
 
 
@@ -276,10 +273,14 @@ def inspect_checkpoint(path: Path) -> tuple[dict[str, Any], AUNetwork]:
         return _examined(path, "cpu", True)[1:]
     header = read_adapter_header(path)
     skeleton = _skeleton(header["network"], header["arguments"], str(path))
-    check_tensors(
-        skeleton.adapter_forms(stored=True), tensor_forms(path), f"{path} does not fit {type(skeleton).__name__}"
-    )
+    _check_file(path, skeleton)
     return header, skeleton
+
+
+def _check_file(path: Path, network: AUNetwork) -> None:
+    """Compare the tensors of an adapter file with those of a network."""
+    wanted = forms(network.adapter_state_dict(), stored=True)
+    check_tensors(wanted, tensor_forms(path), f"{path} does not fit {type(network).__name__}")
 
 
 def load_adapter(path: str | Path, network: AUNetwork) -> None:
@@ -296,9 +297,7 @@ def load_adapter(path: str | Path, network: AUNetwork) -> None:
     path = Path(path)
     header = read_adapter_header(path)
     check_header(header, network, str(path))
-    check_tensors(
-        network.adapter_forms(stored=True), tensor_forms(path), f"{path} does not fit {type(network).__name__}"
-    )
+    _check_file(path, network)
     own = network.adapter_state_dict()
     with open_adapter(path) as file:
         state = {name: file.get_tensor(name).to(own[name].dtype) for name in own}

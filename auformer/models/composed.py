@@ -48,12 +48,7 @@ class Composed(NamedTuple):
 
 
 def compose(group: Any, previous: Any) -> Composed:
-    """Make the composed maps of a group.
-
-    Args:
-        group: An `ExpertGroup`.
-        previous: The group before it, None for the first.
-    """
+    """The composed maps of an `ExpertGroup`, with the group before it, None for the first."""
     own = None
     if previous is not None:
         down, (up, up_bias) = group.down.stacked()[0], previous.up.stacked()

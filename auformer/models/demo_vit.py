@@ -45,15 +45,7 @@ class ConvStem(nn.Module):
     Three 3 x 3 convolutions of stride 2 with BatchNorm and ReLU, then one 2 x 2 of stride 2: `(B, 3, H, W)` -> `(B,
     H/16 * W/16, D)`.
 
-    Args:
-        img_size: side of the square input in pixels, a multiple of 16.
-        patch_size: total stride; 16 is the only one that these four steps give.
-        in_chans: input channels.
-        embed_dim: width `D` of the tokens.
-        bias: bias of the last convolution.
-        dynamic_img_pad: part of timm's call; padding is not supported.
-        device: where the parameters are made, as in torch.
-        dtype: type of the parameters, as in torch.
+    Arguments are those of timm's call; 16 is the only `patch_size` that these four steps give.
 
     Raises:
         ValueError: `patch_size` is not 16 or padding is asked for.

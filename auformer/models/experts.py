@@ -155,7 +155,7 @@ class ExpertGroup(nn.Module):
         return F.gelu(total)
 
     def expert_views(self, index: int) -> dict[str, Tensor]:
-        """Views of one expert's parameters by name: `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, ..., `up.bias (D,)`."""
+        """Views of one expert's parameters by name: `down.weight (R, D)`, `conv.weight (R, R, 3, 3)`, and so on."""
         views: dict[str, Tensor] = {}
         for name, module in self.named_modules():
             if isinstance(module, ExpertMap):

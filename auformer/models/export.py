@@ -91,12 +91,7 @@ def _program(network: AUNetwork) -> torch.export.ExportedProgram:
 
 @contextmanager
 def _maps_as_they_are(network: AUNetwork, example: Tensor) -> Iterator[None]:
-    """Inside, the composed maps of expert groups are constants, so that the file does not compose them anew.
-
-    Args:
-        network: In eval mode, without gradients: one forward pass makes it keep its maps.
-        example: Images for that pass.
-    """
+    """Inside, the composed maps of expert groups are constants, so that the file does not compose them anew."""
     groups: list[Any] = list(getattr(network, "groups", ()))
     network(example)
     for group in groups:

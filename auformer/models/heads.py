@@ -33,11 +33,7 @@ class Standardise(nn.Module):
 
     @torch.no_grad()
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Take statistics measured elsewhere.
-
-        Args:
-            mean: Mean per feature `(D,)`.
-            std: Standard deviation per feature `(D,)`, not negative.
+        """Take mean `(D,)` and standard deviation `(D,)` per feature, measured elsewhere.
 
         Raises:
             ValueError: Another shape, a value that is not finite, or a negative deviation.
@@ -59,12 +55,7 @@ class Standardise(nn.Module):
 
 
 class MLPHead(nn.Module):
-    """Standardise, then `D -> D/4 -> N` with GELU: the main head of AUFormer [F: an MLP; its form is ours].
-
-    Args:
-        dim: Number of pooled features `D`.
-        num_aus: Number of action units `N`.
-    """
+    """Standardise, then `D -> D/4 -> N` with GELU: the main head of AUFormer [F: an MLP; its form is ours]."""
 
     def __init__(self, dim: int, num_aus: int) -> None:
         super().__init__()
@@ -79,12 +70,7 @@ class MLPHead(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """Standardise, then one linear map: the head of the linear probe.
-
-    Args:
-        dim: Number of pooled features `D`.
-        num_aus: Number of action units `N`.
-    """
+    """Standardise, then one linear map: the head of the linear probe."""
 
     def __init__(self, dim: int, num_aus: int) -> None:
         super().__init__()

@@ -112,16 +112,9 @@ def _written_out(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tens
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    """`sum_u softmax_u(q_p * k_u) * v_u` per channel, u over the `window` x `window` neighbours of p inside the grid.
+    """`sum_u softmax_u(q_p * k_u) * v_u` per channel, u over the neighbours of p inside the grid; all `(B, H, W, M)`.
 
-    Args:
-        query: `(B, H, W, M)`.
-        key: `(B, H, W, M)`.
-        value: `(B, H, W, M)`.
-        window: Odd side of the neighbourhood.
-
-    Returns:
-        `(B, H, W, M)`.
+    `window` is the odd side of the neighbourhood.
     """
     with torch.autocast(
         query.device.type, enabled=False

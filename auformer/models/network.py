@@ -144,12 +144,7 @@ class AUNetwork(nn.Module):
         return self.pool_tokens(self.plain_tokens(images))
 
     def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Fix the head's standardisation.
-
-        Args:
-            mean: Mean of `pooled_features` over training images `(D,)`.
-            std: Their standard deviation `(D,)`.
-        """
+        """Fix the head's standardisation: mean and deviation `(D,)` of `pooled_features` over training images."""
         self.head.standardise.set_statistics(mean, std)
 
     def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -179,24 +174,30 @@ class AUNetwork(nn.Module):
         frozen = self.frozen_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name not in frozen}
 
-    def adapter_forms(self, *, stored: bool = False) -> dict[str, TensorForm]:
-        """Shape and type by name of what `adapter_state_dict` gives; with `stored`, as an adapter file holds it."""
-        return {
-            name: (tuple(tensor.shape), torch.float32 if stored and tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in self.adapter_state_dict().items()
-        }
-
     def load_adapter_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load what `adapter_state_dict` gives; nothing is changed unless everything fits.
 
         Raises:
             CheckpointError: A key is missing or not expected, or a tensor has another shape or type.
         """
-        found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
-        check_tensors(self.adapter_forms(), found, f"The checkpoint does not fit {type(self).__name__}")
-        with torch.no_grad():
-            for name, tensor in self.adapter_state_dict().items():
-                tensor.copy_(state[name])
+        load_tensors(self.adapter_state_dict(), state, f"The checkpoint does not fit {type(self).__name__}")
+
+
+def forms(tensors: Mapping[str, Any], *, stored: bool = False) -> dict[str, TensorForm]:
+    """Shape and type of the tensors among some values, by name; with `stored`, as an adapter file holds them."""
+    found = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    return {
+        name: (tuple(value.shape), torch.float32 if stored and value.is_floating_point() else value.dtype)
+        for name, value in found.items()
+    }
+
+
+@torch.no_grad()
+def load_tensors(own: Mapping[str, Tensor], state: Mapping[str, Any], what: str) -> None:
+    """Write tensors into those of the same names; nothing is changed unless everything fits, see `check_tensors`."""
+    check_tensors(forms(own), forms(state), what)
+    for name, tensor in own.items():
+        tensor.copy_(state[name])
 
 
 def check_tensors(wanted: Mapping[str, TensorForm], found: Mapping[str, TensorForm], what: str) -> None:

@@ -62,10 +62,7 @@ class AUFormerCLI(LightningCLI):
                 seed_everything_default=0,
                 trainer_defaults={**DEFAULTS, "deterministic": True, "gradient_clip_val": 1.0, "max_epochs": 20},
                 parser_class=RunParser,
-                parser_kwargs={
-                    "prog": "auformer",
-                    **{word: {"prog": f"auformer {word}"} for word in self.subcommands()},
-                },
+                parser_kwargs={"prog": "auformer"} | {w: {"prog": f"auformer {w}"} for w in self.subcommands()},
                 args=with_bases(args),
             )
 
@@ -81,28 +78,16 @@ class AUFormerCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options of the run, defaults, and what the data tells the model."""
-        parser.add_argument(
-            "--base", type=str | None, default=None, help="In a file: the file that it builds on, relative to it."
-        )
-        parser.add_argument(
-            "--out", type=str | None, default=None, help="Run folder; runs/NAME for --config NAME.yaml by default."
-        )
-        parser.add_argument(
-            "--overwrite", type=bool, default=False, help="Begin anew where the run folder holds an earlier run."
-        )
-        parser.add_argument(
-            "--patience", type=int | None, default=None, help="Validations without a higher F1 before the run stops."
-        )
-        parser.add_argument(
-            "--select",
-            type=Literal["best", "last"],
-            default="best",
-            help="Epoch of the adapter file: best F1, or last.",
-        )
-        parser.add_argument(
-            "--tune", type=bool, default=False, help="Choose a decision threshold per AU on the validation split."
-        )
-        parser.add_argument("--tensorboard", type=bool, default=False, help="Write event files for TensorBoard too.")
+        for name, kind, default, text in (
+            ("base", str | None, None, "In a file: the file that it builds on, relative to it."),
+            ("out", str | None, None, "Run folder; runs/NAME for --config NAME.yaml by default."),
+            ("overwrite", bool, False, "Begin anew where the run folder holds an earlier run."),
+            ("patience", int | None, None, "Validations without a higher F1 before the run stops."),
+            ("select", Literal["best", "last"], "best", "Epoch of the adapter file: best F1, or last."),
+            ("tune", bool, False, "Choose a decision threshold per AU on the validation split."),
+            ("tensorboard", bool, False, "Write event files for TensorBoard too."),
+        ):
+            parser.add_argument(f"--{name}", type=kind, default=default, help=text)
         parser.set_defaults({"model": MODEL})
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
@@ -146,41 +131,28 @@ class AUFormerCLI(LightningCLI):
         callbacks, plugins = _listed(given["callbacks"]), _listed(given["plugins"])
         loggers = [logger for logger in _listed(given["logger"]) if not isinstance(logger, bool)]
         if self.subcommand == "fit":
-            settings = {
-                "seed": self._option("seed_everything"),
-                **{name: value for name, value in given.items() if _is_plain(value)},
-            }
+            plain = {name: value for name, value in given.items() if isinstance(value, bool | int | float | str)}
+            settings = {"seed": self._option("seed_everything"), **plain}
             chosen = {name: self._option(name) for name in ("patience", "select", "tune", "tensorboard")}
             extras = run_extras(self.folder, self.datamodule, settings, **chosen)
             callbacks, loggers, plugins = [*extras[0], *callbacks], [*extras[1], *loggers], [*extras[2], *plugins]
-            if given["enable_progress_bar"] is not False and not any(
-                isinstance(callback, ProgressBar) for callback in callbacks
-            ):
+            has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+            if given["enable_progress_bar"] is not False and not has_bar:
                 callbacks.append(RunBar())
         else:
             table = self.folder.split_scores[str(self.subcommand)]
             table.unlink(missing_ok=True)
             loggers, plugins = [MetricsTable(table), *loggers], [RunCheckpointIO(), *plugins]
-        surroundings = {
-            "callbacks": callbacks,
-            "logger": loggers,
-            "plugins": plugins,
-            "default_root_dir": str(self.folder.path),
-        }
-        return super().instantiate_trainer(**{**kwargs, **surroundings, **ALWAYS})
+        own = {"callbacks": callbacks, "logger": loggers, "plugins": plugins, "default_root_dir": str(self.folder.path)}
+        return super().instantiate_trainer(**{**kwargs, **own, **ALWAYS})
 
     def fit(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str | None = None) -> None:
         """Train into the run folder; an interrupted run of the same configuration is resumed."""
         folder = self.folder
         if self.trainer.is_global_zero:
             folder.open(self.plain_config(), overwrite=self._option("overwrite"), free=FREE)
-        run(
-            self.trainer,
-            model,
-            datamodule,
-            folder,
-            Path(ckpt_path) if ckpt_path else folder.last if folder.resumable else None,
-        )
+        resumed = Path(ckpt_path) if ckpt_path else folder.last if folder.resumable else None
+        run(self.trainer, model, datamodule, folder, resumed)
         self.trainer.print(f"{folder.adapter}: {folder.outcome()}")
 
     def validate(self, model: AUModule, datamodule: AUDataModule, ckpt_path: str, verbose: bool = True) -> None:
@@ -197,8 +169,3 @@ class AUFormerCLI(LightningCLI):
 def _listed(value: Any) -> list[Any]:
     """None, one thing or a list of them, as a list."""
     return [] if value is None else list(value) if isinstance(value, list) else [value]
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a setting is a plain value that says something."""
-    return isinstance(value, bool | int | float | str)

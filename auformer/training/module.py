@@ -27,7 +27,7 @@ from auformer.models.checkpoints import (
     network_class,
     read_run_checkpoint,
 )
-from auformer.models.network import TensorForm, check_tensors
+from auformer.models.network import load_tensors
 from auformer.training.optimiser import WarmupCosine, parameter_groups
 from auformer.training.scores import NonFiniteLossError, OutputCollector, blame, probabilities, split_scores
 
@@ -36,16 +36,14 @@ from auformer.training.scores import NonFiniteLossError, OutputCollector, blame,
 def measure_features(network: AUNetwork, batches: Iterable[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
     """Mean and deviation of the plain ViT's pooled features, for the head's standardisation (method.md 3.2).
 
-    The network is in eval mode meanwhile (BatchNorm of a convolutional stem must not learn from it), and gets its modes
-    back.
+    The network is in eval mode meanwhile: BatchNorm of a convolutional stem must not learn from it.
 
     Args:
         network: The network; its backbone is still the plain, pre-trained one.
         batches: Dicts with `image (B, 3, H, W)`, without augmentation.
 
     Returns:
-        Mean and standard deviation `(D,)`, float32 on the CPU; added up in float64, so that the batch size does not
-        matter.
+        Mean and standard deviation `(D,)`, float32 on the CPU; added up in float64: the batch size does not matter.
 
     Raises:
         ValueError: There are fewer than two images.
@@ -171,8 +169,7 @@ class AUModule(pl.LightningModule):
         if not torch.isfinite(terms["loss"]):
             where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
             raise NonFiniteLossError(blame(where, terms["loss"], logits, experts, batch, self.network.au_names))
-        # summed here and logged once per epoch: `log` in every step costs as much as all else that Lightning does in a
-        # step (measured)
+        # logged once per epoch: `log` costs as much as all else that Lightning does in a step (measured)
         self.sums["rows"] = self.sums.get("rows", 0.0) + len(logits)
         for name, term in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + term.detach() * len(logits)
@@ -254,16 +251,12 @@ class AUModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
         """Clip by norm: Lightning refuses fused optimisers under autocast, although bfloat16 scales no gradients."""
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            torch.nn.utils.clip_grad_norm_(
-                [one for group in optimizer.param_groups for one in group["params"]], gradient_clip_val
-            )
+            parameters = [one for group in optimizer.param_groups for one in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
         elif gradient_clip_val:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -292,19 +285,11 @@ class AUModule(pl.LightningModule):
         Raises:
             CheckpointError: A key is missing or not expected, or a tensor has another shape or type.
         """
-        own, frozen = self.state_dict(), self._frozen()
+        frozen = self._frozen()
         spared = frozen if not frozen & state_dict.keys() else set()
-        wanted: dict[str, TensorForm] = {
-            name: (tuple(tensor.shape), tensor.dtype) for name, tensor in own.items() if name not in spared
-        }
-        found: dict[str, TensorForm] = {
-            name: (tuple(value.shape), value.dtype) for name, value in state_dict.items() if isinstance(value, Tensor)
-        }
-        whose = f"{type(self).__name__} with {len(self.network.au_names)} action units"
-        check_tensors(wanted, found, f"The checkpoint does not fit {whose}")
-        with torch.no_grad():
-            for name in wanted:
-                own[name].copy_(state_dict[name])
+        own = {name: tensor for name, tensor in self.state_dict().items() if name not in spared}
+        what = f"The checkpoint does not fit {type(self).__name__} with {len(self.network.au_names)} action units"
+        load_tensors(own, state_dict, what)
         return _IncompatibleKeys(sorted(spared), [])
 
     @classmethod
@@ -346,11 +331,7 @@ class AUModule(pl.LightningModule):
 
 
 def _build(factory: Any, au_names: list[str], *, expert_heads: bool) -> tuple[AUNetwork, dict[str, Any]]:
-    """A network, and how it is named in a configuration.
-
-    Without `expert_heads`, a network that would have them is built without: DDP refuses parameters that get no
-    gradient.
-    """
+    """A network, without expert heads where they get no gradient, and how it is named in a configuration."""
     words = (factory.func, *factory.args) if isinstance(factory, partial) else ()
     place = next((number for number, word in enumerate(words) if isinstance(word, type)), None)
     if place is None:

@@ -61,16 +61,11 @@ def describe_data(data: AUDataModule) -> dict[str, Any]:
         described["train"]["label_rates"] = {
             name: round(float((labels == 1).mean()), 4) for name, labels in known.items() if len(labels)
         }
-    return described | {
-        "image_size": list(data.image_size),
-        "batch_size": data.batch_size,
-        "augmented": data.augmentation is not None,
-        "seed": data.seed,
-    }
+    fed = {"image_size": list(data.image_size), "batch_size": data.batch_size}
+    return {**described, **fed, "augmented": data.augmentation is not None, "seed": data.seed}
 
 
-# What Lightning warns of although it is meant: a frozen backbone in eval mode, images loaded in this process, a folder
-# with files.
+# what Lightning warns of although it is meant
 _EXPECTED = (
     ".*does not have many workers.*",
     ".*Found .* module.* in eval mode.*",
@@ -108,13 +103,10 @@ def fast_and_restored() -> Iterator[None]:
     each. Filling fresh memory with NaN finds reads of unwritten memory and is paid for by every buffer.
     """
     flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).all())
-    enabled, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     deterministic: Any = torch.utils.deterministic
-    filled = deterministic.fill_uninitialized_memory
-    benchmark = torch.backends.cudnn.benchmark
+    filled, benchmark = deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
     torch.set_flush_denormal(True)
     deterministic.fill_uninitialized_memory = False
     try:
@@ -127,8 +119,7 @@ def fast_and_restored() -> Iterator[None]:
 
 
 ALWAYS: dict[str, Any] = {"use_distributed_sampler": False}  # the data module has samplers of its own
-# Scores of half a split say nothing, figures are logged once per epoch (so nothing is gathered per step), the summary
-# holds the sizes.
+# scores of half a split say nothing, figures are logged once per epoch, the summary holds the sizes
 DEFAULTS: dict[str, Any] = {"num_sanity_val_steps": 0, "log_every_n_steps": 1_000_000, "enable_model_summary": False}
 
 
@@ -173,14 +164,7 @@ def run_extras(
 def run(
     trainer: Trainer, module: AUModule, datamodule: AUDataModule, folder: RunFolder, resume_from: Path | None
 ) -> None:
-    """Train, and mark the folder as finished.
-
-    Args:
-        trainer: Made with what `run_extras` gives.
-        module: The module.
-        datamodule: Its rows.
-        folder: The run folder, opened.
-        resume_from: Run checkpoint to resume from.
+    """Train with what `run_extras` gives, from a run checkpoint where there is one; mark the folder as finished.
 
     Raises:
         KeyboardInterrupt: Interrupted; the message says how to resume.
@@ -266,15 +250,9 @@ def _finish(trainer: Trainer, module: AUModule, folder: RunFolder) -> None:
         raise ValueError(f"Expected {trainer.max_epochs} epochs with a validation among them, but none was validated")
     checkpoints = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoints))
     trainable, total = module.network.num_parameters()
-    folder.finish(
-        {
-            **checkpoints.selection(trainer),
-            "epochs_trained": trainer.current_epoch,
-            "seconds": round(checkpoints.seconds(), 1),
-            "trainable_parameters": trainable,
-            "total_parameters": total,
-        }
-    )
+    figures = {"epochs_trained": trainer.current_epoch, "seconds": round(checkpoints.seconds(), 1)}
+    sizes = {"trainable_parameters": trainable, "total_parameters": total}
+    folder.finish({**checkpoints.selection(trainer), **figures, **sizes})
 
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -139,23 +140,18 @@ def blame(
 
     Where all logits are finite it names the AU with the largest one. Logits are `(B, N)`.
     """
-    both = logits if experts is None else torch.cat([logits, experts])
-    both = both.detach().float()
-    bad = ~torch.isfinite(both)
+    both = (logits if experts is None else torch.cat([logits, experts])).detach().float()
     rows = ~torch.isfinite(logits.detach()).all(1)
-    names = [name for name, wrong in zip(au_names, bad.any(0).tolist(), strict=True) if wrong]
-    if not names:
-        names = [au_names[int(both.abs().amax(0).argmax())]]
-    images = (
-        [] if torch.isfinite(batch["image"]).all() else [f"images that are not finite in {len(batch['image'])} rows"]
-    )
-    known = batch["index"][rows].tolist()[:5]
-    detail = "; ".join(
-        [f"action units {', '.join(names)}", *([f"rows {known} of the training split"] if known else []), *images]
-    )
+    wrong = (~torch.isfinite(both)).any(0).tolist()
+    names = list(itertools.compress(au_names, wrong)) or [au_names[int(both.abs().amax(0).argmax())]]
+    details = [f"action units {', '.join(names)}"]
+    if known := batch["index"][rows].tolist()[:5]:
+        details.append(f"rows {known} of the training split")
+    if not torch.isfinite(batch["image"]).all():
+        details.append(f"images that are not finite in {len(batch['image'])} rows")
     return (
-        f"Expected a finite loss, but got {float(loss.detach())} in {where} ({detail}). Lower the learning rate, "
-        f"or train in 32-true precision; labels and images of these rows may be broken too."
+        f"Expected a finite loss, but got {float(loss.detach())} in {where} ({'; '.join(details)}). "
+        f"Lower the learning rate, or train in 32-true precision; labels and images of these rows may be broken too."
     )
 
 
