@@ -114,6 +114,7 @@ def test_a_page_about_rendered_faces_says_so(tmp_path: Path) -> None:
     assert "seen rendered faces only" in write_results(lines, tmp_path, bootstraps=5).read_text(encoding="utf-8")
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width, dark", [(390, False), (1280, True)])
 def test_the_page_in_a_browser(made: Path, tmp_path: Path, width: int, dark: bool) -> None:
     seen = measure(made / "report.html", tmp_path, width=width, dark=dark)

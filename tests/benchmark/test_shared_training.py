@@ -230,6 +230,7 @@ def test_nobody_trains_what_another_process_is_training(
     assert trainings == ["one-to-three"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_once(labs: dict[str, Source], tmp_path: Path) -> None:
     jobs = jobs_of(suite_of(tmp_path, labs, TWICE))
     told = {}

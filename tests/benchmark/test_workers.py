@@ -41,6 +41,7 @@ def do(jobs: list, workers: int) -> dict[str, tuple[Any, Any]]:
     return told
 
 
+@pytest.mark.slow
 def test_several_processes_do_what_one_does(labs: dict[str, Source], tmp_path: Path) -> None:
     """Three runs of which one fails, in two processes; a fourth whose process dies."""
     alone = do(jobs_of(suite_of(tmp_path, labs, WITHIN, out="alone")), 1)
@@ -77,6 +78,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.kill
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
 def test_a_process_that_dies_is_told_of(labs: dict[str, Source], tmp_path: Path) -> None:
     jobs = [replace(job, warnings=(Deadly(),)) for job in jobs_of(suite_of(tmp_path, labs, WITHIN))]
@@ -120,6 +122,7 @@ def tables(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "results" / "tables").iterdir())}
 
 
+@pytest.mark.kill
 @pytest.mark.skipif(
     sys.platform == "win32", reason="processes that start at once, from one that has everything imported"
 )

@@ -136,6 +136,7 @@ def test_faces_and_settings(done: Path) -> None:
     assert config["methods"]["auformer"]["epochs"] == 2 and config["methods"]["auformer"]["expert_width"] == 4
 
 
+@pytest.mark.browser
 def test_the_page_opens_in_a_browser_on_a_phone_by_night(done: Path, tmp_path: Path) -> None:
     page = done / "report.html"
     assert console(page, tmp_path) == []

@@ -21,6 +21,7 @@ def model() -> AUFormer:
     return model
 
 
+@pytest.mark.slow
 def test_one_graph_in_eval(model: AUFormer) -> None:
     images = torch.rand(2, 3, 32, 32)
     compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")  # the graph alone needs no C++ compiler
@@ -28,6 +29,7 @@ def test_one_graph_in_eval(model: AUFormer) -> None:
         assert torch.allclose(compiled(images), model(images), atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_one_graph_in_training(model: AUFormer) -> None:
     images = torch.rand(2, 3, 32, 32)
     gradients = []
@@ -39,6 +41,7 @@ def test_one_graph_in_training(model: AUFormer) -> None:
     assert all(torch.allclose(a, b, atol=1e-6, rtol=1e-4) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.slow
 def test_exported_program_takes_any_batch(model: AUFormer) -> None:
     model.eval()
     program = torch.export.export(

@@ -21,6 +21,8 @@ from tests.helpers import vits
 assert vits.FIT  # registers the ViTs
 NAMES = ("AU1", "AU12", "AU25")
 
+pytestmark = pytest.mark.slow  # the export to ONNX takes a while
+
 
 @pytest.fixture(scope="module")
 def network() -> AUFormer:

@@ -160,12 +160,14 @@ def page(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.browser
 def test_the_browser_s_console_is_silent_and_would_not_be(page: Path, tmp_path: Path) -> None:
     assert console(page, tmp_path) == []
     page.write_text(_page().replace("</main>", '<img src="missing.png" alt="x"></main>'), encoding="utf-8")
     assert any("missing.png" in line for line in console(page, tmp_path))
 
 
+@pytest.mark.browser
 def test_on_a_phone_by_night_nothing_is_wider_than_the_screen(page: Path, tmp_path: Path) -> None:
     seen = measure(page, tmp_path, width=390, dark=True)
     assert seen["title"] == "AUFormer on rendered faces"
@@ -177,6 +179,7 @@ def test_on_a_phone_by_night_nothing_is_wider_than_the_screen(page: Path, tmp_pa
     assert min(seen["links"]) >= 24  # WCAG 2.2: targets of at least 24 pixels
 
 
+@pytest.mark.browser
 def test_on_a_desk_by_day_and_a_page_that_is_too_wide_is_noticed(page: Path, tmp_path: Path) -> None:
     seen = measure(page, tmp_path, width=1280)
     assert seen["scrollWidth"] <= 1280 and seen["section"] == "rgb(255, 255, 255)"

@@ -20,6 +20,7 @@ def small_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheet, "INTENSITIES", (0.0, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_sheet")
 def test_a_sheet_shows_every_au_and_both_labs(tmp_path: Path) -> None:
     path = sheet.write_sheet(tmp_path / "new" / "sheet.png", size=32, seed=3)
@@ -65,6 +66,7 @@ def test_synth_clips_and_switches(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (parameters["clips"], parameters["frames"], parameters["roll"], parameters["jitter"]) == (1, 0, False, False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_sheet")
 def test_synth_sheet_alone_renders_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["synth", "--sheet", "--size", "32", "--out", str(tmp_path)]) == 0

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VIT = "test_vit"  # of timm itself: a second process knows no models of the tests
 
 
+@pytest.mark.slow
 def test_two_processes_score_what_one_scores_on_the_same_predictions(tmp_path: Path) -> None:
     folder = write_workspace(tmp_path, VIT)
     options = {

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import torch
 
 from auformer.cli import main
@@ -32,6 +33,7 @@ sys.exit(main(json.loads(sys.argv[1])))
 """
 
 
+@pytest.mark.kill
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     folder, config = write_workspace(tmp_path), ROOT / "experiments" / "configs" / "synthetic.yaml"
     options = {"trainer__max_epochs": 4, "data__augment": "default", "patience": 3, "tune": "true"}
