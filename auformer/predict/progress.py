@@ -23,7 +23,7 @@ class Progress(Protocol):
         return
 
     def begun(self, unit: str, total: int | None, done: int, *, finished: int, sources: int) -> None:
-        """Work on frames, sources or a camera (the `unit`) begins: `done` of `total` and `finished` sources are done."""
+        """Work on frames, sources or a camera (the `unit`) begins: `done` of `total`, `finished` sources are done."""
         return
 
     def advanced(self, image: ImagePrediction | None) -> None:

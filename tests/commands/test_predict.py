@@ -1,32 +1,37 @@
-"""`auformer predict` from photos to files: what it prints, writes, refuses and survives."""
+"""`auformer predict` from images to files: what it prints, writes, refuses and survives."""
 
 from __future__ import annotations
 
-import json
 import os
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-import auformer.models.checkpoints as detector
+import auformer.models.checkpoints as checkpoints
 from auformer.cli import main
 from auformer.data.images import read_image
-from auformer.data.manifest import read_predictions
 from auformer.faces import align, detect
-from auformer.models import load_detector
-from auformer.scoring.provenance import file_sha256
-from tests.helpers.photos import AUS, write_detector, write_photos
+from auformer.files import sha256
+from auformer.models import export_detector, load_detector
+from auformer.report.style import save_png
+from tests.helpers.photos import AUS, face_image, write_photos
+from tests.helpers.predicting import files, make_checkpoint, options, predict_with, rows, same, sidecar
 
 THRESHOLDS = {"AU12": 0.5, "AU1": 0.3, "AU25": 0.7}
+PROBS = [f"{au}_prob" for au in AUS]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
-    write_detector(folder, thresholds=THRESHOLDS, extra={"selection": {"epoch": 2}})
-    return folder
+    return make_checkpoint(folder, thresholds=THRESHOLDS, extra={"selection": {"epoch": 2}})
+
+
+@pytest.fixture(scope="module")
+def network(checkpoint):
+    return load_detector(checkpoint, backbone_checkpoint=checkpoint / "backbone.safetensors")
 
 
 @pytest.fixture
@@ -36,49 +41,29 @@ def photos(tmp_path):
 
 @pytest.fixture
 def predict(checkpoint):
-    def run(*words, checkpoint=checkpoint):
-        options = (
-            "--checkpoint",
-            checkpoint,
-            "--backbone-checkpoint",
-            checkpoint / "backbone.safetensors",
-            "--device",
-            "cpu",
-        )
-        return main(["predict", *map(str, (*words, *options))])
-
-    return run
-
-
-def files(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return lambda *words: predict_with(checkpoint, *words)
 
 
 class TestOutputs:
-    def test_table_side_file_picture_and_words(self, photos, predict, checkpoint, tmp_path, capsys):
-        assert predict(photos["one"], "--out", tmp_path / "out") == 0
-        assert files(tmp_path / "out") == ["one_aus.png", "predictions.csv", "predictions.json"]
-        table = read_predictions(tmp_path / "out" / "predictions.csv")
+    def test_table_sidecar_figure_and_words(self, photos, predict, checkpoint, network, tmp_path, capsys):
+        out = tmp_path / "out"
+        assert predict(photos["one"], "--out", out) == 0
+        assert files(out) == ["one_aus.png", "predictions.csv", "predictions.json"]
+        table = rows(out)
         assert len(table) == 1 and table.loc[0, "file"] == str(photos["one"])
 
         image = read_image(photos["one"])
         (face,) = detect(image)
-        network = load_detector(checkpoint, backbone_checkpoint=checkpoint / "backbone.safetensors")
-        crop = torch.from_numpy(align(image, face.points, "eyes", 32)[0].astype(np.float32) / 255).permute(2, 0, 1)[
-            None
-        ]
+        crop = align(image, face.points, "eyes", 32)[0].astype(np.float32) / 255
         with torch.no_grad():
-            probs = network.predict_probs(crop)[0].numpy()
-        assert np.allclose([table.loc[0, f"{au}_prob"] for au in AUS], probs, atol=1e-6)
-        assert [table.loc[0, f"{au}_active"] for au in AUS] == [
-            int(p >= THRESHOLDS[au]) for p, au in zip(probs, AUS, strict=True)
-        ]
+            probs = network.predict_probs(torch.from_numpy(crop).permute(2, 0, 1)[None])[0].numpy()
+        assert np.allclose(table.loc[0, PROBS].to_numpy(float), probs, atol=1e-6)
+        active = {au: int(prob >= THRESHOLDS[au]) for au, prob in zip(AUS, probs, strict=True)}
+        assert {au: table.loc[0, f"{au}_active"] for au in AUS} == active
 
-        side = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
-        assert (
-            side["adapter"]["sha256"] == file_sha256(checkpoint / "adapter.safetensors")
-            and side["thresholds"] == THRESHOLDS
-        )
+        side = sidecar(out)
+        assert side["adapter"]["sha256"] == sha256(checkpoint / "adapter.safetensors")
+        assert side["thresholds"] == THRESHOLDS
         assert side["notice"] is None and side["epoch_selection"] == {"epoch": 2}
         assert side["counts"]["pictures"] == {"ok": 1} and side["settings"]["detector"] == "cascade"
 
@@ -86,62 +71,100 @@ class TestOutputs:
         named = [line.split() for line in lines if line.startswith("  AU")]
         assert [words[0] for words in named] == ["AU1", "AU12", "AU25"]  # by number, as everywhere
         for words in named:
-            prob = probs[AUS.index(words[0])]
-            assert f"{prob:.3f}" in words and (words[-1] == "active") == (prob >= THRESHOLDS[words[0]])
+            assert f"{probs[AUS.index(words[0])]:.3f}" in words
+            assert (words[-1] == "active") == active[words[0]]
         assert named[1][1:4] == ["Lip", "corner", "puller"]
         assert "Probabilities that an action unit occurs, not intensities." in lines
 
     def test_bad_photos_are_reported_and_the_others_finish(self, photos, predict, tmp_path, capsys):
-        missing = photos["one"].parent / "missing.jpg"
-        words = [*(photos[name] for name in ("none", "damaged", "two")), missing]
-        assert predict(*words, "--out", tmp_path / "out") == 1
-        table = read_predictions(tmp_path / "out" / "predictions.csv")
+        out = tmp_path / "out"
+        given = [*(photos[name] for name in ("none", "damaged", "two")), photos["one"].parent / "missing.jpg"]
+        assert predict(*given, "--out", out) == 1
+        table = rows(out)
         assert table["status"].tolist() == ["no_face", "unreadable", "ok", "ok", "unreadable"]
-        assert table["file"].tolist() == [
-            *(str(photos[name]) for name in ("none", "damaged", "two", "two")),
-            str(missing),
-        ]
+        assert table["file"].tolist() == [str(given[k]) for k in (0, 1, 2, 2, 3)]
         bad = table[table["status"] != "ok"]
-        assert bad[["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None) and table["face"].tolist() == [
-            0,
-            0,
-            0,
-            1,
-            0,
-        ]
-        assert files(tmp_path / "out") == ["predictions.csv", "predictions.json", "two_aus.png"]
+        assert bad[["x", "score", "AU1_prob", "AU1_active"]].isna().all(axis=None)
+        assert table["face"].tolist() == [0, 0, 0, 1, 0]
+        assert files(out) == ["predictions.csv", "predictions.json", "two_aus.png"]
         said = capsys.readouterr()
         assert f"no_face: {photos['none']}: no face found in 120 x 90 pixels" in said.err
-        assert f"{photos['damaged']}" in said.err and f"{missing}" in said.err
-        assert "something is wrong with 3 of 4 sources" in said.err and "4 photos, 2 faces" in said.out
-        assert "1 picture without a face" in said.out and "2 pictures unreadable" in said.out
+        assert f"{photos['damaged']}" in said.err and f"{given[-1]}" in said.err
+        assert "3 of 4 sources" in said.err and "4 photos, 2 faces" in said.out
+        assert "1 image without a face" in said.out and "2 images unreadable" in said.out
 
-    def test_the_demo_detector_says_what_it_was_trained_on_everywhere(
-        self, photos, predict, checkpoint, tmp_path, monkeypatch, capsys
+    def test_the_demo_network_says_everywhere_what_it_was_trained_on(
+        self, photos, checkpoint, tmp_path, monkeypatch, capsys
     ):
-        from auformer.predict import figures as pictures
-
-        figures = []
-        monkeypatch.setattr(detector, "DEMO_DETECTOR", checkpoint / "adapter.safetensors")
-        draw = pictures.photo_figure
-        monkeypatch.setattr(
-            pictures, "photo_figure", lambda *args, **options: figures.append(options) or draw(*args, **options)
-        )
-        words = ["predict", str(photos["one"]), "--out", str(tmp_path / "out"), "--device", "cpu"]
-        assert main([*words, "--backbone-checkpoint", str(checkpoint / "backbone.safetensors")]) == 0
-        side = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
-        for text in (capsys.readouterr().out, side["notice"], figures[0]["notice"]):
-            assert "seen rendered faces only" in text and "not intensities" in text
+        monkeypatch.setattr(checkpoints, "DEMO_DETECTOR", checkpoint / "adapter.safetensors")
+        monkeypatch.setattr("auformer.predict.sidecar.DEMO_DETECTOR", checkpoint / "adapter.safetensors")
+        words = ["predict", str(photos["one"]), "--out", str(tmp_path / "out"), *options(checkpoint)[2:], "--report"]
+        assert main(words) == 0
+        side = sidecar(tmp_path / "out")
+        for text in (capsys.readouterr().out, side["notice"], (tmp_path / "out" / "report.html").read_text("utf-8")):
+            assert "seen rendered faces only" in text
         assert side["checkpoint"] == "demo"
 
     def test_the_same_photo_twice_is_one_row_whatever_its_name(self, photos, predict, tmp_path):
         photo = photos["one"].rename(photos["one"].with_name("Zoë, 图 #1.png"))
         assert predict(photo, photo, "--out", tmp_path / "out") == 0
-        assert read_predictions(tmp_path / "out" / "predictions.csv")["subject"].tolist() == [photo.name]
+        assert rows(tmp_path / "out")["subject"].tolist() == [photo.name]
         assert files(tmp_path / "out")[0] == "Zoë, 图 #1_aus.png"
 
 
-class TestWhatIsThereAlready:
+class TestImages:
+    def test_rotated_and_with_alpha(self, predict, tmp_path):
+        """Rotated by its EXIF tag, or with alpha: the same image, so the same numbers."""
+        face = face_image()
+        (tmp_path / "in").mkdir()
+        Image.fromarray(face).save(tmp_path / "in" / "a.png")
+        rotated = Image.fromarray(np.ascontiguousarray(np.rot90(face)))  # left; tag 6 says: rotate right to look at it
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        rotated.save(tmp_path / "in" / "b.jpg", quality=100, subsampling=0, exif=exif)
+        Image.fromarray(np.dstack([face, np.full(face.shape[:2], 255, np.uint8)])).save(tmp_path / "in" / "c.png")
+        assert predict(tmp_path / "in", "--out", tmp_path / "out", "--no-plot") == 0
+        plain, by_tag, alpha = rows(tmp_path / "out")[PROBS].to_numpy()
+        assert np.allclose(by_tag, plain, atol=0.02) and np.allclose(alpha, plain, atol=1e-6)
+
+    def test_a_photo_of_48_megapixels(self, predict, tmp_path):
+        """A face of 4000 pixels: found, and the same to the network as the small one."""
+        (tmp_path / "in").mkdir()
+        for name, (height, width), (top, left), side in (
+            ("large.jpg", (6000, 8000), (1000, 2000), 4000),
+            ("small.png", (375, 500), (62, 125), 250),
+        ):
+            image = np.full((height, width, 3), 90, np.uint8)
+            face = Image.fromarray(face_image()).resize((side, side), Image.Resampling.BICUBIC)
+            image[top : top + side, left : left + side] = np.asarray(face)
+            Image.fromarray(image).save(tmp_path / "in" / name, quality=90)
+        assert predict(tmp_path / "in", "--out", tmp_path / "out", "--no-plot") == 0
+        table = rows(tmp_path / "out").set_index("subject")
+        assert 2500 < table.loc["large.jpg", "w"] < 5500
+        large, small = (table.loc[name, PROBS].to_numpy(float) for name in ("large.jpg", "small.png"))
+        assert np.allclose(large, small, atol=0.1)
+
+
+class TestNetworks:
+    def test_bfloat16_is_near_and_recorded(self, photos, predict, tmp_path):
+        found = []
+        for precision in ("32", "bf16"):
+            out = tmp_path / precision
+            assert predict(photos["one"], "--out", out, "--no-plot", "--precision", precision) == 0
+            assert sidecar(out)["settings"]["precision"] == precision
+            found.append(rows(out)[PROBS].to_numpy())
+        assert 0 < np.abs(found[0] - found[1]).max() < 0.03
+
+    def test_an_exported_file_gives_the_same_rows(self, photos, network, predict, tmp_path):
+        export_detector(network, tmp_path / "detector.onnx")
+        assert predict(photos["one"], "--out", tmp_path / "plain", "--no-plot") == 0
+        words = ["--checkpoint", str(tmp_path / "detector.onnx"), "--no-plot", "--device", "cpu"]
+        assert main(["predict", str(photos["one"]), "--out", str(tmp_path / "onnx"), *words]) == 0
+        exported, plain = (rows(tmp_path / name)[PROBS].to_numpy() for name in ("onnx", "plain"))
+        assert np.allclose(exported, plain, atol=1e-4)
+
+
+class TestExistingFiles:
     @pytest.mark.parametrize("name", ["predictions.csv", "predictions.json", "one_aus.png"])
     def test_nothing_is_replaced_unasked(self, photos, predict, tmp_path, capsys, name):
         out = tmp_path / "out"
@@ -149,12 +172,13 @@ class TestWhatIsThereAlready:
         (out / name).write_text("mine")
         assert predict(photos["one"], "--out", out) == 1
         assert files(out) == [name] and (out / name).read_text() == "mine"
-        assert f"found {out / name}" in (message := capsys.readouterr().err) and "--overwrite" in message
+        message = capsys.readouterr().err
+        assert f"found {out / name}" in message and "--overwrite" in message
         assert predict(photos["one"], "--out", out, "--overwrite") == 0
         assert (out / name).read_bytes() != b"mine" and len(files(out)) == 3
 
     def test_a_photo_is_never_replaced(self, photos, predict, capsys):
-        """Not even where it has the name of a picture and one says --overwrite."""
+        """Not even where it has the name of a figure and with --overwrite."""
         folder = photos["one"].parent
         photo = photos["two"].rename(folder / "one_aus.png")
         before = photo.read_bytes()
@@ -169,10 +193,8 @@ class TestWhatIsThereAlready:
 
 
 class TestInterrupted:
-    def test_the_same_command_can_be_given_again(self, photos, predict, tmp_path, monkeypatch, capsys):
-        import auformer.report.html as plots
-
-        real, calls = plots.save_png, []
+    def test_the_same_command_resumes(self, photos, predict, tmp_path, monkeypatch, capsys):
+        real, calls = save_png, []
 
         def save(figure, path):
             calls.append(path)
@@ -180,32 +202,29 @@ class TestInterrupted:
                 raise KeyboardInterrupt
             return real(figure, path)
 
-        monkeypatch.setattr(plots, "save_png", save)
-        words = (photos["one"], photos["two"], "--out", tmp_path / "out")
-        assert predict(*words, "--batch-size", "1") == 130
-        assert files(tmp_path / "out") == [".predict", "one_aus.png"]
+        monkeypatch.setattr("auformer.predict.recorder.save_png", save)
+        words, out = (photos["one"], photos["two"], "--out"), tmp_path / "out"
+        assert predict(*words, out, "--batch-size", "1") == 130
+        assert files(out) == [".predict", "one_aus.png"]
         assert "run the same command again" in capsys.readouterr().err.lower()
-        assert predict(*words) == 0 and len(files(tmp_path / "out")) == 4
+        assert predict(*words, out) == 0 and len(files(out)) == 4
         assert "1 of 2 sources are done" in capsys.readouterr().out and len(calls) == 3
-        whole = read_predictions(tmp_path / "out" / "predictions.csv")
-        assert predict(*words, "--out", tmp_path / "clean") == 0
-        pd.testing.assert_frame_equal(
-            whole, read_predictions(tmp_path / "clean" / "predictions.csv"), rtol=0, atol=1e-5
-        )
+        assert predict(*words, tmp_path / "clean") == 0
+        same(rows(out), rows(tmp_path / "clean"))
 
     def test_a_full_disk(self, photos, predict, tmp_path, monkeypatch, capsys):
-        import auformer.predict.outputs as outputs
+        out = tmp_path / "out"
 
         def full(*args):
-            raise OSError(28, "No space left on device", str(tmp_path / "out"))
+            raise OSError(28, "No space left on device", str(out))
 
-        monkeypatch.setattr(outputs, "write_predictions", full)
-        assert predict(photos["one"], "--out", tmp_path / "out") == 1
+        monkeypatch.setattr("auformer.predict.outputs.write_predictions", full)
+        assert predict(photos["one"], "--out", out) == 1
         assert "No space left on device" in capsys.readouterr().err
-        assert files(tmp_path / "out") == [".predict", "one_aus.png"]  # so that no work is lost
+        assert files(out) == [".predict", "one_aus.png"]  # so that no work is lost
         monkeypatch.undo()
-        assert predict(photos["one"], "--out", tmp_path / "out") == 0
-        assert files(tmp_path / "out") == ["one_aus.png", "predictions.csv", "predictions.json"]
+        assert predict(photos["one"], "--out", out) == 0
+        assert files(out) == ["one_aus.png", "predictions.csv", "predictions.json"]
 
 
 class TestBadOptions:
@@ -220,24 +239,15 @@ class TestBadOptions:
         [
             (["--batch-size", "0"], 1, "`batch_size`"),
             (["--device", "abacus"], 1, "'abacus'"),
+            (["--device", "cuda:97"], 1, "Expected `--device` to be one that this machine has, but got 'cuda:97'"),
             (["--batch-size", "many"], 2, "invalid int"),
         ],
     )
     def test_options(self, photos, checkpoint, tmp_path, capsys, words, code, message):
-        plain = [
-            "predict",
-            str(photos["one"]),
-            "--out",
-            str(tmp_path / "out"),
-            "--checkpoint",
-            str(checkpoint),
-            "--device",
-            "cpu",
-        ]
-        assert main([*plain, "--backbone-checkpoint", str(checkpoint / "backbone.safetensors"), *words]) == code
+        plain = ["predict", str(photos["one"]), "--out", str(tmp_path / "out"), *options(checkpoint)]
+        assert main([*plain, *words]) == code
         assert message in capsys.readouterr().err
 
     def test_nothing_to_predict(self, tmp_path, capsys):
-        assert main(["predict", "--out", str(tmp_path)]) == 2
-        assert "SOURCE" in capsys.readouterr().err
+        assert main(["predict", "--out", str(tmp_path)]) == 2 and "SOURCE" in capsys.readouterr().err
         assert main(["predict", "a.jpg"]) == 2 and "--out" in capsys.readouterr().err

@@ -18,8 +18,8 @@ AUS = ("AU12", "AU1", "AU25")  # not in the order of their numbers
 
 
 @cache
-def face_picture(number: int = 30_001, size: int = 128) -> np.ndarray:
-    """A frontal rendered face that fills its picture, uint8 RGB; read-only."""
+def face_image(number: int = 30_001, size: int = 128) -> np.ndarray:
+    """A frontal rendered face that fills its image, uint8 RGB; read-only."""
     renderer = Renderer(size)
     image = renderer.render(renderer.bake(Identity.sample(number)), np.zeros(17)).image
     image.flags.writeable = False
@@ -27,7 +27,7 @@ def face_picture(number: int = 30_001, size: int = 128) -> np.ndarray:
 
 
 def wall(height: int = 90, width: int = 120) -> np.ndarray:
-    """A picture without a face."""
+    """An image without a face."""
     return np.full((height, width, 3), 90, np.uint8)
 
 
@@ -36,14 +36,14 @@ def several(*numbers: int) -> np.ndarray:
     canvas = wall(150, 150 * len(numbers))
     for place, number in enumerate(numbers):
         side = 128 - 24 * place
-        canvas[8 : 8 + side, 150 * place + 8 : 150 * place + 8 + side] = face_picture(number, side)
+        canvas[8 : 8 + side, 150 * place + 8 : 150 * place + 8 + side] = face_image(number, side)
     return canvas
 
 
 def write_photos(folder: Path) -> dict[str, Path]:
     """One face, two faces, none, a damaged file, by what they hold."""
     paths = {name: folder / f"{name}.png" for name in ("one", "two", "none", "damaged")}
-    write_image(paths["one"], face_picture())
+    write_image(paths["one"], face_image())
     write_image(paths["two"], several(30_001, 30_002))
     write_image(paths["none"], wall())
     paths["damaged"].write_bytes(paths["one"].read_bytes()[:500])
@@ -51,7 +51,7 @@ def write_photos(folder: Path) -> dict[str, Path]:
 
 
 def write_detector(folder: Path, **header: object) -> AUFormer:
-    """A small AUFormer with random experts; writes `adapter.safetensors` and its frozen weights `backbone.safetensors`."""
+    """A small AUFormer with random experts; writes its `adapter.safetensors` and `backbone.safetensors`."""
     torch.manual_seed(0)
     network = AUFormer(f"vit_tests_{vits.FIT[0]}", AUS, expert_width=2).eval()
     with torch.no_grad():

@@ -10,19 +10,19 @@ import av
 import numpy as np
 
 from auformer.predict.sources import Source
-from tests.helpers.photos import face_picture
+from tests.helpers.photos import face_image
 
 FACE = 96  # pixels of a face's square
 SIZE = (160, 128)  # width and height
 
 
 def scene(*places: tuple[int, int, int], size: tuple[int, int] = SIZE, wall: int = 90) -> np.ndarray:
-    """A wall with faces: `places` are identity, x and y of the upper left corner; later ones stand in front, and may leave the picture."""
+    """A wall with faces: `places` are identity, x and y of the upper left corner; later ones are in front."""
     width, height = size
     wide = np.full((height + 2 * FACE, width + 2 * FACE, 3), wall, np.uint8)
     for identity, x, y in places:
         if -FACE < x < width and -FACE < y < height:
-            wide[y + FACE : y + 2 * FACE, x + FACE : x + 2 * FACE] = face_picture(identity, FACE)
+            wide[y + FACE : y + 2 * FACE, x + FACE : x + 2 * FACE] = face_image(identity, FACE)
     return wide[FACE:-FACE, FACE:-FACE].copy()
 
 

@@ -17,10 +17,9 @@ import auformer.predict.cluster.ray as cluster_ray
 from auformer.cli import main
 from auformer.data.images import write_image
 from auformer.data.manifest import read_predictions
-from auformer.predict.cluster.worker import FOLDER
-from tests.helpers.photos import face_picture
+from tests.helpers.photos import face_image
 from tests.helpers.predicting import files, same
-from tests.helpers.trees.pictures import write_video
+from tests.helpers.trees.images import write_video
 from tests.helpers.videos import moving
 
 ray = pytest.importorskip("ray")
@@ -38,7 +37,7 @@ def collection(tmp_path_factory):
     folder = tmp_path_factory.mktemp("collection")
     write_video(folder / "long.mp4", moving(FRAMES, without=[90]), fps=10)
     write_video(folder / "short.mp4", moving(5), fps=10)
-    write_image(folder / "one.png", face_picture())
+    write_image(folder / "one.png", face_image())
     (folder / "damaged.mp4").write_bytes((folder / "short.mp4").read_bytes()[:200])
     return folder
 
@@ -50,7 +49,7 @@ def skip_where_ray_does_not_start(said: str) -> None:
 
 
 class Killer(threading.Thread):
-    """Kills the process that works on a source, as soon as the first rows of it are on disk."""
+    """Kills the process that works on a source, as soon as it has begun with it."""
 
     def __init__(self, out: Path, name: str) -> None:
         super().__init__(daemon=True)
@@ -58,12 +57,13 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while not self.killed and not self.stop:
-            for path in self.out.glob(
-                f"{FOLDER}/[!.]*.json"
-            ):  # a name with a dot in front is of a file that is being written
-                who = json.loads(path.read_text(encoding="utf-8"))
-                if who["source"] == self.source and (self.out / ".predict" / path.stem / "rows.csv").is_file():
-                    self.killed = who["pid"]
+            for path in self.out.glob(".predict/*/journal.jsonl"):
+                lines, record = path.read_text(encoding="utf-8").splitlines(), path.with_name("record.json")
+                if (
+                    any('"image"' in line for line in lines)
+                    and json.loads(record.read_text(encoding="utf-8"))["source"] == self.source
+                ):
+                    self.killed = json.loads(lines[0])["pid"]
                     os.kill(self.killed, signal.SIGKILL)
             time.sleep(0.005)
 
@@ -83,12 +83,10 @@ def test_two_processes_one_killed_and_a_second_time(collection, tmp_path, capfd)
     said = capfd.readouterr()
     skip_where_ray_does_not_start(said.err)
     assert code == 1 and killer.killed and killer.killed != os.getpid(), said.err
-    assert "begun more than once, because a process ended in the middle: 1 of 4 sources" in said.out
-    assert (
-        "damaged.mp4" in said.err
-        and "something is wrong with 1 of 4 sources" in said.err
-        and "Traceback" not in said.err
-    )
+    assert "started more than once, because a process died: 1 of 4 sources" in said.out
+    assert "damaged.mp4" in said.err
+    assert "problems with 1 of 4 sources" in said.err
+    assert "Traceback" not in said.err
     rows, clean = (read_predictions(folder / "predictions.csv") for folder in (out, tmp_path / "clean"))
     same(rows, clean)
     assert rows["subject"].value_counts()["long.mp4"] == FRAMES
@@ -104,15 +102,13 @@ def test_two_processes_one_killed_and_a_second_time(collection, tmp_path, capfd)
 
 def test_workers_that_cannot_work_say_why_in_a_line(collection, tmp_path, monkeypatch, capfd):
     """Here they are told of another checkpoint than they find."""
-    monkeypatch.setattr("auformer.scoring.provenance.file_sha256", lambda path: "0" * 64)
+    monkeypatch.setattr("auformer.predict.sidecar.sha256", lambda path: "0" * 64)
     assert predict(collection / "one.png", "--cluster", "ray", "--workers", 1, "--out", tmp_path / "out") == 1
     said = capfd.readouterr().err
     skip_where_ray_does_not_start(said)
-    assert (
-        "the workers of the cluster" in said
-        and "the same checkpoint on every machine" in said
-        and "Traceback" not in said
-    )
+    assert "the workers of the cluster" in said
+    assert "the same checkpoint on every machine" in said
+    assert "Traceback" not in said
 
 
 class TestAddress:
@@ -127,47 +123,6 @@ class TestAddress:
         said = capsys.readouterr().err
         assert f"Expected a Ray cluster at 127.0.0.1:{port}, but nothing answers" in said and "Traceback" not in said
         assert time.monotonic() - start < 60 and not (tmp_path / "out").exists()
-
-    @pytest.mark.parametrize(
-        ("answer", "message"),
-        [
-            (None, "nothing answers there within 0.5 s"),
-            (b"", "nothing answers"),
-            (b"SSH-2.0-server\r\n", "something else"),
-        ],
-    )
-    def test_who_listens_is_no_cluster(self, tmp_path, capsys, monkeypatch, answer, message):
-        """Silent, hanging up, or of another trade."""
-        monkeypatch.setattr(cluster_ray, "ADDRESS_SECONDS", 0.5)
-        links = []
-
-        def serve():
-            link, _ = server.accept()
-            links.append(link)
-            if answer is not None:
-                link.sendall(answer)
-                link.shutdown(socket.SHUT_WR)
-
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            thread = threading.Thread(target=serve, daemon=True)
-            thread.start()
-            assert self.connect(tmp_path, f"127.0.0.1:{server.getsockname()[1]}") == 1
-            thread.join(10)
-        for link in links:
-            link.close()
-        assert message in capsys.readouterr().err
-
-    def test_a_server_of_grpc_may_be_a_cluster(self):
-        def serve():
-            link, _ = server.accept()
-            with link:
-                link.sendall(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100]))
-
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            thread = threading.Thread(target=serve, daemon=True)
-            thread.start()
-            cluster_ray.check_address(f"127.0.0.1:{server.getsockname()[1]}")
-            thread.join(10)
 
     @pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port", "http://head:8265", ":6379"])
     def test_no_address(self, tmp_path, capsys, address):
@@ -197,12 +152,12 @@ def test_without_ray_the_message_holds_the_command(tmp_path, capsys, monkeypatch
     ],
 )
 def test_how_machines_are_shared_out(nodes, workers, device, expected):
-    assert cluster_ray._share(nodes, workers, device) == expected
+    assert cluster_ray.share(nodes, workers, device) == expected
 
 
 def test_a_gpu_that_no_machine_has():
     with pytest.raises(ValueError, match="Ray knows of none"):
-        cluster_ray._share([{"CPU": 4.0}], None, "cuda")
+        cluster_ray.share([{"CPU": 4.0}], None, "cuda")
 
 
 def test_nothing_is_reported_to_anybody(monkeypatch):
@@ -210,9 +165,9 @@ def test_nothing_is_reported_to_anybody(monkeypatch):
     seen = []
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
     monkeypatch.setattr(ray, "init", lambda **options: seen.append((os.environ["RAY_USAGE_STATS_ENABLED"], options)))
-    with cluster_ray._connected(None, None):
+    with cluster_ray.connected(None, None):
         pass
     assert seen[0][0] == "0" and seen[0][1]["address"] == "local" and seen[0][1]["include_dashboard"] is False
-    with cluster_ray._connected("head:6379", None):
+    with cluster_ray.connected("head:6379", None):
         pass
     assert seen[1][1]["address"] == "head:6379" and "num_cpus" not in seen[1][1]  # a running cluster has its own

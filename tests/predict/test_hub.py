@@ -45,18 +45,11 @@ def test_two_files_of_a_revision(hub):
             resolve_checkpoint(wrong)
 
 
-def test_the_commit_is_in_the_side_file(hub, tmp_path):
-    photo = write_image(tmp_path / "in" / "a.png", face_image())
-    words = [
-        "predict",
-        str(photo),
-        "--out",
-        str(tmp_path / "out"),
-        "--checkpoint",
-        "hf://me/aus@main",
-        "--device",
-        "cpu",
-    ]
+def test_the_commit_is_in_the_sidecar(hub, tmp_path):
+    photo = tmp_path / "in" / "a.png"
+    write_image(photo, face_image())
+    words = ["predict", str(photo), "--out", str(tmp_path / "out"), "--checkpoint", "hf://me/aus@main"]
+    words += ["--device", "cpu"]
     assert main([*words, "--backbone-checkpoint", str(hub[0] / "backbone.safetensors")]) == 0
     side = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert side["checkpoint"] == "hf://me/aus@main" and side["adapter"]["revision"] == COMMIT

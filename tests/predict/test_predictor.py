@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,24 +11,24 @@ import torch
 from auformer.errors import CheckpointError, FaceNotFoundError
 from auformer.faces import align, detect
 from auformer.models import LinearProbe, load_detector
+from auformer.predict.pipeline import SMALL, share_cores
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import find_sources
 from auformer.predict.types import ImagePrediction, SourceEnd
 from tests.helpers import vits
-from tests.helpers.photos import AUS, face_picture, several, wall, write_detector, write_photos
+from tests.helpers.photos import AUS, face_image, several, wall, write_photos
+from tests.helpers.predicting import make_checkpoint
 from tests.helpers.predictions import StandIn
 
 
-def pictures(predictor, paths, **options):
-    """What a predictor says of each picture, without the ends."""
+def predicted(predictor, paths, **options):
+    """What a predictor yields of each image, without the ends."""
     return [item for item in predictor.stream(find_sources(paths), **options) if isinstance(item, ImagePrediction)]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    write_detector(folder, thresholds={"AU12": 0.5, "AU1": 0.3, "AU25": 0.7})
-    return folder
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"), thresholds={"AU12": 0.5, "AU1": 0.3, "AU25": 0.7})
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ class TestCrops:
         predictor = AUPredictor(StandIn(AUS, image_size=(16, 8)))
         means = crops.mean((1, 2)) / 255
         assert np.allclose(predictor.predict_proba(crops), means, atol=0.01)
-        assert predictor.predict_image(face_picture())[0].crop.shape == (16, 8, 3)
+        assert predictor.predict_image(face_image())[0].crop.shape == (16, 8, 3)
 
     def test_no_crops(self, network):
         assert AUPredictor(network).predict_proba([]).shape == (0, 3)
@@ -129,15 +131,13 @@ class TestPhotos:
     def test_one_after_the_other_and_bad_ones_do_not_stop_the_rest(self, photos):
         order = [photos[name] for name in ("none", "two", "damaged", "one")] + [photos["one"].parent / "missing.jpg"]
         for batch_size in (1, 2, 16):
-            found = pictures(AUPredictor(StandIn(AUS), batch_size=batch_size), order)
+            found = predicted(AUPredictor(StandIn(AUS), batch_size=batch_size), order)
             assert [photo.status for photo in found] == ["no_face", "ok", "unreadable", "ok", "unreadable"]
             assert [len(photo.faces) for photo in found] == [0, 2, 0, 1, 0]
             assert [photo.file for photo in found] == [str(path) for path in order]
-            assert (
-                found[0].name == "none.png"
-                and "no face found" in found[0].message
-                and "damaged.png" in found[2].message
-            )
+            assert found[0].name == "none.png"
+            assert "no face found" in found[0].message
+            assert "damaged.png" in found[2].message
             means = [face.crop.mean((0, 1)) / 255 for photo in found for face in photo.faces]
             assert np.allclose([face.probs for photo in found for face in photo.faces], means, atol=1e-5)
 
@@ -174,3 +174,27 @@ class TestCheckpoints:
     def test_a_batch_has_at_least_one_face(self):
         with pytest.raises(ValueError, match="at least 1, but got 0"):
             AUPredictor(StandIn(AUS), batch_size=0)
+
+    @pytest.mark.parametrize("given", [0.4, {"AU1": 0.4}])
+    def test_thresholds_given(self, network, given):
+        expected = [0.4] * 3 if given == 0.4 else [0.5, 0.4, 0.7]
+        assert AUPredictor(network, thresholds=given).thresholds.tolist() == pytest.approx(expected)
+
+    @pytest.mark.parametrize("given", [1.5, {"AU1": -0.1}, {"AU4": 0.5}])
+    def test_thresholds_refused(self, network, given):
+        with pytest.raises(ValueError, match="threshold"):
+            AUPredictor(network, thresholds=given)
+
+
+def test_small_networks_leave_half_of_the_cores_and_large_ones_none(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    before, small = torch.get_num_threads(), torch.nn.Linear(2, 2)
+    with torch.device("meta"):
+        large = torch.nn.Linear(SMALL, 1)
+    try:
+        torch.set_num_threads(4)
+        assert [share_cores(large), share_cores(small), share_cores(small)] == [4, 2, 2]
+        torch.set_num_threads(1)
+        assert share_cores(small) == 1
+    finally:
+        torch.set_num_threads(before)

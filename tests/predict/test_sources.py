@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auformer.predict.sources import find_sources, in_shard, name_sources, sequence_files
+from auformer.predict.sources import Source, find_sources, in_shard, name_sources, sequence_files, unique_stems
 
 PARTS = st.lists(st.sampled_from(["a", "b", "c d", "é"]), min_size=1, max_size=4)
 
@@ -56,7 +56,7 @@ def test_drives_that_share_nothing(monkeypatch):
 
 
 def test_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one photo"):
+    with pytest.raises(ValueError, match="at least one source"):
         name_sources([])
 
 
@@ -104,12 +104,12 @@ class TestWhatIsNamed:
         with pytest.raises(ValueError, match="names none"):
             find_sources([folder / "empty.txt"])
 
-    def test_numbered_pictures_are_one_recording(self, folder):
+    def test_numbered_images_are_one_video(self, folder):
         assert self.names(folder / "f" / "%d.png") == [("%d.png", "sequence")]
         (folder / "f" / "010.png").unlink()
         assert list(sequence_files(str(folder / "f" / "%d.png"))) == [9, 10]
         assert list(sequence_files(str(folder / "f" / "%02d.png"))) == [10]
-        with pytest.raises(ValueError, match="Expected pictures that match"):
+        with pytest.raises(ValueError, match="Expected images that match"):
             sequence_files(str(folder / "g" / "%d.png"))
 
     def test_cameras_stand_alone(self, folder):
@@ -145,3 +145,17 @@ def test_shards_share_everything_out_once():
     shares = [[name for name in names if in_shard(name, part, 4)] for part in (1, 2, 3, 4)]
     assert sorted(name for share in shares for name in share) == sorted(names) and min(map(len, shares)) >= 5
     assert in_shard("talk.mp4", 1, 3)  # never another one: jobs on many machines rely on it
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        (["a.jpg"], ["a"]),
+        (["p/a.jpg", "q/a.jpg", "q/b.c.jpg"], ["a", "a-2", "b.c"]),
+        (["a.jpg", "A.png", "a-2.png", "a.bmp"], ["a", "A-2", "a-2-2", "a-3"]),
+        (["f/%05d.png", "predictions.mp4"], ["_05d", "predictions-2"]),
+    ],
+)
+def test_names_of_outputs_never_meet(names, stems):
+    assert unique_stems([Source(name, name, "photo") for name in names], taken=("predictions",)) == stems
+    assert len({stem.lower() for stem in stems}) == len(names)

@@ -1,132 +1,209 @@
-"""The predictions file of photos, cell by cell."""
+"""The predictions table cell by cell, its sidecar, the columns of OpenFace and Py-Feat; and all formats read back."""
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from auformer.data.manifest import read_predictions, write_predictions
+from auformer.data.manifest import write_predictions
+from auformer.errors import ManifestError
 from auformer.faces import Face
-from auformer.predict.predictor import AUPredictor
-from auformer.predict.table import predictions_side, predictions_table, run_settings
-from auformer.predict.types import FacePrediction, ImagePrediction, Selection
-from tests.helpers.predictions import StandIn
+from auformer.predict import FacePrediction, ImagePrediction, Selection, Source, read_predictions
+from auformer.predict.outputs import PYFEAT_COLUMNS, format_notes, openface_table, pyfeat_table
+from auformer.predict.sidecar import Loaded, run_settings
+from auformer.predict.table import predictions_table
+from tests.helpers.predicting import make_checkpoint
 from tests.helpers.videos import photo_source
 
-AUS = ("AU12", "AU1")
+AUS = ("AU12", "AU1", "AU24")
+KEY = ["dataset", "subject", "sequence", "frame", "face"]
+BOX = ["x", "y", "w", "h", "score"]
+R = [f"AU{number:02d}_r" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)]
+C = [f"AU{number:02d}_c" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)]
+TALK = Source("in/talk.mp4", "talk.mp4", "video")
+CROP, LANDMARKS = np.zeros((8, 8, 3), np.uint8), np.zeros((5, 2))
 
 
-def photo(name, *probs, status="ok", source="eyes"):
+def frame(number, *faces):
+    """A frame whose faces have the given tracks and probabilities of AU12; AU1 has half of it, AU24 none."""
+    face = Face((10.0, 20.0, 50.0, 51.0), 0.876, LANDMARKS, "eyes")
+    found = [FacePrediction(face, CROP, np.array((prob, prob / 2, 0.0)), track) for track, prob in faces]
+    return ImagePrediction(TALK, "ok" if found else "no_face", "", found, number, number / 10, (120, 160))
+
+
+def photo(name, *probs, status="ok"):
     """A photo whose face number k has its box at 10 k."""
-    faces = [Face((10.0 * k + 1 / 3, 2.0, 50.0, 51.0), 0.87654321, np.zeros((5, 2)), source) for k in range(len(probs))]
-    crop = np.zeros((8, 8, 3), np.uint8)
-    found = [
-        FacePrediction(face, crop, np.array(row), k) for k, (face, row) in enumerate(zip(faces, probs, strict=True))
-    ]
+    faces = [Face((10.0 * k + 1 / 3, 2.0, 50.0, 51.0), 0.87654321, LANDMARKS, "eyes") for k in range(len(probs))]
+    pairs = enumerate(zip(faces, probs, strict=True))
+    found = [FacePrediction(face, CROP, np.array(row), k) for k, (face, row) in pairs]
     return ImagePrediction(photo_source(name), status, "", found)
 
 
 PHOTOS = [
     photo("p/a.jpg", (0.5, 0.2), (0.499, 0.75)),
-    photo("b.jpg", status="no_face"),
-    photo("c.jpg", status="unreadable"),
+    *(photo(f"{s}.jpg", status=s) for s in ("no_face", "unreadable")),
 ]
+TABLE = predictions_table([frame(0, (0, 0.9)), frame(1), frame(2, (0, 0.4), (3, 0.8))], AUS, np.array([0.5, 0.3, 0.5]))
 
 
-def test_every_cell():
-    table = predictions_table(PHOTOS, AUS, np.array([0.5, 0.75]))
-    key = ["dataset", "subject", "sequence", "frame", "face"]
-    assert list(table) == [
-        *key,
-        "file",
-        "time_s",
-        "x",
-        "y",
-        "w",
-        "h",
-        "score",
-        "status",
-        "AU12_prob",
-        "AU12_active",
-        "AU1_prob",
-        "AU1_active",
-    ]
-    a, b, c = "p/a.jpg", "b.jpg", "c.jpg"
-    assert table[key].values.tolist() == [
-        ["user", a, a, 0, 0],
-        ["user", a, a, 0, 1],
-        ["user", b, b, 0, 0],
-        ["user", c, c, 0, 0],
-    ]
-    assert table["file"].tolist() == ["in/p/a.jpg", "in/p/a.jpg", "in/b.jpg", "in/c.jpg"]
-    assert table["status"].tolist() == ["ok", "ok", "no_face", "unreadable"]
-    assert table.loc[:1, ["x", "y", "w", "h", "score"]].values.tolist() == [
-        [0.33, 2, 50, 51, 0.8765],
-        [10.33, 2, 50, 51, 0.8765],
-    ]
-    assert table.loc[:1, ["AU12_prob", "AU1_prob"]].values.tolist() == [[0.5, 0.2], [0.499, 0.75]]
-    assert table.loc[:1, "AU12_active"].tolist() == [1, 0] and table.loc[:1, "AU1_active"].tolist() == [0, 1]
-    assert (
-        table.loc[2:, [name for name in table if name in "xywh" or name == "time_s" or "AU" in name or name == "score"]]
-        .isna()
-        .all(axis=None)
+class TestOurs:
+    def test_every_cell(self):
+        table = predictions_table(PHOTOS, AUS[:2], np.array([0.5, 0.75]))
+        probs = ["AU12_prob", "AU12_active", "AU1_prob", "AU1_active"]
+        assert list(table) == [*KEY, "file", "time_s", *BOX, "status", *probs]
+        names = ["p/a.jpg", "p/a.jpg", "no_face.jpg", "unreadable.jpg"]
+        assert table["subject"].tolist() == table["sequence"].tolist() == names
+        assert table[["dataset", "frame", "face"]].values.tolist() == [["user", 0, face] for face in (0, 1, 0, 0)]
+        assert table["file"].tolist() == [f"in/{name}" for name in names]
+        assert table["status"].tolist() == ["ok", "ok", "no_face", "unreadable"]
+        assert table.loc[:1, BOX].values.tolist() == [[0.33, 2, 50, 51, 0.8765], [10.33, 2, 50, 51, 0.8765]]
+        assert table.loc[:1, probs].values.tolist() == [[0.5, 1, 0.2, 0], [0.499, 0, 0.75, 1]]
+        assert table.loc[2:, ["time_s", *BOX, *probs]].isna().all(axis=None)
+
+    def test_times_and_numbers_of_a_video(self):
+        frames = [
+            replace(photo("a.mp4", (0.5, 0.2)), frame=3, time_s=0.1234567),
+            replace(photo("a.mp4", status="no_face"), frame=4, time_s=0.2),
+        ]
+        table = predictions_table(frames, AUS[:2], np.array([0.5, 0.5]))
+        assert table["frame"].tolist() == [3, 4] and table["time_s"].tolist() == [0.123457, 0.2]
+
+    @pytest.mark.parametrize("images", [PHOTOS, PHOTOS[1:]])
+    @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+    def test_it_is_a_predictions_file(self, tmp_path, images, suffix):
+        table = predictions_table(images, AUS[:2], np.array([0.5, 0.75]))
+        write_predictions(table, tmp_path / f"p{suffix}", {"mine": 1})
+        back = read_predictions(tmp_path / f"p{suffix}")
+        assert back.attrs["format"] == "native" and back.attrs["side"]["mine"] == 1
+        assert back.attrs["au_names"] == ["AU1", "AU12"] and not set(back) & {"AU1", "AU12"}
+        pd.testing.assert_frame_equal(back[list(table)], table, check_dtype=False)
+
+
+@pytest.mark.parametrize("recipe", ["eyes", None])
+def test_the_sidecar(tmp_path, recipe):
+    folder = make_checkpoint(
+        tmp_path,
+        crop_recipe=recipe,
+        thresholds={"AU12": 0.5, "AU1": 0.3, "AU25": 0.5},
+        extra={"selection": {"epoch": 3}},
     )
+    loaded = Loaded(folder, folder / "backbone.safetensors", "cpu", {})
+    side = loaded.sidecar(run_settings(loaded.predictor, Selection(every=2), (1, 8)), {"sources": 1})
+    assert json.loads(json.dumps(side)) == side
+    assert side["checkpoint"] == str(folder) and side["adapter"]["file"] == "adapter.safetensors"
+    assert side["adapter"]["revision"] is None and len(side["adapter"]["sha256"]) == 64
+    assert side["au_names"] == ["AU12", "AU1", "AU25"] and side["thresholds"]["AU1"] == 0.3
+    assert side["crop_recipe"] == "eyes" and side["image_size"] == [32, 32] and side["counts"] == {"sources": 1}
+    assert side["epoch_selection"] == {"epoch": 3} and side["config"]["network"].endswith("AUFormer")
+    settings = side["settings"]
+    assert settings["frames"]["every"] == 2 and settings["shard"] == "1/8" and settings["probability_smoothing"] is None
+    assert side["faces"]["detector"] == "cascade" and "OpenCV" in side["faces"]["version"] and side["notice"] is None
+    unknown = [text for text in side["warnings"] if "does not say how its training images were cropped" in text]
+    assert len(unknown) == (recipe is None)
 
 
-def test_it_is_a_predictions_file(tmp_path):
-    table = predictions_table(PHOTOS, AUS, np.array([0.5, 0.75]))
-    write_predictions(table, tmp_path / "predictions.csv", {})
-    back = read_predictions(tmp_path / "predictions.csv")
-    assert back.attrs["au_names"] == ["AU1", "AU12"] and not [name for name in back if name in ("AU1", "AU12")]
-    pd.testing.assert_frame_equal(back[list(table)], table, check_dtype=False)
+def written(tmp_path, table) -> Path:
+    table.to_csv(tmp_path / "talk.csv", index=False)
+    return tmp_path / "talk.csv"
 
 
-def test_photos_without_any_face(tmp_path):
-    write_predictions(predictions_table(PHOTOS[1:], AUS, np.array([0.5, 0.5])), tmp_path / "p.csv", {})
-    assert read_predictions(tmp_path / "p.csv")["status"].tolist() == ["no_face", "unreadable"]
+def cells(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def test_times_and_numbers_of_a_recording():
-    frames = [
-        replace(photo("a.mp4", (0.5, 0.2)), frame=3, time_s=0.1234567),
-        replace(photo("a.mp4", status="no_face"), frame=4, time_s=0.2),
-    ]
-    table = predictions_table(frames, AUS, np.array([0.5, 0.5]))
-    assert table["frame"].tolist() == [3, 4] and table["time_s"].tolist() == [0.123457, 0.2]
+class TestOpenFace:
+    def test_header_and_cells_of_a_video(self, tmp_path):
+        path, head = written(tmp_path, openface_table(TABLE, photo=False)), "frame face_id timestamp confidence success"
+        assert path.read_text().splitlines()[0] == ",".join([*head.split(), *R, *C])
+        table = cells(path)
+        assert [" ".join(row[name] for name in head.split()) for row in table] == [
+            "1 0 0.000 0.88 1",
+            "2 0 0.100 0.00 0",
+            "3 0 0.200 0.88 1",
+            "3 3 0.200 0.88 1",
+        ]
+        for name in ("AU12_c", "AU01_c"):
+            assert [row[name] for row in table] == ["1.0", "", "0.0", "1.0"]
+        empty = [*R, *(name for name in C if name not in ("AU12_c", "AU01_c"))]
+        assert {row[name] for row in table for name in empty} == {""}  # no invented intensity
+
+    def test_a_photo_has_the_head_of_single_images(self):
+        assert list(openface_table(TABLE.iloc[:1], photo=True))[:3] == ["face", "confidence", "AU01_r"]
+
+    def test_read_back(self, tmp_path):
+        back = read_predictions(written(tmp_path, openface_table(TABLE, photo=False)))
+        assert back.attrs["format"] == "openface" and back["subject"].unique().tolist() == ["talk"]
+        assert back["frame"].tolist() == [0, 1, 2, 2] and back["face"].tolist() == [0, 0, 0, 3]
+        assert back["status"].tolist() == ["ok", "no_face", "ok", "ok"]
+        assert back["AU12_active"].tolist() == [1, pd.NA, 0, 1] and back["time_s"].tolist() == [0, 0.1, 0.2, 0.2]
+        assert not [name for name in back if name.endswith(("_prob", "_intensity"))]
+
+    def test_a_file_of_openface_two_point_zero(self, tmp_path):
+        lines = [
+            " frame, timestamp, confidence, success, x_0, AU01_r, AU12_r, AU12_c",
+            "1, 0.000, 0.98, 1, 3.1, 0.50, 2.25, 1",
+            "2, 0.033, 0.10, 0, 0.0, 0, 0, 0",
+        ]
+        (tmp_path / "old.csv").write_text("\n".join(lines) + "\n")
+        back = read_predictions(tmp_path / "old.csv")
+        assert back["frame"].tolist() == [0, 1] and back["face"].tolist() == [0, 0]
+        assert back["status"].tolist() == ["ok", "no_face"]
+        assert back.loc[0, ["AU1_intensity", "AU12_intensity", "AU12_active"]].tolist() == [0.5, 2.25, 1]
+        assert back.loc[1, ["AU1_intensity", "AU12_active"]].isna().all()  # OpenFace writes 0 where it failed
 
 
-class TestSide:
-    def side(self, network, **options):
-        predictor = AUPredictor(network)
-        checkpoint = {"given": "runs/x", "file": "runs/x/adapter.safetensors", "sha256": "ab", "revision": None}
-        settings = run_settings(predictor, Selection(every=2), shard=None)
-        plain = {"checkpoint": checkpoint, "settings": settings, "counts": {"sources": 1}, "notice": None}
-        return predictions_side(predictor, **{**plain, **options})
+class TestPyFeat:
+    def test_header_and_cells(self, tmp_path):
+        table = cells(written(tmp_path, pyfeat_table(TABLE, size=(120, 160))))
+        names = list(table[0])
+        assert names == list(PYFEAT_COLUMNS) and len([name for name in names if name.startswith("AU")]) == 20
+        assert names[:6] == ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore", "x_0"]
+        assert names[-6:] == ["FrameHeight", "FrameWidth", "input", "frame", "approx_time", "Identity"]
+        for name, column in {
+            "AU12": ["0.9", "", "0.4", "0.8"],
+            "AU24": ["0.0", "", "0.0", "0.0"],
+            "frame": ["0", "1", "2", "2"],
+            "Identity": ["Person_0", "", "Person_0", "Person_3"],
+            "FaceRectX": ["10.0", "", "10.0", "10.0"],
+        }.items():
+            assert [row[name] for row in table] == column
+        first = {"input": "in/talk.mp4", "FrameHeight": "120", "anger": "", "AU43": "", "approx_time": "00:00"}
+        assert {name: table[0][name] for name in first} == first
 
-    def test_what_it_says(self):
-        network = StandIn(AUS)
-        network.metadata = {
-            "package_version": "0.1",
-            "training_data": {"dataset": "x"},
-            "extra": {"selection": {"epoch": 3}},
-        }
-        side = self.side(network, notice="Rendered only.")
-        assert json.loads(json.dumps(side)) == side
-        adapter = {"file": "adapter.safetensors", "sha256": "ab", "revision": None, "package_version": "0.1"}
-        assert side["checkpoint"] == "runs/x" and side["adapter"] == adapter
-        assert side["au_names"] == list(AUS) and side["thresholds"] == {"AU12": 0.5, "AU1": 0.5}
-        assert (
-            side["crop_recipe"] == "eyes" and side["image_size"] == [8, 8] and side["epoch_selection"] == {"epoch": 3}
-        )
-        assert side["config"]["training_data"] == {"dataset": "x"} and side["config"]["backbone"] is None
-        assert side["settings"]["frames"]["every"] == 2 and side["settings"]["probability_smoothing"] is None
-        assert side["faces"]["detector"] == "cascade" and "OpenCV" in side["faces"]["version"]
-        assert side["notice"] == "Rendered only." and side["warnings"] == []
+    def test_read_back(self, tmp_path):
+        back = read_predictions(written(tmp_path, pyfeat_table(TABLE, size=None)))
+        assert back.attrs["format"] == "pyfeat" and back["subject"].unique().tolist() == ["talk"]
+        assert back["frame"].tolist() == [0, 1, 2, 2] and back["face"].tolist() == [0, 0, 0, 3]
+        assert back["status"].tolist() == ["ok", "no_face", "ok", "ok"]
+        for name in ("AU12_prob", "x"):
+            assert np.allclose(back[name], TABLE[name], equal_nan=True)
+        assert [name for name in back if name.endswith("_prob")] == ["AU1_prob", "AU12_prob", "AU24_prob"]
 
-    def test_an_unknown_recipe_is_a_warning(self):
-        network = StandIn(AUS)
-        network.crop_recipe = None
-        assert "does not say how its training images were cropped" in self.side(network)["warnings"][0]
+
+def test_the_real_reader_of_py_feat(tmp_path):
+    io = pytest.importorskip("feat.utils.io")
+    fex = io.read_openface(str(written(tmp_path, openface_table(TABLE, photo=False))))
+    assert fex.aus.shape == (4, 35) and fex["AU12_c"].tolist()[0] == 1
+    assert io.read_feat(str(written(tmp_path, pyfeat_table(TABLE, size=(120, 160))))).aus.shape == (4, 20)
+
+
+def test_notes_say_which_columns_are_real():
+    notes = format_notes("openface", AUS)
+    assert notes["predicted"] == ["AU12", "AU1"] and notes["predicted_without_column"] == ["AU24"]
+    assert "AU45" in notes["columns_without_values"] and "AU12" not in notes["columns_without_values"]
+    assert "_r" in notes["values"]
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ManifestError, match=r"OpenFace \(`AU12_c`\).*its columns are a, b"):
+        read_predictions(tmp_path / "x.csv")
+    with pytest.raises(ManifestError, match="no such file"):
+        read_predictions(tmp_path / "missing.csv")

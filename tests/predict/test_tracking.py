@@ -1,4 +1,4 @@
-"""Numbers of faces over time, and points that do not tremble."""
+"""Numbers of faces over time, and landmarks that do not jitter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from auformer.faces import Face
-from auformer.predict.tracking import MAX_GAP, PointSmoother, Tracker, follow, overlap, small_grey
+from auformer.predict.tracking import MAX_GAP, LandmarkSmoother, Tracker, follow, match_boxes, overlap, small_grey
 from tests.helpers.videos import scene
 
 POINTS = np.array([[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [35.0, 80.0], [65.0, 80.0]])
@@ -29,6 +29,11 @@ class TestTracker:
         assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1 and overlap((0, 0, 10, 10), (10, 0, 5, 5)) == 0
         assert overlap((0, 0, 10, 10), (5, 5, 10, 10)) == pytest.approx(25 / 175)
 
+    def test_boxes_are_matched_best_first_and_once(self):
+        boxes = [(0, 0, 10, 10), (4, 0, 10, 10), (99, 0, 10, 10)]
+        assert match_boxes(boxes, [(3, 0, 10, 10), (1, 0, 10, 10)], 0.3) == [(0, 1), (1, 0)]
+        assert match_boxes(boxes, [(60, 0, 10, 10)], 0.3) == []
+
     def test_numbers_stay_whatever_the_order_of_detection(self):
         assert run([[0, 100], [105, 3], [6, 110]]) == [[0, 1], [1, 0], [0, 1]]
 
@@ -47,7 +52,7 @@ class TestTracker:
     def test_a_jump_is_another_face(self):
         assert run([[0], [500]]) == [[0], [1]]
 
-    def test_state_through_json_goes_on_the_same(self):
+    def test_state_through_json_resumes_the_same(self):
         frames = [[20 * k, 300 - 20 * k] for k in range(6)]
         whole, first = Tracker(), Tracker()
         run(frames[:3], tracker=whole)
@@ -61,10 +66,10 @@ class TestTracker:
 
 class TestSmoothing:
     def smooth(self, series, fps=25.0):
-        smoother = PointSmoother()
+        smoother = LandmarkSmoother()
         return np.array([smoother.update(points, k / fps) for k, points in enumerate(series)])
 
-    def test_a_face_at_rest_trembles_less(self, rng):
+    def test_a_face_at_rest_jitters_less(self, rng):
         series = POINTS + rng.normal(0, 0.8, (100, 1, 2))  # 0.02 inter-pupil distances
         out = self.smooth(series)
         assert out[20:].std(0).max() < 0.5 * series[20:].std(0).min()
@@ -74,17 +79,17 @@ class TestSmoothing:
         assert np.abs(self.smooth(series) - series)[10:].max() < 0.08 * 40
 
     def test_the_first_sight_and_a_long_gap_are_taken_as_they_are(self):
-        smoother = PointSmoother()
+        smoother = LandmarkSmoother()
         assert np.array_equal(smoother.update(POINTS, 0.0), POINTS)
         assert np.array_equal(smoother.update(POINTS + 50, MAX_GAP + 0.1), POINTS + 50)
 
-    def test_state_through_json_goes_on_the_same(self, rng):
+    def test_state_through_json_resumes_the_same(self, rng):
         series = POINTS + rng.normal(0, 1, (10, 5, 2))
-        whole, first = PointSmoother(), PointSmoother()
+        whole, first = LandmarkSmoother(), LandmarkSmoother()
         for k in range(5):
             whole.update(series[k], k / 25)
             first.update(series[k], k / 25)
-        second = PointSmoother.from_state(json.loads(json.dumps(first.state())))
+        second = LandmarkSmoother.from_state(json.loads(json.dumps(first.state())))
         assert all(
             np.array_equal(second.update(series[k], k / 25), whole.update(series[k], k / 25)) for k in range(5, 10)
         )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from auformer.predict.types import Selection
-from auformer.predict.video import pictures_at, read_video, video_facts
-from tests.helpers.trees.pictures import write_video
+from auformer.predict.video import images_at, read_video, video_facts
+from tests.helpers.trees.images import write_video
 from tests.helpers.videos import write_sound, write_times
 
 ALL = Selection()
@@ -81,7 +81,7 @@ class TestFrames:
         assert taken(start=0.5, every=10) == [(5, 0), (15, 1)]
         assert len(taken(fps=1000)) == 20 and taken(start=9) == []
 
-    def test_going_on_after_a_frame_counts_as_before(self, tmp_path):
+    def test_resuming_after_a_frame_counts_as_before(self, tmp_path):
         path = write_video(tmp_path / "a.mp4", shades(20), fps=10)
         whole = [(frame.index, frame.ordinal) for frame in read_video(path, Selection(every=3))]
         assert [(frame.index, frame.ordinal) for frame in read_video(path, Selection(every=3), after=6)] == whole[3:]
@@ -172,9 +172,9 @@ class TestDamage:
         assert frames == [] and "cannot be read as one" in message
 
 
-def test_facts_and_pictures_at_times(tmp_path):
+def test_facts_and_images_at_times(tmp_path):
     path = write_video(tmp_path / "a.mp4", shades(20), fps=10)
     facts = video_facts(path)
     assert (facts.frames, facts.fps, facts.codec) == (20, 10, "h264") and facts.duration_s == pytest.approx(2, abs=0.01)
-    images = pictures_at(path, [0.0, 1.0, 1.9])
+    images = images_at(path, [0.0, 1.0, 1.9])
     assert np.allclose([image.mean() for image in images], [20, 100, 172], atol=8)

@@ -17,7 +17,7 @@ from auformer.predict.cluster.worker import Job, SourceWorker
 from auformer.predict.sources import Source
 
 ADDRESS_SECONDS = 10.0  # in which the head of a cluster must accept a connection [ours]
-CONNECT_SECONDS = 60  # in which what accepts it must prove to be one [ours]; Ray itself tries for minutes
+CONNECT_TRIES = 2  # of Ray at such a connection, about 40 s each [ours]; its own 20 take a quarter of an hour
 CPUS = 2  # of the processor per worker [ours]: reading and detection run beside the network
 MAX_TASKS = 2000  # pieces of a collection [ours]: an even load, and little book-keeping for Ray
 OBJECT_STORE = 256 * 2**20  # bytes, of a Ray of our own [ours]: only names and messages pass through it
@@ -26,8 +26,7 @@ OBJECT_STORE = 256 * 2**20  # bytes, of a Ray of our own [ours]: only names and 
 def check_address(address: str | None) -> None:
     """Find out within 10 seconds whether anything accepts connections at the address of a cluster's head.
 
-    What accepts them and is no head of a Ray cluster gets Ray's own error, when `run_on_ray` connects, within about a
-    minute.
+    What accepts them and is no head of a Ray cluster gets Ray's own error from `run_on_ray`, within about 90 seconds.
 
     Args:
         address: HOST:PORT; `auto` for the cluster that this machine belongs to, or None are left to Ray.
@@ -75,8 +74,8 @@ def run_on_ray(
         ConnectionError: There is no cluster at the address, or one of another version.
         ValueError: The workers cannot do the work.
     """
-    with _connected(address, workers) as ray:
-        count, cpus, gpus = _share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, device)
+    with connected(address, workers) as ray:
+        count, cpus, gpus = share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, device)
         job = replace(job, device="cuda" if gpus else "cpu", threads=cpus)
         _quiet()
         context = ray.data.DataContext.get_current()
@@ -102,10 +101,12 @@ def run_on_ray(
 
 
 @contextlib.contextmanager
-def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]:
+def connected(address: str | None, workers: int | None) -> Iterator[ModuleType]:
     """Ray, connected; what was started for this is stopped at the end."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing that we start reports to anybody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's core warns of what it mends, such as a dead process
+    if address is not None:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(CONNECT_TRIES))
     ray, _ = require("ray", "cluster"), require("ray.data", "cluster")
     own: dict[str, Any] = {}
     if address is None:
@@ -123,12 +124,12 @@ def _connected(address: str | None, workers: int | None) -> Iterator[ModuleType]
         ray.shutdown()
 
 
-def _share(nodes: Sequence[dict[str, float]], workers: int | None, device: str) -> tuple[int, int, int]:
+def share(nodes: Sequence[dict[str, float]], workers: int | None, device: str) -> tuple[int, int, int]:
     """Number of workers, and each one's cores and GPUs, from the resources of each machine as Ray names them.
 
-    >>> _share([{"CPU": 8.0}, {"CPU": 5.0}], None, "auto")
+    >>> share([{"CPU": 8.0}, {"CPU": 5.0}], None, "auto")
     (6, 2, 0)
-    >>> _share([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 4.0}], None, "auto")
+    >>> share([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 4.0}], None, "auto")
     (2, 2, 1)
     """
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)

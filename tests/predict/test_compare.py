@@ -28,12 +28,12 @@ def test_faces_by_boxes_whatever_their_numbers():
     )
     pairs = pair_rows(first, second)
     assert list(zip(pairs.first["AU1_prob"], pairs.second["AU1_prob"], strict=True)) == [(0.1, 0.2), (0.9, 0.8)]
-    assert pairs.counts == {"pictures": 2, "in_both": 2, "only_first": 0, "only_second": 1}
+    assert pairs.counts == {"images": 2, "in_both": 2, "only_first": 0, "only_second": 1}
 
 
 def test_faces_far_apart_are_two():
     pairs = pair_rows(table([(0, 0, 0.0)], AU1_prob=0.1), table([(0, 0, 90.0)], AU1_prob=0.1))
-    assert pairs.counts == {"pictures": 1, "in_both": 0, "only_first": 1, "only_second": 1}
+    assert pairs.counts == {"images": 1, "in_both": 0, "only_first": 1, "only_second": 1}
 
 
 def test_without_boxes_by_order():
@@ -46,7 +46,7 @@ def test_several_sources_by_name():
     both = pd.concat([table([(0, 0, 0.0)], "a/one.mp4", AU1_prob=0.1), table([(0, 0, 0.0)], "b/two.mp4", AU1_prob=0.2)])
     pairs = pair_rows(both, table([(0, 0, 0.0)], "two.csv", AU1_prob=0.9))
     assert pairs.first["AU1_prob"].tolist() == [0.2]
-    with pytest.raises(ValueError, match="about the same pictures, but got sources one, two"):
+    with pytest.raises(ValueError, match="about the same images, but got sources one, two"):
         pair_rows(both, table([(0, 0, 0.0)], "three.csv", AU1_prob=0.9))
 
 
@@ -71,7 +71,6 @@ def test_agreement_by_hand():
         0.5,
     ]
     assert found.loc["AU1", "correlation"] == pytest.approx(np.corrcoef([0.9, 0.8, 0.2, 0.1], [4, 3.5, 0.5, 0])[0, 1])
-    assert found.loc["AU2", "agree"] == pytest.approx(0.8) and np.isnan(
-        found.loc["AU2", "correlation"]
-    )  # one says the same throughout
+    assert found.loc["AU2", "agree"] == pytest.approx(0.8)
+    assert np.isnan(found.loc["AU2", "correlation"])
     assert found.loc["AU2", "kappa"] == 0
