@@ -1,3 +1,5 @@
+"""Losses: published curves and weights, numbers by hand, labels that are not annotated, number types, and what is refused."""
+
 from __future__ import annotations
 
 import math
@@ -5,12 +7,52 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
 
-from auformer.losses import MDWALoss, au_weights, dice_loss, difficulty_exponents, mdwa_loss
-from tests.helpers.losses import gradient, random_batch
+from auformer.losses import (
+    KINDS,
+    AULoss,
+    MDWALoss,
+    asl_loss,
+    au_weights,
+    bce_loss,
+    dice_loss,
+    difficulty_exponents,
+    focal_loss,
+    mdwa_loss,
+    wa_loss,
+)
 
-# BP4D, AUs 1 2 4 6 7 10 12 14 15 17 23 24: positives in the two subject parts that the first published fold trains on (100,813 frames).
+
+def random_batch(seed=0, rows=7, aus=5, dtype=torch.float64, scale=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = (scale * torch.randn(rows, aus, generator=generator, dtype=torch.float64)).to(dtype)
+    target = torch.randint(-1, 2, (rows, aus), generator=generator)
+    weight = torch.rand(aus, generator=generator, dtype=torch.float64) + 0.5
+    return logits.requires_grad_(), target, weight
+
+
+def gradient(value, logits):
+    return torch.autograd.grad(value, logits)[0]
+
+
+def all_losses(logits, target, weight):
+    total = MDWALoss(weight)(logits, target, logits * 0.5)
+    return {
+        "mdwa": mdwa_loss(logits, target, weight),
+        "dice": dice_loss(logits, target, weight),
+        "bce": bce_loss(logits, target, weight),
+        "focal": focal_loss(logits, target),
+        "asl": asl_loss(logits, target),
+        "wa": wa_loss(logits, target, weight),
+        "total": total["loss"],
+        "total_of_another": AULoss(weight, kind="wa", dice_weight=0.5)(logits, target, logits * 0.5)["loss"],
+    }
+
+
+# BP4D, AUs 1 2 4 6 7 10 12 14 15 17 23 24: positives in the two subject folds that the first published fold trains on (100,813 frames).
 BP4D_POSITIVES = [18545, 14740, 19955, 44367, 57513, 57137, 54464, 46036, 17688, 34459, 16680, 14943]
 BP4D_FRAMES = 100813
 # The weights that ME-GraphAU published for that fold.
@@ -232,3 +274,230 @@ class TestMDWALoss:
             MDWALoss([1.0], dice_weight=-1.0)
         with pytest.raises(ValueError, match="expert_weight"):
             MDWALoss([1.0], expert_weight=math.nan)
+
+
+LOG3 = math.log(3.0)  # the logit of p = 3/4
+WEIGHT = torch.tensor([0.5], dtype=torch.float64)
+
+
+def _one(label: int, value: float = LOG3) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([[value]], dtype=torch.float64, requires_grad=True), torch.tensor([[label]])
+
+
+# p = 3/4, so 1 - p = 1/4; with the margin of 0.05, p_m = 0.7
+@pytest.mark.parametrize(
+    ("loss", "label", "value"),
+    [
+        (bce_loss, 1, math.log(4 / 3)),
+        (bce_loss, 0, math.log(4)),
+        (focal_loss, 1, 0.25 * (1 / 4) ** 2 * math.log(4 / 3)),
+        (focal_loss, 0, 0.75 * (3 / 4) ** 2 * math.log(4)),
+        (asl_loss, 1, math.log(4 / 3)),
+        (asl_loss, 0, 0.7**4 * -math.log(0.3)),
+        (lambda z, y: wa_loss(z, y, WEIGHT), 1, 0.5 * math.log(4 / 3)),
+        (lambda z, y: wa_loss(z, y, WEIGHT), 0, 0.5 * (3 / 4) * math.log(4)),
+        (lambda z, y: bce_loss(z, y, WEIGHT), 0, 0.5 * math.log(4)),
+    ],
+)
+def test_numbers_by_hand(loss, label, value):
+    assert loss(*_one(label)).item() == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "slope"),
+    [
+        # d/dz p^2 * -log(1 - p) = 2 p * p (1 - p) * log 4 + p^2 * p
+        (focal_loss, 0.75 * (2 * 0.75 * (3 / 16) * math.log(4) + 0.75**3)),
+        # p (1 - p) [4 p_m^3 * -log(1 - p_m) + p_m^4 / (1 - p_m)]
+        (asl_loss, (3 / 16) * (4 * 0.7**3 * -math.log(0.3) + 0.7**4 / 0.3)),
+        (lambda z, y: wa_loss(z, y, WEIGHT), 0.5 * 0.75 * 0.75),  # nothing flows through the first p
+    ],
+)
+def test_slopes_of_a_negative_by_hand(loss, slope):
+    logits, target = _one(0)
+    assert gradient(loss(logits, target), logits).item() == pytest.approx(slope, rel=1e-12)
+
+
+def test_mdwa_lets_the_gradient_through_and_wa_does_not():
+    logits, target = _one(0)
+    weight = torch.ones(1, dtype=torch.float64)
+    mdwa = mdwa_loss(logits, target, weight, margin=0.0, gamma_low=1.0, gamma_high=1.0)
+    assert mdwa.item() == pytest.approx(wa_loss(logits, target, weight).item(), rel=1e-12)
+    assert gradient(mdwa, logits).item() == pytest.approx((3 / 16) * math.log(4) + 0.75**2, rel=1e-12)
+
+
+def test_focal_without_focus_is_half_of_cross_entropy_at_its_smallest_exponent():
+    """With gamma = 1 and alpha = 1/2: half of (1 - p_t) times cross-entropy, entry by entry."""
+    logits, target, _ = random_batch(3)
+    known = target >= 0
+    entries = functional.binary_cross_entropy_with_logits(logits, target.clamp_min(0).double(), reduction="none")
+    missed = (target.clamp_min(0) - logits.sigmoid()).abs()
+    torch.testing.assert_close(focal_loss(logits, target, gamma=1.0, alpha=0.5), (0.5 * missed * entries)[known].mean())
+
+
+@pytest.mark.parametrize(
+    ("options", "match"), [({"gamma": 0.5}, "gamma"), ({"alpha": 1.5}, "alpha"), ({"gamma": math.nan}, "gamma")]
+)
+def test_options_out_of_range_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        focal_loss(torch.zeros(1, 1), torch.zeros(1, 1), **options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_finite_for_extreme_logits(kind, dtype):
+    column = torch.tensor([0.0, 1e-4, 15.0, 88.0, 104.0, 700.0, 1e4], dtype=dtype)
+    logits = torch.cat([column, -column]).repeat(2, 1).T.contiguous().requires_grad_()
+    for label in (0, 1):
+        value = AULoss([0.5, 1.5], kind=kind)(logits, torch.full(logits.shape, label), logits)["loss"]
+        assert value.isfinite()
+        assert gradient(value, logits).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_total_of_each_kind(kind):
+    logits, target, weight = random_batch(4)
+    experts = logits.detach() * -0.3
+    own = {
+        "mdwa": lambda z: mdwa_loss(z, target, weight, margin=0.1, gamma_low=1.0, gamma_high=3.0),
+        "wa": lambda z: wa_loss(z, target, weight), "asl": lambda z: asl_loss(z, target), "focal": lambda z: focal_loss(z, target),
+        "bce": lambda z: bce_loss(z, target), "weighted_bce": lambda z: bce_loss(z, target, weight),
+    }[kind]  # fmt: skip
+    loss = AULoss(weight, kind=kind, margin=0.1, gamma_high=3.0, dice_weight=0.3, expert_weight=0.7)
+    terms = loss(logits, target, experts)
+    assert list(terms) == ["loss", kind, "dice", "experts"]
+    assert torch.equal(terms[kind], own(logits)) and torch.equal(terms["experts"], own(experts))
+    torch.testing.assert_close(
+        terms["loss"], own(logits) + 0.3 * dice_loss(logits, target, weight) + 0.7 * own(experts)
+    )
+    assert loss(logits, target)["experts"] == 0
+
+
+def test_every_kind_is_another_function():
+    logits, target, weight = random_batch(6)
+    values = {kind: AULoss(weight, kind=kind)(logits, target)[kind].item() for kind in KINDS}
+    assert len({round(value, 6) for value in values.values()}) == len(KINDS)
+
+
+def test_fixed_exponents_are_difficulty_made_equal():
+    """Exponent 1 for all, 2 for all, and between them by rarity: `gamma_low` and `gamma_high`."""
+    logits, target, weight = random_batch(8)
+    one, two, aware = (
+        MDWALoss(weight, gamma_low=low, gamma_high=high)(logits, target)["mdwa"]
+        for low, high in ((1, 1), (2, 2), (1, 2))
+    )
+    assert two < aware < one
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(
+        ValueError, match="`kind` of the loss to be one of mdwa, wa, asl, focal, bce, weighted_bce, but got 'hinge'"
+    ):
+        AULoss([1.0], kind="hinge")
+
+
+class TestUnknownLabels:
+    @settings(max_examples=30, deadline=None)
+    @given(seed=st.integers(0, 10_000), garbage=st.sampled_from([0.0, 1e4, -1e4, 1e30, math.inf, math.nan]))
+    def test_contribute_nothing(self, seed, garbage):
+        logits, target, weight = random_batch(seed)
+        polluted = torch.where(target < 0, garbage, logits.detach()).requires_grad_()
+        clean, dirty = all_losses(logits, target, weight), all_losses(polluted, target, weight)
+        for name in clean:
+            assert torch.equal(clean[name], dirty[name]), name
+            slope = gradient(dirty[name], polluted)
+            assert torch.equal(slope, gradient(clean[name], logits)), name
+            assert torch.all(slope[target < 0] == 0), name
+
+    def test_rows_without_labels_change_nothing(self):
+        logits, target, weight = random_batch(2)
+        longer = torch.cat([logits.detach(), torch.randn(4, 5, dtype=torch.float64)])
+        padded = torch.cat([target, torch.full((4, 5), -1)])
+        for name, value in all_losses(logits, target, weight).items():
+            torch.testing.assert_close(all_losses(longer, padded, weight)[name], value, rtol=1e-12, atol=0, msg=name)
+
+    def test_bce_over_known_entries(self):
+        logits, target, weight = random_batch(5)
+        known = target >= 0
+        entries = (
+            functional.binary_cross_entropy_with_logits(logits, target.clamp_min(0).double(), reduction="none") * weight
+        )
+        torch.testing.assert_close(bce_loss(logits, target, weight), entries[known].mean())
+
+    @pytest.mark.parametrize("rows", [0, 3])
+    def test_nothing_annotated_is_exactly_zero(self, rows):
+        logits = torch.randn(rows, 4).requires_grad_()
+        for name, value in all_losses(logits, torch.full((rows, 4), -1), torch.ones(4)).items():
+            assert value.item() == 0.0, name
+            assert torch.all(gradient(value, logits) == 0), name
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    @pytest.mark.parametrize("margin", [0.0, 1e-12, 0.05, 0.9])
+    def test_finite_for_extreme_logits(self, dtype, margin):
+        extremes = [0.0, 1e-4, 1.0, 15.0, 40.0, 88.0, 90.0, 104.0, 700.0, 1e4]
+        column = torch.tensor(extremes + [-x for x in extremes], dtype=dtype)
+        for label in (0, 1):
+            logits = column.repeat(3, 1).T.contiguous().requires_grad_()
+            target = torch.full(logits.shape, label)
+            terms = MDWALoss(torch.tensor([0.2, 0.8, 2.0]), margin=margin)(logits, target, logits)
+            assert all(term.isfinite() for term in terms.values())
+            slope = gradient(terms["loss"] + bce_loss(logits, target), logits)
+            assert slope.dtype == dtype and slope.isfinite().all()
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_half_types_are_raised(self, dtype):
+        logits, target, weight = random_batch(dtype=dtype)
+        for name, value in all_losses(logits, target, weight.to(dtype)).items():
+            assert value.dtype == torch.float32, name
+            torch.testing.assert_close(
+                value, all_losses(logits.float(), target, weight.to(dtype).float())[name], rtol=0, atol=1e-3
+            )
+        assert mdwa_loss(logits, target, weight.to(dtype)) == mdwa_loss(
+            logits.float(), target, weight.to(dtype).float()
+        )
+
+    def test_double_stays(self):
+        logits, target, weight = random_batch()
+        assert {value.dtype for value in all_losses(logits, target, weight.float()).values()} == {torch.float64}
+
+    @pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.float32, torch.float64])
+    def test_label_type_does_not_matter(self, kind):
+        logits, target, weight = random_batch(4)
+        for name, value in all_losses(logits, target.to(kind), weight).items():
+            assert torch.equal(value, all_losses(logits, target, weight)[name])
+
+    def test_gradcheck(self):
+        logits, target, weight = random_batch(6)
+        experts = random_batch(7)[0]
+        loss = MDWALoss(weight, gamma_low=1.0, gamma_high=2.5, margin=0.05)
+        assert torch.autograd.gradcheck(lambda a, b: loss(a, target, b)["loss"], (logits, experts))
+        assert torch.autograd.gradcheck(lambda a: bce_loss(a, target, weight), (logits,))
+
+    def test_inside_autocast(self):
+        logits, target, weight = random_batch(dtype=torch.float32)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = MDWALoss(weight)(logits.bfloat16(), target, logits.bfloat16())["loss"]
+        assert value.dtype == torch.float32
+
+
+class TestShapes:
+    @pytest.mark.parametrize("loss", [mdwa_loss, dice_loss, bce_loss])
+    def test_refused(self, loss):
+        with pytest.raises(ValueError, match="one shape"):
+            loss(torch.zeros(2, 3), torch.zeros(2, 4), torch.ones(3))
+        with pytest.raises(ValueError, match="one shape"):
+            loss(torch.zeros(3), torch.zeros(3), torch.ones(3))
+        with pytest.raises(ValueError, match="`weight`"):
+            loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2))
+
+    @pytest.mark.parametrize("label", [9, 999, 2, -2, 0.5, math.nan])
+    def test_labels_of_other_codes(self, label):
+        target = torch.tensor([[0.0, 1.0], [-1.0, float(label)]])
+        with pytest.raises(ValueError, match=f"Expected `target`.*got {float(label)}"):
+            mdwa_loss(torch.zeros(2, 2), target, torch.ones(2))
+
+    def test_unknown_reduction(self):
+        with pytest.raises(ValueError, match="reduction"):
+            mdwa_loss(torch.zeros(1, 1), torch.zeros(1, 1), torch.ones(1), reduction="median")

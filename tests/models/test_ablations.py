@@ -13,8 +13,8 @@ from torch import Tensor
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, load_adapter, load_detector, save_adapter
 from auformer.models.adapter_file import describe
-from auformer.models.checkpoints import check_header
 from auformer.models.auformer import places, transfer_experts
+from auformer.models.checkpoints import check_header
 from tests.helpers.reference import PlainAUFormer
 from tests.models.test_experts import _compare, _shaken
 
@@ -36,13 +36,28 @@ OPTIONS: list[dict[str, Any]] = [
         "expert_heads": False,
     },
 ]
+PARTS: list[tuple[dict[str, Any], int]] = [  # options, parameters of one expert
+    ({}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
+    ({"dilations": ()}, 50 + 38 + 3 * 6 + 72),
+    ({"dilations": (1,)}, 50 + 38 + (38 + 6) + 3 * 6 + 72),
+    ({"dilations": (1, 3)}, 50 + 38 + (2 * 38 + 10) + 3 * 6 + 72),
+    ({"window": 0}, 50 + 38 + (3 * 38 + 14) + 72),
+    ({"window": 1}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
+    ({"window": 5}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
+    ({"dilations": (), "window": 0}, 50 + 38 + 72),
+    ({"pool": "token"}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
+    ({"average_heads": False}, 50 + 38 + (3 * 38 + 14) + 3 * 6 + 72),
+    ({"expert_width": 4}, (24 * 4 + 4) + (4 * 4 * 9 + 4) + (3 * 148 + 12 * 4 + 4) + 3 * 20 + (4 * 24 + 24)),
+    ({"expert_width": 1}, (24 + 1) + (9 + 1) + (3 * 10 + 3 + 1) + 3 * 2 + (24 + 24)),
+]
+# of width 2: down 24 * 2 + 2 = 50, a 3 x 3 map 2 * 2 * 9 + 2 = 38, fusing three of them 6 * 2 + 2 = 14, a 1 x 1 map 2 * 2 + 2 = 6, up 72
 GROUPS = [2, 2, 4, 4, 2, 2, 1, 2]  # of two blocks
 EXPERT = (24 * 2 + 2) + (2 * 2 * 9 + 2) + 3 * (2 * 2 * 9 + 2) + (6 * 2 + 2) + 3 * (2 * 2 + 2) + (2 * 24 + 24)  # width 2
 
 
 def _model(seed: int = 0, names: tuple[str, ...] = NAMES, **options: Any) -> AUFormer:
     torch.manual_seed(seed)
-    return AUFormer("vit_tests_token", names, expert_width=2, **options)
+    return AUFormer("vit_tests_token", names, **{"expert_width": 2, **options})
 
 
 def _images(model: AUFormer) -> Tensor:
@@ -65,12 +80,34 @@ def test_predicting_with_kept_maps_is_the_same(options: dict[str, Any]) -> None:
             model.groups[0].up.weight.mul_(-2)  # the next group's kept maps are made of it too, where it is handed on
 
 
-@pytest.mark.parametrize(("options", "groups"), list(zip(OPTIONS[:7], GROUPS, strict=False)))
-def test_trained_parameters_by_hand(options: dict[str, Any], groups: int) -> None:
-    model = _model(**options)
-    head, expert_heads = 24 * 6 + 6 + 6 * 3 + 3, 3 * 25
+@pytest.mark.parametrize(
+    ("options", "groups", "expert"),
+    [
+        *((options, groups, EXPERT) for options, groups in zip(OPTIONS[:7], GROUPS, strict=False)),
+        *((options, 4, expert) for options, expert in PARTS),
+        ({"expert_heads": False}, 4, EXPERT),
+    ],
+)
+def test_trained_parameters_by_hand(options: dict[str, Any], groups: int, expert: int) -> None:
+    head, expert_heads = 24 * 6 + 6 + 6 * 3 + 3, 3 * 25 * options.get("expert_heads", True)
     experts = 1 if options.get("shared_expert") else 3
-    assert model.num_parameters()[0] == groups * experts * EXPERT + head + expert_heads
+    assert _model(**options).num_parameters()[0] == groups * experts * expert + head + expert_heads
+
+
+@pytest.mark.parametrize("options", [options for options, _ in PARTS])
+def test_gradients_reach_every_part_that_can_matter(options: dict[str, Any]) -> None:
+    """A softmax does not see a bias of all keys; over one neighbour it is 1, so queries and keys do not count at all."""
+    silent = {"query.weight", "query.bias", "key.weight", "key.bias"} if options.get("window") == 1 else {"key.bias"}
+    model = _model(img_size=64, **options).double()
+    with torch.no_grad():
+        for group in model.groups:
+            group.up.weight.normal_(std=0.3)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)).double()
+    sum(logits.sin().sum() for logits in model.forward_all(images)).backward()  # type: ignore[union-attr]
+    for group in model.groups:
+        for name, parameter in group.named_parameters():
+            assert (float(parameter.grad.abs().max()) > 1e-10) == (name not in silent), name
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -1,3 +1,5 @@
+"""Experts of one AUFormer as the start of another, and one expert's weights by themselves."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,6 +8,9 @@ import torch
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, LinearProbe
 from auformer.models.auformer import transfer_experts
+from tests.helpers import vits  # noqa: F401 (registers tiny ViTs)
+
+NAMES = ["AU1", "AU2", "AU12"]
 
 
 def network(au_names: list[str], seed: int, **arguments) -> AUFormer:
@@ -64,3 +69,58 @@ def test_what_does_not_fit_is_refused_before_anything_changes() -> None:
         with pytest.raises(CheckpointError, match=message):
             transfer_experts(source, target)
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        ({}, ()),
+        ({"dilations": ()}, ("dilated", "fuse")),
+        ({"window": 0}, ("query", "key", "value")),
+        ({"dilations": (2, 7)}, ("dilated.2",)),
+    ],
+)
+def test_names_and_shapes(arguments: dict[str, object], absent: tuple[str, ...]) -> None:
+    count = len(arguments.get("dilations", (1, 3, 5)))  # type: ignore[arg-type]
+    wanted = {"down": (2, 24), "conv": (2, 2, 3, 3), "query": (2, 2), "key": (2, 2), "value": (2, 2), "up": (24, 2)}
+    wanted |= {f"dilated.{i}": (2, 2, 3, 3) for i in range(3)} | {"fuse": (2, 2 * count)}
+    got = network(NAMES, 0, **arguments).expert_weights(1, "AU2")
+    shapes = {name: shape for name, shape in wanted.items() if not name.startswith(absent)} if absent else wanted
+    assert {name: tuple(tensor.shape) for name, tensor in got.items()} == {
+        **{f"{name}.weight": shape for name, shape in shapes.items()},
+        **{f"{name}.bias": shape[:1] for name, shape in shapes.items()},
+    }
+
+
+def test_an_experts_weights_come_out_as_copies_and_go_in_whatever_their_type() -> None:
+    model, other = network(NAMES, 0), network(NAMES, 1).double()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for g in range(4):
+        for name in model.au_names:
+            weights = model.expert_weights(g, name)
+            assert not any(tensor.requires_grad for tensor in weights.values())
+            model.load_expert_weights(g, name, weights)
+            weights["down.weight"].zero_()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    model.load_expert_weights(0, "AU1", other.expert_weights(0, "AU1"))
+    up = model.expert_weights(0, "AU1")["up.weight"]
+    assert up.dtype == torch.float32 and torch.allclose(up.double(), other.expert_weights(0, "AU1")["up.weight"])
+
+
+def test_what_does_not_fit_changes_nothing() -> None:
+    model = network(NAMES, 0)
+    weights = model.expert_weights(0, "AU1")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    changed = {name: tensor + 1 for name, tensor in weights.items()}
+    for bad, match in (
+        ({name: tensor for name, tensor in changed.items() if name != "up.bias"}, "up.bias"),
+        ({**changed, "extra": torch.zeros(1)}, "extra"),
+        ({**changed, "up.weight": torch.zeros(2, 24)}, "up.weight"),
+        ({**changed, "up.weight": torch.zeros(24, 2, dtype=torch.int64)}, "up.weight"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            model.load_expert_weights(0, "AU1", bad)
+    for g, name in ((4, "AU1"), (-1, "AU1"), ("0", "AU1"), (0, "AU4"), (0, "au1")):
+        with pytest.raises(ValueError, match="Expected `(g|au_name)`"):
+            model.expert_weights(g, name)  # type: ignore[arg-type]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from auformer.cli import main
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, AUNetwork, FullFineTuning, LinearProbe, load_detector, read_adapter_header
 from auformer.training.module import AUModule
 from auformer.training.run import fit
-from tests.helpers.runs import make_data, make_module, write_vit, write_workspace
+from tests.helpers.runs import cli_words, make_data, make_module, write_vit, write_workspace
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -97,55 +99,51 @@ def test_other_frozen_weights_are_refused(workspace: Path, tmp_path: Path) -> No
     )  # its weights are all in the file
 
 
+class _Payload:
+    def __reduce__(self) -> tuple[Any, tuple[str, ...]]:
+        return os.system, ("touch executed",)
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "match"),
     [
-        lambda c: c["hyper_parameters"].update(_instantiator="os.system"),
-        lambda c: c["hyper_parameters"].update(_class_path="os.system"),
-        lambda c: c["hyper_parameters"].update(_class_path="auformer.cli.main"),
-        lambda c: c["hyper_parameters"].update(_class_path="auformer.training.nothing"),
-        lambda c: c["hyper_parameters"].update(command="rm"),
-        lambda c: c["hyper_parameters"]["network"]["init_args"].update(expert_width=10**9),
-        lambda c: c.update(auformer=c["auformer"].replace('"expert_width": 2', '"expert_width": 1000000000')),
-        lambda c: c.update(auformer=json.dumps({**json.loads(c["auformer"]), "network": "os.path.join"})),
-        lambda c: c.pop("auformer"),
-        lambda c: c.pop("hyper_parameters"),
-        lambda c: c["state_dict"].pop("network.head.fc1.weight"),
-        lambda c: c["state_dict"].update(extra=torch.zeros(1)),
-        lambda c: c["state_dict"].update({"network.head.fc1.weight": torch.zeros(1).expand(10**5, 10**4)}),
-        lambda c: c["state_dict"].update({"network.head.fc1.weight": c["state_dict"]["network.head.fc1.weight"].double()}),
-        lambda c: c["state_dict"].update({"network.head.fc1.weight": "a word"}),
+        (lambda c: c["hyper_parameters"].update(_instantiator="os.system"), "not safe"),
+        (lambda c: c["hyper_parameters"].update(_class_path="auformer.cli.main"), "only modules of auformer.training"),
+        (lambda c: c["hyper_parameters"]["network"].update(class_path="os.system"), "not one of auformer.models"),
+        (lambda c: c["hyper_parameters"]["network"]["init_args"].update(expert_width=10**9), "cannot be built"),
+        (lambda c: c["hyper_parameters"].pop("network"), "earlier build"),
+        (lambda c: c["state_dict"].update({"network.head.fc1.weight": torch.zeros(1).expand(10**5, 10**4)}), "fit"),
+        (lambda c: c.update(payload=_Payload()), "cannot be read"),
     ],
-    ids=[
-        "maker", "class", "function of ours", "no class of ours", "unknown argument", "huge argument", "huge header", "foreign network",
-        "no header", "no arguments", "missing key", "extra key", "huge tensor", "other type", "no tensor",
-    ],
-)  # fmt: skip
-def test_a_stranger_s_checkpoint_is_refused(
-    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any
-) -> None:
-    def fail(*arguments: Any, **options: Any) -> None:
-        raise AssertionError("something of the file was run")
+    ids=["maker", "module", "network", "huge network", "no network", "huge tensor", "callable"],
+)
+def test_no_command_reads_a_planted_file(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], change: Any,
+    match: str,
+) -> None:  # fmt: skip
+    path = str(_changed(workspace, tmp_path, change))
+    monkeypatch.chdir(tmp_path)
+    words = cli_words(workspace, ROOT / "experiments" / "configs" / "synthetic.yaml", str(tmp_path / "out"))
+    manifest = str(workspace / "test" / "manifest.csv")
+    for command in (
+        ["info", path],
+        ["evaluate", path, manifest, "--out", "p.csv", "--device", "cpu"],
+        ["validate", *words, "--ckpt_path", path],
+        ["fit", *words, "--ckpt_path", path],
+    ):
+        assert main(command) == 1, command
+        assert match in capfd.readouterr().err, command
+    assert not (tmp_path / "executed").exists() and not (tmp_path / "p.csv").exists()
 
-    path = _changed(workspace, tmp_path, change)
-    monkeypatch.setattr(os, "system", fail)
-    with pytest.raises(CheckpointError):
+
+def test_an_unknown_argument_and_a_file_cut_short_are_refused(workspace: Path, tmp_path: Path) -> None:
+    path = _changed(workspace, tmp_path, lambda c: c["hyper_parameters"].update(command="rm"))
+    with pytest.raises(CheckpointError, match="arguments of AUModule, but got command"):
         AUModule.load_from_checkpoint(path)
-
-
-def test_damaged_and_pickled_files_are_refused(workspace: Path, tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[Any, tuple[str, ...]]:
-            return os.mkdir, (str(tmp_path / "executed"),)
-
-    whole = (workspace / "run" / "best.ckpt").read_bytes()
-    (tmp_path / "short.ckpt").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps(Payload()))
-    torch.save({"state_dict": {}, "hyper_parameters": {"lr": Payload()}}, tmp_path / "payload.ckpt")
-    for name in ("short", "pickle", "payload", "absent"):
-        with pytest.raises(CheckpointError, match=f"{name}.ckpt"):
-            AUModule.load_from_checkpoint(tmp_path / f"{name}.ckpt")
-    assert not (tmp_path / "executed").exists()
+    path.write_bytes(path.read_bytes()[:1000])
+    for name in (path, tmp_path / "absent.ckpt"):
+        with pytest.raises(CheckpointError, match=name.name):
+            AUModule.load_from_checkpoint(name)
 
 
 def test_only_a_frozen_backbone_may_be_missing_and_only_as_a_whole(workspace: Path) -> None:
