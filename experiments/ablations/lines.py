@@ -36,14 +36,7 @@ _TUNED = ("losses", "noise")  # kinds whose tables show F1 at tuned thresholds, 
 
 
 class Planned(NamedTuple):
-    """A method in an entry of the suite.
-
-    Attributes:
-        entry: Name of the entry.
-        kind: What it is about, see `kind_of`.
-        backbone: As `backbone_of` names it.
-        method: Name of the method.
-    """
+    """A method in an entry of the suite; what the entry is about, and the backbone."""
 
     entry: str
     kind: str

@@ -18,34 +18,11 @@ from auformer.benchmark.suite import Suite, read_suite
 from auformer.files import read_json, write_text
 from auformer.report.style import save_png
 from auformer.scoring.tables import Table
+from experiments.ablations import lines as line_tools
+from experiments.ablations import tables
 from experiments.ablations.figures import Spot, noise_figure, parameters_figure
-from experiments.ablations.lines import (
-    REFERENCE,
-    Line,
-    backbone_of,
-    chosen,
-    differs,
-    find_lines,
-    in_order,
-    label_noise,
-    planned,
-    planned_tests,
-)
+from experiments.ablations.lines import REFERENCE, Line, backbone_of, chosen, find_lines, in_order, label_noise
 from experiments.ablations.scores import compare
-from experiments.ablations.tables import (
-    CELLS,
-    aus_table,
-    comparison_table,
-    costs_table,
-    more_seeds,
-    noise_level,
-    noise_tables,
-    rates_table,
-    rates_text,
-    sizes_tables,
-    sources_table,
-    validation_scores,
-)
 from experiments.harness import ROOT, new_parser
 
 SUITE = ROOT / "experiments" / "suites" / "ablations.yaml"
@@ -53,7 +30,7 @@ HEAD = f"""# Does AUFormer earn its parts?
 
 Rendered faces, where the truth is known: trained on lab A, tested on other subjects of it (`unseen`) and on another
 lab (`lab_b`).
-{CELLS}
+{tables.CELLS}
 
     auformer benchmark suite experiments/suites/ablations.yaml --jobs 2
     python -m experiments.ablations.method_costs
@@ -81,8 +58,8 @@ class Sections:
     """All sections, from the lines of finished runs and what the suite had planned."""
 
     def __init__(self, lines: Sequence[Line], suite: Suite) -> None:
-        self.lines, self.wants, self.tests_of = lines, planned(suite), planned_tests(suite)
-        self.sets = {name: differs(suite, name) for name in suite.methods}
+        self.lines, self.wants, self.tests_of = lines, line_tools.planned(suite), line_tools.planned_tests(suite)
+        self.sets = {name: line_tools.differs(suite, name) for name in suite.methods}
         first = [want.backbone for want in self.wants]
         self.backbones = in_order([*first, *map(backbone_of, lines)], first)
         self.tests = in_order(test for backbone in self.backbones for test in self._tests("baselines", backbone))
@@ -116,74 +93,72 @@ class Sections:
             found = {one: spots(self._lines("baselines", one, test)) for one in self.under("baselines")}
             if known := {backbone: some for backbone, some in found.items() if some}:
                 panels[test] = known
-        tables = [
-            comparison_table(
-                self._lines("baselines", one), self.methods("baselines", one), self.tests, title=f"Backbone {one}"
-            )
-            for one in self.under("baselines")
-        ]
-        figure = parameters_figure(panels, reference=REFERENCE) if panels else None
+        section = self.by_itself("Baselines", "baselines", self.tests)
+        if not panels:
+            return section
         alt = "Mean F1 over trained parameters; the values stand in the tables above."
-        return Section("Baselines", tables, figure, "parameters", alt)
+        figure = parameters_figure(panels, reference=REFERENCE)
+        return section._replace(figure=figure, name="parameters", alt=alt)
 
     def action_units(self) -> Section:
         """F1 per action unit of the baselines."""
-        tables = []
+        made = []
         for backbone in self.under("baselines"):
             for test in self.tests:
                 if lines := self._lines("baselines", backbone, test):
                     title = f"Backbone {backbone}, {test}, F1 × 100, mean over seeds"
-                    tables.append(aus_table(lines, self.methods("baselines", backbone), title=title))
-        return Section("Baselines, per action unit", tables)
+                    made.append(tables.aus_table(lines, self.methods("baselines", backbone), title=title))
+        return Section("Baselines, per action unit", made)
 
-    def by_itself(self, heading: str, kind: str) -> Section:
-        """F1 of the baselines in another setting, with its own AUFormer."""
-        tables = []
+    def by_itself(self, heading: str, kind: str, tests: Sequence[str] = ()) -> Section:
+        """F1 of the baselines in a setting with its own AUFormer, a table per backbone."""
+        made = []
         for one in self.under(kind):
-            tests = self._tests(kind, one)
-            tables.append(
-                comparison_table(self._lines(kind, one), self.methods(kind, one), tests, title=f"Backbone {one}")
-            )
-        return Section(heading, tables)
+            lines, title = self._lines(kind, one), f"Backbone {one}"
+            shown = tests or self._tests(kind, one)
+            made.append(tables.comparison_table(lines, self.methods(kind, one), shown, title=title))
+        return Section(heading, made)
 
     def against(self, heading: str, kind: str) -> Section:
         """Variants of AUFormer under clean labels, with AUFormer itself in the first row."""
-        tables = []
+        made = []
         for one in self.under(kind):
             lines, wanted = self._with_reference(kind, one), [REFERENCE, *self.methods(kind, one)]
-            tables.append(
-                comparison_table(lines, wanted, self._tests(kind, one), title=f"Backbone {one}", sets=self.sets)
+            made.append(
+                tables.comparison_table(lines, wanted, self._tests(kind, one), title=f"Backbone {one}", sets=self.sets)
             )
-        return Section(heading, tables)
+        return Section(heading, made)
 
     def noise(self) -> Section:
         """Losses under flipped training labels."""
-        tables, figure = [], None
+        made, figure = [], None
         for backbone in self.under("noise"):
             flipped = self._lines("noise", backbone)
             wanted = in_order([*self.methods("noise", backbone), *(str(line["method"]) for line in flipped)])
             lines = [*(line for line in self._with_reference("losses", backbone) if not label_noise(line)), *flipped]
             for test in self._tests("noise", backbone):
                 some = chosen(lines, test=test)
-                tables += noise_tables(some, wanted, title=f"Backbone {backbone}, {test}")
+                made += tables.noise_tables(some, wanted, title=f"Backbone {backbone}, {test}")
                 found = curves(some, wanted)
                 figure = noise_figure(found) if figure is None and found else figure
         alt = "Mean F1 over flipped labels; the values stand in the table."
-        return Section("Flipped training labels", tables, figure, "noise", alt)
+        return Section("Flipped training labels", made, figure, "noise", alt)
 
     def sizes(self) -> Section:
         """F1 over the number of training frames."""
-        tables = []
+        made = []
         for one in self.under("sizes"):
-            tables += sizes_tables(self._lines("sizes", one), self.methods("sizes", one), title=f"Backbone {one}")
-        return Section("Training sizes", tables)
+            made += tables.sizes_tables(self._lines("sizes", one), self.methods("sizes", one), title=f"Backbone {one}")
+        return Section("Training sizes", made)
 
     def seeds(self) -> list[str]:
         """Which methods should get more seeds."""
         texts = []
         for backbone in self.backbones:
             for test in self.tests:
-                found = more_seeds(chosen(self.lines, ("baselines", "parts", "losses"), backbone=backbone, test=test))
+                found = tables.more_seeds(
+                    chosen(self.lines, ("baselines", "parts", "losses"), backbone=backbone, test=test)
+                )
                 texts += [f"{backbone}, {test}, {text}" for text in found]
         return texts
 
@@ -209,7 +184,7 @@ def curves(lines: Sequence[Line], wanted: Sequence[str]) -> dict[str, list[tuple
     """Loss -> (share of flipped labels, mean F1, its deviation); only of losses that were run with flipped labels."""
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in wanted}
     for level in sorted(set(map(label_noise, lines))):
-        for name, one in noise_level(lines, wanted, level).items():
+        for name, one in tables.noise_level(lines, wanted, level).items():
             found[name].append((level, one.mean, one.spread))
     return {name: some for name, some in found.items() if any(level for level, _, _ in some)}
 
@@ -219,12 +194,12 @@ def write_page(lines: Sequence[Line], suite: Path, out: Path) -> None:
     sections = Sections(lines, read_suite(suite))
     shown = sections.all()
     costs, verdict = read_json(out / "method_costs.json"), out / "ablations_verdict.md"
-    scores = validation_scores(lines)
+    scores = tables.validation_scores(lines)
     wanted = [want.method for want in sections.wants if want.kind == "rates"]
-    shown.append(Section("Learning rates", [rates_table(scores, lines, wanted)] if scores else []))
-    shown.append(Section("Costs", [] if costs is None else [costs_table(costs)]))
+    shown.append(Section("Learning rates", [tables.rates_table(scores, lines, wanted)] if scores else []))
+    shown.append(Section("Costs", [] if costs is None else [tables.costs_table(costs)]))
     if lines:
-        shown.append(Section("Where the numbers are from", [sources_table(lines)]))
+        shown.append(Section("Where the numbers are from", [tables.sources_table(lines)]))
     told = verdict.read_text(encoding="utf-8") if verdict.is_file() else "The verdict is not written yet."
     blocks = [HEAD, "## What holds, what does not", told.strip()]
     blocks += [section.markdown("ablations") for section in shown]
@@ -246,7 +221,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     lines = find_lines(args.runs)
     if args.rates:
-        print(rates_text(validation_scores(lines)))
+        print(tables.rates_text(tables.validation_scores(lines)))
     else:
         write_page(lines, args.suite, args.out)
 

@@ -18,13 +18,9 @@ DRAWS = 1000  # as the tables of the benchmark (auformer.benchmark.report)
 
 
 class Compared(NamedTuple):
-    """A method of a comparison.
+    """A method of a comparison: its scores over all seeds and folds, and trained parameters.
 
-    Attributes:
-        method: Name of the method.
-        scores: Over all its seeds and folds.
-        apart: Its main score less that of AUFormer, on the seeds and folds that both have; None without such.
-        trained: Trained parameters.
+    `apart` is its main score less AUFormer's, on the seeds and folds that both have; None without such.
     """
 
     method: str
@@ -32,15 +28,8 @@ class Compared(NamedTuple):
     apart: Difference | None
     trained: int
 
-    @property
-    def label(self) -> str:
-        """The name, with the configuration where there are two under it."""
-        return self.scores.method.label
-
-    @property
-    def seeds(self) -> list[int]:
-        """Its seeds."""
-        return self.scores.method.seeds
+    label = property(lambda self: self.scores.method.label)  # with the configuration where two have one name
+    seeds = property(lambda self: self.scores.method.seeds)
 
     @property
     def mean(self) -> float:

@@ -17,10 +17,7 @@ Scores = dict[str, dict[float, float]]
 
 
 def validation_scores(lines: Iterable[Line]) -> Scores:
-    """Scores of the runs of the grid: of the epoch that was chosen by them.
-
-    Args:
-        lines: All lines; those of entries `rates-...` count.
+    """Scores of the runs of the grid, entries `rates-...`: of the epoch that was chosen by them.
 
     Raises:
         ValueError: A run of the grid was not scored on validation subjects.
@@ -147,15 +144,7 @@ def comparison_table(
     title: str,
     sets: Mapping[str, str] | None = None,
 ) -> Table:
-    """A row per method: what it sets, trained parameters, seeds; per test set F1, how far it is from AUFormer, AP.
-
-    Args:
-        lines: Lines of one backbone.
-        wanted: Methods that should be there.
-        tests: Test sets, three columns each.
-        title: Line above the table.
-        sets: Method -> what it sets; a column of its own where any is not empty.
-    """
+    """A row per method: what it sets, where any does, trained parameters, seeds; F1, less AUFormer and AP by test set."""
     sets = sets or {}
     by_test = {test: dict(rows_of(compare(chosen(lines, test=test)), wanted)) for test in tests}
     labels = in_order([label for rows in by_test.values() for label in rows], wanted)

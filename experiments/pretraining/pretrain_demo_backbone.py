@@ -68,7 +68,7 @@ class Data:
         self.sign = torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in self.channels])
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of sorted rows; augmented if `rng` is given."""
+        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of sorted rows; with `rng`, augmented."""
         x = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float().div_(255).sub_(0.45).div_(0.25)
         t = self._chosen(rows)
         if rng is not None:

@@ -2,12 +2,11 @@
 
     python -m experiments.speed.bench_loader
 
-On rendered JPEG images at 112 and 224 px: the processor time of each stage of one item, of each transform of the
-augmentation, the images per second of the training loader alone with 0, 1, 2 and 4 worker processes, and the images per
-second of a training step on images that are there already (demo ViT at 112 px, ViT-B/16 at 224 px). For the demo ViT
-also both together: training on what the loader gives, relative to training on images that are there already. Stages are
-in processor time, which other programs on the machine do not change; the rates are wall-clock. Writes `loader.json` and
-`loader.md`.
+On rendered JPEG images at 112 and 224 px: the processor time of each stage of one item, the images per second of the
+training loader alone with 0, 1, 2 and 4 worker processes, and the images per second of a training step on images that
+are there already (demo ViT at 112 px, ViT-B/16 at 224 px). For the demo ViT also both together: training on what the
+loader gives, relative to training on images that are there already. Stages are in processor time, which other programs
+on the machine do not change; the rates are wall-clock. Writes `loader.json` and `loader.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,48 +87,6 @@ def stage_ms(dataset: AUDataset, batch: int) -> dict[str, float]:
     return {**found, "labels and the rest": whole - sum(found.values()), "all": whole}
 
 
-@contextmanager
-def timed_calls(kinds: set[type], seconds: dict[str, float]) -> Iterator[None]:
-    """Inside, the processor time of every call of objects of these classes is added up by class."""
-    own = {kind: vars(kind).get("__call__") for kind in kinds}
-
-    def wrapped(kind: type, plain: Callable[..., Any]) -> Callable[..., Any]:
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            start = time.process_time()
-            try:
-                return plain(self, *args, **kwargs)
-            finally:
-                seconds[kind.__name__] = seconds.get(kind.__name__, 0.0) + time.process_time() - start
-
-        return call
-
-    try:
-        for kind in kinds:
-            setattr(kind, "__call__", wrapped(kind, kind.__call__))  # noqa: B010 (types of classes that are not known)
-        yield
-    finally:
-        for kind, plain in own.items():
-            if plain is None:
-                delattr(kind, "__call__")
-            else:
-                setattr(kind, "__call__", plain)  # noqa: B010
-
-
-def transform_ms(dataset: AUDataset) -> dict[str, float]:
-    """Milliseconds per image of each transform of the augmentation, at the rate at which it happens."""
-    augmentation: Any = dataset.transform
-    paths = [Path(dataset.path(row)) for row in range(len(dataset))]
-    images = [resize(decode_image(path.read_bytes(), ""), dataset.image_size) for path in paths]
-    seconds: dict[str, float] = {}
-    start = time.process_time()
-    with timed_calls({type(one) for one in (*augmentation.pipeline.transforms, augmentation.flip)}, seconds):
-        for row, image in enumerate(images):
-            augmentation(image, np.random.default_rng([0, 0, row]))
-    whole = time.process_time() - start
-    each = {name: 1000 * value / len(images) for name, value in sorted(seconds.items(), key=lambda one: -one[1])}
-    return {**each, "between them": 1000 * whole / len(images) - sum(each.values())}
-
-
 def rate(batches: Iterator[int], seconds: float, warm_up: int = 1) -> float:
     """Images per second: the numbers of images that an iterator gives, over the time that it takes."""
     for _ in range(warm_up):
@@ -173,7 +129,6 @@ def measure_size(size: int, manifest: Path, args: argparse.Namespace) -> dict[st
 
     plain = data(0)
     found: dict[str, Any] = {"backbone": backbone, "batch": batch, "stages_ms": stage_ms(plain.train_dataset, batch)}
-    found["transforms_ms"] = transform_ms(plain.train_dataset)
     whole = len(plain.train_dataset) // batch  # the first epoch starts the workers and fills the system's file cache
     found["loader"] = {str(n): rate(loaded(n), args.seconds, whole) for n in WORKERS}
     torch.manual_seed(0)
@@ -225,8 +180,6 @@ def page(result: dict[str, Any]) -> str:
         "\n".join(verdict(size, one) for size, one in sizes.items()),
         "## Where the time of one image goes", "Milliseconds of processor time per image, and share of the whole.",
         stages_table({size: one["stages_ms"] for size, one in sizes.items()}),
-        "The augmentation by transform, each at the rate at which it happens:",
-        stages_table({size: one["transforms_ms"] for size, one in sizes.items()}),
     ]) + "\n"  # fmt: skip
 
 

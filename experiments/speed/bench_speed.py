@@ -26,7 +26,7 @@ from experiments.speed.page import markdown
 from experiments.speed.parity import parity
 from experiments.speed.ways import BiasBeforeBlocks, Rig, counted, step
 
-PARTS = ("parity", "floor", "forward", "compiled", "training", "memory", "stages", "forms", "slopes")
+PARTS = ("parity", "floor", "forward", "compiled", "training", "memory", "stages", "slopes")
 CHANGING = ("commit", "date", "load")  # said by each part, not by the settings
 
 
@@ -127,7 +127,7 @@ def measure(part: str, rig: Rig, argv: list[str], *, compiled: bool) -> dict[str
         "parity": lambda: parity(rig, compiled=compiled), "floor": lambda: paper(rig),
         "forward": lambda: speed_parts.forwards(rig), "training": lambda: speed_parts.trainings(rig),
         "memory": lambda: speed_parts.memory(rig, memory_of(rig, argv)), "stages": lambda: speed_parts.stages(rig),
-        "forms": lambda: speed_parts.forms(rig), "slopes": lambda: speed_parts.slopes(rig),
+        "slopes": lambda: speed_parts.slopes(rig),
     }[part]()  # fmt: skip
 
 

@@ -64,15 +64,8 @@ def linear(
 ) -> Stage:
     """A stage that is linear in its inputs: each of the two gradients costs as many products as the forward pass.
 
-    Args:
-        name: What it does.
-        matrix: Operations.
-        inputs: Numbers read.
-        outputs: Numbers written.
-        weights: Their number over the batch.
-        trained: Whether they are trained.
-        passes: Whether its inputs need a gradient.
-        added: Numbers read in the forward pass to add its outputs to.
+    It reads `inputs` and `weights` (their number over the batch), adds `outputs` to `added` numbers, and `passes` a
+    gradient on to its inputs; its weights have one where they are `trained`.
     """
     gradient = Work(matrix, 0.0, inputs + outputs + weights)
     return Stage(
@@ -148,18 +141,10 @@ def group_stages(
     vit: ViT, num_experts: int, width: int, size: int, *,
     batch: int = 1, first: bool = False, training: bool = False, dilations: int = 3, window: int = 3,
 ) -> list[Stage]:  # fmt: skip
-    """Stages of one group of experts.
+    """Stages of one group of `N` experts of width `R`, with fields of several dilations and a window of side `k`.
 
-    Args:
-        vit: Sizes of the ViT.
-        num_experts: Experts `N`.
-        width: Channels `R` of each.
-        size: Side of the image, pixels.
-        batch: Images that share one reading of the weights, and one composing of them.
-        first: Whether it is the first of the chain: nothing is carried to it, and its input needs no gradient.
-        training: Whether the composed maps are made in every step; they are kept while predicting.
-        dilations: Branches of the dilated fields.
-        window: Side `k` of the context operator's neighbourhood.
+    To the `first` of the chain nothing is carried, and its input needs no gradient. The composed maps are made in every
+    step of `training`; they are kept while predicting.
     """
     patches, dim, inner = (size // vit.patch) ** 2, vit.dim, num_experts * width
     narrow, wide = patches * inner, patches * dim
@@ -202,22 +187,13 @@ def _composing(vit: ViT, num_experts: int, width: int, carried: int, dilations: 
 
 
 class Floor(NamedTuple):
-    """The floor of one configuration.
+    """The floor of one configuration."""
 
-    Args:
-        forward: Of the bare ViT's forward pass, `f`.
-        training: Of its forward and backward pass to a bias on the patch tokens before block 1, `F`.
-        groups: Of all groups, forward.
-        groups_training: Of all groups, forward and backward.
-        spared: What of `F` AUFormer does not pay: the way back through the first attention, since nothing before it is
-            trained.
-    """
-
-    forward: Work
-    training: Work
-    groups: Work
-    groups_training: Work
-    spared: Work
+    forward: Work  # of the bare ViT's forward pass, `f`
+    training: Work  # of its forward and backward pass to a bias on the patch tokens before block 1, `F`
+    groups: Work  # of all groups, forward
+    groups_training: Work  # of all groups, forward and backward
+    spared: Work  # of `F`, what AUFormer does not pay: the way back through the first attention
 
     def ratios(self) -> dict[str, float]:
         """AUFormer over the bare ViT, by operations and by bytes, for `f` and for `F`."""

@@ -197,14 +197,6 @@ def differences(part: Mapping[str, Any]) -> str:
     return _table(["largest difference over largest value", "measured", "bound"], rows)
 
 
-def forms(part: Mapping[str, Any]) -> str:
-    """Table of the ways to write the convolutions."""
-    cells = [(what, kind) for what in ("convolution", "fields") for kind in ("forward", "training")]
-    rows = [[name, *(_number(part[what][name][kind]) for what, kind in cells)] for name in part["convolution"]]
-    header = ["ms, one group", "convolution, forward", "with backward", "three fields, forward", "with backward"]
-    return _table(header, rows)
-
-
 def slopes(part: Mapping[str, Any]) -> str:
     """Table of what grows with what."""
     rows = []
@@ -258,8 +250,6 @@ def markdown(result: Mapping[str, Any]) -> str:
             "`F`.",
             shares(parts["stages"], parts["floor"]),
         ]
-    if "forms" in parts:
-        blocks += ["## Ways to write the convolutions", forms(parts["forms"])]
     if "slopes" in parts:
         blocks += ["## What grows with what", f"{plain['small']}, batch {plain['batch']}.", slopes(parts["slopes"])]
     return "\n\n".join(blocks) + "\n"

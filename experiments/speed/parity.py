@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from experiments.speed.bench import plain_form
-from experiments.speed.forms import FORMS, example
 from experiments.speed.ways import Rig
 
 # Largest difference relative to the largest value [ours]: rounding, with a margin for the order of sums.
@@ -20,7 +19,6 @@ BOUNDS = {
     "bfloat16, outputs": 0.1,
     "compiled, outputs": 1e-3,
     "CUDA graphs, outputs": 1e-3,
-    "ways to write the convolutions": 1e-10,
 }
 
 
@@ -50,7 +48,6 @@ def parity(rig: Rig, *, compiled: bool) -> dict[str, Any]:
     result = {"float64, outputs": difference(found, wanted), "float64, gradients": _gradients(model, plain)}
     model.zero_grad(set_to_none=True)
     result |= _single(rig, model.float(), images.float().to(rig.device), wanted, compiled)
-    result["ways to write the convolutions"] = _forms(rig)
     torch.backends.cudnn.allow_tf32 = True
     return {"differences": result, "beyond": [name for name, value in result.items() if not value <= BOUNDS[name]]}
 
@@ -84,13 +81,3 @@ def _single(rig: Rig, model: Any, images: Tensor, wanted: Tensor, compiled: bool
             result[name] = difference(network(images), wanted[0])
             torch.compiler.reset()
     return result
-
-
-def _forms(rig: Rig) -> float:
-    """Largest difference between the ways to write the convolutions, in float64."""
-    worst = 0.0
-    for dilations in ((1,), (1, 3, 5)):
-        x, kernels = example(2, 14, 3, rig.width, len(dilations), rig.device, torch.float64)
-        ways = [form(x, kernels, dilations) for form in FORMS.values()]
-        worst = max(worst, *(difference(way, ways[0]) for way in ways[1:]))
-    return worst

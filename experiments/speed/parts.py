@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from auformer.aus import ACTION_UNITS
 from auformer.models import AUFormer, FullFineTuning, LoRA
+from auformer.models.experts import ExpertGroup
 from experiments.harness import Seconds, medians, ratio
 from experiments.speed.bench import plain_form
-from experiments.speed.forms import FORMS, example
-from experiments.speed.profile import forward_profile
 from experiments.speed.ways import (
     BiasBeforeBlocks,
     CompiledTraining,
@@ -28,6 +30,9 @@ from experiments.speed.ways import (
 )
 
 Figures = dict[str, Any]
+RANGE = "auformer::group"
+WHOLE = "auformer::forward"
+SMALL = 0.01  # operations below this share of the groups' time are told together [ours]
 
 
 def over(seconds: Seconds, under: str) -> dict[str, float]:
@@ -141,6 +146,77 @@ def memory(rig: Rig, measure: Callable[[str], tuple[int, int]]) -> Figures:
     return result
 
 
+@contextmanager
+def _marked(model: nn.Module) -> Iterator[None]:
+    """Inside, what every group of a model does is marked for the profiler."""
+    opened: list[Any] = []
+
+    def enter(*_: Any) -> None:
+        opened.append(record_function(RANGE))
+        opened[-1].__enter__()
+
+    def leave(*_: Any) -> None:
+        opened.pop().__exit__(None, None, None)
+
+    groups = [module for module in model.modules() if isinstance(module, ExpertGroup)]
+    hooks = [group.register_forward_pre_hook(enter) for group in groups]
+    hooks += [group.register_forward_hook(leave) for group in groups]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def label(name: str, shapes: list[Any]) -> str:
+    """What an operation is called on the page: its name, and for products its sizes.
+
+    >>> label("aten::linear", [[4, 197, 768], [96, 768], [96]]), label("aten::addmm", [[788, 768], [788, 97], [97,
+    768]]) ('product 768 to 96', 'product 97 to 768') >>> label("aten::gelu", [[4, 196, 96]]) 'gelu'
+    """
+    plain = name.removeprefix("aten::").rstrip("_")
+    if plain == "linear":
+        return f"product {shapes[1][1]} to {shapes[1][0]}"
+    return f"product {shapes[2][0]} to {shapes[2][1]}" if plain == "addmm" else plain
+
+
+def forward_profile(model: AUFormer, images: Tensor, repeats: int = 7) -> dict[str, float]:
+    """Time of all groups in a forward pass by operation, over the time of all else in the pass; medians over passes.
+
+    The model is in eval mode. The largest come first, then what is left and `all groups`.
+    """
+    with _marked(model), torch.no_grad():
+        passes = [_one_pass(model, images) for _ in range(repeats + 1)][1:]
+    whole = statistics.median(each["all groups"] for each in passes)
+    shares = {
+        name: statistics.median(each.get(name, 0.0) for each in passes) for name in passes[0] if name != "all groups"
+    }
+    told = {name: share for name, share in sorted(shares.items(), key=lambda item: -item[1]) if share >= SMALL * whole}
+    return told | {"what is left": whole - sum(told.values()), "all groups": whole}
+
+
+def _one_pass(model: AUFormer, images: Tensor) -> dict[str, float]:
+    """Time of the groups by operation, and of all of them, over the time of all else; one pass."""
+    cuda = images.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities, record_shapes=True) as profiled, record_function(WHOLE):
+        model(images)
+        if cuda:
+            torch.cuda.synchronize()
+    seconds: dict[str, float] = defaultdict(float)
+    whole = groups = 0.0
+    for event in profiled.events():
+        parent = "" if event.cpu_parent is None else event.cpu_parent.name
+        spent = event.device_time_total if cuda else event.cpu_time_total
+        if event.name == WHOLE:
+            whole += spent
+        elif event.name == RANGE and parent == WHOLE:
+            groups += spent
+        elif parent == RANGE:
+            seconds[label(event.name, event.input_shapes)] += spent
+    return {name: spent / (whole - groups) for name, spent in [*seconds.items(), ("all groups", groups)]}
+
+
 # Options that leave stages out.
 LEFT_OUT: dict[str, dict[str, Any]] = {
     "own": {"carry": False},
@@ -184,26 +260,6 @@ def _shares(ratios: dict[str, float]) -> dict[str, float]:
     """
     parts = {name: ratios["auformer"] - ratios[name] for name in LEFT_OUT if name != "all three"}
     return parts | {"down, convolution, up": ratios["all three"] - 1, "whole": ratios["auformer"] - 1}
-
-
-def forms(rig: Rig) -> Figures:
-    """Milliseconds of the ways to write the convolutions of one group, forward, and forward and backward."""
-    side = rig.build().grid_size[0]
-    result: Figures = {}
-    for what, dilations in (("convolution", (1,)), ("fields", (1, 3, 5))):
-        x, kernels = example(rig.batch, side, len(rig.au_names), rig.width, len(dilations), rig.device)
-        trained = [tensor.clone().requires_grad_() for tensor in (x, *kernels)]
-
-        def train(form: Any, trained: Any = trained, dilations: Any = dilations) -> Any:
-            return torch.autograd.grad(form(trained[0], trained[1:], dilations).sum(), trained)
-
-        ahead: dict[str, Way] = {
-            name: forward(partial(form, kernels=kernels, dilations=dilations), x) for name, form in FORMS.items()
-        }
-        back: dict[str, Way] = {name: partial(train, form) for name, form in FORMS.items()}
-        seconds = medians(in_turn(rig, ahead, repeats=10)), medians(in_turn(rig, back, repeats=4))
-        result[what] = {n: {"forward": 100 * seconds[0][n], "training": 250 * seconds[1][n]} for n in FORMS}
-    return result
 
 
 def slopes(rig: Rig) -> Figures:

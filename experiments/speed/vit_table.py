@@ -25,29 +25,17 @@ AUS, WIDTH = "bp4d", 8  # the paper's data set; the default width of an expert
 
 
 class Row(NamedTuple):
-    """A ViT that works.
+    """A ViT that works."""
 
-    Args:
-        name: In timm.
-        kind: Its class there.
-        image: Side of its images in pixels.
-        grid: Patches, `H x W`.
-        width: `D`.
-        blocks: `L`.
-        frozen: Parameters that stay as they are.
-        trained: Parameters that AUFormer trains.
-        tags: Pre-trained weights that timm knows of.
-    """
-
-    name: str
-    kind: str
-    image: int
-    grid: str
-    width: int
-    blocks: int
-    frozen: int
-    trained: int
-    tags: int
+    name: str  # in timm
+    kind: str  # its class there
+    image: int  # side of its images in pixels
+    grid: str  # patches, `H x W`
+    width: int  # `D`
+    blocks: int  # `L`
+    frozen: int  # parameters that stay as they are
+    trained: int  # parameters that AUFormer trains
+    tags: int  # pre-trained weights that timm knows of
 
     def cells(self) -> list[str]:
         """The row as it stands in the table."""

@@ -20,35 +20,20 @@ Way = Callable[[], object]
 
 
 class Rig(NamedTuple):
-    """What is measured, and on what.
+    """What is measured, and on what."""
 
-    Args:
-        backbone: Name of a timm ViT.
-        small: Name of the timm ViT for the slopes.
-        au_names: Action units.
-        img_size: Side of the images in pixels, None for the backbone's own.
-        width: Channels `R` of one expert.
-        device: `cpu` or `cuda`.
-        rounds: Timed rounds.
-        forward: Batches of the forward passes.
-        training: Batches of the training steps.
-        batch: Batch of everything that is measured at one size only.
-        experts: Numbers of experts for the slopes.
-        sides: Two image sizes in pixels for the slopes, the second twice the first.
-    """
-
-    backbone: str
-    small: str
+    backbone: str  # name of a timm ViT
+    small: str  # name of the timm ViT for the slopes
     au_names: list[str]
-    img_size: int | None
-    width: int
-    device: str
-    rounds: int
-    forward: tuple[int, ...]
-    training: tuple[int, ...]
-    batch: int
-    experts: tuple[int, ...]
-    sides: tuple[int, int]
+    img_size: int | None  # side of the images in pixels, None for the backbone's own
+    width: int  # channels `R` of one expert
+    device: str  # `cpu` or `cuda`
+    rounds: int  # timed rounds
+    forward: tuple[int, ...]  # batches of the forward passes
+    training: tuple[int, ...]  # batches of the training steps
+    batch: int  # of everything that is measured at one size only
+    experts: tuple[int, ...]  # numbers of experts for the slopes
+    sides: tuple[int, int]  # two image sizes in pixels for the slopes, the second twice the first
 
     def arguments(self, **changed: Any) -> dict[str, Any]:
         """Arguments of every network of the package, with some changed."""

@@ -1,4 +1,4 @@
-"""The benchmarks of int8, loader, preparation, scoring and prediction run in small; their pages are right by hand."""
+"""The benchmarks of int8, loader, preparation and prediction run in small; their pages are right by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnx import TensorProto
 from auformer.models import OnnxDetector
 from auformer.predict.predictor import AUPredictor
 from experiments.harness import RESULTS
-from experiments.speed import bench_int8, bench_loader, bench_predict, bench_prepare, bench_scoring, cost, vit_table
+from experiments.speed import bench_int8, bench_loader, bench_predict, bench_prepare, cost, vit_table
 from tests.helpers.photos import write_detector
 
 HOW = {"machine": "m", "commit": "c", "date": "d", "load": 3.5, "torch": "t"}
@@ -102,27 +102,6 @@ class TestLoader:
             assert set(one["loader"]) == {"0", "1"} and min(*one["loader"].values(), one["training"]) > 0
             stages = dict(one["stages_ms"])
             assert stages.pop("all") == pytest.approx(sum(stages.values())) and stages["augment"] > 0
-            assert {"Affine", "Pad", "RandomCrop", "ColorJitter", "OneOf", "between them"} <= set(one["transforms_ms"])
-            assert "BasicTransform" not in one["transforms_ms"]
-
-    def test_calls_are_timed_by_class_and_left_as_they_were(self) -> None:
-        class Base:
-            def __call__(self, number: int) -> int:
-                return sum(range(number))
-
-        class Slow(Base):
-            pass
-
-        class Quick(Base):
-            def __call__(self, number: int) -> int:
-                return number
-
-        seconds: dict[str, float] = {}
-        before = vars(Quick)["__call__"]
-        with bench_loader.timed_calls({Slow, Quick}, seconds):
-            assert Slow()(10) == 45 and Quick()(7) == 7 and Base()(3) == 3
-        assert set(seconds) == {"Slow", "Quick"} and all(value >= 0 for value in seconds.values())
-        assert "__call__" not in vars(Slow) and vars(Quick)["__call__"] is before
 
     def test_rate_counts_images_over_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A clock that moves by a quarter of a second with each batch of 8; two batches are for warming up."""
@@ -133,7 +112,7 @@ class TestLoader:
     def test_the_page_by_hand(self) -> None:
         stages = {"read the file": 0.1, "decode": 0.5, "augment": 1.2, "collate": 0.2, "all": 2.0}
         one: dict[str, Any] = {"backbone": "v", "batch": 16, "stages_ms": stages, "training": 600.0}
-        one |= {"transforms_ms": {"Affine": 0.3, "between them": 0.9}, "loader": {"0": 500.0, "1": 450.0, "2": 900.0}}
+        one |= {"loader": {"0": 500.0, "1": 450.0, "2": 900.0}}
         sizes = {"112": {**one, "together": {"0": 0.5, "2": 0.97}}, "224": {**one, "training": 1000.0}}
         said = bench_loader.page({"settings": {"images": 8, "threads": 2, **HOW}, "sizes": sizes})
         for text in (
@@ -145,7 +124,6 @@ class TestLoader:
             "before the start: 3.5;",
             "224 px: no number of workers that was measured keeps up",
             "| decode | 0.500 (25 %) | 0.500 (25 %) |",
-            "| Affine | 0.300 (25 %) | 0.300 (25 %) |",
         ):
             assert text in said
         needed = [bench_loader.workers_needed(one["loader"], rate) for rate in (400.0, 500.0, 501.0, 901.0)]
@@ -175,28 +153,6 @@ class TestPrepare:
         assert verdicts == ["missed", "met", "", "missed", "met"] and said.count("not known here") == 2
         assert "2 free cores would do 8.0 and\n8.0 frames a second" in said
         assert "What bounds the default run: detect." in said
-
-
-class TestScoring:
-    def test_a_hundred_runs_that_differ(self, tmp_path: Path) -> None:
-        lines = bench_scoring.hundred_lines(20)
-        assert len(lines) == len({line["key"] for line in lines}) == 102
-        some = [line for line in lines if line["protocol"] == "efficiency" and line["fold"] == "P1"][:2]
-        (tmp_path / "lines.json").write_text(json.dumps(some), encoding="utf-8")
-        for found in (bench_scoring.time_results(tmp_path / "lines.json", 3), bench_scoring.time_scoring(300, 3)):
-            assert set(found) == {"seconds", "wall_seconds", "import_seconds"}
-
-    def test_the_result_is_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bench_scoring, "measure", lambda rows, draws, rounds: {"rows": rows, "draws": draws})
-        made = bench_scoring.main(["--rows", "30", "--out", str(tmp_path)])
-        assert _result(tmp_path, "bench_scoring") == made
-        assert (made["rows"], made["draws"]) == (30, 1000) and made["machine"]
-
-    def test_the_committed_result_is_of_the_full_size_and_meets_its_targets(self) -> None:
-        result = _result(RESULTS, "bench_scoring")
-        assert (result["rows"], result["draws"], result["runs"]) == (150_000, 1000, 102)
-        for name, target in bench_scoring.TARGETS.items():
-            assert result[name]["seconds"] < target == result[name]["target_seconds"]
 
 
 def test_predicting_a_video(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from auformer.models import AUFormer
 from experiments.harness import Target
-from experiments.speed import bench_speed, forms, parity, parts, profile
+from experiments.speed import bench_speed, parity, parts
 from experiments.speed.floor import VITS, ViT, Work, floor, group_stages, total, vit_stages
 from experiments.speed.page import CPU, GPU, MEASURED, markdown, verdicts
-from experiments.speed.profile import forward_profile, label
 from experiments.speed.ways import BiasBeforeBlocks, Rig, convolution_backward, counted, forward, in_turn, step
 from tests.helpers import vits
 from tests.helpers.reference import PlainExpert
@@ -47,14 +46,6 @@ def _parts(folder: Path) -> dict[str, Any]:
 
 
 class TestWays:
-    @pytest.mark.parametrize("dilations", [(1,), (1, 3, 5), (2,)])
-    def test_the_ways_to_write_convolutions_agree(self, dilations: tuple[int, ...]) -> None:
-        x, kernels = forms.example(2, 6, 3, 2, len(dilations), "cpu", torch.float64)
-        wanted = forms.grouped(x, kernels, dilations)
-        assert wanted.shape == x.shape and wanted.abs().max() > 1
-        for name, form in forms.FORMS.items():
-            assert torch.allclose(form(x, kernels, dilations), wanted, atol=1e-12, rtol=0), name
-
     def test_the_bias_before_the_blocks(self, rig: Rig) -> None:
         """At zero, the bare ViT; the only gradient is the bias's, as a bias of the patch embedding would get it."""
         model = rig.build()
@@ -82,10 +73,10 @@ class TestWays:
         assert "".join(calls) == "aaabbb" * 3 and [len(each) for each in seconds.values()] == [2, 2]
 
     def test_operations_add_up_to_the_groups(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(profile, "SMALL", 0.0)  # at this size, products may be small
+        monkeypatch.setattr(parts, "SMALL", 0.0)  # at this size, products may be small
         model = rig.build().eval()
         hooks = len(model.groups[0]._forward_hooks)
-        found = forward_profile(model, rig.images(model, 2), repeats=2)
+        found = parts.forward_profile(model, rig.images(model, 2), repeats=2)
         *told, left, whole = found.items()
         assert (left[0], whole[0]) == ("what is left", "all groups") and whole[1] > 0
         assert sum(share for _, share in told) + left[1] == pytest.approx(whole[1])
@@ -93,8 +84,8 @@ class TestWays:
         assert {f"product {model.embed_dim} to {inner}", "conv2d", "gelu"} <= found.keys()
         assert all(before[1] >= after[1] for before, after in pairwise(told))
         assert len(model.groups[0]._forward_hooks) == hooks
-        assert label("aten::linear", [[4, 197, 768], [96, 768], [96]]) == "product 768 to 96"
-        assert label("aten::addmm", [[788, 768], [788, 97], [97, 768]]) == "product 97 to 768"
+        assert parts.label("aten::linear", [[4, 197, 768], [96, 768], [96]]) == "product 768 to 96"
+        assert parts.label("aten::addmm", [[788, 768], [788, 97], [97, 768]]) == "product 97 to 768"
 
     def test_memory_in_a_process_of_its_own_and_of_every_network(self, rig: Rig) -> None:
         kept = {name: bench_speed.one_step(rig, name)[1] for name in parts.STEPS}
@@ -110,10 +101,9 @@ class TestParity:
         assert part["beyond"] == [] and part["differences"].keys() == parity.BOUNDS.keys() - compiled
         assert parity.difference(torch.tensor([1.0, float("nan")]), torch.ones(2)) == float("inf")
 
-    def test_a_wrong_way_is_found_and_ends_the_run(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        wrong = {**forms.FORMS, "shifted": lambda *given: 1.001 * forms.grouped(*given)}
-        monkeypatch.setattr(parity, "FORMS", wrong)
-        with pytest.raises(SystemExit, match="ways to write the convolutions"):
+    def test_what_is_beyond_its_bound_ends_the_run(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(parity, "BOUNDS", {**parity.BOUNDS, "float32, outputs": 1e-12})
+        with pytest.raises(SystemExit, match="float32, outputs"):
             bench_speed.main([*QUICK, "--out", str(tmp_path), "--parts", "parity", "floor"])
         assert _parts(tmp_path).keys() == {"parity"}
 
@@ -134,9 +124,9 @@ class TestPage:
     def test_the_page_of_a_short_run(self, written: Path) -> None:
         page = (written / "speed.md").read_text(encoding="utf-8")
         assert "no figure means anything" in page and "gpu_speed.sh` is ready" in page
-        assert page.count("\n## ") == 6 and all(f"| {target.what} |" in page for target in CPU.values())
+        assert page.count("\n## ") == 5 and all(f"| {target.what} |" in page for target in CPU.values())
         assert "| ViT-B/16 | 12 | 35.1 | 1.7 | 71.5 |" in page
-        rows = (*MEASURED, *forms.FORMS, "N = 2", "experts in blocks: first half", "64 px")
+        rows = (*MEASURED, "N = 2", "experts in blocks: first half", "64 px")
         assert all(f"| {name} |" in page for name in rows)
 
     def test_parts_of_an_earlier_run_are_kept_if_the_settings_are_the_same(self, written: Path, tmp_path: Path) -> None:
