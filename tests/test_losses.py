@@ -1,4 +1,5 @@
-"""Losses: published curves and weights, numbers by hand, labels that are not annotated, number types, and what is refused."""
+"""Losses: published curves and weights, numbers by hand, labels that are not annotated, number types, and what is
+refused."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def all_losses(logits, target, weight):
     }
 
 
-# BP4D, AUs 1 2 4 6 7 10 12 14 15 17 23 24: positives in the two subject folds that the first published fold trains on (100,813 frames).
+# BP4D, AUs 1 2 4 6 7 10 12 14 15 17 23 24: positives in the two subject folds that the first published fold trains on
+# (100,813 frames).
 BP4D_POSITIVES = [18545, 14740, 19955, 44367, 57513, 57137, 54464, 46036, 17688, 34459, 16680, 14943]
 BP4D_FRAMES = 100813
 # The weights that ME-GraphAU published for that fold.
@@ -103,7 +105,8 @@ class TestAUWeights:
 
 
 class TestCurve:
-    """The published curve: gradient of one unweighted negative with respect to its logit, for gamma = 1 and m = 0.05."""
+    """The published curve: gradient of one unweighted negative with respect to its logit, for gamma = 1 and m =
+    0.05."""
 
     exact = [
         (0.01, 0),
@@ -360,7 +363,8 @@ def test_the_total_of_each_kind(kind):
     experts = logits.detach() * -0.3
     own = {
         "mdwa": lambda z: mdwa_loss(z, target, weight, margin=0.1, gamma_low=1.0, gamma_high=3.0),
-        "wa": lambda z: wa_loss(z, target, weight), "asl": lambda z: asl_loss(z, target), "focal": lambda z: focal_loss(z, target),
+        "wa": lambda z: wa_loss(z, target, weight), "asl": lambda z: asl_loss(z, target),
+        "focal": lambda z: focal_loss(z, target),
         "bce": lambda z: bce_loss(z, target), "weighted_bce": lambda z: bce_loss(z, target, weight),
     }[kind]  # fmt: skip
     loss = AULoss(weight, kind=kind, margin=0.1, gamma_high=3.0, dice_weight=0.3, expert_weight=0.7)

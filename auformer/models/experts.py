@@ -46,10 +46,6 @@ class ExpertMap(nn.Module):
         """Weight `(N, outputs, inputs[, k, k])` and bias `(N, outputs)`, views of the parameters."""
         return self.weight.unflatten(0, (self.num_experts, -1)), self.bias.view(self.num_experts, -1)
 
-    def extra_repr(self) -> str:
-        """Shape of the map, for printing."""
-        return f"{self.num_experts} x {tuple(self.weight.shape[1:])} -> {self.weight.shape[0] // self.num_experts}"
-
 
 class Carried(NamedTuple):
     """What one group hands to the next: narrow outputs, and the group whose up-projection they still have to pass.

@@ -33,7 +33,8 @@ def write_vit(path: Path, name: str = VIT, seed: int = 0) -> Path:
 
 
 def write_workspace(folder: Path, name: str = VIT) -> Path:
-    """`folder/data/manifest.csv` (6 people x 6 frames, 32 px), `folder/test/manifest.csv` (3 others x 5) and `folder/vit.safetensors`."""
+    """`folder/data/manifest.csv` (6 people x 6 frames, 32 px), `folder/test/manifest.csv` (3 others x 5) and
+    `folder/vit.safetensors`."""
     tiny_manifest(folder / "data", subjects=6, frames=6)
     tiny_manifest(folder / "test", subjects=3, frames=5, first_subject=50, seed=1)
     write_vit(folder / "vit.safetensors", name)
@@ -50,7 +51,8 @@ def make_data(folder: Path, **arguments: Any) -> AUDataModule:
 def make_module(
     folder: Path, network: type[AUNetwork] = AUFormer, seed: int = 1, kind: type[AUModule] = AUModule, **arguments: Any
 ) -> AUModule:
-    """A module on the workspace's ViT, its initial weights a function of the seed; `arguments` are the module's or the network's."""
+    """A module on the workspace's ViT, its initial weights a function of the seed; `arguments` are the module's or
+    the network's."""
     own = {name: arguments.pop(name) for name in [*arguments] if name in inspect.signature(AUModule).parameters}
     weights = folder / "vit.safetensors"
     given = {"backbone": VIT, "checkpoint_path": weights, "img_size": 32}
@@ -91,7 +93,8 @@ def state_of(module: AUModule) -> dict[str, torch.Tensor]:
 
 
 def cli_words(folder: Path, config: Path, out: str, **options: Any) -> list[str]:
-    """Options that shrink a configuration of `experiments/` to the workspace; further ones by name with `__` for dots."""
+    """Options that shrink a configuration of `experiments/` to the workspace; further ones by name with `__` for
+    dots."""
     given = {"data.train": folder / "data" / "manifest.csv", "data.test": folder / "test" / "manifest.csv"}
     given |= {"data.image_size": 32, "data.batch_size": 8, "data.augment": "none"}
     network = {"backbone": VIT, "pretrained": "false", "checkpoint_path": folder / "vit.safetensors", "img_size": 32}

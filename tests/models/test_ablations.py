@@ -1,4 +1,5 @@
-"""Ablations of AUFormer as options of the one implementation: each against its plain form, and through files, caches and transfer."""
+"""Ablations of AUFormer as options of the one implementation: each against its plain form, and through files, caches
+and transfer."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ PARTS: list[tuple[dict[str, Any], int]] = [  # options, parameters of one expert
     ({"expert_width": 4}, (24 * 4 + 4) + (4 * 4 * 9 + 4) + (3 * 148 + 12 * 4 + 4) + 3 * 20 + (4 * 24 + 24)),
     ({"expert_width": 1}, (24 + 1) + (9 + 1) + (3 * 10 + 3 + 1) + 3 * 2 + (24 + 24)),
 ]
-# of width 2: down 24 * 2 + 2 = 50, a 3 x 3 map 2 * 2 * 9 + 2 = 38, fusing three of them 6 * 2 + 2 = 14, a 1 x 1 map 2 * 2 + 2 = 6, up 72
+# of width 2: down 24 * 2 + 2 = 50, a 3 x 3 map 2 * 2 * 9 + 2 = 38, fusing three of them 6 * 2 + 2 = 14, a 1 x 1 map 2 *
+# 2 + 2 = 6, up 72
 GROUPS = [2, 2, 4, 4, 2, 2, 1, 2]  # of two blocks
 EXPERT = (24 * 2 + 2) + (2 * 2 * 9 + 2) + 3 * (2 * 2 * 9 + 2) + (6 * 2 + 2) + 3 * (2 * 2 + 2) + (2 * 24 + 24)  # width 2
 
@@ -96,7 +98,8 @@ def test_trained_parameters_by_hand(options: dict[str, Any], groups: int, expert
 
 @pytest.mark.parametrize("options", [options for options, _ in PARTS])
 def test_gradients_reach_every_part_that_can_matter(options: dict[str, Any]) -> None:
-    """A softmax does not see a bias of all keys; over one neighbour it is 1, so queries and keys do not count at all."""
+    """A softmax does not see a bias of all keys; over one neighbour it is 1, so queries and keys do not count at
+    all."""
     silent = {"query.weight", "query.bias", "key.weight", "key.bias"} if options.get("window") == 1 else {"key.bias"}
     model = _model(img_size=64, **options).double()
     with torch.no_grad():

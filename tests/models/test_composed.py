@@ -1,4 +1,5 @@
-"""The kept composed maps: what a model predicts is what a model built anew with its weights predicts, whatever was done in between."""
+"""The kept composed maps: what a model predicts is what a model built anew with its weights predicts, whatever was
+done in between."""
 
 from __future__ import annotations
 

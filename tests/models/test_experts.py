@@ -18,7 +18,8 @@ NAMES = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14"
 
 
 def _shaken(model: AUFormer) -> AUFormer:
-    """The model in float64 with noise on every trained parameter: a fresh one has zero up-projections, which would hide most faults."""
+    """The model in float64 with noise on every trained parameter: a fresh one has zero up-projections, which would
+    hide most faults."""
     generator = torch.Generator().manual_seed(0)
     model = model.double()
     with torch.no_grad():
@@ -143,7 +144,8 @@ def test_experts_do_not_see_each_other() -> None:
 
 
 def test_nothing_as_wide_as_the_vit_is_kept_per_expert() -> None:
-    """Of the width of the ViT only the normed tokens are kept, once; all else is `N*R` wide, whatever the number of experts."""
+    """Of the width of the ViT only the normed tokens are kept, once; all else is `N*R` wide, whatever the number of
+    experts."""
     for num in (2, 12):
         group, sizes = ExpertGroup(num, 512, 2), {}
 

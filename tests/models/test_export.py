@@ -1,4 +1,5 @@
-"""Exported files: the network's probabilities for any batch, what they say about themselves, and files that are not ours."""
+"""Exported files: the network's probabilities for any batch, what they say about themselves, and files that are not
+ours."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def test_program_of_torch(network: AUFormer, tmp_path: Path) -> None:
 
 
 def test_maps_are_composed_once_and_the_network_is_left_as_it_was(network: AUFormer, exported: Path) -> None:
-    """Nothing in the file composes maps, and constants are folded: no product of two of them is left, and no sequences of tensors."""
+    """Nothing in the file composes maps, and constants are folded: no product of two of them is left, and no
+    sequences of tensors."""
     graph = onnx.load(exported).graph
     stored = {each.name for each in graph.initializer}
     assert not [node.name for node in graph.node if set(node.input) and set(node.input) <= stored]

@@ -1,4 +1,4 @@
-"""What AUFormer and its rivals share, and the rivals themselves."""
+"""What AUFormer and the baselines share, and what each of them trains."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_trainable_parameters_by_hand() -> None:
     assert _network(FullFineTuning, "token").num_parameters() == (vit + head, vit + head)
 
 
-def test_what_the_rivals_train() -> None:
+def test_what_the_baselines_train() -> None:
     probe, full = _network(LinearProbe, "drop"), _network(FullFineTuning, "stem")
     for network in (probe, full):
         network(_images(network)).square().sum().backward()
@@ -90,7 +90,9 @@ def test_what_the_rivals_train() -> None:
     assert not any(module.training for module in probe.train().backbone.modules())
 
 
-# adapter state ---------------------------------------------------------------------------------------------------------------------------
+# adapter state
+# ----------------------------------------------------------------------------------------------------------------------
+# -----
 
 
 def test_the_exact_set_of_adapter_keys() -> None:

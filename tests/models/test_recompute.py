@@ -54,7 +54,8 @@ def test_gradients_are_the_same(recompute: str, options: dict[str, Any]) -> None
 
 
 def test_attention_computed_again_takes_the_same_path_under_autocast() -> None:
-    """The written-out attention is chosen inside of what is computed again: another one would keep other tensors, which is an error."""
+    """The written-out attention is chosen inside of what is computed again: another one would keep other tensors,
+    which is an error."""
     models = [_model(way).float() for way in ("nothing", "blocks")]
     images = torch.rand(2, 3, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):

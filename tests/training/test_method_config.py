@@ -26,7 +26,8 @@ def test_defaults_are_filled_in_and_paths_stay_out_of_the_plain_form() -> None:
         config.data["image_size"],
     ) == (0.01, 112, 0.2, 112)
     assert config.fit == {
-        "epochs": 20, "gradient_clip": 1.0, "precision": "32-true", "validate_every": 1, "patience": None, "select": "best",
+        "epochs": 20, "gradient_clip": 1.0, "precision": "32-true", "validate_every": 1,
+        "patience": None, "select": "best",
     }  # fmt: skip
     plain = config.plain()
     assert plain["model"]["init_args"]["network"]["init_args"][

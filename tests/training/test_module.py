@@ -29,7 +29,8 @@ def _names(module: torch.nn.Module, parameters: list[torch.nn.Parameter]) -> set
     return {name for name, parameter in module.named_parameters() if any(parameter is one for one in parameters)}
 
 
-# the optimiser --------------------------------------------------------------------------------------------------------------------
+# the optimiser
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_only_trainable_matrices_and_kernels_decay(workspace: Path) -> None:
@@ -67,7 +68,9 @@ def test_warm_up_rises_linearly_and_the_cosine_ends_at_zero() -> None:
             WarmupCosine(**wrong)
 
 
-# features --------------------------------------------------------------------------------------------------------------------------
+# features
+# ----------------------------------------------------------------------------------------------------------------------
+# ----
 
 
 @pytest.mark.parametrize("batch_size", [5, 30])
@@ -101,7 +104,8 @@ def test_statistics_that_are_there_are_kept(workspace: Path, tmp_path: Path) -> 
     assert torch.equal(module.network.head.standardise.mean, torch.full((24,), 0.5))
 
 
-# parts and scores --------------------------------------------------------------------------------------------------------------------
+# parts and scores
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_rows_that_come_twice_count_once() -> None:
@@ -142,7 +146,9 @@ def test_scores_of_a_part_are_sklearns(rng: np.random.Generator) -> None:
         split_scores(part._replace(target=torch.zeros(40, 3)), AUS, False)
 
 
-# steps -----------------------------------------------------------------------------------------------------------------------------
+# steps
+# ----------------------------------------------------------------------------------------------------------------------
+# -------
 
 
 def test_the_loss_is_the_one_asked_for(workspace: Path) -> None:

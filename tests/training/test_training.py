@@ -46,7 +46,9 @@ def _without_time(path: Path) -> dict[str, Any]:
     return {name: value for name, value in json.loads(path.read_text(encoding="utf-8")).items() if name != "seconds"}
 
 
-# the folder ------------------------------------------------------------------------------------------------------------------------
+# the folder
+# ----------------------------------------------------------------------------------------------------------------------
+# --
 
 
 def test_every_figure_is_in_the_table_one_row_per_epoch(run: RunFolder) -> None:
@@ -147,7 +149,8 @@ def test_settings_of_torch_are_put_back(workspace: Path, tmp_path: Path) -> None
     assert load_file(tmp_path / "adapter.safetensors")["head.fc1.weight"].dtype == torch.float32
 
 
-# interruptions and faults -----------------------------------------------------------------------------------------------------------
+# interruptions and faults
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _fault(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, act: Any) -> None:
@@ -212,7 +215,8 @@ def test_a_batch_that_does_not_fit_into_memory_says_what_to_do(
 
     _fault(monkeypatch, 1, 2, crowd)
     told = (
-        "Expected a batch of 8 images of 32 x 32 pixels to fit into memory, but got: CUDA out of memory. Tried to allocate 2.00 GiB. "
+        "Expected a batch of 8 images of 32 x 32 pixels to fit into memory, but got: CUDA out of memory. "
+        "Tried to allocate 2.00 GiB. "
         "Try --data.batch_size 4 --trainer.accumulate_grad_batches 2"
     )
     with pytest.raises(ValueError, match=re.escape(told) + ".*last.ckpt holds the last finished epoch") as caught:
@@ -245,7 +249,9 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_trained(wor
     assert caught.value.filename == str(tmp_path / "file" / "run")
 
 
-# small things -----------------------------------------------------------------------------------------------------------------------
+# small things
+# ----------------------------------------------------------------------------------------------------------------------
+# -
 
 
 @given(st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 20)), min_size=1, max_size=30))
