@@ -131,7 +131,6 @@ def mean_entry(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def page(summary: dict[str, Any]) -> str:
-    """The results as a page."""
     labels = {**LABELS, BOTH_HEADS: "AUFormer, mean of both heads", "auformer": "AUFormer, main head"}
     order = ("always_positive", "linear_probe", "full_finetuning", "auformer", BOTH_HEADS)
     head = f"""\
@@ -174,7 +173,6 @@ Made by `python -m experiments.ablations.demo_grid` from the lines of `demo_runs
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train what is not trained yet, and write the results."""
     parser = new_parser(__doc__)
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/demo-grid"), help="of the runs (default: %(default)s)"

@@ -205,7 +205,6 @@ def _plain(value: Any) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the committed form of finished runs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("runs", type=Path, help="folder of the benchmark, or its runs.jsonl")
     parser.add_argument("out", type=Path, help="file to write")

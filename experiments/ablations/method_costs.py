@@ -144,7 +144,6 @@ def chosen_names(suite: Suite, wanted: Sequence[str] | None) -> dict[str, str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print a line each, write the file."""
     args = parse_arguments(argv)
     torch.set_num_threads(args.threads)
     suite = read_suite(args.suite)

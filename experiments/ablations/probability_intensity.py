@@ -44,7 +44,6 @@ def measure(predictor: AUPredictor, identities: int) -> dict[str, np.ndarray]:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Measure, draw, write."""
     parser = new_parser(__doc__)
     parser.add_argument("--checkpoint", default="demo", help="AU detector (default: %(default)s)")
     parser.add_argument("--identities", type=int, default=24, help="unseen faces (default: %(default)s)")

@@ -22,7 +22,6 @@ from experiments.ablations import lines as line_tools
 from experiments.ablations import tables
 from experiments.ablations.figures import Spot, noise_figure, parameters_figure
 from experiments.ablations.lines import REFERENCE, Line, backbone_of, chosen, find_lines, in_order, label_noise
-from experiments.ablations.scores import compare
 from experiments.harness import ROOT, new_parser
 
 SUITE = ROOT / "experiments" / "suites" / "ablations.yaml"
@@ -151,17 +150,6 @@ class Sections:
             made += tables.sizes_tables(self._lines("sizes", one), self.methods("sizes", one), title=f"Backbone {one}")
         return Section("Training sizes", made)
 
-    def seeds(self) -> list[str]:
-        """Which methods should get more seeds."""
-        texts = []
-        for backbone in self.backbones:
-            for test in self.tests:
-                found = tables.more_seeds(
-                    chosen(self.lines, ("baselines", "parts", "losses"), backbone=backbone, test=test)
-                )
-                texts += [f"{backbone}, {test}, {text}" for text in found]
-        return texts
-
     def _lines(self, kind: str, backbone: str, test: str | None = None) -> list[Line]:
         return chosen(self.lines, (kind,), backbone=backbone, test=test)
 
@@ -177,7 +165,7 @@ class Sections:
 
 def spots(lines: Sequence[Line]) -> dict[str, Spot]:
     """Method -> trained parameters, mean F1 and its deviation, for lines of one backbone and test set."""
-    return {one.label: (one.trained, one.mean, one.spread) for one in compare(lines) if not math.isnan(one.mean)}
+    return {one.label: (one.trained, one.mean, one.spread) for one in tables.compare(lines) if not math.isnan(one.mean)}
 
 
 def curves(lines: Sequence[Line], wanted: Sequence[str]) -> dict[str, list[tuple[float, float, float]]]:
@@ -203,8 +191,6 @@ def write_page(lines: Sequence[Line], suite: Path, out: Path) -> None:
     told = verdict.read_text(encoding="utf-8") if verdict.is_file() else "The verdict is not written yet."
     blocks = [HEAD, "## What holds, what does not", told.strip()]
     blocks += [section.markdown("ablations") for section in shown]
-    if hints := sections.seeds():
-        blocks += ["### More seeds wanted", "\n".join(f"- {hint}" for hint in hints)]
     out.mkdir(parents=True, exist_ok=True)
     for section in shown:
         if section.figure is not None:
@@ -213,7 +199,6 @@ def write_page(lines: Sequence[Line], suite: Path, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the page, or print the rates."""
     parser = new_parser(__doc__)
     parser.add_argument("runs", type=Path, help="runs.jsonl, or the folder that it is in")
     parser.add_argument("--suite", type=Path, default=SUITE, help="what was planned (default: %(default)s)")

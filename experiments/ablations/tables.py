@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from auformer.benchmark.cells import size_text
-from auformer.benchmark.groups import subset_order
+from auformer.benchmark.fold_scores import GroupScorer, MethodScores, not_comparable
+from auformer.benchmark.groups import Method, group_lines, subset_order
+from auformer.scoring.bootstrap import Difference, difference
 from auformer.scoring.tables import Table, au_columns_table, percent
 from experiments.ablations.lines import REFERENCE, Line, chosen, in_order, label_noise, setting
-from experiments.ablations.scores import Compared, compare
 
 Scores = dict[str, dict[float, float]]
 """Method -> learning rate -> mean F1 on validation subjects, in [0, 1]."""
@@ -86,6 +90,82 @@ def rates_table(scores: Scores, lines: Sequence[Line], wanted: Sequence[str]) ->
     return Table(["method", *(f"{rate:.0e}" for rate in grid), "trained with"], rows, notes=notes)
 
 
+DRAWS = 1000  # as the tables of the benchmark (auformer.benchmark.report)
+
+
+class Compared(NamedTuple):
+    """A method of a comparison: its scores over all seeds and folds, and trained parameters.
+
+    `apart` is its main score less AUFormer's, on the seeds and folds that both have; None without such.
+    """
+
+    method: str
+    scores: MethodScores
+    apart: Difference | None
+    trained: int
+
+    label = property(lambda self: self.scores.method.label)  # with the configuration where two have one name
+    seeds = property(lambda self: self.scores.method.seeds)
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds and AUs of the main score, in [0, 1]."""
+        return self.scores.f1.mean.value
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the seeds' means; nan with fewer than two."""
+        known = [value for value in self.scores.seed_means if not math.isnan(value)]
+        return float(np.std(known, ddof=1)) if len(known) > 1 else math.nan
+
+
+def compare(lines: Sequence[Line], *, draws: int = DRAWS) -> list[Compared]:
+    """Score what was trained on the same data and tested on the same rows: a method each, and a training size each.
+
+    Of two configurations under one name, the label of each says which it is.
+
+    Raises:
+        ValueError: The lines are of several data sets.
+    """
+    if not lines:
+        return []
+    groups = group_lines([{**line, "name": "ablations"} for line in lines])  # lines of all entries meet in one group
+    if len(groups) != 1:
+        raise ValueError(
+            f"Expected lines of one data set and test, but got {', '.join(group.title for group in groups)}"
+        )
+    group = groups[0]
+    scorer = GroupScorer(group, draws=draws)
+    references = {method.subset: method for method in reversed(group.methods) if _name(method) == REFERENCE}
+    found = []
+    for method in group.methods:
+        reference = references.get(method.subset)
+        apart = None if reference is None or reference is method else _apart(scorer, method, reference)
+        trained = next(iter(method.runs.values()))["trainable_parameters"]
+        found.append(Compared(_name(method), scorer.score(method), apart, trained))
+    return found
+
+
+def _name(method: Method) -> str:
+    return str(next(iter(method.runs.values()))["method"])
+
+
+def _apart(scorer: GroupScorer, method: Method, reference: Method) -> Difference | None:
+    """A method less the reference, on the runs that both have."""
+    both = sorted(method.runs.keys() & reference.runs.keys())
+    if not both:
+        return None
+    one, other = (
+        scorer.score(dataclasses.replace(each, runs={place: each.runs[place] for place in both}))
+        for each in (method, reference)
+    )
+    if not_comparable(one, other):
+        return None
+    nothing = np.empty((0, len(scorer.group.au_names)))
+    draws = [nothing if each.f1.draws is None else each.f1.draws for each in (one, other)]
+    return difference((one.f1.values, other.f1.values), (draws[0], draws[1]))
+
+
 NOT_RUN = "not run"
 APART = "less AUFormer [95 %]"
 CELLS = (
@@ -144,7 +224,7 @@ def comparison_table(
     title: str,
     sets: Mapping[str, str] | None = None,
 ) -> Table:
-    """A row per method: what it sets, where any does, trained parameters, seeds; F1, less AUFormer and AP by test set."""
+    """A row per method: what it sets, where any does, trained parameters, seeds; F1, less AUFormer, AP by test."""
     sets = sets or {}
     by_test = {test: dict(rows_of(compare(chosen(lines, test=test)), wanted)) for test in tests}
     labels = in_order([label for rows in by_test.values() for label in rows], wanted)
@@ -206,33 +286,6 @@ def sizes_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) ->
     return (
         [Table(header, first, title=f"{title}: F1"), Table(header, second, title=f"{title}: {APART}")] if sizes else []
     )
-
-
-def more_seeds(lines: Sequence[Line]) -> list[str]:
-    """Which methods of one backbone and test set should get more seeds, a line each.
-
-    Baselines within a deviation of AUFormer should have five, parts and losses further away three. None where AUFormer
-    has fewer than two seeds, so that nobody knows its deviation.
-    """
-    found = compare([line for line in chosen(lines, ("baselines", "parts", "losses")) if not label_noise(line)])
-    reference = next((one for one in found if one.method == REFERENCE and not math.isnan(one.spread)), None)
-    if reference is None:
-        return []
-    baselines = {str(line["method"]) for line in chosen(lines, ("baselines",))}
-    texts = []
-    for one in found:
-        if one is reference or one.apart is None:
-            continue
-        near, seeds = abs(one.apart.value) <= reference.spread, len(one.seeds)
-        if one.method in baselines and near and seeds < 5:
-            texts.append(
-                f"{one.label}: within one standard deviation of AUFormer with {seeds} seeds; five would tell more"
-            )
-        if one.method not in baselines and not near and seeds < 3:
-            texts.append(
-                f"{one.label}: more than one standard deviation from AUFormer with {seeds} seeds; three would tell more"
-            )
-    return texts
 
 
 def costs_table(costs: Mapping[str, Any]) -> Table:

@@ -181,7 +181,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], text_columns: i
 
 
 def page(result: dict[str, Any]) -> str:
-    """The results in Markdown."""
     seen, source, rows = result["eyes_seen"], result["points_source"], result["errors"]
     where = [[r["lab"], r["pose"], r["size"] or ""] for r in rows]
     pupils = [
@@ -239,7 +238,6 @@ Command: `{result["command"]}`; seed {result["seed"]}; {result["seconds"]} s on 
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, write both files."""
     parser = new_parser(__doc__)
     parser.add_argument("--faces", type=int, default=100, help="faces per lab, pose and size (default: %(default)s)")
     parser.add_argument("--clips", type=int, default=10, help="still clips per lab and size (default: %(default)s)")

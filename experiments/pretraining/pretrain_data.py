@@ -64,7 +64,6 @@ def render_identity(job: tuple[int, int, int, int, str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Render the set."""
     parser = new_parser(__doc__, out=Path("runs/pretrain"))
     parser.add_argument("--identities", type=int, default=1000, help="faces (default: %(default)s)")
     parser.add_argument("--per-identity", type=int, default=150, help="images of each (default: %(default)s)")

@@ -254,7 +254,6 @@ def report(losses: Tensor, data: Data, images: int, seconds: float, folder: Path
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Pre-train, in one process or several."""
     parser = new_parser(__doc__, out=None)
     add = parser.add_argument
     add("data", type=Path, help="folder written by pretrain_data, the default of --out")

@@ -85,7 +85,6 @@ def evaluate(adapter: Path, manifests: list[str]) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The results in Markdown."""
     labs = [result["lab_a"], result["lab_b"]]
 
     def cells(values: dict[str, Any]) -> list[str]:
@@ -110,7 +109,6 @@ Command: `{result["command"]}`; {result["epochs"]} epochs of {result["training_i
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Render, train, evaluate, write."""
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/detector"), help="of the run (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")

@@ -143,7 +143,6 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def page(result: Mapping[str, Any]) -> str:
-    """The result as Markdown."""
     how = result["settings"]
     head = (
         f"`python -m experiments.speed.bench`: {how['backbone']}, action units {how['aus']}, "
@@ -225,7 +224,6 @@ def judge(result: Mapping[str, Any], path: Path, *, tolerance: float | None = No
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print the table, write both files, compare with the committed ratios."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse_arguments(argv)
     if args.step:

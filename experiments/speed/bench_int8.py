@@ -160,7 +160,6 @@ def verdict(result: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The result as Markdown."""
     how, pays = result["settings"], verdict(result)
     first, second = (result[network] for network in NETWORKS)
     titles = {"detector": "demo AU detector", "large": how["large"]}
@@ -191,7 +190,6 @@ def page(result: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Measure, print, write both files."""
     args = parse_arguments(argv)
     how = {
         **{name: getattr(args, name) for name in ("checkpoint", "large", "threads", "rounds")},

@@ -167,7 +167,6 @@ def workers_needed(loader: dict[str, float], training: float) -> int | None:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The result as Markdown."""
     how, sizes = result["settings"], result["sizes"]
     head = (
         f"`python -m experiments.speed.bench_loader`: {how['images']} rendered JPEG images of each size, training "
@@ -227,7 +226,6 @@ def stages_table(sizes: dict[str, dict[str, float]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Measure, print, write both files."""
     args = parse_arguments(argv)
     args.sets = TINY if args.tiny else SETS
     torch.set_num_threads(args.threads)

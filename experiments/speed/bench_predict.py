@@ -71,7 +71,6 @@ def run(predictor: AUPredictor, clip: Path) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Measure, print, write."""
     parser = new_parser(__doc__)
     parser.add_argument("--frames", type=int, default=600, help="frames of the video (default: %(default)s)")
     parser.add_argument("--long", type=int, default=20_000, help="frames of the long video; 0 leaves it out")

@@ -197,7 +197,6 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The result as Markdown."""
     how, found = result["settings"], result["measured"]
     alone = ", ".join(f"{name} {value:.1f}" for name, value in found["stages_ms"].items())
     slowest = max(found["stages_ms"], key=found["stages_ms"].get)
@@ -222,7 +221,6 @@ Rows by status: {status[0]} by default, {status[1]} with given landmarks.
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print, write both files."""
     args = parse_arguments(argv)
     if args.peak:
         run_once(Path(args.peak[0]), Path(args.peak[1]), 1, args.peak[2])

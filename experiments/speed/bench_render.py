@@ -72,7 +72,6 @@ def measure(size: int, images: int, rounds: int) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Measure, print, write."""
     parser = new_parser(__doc__)
     parser.add_argument("--images", type=int, default=300, help="images per round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="the best of so many counts (default: %(default)s)")

@@ -23,7 +23,6 @@ from experiments.harness import circumstances, in_child, kept_bytes, new_parser,
 from experiments.speed import floor as speed_floor
 from experiments.speed import parts as speed_parts
 from experiments.speed.page import markdown
-from experiments.speed.parity import parity
 from experiments.speed.ways import BiasBeforeBlocks, Rig, counted, step
 
 PARTS = ("parity", "floor", "forward", "compiled", "training", "memory", "stages", "slopes")
@@ -124,7 +123,7 @@ def measure(part: str, rig: Rig, argv: list[str], *, compiled: bool) -> dict[str
         except Exception as error:  # no compiler, or one that torch cannot use: torch raises many kinds
             return {"ratios": {}, "failed": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
     return {
-        "parity": lambda: parity(rig, compiled=compiled), "floor": lambda: paper(rig),
+        "parity": lambda: speed_parts.parity(rig, compiled=compiled), "floor": lambda: paper(rig),
         "forward": lambda: speed_parts.forwards(rig), "training": lambda: speed_parts.trainings(rig),
         "memory": lambda: speed_parts.memory(rig, memory_of(rig, argv)), "stages": lambda: speed_parts.stages(rig),
         "slopes": lambda: speed_parts.slopes(rig),
@@ -132,7 +131,6 @@ def measure(part: str, rig: Rig, argv: list[str], *, compiled: bool) -> dict[str
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, and write both files after every part."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse_arguments(argv)
     rig = make_rig(args)

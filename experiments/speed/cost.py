@@ -42,7 +42,6 @@ def cost(fps: float, *, frames: int = FRAMES, cores: int = CORES, price: float =
 
 
 def page(bench: dict[str, Any]) -> str:
-    """The page, in Markdown."""
     rows = []
     for name, words in CASES.items():
         fps = bench[name]["fps"]
@@ -77,7 +76,6 @@ The first line in full: {FRAMES:,} / {bench["every_frame"]["fps"]} / 3600 = {fir
 
 
 def main(argv: list[str] | None = None) -> str:
-    """Write the page."""
     parser = new_parser(__doc__)
     parser.add_argument("--bench", type=Path, default=RESULTS / "bench_predict.json", help="measured rates")
     args = parser.parse_args(argv)

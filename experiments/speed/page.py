@@ -9,7 +9,7 @@ from auformer.scoring.tables import Table
 from experiments.harness import Target, target_table
 from experiments.speed import floor as speed_floor
 from experiments.speed.floor import Stage
-from experiments.speed.parity import BOUNDS
+from experiments.speed.parts import BOUNDS
 
 GIGA, MEGA = 1e9, 1e6
 GPU_ABSENT = "not measured: no GPU at hand, `experiments/speed/gpu_speed.sh` is ready"
@@ -206,8 +206,7 @@ def slopes(part: Mapping[str, Any]) -> str:
             ratios = [f"{each[key]:.3f}" for key in ("forward", "training")]
             rows.append([label.format(name.replace("_", " ")), *ratios, *times])
     header = ["", "forward over `f`", "training over `F`", "forward, ms per image", "training, ms per image"]
-    grown = f"{part['steps']['ratio']:.3f} times as long: data costs in proportion."
-    return f"{_table(header, rows)}\n\nTwice the steps of an epoch take {grown}"
+    return _table(header, rows)
 
 
 def markdown(result: Mapping[str, Any]) -> str:

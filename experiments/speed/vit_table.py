@@ -64,7 +64,6 @@ def describe(name: str) -> Row | str:
 
 
 def page(found: Iterable[Row | str], version: str) -> str:
-    """The table as Markdown, of what `describe` gives for each name, and the version of timm."""
     found = list(found)
     rows = sorted((one for one in found if isinstance(one, Row)), key=lambda row: (row.kind, row.frozen, row.name))
     reasons = Counter(one.partition(": ")[2] for one in found if isinstance(one, str))
@@ -81,7 +80,6 @@ def page(found: Iterable[Row | str], version: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the table."""
     args = new_parser(__doc__).parse_args(argv)
     write_text(args.out / "vits.md", page([describe(name) for name in names()], timm.__version__))
     print(f"wrote {args.out / 'vits.md'}")

@@ -21,8 +21,7 @@ from auformer.report.timeline import intensity_curves
 from experiments.ablations import demo_grid, lines, method_costs, probability_intensity, report
 from experiments.ablations.figures import noise_figure, parameters_figure
 from experiments.ablations.lines import find_lines, in_order
-from experiments.ablations.scores import compare
-from experiments.ablations.tables import at_edge, best_rate, costs_table, sources_table, validation_scores
+from experiments.ablations.tables import at_edge, best_rate, compare, costs_table, sources_table, validation_scores
 from experiments.harness import RESULTS, ROOT
 from tests.helpers import vits
 from tests.helpers.figures import cut_texts, texts, visible_texts
@@ -193,14 +192,6 @@ class TestPage:
         page = _page(SOME, tmp_path)
         assert page.count("It holds.") == 1
         assert _rows(page, "Costs")[2:] == [["auformer", "1,234", "1.25", "0.50", "3"]]
-
-    def test_methods_that_should_get_more_seeds(self, tmp_path: Path) -> None:
-        found, suite = [*SOME, _line("bitfit", GOOD), _line("no_mrf", GOOD, "parts")], read_suite(_suite(tmp_path))
-        assert report.Sections(found, suite).seeds() == [
-            "demo, unseen, bitfit: within one standard deviation of AUFormer with 1 seeds; five would tell more",
-            "demo, unseen, no_ca: more than one standard deviation from AUFormer with 1 seeds; three would tell more",
-        ]
-        assert report.Sections(found[2:], suite).seeds() == []  # nobody knows AUFormer's deviation
 
     def test_rates_are_chosen_on_validation_subjects(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         grid = {"lora": {1e-3: 0.6, 3e-3: 0.71, 1e-2: 0.7}, "auformer": {1e-3: 0.5, 3e-3: 0.6, 1e-2: 0.8}}

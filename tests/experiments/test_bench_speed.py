@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from auformer.models import AUFormer
 from experiments.harness import Target
-from experiments.speed import bench_speed, parity, parts
+from experiments.speed import bench_speed, parts
 from experiments.speed.floor import VITS, ViT, Work, floor, group_stages, total, vit_stages
 from experiments.speed.page import CPU, GPU, MEASURED, markdown, verdicts
 from experiments.speed.ways import BiasBeforeBlocks, Rig, convolution_backward, counted, forward, in_turn, step
@@ -98,11 +98,11 @@ class TestParity:
     def test_on_this_device(self, written: Path) -> None:
         part = _parts(written)["parity"]
         compiled = {"compiled, outputs", "CUDA graphs, outputs"}
-        assert part["beyond"] == [] and part["differences"].keys() == parity.BOUNDS.keys() - compiled
-        assert parity.difference(torch.tensor([1.0, float("nan")]), torch.ones(2)) == float("inf")
+        assert part["beyond"] == [] and part["differences"].keys() == parts.BOUNDS.keys() - compiled
+        assert parts.difference(torch.tensor([1.0, float("nan")]), torch.ones(2)) == float("inf")
 
     def test_what_is_beyond_its_bound_ends_the_run(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(parity, "BOUNDS", {**parity.BOUNDS, "float32, outputs": 1e-12})
+        monkeypatch.setattr(parts, "BOUNDS", {**parts.BOUNDS, "float32, outputs": 1e-12})
         with pytest.raises(SystemExit, match="float32, outputs"):
             bench_speed.main([*QUICK, "--out", str(tmp_path), "--parts", "parity", "floor"])
         assert _parts(tmp_path).keys() == {"parity"}

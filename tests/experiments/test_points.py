@@ -13,8 +13,8 @@ from auformer.faces.regressor import INPUT, SIDE
 from auformer.synthetic import Renderer
 from experiments.harness import RESULTS
 from experiments.pretraining import measure_points, points_data, train_demo_detector, train_points
-from experiments.pretraining.point_net import Layer, PointNet, cells, write_onnx
 from experiments.pretraining.points_data import SIZE, batch, render_shards, render_subject, vary
+from experiments.pretraining.train_points import Layer, PointNet, cells, write_onnx
 
 
 @pytest.fixture(scope="module")
