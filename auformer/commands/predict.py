@@ -19,6 +19,7 @@ was trained on rendered faces only.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,6 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("--address and --workers go with --cluster")
     from auformer.predict import Selection, predict_to_files
 
-    start, end = parse_time(args.start), None if args.end is None else parse_time(args.end)
     names = (
         *("checkpoint", "backbone_checkpoint", "device", "format", "suffix", "plot", "annotate", "maps", "report"),
         *(
@@ -124,8 +124,8 @@ def run(args: argparse.Namespace) -> int:
             "overwrite",
         ),
     )
-    console = Console()
-    with console:
+    start, end = parse_time(args.start), None if args.end is None else parse_time(args.end)
+    with contextlib.closing(Console()) as console:
         written = predict_to_files(
             args.sources,
             args.out,
@@ -147,10 +147,8 @@ class Console:
         self.predictor: Any = None
         self._bar: Any = None
 
-    def __enter__(self) -> Console:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """End the bar."""
         if self._bar is not None:
             self._bar.close()
 

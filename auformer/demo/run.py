@@ -169,7 +169,8 @@ def train_and_test(
 
     from auformer.data.datamodule import AUDataModule
     from auformer.models import load_detector
-    from auformer.predict.manifest import find_device, write_manifest_predictions
+    from auformer.models.batches import find_device
+    from auformer.predict.manifest import write_manifest_predictions
     from auformer.training import fit
     from auformer.training.module import AUModule, network_factory
     from auformer.training.run_folder import RunFolder

@@ -39,6 +39,22 @@ def shortage(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
+def find_device(name: str) -> str:
+    """The device to compute on: a name as torch takes it, or `auto`.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"Expected `--device` to be one that this machine has, but got {name!r}: {reason}") from error
+    return name
+
+
 class FittingBatches:
     """Puts images through a function, no more at once than fit into memory.
 

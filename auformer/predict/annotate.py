@@ -47,15 +47,8 @@ def find_encoder() -> str:
 class VideoWriter:
     """A video file of images with their own times; it takes its name when it is complete.
 
-    There are no B-frames, so that packets come in presentation order and files can be joined.
-
-    Args:
-        path: `.mkv` or `.mp4`; an existing one is replaced.
-        encoder: As `find_encoder` gives it.
-        shape: (height, width), both even, to which all images are fitted; the first image's where not given.
-
-    Attributes:
-        shape: (height, width) of the video; None before the first image.
+    There are no B-frames, so that packets come in presentation order and files can be joined. All images are fitted to
+    `shape` (height, width), both even; by default to that of the first.
     """
 
     def __init__(self, path: Path, encoder: str, shape: tuple[int, int] | None = None) -> None:
@@ -99,12 +92,7 @@ class VideoWriter:
 
 
 def join_videos(pieces: Sequence[Path], path: Path) -> None:
-    """Put videos one after the other into one file, packet by packet.
-
-    Args:
-        pieces: Files of `VideoWriter`, all with one encoder and shape, in the order of their times; at least one.
-        path: The new file, whose first frame is shown at time 0; an existing one is replaced.
-    """
+    """Join files of `VideoWriter` of one encoder and shape, packet by packet, into a file that begins at time 0."""
     with atomic_path(path) as temporary, av.open(str(temporary), "w") as joined:
         with av.open(str(pieces[0])) as first:
             stream = joined.add_stream_from_template(first.streams.video[0])
@@ -124,14 +112,9 @@ def join_videos(pieces: Sequence[Path], path: Path) -> None:
 
 
 class VideoPieces:
-    """The annotated video of a source while a run lasts; call `cut` before a state that counts on its frames is saved.
+    """The annotated video of a source, in pieces in a folder until `path` is complete; `cut` before a state is saved.
 
-    Args:
-        folder: Where the pieces lie.
-        path: The video, `.mp4`; it is there when it is complete.
-        encoder: As `find_encoder` gives it.
-        after: Index of the last frame that an interrupted run has done, -1 for none; pieces of later frames are
-            removed.
+    Pieces of an interrupted run with frames later than number `after` are removed.
     """
 
     def __init__(self, folder: Path, path: Path, encoder: str, *, after: int = -1) -> None:

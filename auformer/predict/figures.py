@@ -111,13 +111,7 @@ def wrap(notice: str | None, line: int = LINE) -> str:
 
 
 def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str | None = None) -> Any:
-    """Draw the largest face of a photo with its action units.
-
-    Args:
-        predictor: The predictor that made the prediction; the evidence maps are its network's.
-        photo: A photo with at least one face.
-        notice: What every output of this checkpoint has to say.
-    """
+    """Draw the largest face of a photo with its action units, and the evidence maps of the predictor's network."""
     largest = photo.faces[0]
     maps = predictor.evidence_maps([largest.crop])
     several = f", largest of {len(photo.faces)} faces" if len(photo.faces) > 1 else ""
@@ -133,14 +127,7 @@ def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str 
 
 
 def timeline_figure(table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None) -> Any:
-    """Draw the timeline of the face that a video shows longest; None where there is no face.
-
-    Args:
-        table: Rows of one video.
-        au_names: The N action units.
-        title: Name of the video.
-        notice: What every output of this checkpoint has to say.
-    """
+    """Draw the timeline of the face that the rows of one video show longest; None where there is no face."""
     series = main_series(table, au_names)
     if series is None:
         return None

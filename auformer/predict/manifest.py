@@ -21,7 +21,7 @@ from auformer.data.images import read_image
 from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
 from auformer.files import atomic_path, check_writable, digest, sha256
 from auformer.models import AUNetwork, OnnxDetector
-from auformer.models.batches import FittingBatches
+from auformer.models.batches import FittingBatches, find_device
 from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
 from auformer.report.html import DEMO_NOTE
 
@@ -221,22 +221,6 @@ def _manifest_facts(manifest: pd.DataFrame) -> dict[str, Any]:
     path, sidecar = Path(manifest.attrs["path"]), manifest.attrs["side"]
     facts = {"file": path.name, "sha256": sha256(path), "rows": rows}
     return facts | {name: sidecar.get(name) for name in ("dataset", "crop_recipe", "image_size")}
-
-
-def find_device(name: str) -> str:
-    """The device to compute on: a name as torch takes it, or `auto`.
-
-    Raises:
-        ValueError: There is no such device here.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"Expected `--device` to be one that this machine has, but got {name!r}: {reason}") from error
-    return name
 
 
 def _check_out(out: Path, manifest: Path, overwrite: bool) -> None:

@@ -197,11 +197,7 @@ class Plan:
     def check(self, sources: Sequence[Source], new: Sequence[Source], *, page: bool, overwrite: bool) -> None:
         """Find out before the work starts whether its results can be written, and what they would replace.
 
-        Args:
-            sources: All sources of the run.
-            new: Those of which no output is this run's own so far.
-            page: The report is not this run's own either.
-            overwrite: Replace what is there.
+        Of all `sources` the `new` ones have no output of this run yet, and with `page` neither has the report.
 
         Raises:
             ValueError: An output exists, or would replace a source.
@@ -227,17 +223,7 @@ class Plan:
     def write_table(
         self, source: Source, table: pd.DataFrame, side: dict[str, Any], size: tuple[int, int] | None
     ) -> Path:
-        """Write the table of a source, or of all, in the plan's columns, with its sidecar.
-
-        Args:
-            source: Whose rows.
-            table: The rows.
-            side: Content of the sidecar.
-            size: Height and width of the source's images.
-
-        Returns:
-            The table's path.
-        """
+        """Write rows of a source, or of all, in the plan's columns, with their sidecar, and return the table's path."""
         path = self.table(source)
         if self.kind == "native":
             write_predictions(table, path, side)

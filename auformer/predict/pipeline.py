@@ -41,12 +41,7 @@ class _End:
 
 
 def ahead(items: Iterable[T], size: int) -> Iterator[T]:
-    """The same items in the same order, made by a thread that is at most `size` items ahead.
-
-    Args:
-        items: An error of theirs is raised after the items before it.
-        size: How many items wait at most, so that memory stays constant.
-    """
+    """The same items, made by a thread at most `size` items ahead; an error of theirs is raised in its place."""
     waiting: queue.Queue[T | _End] = queue.Queue(maxsize=size)
     left = threading.Event()
 
@@ -89,13 +84,7 @@ def ahead(items: Iterable[T], size: int) -> Iterator[T]:
 
 
 def spread(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`map` over several threads, in order, at most twice as many items ahead as there are threads.
-
-    Args:
-        function: What to do with each item; safe to call from several threads.
-        items: What to go through.
-        workers: Number of threads.
-    """
+    """`map` over several threads, in order, at most twice as many items ahead as there are threads."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[R]] = deque()
         try:
@@ -111,11 +100,7 @@ def spread(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iter
 
 
 def share_cores(network: torch.nn.Module, *, cores: int | None = None) -> int:
-    """Leave half of the cores to reading and detection where the network is small: 10 % more frames/s on two cores.
-
-    Args:
-        network: The network, on the CPU.
-        cores: How many this process may use; all by default.
+    """Leave half of the `cores` to reading and detection where the network is small: 10 % more frames/s on two cores.
 
     Returns:
         Number of threads that torch now computes with, in the whole process.
@@ -134,35 +119,52 @@ class FoundFace:
     crop: np.ndarray
 
 
-def cut(image: np.ndarray, face: Face, recipe: str, shape: tuple[int, int]) -> np.ndarray:
-    """The aligned crop (H, W, 3) of a face by a crop recipe, in the network's size `shape` (H, W)."""
-    return resize(align(image, face.points, recipe, max(shape), box=face.box)[0], shape)
+@dataclass(frozen=True)
+class Cropper:
+    """Chooses and crops faces as a network wants them.
 
+    Args:
+        recipe: Its crop recipe.
+        shape: (H, W) of its images.
+        how_many: Of the largest faces of each image; None for all.
+    """
 
-def choose(faces: Sequence[Face], how_many: int | None) -> list[Face]:
-    """The largest faces, the largest first; all of them where `how_many` is None."""
-    return sorted(faces, key=lambda face: -face.box[2])[:how_many]
+    recipe: str
+    shape: tuple[int, int]
+    how_many: int | None
+
+    def choose(self, faces: Sequence[Face]) -> list[Face]:
+        """The largest faces, the largest first."""
+        return sorted(faces, key=lambda face: -face.box[2])[: self.how_many]
+
+    def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
+        """The aligned crop (H, W, 3) of a face in an image (H', W', 3)."""
+        return resize(align(image, face.points, self.recipe, max(self.shape), box=face.box)[0], self.shape)
+
+    def found(self, image: np.ndarray, faces: Sequence[Face]) -> list[FoundFace]:
+        """The chosen faces of an image on its own, numbered by size."""
+        return [FoundFace(face, number, self.cut(image, face)) for number, face in enumerate(self.choose(faces))]
 
 
 class FaceTracker:
     """Turns the detections of the frames of one video into numbered crops.
 
     Args:
-        recipe: Crop recipe of the network.
-        shape: (H, W) of its images.
-        how_many: Of the largest faces of each frame; None for all.
+        cropper: Chooses and crops faces.
         detect_every: Faces are detected in each such frame and tracked in those between.
+        state: What `state` returned of an interrupted run.
     """
 
-    def __init__(
-        self, recipe: str, shape: tuple[int, int], *, how_many: int | None = None, detect_every: int = 1
-    ) -> None:
-        self.recipe, self.shape = recipe, shape
-        self.how_many, self.detect_every = how_many, detect_every
+    def __init__(self, cropper: Cropper, detect_every: int, state: Mapping[str, Any] | None = None) -> None:
+        self.cropper, self.detect_every = cropper, detect_every
         self._tracker = Tracker()
         self._smoothers: dict[int, LandmarkSmoother] = {}
         self._last: list[Face] = []
         self._grey: np.ndarray | None = None
+        if state is not None:
+            self._tracker.restore(state["tracker"])
+            smoothers = state["smoothers"].items()
+            self._smoothers = {int(number): LandmarkSmoother.from_state(value) for number, value in smoothers}
 
     def update(self, frame: Frame, image: np.ndarray, detected: Sequence[Face] | None) -> list[FoundFace]:
         """The faces of the next readable frame, from its image (H, W, 3) and its detections, if it has any."""
@@ -170,30 +172,19 @@ class FaceTracker:
         self._last, self._grey = faces, None
         if faces and (frame.ordinal + 1) % self.detect_every:  # the next frame moves these faces
             self._grey = small_grey(image)[0] if grey is None else grey
-        chosen = choose(faces, self.how_many)
+        chosen = self.cropper.choose(faces)
         numbers = self._tracker.update(chosen, frame.time)
-        self._smoothers = {
-            number: smoother for number, smoother in self._smoothers.items() if self._tracker.knows(number)
-        }
+        self._smoothers = {n: smoother for n, smoother in self._smoothers.items() if self._tracker.knows(n)}
         found = []
         for face, number in zip(chosen, numbers, strict=True):
             steady = _steady(face, self._smoothers.setdefault(number, LandmarkSmoother()), frame.time)
-            found.append(FoundFace(steady, number, cut(image, steady, self.recipe, self.shape)))
+            found.append(FoundFace(steady, number, self.cropper.cut(image, steady)))
         return sorted(found, key=lambda item: item.track)
 
     def state(self) -> dict[str, Any]:
         """Everything known after a frame that is followed by a detection, as plain JSON values."""
-        return {
-            "tracker": self._tracker.state(),
-            "smoothers": {str(number): smoother.state() for number, smoother in self._smoothers.items()},
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Resume from what `state` returned."""
-        self._tracker.restore(state["tracker"])
-        self._smoothers = {
-            int(number): LandmarkSmoother.from_state(value) for number, value in state["smoothers"].items()
-        }
+        smoothers = {str(number): smoother.state() for number, smoother in self._smoothers.items()}
+        return {"tracker": self._tracker.state(), "smoothers": smoothers}
 
     def _followed(self, image: np.ndarray) -> tuple[list[Face], np.ndarray | None]:
         """The faces of the last frame where they are now, and the grey copy in which they were moved."""
@@ -214,9 +205,6 @@ def _steady(face: Face, smoother: LandmarkSmoother, time: float) -> Face:
     smooth = smoother.update(np.vstack([face.points, [[x, y], [x + w, y + h]]]), time)
     (left, top), (right, bottom) = smooth[-2:].tolist()
     return replace(face, points=smooth[:-2], box=(left, top, right - left, bottom - top))
-
-
-Detect = Callable[..., list[Face]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,50 +246,35 @@ class Clock:
                 self.seconds[stage] += time.perf_counter() - start
 
 
+@dataclass(frozen=True)
 class Pipeline:
     """The stages before the network.
 
     Args:
         detect: A face detector, called as `detect(image, file=..., frame=...)` from several threads.
-        recipe: Crop recipe of the network.
-        shape: (H, W) of its images.
-        how_many: Of the largest faces of each image; None for all.
+        cropper: Chooses and crops faces.
         detect_every: In videos, faces are detected in each such frame and tracked in those between.
+        selection: Which frames of videos.
+        resume: By name of a source, `after` (index of its last frame that is done) and `faces` (state of tracking).
         clock: Where the stages note their time.
     """
 
-    def __init__(
-        self,
-        detect: Detect,
-        recipe: str,
-        shape: tuple[int, int],
-        *,
-        how_many: int | None,
-        detect_every: int,
-        clock: Clock,
-    ) -> None:
-        self.detect, self.recipe, self.shape = detect, recipe, shape
-        self.how_many, self.detect_every, self.clock = how_many, detect_every, clock
+    detect: Callable[..., list[Face]]
+    cropper: Cropper
+    detect_every: int
+    selection: Selection
+    resume: Mapping[str, Mapping[str, Any]]
+    clock: Clock
 
-    def run(
-        self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]
-    ) -> Iterator[Task]:
-        """All frames of all sources in order, each source closed by a task without a frame.
+    def run(self, sources: Sequence[Source]) -> Iterator[Task]:
+        """All frames of all sources in order, each source closed by a task without a frame."""
+        return ahead(self._track(spread(self._look, ahead(self._read(sources), _AHEAD), _DETECTORS)), _AHEAD)
 
-        Args:
-            sources: What to read.
-            selection: Which frames.
-            resume: By name of a source, `after` (index of its last frame that is done) and `faces` (state of tracking).
-        """
-        read = ahead(self._read(sources, selection, resume), _AHEAD)
-        return ahead(self._track(spread(self._look, read, _DETECTORS), resume), _AHEAD)
-
-    def _read(
-        self, sources: Sequence[Source], selection: Selection, resume: Mapping[str, Mapping[str, Any]]
-    ) -> Iterator[Task]:
-        """Decode source after source; what is wrong with one ends it and not the others."""
+    def _read(self, sources: Sequence[Source]) -> Iterator[Task]:
+        """Decode source after source; an error ends one source and not the others."""
         for source in sources:
-            frames, message = read_source(source, selection, after=resume.get(source.name, {}).get("after", -1)), ""
+            after, message = self.resume.get(source.name, {}).get("after", -1), ""
+            frames = read_source(source, self.selection, after=after)
             while True:
                 try:
                     with self.clock.measure("read"):
@@ -321,9 +294,10 @@ class Pipeline:
         with self.clock.measure("detect"):
             return replace(task, detected=self.detect(task.frame.image, file=task.source.file, frame=task.frame.index))
 
-    def _track(self, tasks: Iterator[Task], resume: Mapping[str, Mapping[str, Any]]) -> Iterator[Task]:
+    def _track(self, tasks: Iterator[Task]) -> Iterator[Task]:
         """Number, smooth and crop the faces of frame after frame."""
         tracker: FaceTracker | None = None
+        step = self.detect_every * -(-RESUME_FRAMES // self.detect_every)  # the next frame after it is detected
         for task in tasks:
             if task.frame is None or task.frame.image is None:
                 tracker = None if task.frame is None else tracker
@@ -331,20 +305,12 @@ class Pipeline:
                 continue
             with self.clock.measure("follow"):
                 if task.source.kind == "photo":
-                    faces = choose(task.detected or [], self.how_many)
-                    crops = [cut(task.frame.image, face, self.recipe, self.shape) for face in faces]
-                    found = [FoundFace(face, n, crop) for n, (face, crop) in enumerate(zip(faces, crops, strict=True))]
-                    done = replace(task, found=found)
+                    done = replace(task, found=self.cropper.found(task.frame.image, task.detected or []))
                 else:
-                    tracker = tracker or self._tracker(resume.get(task.source.name))
+                    if tracker is None:
+                        known = self.resume.get(task.source.name, {}).get("faces")
+                        tracker = FaceTracker(self.cropper, self.detect_every, known)
                     done = replace(task, found=tracker.update(task.frame, task.frame.image, task.detected))
-                    if (task.frame.ordinal + 1) % (self.detect_every * -(-RESUME_FRAMES // self.detect_every)) == 0:
+                    if (task.frame.ordinal + 1) % step == 0:
                         done = replace(done, state=tracker.state())
             yield done
-
-    def _tracker(self, resume: Mapping[str, Any] | None) -> FaceTracker:
-        """The tracker of one video, new or resumed."""
-        tracker = FaceTracker(self.recipe, self.shape, how_many=self.how_many, detect_every=self.detect_every)
-        if resume is not None:
-            tracker.restore(resume["faces"])
-        return tracker

@@ -14,11 +14,11 @@ import torch
 
 from auformer.data.transforms import resize, to_float
 from auformer.errors import CheckpointError
-from auformer.faces import CROP_RECIPES, Face, make_detector, require_faces
+from auformer.faces import CROP_RECIPES, make_detector, require_faces
 from auformer.faces.detect import no_face
 from auformer.models import AUNetwork, OnnxDetector, open_detector
 from auformer.models.batches import FittingBatches
-from auformer.predict.pipeline import Clock, Pipeline, Task, choose, cut
+from auformer.predict.pipeline import Clock, Cropper, Pipeline, Task
 from auformer.predict.sources import Source, find_sources
 from auformer.predict.table import predictions_table
 from auformer.predict.tracking import ProbSmoother
@@ -28,15 +28,9 @@ _NO_FRAME = "no frame lies between the times asked for"
 
 
 class Finisher:
-    """Predicts frames that wait together and gives them back one by one.
+    """Predicts frames that wait together and gives them back one by one; arguments are those of `stream`."""
 
-    Args:
-        predictor: Gives the probabilities.
-        keep_images: Whether to give the images themselves, too.
-        resume: By name of a source, the state that it resumes from.
-    """
-
-    def __init__(self, predictor: AUPredictor, *, keep_images: bool, resume: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, predictor: AUPredictor, keep_images: bool, resume: Mapping[str, Mapping[str, Any]]) -> None:
         self.predictor, self.keep_images, self.resume = predictor, keep_images, resume
         self._smoother: ProbSmoother | None = None
         self._source = ""  # name of the source at hand
@@ -83,17 +77,9 @@ class Finisher:
             smoothed = self._smoother.state() if self._smoother else {}
             state = {"after": frame.index, "faces": task.state, "probs": smoothed}
         height, width = frame.image.shape[:2]
-        return ImagePrediction(
-            task.source,
-            "ok" if faces else "no_face",
-            "" if faces else no_face(frame.image.shape, self.predictor.detector),
-            faces,
-            frame.index,
-            frame.time_s,
-            (height, width),
-            frame.image if self.keep_images else None,
-            state,
-        )
+        status, message = ("ok", "") if faces else ("no_face", no_face(frame.image.shape, self.predictor.detector))
+        kept, size = frame.image if self.keep_images else None, (height, width)
+        return ImagePrediction(task.source, status, message, faces, frame.index, frame.time_s, size, kept, state)
 
 
 DEFAULT_RECIPE = "eyes"  # for checkpoints that do not say by which recipe their training images were cropped
@@ -153,6 +139,7 @@ class AUPredictor:
             )
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
+        self.cropper = Cropper(self.recipe, network.image_size, faces)
         self.precision, self.faces, self.detect_every, self.smooth = precision, faces, detect_every, smooth
         self._batches = FittingBatches(batch_size)
         self.detector = make_detector(detector, largest=faces == 1) if isinstance(detector, str) else detector
@@ -168,10 +155,7 @@ class AUPredictor:
     ) -> AUPredictor:
         """A predictor from an adapter file, its folder, a `.ckpt`, an `.onnx`, `demo` or `hf://owner/name`.
 
-        Args:
-            checkpoint: What to load.
-            device: Where to compute.
-            options: Other arguments of the constructor.
+        The options are other arguments of the constructor.
 
         Raises:
             CheckpointError: The checkpoint is missing, damaged or not ours.
@@ -221,13 +205,10 @@ class AUPredictor:
                 )
         parts, first = [], 0
         while first < len(crops):
-            images = [
-                to_float(resize(crop, self.network.image_size)) for crop in crops[first : first + self.batch_size]
-            ]
+            batch = crops[first : first + self.batch_size]
+            images = torch.from_numpy(np.stack([to_float(resize(crop, self.network.image_size)) for crop in batch]))
             first += len(images)
-            parts.append(
-                self._batches.run(partial(self._compute, function), torch.from_numpy(np.stack(images))).numpy()
-            )
+            parts.append(self._batches.run(partial(self._compute, function), images).numpy())
         return np.concatenate(parts) if parts else None
 
     def _compute(self, function: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
@@ -246,13 +227,9 @@ class AUPredictor:
             FaceNotFoundError: No face is found.
             ValueError: The image is not uint8 RGB.
         """
-        faces: list[Face] = choose(require_faces(image, backend=self.detector), self.faces)
-        crops = [cut(image, face, self.recipe, self.network.image_size) for face in faces]
-        probs = self.predict_proba(crops)
-        return [
-            FacePrediction(face, crop, row, n)
-            for n, (face, crop, row) in enumerate(zip(faces, crops, probs, strict=True))
-        ]
+        found = self.cropper.found(image, require_faces(image, backend=self.detector))
+        probs = self.predict_proba([one.crop for one in found])
+        return [FacePrediction(one.face, one.crop, row, one.track) for one, row in zip(found, probs, strict=True)]
 
     def stream(
         self,
@@ -274,12 +251,10 @@ class AUPredictor:
             resume: By name of a source, the last `state` of its images.
         """
         resume = resume or {}
-        last, shape = Finisher(self, keep_images=keep_images, resume=resume), self.network.image_size
-        pipeline = Pipeline(
-            self.detector, self.recipe, shape, how_many=self.faces, detect_every=self.detect_every, clock=self.clock
-        )
+        last, chosen = Finisher(self, keep_images, resume), selection or Selection()
+        pipeline = Pipeline(self.detector, self.cropper, self.detect_every, chosen, resume, self.clock)
         waiting: list[Task] = []
-        for task in pipeline.run(sources, selection or Selection(), resume):
+        for task in pipeline.run(sources):
             waiting.append(task)
             if max(len(waiting), sum(len(one.found) for one in waiting)) >= self.batch_size:
                 yield from last.finish(waiting)

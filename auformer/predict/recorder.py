@@ -42,12 +42,7 @@ _TRIES = 9  # at making a folder whose empty parent another process may be remov
 
 
 class Part:
-    """What a run has of one source.
-
-    Args:
-        out: The output folder.
-        source: Whose it is.
-        record: Everything that changes the outputs, as plain values; what was begun with another record is begun anew.
+    """What a run has of one source in the folder `out`; what was begun with another `record` is begun anew.
 
     Attributes:
         folder: Where it lies.
@@ -184,12 +179,7 @@ class Part:
 class Recorder:
     """Takes what `AUPredictor.stream` yields, image after image, and makes the outputs of it.
 
-    Args:
-        predictor: Who predicts.
-        plan: What to write where.
-        sources: All sources of the run.
-        mark: As `run_mark` gives it.
-        notice: What every output of this checkpoint has to say.
+    The `mark` is that of `run_mark`; the `notice` is what every output of this checkpoint has to say.
 
     Attributes:
         parts: What there is of each source so far, by its name.
@@ -208,7 +198,7 @@ class Recorder:
         }
         self._at: str | None = None  # name of the source at hand
         self._video: VideoPieces | None = None  # of it
-        self._best = figures.BestFaces(predictor.au_names)  # of it
+        self._best: figures.BestFaces | None = None  # of it
         self._why = ""  # an image of it could not be read
 
     @property
@@ -252,7 +242,7 @@ class Recorder:
             return
         if item.status == "unreadable":
             self._why = item.message
-        if self.plan.maps:
+        if self._best is not None:
             self._best.add(item)
         if self._video is not None and item.image is not None:
             time = item.frame / NOMINAL_FPS if item.time_s is None else item.time_s
@@ -260,7 +250,7 @@ class Recorder:
         if item.state is not None:  # which counts on what is on disk
             if self._video is not None:
                 self._video.cut()
-            if self.plan.maps:
+            if self._best is not None:
                 self._best.save(part.folder / BEST)
         part.add(item, self.predictor.thresholds)
         if item.source.kind == "photo":
@@ -311,15 +301,16 @@ class Recorder:
 
     def _begin(self, source: Source, part: Part) -> None:
         """Make ready for a source, with what an interrupted run has kept of it."""
-        self._at, self._why, self._video = source.name, "", None
-        self._best = figures.BestFaces(self.predictor.au_names)
+        self._at, self._why, self._video, self._best = source.name, "", None, None
         annotated = self.plan.annotated(source)
         if annotated is not None and source.kind != "photo":
             assert self.encoder is not None
             after = -1 if part.resume is None else part.resume["after"]
             self._video = VideoPieces(part.folder, annotated, self.encoder, after=after)
-        if self.plan.maps and part.resume is not None:
-            self._best.restore(part.folder / BEST)
+        if self.plan.maps:
+            self._best = figures.BestFaces(self.predictor.au_names)
+            if part.resume is not None:
+                self._best.restore(part.folder / BEST)
 
     def _draw(self, image: ImagePrediction) -> np.ndarray:
         """An image that was kept, with its predictions: (H, W, 3), both even."""
@@ -339,7 +330,7 @@ class Recorder:
         if self._video is not None:
             self._video.finish()
         title, names = PurePosixPath(source.name).name, self.predictor.au_names
-        if maps := self.plan.map_figure(source):
+        if self._best is not None and (maps := self.plan.map_figure(source)):
             _save(self._best.figure(self.predictor, title=title, notice=self.notice), maps)
         if source.kind != "photo" and (path := self.plan.figure(source)):
             _save(figures.timeline_figure(self.table([source]), names, title=title, notice=self.notice), path)

@@ -11,8 +11,8 @@ from auformer.data.table_file import read_sidecar
 from auformer.errors import ManifestError
 from auformer.files import digest, sha256
 from auformer.models import open_detector
+from auformer.models.batches import find_device
 from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
-from auformer.predict.manifest import find_device
 from auformer.predict.outputs import Plan
 from auformer.predict.pipeline import share_cores
 from auformer.predict.predictor import AUPredictor
@@ -22,14 +22,7 @@ from auformer.report.html import DEMO_NOTE
 
 
 class Loaded:
-    """A checkpoint that predicts.
-
-    Args:
-        checkpoint: Anything that `open_detector` takes.
-        backbone_checkpoint: Local file with the frozen weights, where they cannot be fetched.
-        device: As `find_device` takes it.
-        options: Other arguments of `AUPredictor`.
-        cores: How many this process may use; all by default.
+    """A checkpoint that predicts; `options` are arguments of `AUPredictor`, `cores` those that this process may use.
 
     Attributes:
         predictor: The predictor.
@@ -53,12 +46,7 @@ class Loaded:
         self.notice = DEMO_NOTE if file == DEMO_DETECTOR else None
 
     def sidecar(self, settings: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
-        """The sidecar of a table, as plain JSON values; None where something is not known.
-
-        Args:
-            settings: As `run_settings` gives them.
-            counts: Of sources, images by status, and faces by where their landmarks come from.
-        """
+        """The sidecar of a table, as plain JSON values, from `run_settings` and what was counted."""
         predictor, network = self.predictor, self.predictor.network
         header, facts = network.metadata, self.checkpoint
         unknown = (
@@ -99,13 +87,7 @@ MADE_WITH, SOURCE_MARK = "made_with", "source_mark"  # entries of sidecars of a 
 
 
 def run_settings(predictor: AUPredictor, selection: Selection, shard: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Every choice of a run that changes its rows, as plain JSON values.
-
-    Args:
-        predictor: Who predicts.
-        selection: Which frames of videos.
-        shard: Number and count, where the work is divided.
-    """
+    """Every choice of a run that changes its rows, as plain JSON values."""
     smooth = None if predictor.smooth is None else {"kind": "causal exponential mean", "seconds": predictor.smooth}
     return {
         "detector": predictor.detector.name,
@@ -130,9 +112,7 @@ def run_mark(settings: Mapping[str, Any], checkpoint: Mapping[str, Any], plan: P
 def source_mark(mark: str, source: Source) -> str:
     """Digest of a source and everything that changes its outputs: work begun or finished under it is not done again.
 
-    Args:
-        mark: As `run_mark` gives it.
-        source: Its name, path, size and time of change count.
+    The source's name, path, size and time of change count, and the `mark` of the run, as `run_mark` gives it.
     """
     path = Path(source.file)
     facts = path.stat() if path.is_file() else None

@@ -61,8 +61,8 @@ def run_on_ray(
 
     Args:
         job: What to do.
-        sources: Which sources.
-        address: HOST:PORT of a cluster's head, `auto` for the one that this machine belongs to, None to start one here.
+        sources: For which sources.
+        address: HOST:PORT of a cluster's head, `auto` for that of this machine, None to start one here.
         workers: Number of processes; None for one per GPU, or per two cores.
         device: `auto` (GPUs where the cluster has any), `cpu` or `cuda`.
 

@@ -33,22 +33,8 @@ def predict_on_cluster(
 ) -> Written:  # fmt: skip
     """Spread the sources over a cluster and join the tables; what is finished by an earlier run is left alone.
 
-    Args:
-        load: Gives the predictor on a device; here it only finds mistakes before the work is spread.
-        plan: What to write where, a table per source.
-        sources: All of the collection.
-        selection: Which frames of videos.
-        suffix: `.csv` or `.parquet`, of the joined table; other tools' tables are not joined.
-        address: As `run_on_ray` takes it.
-        workers: As there.
-        device: As there.
-        overwrite: Replace existing outputs.
-        progress: What is called while the run works.
-
-    Raises:
-        ValueError: An argument does not go with a cluster, or an output exists that is not of this run.
-        ConnectionError: There is no cluster at the address.
-        MissingExtraError: Ray is not installed.
+    `load` gives the predictor, here on the CPU to find mistakes before the work is spread; `suffix` is that of the
+    joined table; other arguments are those of `predict_to_files`, which says what is raised.
     """
     _check_arguments(plan, sources, workers, device)
     require("ray", "cluster")
