@@ -3,7 +3,7 @@
 A `VisionTransformer` of 2.8 M parameters for 112 px faces: 49 tokens of width 192, six blocks of three heads, no class
 token, average pooling, and a convolutional patch embedding, because a plain 16 x 16 patch projection learns rendered
 faces far more slowly (held-out loss at equal time, measured with the script below). The packaged weights were
-pre-trained on rendered faces without AU labels by `experiments/pretrain_demo_backbone.py`.
+pre-trained on rendered faces without AU labels by `experiments/pretraining/pretrain_demo_backbone.py`.
 """
 
 from __future__ import annotations

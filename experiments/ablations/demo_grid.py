@@ -92,7 +92,6 @@ def run_jobs(jobs: list[dict[str, Any]], workers: int) -> None:
 
 
 def read_lines() -> list[dict[str, Any]]:
-    """Finished runs."""
     return [json.loads(line) for line in LINES.read_text(encoding="utf-8").splitlines()] if LINES.exists() else []
 
 
@@ -174,9 +173,7 @@ Made by `python -m experiments.ablations.demo_grid` from the lines of `demo_runs
 
 def main(argv: list[str] | None = None) -> None:
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--folder", type=Path, default=Path("runs/demo-grid"), help="of the runs (default: %(default)s)"
-    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/demo-grid"), help="of runs (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default: %(default)s)")
     args = parser.parse_args(argv)
     data = {name: str(path) for name, path in render_splits(args.folder, FULL, workers=args.jobs).items()}

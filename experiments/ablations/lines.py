@@ -114,7 +114,6 @@ def pack_counts(counts: Mapping[str, Mapping[str, Sequence[int]]]) -> str:
 
 
 def unpack_counts(text: str) -> dict[str, dict[str, list[int]]]:
-    """What `pack_counts` has packed."""
     head, _, cells = zlib.decompress(base64.b85decode(text)).partition(b"\n")
     aus, subjects = json.loads(head)
     table = np.frombuffer(cells, "<u2").reshape(4, len(aus), len(subjects)).transpose(1, 2, 0).tolist()

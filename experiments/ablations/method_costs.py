@@ -87,7 +87,6 @@ def trainer(module: AUModule, images: Tensor, target: Tensor) -> Callable[[], ob
 
 
 def predictor(predict: Callable[[Tensor], object], images: Tensor) -> Callable[[], object]:
-    """A prediction."""
 
     def run() -> None:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

@@ -269,7 +269,6 @@ def noise_tables(lines: Sequence[Line], wanted: Sequence[str], *, title: str) ->
 
 
 def noise_level(lines: Sequence[Line], wanted: Sequence[str], level: float) -> dict[str, Compared]:
-    """Methods at one share of flipped labels."""
     some = [line for line in lines if label_noise(line) == level and line["method"] in wanted]
     return {one.method: one for one in compare(some)}
 

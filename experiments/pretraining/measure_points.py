@@ -138,7 +138,6 @@ def portraits() -> Rows:
 
 
 def settings() -> list[tuple[str, str, int]]:
-    """Lab, pose and size of what is measured."""
     return [(lab, pose, size) for lab in LABS for pose in POSES for size in SIZES]
 
 

@@ -155,7 +155,6 @@ def average(tensors: list[Tensor], world: int) -> None:
 def save(
     net: DenseModel, optimiser: torch.optim.Optimizer, channels: list[str], step: int, seconds: float, folder: Path
 ) -> None:
-    """Write checkpoint and weights."""
     state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "channels": channels}
     with atomic_path(folder / "pretrain.ckpt") as temporary:
         torch.save({**state, "step": step, "seconds": seconds}, temporary)

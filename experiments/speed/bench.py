@@ -134,7 +134,6 @@ def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What was measured, on what."""
     return {
         "backbone": args.backbone, "image_size": args.img_size, "aus": args.aus, "expert_width": args.expert_width,
         "batch": args.batch, "threads": args.threads, "rounds": args.rounds, "dtype": "float32",

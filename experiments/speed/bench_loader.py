@@ -183,7 +183,6 @@ def page(result: dict[str, Any]) -> str:
 
 
 def rates_table(sizes: dict[str, Any]) -> str:
-    """Images per second of loader and training."""
     workers = list(next(iter(sizes.values()))["loader"])
     rows = [
         [f"{size} px", *(f"{one['loader'][n]:.0f}/s" for n in workers), f"{one['training']:.1f}/s",
@@ -195,7 +194,6 @@ def rates_table(sizes: dict[str, Any]) -> str:
 
 
 def verdict(size: str, one: dict[str, Any]) -> str:
-    """What the rates of one size mean."""
     stages, training = one["stages_ms"], one["training"]
     bound = max((name for name in stages if name != "all"), key=stages.__getitem__)
     needed = workers_needed(one["loader"], training)

@@ -50,7 +50,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def make_rig(args: argparse.Namespace) -> Rig:
-    """What the arguments ask for."""
     torch.set_num_threads(args.threads)
     if args.quick:
         aus = ["AU1", "AU2", "AU12"]

@@ -55,9 +55,7 @@ GPU = {
     ("forward", "forward/64"): Target("forward, batch 64, eager, over `f`"),
     ("forward", "forward bf16/64"): Target("forward, batch 64, eager, bfloat16 by autocast, over the bare ViT's"),
     ("forward", "forward/1"): Target("forward, batch 1, eager, over `f`"),
-    ("compiled", "forward CUDA graphs/1"): Target(
-        "forward, batch 1, CUDA graphs, over the bare ViT's with CUDA graphs"
-    ),
+    ("compiled", "forward CUDA graphs/1"): Target("forward, batch 1, CUDA graphs, over the bare ViT's with them"),
     ("training", "training/64"): Target(f"{STEP} 64, bfloat16, over `F`", 1.30, reason=TRAINING),
     ("compiled", "training compiled/64"): Target(f"{STEP} 64, bfloat16, `torch.compile`, over the compiled `F`"),
     ("training", "lora/64"): Target(f"{STEP} 64, bfloat16, over LoRA's (r = 8)", 1.10, reason=TRAINING),
@@ -192,13 +190,11 @@ def roof(part: Mapping[str, Any], batch: int) -> str:
 
 
 def differences(part: Mapping[str, Any]) -> str:
-    """Table of the differences from the plain form."""
     rows = [[name, f"{value:.1e}", f"at most {BOUNDS[name]:g}"] for name, value in part["differences"].items()]
     return _table(["largest difference over largest value", "measured", "bound"], rows)
 
 
 def slopes(part: Mapping[str, Any]) -> str:
-    """Table of what grows with what."""
     rows = []
     for what, label in (("experts", "N = {}"), ("blocks", "experts in blocks: {}"), ("sides", "{} px")):
         for name, each in part[what].items():

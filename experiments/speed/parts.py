@@ -17,17 +17,8 @@ from auformer.models import AUFormer, FullFineTuning, LoRA
 from auformer.models.experts import ExpertGroup
 from experiments.harness import Seconds, medians, ratio
 from experiments.speed.bench import plain_form
-from experiments.speed.ways import (
-    BiasBeforeBlocks,
-    CompiledTraining,
-    Rig,
-    Way,
-    baseline,
-    forward,
-    in_turn,
-    sharing,
-    step,
-)
+from experiments.speed.ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, baseline, forward, in_turn, sharing
+from experiments.speed.ways import step as training_step
 
 # Largest difference relative to the largest value [ours]: rounding, with a margin for the order of sums.
 BOUNDS = {
@@ -95,7 +86,7 @@ def compiled(rig: Rig) -> Figures:
         torch.compiler.reset()
     if cuda:
         images, both = rig.images(model, rig.batch), {"F": BiasBeforeBlocks(model), "auformer": model}
-        ways = {name: warm(step(rig, CompiledTraining(one), images, half=True)) for name, one in both.items()}
+        ways = {name: warm(training_step(rig, CompiledTraining(one), images, half=True)) for name, one in both.items()}
         _add(result, f"training compiled/{rig.batch}", in_turn(rig, ways), "auformer", "F")
     return result
 
@@ -117,7 +108,11 @@ def _training(rig: Rig, networks: dict[str, Any], batch: int, rounds: int, resul
     """Steps of several networks in turn, added to a result; one that is None is left out."""
     half = rig.device == "cuda"
     images = rig.images(networks["auformer"], batch)
-    ways = {name: step(rig, network, images, half=half) for name, network in networks.items() if network is not None}
+    ways = {
+        name: training_step(rig, network, images, half=half)
+        for name, network in networks.items()
+        if network is not None
+    }
     seconds = in_turn(rig, ways, rounds=rounds)
     ratios = {}
     for name in ways:
@@ -247,8 +242,8 @@ def stages(rig: Rig) -> Figures:
     found = forward_profile(whole, images)
     bare = in_turn(rig, {"vit": forward(whole.backbone.forward_features, images)})
     models = {"auformer": whole} | {name: sharing(rig.build(**changed), whole) for name, changed in LEFT_OUT.items()}
-    ways = {"vit": step(rig, BiasBeforeBlocks(whole), images)} | {
-        name: step(rig, one, images) for name, one in models.items()
+    ways = {"vit": training_step(rig, BiasBeforeBlocks(whole), images)} | {
+        name: training_step(rig, one, images) for name, one in models.items()
     }
     steps = in_turn(rig, ways, rounds=2 * rig.rounds)  # differences of small parts
     a = torch.rand(2**24, device=rig.device)  # 64 MiB: no cache holds it
@@ -293,8 +288,8 @@ def _against(rig: Rig, models: dict[str, AUFormer], base: AUFormer) -> dict[str,
     ways = {"vit": forward(base.backbone.forward_features, images)}
     ways |= {name: forward(model.eval(), images) for name, model in models.items()}
     ahead = in_turn(rig, ways, rounds=rounds)
-    ways = {"F": step(rig, BiasBeforeBlocks(base), images)}
-    ways |= {name: step(rig, model, images) for name, model in models.items()}
+    ways = {"F": training_step(rig, BiasBeforeBlocks(base), images)}
+    ways |= {name: training_step(rig, model, images) for name, model in models.items()}
     steps = in_turn(rig, ways, rounds=rounds)
     return {
         name: {
