@@ -15,7 +15,7 @@ import numpy as np
 from auformer.synthetic.sampling import lab_table, sample_aus, sample_scene
 
 #: Each lab has faces of its own, so that none stands before the cameras of two labs; those from 100,000 to 199,999 are
-#: kept for the pre-training of the demo backbone (experiments/pretraining/pretrain_data.py), which no data set may show.
+#: kept for the pre-training of the demo backbone (experiments/pretraining/pretrain_data.py); no data set may show them.
 LAB_IDENTITIES = 100_000
 FIRST_IDENTITY = {"A": 0, "B": 200_000}
 MUSCLES, SCENE, CLIP = 1, 2, 3  # keys of the random streams of a frame, or of a clip

@@ -62,7 +62,7 @@ def score(adapter: Path, job: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
     from auformer.data.manifest import read_manifest
-    from auformer.demo.results import part_entries
+    from auformer.demo.results import lab_entries
     from auformer.models import load_detector
     from auformer.predict.manifest import predict_manifest
 
@@ -74,7 +74,7 @@ def score(adapter: Path, job: dict[str, Any]) -> dict[str, Any]:
         tables = [predict_manifest(network, read_manifest(job["data"][split])) for split in ("test_a", "test_b")]
         table = pd.concat(tables, ignore_index=True)
         for part in DATASETS:
-            entry, floor = part_entries(table, part, network.num_parameters()[0])
+            entry, floor = lab_entries(table, part, network.num_parameters()[0])
             scores.setdefault(method, {})[part] = entry
             scores.setdefault("always_positive", {})[part] = floor
     return scores

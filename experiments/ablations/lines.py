@@ -31,7 +31,7 @@ _KEPT = (
     "protocol", "name", "data", "test", "method", "fold", "subset", "seed", "select", "init", "validation_score",
     "rows", "trainable_parameters", "trained_by", "seconds", "commit", "machine",
 )  # fmt: skip
-_NOT_KEPT = {"auroc": {}, "ece": {}, "unknown": {}, "unscored": {}}
+_NOT_KEPT: Line = {"auroc": {}, "ece": {}, "unknown": {}, "unscored": {}}
 _TUNED = ("losses", "noise")  # kinds whose tables show F1 at tuned thresholds, beside that of the reference
 
 
@@ -68,7 +68,7 @@ def find_lines(path: Path) -> list[Line]:
 def compact(line: Line) -> dict[str, Any]:
     """What the page needs of a line; `expanded` turns it back.
 
-    Runs of the grid of learning rates are known by their score on validation subjects alone: they keep no counts.
+    Runs of the grid of learning rates are known by their score on validation subjects alone: no counts.
     """
     network = _network(line["config"])
     arguments = {name: network["init_args"].get(name) for name in ("backbone", "checkpoint_path")}

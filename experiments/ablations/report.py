@@ -66,16 +66,11 @@ class Sections:
     def all(self) -> list[Section]:
         """The sections in their order."""
         return [
-            self.baselines(),
-            self.action_units(),
-            self.by_itself("Trained three times as long", "longer"),
+            self.baselines(), self.action_units(), self.by_itself("Trained three times as long", "longer"),
             self.by_itself("Trained on ten times as many images", "larger"),
-            self.by_itself("Clips of low intensity", "clips"),
-            self.against("Parts of AUFormer", "parts"),
-            self.against("Losses", "losses"),
-            self.noise(),
-            self.sizes(),
-        ]
+            self.by_itself("Clips of low intensity", "clips"), self.against("Parts of AUFormer", "parts"),
+            self.against("Losses", "losses"), self.noise(), self.sizes(),
+        ]  # fmt: skip
 
     def methods(self, kind: str, backbone: str) -> list[str]:
         """Methods that were planned."""

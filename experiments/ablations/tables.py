@@ -104,8 +104,15 @@ class Compared(NamedTuple):
     apart: Difference | None
     trained: int
 
-    label = property(lambda self: self.scores.method.label)  # with the configuration where two have one name
-    seeds = property(lambda self: self.scores.method.seeds)
+    @property
+    def label(self) -> str:
+        """The name, with the configuration where two have one name."""
+        return self.scores.method.label
+
+    @property
+    def seeds(self) -> list[int]:
+        """Its seeds."""
+        return self.scores.method.seeds
 
     @property
     def mean(self) -> float:

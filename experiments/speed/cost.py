@@ -2,8 +2,7 @@
 
     python -m experiments.speed.cost
 
-Nothing is measured here, and no provider's price is known here: the price of a core-hour is an assumption that the
-reader replaces. Writes `cost.md`.
+Nothing is measured here; the price of a core-hour is an assumption that the reader replaces. Writes `cost.md`.
 """
 
 from __future__ import annotations

@@ -176,8 +176,8 @@ def _marked(model: nn.Module) -> Iterator[None]:
 def label(name: str, shapes: list[Any]) -> str:
     """What an operation is called on the page: its name, and for products its sizes.
 
-    >>> label("aten::linear", [[4, 197, 768], [96, 768], [96]]), label("aten::addmm", [[788, 768], [788, 97], [97,
-    768]]) ('product 768 to 96', 'product 97 to 768') >>> label("aten::gelu", [[4, 196, 96]]) 'gelu'
+    >>> label("aten::linear", [[4, 197, 768], [96, 768], [96]]), label("aten::gelu", [[4, 196, 96]])
+    ('product 768 to 96', 'gelu')
     """
     plain = name.removeprefix("aten::").rstrip("_")
     if plain == "linear":

@@ -15,6 +15,8 @@ import yaml
 from matplotlib.text import Annotation
 
 from auformer.benchmark.suite import read_suite
+from auformer.demo.results import BOTH_HEADS, DATASETS
+from auformer.demo.run import FULL, render_splits
 from auformer.files import read_json, write_text
 from auformer.models import AUFormer
 from auformer.report.timeline import intensity_curves
@@ -357,6 +359,17 @@ def test_the_demo_s_comparison_follows_from_its_lines() -> None:
     summary = demo_grid.summarise()
     assert summary == read_json(RESULTS / "demo.json") == read_json(demo_grid.PACKAGED)
     assert demo_grid.page(summary) == (RESULTS / "demo.md").read_text(encoding="utf-8")
+
+
+def test_a_run_of_the_demo_s_comparison(tmp_path: Path) -> None:
+    plan = FULL._replace(train=(2, 30), val=(2, 4), test=(2, 4))
+    data = {split: str(path) for split, path in render_splits(tmp_path, plan).items()}
+    job = {"stage": "full", "method": "auformer", "lr": 1e-3, "seed": 0, "epochs": 1, "data": data}
+    line = demo_grid.train({**job, "folder": str(tmp_path / "run")})
+    assert (
+        set(line["scores"]) == {"auformer", BOTH_HEADS, "always_positive"} and line["trainable_parameters"] == 362_952
+    )
+    assert all(set(entries) == set(DATASETS) for entries in line["scores"].values())
 
 
 def test_probability_and_intensity(tmp_path: Path) -> None:
