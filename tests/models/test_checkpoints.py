@@ -122,11 +122,6 @@ def test_frozen_weights_that_are_not_to_be_had_or_differ(
             load_detector(checkpoint, backbone_checkpoint=other)
 
 
-# hostile files
-# ----------------------------------------------------------------------------------------------------------------------
-# -----
-
-
 class _Payload:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return (os.system, ("touch executed",))

@@ -39,14 +39,3 @@ def test_one_graph_in_training(model: AUFormer) -> None:
         gradients.append([p.grad.clone() for p in model.groups.parameters() if p.grad is not None])
     assert len(gradients[0]) > 20
     assert all(torch.allclose(a, b, atol=1e-6, rtol=1e-4) for a, b in zip(*gradients, strict=True))
-
-
-@pytest.mark.slow
-def test_exported_program_takes_any_batch(model: AUFormer) -> None:
-    model.eval()
-    program = torch.export.export(
-        model, (torch.rand(2, 3, 32, 32),), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
-    )
-    images = torch.rand(5, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.allclose(program.module()(images), model(images), atol=1e-6, rtol=0)

@@ -16,7 +16,6 @@ import auformer.errors
 from auformer.errors import CheckpointError, MissingExtraError
 from auformer.models import AUFormer, OnnxDetector, export_detector, load_detector, open_detector
 from auformer.models.adapter_file import HEADER
-from auformer.models.export import _in_int8
 from tests.helpers import vits
 
 assert vits.FIT  # registers the ViTs
@@ -89,14 +88,11 @@ def test_maps_are_composed_once_and_the_network_is_left_as_it_was(network: AUFor
         network.groups[0].up.weight.sub_(0.1)
 
 
-def test_eight_bits_are_near(network: AUFormer, exported: Path, tmp_path: Path) -> None:
-    model = _in_int8(onnx.load(exported))
-    assert TensorProto.INT8 in {each.data_type for each in model.graph.initializer}
-    (tmp_path / "a8.onnx").write_bytes(model.SerializeToString())
+def test_eight_bits_are_near(network: AUFormer, tmp_path: Path) -> None:
+    path = export_detector(network, tmp_path / "a8.onnx", int8=True)
+    assert TensorProto.INT8 in {each.data_type for each in onnx.load(path).graph.initializer}
     with torch.no_grad():
-        difference = (
-            OnnxDetector(tmp_path / "a8.onnx").predict_probs(_images(4)) - network.predict_probs(_images(4))
-        ).abs()
+        difference = (OnnxDetector(path).predict_probs(_images(4)) - network.predict_probs(_images(4))).abs()
     assert 1e-6 < difference.max() < 0.1
 
 

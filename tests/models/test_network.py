@@ -76,25 +76,6 @@ def test_trainable_parameters_by_hand() -> None:
     assert _network(FullFineTuning, "token").num_parameters() == (vit + head, vit + head)
 
 
-def test_what_the_baselines_train() -> None:
-    probe, full = _network(LinearProbe, "drop"), _network(FullFineTuning, "stem")
-    for network in (probe, full):
-        network(_images(network)).square().sum().backward()
-    assert all(p.grad is None for p in probe.backbone.parameters()) and all(
-        p.grad is not None for p in probe.head.parameters()
-    )
-    assert all(p.grad is not None for p in full.parameters())
-    assert not any(module.training for module in probe.backbone.modules()) and all(
-        module.training for module in full.modules()
-    )
-    assert not any(module.training for module in probe.train().backbone.modules())
-
-
-# adapter state
-# ----------------------------------------------------------------------------------------------------------------------
-# -----
-
-
 def test_the_exact_set_of_adapter_keys() -> None:
     parts = ["down", "conv", "dilated.0", "dilated.1", "fuse", "query", "key", "value", "up"]
     keys = {f"groups.{g}.{part}.{kind}" for g in range(4) for part in parts for kind in ("weight", "bias")}
@@ -110,18 +91,6 @@ def test_the_exact_set_of_adapter_keys() -> None:
         == set(full.state_dict())
         >= {f"backbone.{key}" for key in full.backbone.state_dict()}
     )
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_adapter_state_round_trip(kind: type[AUNetwork]) -> None:
-    source, target = _network(kind).eval(), _network(kind).eval()
-    with torch.no_grad():
-        for parameter in source.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter))
-    assert not torch.allclose(source(_images(source)), target(_images(source)))
-    target.load_adapter_state_dict({key: tensor.clone() for key, tensor in source.adapter_state_dict().items()})
-    assert torch.equal(source(_images(source)), target(_images(source)))
 
 
 def test_a_state_that_does_not_fit_changes_nothing() -> None:

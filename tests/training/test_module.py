@@ -29,10 +29,6 @@ def _names(module: torch.nn.Module, parameters: list[torch.nn.Parameter]) -> set
     return {name for name, parameter in module.named_parameters() if any(parameter is one for one in parameters)}
 
 
-# the optimiser
-# --------------------------------------------------------------------------------------------------------------------
-
-
 def test_only_trainable_matrices_and_kernels_decay(workspace: Path) -> None:
     network = make_module(workspace).network
     decayed, plain = parameter_groups(network, 0.05)
@@ -68,11 +64,6 @@ def test_warm_up_rises_linearly_and_the_cosine_ends_at_zero() -> None:
             WarmupCosine(**wrong)
 
 
-# features
-# ----------------------------------------------------------------------------------------------------------------------
-# ----
-
-
 @pytest.mark.parametrize("batch_size", [5, 30])
 def test_features_are_measured_on_the_plain_vit_whatever_the_batch(workspace: Path, batch_size: int) -> None:
     data, network = make_data(workspace, batch_size=batch_size), make_module(workspace).network
@@ -102,10 +93,6 @@ def test_statistics_that_are_there_are_kept(workspace: Path, tmp_path: Path) -> 
     module.network.set_feature_statistics(torch.full((24,), 0.5), torch.full((24,), 2.0))
     fit(module, make_data(workspace), tmp_path, epochs=1, seed=0, progress=False)
     assert torch.equal(module.network.head.standardise.mean, torch.full((24,), 0.5))
-
-
-# parts and scores
-# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_rows_that_come_twice_count_once() -> None:
@@ -144,11 +131,6 @@ def test_scores_of_a_part_are_sklearns(rng: np.random.Generator) -> None:
         )
     with pytest.raises(ValueError, match="at least one active action unit"):
         split_scores(part._replace(target=torch.zeros(40, 3)), AUS, False)
-
-
-# steps
-# ----------------------------------------------------------------------------------------------------------------------
-# -------
 
 
 def test_the_loss_is_the_one_asked_for(workspace: Path) -> None:

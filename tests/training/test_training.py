@@ -46,11 +46,6 @@ def _without_time(path: Path) -> dict[str, Any]:
     return {name: value for name, value in json.loads(path.read_text(encoding="utf-8")).items() if name != "seconds"}
 
 
-# the folder
-# ----------------------------------------------------------------------------------------------------------------------
-# --
-
-
 def test_every_figure_is_in_the_table_one_row_per_epoch(run: RunFolder) -> None:
     table = pd.read_csv(run.metrics)
     assert table["epoch"].tolist() == [0, 1, 2] and table["step"].tolist() == [3, 7, 11]
@@ -149,10 +144,6 @@ def test_settings_of_torch_are_put_back(workspace: Path, tmp_path: Path) -> None
     assert load_file(tmp_path / "adapter.safetensors")["head.fc1.weight"].dtype == torch.float32
 
 
-# interruptions and faults
-# -----------------------------------------------------------------------------------------------------------
-
-
 def _fault(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, act: Any) -> None:
     """Call `act(module, batch)` before one training step (both counted from 0)."""
     step = AUModule.training_step
@@ -247,11 +238,6 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_trained(wor
     with pytest.raises(OSError, match="cannot write here") as caught:
         fit(make_module(workspace), make_data(workspace), tmp_path / "file" / "run", epochs=1, seed=0)
     assert caught.value.filename == str(tmp_path / "file" / "run")
-
-
-# small things
-# ----------------------------------------------------------------------------------------------------------------------
-# -
 
 
 @given(st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 20)), min_size=1, max_size=30))
