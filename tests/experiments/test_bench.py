@@ -25,6 +25,7 @@ def _threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_it_measures_every_target_and_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--backbone test_vit --img-size 32 --aus AU1,AU2,AU12 --expert-width 2 --batch 2 --threads 1 --rounds 2"
     assert bench.main([*words.split(), "--out", str(tmp_path)]) == 2  # nothing to compare this ViT with

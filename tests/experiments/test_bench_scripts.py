@@ -40,6 +40,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
         return words, bench_int8.measure(bench_int8.parse_arguments(words), folder), folder
 
 
+@pytest.mark.slow
 class TestInt8:
     def test_every_form_is_measured_on_other_people(self, rig: Rig) -> None:
         _, found, folder = rig
@@ -130,6 +131,7 @@ class TestLoader:
         assert needed == [0, 0, 2, None]
 
 
+@pytest.mark.slow
 class TestPrepare:
     def test_it_measures_every_target_and_writes_both_files(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -45,6 +45,7 @@ def _parts(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "speed.json").read_text(encoding="utf-8"))["parts"]
 
 
+@pytest.mark.slow
 class TestWays:
     def test_the_bias_before_the_blocks(self, rig: Rig) -> None:
         """At zero, the bare ViT; the only gradient is the bias's, as a bias of the patch embedding would get it."""
@@ -94,6 +95,7 @@ class TestWays:
         assert growth > 2**16 and again == kept["experts"]
 
 
+@pytest.mark.slow
 class TestParity:
     def test_on_this_device(self, written: Path) -> None:
         part = _parts(written)["parity"]
@@ -108,6 +110,7 @@ class TestParity:
         assert _parts(tmp_path).keys() == {"parity"}
 
 
+@pytest.mark.slow
 class TestPage:
     def test_every_figure_of_the_targets_is_measured(
         self, rig: Rig, written: Path, monkeypatch: pytest.MonkeyPatch

@@ -141,6 +141,7 @@ def test_the_committed_pages_follow_from_their_numbers():
         assert module.page(result) == (RESULTS / f"{name}.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_au_detector_is_trained_and_scored(tmp_path, monkeypatch):
     monkeypatch.setattr(train_demo_detector, "PACKAGED", tmp_path / "packaged.safetensors")
     tiny = {"train": (2, 10), "val": (2, 6), "test": (2, 6)}

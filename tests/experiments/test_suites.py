@@ -76,6 +76,7 @@ def test_numbers_of_runs(name: str, numbers: dict[str, int]) -> None:
     assert len({(run.name, run.text()) for run in runs}) == len(runs)
 
 
+@pytest.mark.slow
 def test_each_method_differs_from_auformer_as_its_name_says() -> None:
     suite = read_suite(FOLDER / "ablations.yaml")
     entries = {run.method: run.name for run in _runs(suite)}
@@ -102,6 +103,7 @@ def test_people_are_in_one_data_set_only(name: str) -> None:
     assert len(ranges) == 6 and all(first + number <= after for (first, number), (after, _) in pairwise(ranges))
 
 
+@pytest.mark.slow
 def test_both_backbones_have_the_same_baselines_and_a_missing_one_is_named_with_its_command() -> None:
     suite = read_suite(FOLDER / "ablations.yaml")
     seeds: dict[str, dict[str, set[Any]]] = {"baselines": {}, "baselines-masks": {}}

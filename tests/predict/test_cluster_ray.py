@@ -68,6 +68,7 @@ class Killer(threading.Thread):
             time.sleep(0.005)
 
 
+@pytest.mark.kill
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
 def test_two_processes_one_killed_and_a_second_time(collection, tmp_path, capfd):
     assert predict(collection, "--out", tmp_path / "clean") == 1
@@ -100,6 +101,7 @@ def test_two_processes_one_killed_and_a_second_time(collection, tmp_path, capfd)
     same(read_predictions(out / "predictions.csv"), clean[clean["subject"] != "damaged.mp4"].reset_index(drop=True))
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_work_say_why_in_a_line(collection, tmp_path, monkeypatch, capfd):
     """Here they are told of another checkpoint than they find."""
     monkeypatch.setattr("auformer.predict.sidecar.sha256", lambda path: "0" * 64)
