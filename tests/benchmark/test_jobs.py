@@ -26,18 +26,15 @@ def test_a_job_is_named_by_what_makes_it(labs: dict[str, Source], tmp_path: Path
     jobs = jobs_of(suite_of(tmp_path, labs, WITHIN))
     assert [job.run.fold for job in jobs] == ["T1", "T2", "T3"] and len({job.claim["key"] for job in jobs}) == 3
     first = jobs[0]
-    assert (
-        first.claim["config"]["fit"]["epochs"] == 1
-        and first.folder == tmp_path / "out/runs/within/one/auformer/T1-seed0"
-    )
+    assert first.claim["config"]["fit"]["epochs"] == 1
+    assert first.folder == tmp_path / "out/runs/within/one/auformer/T1-seed0"
     assert str(tmp_path) not in str(first.claim)  # nothing of this machine
     again = jobs_of(suite_of(tmp_path, labs, WITHIN, out="elsewhere"))
     assert [job.claim["key"] for job in again] == [job.claim["key"] for job in jobs]
     for changed in ({"trainer.max_epochs": 2}, {"model.lr": 0.5}, {"data.batch_size": 4}):
         other = jobs_of(suite_of(tmp_path, labs, WITHIN, **changed))
-        assert (
-            other[0].claim["key"] != first.claim["key"] and other[0].claim["config_hash"] != first.claim["config_hash"]
-        )
+        assert other[0].claim["key"] != first.claim["key"]
+        assert other[0].claim["config_hash"] != first.claim["config_hash"]
     free = jobs_of(suite_of(tmp_path, labs, WITHIN, **{"data.num_workers": 1, "trainer.accelerator": "auto"}))
     assert free[0].claim["key"] == first.claim["key"]
 
@@ -108,11 +105,8 @@ def test_images_made_in_other_ways_are_a_warning(labs: dict[str, Source], tmp_pa
         write_image(dark.parent / name, np.full((8, 8, 3), [51 + 51 * (number % 2), 0, 0], np.uint8))
     write_manifest(frame, dark, {"crop_recipe": "megraphau"})
     recipe, mean, std = image_look(dark)
-    assert (
-        recipe == "megraphau"
-        and mean.tolist() == pytest.approx([0.3, 0, 0])
-        and std.tolist() == pytest.approx([0.1, 0, 0])
-    )
+    assert recipe == "megraphau" and mean.tolist() == pytest.approx([0.3, 0, 0])
+    assert std.tolist() == pytest.approx([0.1, 0, 0])
     told = image_differences([one], DataSet("dark", dark, find_facts(dark)))
     assert told[0] == "crop recipes differ: one eyes, dark megraphau"
     assert told[1].startswith("mean of the images") and told[1].endswith("dark 0.30/0.00/0.00")

@@ -130,10 +130,8 @@ def test_efficiency_is_within_on_fewer_frames() -> None:
     assert [(run.subset, run.fold) for run in runs] == [
         (size, fold) for size in (100, 0.5) for fold in ("P1", "P2", "P3")
     ]
-    assert (
-        runs[0].text() == "efficiency  bp4d  fold P1  100 frames  auformer  seed 0"
-        and "50 % of the frames" in runs[3].text()
-    )
+    assert runs[0].text() == "efficiency  bp4d  fold P1  100 frames  auformer  seed 0"
+    assert "50 % of the frames" in runs[3].text()
     assert {run.test for run in runs} == {run.test for run in protocols.within(absent("bp4d"), ONE)}
 
 
@@ -152,10 +150,8 @@ def test_leave_one_subject_out() -> None:
     assert run.text() == "micro  casme2  each subject left out  auformer  seed 0" and run.clips
     data = known("casme2", has_clips=True)
     runs = protocols.micro([data], "loso", ONE)
-    assert [(run.fold, run.test.subjects) for run in runs[:2]] == [
-        ("S0", ("casme2/S0",)),
-        ("S1", ("casme2/S1",)),
-    ] and len(runs) == 8
+    assert [(run.fold, run.test.subjects) for run in runs[:2]] == [("S0", ("casme2/S0",)), ("S1", ("casme2/S1",))]
+    assert len(runs) == 8
     joined = known("x", has_clips=True, subjects=("a/S1", "b/S1"))
     assert [run.fold for run in protocols.micro([joined], "loso", ONE)] == ["a/S1", "b/S1"]
 

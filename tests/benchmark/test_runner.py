@@ -71,10 +71,8 @@ def test_a_run_writes_its_folder_and_its_line(finished: tuple[Job, dict[str, Any
     assert (line["aus"], line["rows"], line["unscored"]) == (["AU1", "AU4", "AU12"], 8, {})
     assert {subject for counts in line["counts"].values() for subject in counts} == {"one/S000", "one/S003"}
     assert set(line["thresholds"]) == set(line["aus"]) and line["select"] == "validation" and line["epochs"] == 3
-    assert (
-        line["folder"] == "runs/within/one/auformer/T1-seed0"
-        and 0 < line["trainable_parameters"] < line["total_parameters"]
-    )
+    assert line["folder"] == "runs/within/one/auformer/T1-seed0"
+    assert 0 < line["trainable_parameters"] < line["total_parameters"]
     scores = pd.read_csv(job.folder / "metrics.csv")["val/f1"].dropna()
     assert line["validation_score"] == pytest.approx(scores.max()) and line["epoch"] == scores.argmax() + 1
     text = (job.folder / "log.txt").read_text(encoding="utf-8")
@@ -93,9 +91,7 @@ def test_a_finished_run_is_not_run_again(finished: tuple[Job, dict[str, Any]], m
     assert execute(job) == line == finished_line(job)
 
 
-def test_a_grid_survives_the_loss_of_folders_and_of_the_file(
-    finished: tuple[Job, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_a_grid_survives_the_loss_of_folders_and_of_the_file(finished, tmp_path):
     job, line = finished
     (tmp_path / "runs.jsonl").write_bytes((job.out / "runs.jsonl").read_bytes())
     assert finished_line(replace(job, out=tmp_path, folder=tmp_path / "runs/x")) == line
@@ -112,9 +108,7 @@ def test_somebody_else_s_run_is_left_alone(finished: tuple[Job, dict[str, Any]])
     lock.release()
 
 
-def test_another_configuration_is_refused_and_no_resume_begins_anew(
-    labs: dict[str, Source], finished: tuple[Job, dict[str, Any]]
-) -> None:
+def test_another_configuration_is_refused_and_no_resume_begins_anew(labs, finished):
     job, _ = finished
     other = jobs_of(suite_of(job.out.parent, labs, WITHIN, **{"trainer.max_epochs": 1}))[0]
     assert other.folder == job.folder
@@ -134,13 +128,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("where", ["epoch", "write_predictions", "append_line"])
-def test_a_run_killed_anywhere_ends_the_same(
-    finished: tuple[Job, dict[str, Any]],
-    labs: dict[str, Source],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    where: str,
-) -> None:
+def test_a_run_killed_anywhere_ends_the_same(finished, labs, tmp_path, monkeypatch, where):
     reference, line = finished
     job = jobs_of(suite_of(reference.out.parent, labs, WITHIN, out=f"killed-{where}", **{"trainer.max_epochs": 3}))[0]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from auformer.benchmark.store import LINE, RunLock, read_lines
 from auformer.benchmark.suite import Source
 from auformer.benchmark.workers import run_jobs
 from auformer.files import sha256
+from auformer.predict import manifest
 from auformer.training.run_folder import RunFolder
 from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
 from tests.helpers.faces import tiny_manifest
@@ -72,9 +72,7 @@ def plain(line: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def shared(
-    labs: dict[str, Source], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], tuple[Path, list[Job]]]:
+def shared(labs, tmp_path_factory):
     """Makes a benchmark of which the first of two runs is finished."""
     folder = tmp_path_factory.mktemp("shared")
     first = jobs_of(suite_of(folder, labs, TWICE, out="made"))[0]
@@ -94,55 +92,43 @@ def alone(labs: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> 
     return run(job), (job.folder / "predictions.csv").read_bytes()
 
 
-def test_two_test_sets_train_once(
-    shared: Callable[[str], tuple[Path, list[Job]]], alone: tuple[dict[str, Any], bytes], trainings: list[str]
-) -> None:
+def test_two_test_sets_train_once(shared, alone, trainings):
     out, (first, second) = shared("once")
     line = run(second)
     assert trainings == [] and execute(first) is not None
     (other,) = [one for one in read_lines(out).values() if one["test"] == "two"]
-    assert (
-        line["trained_by"] == other["folder"] == "runs/cross/one-to-two/auformer/seed0" and other["trained_by"] is None
-    )
+    assert line["trained_by"] == other["folder"] == "runs/cross/one-to-two/auformer/seed0"
+    assert other["trained_by"] is None
     assert line["seconds"] == other["seconds"] > 0 and line["epoch"] == other["epoch"]
     assert plain(line) == plain(alone[0]) and (second.folder / "predictions.csv").read_bytes() == alone[1]
     side = json.loads((second.folder / "predictions.json").read_text(encoding="utf-8"))
-    assert side["run"] == dict(second.claim) and side["adapter"]["sha256"] == sha256(
-        first.folder / "adapter.safetensors"
-    )
-    assert f"training taken over from {other['folder']}, commit c0ffee" in (second.folder / "log.txt").read_text(
-        encoding="utf-8"
-    )
+    assert side["run"] == dict(second.claim)
+    assert side["adapter"]["sha256"] == sha256(first.folder / "adapter.safetensors")
+    log = (second.folder / "log.txt").read_text(encoding="utf-8")
+    assert f"training taken over from {other['folder']}, commit c0ffee" in log
     assert execute(second) == line
     left = [path.name for path in second.folder.iterdir()]
-    assert "last.ckpt" not in left and {"adapter.safetensors", "metrics.csv", "config.yaml", "summary.json"} <= set(
-        left
-    )
+    assert "last.ckpt" not in left
+    assert {"adapter.safetensors", "metrics.csv", "config.yaml", "summary.json"} <= set(left)
 
 
-def test_a_third_run_names_who_has_trained(
-    shared: Callable[[str], tuple[Path, list[Job]]], trainings: list[str]
-) -> None:
+def test_a_third_run_names_who_has_trained(shared, trainings):
     out, (first, second) = shared("third")
     run(second)
     shutil.rmtree(first.folder)  # what was taken over can be taken over again
-    third = replace(
-        second, claim={**second.claim, "name": "again"}, folder=out / "runs/again/one-to-three/auformer/seed0"
-    )
+    folder = out / "runs/again/one-to-three/auformer/seed0"
+    third = replace(second, claim={**second.claim, "name": "again"}, folder=folder)
     assert run(third)["trained_by"] == "runs/cross/one-to-two/auformer/seed0" and trainings == []
 
 
 def test_other_aus_are_not_taken_over(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
     lines = [run(job) for job in jobs_of(suite_of(tmp_path, labs, {**CROSS, "test": ["two", "four"]}))]
-    assert [line["aus"] for line in lines] == [["AU4", "AU12"], ["AU1", "AU4"]] and [
-        line["trained_by"] for line in lines
-    ] == [None, None]
+    assert [line["aus"] for line in lines] == [["AU4", "AU12"], ["AU1", "AU4"]]
+    assert [line["trained_by"] for line in lines] == [None, None]
     assert trainings == ["one-to-two", "one-to-four"]
 
 
-def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(
-    labs: dict[str, Source], tmp_path: Path, trainings: list[str]
-) -> None:
+def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(labs, tmp_path, trainings):
     first, second = jobs_of(suite_of(tmp_path, labs, TWICE))
     run(first)
     (tmp_path / "other").mkdir()
@@ -157,12 +143,7 @@ def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(
 
 
 @pytest.mark.parametrize("fault", ["gone", "no adapter", "no predictions", "damaged", "of another training"])
-def test_what_is_lost_or_damaged_is_trained_anew(
-    shared: Callable[[str], tuple[Path, list[Job]]],
-    alone: tuple[dict[str, Any], bytes],
-    trainings: list[str],
-    fault: str,
-) -> None:
+def test_what_is_lost_or_damaged_is_trained_anew(shared, alone, trainings, fault):
     _, (first, second) = shared(fault.replace(" ", "-"))
     adapter, side = first.folder / "adapter.safetensors", first.folder / "predictions.json"
     if fault == "gone":
@@ -178,14 +159,8 @@ def test_what_is_lost_or_damaged_is_trained_anew(
 
 
 @pytest.mark.parametrize("where", ["copying", "summary", "predictions"])
-def test_killed_while_taking_over(
-    shared: Callable[[str], tuple[Path, list[Job]]],
-    alone: tuple[dict[str, Any], bytes],
-    trainings: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    where: str,
-) -> None:
-    out, (first, second) = shared(f"killed-{where}")
+def test_killed_while_taking_over(shared, alone, trainings, monkeypatch, where):
+    _, (first, second) = shared(f"killed-{where}")
 
     def kill(*args: Any, **kwargs: Any) -> None:
         raise Killed
@@ -193,7 +168,7 @@ def test_killed_while_taking_over(
     target = {
         "copying": (trained_once.shutil, "copyfile"),
         "summary": (RunFolder, "finish"),
-        "predictions": ("auformer.predict.manifest", "write_predictions"),
+        "predictions": (manifest, "write_predictions"),
     }
     with monkeypatch.context() as patch:
         patch.setattr(*target[where], kill)
@@ -208,9 +183,7 @@ def test_killed_while_taking_over(
     assert plain(line) == plain(alone[0]) and (second.folder / "predictions.csv").read_bytes() == alone[1]
 
 
-def test_a_copy_that_changes_under_way_is_not_used(
-    shared: Callable[[str], tuple[Path, list[Job]]], trainings: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_changes_under_way_is_not_used(shared, trainings, monkeypatch):
     _, (_, second) = shared("race")
     with monkeypatch.context() as patch:
         patch.setattr(trained_once.shutil, "copyfile", lambda one, other: Path(other).write_bytes(b"half"))
@@ -218,9 +191,7 @@ def test_a_copy_that_changes_under_way_is_not_used(
     assert line["trained_by"] is None and trainings == ["one-to-three"]
 
 
-def test_nobody_trains_what_another_process_is_training(
-    labs: dict[str, Source], tmp_path: Path, trainings: list[str]
-) -> None:
+def test_nobody_trains_what_another_process_is_training(labs, tmp_path, trainings):
     first, second = jobs_of(suite_of(tmp_path, labs, TWICE))
     claim(second)
     with training_lock(first) as mine:  # as the process that trains the first one
@@ -261,12 +232,8 @@ def claim_of(**changes: Any) -> dict[str, Any]:
 
 def test_what_makes_a_training() -> None:
     key = training_key(claim_of())
-    same = (
-        {"test": "four", "data_sha256": {"one": "1", "two": "2", "four": "4"}},
-        {"name": "x"},
-        {"method": "x"},
-        {"key": "x"},
-    )
+    same = [{name: "x"} for name in ("name", "method", "key")]
+    same.append({"test": "four", "data_sha256": {"one": "1", "two": "2", "four": "4"}})
     assert all(training_key(claim_of(**change)) == key for change in same) and key is not None
     others = [
         {"data": "two+one"}, {"data": "one"}, {"data_sha256": {"one": "1", "two": "other", "three": "3"}}, {"subset": 1}, {"subset": 1.0},

@@ -36,9 +36,8 @@ def test_lines_are_kept_and_the_last_of_a_run_counts(tmp_path: Path) -> None:
     for each in (line(), line(fold="P2"), line(key="newer")):
         append_line(tmp_path, each)
     found = read_lines(tmp_path)
-    assert [one["key"] for one in found.values()] == ["newer", "k"] and len(
-        (tmp_path / "runs.jsonl").read_bytes().splitlines()
-    ) == 3
+    assert [one["key"] for one in found.values()] == ["newer", "k"]
+    assert len((tmp_path / "runs.jsonl").read_bytes().splitlines()) == 3
     assert identity(line(subset=1)) != identity(line(subset=1.0)) and identity(line(key="other")) == identity(line())
 
 
@@ -78,10 +77,8 @@ def test_folders_are_readable_and_differ(tmp_path: Path) -> None:
     assert folder_of(tmp_path, other) == tmp_path / "runs/within/bp4d-to-disfa/auformer-from-demo-on-test/0.5-seed2"
     slashed, scored = (folder_of(tmp_path, line(fold=fold)) for fold in ("a/S1", "a_S1"))
     assert slashed != scored and slashed.parent == scored.parent
-    assert (
-        folder_of(tmp_path, line(name="..")).is_relative_to(tmp_path / "runs")
-        and ".." not in folder_of(tmp_path, line(name="..")).parts
-    )
+    assert folder_of(tmp_path, line(name="..")).is_relative_to(tmp_path / "runs")
+    assert ".." not in folder_of(tmp_path, line(name="..")).parts
 
 
 @pytest.mark.parametrize("where", ["line", "last.ckpt", "adapter.safetensors", "run.lock"])
@@ -115,10 +112,8 @@ def test_status(tmp_path: Path) -> None:
     assert lock.acquire()
     rows = status_text(tmp_path).splitlines()
     assert [row.split()[0] for row in rows[:-1]] == ["finished", "waiting", "interrupted", "running"]
-    assert (
-        rows[1].endswith("within/bp4d/auformer/P2-seed0")
-        and rows[-1] == "1 finished, 1 waiting, 1 interrupted, 1 running"
-    )
+    assert rows[1].endswith("within/bp4d/auformer/P2-seed0")
+    assert rows[-1] == "1 finished, 1 waiting, 1 interrupted, 1 running"
     with pytest.raises(ValueError, match="holds no runs"):
         status_text(tmp_path / "nowhere")
 

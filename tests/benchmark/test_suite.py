@@ -44,10 +44,8 @@ def test_a_suite_becomes_runs(tmp_path: Path) -> None:
     assert set(data) == {"a", "b"} and data["a"].path == tmp_path / "a.csv" and data["b"].rendered
     assert data["b"].path == Path("runs/suite/data/b/manifest.csv")
     lines = [run.text() for run in suite.runs(data)]
-    assert (
-        lines[:2] == ["within  a  each fold  probe  seed 0", "within  b  fold ours1  probe  seed 0"]
-        and len(lines) == 4 + 4 + 12
-    )
+    assert lines[:2] == ["within  a  each fold  probe  seed 0", "within  b  fold ours1  probe  seed 0"]
+    assert len(lines) == 4 + 4 + 12
     assert lines[4] == "cross  a -> b  auformer  seed 3  selected on the test split"
     micro = [run for run in suite.runs(data) if run.name == "mine"]
     assert [run.init for run in micro[::4]] == [None, "x", "macro"] and {run.validation for run in micro} == {"last"}
@@ -195,9 +193,8 @@ def test_methods_and_manifests_by_name(tmp_path: Path) -> None:
         "other": Method(Path(config)),
     }
     (default,) = method_words([]).values()
-    assert default.plain({"trainer.max_epochs": 3})["trainer"] == {"max_epochs": 3} and default.plain()["data"] == {
-        "image_size": 224
-    }
+    assert default.plain({"trainer.max_epochs": 3})["trainer"] == {"max_epochs": 3}
+    assert default.plain()["data"] == {"image_size": 224}
     with pytest.raises(ValueError, match="auformer again: write NAME="):
         method_words([config, config])
     assert list(sources([Path("x/bp4d.csv"), Path("lab/manifest.csv")])) == ["bp4d", "lab"]

@@ -43,10 +43,8 @@ class TestMain:
         table = tables(three_fold_lines({"weak": 0.2, "strong": 1.2}))["main"]
         assert [cells[0] for cells in table.rows] == ["strong", "weak", "always positive"]
         assert bold(table) == {("strong", name) for name in ("AU1", "AU4", "AU12", "mean of 3")}
-        assert (
-            row(table, "strong")["95 % interval"].startswith("[")
-            and row(table, "always positive")["95 % interval"] == ""
-        )
+        assert row(table, "strong")["95 % interval"].startswith("[")
+        assert row(table, "always positive")["95 % interval"] == ""
 
     def test_published_rows_stand_beside_ours_and_stay_empty_where_nothing_was_published(self):
         lines = [
@@ -64,14 +62,10 @@ class TestMain:
     def test_a_published_mean_over_other_aus_says_so(self):
         lines = [one_fold({"AU1": [9, 1, 1, 9]}, data="bp4d", fold=fold) for fold in ("P1", "P2", "P3")]
         table = tables(lines)["main"]
-        assert (
-            said(table, "Their means are over 12 AUs")
-            and row(table, "AUNCE (as published)")["mean of 1"] == "66.1 (12 AUs)"
-        )
-        assert (
-            bold(table) == {("auformer", "AU1")}
-            and "AUFormer's own numbers here are in no source that we could read." in table.notes
-        )
+        assert said(table, "Their means are over 12 AUs")
+        assert row(table, "AUNCE (as published)")["mean of 1"] == "66.1 (12 AUs)"
+        assert bold(table) == {("auformer", "AU1")}
+        assert "AUFormer's own numbers here are in no source that we could read." in table.notes
 
     def test_what_was_selected_on_test_carries_a_dagger_everywhere_and_is_never_bold(self):
         cuts = {"thresholds": {"AU1": 0.4, "AU4": 0.4, "AU12": 0.4}}
@@ -152,9 +146,8 @@ class TestDetails:
             "method", "F1, folds", "F1, pooled", "F1, tuned thresholds", "accuracy", "AUROC", "AP", "ECE", "trained", "runs",
         ]  # fmt: skip
         cells = row(table, "auformer")
-        assert (
-            cells["trained"] == "1,234" and cells["runs"] == "3" and cells["F1, tuned thresholds"] != cells["F1, folds"]
-        )
+        assert cells["trained"] == "1,234" and cells["runs"] == "3"
+        assert cells["F1, tuned thresholds"] != cells["F1, folds"]
         assert "F1, tuned thresholds" not in tables(three_fold_lines())["scores"].header
 
     def test_macro_f1_and_all_predictions_together_for_micro_expressions(self):
@@ -167,11 +160,8 @@ class TestDetails:
         table = tables(three_fold_lines())["aus"]
         assert len(table.rows) == 6 and table.text_columns == 2
         first = dict(zip(table.header, table.rows[0], strict=True))
-        assert (
-            first["AU"] == "AU1 Inner brow raiser"
-            and first["positives / annotated"].endswith("/ 180")
-            and first["not annotated"] == "0"
-        )
+        assert first["AU"] == "AU1 Inner brow raiser" and first["positives / annotated"].endswith("/ 180")
+        assert first["not annotated"] == "0"
 
     def test_differences_name_what_cannot_be_compared(self):
         lines = three_fold_lines({"auformer": 1.2, "probe": 0.3, "other": 0.6})
@@ -198,9 +188,8 @@ class TestMatrix:
         matrix = cross_matrix_of(groups)
         assert matrix.au_names == ["AU1", "AU4", "AU12"] and list(matrix.values) == ["auformer"]
         table = matrix_table(matrix)
-        assert [cells[:2] for cells in table.rows] == [["lab_a", "auformer"], ["lab_b", "auformer"]] and table.header[
-            2:
-        ] == ["lab_a", "lab_b"]
+        assert [cells[:2] for cells in table.rows] == [["lab_a", "auformer"], ["lab_b", "auformer"]]
+        assert table.header[2:] == ["lab_a", "lab_b"]
         assert table.rows[1][3] == "" and "" not in (table.rows[0][2], table.rows[0][3], table.rows[1][2])
         assert table.rows[0][2] == row(tables(three_fold_lines({"auformer": 1.0}))["main"], "auformer")["mean of 3"]
 

@@ -66,9 +66,7 @@ def test_only_some_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "none of" in capsys.readouterr().err
 
 
-def test_three_folds_tables_and_going_on(
-    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_three_folds_tables_and_going_on(workspace, capsys, monkeypatch):
     assert main(words(workspace, "--only", "T2")) == 0
     assert "1 run, 0 of them finished" in capsys.readouterr().out
     assert main(words(workspace)) == 0
@@ -115,9 +113,7 @@ def test_a_changed_configuration_begins_anew_when_told_so(workspace: Path, capsy
         ("--folds", "many", "a whole number, at least 2, but got 'many'"),
     ],
 )
-def test_options_out_of_range_are_told_before_anything_is_trained(
-    tmp_path: Path, option: str, value: str, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_out_of_range_are_told_before_anything_is_trained(tmp_path, option, value, told, capsys):
     assert main(["benchmark", "within", "--data", "bp4d.csv", "--out", str(tmp_path / "out"), option, value]) == 2
     assert told in capsys.readouterr().err and not (tmp_path / "out").exists()
 

@@ -145,13 +145,7 @@ def test_the_page_opens_in_a_browser_on_a_phone_by_night(done: Path, tmp_path: P
     assert len(seen["pictures"]) == 4 and all(picture["loaded"] and picture["alt"] for picture in seen["pictures"])
 
 
-def test_a_second_run_reuses_everything_and_prints_the_table_again(
-    done: Path,
-    inputs: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_second_run_reuses_everything_and_prints_the_table_again(done, inputs, monkeypatch, tmp_path, capsys):
     out = tmp_path / "demo"
     shutil.copytree(done, out)
     (out / "notes.txt").write_text("mine", encoding="utf-8")
@@ -195,9 +189,7 @@ def test_a_folder_of_somebody_else_is_not_touched(inputs: dict[str, Any], tmp_pa
     assert [path.name for path in tmp_path.rglob("*")] == ["faces", "holiday.jpg"]
 
 
-def test_an_interrupted_demo_goes_on_to_the_same_result(
-    done: Path, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_interrupted_demo_goes_on_to_the_same_result(done, inputs, monkeypatch, tmp_path):
     out = tmp_path / "demo"
     shutil.copytree(done / "faces", out / "faces")
     shutil.copy(done / "config.yaml", out)

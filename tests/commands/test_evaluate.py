@@ -95,11 +95,8 @@ class TestEndToEnd:
             "sha256": sha256(folder / "adapter.safetensors"),
             "package_version": "0.1.0",
         }
-        assert side["config"]["arguments"]["expert_width"] == 2 and side["thresholds"] == {
-            "AU1": 0.4,
-            "AU12": 0.5,
-            "AU25": 0.6,
-        }
+        assert side["config"]["arguments"]["expert_width"] == 2
+        assert side["thresholds"] == {"AU1": 0.4, "AU12": 0.5, "AU25": 0.6}
         assert side["warnings"] == [] and side["notice"] is None and side["epoch_selection"]["epoch"] == 2
         text = capsys.readouterr().out
         assert "AUs that the checkpoint lacks: AU4." in text and "Predicted, but without truth: AU25." in text
@@ -159,9 +156,8 @@ class TestChoices:
         manifest.with_suffix(".json").unlink()
         assert evaluate("c", manifest, "--out", tmp_path / "p.csv") == 0
         side = read_predictions(tmp_path / "p.csv").attrs["side"]
-        assert (
-            len(side["warnings"]) == 1 and "32 x 32" in side["warnings"][0] and side["manifest"]["crop_recipe"] is None
-        )
+        assert len(side["warnings"]) == 1 and "32 x 32" in side["warnings"][0]
+        assert side["manifest"]["crop_recipe"] is None
 
     def test_demo_says_what_it_is(self, stand_in, manifest, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(module, "resolve_checkpoint", lambda checkpoint: module.DEMO_DETECTOR)
@@ -169,10 +165,8 @@ class TestChoices:
         notice = read_predictions(tmp_path / "p.csv").attrs["side"]["notice"]
         assert "rendered faces only" in notice and "not intensities" in notice and notice in capsys.readouterr().out
         assert main(["score", str(tmp_path / "p.csv"), "--json", str(tmp_path / "s.json")]) == 0
-        assert (
-            notice in capsys.readouterr().out
-            and json.loads((tmp_path / "s.json").read_text())["predictions"]["notice"] == notice
-        )
+        assert notice in capsys.readouterr().out
+        assert json.loads((tmp_path / "s.json").read_text())["predictions"]["notice"] == notice
 
 
 class TestOutput:

@@ -1,11 +1,13 @@
-"""Tiny benchmarks: manifests of a few small pictures, a ViT of timm with its weights in a file, suites that train in a second."""
+"""Tiny benchmarks: manifests of a few small images, a ViT of timm with its weights in a file, suites of a second."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -25,13 +27,8 @@ def write_config(folder: Path, name: str = "tiny.yaml", **settings: Any) -> Path
     """A configuration for 32 px and one epoch; further settings by name with `__` for dots."""
     if not (folder / "vit.safetensors").is_file():
         write_vit(folder / "vit.safetensors", VIT)
-    network = {
-        "backbone": VIT,
-        "pretrained": False,
-        "checkpoint_path": str(folder / "vit.safetensors"),
-        "img_size": 32,
-        "expert_width": 2,
-    }
+    network = {"backbone": VIT, "pretrained": False, "checkpoint_path": str(folder / "vit.safetensors")}
+    network |= {"img_size": 32, "expert_width": 2}
     content: dict[str, Any] = {
         "model": {
             "class_path": "auformer.training.module.AUModule",
@@ -50,36 +47,27 @@ def write_config(folder: Path, name: str = "tiny.yaml", **settings: Any) -> Path
     return folder / name
 
 
-def tiny_clips(folder: Path, *, subjects: int = 4, clips: int = 2, frames: int = 4, dataset: str = "clips", au_names: Sequence[str] = AUS,
-               no_apex: Sequence[str] = ()) -> Path:  # fmt: skip
-    """Clips of 32 px; every AU is active in some clip of every subject. Frame numbers begin at 10, the apex is the second frame."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    rows = []
-    for subject in range(subjects):
-        for clip in range(clips):
-            labels = [(subject + clip + number) % 2 for number in range(len(au_names))]
-            for frame in range(10, 10 + frames):
-                image = f"images/{dataset}_{subject}_{clip}_{frame}.png"
-                write_image(folder / image, tiny_image(rng, labels, 32))
-                name = f"S{subject}_{clip}"
-                apex = None if name in no_apex else 11
-                row = {
-                    "dataset": dataset,
-                    "subject": f"S{subject}",
-                    "sequence": f"c{clip}",
-                    "frame": frame,
-                    "image": image,
-                }
-                row |= {
-                    "clip": name,
-                    "onset": 10,
-                    "apex": apex,
-                    "offset": 9 + frames,
-                    **dict(zip(au_names, labels, strict=True)),
-                }
-                rows.append(row)
+def tiny_clips(
+    folder: Path, *, subjects: int = 4, clips: int = 2, frames: int = 4, dataset: str = "clips",
+    au_names: Sequence[str] = AUS, no_apex: Sequence[str] = (),
+) -> Path:  # fmt: skip
+    """Clips of 32 px from frame 10 on, the apex is the second one; every AU is active in some clip of every subject."""
+    rng, rows = np.random.default_rng(0), []
+    for subject, clip in itertools.product(range(subjects), range(clips)):
+        labels = [(subject + clip + number) % 2 for number in range(len(au_names))]
+        name = f"S{subject}_{clip}"
+        for frame in range(10, 10 + frames):
+            image = f"images/{dataset}_{subject}_{clip}_{frame}.png"
+            write_image(folder / image, tiny_image(rng, labels, 32))
+            place = {
+                "dataset": dataset,
+                "subject": f"S{subject}",
+                "sequence": f"c{clip}",
+                "frame": frame,
+                "image": image,
+            }
+            course = {"clip": name, "onset": 10, "apex": None if name in no_apex else 11, "offset": 9 + frames}
+            rows.append(place | course | dict(zip(au_names, labels, strict=True)))
     write_manifest(pd.DataFrame(rows), folder / "manifest.csv", {"dataset": dataset, "crop_recipe": "eyes"})
     return folder / "manifest.csv"
 

@@ -19,15 +19,8 @@ def random_predictions(
 ) -> pd.DataFrame:
     """A predictions table with three folds, five subjects, a group, unknown labels and rows without a face."""
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame(
-        {
-            "dataset": "d",
-            "subject": [f"S{i % 5}" for i in range(rows)],
-            "sequence": "a",
-            "frame": range(rows),
-            "face": 0,
-        }
-    )
+    people = [f"S{i % 5}" for i in range(rows)]
+    table = pd.DataFrame({"dataset": "d", "subject": people, "sequence": "a", "frame": range(rows), "face": 0})
     table["fold"] = [f"P{i % 5 % 3 + 1}" for i in range(rows)]
     table["group_sex"] = [("f", "m", None)[i % 5 % 3] for i in range(rows)]
     table["status"] = np.where(np.arange(rows) % 10 == 9, "no_face", "ok")
@@ -85,11 +78,8 @@ class StandIn(nn.Module):
         """Probabilities `(B, N)`; raises `KeyboardInterrupt` after `fail_after` batches."""
         if self.fail_after is not None and len(self.batches) >= self.fail_after:
             raise KeyboardInterrupt
-        assert (
-            tuple(images.shape[1:]) == (3, *self.image_size)
-            and images.dtype == torch.float32
-            and not torch.is_grad_enabled()
-        )
+        assert tuple(images.shape[1:]) == (3, *self.image_size) and images.dtype == torch.float32
+        assert not torch.is_grad_enabled()
         self.batches.append(len(images))
         return images.mean((2, 3))[:, [k % 3 for k in range(len(self.au_names))]]
 

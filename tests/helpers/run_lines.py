@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.benchmark.record import record
+from auformer.files import digest
 
 FOLDS = {"P1": ("S1", "S2", "S3"), "P2": ("S4", "S5", "S6"), "P3": ("S7", "S8")}
 AUS = ("AU1", "AU4", "AU12")
@@ -27,22 +26,12 @@ def some_predictions(
     aus: Sequence[str] = AUS,
 ) -> pd.DataFrame:
     """Predictions of one fold; the truth depends on fold and data set alone, so that methods can be compared on it."""
-    given, own = (
-        np.random.default_rng(list(text.encode())) for text in (f"{dataset}{fold}", f"{dataset}{fold}{skill}{seed}")
-    )
+    names = f"{dataset}{fold}", f"{dataset}{fold}{skill}{seed}"
+    given, own = (np.random.default_rng(list(name.encode())) for name in names)
     subjects = list(subjects or FOLDS[fold])
-    table = pd.DataFrame(
-        {
-            "dataset": dataset,
-            "subject": given.choice(subjects, rows),
-            "sequence": "a",
-            "frame": range(rows),
-            "fold": fold,
-        }
-    )
-    table["subject"] = np.where(
-        table.index < len(subjects), [subjects[i % len(subjects)] for i in range(rows)], table["subject"]
-    )
+    drawn = given.choice(subjects, rows)
+    drawn[: len(subjects)] = subjects  # everybody at least once
+    table = pd.DataFrame({"dataset": dataset, "subject": drawn, "sequence": "a", "frame": range(rows), "fold": fold})
     columns: dict[str, Any] = {}
     for number, au in enumerate(aus):
         true = (given.random(rows) < 0.25 + 0.1 * number).astype(int)
@@ -61,16 +50,13 @@ def line_of(
 def meta(**given: Any) -> dict[str, Any]:
     """What the runner says about a run."""
     base: dict[str, Any] = {
-        "protocol": "within", "data": "lab_a", "method": "auformer", "fold": "", "subset": None, "seed": 0, "config": {},
-        "select": "validation", "init": None, "epochs": 3, "seconds": 60.0, "trainable_parameters": 1234, "total_parameters": 56789,
-        "commit": "abc1234", "machine": "a machine", "warnings": [], "folder": "x",
+        "protocol": "within", "data": "lab_a", "method": "auformer", "fold": "", "subset": None, "seed": 0,
+        "config": {}, "select": "validation", "init": None, "epochs": 3, "seconds": 60.0, "trainable_parameters": 1234,
+        "total_parameters": 56789, "commit": "abc1234", "machine": "a machine", "warnings": [], "folder": "x",
     } | given  # fmt: skip
     base = {"name": base["protocol"], "test": base["data"], "config_hash": base["method"]} | base
-    identity = [
-        base[name]
-        for name in ("protocol", "name", "data", "test", "method", "fold", "subset", "seed", "config_hash", "select")
-    ]
-    return {"key": hashlib.sha256(json.dumps(identity).encode()).hexdigest(), **base}
+    names = ("protocol", "name", "data", "test", "method", "fold", "subset", "seed", "config_hash", "select")
+    return {"key": digest([base[name] for name in names]), **base}
 
 
 def counted_line(counts: Mapping[str, Mapping[str, Sequence[int]]], **given: Any) -> dict[str, Any]:

@@ -265,11 +265,8 @@ class TestSidecar:
             "sha256": hashlib.sha256(b"weights").hexdigest(),
             "package_version": None,
         }
-        assert side["au_names"] == ["AU1", "AU12", "AU25"] and side["thresholds"] == {
-            "AU1": 0.5,
-            "AU12": 0.3,
-            "AU25": 0.5,
-        }
+        assert side["au_names"] == ["AU1", "AU12", "AU25"]
+        assert side["thresholds"] == {"AU1": 0.5, "AU12": 0.3, "AU25": 0.5}
         assert side["aus_without_truth"] == ["AU25"] and side["aus_not_in_checkpoint"] == ["AU4"]
         assert (side["crop_recipe"], side["image_size"]) == ("eyes", [8, 8])
         assert side["config"]["arguments"] == {"expert_width": 4} and side["config"]["training_data"] is None

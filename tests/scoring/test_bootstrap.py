@@ -123,12 +123,8 @@ class TestDifference:
     def test_of_a_method_and_itself(self):
         point, drawn = self.draws(0)
         found = difference((point, point), (drawn, drawn))
-        assert (
-            found.value == 0
-            and (found.interval.low, found.interval.high) == (0, 0)
-            and found.p == 1
-            and found.num_aus == 3
-        )
+        assert found.value == 0 and (found.interval.low, found.interval.high) == (0, 0) and found.p == 1
+        assert found.num_aus == 3
 
     def test_is_taken_draw_by_draw_and_changes_its_sign(self):
         (a, drawn_a), (b, drawn_b) = self.draws(0), self.draws(1)
