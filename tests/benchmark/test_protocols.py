@@ -31,7 +31,6 @@ def parts(runs: list[Run]) -> list[tuple[str, str | None]]:
 
 
 # what a manifest holds
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_facts_of_a_manifest(tmp_path: Path) -> None:
@@ -50,7 +49,6 @@ def test_facts_of_a_manifest(tmp_path: Path) -> None:
 
 
 # within
-# --------------------------------------------------------------------------------------------------------------------------
 
 
 def test_published_folds_are_known_without_data() -> None:
@@ -101,7 +99,6 @@ def test_folds_of_ours_are_at_most_one_per_subject(folds: int) -> None:
 
 
 # cross
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_cross_is_about_the_aus_that_both_sides_have() -> None:
@@ -122,7 +119,6 @@ def test_cross_refuses_what_cannot_be_tested() -> None:
 
 
 # efficiency
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_efficiency_is_within_on_fewer_frames() -> None:
@@ -142,7 +138,6 @@ def test_sizes_that_are_none(size: object) -> None:
 
 
 # micro
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_leave_one_subject_out() -> None:

@@ -223,8 +223,10 @@ def test_the_next_run_is_one_that_need_not_wait(labs: dict[str, Source], tmp_pat
 
 def claim_of(**changes: Any) -> dict[str, Any]:
     plain = {
-        "protocol": "cross", "name": "cross", "data": "one+two", "test": "three", "method": "auformer", "fold": "", "subset": None,
-        "seed": 0, "select": "validation", "init": None, "config": {"fit": {"epochs": 3}, "au_names": ["AU4"]}, "init_sha256": None,
+        "protocol": "cross", "name": "cross", "data": "one+two", "test": "three", "method": "auformer", "fold": "",
+        "subset": None,
+        "seed": 0, "select": "validation", "init": None, "config": {"fit": {"epochs": 3}, "au_names": ["AU4"]},
+        "init_sha256": None,
         "test_subjects": None, "data_sha256": {"one": "1", "two": "2", "three": "3"},
     }  # fmt: skip
     return {**plain, **changes}
@@ -236,8 +238,10 @@ def test_what_makes_a_training() -> None:
     same.append({"test": "four", "data_sha256": {"one": "1", "two": "2", "four": "4"}})
     assert all(training_key(claim_of(**change)) == key for change in same) and key is not None
     others = [
-        {"data": "two+one"}, {"data": "one"}, {"data_sha256": {"one": "1", "two": "other", "three": "3"}}, {"subset": 1}, {"subset": 1.0},
-        {"seed": 1}, {"select": "last"}, {"init_sha256": "x"}, {"config": {"fit": {"epochs": 3}, "au_names": ["AU4", "AU12"]}},
+        {"data": "two+one"}, {"data": "one"}, {"data_sha256": {"one": "1", "two": "other", "three": "3"}},
+        {"subset": 1}, {"subset": 1.0},
+        {"seed": 1}, {"select": "last"}, {"init_sha256": "x"},
+        {"config": {"fit": {"epochs": 3}, "au_names": ["AU4", "AU12"]}},
         {"config": {"fit": {"epochs": 3}, "au_names": ["AU4"], "min_steps": 5}}, {"test": "one+two", "fold": "P1"},
         {"test": "one+two", "fold": "P2"}, {"test": "one+two", "fold": "P1", "test_subjects": ["one/S1"]},
     ]  # fmt: skip

@@ -26,8 +26,10 @@ from auformer.files import write_json
 
 def line(**changes: Any) -> dict[str, Any]:
     plain = {
-        "key": "k", "protocol": "within", "name": "within", "data": "bp4d", "test": "bp4d", "method": "auformer", "fold": "P1",
-        "subset": None, "seed": 0, "select": "validation", "init": None, "config": {"fit": {"epochs": 3}}, "data_sha256": {"bp4d": "x"},
+        "key": "k", "protocol": "within", "name": "within", "data": "bp4d", "test": "bp4d", "method": "auformer",
+        "fold": "P1",
+        "subset": None, "seed": 0, "select": "validation", "init": None, "config": {"fit": {"epochs": 3}},
+        "data_sha256": {"bp4d": "x"},
     }  # fmt: skip
     return {**plain, **changes}
 
@@ -157,6 +159,7 @@ def _hold(path: Path) -> None:
     time.sleep(600)
 
 
+@pytest.mark.kill
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     process = multiprocessing.get_context("spawn").Process(target=_hold, args=(path,), daemon=True)

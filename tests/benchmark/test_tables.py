@@ -52,7 +52,8 @@ class TestMain:
         ]
         table = tables(lines)["main"]
         assert [cells[0] for cells in table.rows] == [
-            "auformer", "FG-Net (extra data) (as published)", "UDCT (as published)", "AUFormer (as published)", "always positive",
+            "auformer", "FG-Net (extra data) (as published)", "UDCT (as published)", "AUFormer (as published)",
+            "always positive",
         ]  # fmt: skip
         assert list(row(table, "AUFormer (as published)").values())[1:] == ["", "", "", "31.5", "43.5", "43.6", "", ""]
         (note,) = said(table, "quoted by UDCT")
@@ -143,7 +144,8 @@ class TestDetails:
         lines = three_fold_lines(thresholds={"AU1": 0.3, "AU4": 0.3, "AU12": 0.3})
         table = tables(lines)["scores"]
         assert table.header == [
-            "method", "F1, folds", "F1, pooled", "F1, tuned thresholds", "accuracy", "AUROC", "AP", "ECE", "trained", "runs",
+            "method", "F1, folds", "F1, pooled", "F1, tuned thresholds", "accuracy", "AUROC", "AP", "ECE", "trained",
+            "runs",
         ]  # fmt: skip
         cells = row(table, "auformer")
         assert cells["trained"] == "1,234" and cells["runs"] == "3"

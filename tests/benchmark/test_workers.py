@@ -76,6 +76,7 @@ def _die() -> None:
 
 
 @pytest.mark.kill
+@pytest.mark.kill
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
 def test_a_process_that_dies_is_told_of(labs: dict[str, Source], tmp_path: Path) -> None:
     jobs = [replace(job, warnings=(Deadly(),)) for job in jobs_of(suite_of(tmp_path, labs, WITHIN))]
@@ -120,6 +121,8 @@ def tables(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.kill
+@pytest.mark.kill
+@pytest.mark.slow
 @pytest.mark.skipif(
     sys.platform == "win32", reason="processes that start at once, from one that has everything imported"
 )

@@ -167,6 +167,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytes
     assert len(read_lines(tmp_path / "out")) == 2 and (tmp_path / "out" / "results" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_synthetic_suite_in_its_short_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All four protocols on rendered faces with the packaged backbone and detector."""
     out = tmp_path / "fast"

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import auformer.predict.manifest as module
+from auformer import __version__
 from auformer.cli import main
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import read_manifest, read_predictions
@@ -34,13 +35,8 @@ def trained(tmp_path_factory):
                 parameter.add_(0.3 * torch.randn_like(parameter))
     save_file(network.backbone.state_dict(), folder / "backbone.safetensors")
     extra = {"selection": {"epoch": 2, "epochs": 3, "rule": "best", "monitor": "val/f1"}}
-    save_adapter(
-        folder / "adapter.safetensors",
-        network,
-        thresholds={"AU1": 0.4, "AU12": 0.5, "AU25": 0.6},
-        crop_recipe="eyes",
-        extra=extra,
-    )
+    cuts = {"AU1": 0.4, "AU12": 0.5, "AU25": 0.6}
+    save_adapter(folder / "adapter.safetensors", network, thresholds=cuts, crop_recipe="eyes", extra=extra)
     return network, folder
 
 
@@ -68,19 +64,8 @@ class TestEndToEnd:
     def test_real_network(self, trained, manifest, tmp_path, capsys):
         network, folder = trained
         out = tmp_path / "runs" / "p.csv"
-        assert (
-            evaluate(
-                folder,
-                manifest,
-                "--out",
-                out,
-                "--backbone-checkpoint",
-                folder / "backbone.safetensors",
-                "--batch-size",
-                4,
-            )
-            == 0
-        )
+        weights = folder / "backbone.safetensors"
+        assert evaluate(folder, manifest, "--out", out, "--backbone-checkpoint", weights, "--batch-size", 4) == 0
         table = read_predictions(out)
         ok = read_manifest(manifest).query("status == 'ok'")
         images = torch.stack([item["image"] for item in AUDataset(ok, manifest.parent, AUS, 32)])
@@ -90,11 +75,8 @@ class TestEndToEnd:
         np.testing.assert_allclose(table.loc[faces, [f"{au}_prob" for au in AUS]], expected, atol=1e-6)
         assert table.loc[faces, "AU25_active"].tolist() == (expected[:, 2] >= 0.6).astype(int).tolist()
         side = table.attrs["side"]
-        assert side["adapter"] == {
-            "file": "adapter.safetensors",
-            "sha256": sha256(folder / "adapter.safetensors"),
-            "package_version": "0.1.0",
-        }
+        adapter = {"file": "adapter.safetensors", "sha256": sha256(folder / "adapter.safetensors")}
+        assert side["adapter"] == {**adapter, "package_version": __version__}
         assert side["config"]["arguments"]["expert_width"] == 2
         assert side["thresholds"] == {"AU1": 0.4, "AU12": 0.5, "AU25": 0.6}
         assert side["warnings"] == [] and side["notice"] is None and side["epoch_selection"]["epoch"] == 2
@@ -105,11 +87,8 @@ class TestEndToEnd:
     def test_network_trained_as_a_whole_needs_no_other_file(self, manifest, tmp_path, capsys):
         save_adapter(tmp_path / "adapter.safetensors", FullFineTuning(BACKBONE, ["AU12"]))
         assert evaluate(tmp_path / "adapter.safetensors", manifest, "--out", tmp_path / "p.parquet") == 0
-        assert [name for name in read_predictions(tmp_path / "p.parquet") if "AU" in name] == [
-            "AU12_true",
-            "AU12_prob",
-            "AU12_active",
-        ]
+        columns = [name for name in read_predictions(tmp_path / "p.parquet") if "AU" in name]
+        assert columns == ["AU12_true", "AU12_prob", "AU12_active"]
 
     def test_table_is_that_of_score(self, stand_in, manifest, tmp_path, capsys):
         assert evaluate("c", manifest, "--out", tmp_path / "p.csv") == 0

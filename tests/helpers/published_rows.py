@@ -11,7 +11,8 @@ from auformer.data.manifest import validate_manifest
 from auformer.data.splits import PUBLISHED_FOLDS
 from auformer.data_prep.verify.manifest import check_manifest
 
-# Positives per part as printed (MDHR's lists); typed in here a second time, so that a slip in the package's table shows.
+# Positives per part as printed (MDHR's lists); typed in here a second time, so that a slip in the package's table
+# shows.
 BP4D_AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 DISFA_AUS = (1, 2, 4, 6, 9, 12, 25, 26)
 PUBLISHED = {
@@ -43,7 +44,9 @@ def published_rows(dataset: str) -> pd.DataFrame:
 
 
 def _keys(dataset: str, subjects: tuple[str, ...], frames: int) -> pd.DataFrame:
-    """Key columns of a part: as many frames as the release has per subject (DISFA), or shared out over eight tasks (BP4D)."""
+    """Key columns of a part: as many frames as the release has per subject (DISFA), or shared out over eight tasks
+    (BP4D).
+    """
     if dataset == "disfa":
         sequences = [(subject, "left", 1, 4844 if subject == "SN010" else 4845) for subject in subjects]
     else:
@@ -61,7 +64,9 @@ def _keys(dataset: str, subjects: tuple[str, ...], frames: int) -> pd.DataFrame:
 
 
 def with_intensities(frame: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Intensities that agree with the labels at a threshold of 2: 0 or 1 where an AU is absent, 2 to 5 where it is present."""
+    """Intensities that agree with the labels at a threshold of 2: 0 or 1 where an AU is absent, 2 to 5 where it is
+    present.
+    """
     rng = np.random.default_rng(seed)
     frame = frame.copy()
     for au in DISFA_AUS:

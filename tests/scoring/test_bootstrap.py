@@ -97,7 +97,8 @@ def test_interval_is_that_of_scipy():
         return 2 * tp.sum(axis) / (2 * tp.sum(axis) + fp.sum(axis) + fn.sum(axis))
 
     theirs = stats.bootstrap(
-        tuple(counts[:, k, 0] for k in range(3)), f1, paired=True, vectorized=True, n_resamples=6000, method="percentile",
+        tuple(counts[:, k, 0] for k in range(3)), f1, paired=True, vectorized=True, n_resamples=6000,
+        method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.006)

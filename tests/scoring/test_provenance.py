@@ -7,7 +7,8 @@ from auformer.scoring.provenance import commit, machine, provenance_lines
 
 def test_lines():
     sidecar = {
-        "checkpoint": "folder", "adapter": {"sha256": "0123456789abcdef"}, "crop_recipe": "eyes", "aus_not_in_checkpoint": ["AU4"],
+        "checkpoint": "folder", "adapter": {"sha256": "0123456789abcdef"}, "crop_recipe": "eyes",
+        "aus_not_in_checkpoint": ["AU4"],
         "epoch_selection": {"epoch": 7, "epochs": 16, "rule": "best", "monitor": "val/f1 on the validation split"},
         "manifest": {"file": "manifest.csv", "fold": "P1", "crop_recipe": "box"}, "warnings": ["w"], "notice": "n\nm",
     }  # fmt: skip
