@@ -5,9 +5,8 @@
   auformer predict videos/ --out runs/videos --format openface --checkpoint runs/demo/adapter.safetensors
   auformer predict "frames/%05d.png" list.txt "clips/*.avi" --out runs/all --every 5
   auformer predict camera:0 --out runs/camera
-  auformer predict videos/ --out runs/videos --shard 1/8      (one of eight jobs; then: auformer predict --merge
-  runs/videos) auformer predict videos/ --out runs/videos --cluster ray    (on all cores here; --address HOST:PORT: on a
-  Ray cluster)
+  auformer predict videos/ --out runs/videos --shard 1/8      (one of eight jobs; then --merge runs/videos)
+  auformer predict videos/ --out runs/videos --cluster ray    (on all cores here, or on a cluster: --address HOST:PORT)
 
 Writes DIR/predictions.csv (a row per image and face, empty where there is no face) with its JSON sidecar, and a figure
 per photo. --format openface or pyfeat writes DIR/NAME.csv per source in the columns of those tools instead. Only

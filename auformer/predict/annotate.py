@@ -1,7 +1,7 @@
 """Annotated images and videos: boxes and bars, written through PyAV (FFmpeg) in pieces joined without re-encoding.
 
 H.264 files cannot be appended to, so each stretch between two states of a run is a file of its own: a killed run keeps
-    the complete ones.
+the complete ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The files of a run, and its tables in our columns or, one per source, in those of OpenFace 2.2 and Py-Feat.
 
 Column names, order and decimals: OpenFace `lib/local/Utilities/src/RecorderCSV.cpp`; Py-Feat `feat/utils/__init__.py`
-    and
-`feat/detector.py` (version 1). Unknown values stay empty. A probability is no intensity: OpenFace's `_r` is always
+and `feat/detector.py` (version 1). Unknown values stay empty. A probability is no intensity: OpenFace's `_r` is always
 empty, `_c` is whether the probability reaches the decision threshold.
 """
 

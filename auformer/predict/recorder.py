@@ -1,9 +1,9 @@
 """The progress of a run on disk, source by source, so that a killed one resumes where it stopped; and its outputs.
 
-    OUT/.predict/KEY/record.json    which source, begun with what; outputs of another record are not resumed but begun
-    anew OUT/.predict/KEY/journal.jsonl  one entry per attempt, image, state and end; a state or end says that
-    everything before it counts OUT/.predict/KEY/annotated-*    pieces of the annotated video
-    OUT/.predict/KEY/best.npz  faces for evidence maps
+    OUT/.predict/KEY/record.json     which source, begun with what; work with another record is not resumed
+    OUT/.predict/KEY/journal.jsonl   an entry per attempt, image, state and end; all but images let what is before count
+    OUT/.predict/KEY/annotated-*     pieces of the annotated video
+    OUT/.predict/KEY/best.npz        faces for evidence maps
 
 Folders of different sources never touch, so several processes may share `.predict`.
 """

@@ -1,9 +1,8 @@
 """One process of a cluster: predicts sources, and writes each one's outputs when it is finished.
 
 Processes know of one another through the output folder alone: a finished source has a table and a sidecar with its
-    mark, one that was
-begun has a journal with its attempts. Files appear whole or not at all, so a process that is killed leaves either a
-finished source or one that is resumed.
+mark, one that was begun has a journal with its attempts. Files appear whole or not at all, so a process that is killed
+leaves either a finished source or one that is resumed.
 """
 
 from __future__ import annotations
