@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from tests.helpers.faces import tiny_manifest
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def manifest(tmp_path_factory):
     """Three subjects with two clips of six frames, 10 to 15, apex 11; the clip S1_0 has no apex."""
     return tiny_clips(tmp_path_factory.mktemp("clips"), subjects=3, clips=2, frames=6, no_apex=["S1_0"])
 
@@ -35,7 +33,7 @@ def composed(manifest: Path, clip_input: str, clip: str) -> np.ndarray:
     return item["image"].numpy().transpose(1, 2, 0) * 255
 
 
-def test_one_row_per_clip_at_its_apex(manifest: Path) -> None:
+def test_one_row_per_clip_at_its_apex(manifest):
     frame = read_manifest(manifest)
     for clip_input in ("apex", "difference", "mean:3"):
         rows = clip_rows(frame, clip_input)
@@ -48,7 +46,7 @@ def test_one_row_per_clip_at_its_apex(manifest: Path) -> None:
     assert clip_rows(frame, "frames") is frame
 
 
-def test_what_the_network_sees(manifest: Path) -> None:
+def test_what_the_network_sees(manifest):
     apex, onset = images(manifest, "S0_1", 11, 10)
     np.testing.assert_allclose(composed(manifest, "apex", "S0_1"), apex, atol=1e-3)
     change = np.clip(127.5 + 2 * (apex - onset), 0, 255)
@@ -59,7 +57,7 @@ def test_what_the_network_sees(manifest: Path) -> None:
     np.testing.assert_allclose(composed(manifest, "mean:99", "S0_1"), whole, atol=0.51)
 
 
-def test_frames_without_a_face_are_passed_over(manifest: Path) -> None:
+def test_frames_without_a_face_are_passed_over(manifest):
     frame = read_manifest(manifest)
     frame.loc[(frame["clip"] == "S0_0") & frame["frame"].isin([10, 11]), "status"] = "no_face"
     frame.loc[frame["clip"] == "S2_1", "status"] = "no_face"
@@ -69,19 +67,19 @@ def test_frames_without_a_face_are_passed_over(manifest: Path) -> None:
     assert rows["status"].tolist() == ["ok"] * 5 + ["no_face"] and rows["@frames"].tolist()[-1] == ()
 
 
-def test_compose_by_hand() -> None:
+def test_compose_by_hand():
     apex, onset = np.full((1, 1, 3), [130, 200, 10], np.uint8), np.full((1, 1, 3), [128, 100, 100], np.uint8)
     assert compose("difference", [apex, onset]).tolist() == [[[132, 255, 0]]]
     assert compose("mean", [apex, onset]).tolist() == [[[129, 150, 55]]]
 
 
 @pytest.mark.parametrize("text", ["onset", "mean", "mean:0", "mean:x", "apex:2"])
-def test_inputs_that_are_none(text: str) -> None:
+def test_inputs_that_are_none(text):
     with pytest.raises(ValueError, match="`clip_input`"):
         parse_clip_input(text)
 
 
-def test_stills_are_no_clips(manifest: Path, tmp_path: Path) -> None:
+def test_stills_are_no_clips(manifest, tmp_path):
     with pytest.raises(ManifestError, match="no column `clip`"):
         clip_rows(read_manifest(tiny_manifest(tmp_path)), "apex")
     frame = read_manifest(manifest)
@@ -90,7 +88,7 @@ def test_stills_are_no_clips(manifest: Path, tmp_path: Path) -> None:
         clip_rows(frame, "apex")
 
 
-def test_the_data_module_feeds_clips(manifest: Path) -> None:
+def test_the_data_module_feeds_clips(manifest):
     data = AUDataModule(
         str(manifest), clip_input="difference", test_subjects=["clips/S1"], val_fraction=0, image_size=32, batch_size=4
     )
@@ -103,7 +101,7 @@ def test_the_data_module_feeds_clips(manifest: Path) -> None:
     assert augmented["image"].shape == (4, 3, 32, 32)
 
 
-def test_subjects_that_are_not_there(manifest: Path) -> None:
+def test_subjects_that_are_not_there(manifest):
     for subjects, message in (
         (["S1"], "to be like 'clips/S0', but S1"),
         ([f"clips/S{i}" for i in range(3)], "other subjects to train on"),
@@ -114,7 +112,7 @@ def test_subjects_that_are_not_there(manifest: Path) -> None:
         AUDataModule(str(manifest), test_subjects=["clips/S1"], fold="T1", image_size=32)
 
 
-def test_an_apex_outside_the_frames_is_the_nearest_one(tmp_path: Path) -> None:
+def test_an_apex_outside_the_frames_is_the_nearest_one(tmp_path):
     path = rewrite(tiny_clips(tmp_path, subjects=1, clips=1, frames=3), onset=0, apex=40, offset=50)
     rows = clip_rows(read_manifest(path), "apex")
     assert rows["frame"].tolist() == [12]

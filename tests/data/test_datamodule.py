@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +17,7 @@ AUS = ["AU1", "AU4", "AU12"]
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
+def manifest(tmp_path_factory):
     """Ten subjects with four frames each, 32 px, folds T1 to T3."""
     return str(tiny_manifest(tmp_path_factory.mktemp("faces"), subjects=10, frames=4, au_names=AUS, size=32))
 
@@ -30,7 +28,7 @@ def module(train: str | list[str] | None = None, **arguments) -> AUDataModule:
 
 def batches(loader: DataLoader, epoch: int | None = None) -> list[dict[str, torch.Tensor]]:
     if epoch is not None:
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        loader.sampler.set_epoch(epoch)
     return list(loader)
 
 
@@ -43,10 +41,7 @@ def rewritten(path: str, target: Path, **columns) -> str:
     return str(target / "manifest.csv")
 
 
-# splits ---------------------------------------------------------------------------------------------------------------
-
-
-def test_construction_reads_action_units_and_weights(manifest: str) -> None:
+def test_construction_reads_action_units_and_weights(manifest):
     data = module(manifest)
     assert data.au_names == AUS and all(isinstance(weight, float) for weight in data.au_weights)
     rows = data.splits["train"]
@@ -56,7 +51,7 @@ def test_construction_reads_action_units_and_weights(manifest: str) -> None:
     assert rows["subject"].nunique() == 8 and data.splits["val"]["subject"].nunique() == 2
 
 
-def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
+def test_the_weights_of_the_published_fold(tmp_path):
     """Positives of BP4D's P2 and P1, the training splits of the first published fold, give the published weights."""
     p2 = [10223, 6568, 9870, 23312, 27651, 27954, 26187, 25762, 10024, 18379, 8657, 7867]
     p1 = [8322, 8172, 10085, 21055, 29862, 29183, 28277, 20274, 7664, 16080, 8023, 7076]
@@ -75,14 +70,14 @@ def test_the_weights_of_the_published_fold(tmp_path: Path) -> None:
     np.testing.assert_allclose(data.au_weights, want, rtol=0.01)  # counts are rounded to hundreds here
 
 
-def test_a_fold_is_the_test_split(manifest: str) -> None:
+def test_a_fold_is_the_test_split(manifest):
     data = module(manifest, fold="T2")
     assert set(data.splits["test"]["fold"]) == {"T2"}
     assert not {"T2"} & {*data.splits["train"]["fold"], *data.splits["val"]["fold"]}
     assert sum(map(len, data.splits.values())) == 40
 
 
-def test_manifests_named_for_each_split(manifest: str, tmp_path: Path) -> None:
+def test_manifests_named_for_each_split(manifest, tmp_path):
     other = str(tiny_manifest(tmp_path / "v", subjects=2, frames=3, au_names=["AU12"], dataset="v"))
     third = str(tiny_manifest(tmp_path / "t", subjects=2, frames=3, au_names=["AU9"], dataset="t"))
     data = module(manifest, val=[other], test=third)
@@ -92,7 +87,7 @@ def test_manifests_named_for_each_split(manifest: str, tmp_path: Path) -> None:
     assert batch["label"].unique().tolist() == [-1]
 
 
-def test_training_manifests_of_two_data_sets(manifest: str, tmp_path: Path) -> None:
+def test_training_manifests_of_two_data_sets(manifest, tmp_path):
     other = str(tiny_manifest(tmp_path, subjects=2, frames=4, au_names=["AU12", "AU9"], dataset="other"))
     data = module([manifest, other], val_fraction=0)
     assert data.au_names == ["AU1", "AU4", "AU9", "AU12"] and data.val_dataloader() == []
@@ -101,7 +96,7 @@ def test_training_manifests_of_two_data_sets(manifest: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("names", ["AU12,AU1", ["AU12", "1"]])
-def test_the_order_of_named_action_units_is_kept(manifest: str, names: str | list[str]) -> None:
+def test_the_order_of_named_action_units_is_kept(manifest, names):
     data = module(manifest, au_names=names)
     assert data.au_names == ["AU12", "AU1"]
     batch = next(iter(data.val_dataloader()))
@@ -109,7 +104,7 @@ def test_the_order_of_named_action_units_is_kept(manifest: str, names: str | lis
     assert batch["label"].tolist() == rows[["AU12", "AU1"]].to_numpy().tolist()
 
 
-def test_a_subset_is_of_training_rows_only(manifest: str) -> None:
+def test_a_subset_is_of_training_rows_only(manifest):
     whole, half, few = (module(manifest, subset=subset, seed=1) for subset in (None, 0.5, 7))
     assert [len(data.splits["train"]) for data in (whole, half, few)] == [32, 16, 7]
     assert set(few.splits["train"].index) < set(half.splits["train"].index) < set(whole.splits["train"].index)
@@ -119,7 +114,7 @@ def test_a_subset_is_of_training_rows_only(manifest: str) -> None:
         module(manifest, subset=33)
 
 
-def test_label_noise_touches_training_rows_only(manifest: str) -> None:
+def test_label_noise_touches_training_rows_only(manifest):
     clean, noisy = (module(manifest, fold="T1", label_noise=noise) for noise in (0.0, 0.5))
     for split in ("val", "test"):
         assert clean.splits[split].equals(noisy.splits[split])
@@ -127,14 +122,14 @@ def test_label_noise_touches_training_rows_only(manifest: str) -> None:
     assert clean.au_weights != noisy.au_weights
 
 
-def test_rows_without_a_face_are_left_out(manifest: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_without_a_face_are_left_out(manifest, tmp_path, caplog):
     status = ["no_face" if i % 4 == 0 else "ok" for i in range(40)]
     with caplog.at_level(logging.WARNING):
         data = module(rewritten(manifest, tmp_path, status=status), val_fraction=0)
     assert len(data.splits["train"]) == 30 and "train: 10 of 40 rows are left out (no_face: 10)" in caplog.text
 
 
-def test_evaluation_needs_no_training_split(manifest: str) -> None:
+def test_evaluation_needs_no_training_split(manifest):
     data = module(None, test=manifest)
     assert data.au_names == AUS and data.au_weights == [1.0] * 3 and len(batches(data.test_dataloader())) == 5
     with pytest.raises(ValueError, match="Expected a `train` split, but the data module has test"):
@@ -143,17 +138,14 @@ def test_evaluation_needs_no_training_split(manifest: str) -> None:
         data.statistics_dataloader()
 
 
-# what is refused ------------------------------------------------------------------------------------------------------
-
-
-def test_a_subject_in_two_splits(manifest: str, tmp_path: Path) -> None:
+def test_a_subject_in_two_splits(manifest, tmp_path):
     other = rewritten(manifest, tmp_path, sequence="other")
     for arguments in ({"val": other}, {"test": other}):
         with pytest.raises(ManifestError, match="S000 of tiny.*and others"):
             module(manifest, **arguments)
 
 
-def test_a_subject_whose_rows_are_in_two_folds(manifest: str, tmp_path: Path) -> None:
+def test_a_subject_whose_rows_are_in_two_folds(manifest, tmp_path):
     folds = ["T1" if i == 0 else "T2" for i in range(40)]
     with pytest.raises(ManifestError, match=r"1 are in `.*` and in `test`: S000 of tiny"):
         module(rewritten(manifest, tmp_path, fold=folds), fold="T1")
@@ -177,12 +169,12 @@ def test_a_subject_whose_rows_are_in_two_folds(manifest: str, tmp_path: Path) ->
         ({"subset": 0}, "`size`"),
     ],
 )
-def test_arguments_that_make_no_sense(manifest: str, arguments: dict, message: str) -> None:
+def test_arguments_that_make_no_sense(manifest, arguments, message):
     with pytest.raises(ValueError, match=message):
         module(manifest, **arguments)
 
 
-def test_nothing_to_read(manifest: str, tmp_path: Path) -> None:
+def test_nothing_to_read(manifest, tmp_path):
     with pytest.raises(ValueError, match="but got none"):
         module(None)
     with pytest.raises(ValueError, match="`fold` together"):
@@ -193,7 +185,7 @@ def test_nothing_to_read(manifest: str, tmp_path: Path) -> None:
         module(str(tmp_path / "m.csv"))
 
 
-def test_an_au_that_is_never_active_can_be_left_out(manifest: str, tmp_path: Path) -> None:
+def test_an_au_that_is_never_active_can_be_left_out(manifest, tmp_path):
     path = rewritten(manifest, tmp_path, AU4=0)
     with pytest.raises(ManifestError, match=r"AU4 \(32 annotated rows\)"):
         module(path)
@@ -203,10 +195,7 @@ def test_an_au_that_is_never_active_can_be_left_out(manifest: str, tmp_path: Pat
     assert data.au_names == ["AU1", "AU12"] and len(data.au_weights) == 2
 
 
-# order and augmentation -----------------------------------------------------------------------------------------------
-
-
-def test_workers_change_nothing(manifest: str) -> None:
+def test_workers_change_nothing(manifest):
     alone, helped = module(manifest), module(manifest, num_workers=2)
     one, other = alone.train_dataloader(), helped.train_dataloader()
     for epoch in (0, 1):  # the second with workers that live on
@@ -215,7 +204,7 @@ def test_workers_change_nothing(manifest: str) -> None:
             assert all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
-def test_epochs_differ_in_order_and_augmentation(manifest: str) -> None:
+def test_epochs_differ_in_order_and_augmentation(manifest):
     loader = module(manifest, val_fraction=0).train_dataloader()
     faces = {}
     for epoch in (0, 1):
@@ -228,7 +217,7 @@ def test_epochs_differ_in_order_and_augmentation(manifest: str) -> None:
     assert (faces[0][1] != faces[1][1]).flatten(1).any(1).all()
 
 
-def test_the_global_random_state_is_neither_read_nor_moved(manifest: str) -> None:
+def test_the_global_random_state_is_neither_read_nor_moved(manifest):
     torch.manual_seed(0)
     first = batches(module(manifest).train_dataloader(), 2)
     assert torch.equal(torch.rand(3), torch.manual_seed(0) and torch.rand(3))
@@ -243,12 +232,12 @@ def pairs(seen: list[dict[str, torch.Tensor]]) -> list[tuple[int, torch.Tensor]]
 
 
 def with_ranks(data: AUDataModule, rank: int, num_ranks: int) -> AUDataModule:
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=num_ranks)  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=num_ranks)
     return data
 
 
 @pytest.mark.parametrize("num_ranks", [2, 3])
-def test_ranks_share_the_rows(manifest: str, num_ranks: int) -> None:
+def test_ranks_share_the_rows(manifest, num_ranks):
     arguments = {"fold": "T1", "val_fraction": 0, "batch_size": 5}  # 16 test rows: of 3 ranks one has 6, the others 5
     single = module(manifest, **arguments)
     ranks = [with_ranks(module(manifest, **arguments), rank, num_ranks) for rank in range(num_ranks)]
@@ -265,22 +254,22 @@ def test_ranks_share_the_rows(manifest: str, num_ranks: int) -> None:
     assert rows == list(range(len(single.splits["test"])))
 
 
-def test_evaluation_is_in_order_and_without_augmentation(manifest: str) -> None:
+def test_evaluation_is_in_order_and_without_augmentation(manifest):
     data = module(manifest, fold="T3", val_fraction=0.3)
     for loader, dataset in ((data.val_dataloader(), data.val_dataset), (data.test_dataloader(), data.test_dataset)):
-        seen = batches(loader, 7)  # type: ignore[arg-type]
+        seen = batches(loader, 7)
         assert torch.cat([batch["index"] for batch in seen]).tolist() == list(range(len(dataset)))
         plain = torch.stack([dataset[row]["image"] for row in range(len(dataset))])
         assert torch.equal(torch.cat([batch["image"] for batch in seen]), plain) and dataset.transform is None
 
 
-def test_no_augmentation_on_request(manifest: str) -> None:
+def test_no_augmentation_on_request(manifest):
     data = module(manifest, augment="none")
     assert torch.equal(data.train_dataset[0, 0]["image"], data.train_dataset[0, 5]["image"])
     assert not torch.equal(module(manifest).train_dataset[0, 0]["image"], data.train_dataset[0, 0]["image"])
 
 
-def test_images_for_statistics(manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_for_statistics(manifest, monkeypatch):
     data = module(manifest)
     seen = batches(data.statistics_dataloader())
     assert sum(len(batch["index"]) for batch in seen) == 32

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from tests.helpers.faces import tiny_manifest
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
+def manifest(tmp_path_factory):
     """Ten subjects with four frames each, 32 px."""
     return str(
         tiny_manifest(tmp_path_factory.mktemp("faces"), subjects=10, frames=4, au_names=["AU1", "AU4", "AU12"], size=32)
@@ -50,19 +48,19 @@ def fit(manifest: str, folder: Path, epochs: int, resume: Path | None = None) ->
     return recorder
 
 
-def test_lightning_tells_the_epoch_also_after_a_resume(manifest: str, tmp_path: Path) -> None:
+def test_lightning_tells_the_epoch_also_after_a_resume(manifest, tmp_path):
     whole = fit(manifest, tmp_path / "whole", 3).seen
     fit(manifest, tmp_path / "resumed", 1)
     rest = fit(manifest, tmp_path / "resumed", 3, tmp_path / "resumed" / "last.ckpt").seen
     assert [step for step in whole if step[0] >= 1] == rest
     loader = AUDataModule(manifest, image_size=32, batch_size=8).train_dataloader()
     for epoch in range(3):
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        loader.sampler.set_epoch(epoch)
         expected = [(epoch, batch["index"].tolist(), float(batch["image"].sum())) for batch in loader]
         assert [step for step in whole if step[0] == epoch] == expected
 
 
-def test_every_argument_can_be_given_in_yaml(manifest: str) -> None:
+def test_every_argument_can_be_given_in_yaml(manifest):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(AUDataModule, "data")
     given = f"""

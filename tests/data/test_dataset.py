@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import pickle
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,7 +15,7 @@ from tests.helpers.faces import tiny_manifest
 AUS = ["AU1", "AU4", "AU12"]
 
 
-def test_an_item_is_the_image_its_labels_and_its_row(tmp_path: Path) -> None:
+def test_an_item_is_the_image_its_labels_and_its_row(tmp_path):
     frame = read_manifest(tiny_manifest(tmp_path, subjects=2, frames=3))
     dataset = AUDataset(frame, tmp_path, ["AU12", "AU9", "AU1"], 32)
     assert len(dataset) == 6
@@ -32,14 +29,14 @@ def test_an_item_is_the_image_its_labels_and_its_row(tmp_path: Path) -> None:
         assert item["index"] == row and set(item) == {"image", "label", "index"}
 
 
-def test_images_are_brought_to_size(tmp_path: Path) -> None:
+def test_images_are_brought_to_size(tmp_path):
     frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=2, size=48))
     dataset = AUDataset(frame, str(tmp_path), AUS, [16, 24])
     want = cv2.resize(read_image(tmp_path / frame["image"][0]), (24, 16), interpolation=cv2.INTER_AREA)
     assert torch.equal((dataset[0]["image"] * 255).round().byte(), torch.from_numpy(want).permute(2, 0, 1))
 
 
-def test_augmentation_is_a_function_of_seed_epoch_and_row(tmp_path: Path) -> None:
+def test_augmentation_is_a_function_of_seed_epoch_and_row(tmp_path):
     frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=4))
     build = lambda seed: AUDataset(frame, tmp_path, AUS, 32, build_augmentation(32), seed=seed)  # noqa: E731
     one, other = build(5), build(5)
@@ -51,13 +48,13 @@ def test_augmentation_is_a_function_of_seed_epoch_and_row(tmp_path: Path) -> Non
     assert all(not torch.equal(build(6)[row, 0]["image"], items[row, 0]) for row in range(4))
 
 
-def test_equal_images_in_two_rows_are_augmented_differently(tmp_path: Path) -> None:
+def test_equal_images_in_two_rows_are_augmented_differently(tmp_path):
     frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=6))
     dataset = AUDataset(frame.assign(image=frame["image"][0]), tmp_path, AUS, 32, build_augmentation(32))
     assert len({tuple(dataset[row]["image"].flatten().tolist()) for row in range(6)}) == 6
 
 
-def test_a_flip_swaps_the_sides_and_nothing_else(tmp_path: Path) -> None:
+def test_a_flip_swaps_the_sides_and_nothing_else(tmp_path):
     frame = read_manifest(tiny_manifest(tmp_path, subjects=2, frames=4, au_names=AUS, sides=True))
     plain = AUDataset(frame, tmp_path, ["AU12", "AU9"], 32)
     flip = AUDataset(frame, tmp_path, ["AU12", "AU9"], 32, lambda image, rng: (image[:, ::-1].copy(), True))
@@ -69,14 +66,14 @@ def test_a_flip_swaps_the_sides_and_nothing_else(tmp_path: Path) -> None:
         assert torch.equal(flip[row]["image"].flip(2), plain[row]["image"])
 
 
-def test_it_can_be_sent_to_another_process(tmp_path: Path) -> None:
+def test_it_can_be_sent_to_another_process(tmp_path):
     frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=2))
     dataset = AUDataset(frame, tmp_path, AUS, 32, build_augmentation(32), seed=1)
     assert torch.equal(pickle.loads(pickle.dumps(dataset))[1, 3]["image"], dataset[1, 3]["image"])
 
 
 @pytest.mark.parametrize("fault", ["missing", "truncated", "text"])
-def test_a_bad_image_is_named_with_manifest_and_row(tmp_path: Path, fault: str) -> None:
+def test_a_bad_image_is_named_with_manifest_and_row(tmp_path, fault):
     path = tiny_manifest(tmp_path, subjects=2, frames=3)
     frame = read_manifest(path)
     image = tmp_path / frame["image"][4]
@@ -93,7 +90,7 @@ def test_a_bad_image_is_named_with_manifest_and_row(tmp_path: Path, fault: str) 
     assert selected[0]["index"] == 0
 
 
-def test_rows_without_an_image_are_refused(tmp_path: Path) -> None:
+def test_rows_without_an_image_are_refused(tmp_path):
     frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=2))
     with pytest.raises(ManifestError, match=r"manifest\.csv: missing column `image`"):
         AUDataset(frame.drop(columns="image"), tmp_path, AUS, 32)
@@ -102,10 +99,7 @@ def test_rows_without_an_image_are_refused(tmp_path: Path) -> None:
         AUDataset(frame, tmp_path, AUS, 32)
 
 
-# joined manifests -----------------------------------------------------------------------------------------------------
-
-
-def test_joined_manifests_have_the_union_of_the_action_units(tmp_path: Path) -> None:
+def test_joined_manifests_have_the_union_of_the_action_units(tmp_path):
     one = tiny_manifest(tmp_path / "a", subjects=1, frames=2, au_names=["AU1", "AU12"], dataset="a", sides=True)
     options = {"au_names": ["AU12", "AU25"], "dataset": "b", "name": "b.parquet", "size": 16}
     other = tiny_manifest(tmp_path / "b", subjects=1, frames=3, **options)
@@ -124,7 +118,7 @@ def test_joined_manifests_have_the_union_of_the_action_units(tmp_path: Path) -> 
         dataset[3]
 
 
-def test_one_face_in_two_manifests_is_refused(tmp_path: Path) -> None:
+def test_one_face_in_two_manifests_is_refused(tmp_path):
     one = tiny_manifest(tmp_path / "a", subjects=2, frames=2)
     other = tiny_manifest(tmp_path / "b", subjects=2, frames=2, first_subject=1)
     message = r"b.manifest\.csv, row 1 .*the same key is in .*a.manifest\.csv, row 3 .*subject S001"
@@ -134,7 +128,7 @@ def test_one_face_in_two_manifests_is_refused(tmp_path: Path) -> None:
         join_manifests([])
 
 
-def test_tables_that_differ_in_other_columns_join(tmp_path: Path) -> None:
+def test_tables_that_differ_in_other_columns_join(tmp_path):
     one = tiny_manifest(tmp_path / "a", subjects=1, frames=2, dataset="a")
     frame = read_manifest(tiny_manifest(tmp_path / "b", subjects=1, frames=2, dataset="b")).drop(columns="fold")
     write_manifest(frame.assign(group_sex="f", AU12_intensity=1.5), tmp_path / "b" / "manifest.csv", {})

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import io
 from pathlib import Path
 
@@ -12,14 +10,14 @@ from auformer.data.images import read_image, write_image
 
 
 @pytest.fixture
-def photo() -> np.ndarray:
+def photo():
     """Smooth colours, not square, so that every turn and every swap of channels shows."""
     coarse = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return cv2.resize(coarse, (24, 16), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.bmp", "a.tiff", "Größe 顔/ß é.png"])
-def test_lossless_formats_come_back(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+def test_lossless_formats_come_back(tmp_path, photo, name):
     write_image(tmp_path / name, photo)
     back = read_image(tmp_path / name)
     assert back.dtype == np.uint8 and back.flags.c_contiguous
@@ -28,7 +26,7 @@ def test_lossless_formats_come_back(tmp_path: Path, photo: np.ndarray, name: str
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.webp"])
-def test_quality_counts(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+def test_quality_counts(tmp_path, photo, name):
     write_image(tmp_path / name, photo)
     good = (tmp_path / name).stat().st_size
     assert np.abs(read_image(tmp_path / name).astype(int) - photo).mean() < 4
@@ -37,7 +35,7 @@ def test_quality_counts(tmp_path: Path, photo: np.ndarray, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
-def test_other_modes_read_as_pillow_reads_them(tmp_path: Path, photo: np.ndarray, mode: str) -> None:
+def test_other_modes_read_as_pillow_reads_them(tmp_path, photo, mode):
     image = Image.fromarray(photo).convert(mode)
     if mode == "RGBA":
         image.putalpha(Image.fromarray(photo[..., 0]))
@@ -47,7 +45,7 @@ def test_other_modes_read_as_pillow_reads_them(tmp_path: Path, photo: np.ndarray
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_16_bits_become_8(tmp_path: Path, suffix: str, channels: int) -> None:
+def test_16_bits_become_8(tmp_path, suffix, channels):
     deep = np.random.default_rng(1).integers(0, 65536, (8, 9, channels)).astype(np.uint16)
     deep[0, 0], deep[0, 1] = 65535, 0
     (tmp_path / f"a{suffix}").write_bytes(cv2.imencode(suffix, deep)[1].tobytes())
@@ -58,7 +56,7 @@ def test_16_bits_become_8(tmp_path: Path, suffix: str, channels: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(tmp_path: Path, photo: np.ndarray, orientation: int) -> None:
+def test_exif_orientation(tmp_path, photo, orientation):
     image, exif, buffer = Image.fromarray(photo), Image.Exif(), io.BytesIO()
     exif[0x0112] = orientation
     image.save(buffer, "JPEG", exif=exif, quality=95)
@@ -71,7 +69,7 @@ def test_exif_orientation(tmp_path: Path, photo: np.ndarray, orientation: int) -
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])
-def test_a_truncated_file_is_named(tmp_path: Path, photo: np.ndarray, suffix: str, kept: float) -> None:
+def test_a_truncated_file_is_named(tmp_path, photo, suffix, kept):
     path = tmp_path / f"cut{suffix}"
     write_image(path, np.repeat(np.repeat(photo, 4, 0), 4, 1))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
@@ -79,7 +77,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, photo: np.ndarray, suffix: st
         read_image(path)
 
 
-def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path: Path, photo: np.ndarray) -> None:
+def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path, photo):
     thumbnail, whole = (cv2.imencode(".jpg", image)[1].tobytes() for image in (photo[:8, :8], photo))
     with_thumbnail = whole[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + whole[2:]
     (tmp_path / "a.jpg").write_bytes(with_thumbnail)
@@ -89,7 +87,7 @@ def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path: Path, p
         read_image(tmp_path / "a.jpg")
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_what_cannot_be_read(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.png").write_text("not an image", encoding="utf-8")
     (tmp_path / "folder.png").mkdir()
@@ -106,13 +104,13 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3), None])
-def test_only_rgb_is_written(tmp_path: Path, shape: tuple[int, ...] | None) -> None:
+def test_only_rgb_is_written(tmp_path, shape):
     image = np.zeros((4, 4, 3), np.float32) if shape is None else np.zeros(shape, np.uint8)
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
         write_image(tmp_path / "a.png", image)
 
 
-def test_an_unknown_suffix_is_refused(tmp_path: Path, photo: np.ndarray) -> None:
+def test_an_unknown_suffix_is_refused(tmp_path, photo):
     with pytest.raises(ValueError, match="image suffix"):
         write_image(tmp_path / "a.docx", photo)
     assert list(tmp_path.iterdir()) == []

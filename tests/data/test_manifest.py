@@ -1,9 +1,6 @@
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,11 +24,9 @@ from auformer.data.manifest import (
 from auformer.errors import ManifestError
 from tests.helpers.tables import predictions, table, text_file
 
-# reading and writing --------------------------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet", "größe.v2.csv"])
-def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
+def test_what_is_written_is_read(tmp_path, name):
     frame = table(
         fold=["P1", "P1", None], note=["007", "x,y", 'quote "it"'], AU12_intensity=[2.5, None, 0.1],
         time_s=[0.1, 0.2, 1 / 3],
@@ -52,7 +47,7 @@ def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     pd.testing.assert_frame_equal(validate_manifest(frame), back, check_dtype=False)
 
 
-def test_a_second_round_changes_no_byte(tmp_path: Path) -> None:
+def test_a_second_round_changes_no_byte(tmp_path):
     write_manifest(table(note=["1.0", None, "NA"], AU12_intensity=[0.1, None, 4.9]), tmp_path / "a.csv", {"n": 1})
     frame = read_manifest(tmp_path / "a.csv")
     write_manifest(frame, tmp_path / "b.csv", frame.attrs["side"])
@@ -61,13 +56,13 @@ def test_a_second_round_changes_no_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet"])
-def test_no_folder_of_this_machine_is_written(tmp_path: Path, name: str) -> None:
+def test_no_folder_of_this_machine_is_written(tmp_path, name):
     write_manifest(table(), tmp_path / name, {})
     write_manifest(read_manifest(tmp_path / name), tmp_path / f"again_{name}", {})
     assert str(tmp_path).encode() not in (tmp_path / f"again_{name}").read_bytes()
 
 
-def test_text_that_looks_like_something_else_stays_text(tmp_path: Path) -> None:
+def test_text_that_looks_like_something_else_stays_text(tmp_path):
     path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1,fold\nNA,001,1e3,5,,1\nNA,nan,None,5,1.0,01\n")
     frame = read_manifest(path)
     assert frame[["dataset", "subject", "sequence", "fold"]].to_numpy().tolist() == [
@@ -77,37 +72,37 @@ def test_text_that_looks_like_something_else_stays_text(tmp_path: Path) -> None:
     assert frame["AU1"].tolist() == [-1, 1]
 
 
-def test_a_bare_csv_is_a_manifest_or_a_predictions_file(tmp_path: Path) -> None:
+def test_a_bare_csv_is_a_manifest_or_a_predictions_file(tmp_path):
     frame = read_manifest(text_file(tmp_path, "\ufeffdataset,subject,sequence,frame,AU1\nd,s,v,0,1\n"))
     assert au_columns(frame) == ["AU1"] and frame.attrs["side"] == {} and "image" not in frame
     path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1_prob\nd,s,v,0,0.5\n")
     assert read_predictions(path)["AU1_prob"].tolist() == [0.5]
 
 
-def test_whole_numbers_as_names_become_text(tmp_path: Path) -> None:
+def test_whole_numbers_as_names_become_text(tmp_path):
     table(subject=[1, 2, 3], sequence=pd.Categorical(["a", "b", "c"])).to_parquet(tmp_path / "m.parquet")
     frame = read_manifest(tmp_path / "m.parquet")
     assert frame["subject"].tolist() == ["1", "2", "3"] and frame["sequence"].tolist() == ["a", "b", "c"]
 
 
-def test_au_columns_are_found_by_name_and_sorted_by_number() -> None:
+def test_au_columns_are_found_by_name_and_sorted_by_number():
     frame = table(AU4=[0, 0, 0], AU12_left=[1, 0, -1], AU12_right=[0, 0, 0], AU_count=[1, 1, 1])
     assert au_columns(validate_manifest(frame)) == ["AU1", "AU4", "AU12"]
 
 
-def test_the_frame_given_is_not_changed() -> None:
+def test_the_frame_given_is_not_changed():
     frame = table(AU1=[0.0, None, 1.0])
     before = frame.copy()
     validate_manifest(frame)
     pd.testing.assert_frame_equal(frame, before)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "m.csv"
     write_manifest(table(), path, {})
     before = path.read_bytes()
 
-    def full(self: pd.DataFrame, target: Path, **options: Any) -> None:
+    def full(self, target, **options):
         Path(target).write_text("half of", encoding="utf-8")
         raise OSError("No space left on device")
 
@@ -118,7 +113,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.csv", "m.json"]
 
 
-def test_a_bad_table_is_not_written(tmp_path: Path) -> None:
+def test_a_bad_table_is_not_written(tmp_path):
     with pytest.raises(ManifestError, match="row 1"):
         write_manifest(table(AU1=[2, 0, 0]), tmp_path / "m.csv", {})
     with pytest.raises(ValueError, match="plain JSON"):
@@ -126,7 +121,7 @@ def test_a_bad_table_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_faces_lie_beside_the_manifest(tmp_path: Path) -> None:
+def test_faces_lie_beside_the_manifest(tmp_path):
     faces = table(AU1=None, AU12=None, image=None, x=[1.0, 2.0, 3.0], score=[0.9, 0.8, 0.7])
     write_faces(faces, tmp_path / "m.csv")
     back = pd.read_parquet(tmp_path / "m.faces.parquet")
@@ -149,7 +144,7 @@ names = st.text(
     )
 )
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_any_names_and_labels_survive(tmp_path: Path, suffix: str, rows: list[tuple[str, str, int, int, int]]) -> None:
+def test_any_names_and_labels_survive(tmp_path, suffix, rows):
     subject, sequence, number, one, twelve = (list(column) for column in zip(*rows, strict=True))
     frame = pd.DataFrame(
         {"dataset": "d", "subject": subject, "sequence": sequence, "frame": number, "AU1": one, "AU12": twelve}
@@ -158,9 +153,6 @@ def test_any_names_and_labels_survive(tmp_path: Path, suffix: str, rows: list[tu
     back = read_manifest(tmp_path / f"m.{suffix}")
     for name in frame.columns:
         assert back[name].tolist() == frame[name].tolist()
-
-
-# what is refused ------------------------------------------------------------------------------------------------------
 
 
 CLIP = {"AU1": [0] * 3, "AU12": [0] * 3, "clip": ["k"] * 3}
@@ -212,7 +204,7 @@ BAD = [
 
 @pytest.mark.parametrize(("columns", "message"), BAD, ids=[message for _, message in BAD])
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_bad_manifest_says_what_and_where(tmp_path: Path, suffix: str, columns: dict[str, Any], message: str) -> None:
+def test_a_bad_manifest_says_what_and_where(tmp_path, suffix, columns, message):
     frame, path = table(**columns), tmp_path / f"bad.{suffix}"
     if suffix == "csv":
         frame.to_csv(path, index=False)
@@ -225,7 +217,7 @@ def test_a_bad_manifest_says_what_and_where(tmp_path: Path, suffix: str, columns
             read_manifest(path)
 
 
-def test_a_correct_manifest_with_everything_passes() -> None:
+def test_a_correct_manifest_with_everything_passes():
     one_clip = {
         "sequence": ["v"] * 3, "clip": ["k", "k", None], "onset": [7, 7, None], "apex": [None] * 3,
         "offset": [8, 8, None], "frame": [7, 8, 9],
@@ -247,14 +239,14 @@ def test_a_correct_manifest_with_everything_passes() -> None:
         ("dataset,subject,sequence,frame\nd,s,v,0\nd,s,v,1,extra,cells\n", "cannot be read as a csv table"),
     ],
 )
-def test_a_broken_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_a_broken_csv_is_named(tmp_path, text, message):
     path = text_file(tmp_path, text)
     with pytest.raises(ManifestError, match=message) as caught:
         read_manifest(path)
     assert str(path) in str(caught.value)
 
 
-def test_files_that_are_no_tables(tmp_path: Path) -> None:
+def test_files_that_are_no_tables(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     for read, name in ((read_manifest, "none"), (read_predictions, "none"), (read_manifest, "folder")):
         with pytest.raises(ManifestError, match="no such file"):
@@ -271,18 +263,15 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "\x00"])
-def test_a_broken_sidecar_is_named(tmp_path: Path, content: str) -> None:
+def test_a_broken_sidecar_is_named(tmp_path, content):
     write_manifest(table(), tmp_path / "m.csv", {})
     (tmp_path / "m.json").write_text(content, encoding="utf-8")
     with pytest.raises(ManifestError, match=r"m\.json"):
         read_manifest(tmp_path / "m.csv")
 
 
-# predictions files ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
-def test_predictions_are_read_as_written(tmp_path: Path, name: str) -> None:
+def test_predictions_are_read_as_written(tmp_path, name):
     frame = predictions(
         AU1_prob=np.array([0.1, 0.7, np.nan], np.float32), AU1_active=[0, 1, None], status=["ok", "ok", "no_face"],
         file=["a", "b", "c"],
@@ -311,12 +300,12 @@ def test_predictions_are_read_as_written(tmp_path: Path, name: str) -> None:
         ({"dataset": None}, "missing column `dataset`"),
     ],
 )
-def test_bad_predictions_say_what_and_where(columns: dict[str, Any], message: str) -> None:
+def test_bad_predictions_say_what_and_where(columns, message):
     with pytest.raises(ManifestError, match="here.csv.*" + message):
         validate_predictions(predictions(**columns), "here.csv")
 
 
-def test_a_manifest_and_a_predictions_file_are_never_confused(tmp_path: Path) -> None:
+def test_a_manifest_and_a_predictions_file_are_never_confused(tmp_path):
     write_manifest(table(), tmp_path / "m.csv", {})
     write_predictions(predictions(), tmp_path / "p.csv", {})
     with pytest.raises(ManifestError, match=r"p\.csv: expected a manifest"):

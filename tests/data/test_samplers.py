@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +17,7 @@ def shuffled(rows: int, *, seed: int, epoch: int, rank: int = 0, num_ranks: int 
 
 @settings(deadline=None)
 @given(rows=counts, num_ranks=ranks, seed=st.integers(0, 2**40), epoch=st.integers(0, 100))
-def test_the_ranks_together_walk_the_order_of_one_process(rows: int, num_ranks: int, seed: int, epoch: int) -> None:
+def test_the_ranks_together_walk_the_order_of_one_process(rows, num_ranks, seed, epoch):
     if rows < num_ranks:
         return
     single = shuffled(rows, seed=seed, epoch=epoch)
@@ -30,7 +28,7 @@ def test_the_ranks_together_walk_the_order_of_one_process(rows: int, num_ranks: 
     assert dealt == single[: rows - rows % num_ranks]
 
 
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+def test_epochs_and_seeds_have_orders_of_their_own():
     orders = {tuple(row for row, _ in shuffled(50, seed=seed, epoch=epoch)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
     assert shuffled(50, seed=3, epoch=4) == shuffled(50, seed=3, epoch=4)
@@ -39,7 +37,7 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 
 @settings(deadline=None)
 @given(rows=counts, num_ranks=ranks, batch_size=st.integers(1, 40))
-def test_every_row_is_evaluated_once_and_no_rank_makes_more_batches(rows: int, num_ranks: int, batch_size: int) -> None:
+def test_every_row_is_evaluated_once_and_no_rank_makes_more_batches(rows, num_ranks, batch_size):
     if rows < num_ranks:
         return
     shares = [list(OrderedSampler(range(rows), rank=rank, num_ranks=num_ranks)) for rank in range(num_ranks)]
@@ -55,13 +53,13 @@ def test_every_row_is_evaluated_once_and_no_rank_makes_more_batches(rows: int, n
         assert even == max(smaller) if smaller else even > batch_size
 
 
-def test_the_epoch_does_not_reach_evaluation() -> None:
+def test_the_epoch_does_not_reach_evaluation():
     sampler = OrderedSampler(range(5))
     sampler.set_epoch(3)
     assert list(sampler) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("sampler", [ShuffledSampler, OrderedSampler])
-def test_a_rank_without_rows_is_refused(sampler: type) -> None:
+def test_a_rank_without_rows_is_refused(sampler):
     with pytest.raises(ValueError, match="2 rows for 3 processes"):
         sampler(range(2), rank=0, num_ranks=3)

@@ -1,7 +1,5 @@
 """The rows that a run trains on: usable ones, folds and held-out subjects, label noise, draws that belong to a row."""
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np
@@ -34,7 +32,7 @@ def rows(count: int = 200) -> pd.DataFrame:
     )
 
 
-def test_rows_that_are_not_ok_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_that_are_not_ok_are_counted(caplog):
     frame = rows(10)
     frame.loc[[1, 2, 5], "status"] = ["no_face", "no_face", "unreadable"]
     with caplog.at_level(logging.WARNING):
@@ -45,7 +43,7 @@ def test_rows_that_are_not_ok_are_counted(caplog: pytest.LogCaptureFixture) -> N
         usable_rows(frame, "val")
 
 
-def test_a_fold_is_cut_out() -> None:
+def test_a_fold_is_cut_out():
     frame = rows(60)
     frame.loc[0, "fold"] = None
     rest, inside = cut_fold(frame, "P1")
@@ -53,7 +51,7 @@ def test_a_fold_is_cut_out() -> None:
     assert not set(inside.index) & set(rest.index)
 
 
-def test_folds_that_cannot_be_cut_out() -> None:
+def test_folds_that_cannot_be_cut_out():
     with pytest.raises(ManifestError, match=r"\(P0, P1, P2\), but got 'P3'"):
         cut_fold(rows(60), "P3")
     with pytest.raises(ManifestError, match="no|none") as caught:
@@ -63,15 +61,15 @@ def test_folds_that_cannot_be_cut_out() -> None:
         cut_fold(rows(60).query("fold == 'P1'"), "P1")
 
 
-def test_validation_holds_out_subjects() -> None:
+def test_validation_holds_out_subjects():
     train, held_out = cut_validation(rows(), 0.3, 0)
     assert held_out is not None and held_out["subject"].nunique() == 3 and train["subject"].nunique() == 7
     assert not set(train["subject"]) & set(held_out["subject"]) and len(train) + len(held_out) == 200
-    assert set(cut_validation(rows().iloc[::-1], 0.3, 0)[1]["subject"]) == set(held_out["subject"])  # type: ignore[index]
-    assert {tuple(sorted(cut_validation(rows(), 0.3, seed)[1]["subject"].unique())) for seed in range(5)} != {()}  # type: ignore[index]
+    assert set(cut_validation(rows().iloc[::-1], 0.3, 0)[1]["subject"]) == set(held_out["subject"])
+    assert {tuple(sorted(cut_validation(rows(), 0.3, seed)[1]["subject"].unique())) for seed in range(5)} != {()}
 
 
-def test_validation_of_none_and_of_too_few() -> None:
+def test_validation_of_none_and_of_too_few():
     assert cut_validation(rows(), 0, 0)[1] is None
     with pytest.raises(ManifestError, match="at least 2 training subjects"):
         cut_validation(rows(200).query("subject == 's1'"), 0.2, 0)
@@ -80,7 +78,7 @@ def test_validation_of_none_and_of_too_few() -> None:
             cut_validation(rows(), fraction, 0)
 
 
-def test_people_of_two_names_are_held_out_together() -> None:
+def test_people_of_two_names_are_held_out_together():
     """A subject of DISFA is held out in DISFA+ too."""
     frame = rows(40)
     frame["dataset"] = np.where(np.arange(40) < 20, "disfa", "DISFA+")
@@ -89,11 +87,11 @@ def test_people_of_two_names_are_held_out_together() -> None:
     assert set(held_out["dataset"]) == {"disfa", "DISFA+"}
 
 
-def test_counts() -> None:
+def test_counts():
     assert count_labels(rows(9), ["AU12", "AU1", "AU25"]) == ([3, 4, 0], [6, 9, 0])
 
 
-def test_an_au_that_is_never_active(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_au_that_is_never_active(caplog):
     frame = rows(30)
     frame["AU12"] = np.int8(0)
     with pytest.raises(ManifestError, match=r"AU12 \(30 annotated rows\), AU25 \(not annotated\).*leave_out_missing"):
@@ -105,14 +103,11 @@ def test_an_au_that_is_never_active(caplog: pytest.LogCaptureFixture) -> None:
         trainable_aus(frame, ["AU12"], leave_out_missing=True)
 
 
-# label noise ----------------------------------------------------------------------------------------------------------
-
-
 def flipped(before: pd.DataFrame, after: pd.DataFrame, au: str) -> pd.Series:
     return before[au] != after.loc[before.index, au]
 
 
-def test_noise_flips_that_share_of_the_known_labels() -> None:
+def test_noise_flips_that_share_of_the_known_labels():
     frame = rows(4000)
     noisy = with_label_noise(frame, AUS, 0.2, 0)
     assert 0.17 < flipped(frame, noisy, "AU1").mean() < 0.23
@@ -124,7 +119,7 @@ def test_noise_flips_that_share_of_the_known_labels() -> None:
     assert frame["AU1"].tolist() == rows(4000)["AU1"].tolist()  # the frame given is as it was
 
 
-def test_noise_belongs_to_seed_row_and_au() -> None:
+def test_noise_belongs_to_seed_row_and_au():
     frame = rows(400)
     noisy = with_label_noise(frame, AUS, 0.3, 0)
     some = frame.sample(100, random_state=1)
@@ -136,7 +131,7 @@ def test_noise_belongs_to_seed_row_and_au() -> None:
     assert 0.45 < agree < 0.72  # 0.58 expected of unrelated flips
 
 
-def test_noise_without_and_all() -> None:
+def test_noise_without_and_all():
     frame = rows(50)
     assert with_label_noise(frame, AUS, 0.0, 0) is frame
     assert (with_label_noise(frame, ["AU1", "AU9"], 1.0, 0)["AU1"] == 1 - frame["AU1"]).all()
@@ -145,7 +140,7 @@ def test_noise_without_and_all() -> None:
             with_label_noise(frame, AUS, probability, 0)
 
 
-def test_sides_of_a_flipped_label_become_unknown() -> None:
+def test_sides_of_a_flipped_label_become_unknown():
     frame = rows(50).assign(AU1_left=0, AU1_right=0).assign(AU1_left=lambda t: t["AU1"])
     frame = validate_manifest(frame)
     noisy = with_label_noise(frame, ["AU1"], 0.5, 0)
@@ -155,9 +150,6 @@ def test_sides_of_a_flipped_label_become_unknown() -> None:
     validate_manifest(noisy)
 
 
-# draws that belong to a row -------------------------------------------------------------------------------------------
-
-
 def keys(count: int) -> pd.DataFrame:
     number = np.arange(count)
     return pd.DataFrame(
@@ -165,7 +157,7 @@ def keys(count: int) -> pd.DataFrame:
     )
 
 
-def test_values_do_not_change_between_machines_and_versions() -> None:
+def test_values_do_not_change_between_machines_and_versions():
     """Written down once: other numbers would silently change every subset and every noisy label of earlier runs."""
     hashes = row_hashes(keys(2), 0)
     assert hashes.tolist() == [16774451306858766998, 9707230863393053389]
@@ -173,7 +165,7 @@ def test_values_do_not_change_between_machines_and_versions() -> None:
     assert au_draws(hashes, ["AU1", "AU12"]).tolist() == want
 
 
-def test_each_part_of_the_key_counts() -> None:
+def test_each_part_of_the_key_counts():
     base = {"dataset": "d", "subject": "s", "sequence": "v", "frame": 1, "face": 0}
     others = [
         base | change
@@ -183,20 +175,20 @@ def test_each_part_of_the_key_counts() -> None:
     assert len(set(row_hashes(pd.DataFrame([*others, joined]), 0))) == 7
 
 
-def test_numpy_and_pandas_types_do_not_matter() -> None:
+def test_numpy_and_pandas_types_do_not_matter():
     frame = keys(5)
     other = frame.astype({"frame": np.int32, "face": np.int8, "subject": "category", "sequence": object})
     np.testing.assert_array_equal(row_hashes(frame, 3), row_hashes(other, 3))
 
 
-def test_draws_of_an_au_do_not_depend_on_the_others_or_on_the_order() -> None:
+def test_draws_of_an_au_do_not_depend_on_the_others_or_on_the_order():
     hashes = row_hashes(keys(50), 1)
     both = au_draws(hashes, ["AU1", "AU12"])
     np.testing.assert_array_equal(au_draws(hashes, ["AU12"])[:, 0], both[:, 1])
     np.testing.assert_array_equal(au_draws(hashes[::-1], ["AU12", "AU1"]), both[::-1, ::-1])
 
 
-def test_draws_are_uniform_and_unrelated() -> None:
+def test_draws_are_uniform_and_unrelated():
     draws = np.concatenate([au_draws(row_hashes(keys(4000), seed), ["AU1", "AU2", "AU12"]) for seed in (0, 1)], axis=1)
     assert draws.min() >= 0 and draws.max() < 1
     assert np.abs(draws.mean(0) - 0.5).max() < 0.02  # standard error 0.0046

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -35,12 +33,9 @@ fractions = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=5)
 seeds = st.integers(0, 2**40)
 
 
-# subject-exclusive splits ---------------------------------------------------------------------------------------------
-
-
 @settings(deadline=None)
 @given(subjects=subjects, fractions=fractions, seed=seeds)
-def test_a_split_is_a_partition_of_the_subjects(subjects: list[str], fractions: list[float], seed: int) -> None:
+def test_a_split_is_a_partition_of_the_subjects(subjects, fractions, seed):
     unique = set(subjects)
     if len(unique) < len(fractions):
         with pytest.raises(ValueError, match="at least"):
@@ -57,9 +52,7 @@ def test_a_split_is_a_partition_of_the_subjects(subjects: list[str], fractions: 
 
 @settings(deadline=None)
 @given(subjects=subjects, seed=seeds, data=st.data())
-def test_a_split_depends_on_who_is_there_and_on_nothing_else(
-    subjects: list[str], seed: int, data: st.DataObject
-) -> None:
+def test_a_split_depends_on_who_is_there_and_on_nothing_else(subjects, seed, data):
     if len(set(subjects)) >= 2:
         shuffled = data.draw(st.permutations(subjects)) + subjects[:3]
         assert subject_split(subjects, [0.8, 0.2], seed) == subject_split(shuffled, [0.8, 0.2], seed)
@@ -67,7 +60,7 @@ def test_a_split_depends_on_who_is_there_and_on_nothing_else(
 
 @settings(deadline=None)
 @given(count=st.integers(2, 60), k=st.integers(2, 10), seed=seeds)
-def test_folds_are_even(count: int, k: int, seed: int) -> None:
+def test_folds_are_even(count, k, seed):
     if count < k:
         with pytest.raises(ValueError, match="at least"):
             subject_folds(range(count), k, seed)
@@ -76,7 +69,7 @@ def test_folds_are_even(count: int, k: int, seed: int) -> None:
     assert sum(sizes) == count and max(sizes) - min(sizes) <= 1
 
 
-def test_every_subject_is_held_out_equally_often() -> None:
+def test_every_subject_is_held_out_equally_often():
     assert len({tuple(subject_split(range(30), [0.8, 0.2], seed)[1]) for seed in range(20)}) == 20
     count = [0] * 10
     for seed in range(500):
@@ -86,20 +79,17 @@ def test_every_subject_is_held_out_equally_often() -> None:
 
 
 @pytest.mark.parametrize("fractions", [[], [0.5, 0.0], [0.5, -0.1], [float("nan"), 1.0], [float("inf"), 1.0]])
-def test_fractions_are_positive(fractions: list[float]) -> None:
+def test_fractions_are_positive(fractions):
     with pytest.raises(ValueError, match="fractions"):
         subject_split("abcdef", fractions)
 
 
-def test_one_fold_is_none() -> None:
+def test_one_fold_is_none():
     with pytest.raises(ValueError, match="`k`"):
         subject_folds("abc", 1)
 
 
-# published folds ------------------------------------------------------------------------------------------------------
-
-
-def test_published_folds_hold_every_subject_once() -> None:
+def test_published_folds_hold_every_subject_once():
     bp4d = [name for part in PUBLISHED_FOLDS["bp4d"].values() for name in part]
     assert sorted(bp4d) == [f"F{i:03d}" for i in range(1, 24)] + [f"M{i:03d}" for i in range(1, 19)]
     assert [len(part) for part in PUBLISHED_FOLDS["bp4d"].values()] == [14, 14, 13]
@@ -108,13 +98,13 @@ def test_published_folds_hold_every_subject_once() -> None:
     assert [len(part) for part in PUBLISHED_FOLDS["disfa"].values()] == [9, 9, 9]
 
 
-def test_published_folds_of_single_subjects() -> None:
+def test_published_folds_of_single_subjects():
     assert [published_fold("bp4d", name) for name in ("M014", "F022", "M015", "F024")] == ["P1", "P2", "P3", None]
     assert [published_fold("DISFA", name) for name in ("SN032", "SN031", "SN029", "SN014")] == ["D1", "D2", "D3", None]
     assert published_fold("bp4d+", "F001") is None
 
 
-def test_views_number_the_same_folds_differently() -> None:
+def test_views_number_the_same_folds_differently():
     assert [view_fold("megraphau", "bp4d", fold) for fold in (1, 2, 3)] == ["P3", "P2", "P1"]
     assert [view_fold("fgnet", "disfa", fold) for fold in (0, 1, 2)] == ["D1", "D2", "D3"]
     for view in FOLD_VIEWS.values():
@@ -131,31 +121,28 @@ def test_views_number_the_same_folds_differently() -> None:
         ("megraphau", "bp4d", 0, "1, 2, 3"),
     ],
 )
-def test_views_that_do_not_exist(view: str, dataset: str, fold: int, message: str) -> None:
+def test_views_that_do_not_exist(view, dataset, fold, message):
     with pytest.raises(ValueError, match=message):
         view_fold(view, dataset, fold)
 
 
 # one person, one split
-# -------------------------------------------------------------------------------------------------
-
-
-def test_the_same_name_in_two_data_sets_is_two_people() -> None:
+def test_the_same_name_in_two_data_sets_is_two_people():
     check_disjoint({"train": rows("bp4d", "F001 F002"), "test": rows("bp4d_plus", "F001 F002")})
     assert person("casme2", "sub01") != person("casme", "sub01")
 
 
 @pytest.mark.parametrize("other", ["DISFA+", "disfaplus", "disfa_plus", "DISFA", "feafa", "FEAFA+"])
-def test_data_sets_of_the_same_people(other: str) -> None:
+def test_data_sets_of_the_same_people(other):
     with pytest.raises(ManifestError, match=r"`train` and in `test`: SN003 of disfa"):
         check_disjoint({"train": rows("disfa", "SN001 SN003"), "test": rows(other, "SN003 SN004")})
 
 
-def test_feafa_has_people_of_its_own_too() -> None:
+def test_feafa_has_people_of_its_own_too():
     assert people(rows("feafa", "PV001 SN001")) == [("feafa", "PV001"), ("disfa", "SN001")]
 
 
-def test_a_leak_between_any_two_splits_is_named() -> None:
+def test_a_leak_between_any_two_splits_is_named():
     parts = {"train": rows("a", "s1 s2"), "val": rows("a", "s3"), "test": rows("a", "s4 s3", frames=3)}
     with pytest.raises(ManifestError, match="1 are in `val` and in `test`: s3 of a"):
         check_disjoint(parts)
@@ -167,7 +154,7 @@ def test_a_leak_between_any_two_splits_is_named() -> None:
 @given(
     subjects=st.lists(st.text("ab01", min_size=1, max_size=3), min_size=3, unique=True), seed=seeds, leak=st.booleans()
 )
-def test_splits_pass_the_check_and_a_planted_leak_does_not(subjects: list[str], seed: int, leak: bool) -> None:
+def test_splits_pass_the_check_and_a_planted_leak_does_not(subjects, seed, leak):
     train, test = subject_split(subjects, [0.6, 0.4], seed)
     test = [*test, train[0]] if leak else test
     parts = {"train": rows("d", " ".join(train)), "test": rows("d", " ".join(test))}
@@ -178,12 +165,9 @@ def test_splits_pass_the_check_and_a_planted_leak_does_not(subjects: list[str], 
         check_disjoint(parts)
 
 
-# nested subsets -------------------------------------------------------------------------------------------------------
-
-
 @settings(deadline=None, max_examples=50)
 @given(frames=st.integers(1, 30), seed=seeds, data=st.data())
-def test_subsets_are_nested_and_know_no_order(frames: int, seed: int, data: st.DataObject) -> None:
+def test_subsets_are_nested_and_know_no_order(frames, seed, data):
     frame = rows("d", "a b", frames)
     small = data.draw(st.integers(1, len(frame)))
     large = data.draw(st.integers(small, len(frame)))
@@ -194,7 +178,7 @@ def test_subsets_are_nested_and_know_no_order(frames: int, seed: int, data: st.D
     assert set(turned.index) == set(one.index) and turned.index.is_monotonic_decreasing
 
 
-def test_sizes_of_subsets() -> None:
+def test_sizes_of_subsets():
     frame = rows("d", "a b c d", 25)
     assert [len(nested_subset(frame, size)) for size in (1, 100, 1.0, 0.5, 0.333, 0.001)] == [1, 100, 100, 50, 33, 1]
     assert nested_subset(frame, 1.0).equals(frame)
@@ -202,11 +186,11 @@ def test_sizes_of_subsets() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, 0.0, 1.5, 101, True, "10", float("nan")])
-def test_sizes_out_of_range(size: object) -> None:
+def test_sizes_out_of_range(size):
     with pytest.raises(ValueError, match="`size`"):
-        nested_subset(rows("d", "a b c d", 25), size)  # type: ignore[arg-type]
+        nested_subset(rows("d", "a b c d", 25), size)
 
 
-def test_a_subset_is_spread_over_the_subjects() -> None:
+def test_a_subset_is_spread_over_the_subjects():
     chosen = nested_subset(rows("d", "a b c d e", 200), 100)
     assert chosen["subject"].value_counts().between(8, 35).all()  # 20 expected, standard deviation 4

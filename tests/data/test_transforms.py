@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -24,10 +22,7 @@ def draw(augmentation, seed: int, image: np.ndarray | None = None) -> tuple[np.n
     return augmentation(face() if image is None else image, np.random.default_rng(seed))
 
 
-# size and type --------------------------------------------------------------------------------------------------------
-
-
-def test_shrinking_averages_areas_and_growing_interpolates() -> None:
+def test_shrinking_averages_areas_and_growing_interpolates():
     image = np.zeros((8, 8, 3), np.uint8)
     image[:4, :4], image[4:, 4:] = 200, [10, 20, 30]
     image[0, 0] = 40  # a corner that bilinear interpolation would not see
@@ -41,12 +36,12 @@ def test_shrinking_averages_areas_and_growing_interpolates() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, (1,), (1, 2, 3), (0, 5), 1.5, (1.0, 2.0), True, "112"])
-def test_sizes_that_are_none(size: object) -> None:
+def test_sizes_that_are_none(size):
     with pytest.raises((ValueError, TypeError)):
-        image_shape(size)  # type: ignore[arg-type]
+        image_shape(size)
 
 
-def test_floats_are_exact_and_channels_come_first() -> None:
+def test_floats_are_exact_and_channels_come_first():
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 15
     got = to_float(image)
     assert got.dtype == np.float32 and got.shape == (3, 2, 3) and got.flags.c_contiguous
@@ -54,10 +49,7 @@ def test_floats_are_exact_and_channels_come_first() -> None:
     assert to_float(np.full((1, 1, 3), 255, np.uint8)).tolist() == [[[1.0]], [[1.0]], [[1.0]]]
 
 
-# training augmentation ------------------------------------------------------------------------------------------------
-
-
-def test_draws_come_from_the_generator_alone() -> None:
+def test_draws_come_from_the_generator_alone():
     one, other = build_augmentation(48), build_augmentation(48)
     for seed in range(20):
         np.random.seed(seed)  # noqa: NPY002  the global state, which must not matter
@@ -67,7 +59,7 @@ def test_draws_come_from_the_generator_alone() -> None:
         assert flipped == again_flipped
 
 
-def test_half_of_the_images_are_flipped_and_say_so() -> None:
+def test_half_of_the_images_are_flipped_and_say_so():
     augmentation = build_augmentation(48)
     flips = 0
     for seed in range(200):
@@ -79,7 +71,7 @@ def test_half_of_the_images_are_flipped_and_say_so() -> None:
     assert 75 <= flips <= 125  # standard deviation 7
 
 
-def test_what_happens_to_an_image_does_not_happen_together() -> None:
+def test_what_happens_to_an_image_does_not_happen_together():
     """One seed for every transform, as `set_random_seed` gives it, would make all coins of an image fall alike."""
     augmentation = build_augmentation(48)
     grey = np.full((48, 48, 3), 128, np.uint8)
@@ -96,7 +88,7 @@ def test_what_happens_to_an_image_does_not_happen_together() -> None:
     assert np.abs(np.corrcoef(coins.T) - np.eye(4)).max() < 0.2  # standard error 0.05
 
 
-def test_changes_stay_small() -> None:
+def test_changes_stay_small():
     """A face keeps its place and its light: no corner moves far, the mean grey level stays near."""
     augmentation = build_augmentation(112)
     dot = np.full((112, 112, 3), 60, np.uint8)
@@ -113,7 +105,7 @@ def test_changes_stay_small() -> None:
     assert min(levels) > 0.75 and max(levels) < 1.35 and np.std(levels) > 0.03
 
 
-def test_the_image_given_is_not_changed() -> None:
+def test_the_image_given_is_not_changed():
     augmentation, image = build_augmentation(48), face()
     before = image.copy()
     for seed in range(30):
@@ -121,7 +113,7 @@ def test_the_image_given_is_not_changed() -> None:
     np.testing.assert_array_equal(image, before)
 
 
-def test_strengths_and_sizes() -> None:
+def test_strengths_and_sizes():
     image = cv2.resize(face(), (40, 24))
     assert draw(build_augmentation((24, 40)), 0, image)[0].shape == (24, 40, 3)
     assert build_augmentation(48, "none") is None
@@ -129,7 +121,7 @@ def test_strengths_and_sizes() -> None:
         build_augmentation(48, "hard")
 
 
-def test_evaluation_runs_without_albumentations() -> None:
+def test_evaluation_runs_without_albumentations():
     code = (
         "import sys; sys.modules['albumentations'] = None; "
         "from auformer.data.transforms import build_augmentation; print(build_augmentation(8, 'none'))"

@@ -1,26 +1,15 @@
 """`auformer prepare`: the words, the list, the summary, errors as one line."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import pandas as pd
 import pytest
 
 from auformer.cli import main
 from auformer.data_prep.datasets import catalogue as readers
 from auformer.data_prep.pipeline import prepare as pipeline
-from auformer.data_prep.release import Findings
-from tests.helpers.trees.tiny import TinyDetector, TinyReader, write_tiny
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("release") / "Tiny")
+from tests.helpers.trees.tiny import TinyDetector, TinyReader
 
 
 @pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+def _tiny(monkeypatch):
     for module in (pipeline, readers):
         monkeypatch.setattr(module, "load", lambda name: TinyReader())
     monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
@@ -42,7 +31,7 @@ Found on the way:
 """
 
 
-def test_the_summary_twice(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_twice(tree, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["prepare", "tiny", "--root", str(tree), "--out", str(out), "--threshold", "3", "--size", "64"]
     assert main(words) == 0
@@ -55,18 +44,16 @@ def test_the_summary_twice(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "corrections was True and is now False" in capsys.readouterr().err
 
 
-def test_a_dry_run_counts_the_labels(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_counts_the_labels(tree, tmp_path, capsys):
     assert main(["prepare", "tiny", "--root", str(tree), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "16 rows of 3 subjects in 4 sequences\n\nAU " in said and "AU12           4        12   0.333" in said
     assert said.endswith("Labels only: no image was opened, nothing was written.\n")
 
 
-def test_a_dry_run_tells_missing_files_after_the_counts(
-    tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dry_run_tells_missing_files_after_the_counts(tree, capsys, monkeypatch):
     class Incomplete(TinyReader):
-        def read(self, root: Path, findings: Findings, *, threshold: int = 2, corrections: bool = True) -> pd.DataFrame:
+        def read(self, root, findings, *, threshold=2, corrections=True):
             findings.miss("S9", "not there")
             return super().read(root, findings, threshold=threshold, corrections=corrections)
 
@@ -80,7 +67,7 @@ def test_a_dry_run_tells_missing_files_after_the_counts(
     assert main([*words, "--partial"]) == 0
 
 
-def test_the_list_has_every_data_set(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_has_every_data_set(capsys, monkeypatch):
     monkeypatch.undo()
     assert main(["prepare", "--list"]) == 0
     said = capsys.readouterr().out
@@ -100,21 +87,19 @@ def test_the_list_has_every_data_set(capsys: pytest.CaptureFixture[str], monkeyp
         (["tiny", "--root", ".", "--out", "x", "--camera", "left"], "unrecognized arguments: --camera"),
     ],
 )
-def test_wrong_words(words: list[str], match: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_words(words, match, capsys):
     assert main(["prepare", *words]) in (1, 2)
     said = capsys.readouterr().err
     assert match in said and "Traceback" not in said
 
 
-def test_an_unknown_data_set_is_told_the_known_ones(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_data_set_is_told_the_known_ones(capsys, monkeypatch):
     monkeypatch.undo()
     assert main(["prepare", "gft", "--root", "."]) == 1
     assert "one of bp4d, disfa," in capsys.readouterr().err
 
 
-def test_help_says_what_to_request_and_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_says_what_to_request_and_the_options(capsys):
     assert main(["prepare", "tiny", "--help"]) == 0
     said = capsys.readouterr().out
     assert "request   nothing, from nobody" in said and "--threshold" in said and "--no-corrections" in said

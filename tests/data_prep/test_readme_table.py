@@ -1,7 +1,5 @@
 """data_prep/README.md agrees with the readers, and every command in it is one that the program takes."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from argparse import ArgumentParser
@@ -17,7 +15,7 @@ from auformer.faces import CROP_RECIPES
 TEXT = README.read_text(encoding="utf-8")
 
 
-def test_the_readme_repeats_what_the_readers_say() -> None:
+def test_the_readme_repeats_what_the_readers_say():
     assert renewed(TEXT) == TEXT, "run python -m auformer.data_prep.readme_table"
     for name in NAMES:
         release = load(name).RELEASE
@@ -32,12 +30,12 @@ def test_the_readme_repeats_what_the_readers_say() -> None:
 
 
 @pytest.mark.parametrize("lost", ["<!-- /data sets -->", "<!-- trees -->"])
-def test_lost_marks_are_named(lost: str) -> None:
+def test_lost_marks_are_named(lost):
     with pytest.raises(ValueError, match="one pair of marks <!-- (data sets|trees) -->"):
         renewed(TEXT.replace(lost, ""))
 
 
-def test_commands_are_taken() -> None:
+def test_commands_are_taken():
     found = re.findall(r"auformer (prepare|verify) ([^\n`#]+)", TEXT)
     assert len(found) > 20
     for word, rest in found:

@@ -1,7 +1,5 @@
 """Crop recipes: where the pupils land, in closed form, on patterns worked out by hand, and through resampling."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """How pupils are chosen: from what the eye cascades report, and between them and the network."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

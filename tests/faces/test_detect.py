@@ -1,7 +1,5 @@
 """Finding faces: order, limits, coordinates, bad input, and a real photograph."""
 
-from __future__ import annotations
-
 import multiprocessing
 import pickle
 import threading
@@ -165,9 +163,6 @@ class TestBadInput:
             detect(portrait[0])
 
 
-# what `make_detector` gives -------------------------------------------------------------------------------------------
-
-
 def found_by(job):
     """In another process: points of the first face."""
     detector, image = job
@@ -247,9 +242,6 @@ class TestSelection:
     def test_an_unsure_box_hides_no_other(self):
         """A face that is left out for its size does not take the place of the one around it."""
         assert self.faces(((0, 0, 100, 100), 0.6), ((40, 40, 20, 20), 0.9)) == [(0, 0, 100, 100)]
-
-
-# real photographs -----------------------------------------------------------------------------------------------------
 
 
 def sample(name):

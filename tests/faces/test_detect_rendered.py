@@ -3,8 +3,6 @@
 Both labs, expressions, poses, glasses, beards, skin of all tones.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The crop recipes of the field: by hand, against their own wording done independently, and undone through pixels."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The network for five landmarks: its file, its numbers, its squares, and how well it does."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

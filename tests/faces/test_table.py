@@ -1,7 +1,5 @@
 """The table back-end: our own faces file, OpenFace's CSV, plain CSV; what is missing, and what is wrong."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

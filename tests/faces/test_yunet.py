@@ -3,8 +3,6 @@
 The network itself is not here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import http.server
 import pickle
@@ -114,8 +112,6 @@ def test_the_score_that_the_network_is_given(monkeypatch):
     assert make_yunet(str(MODEL), None, None).min_score == 0.6 and make_yunet(str(MODEL), 0.3, None).min_score == 0.3
     assert scores == [0.6, 0.3]
 
-
-# fetching the model ---------------------------------------------------------------------------------------------------
 
 BODY = np.random.default_rng(0).bytes(200_000)
 

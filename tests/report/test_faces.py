@@ -1,7 +1,5 @@
 """Faces come out with the verdicts of the hand-worked example, evidence where it is, and nothing cut off."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np
@@ -16,17 +14,17 @@ NAMES = ["AU12", "AU1", "AU4", "AU6"]
 
 
 @pytest.fixture
-def face(rng: np.random.Generator) -> np.ndarray:
+def face(rng):
     return rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
-def test_no_evidence_shows_the_face_in_grey(face: np.ndarray) -> None:
+def test_no_evidence_shows_the_face_in_grey(face):
     blended = blend_evidence(face, np.full((4, 4), 3.0))
     grey = np.round(face @ np.array([0.299, 0.587, 0.114]))
     np.testing.assert_array_equal(blended, np.repeat(grey[..., None], 3, axis=2))
 
 
-def test_evidence_colours_its_own_patch_and_leaves_far_ones_grey() -> None:
+def test_evidence_colours_its_own_patch_and_leaves_far_ones_grey():
     face = np.full((32, 32, 3), 120, np.uint8)
     evidence = np.zeros((4, 4))
     evidence[1, 3] = 2.0  # rows 8-15, columns 24-31
@@ -38,23 +36,23 @@ def test_evidence_colours_its_own_patch_and_leaves_far_ones_grey() -> None:
     assert colour[24:, :8].max() <= 1
 
 
-def test_evidence_is_on_a_scale_of_its_own(face: np.ndarray, rng: np.random.Generator) -> None:
+def test_evidence_is_on_a_scale_of_its_own(face, rng):
     evidence = rng.random((7, 5))
     np.testing.assert_array_equal(blend_evidence(face, evidence), blend_evidence(face, 40 * evidence - 3))
 
 
 @pytest.mark.parametrize("evidence", [np.zeros(4), np.full((2, 2), np.nan), np.zeros((2, 2, 2))])
-def test_other_evidence_is_refused(face: np.ndarray, evidence: np.ndarray) -> None:
+def test_other_evidence_is_refused(face, evidence):
     with pytest.raises(ValueError, match="`evidence`"):
         blend_evidence(face, evidence)
 
 
-def test_other_images_are_refused(face: np.ndarray) -> None:
+def test_other_images_are_refused(face):
     with pytest.raises(ValueError, match="uint8"):
         blend_evidence(face / 255, np.zeros((2, 2)))
 
 
-def test_verdicts_by_hand_in_au_order_with_sign_and_word(face: np.ndarray) -> None:
+def test_verdicts_by_hand_in_au_order_with_sign_and_word(face):
     truth = np.array([[1, 1, 0, -1], [1, 0, 0, 0]])
     probs = np.array(
         [[0.9, 0.2, 0.5, 0.9], [0.5, 0.1, 0.2, 0.3]]
@@ -69,7 +67,7 @@ def test_verdicts_by_hand_in_au_order_with_sign_and_word(face: np.ndarray) -> No
     ]
 
 
-def test_the_grid_shows_every_face_beside_its_own_map(face: np.ndarray, rng: np.random.Generator) -> None:
+def test_the_grid_shows_every_face_beside_its_own_map(face, rng):
     faces, maps = np.stack([face, 255 - face, face // 2]), rng.random((3, 4, 4))
     figure = face_grid(faces, NAMES, np.zeros((3, 4)), np.zeros((3, 4)), maps=maps, captions=["a", "b", "c"])
     shown = [axes.images[0].get_array() for axes in figure.axes]
@@ -86,7 +84,7 @@ def test_the_grid_shows_every_face_beside_its_own_map(face: np.ndarray, rng: np.
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
-def test_grid_arguments_must_fit_together(face: np.ndarray) -> None:
+def test_grid_arguments_must_fit_together(face):
     with pytest.raises(ValueError, match="`truth`"):
         face_grid(face[None], NAMES, np.zeros((1, 3)), np.zeros((1, 4)))
     with pytest.raises(ValueError, match="K > 0"):
@@ -97,7 +95,7 @@ def test_grid_arguments_must_fit_together(face: np.ndarray) -> None:
         face_grid(face[None], NAMES, np.zeros((1, 4)), np.zeros((1, 4)), captions=["a", "b"])
 
 
-def test_a_photo_s_bars_are_full_from_the_threshold_on(face: np.ndarray) -> None:
+def test_a_photo_s_bars_are_full_from_the_threshold_on(face):
     figure = au_bars(face, NAMES, np.array([0.5, 0.2, 0.7, 0.1]), np.array([0.5, 0.1, 0.8, 0.5]))
     axes = figure.axes[1]
     labels = axes.get_yticklabels()
@@ -114,7 +112,7 @@ def test_a_photo_s_bars_are_full_from_the_threshold_on(face: np.ndarray) -> None
     np.testing.assert_allclose([segment[0][0] for segment in axes.collections[0].get_segments()], [0.1, 0.8, 0.5, 0.5])
 
 
-def test_a_photo_s_maps_stand_under_their_aus(face: np.ndarray, rng: np.random.Generator) -> None:
+def test_a_photo_s_maps_stand_under_their_aus(face, rng):
     maps = rng.random((4, 4, 4))
     figure = au_bars(face, NAMES, np.array([0.5, 0.2, 0.7, 0.1]), np.full(4, 0.5), maps)
     tiles = {axes.get_title(): axes for axes in figure.axes[2:]}
@@ -124,7 +122,7 @@ def test_a_photo_s_maps_stand_under_their_aus(face: np.ndarray, rng: np.random.G
         assert axes.spines["left"].get_visible() == (name in ("AU12", "AU4"))
 
 
-def test_photo_arguments_must_fit_together(face: np.ndarray) -> None:
+def test_photo_arguments_must_fit_together(face):
     with pytest.raises(ValueError, match="`thresholds`"):
         au_bars(face, NAMES, np.zeros(4), np.zeros(3))
     with pytest.raises(ValueError, match="`maps`"):
@@ -132,9 +130,7 @@ def test_photo_arguments_must_fit_together(face: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("names", "theme"), [(AU_SETS["all"], "light"), (["AU12"], "dark")])
-def test_other_people_s_file_names_neither_warn_nor_reach_over_the_edge(
-    face: np.ndarray, names: tuple[str, ...], theme: str
-) -> None:
+def test_other_people_s_file_names_neither_warn_nor_reach_over_the_edge(face, names, theme):
     title = "W$_{x}$/日本語/" + "WWWWWWWWWW" * 9 + ".jpg"
     with warnings.catch_warnings():
         warnings.simplefilter("error")

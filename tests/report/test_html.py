@@ -1,11 +1,8 @@
 """A page is whole and safe as a file, and comes out well in a real browser: by day, by night, on a phone."""
 
-from __future__ import annotations
-
 import base64
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -78,7 +75,7 @@ def _read(page: str) -> _Reader:
     return reader
 
 
-def test_the_page_is_well_formed_and_names_its_parts() -> None:
+def test_the_page_is_well_formed_and_names_its_parts():
     tags = _read(_page()).tags
     assert [name for name, _ in tags].count("h1") == 1
     ids = {attributes["id"] for _, attributes in tags if "id" in attributes}
@@ -88,7 +85,7 @@ def test_the_page_is_well_formed_and_names_its_parts() -> None:
     assert all(attributes["alt"] for name, attributes in tags if name == "img")
 
 
-def test_nothing_comes_from_outside_the_file() -> None:
+def test_nothing_comes_from_outside_the_file():
     page = _page()
     links = [
         value for _, attributes in _read(page).tags for key, value in attributes.items()
@@ -101,7 +98,7 @@ def test_nothing_comes_from_outside_the_file() -> None:
     assert policy.startswith("default-src 'none'") and "script" not in policy
 
 
-def test_whatever_stands_in_the_data_stays_text() -> None:
+def test_whatever_stands_in_the_data_stays_text():
     blocks = [
         paragraph(EVIL), notice(EVIL, [EVIL]), code(EVIL, EVIL),
         table(Table([EVIL, EVIL], [[EVIL, EVIL]], title=EVIL, notes=[EVIL])), figure(LIGHT, alt=EVIL, caption=EVIL),
@@ -112,7 +109,7 @@ def test_whatever_stands_in_the_data_stays_text() -> None:
     assert reader.words.count(EVIL) == 1 + 1 + 1 + 4 + 1 + 4 * (1 + 1 + 2 + 1 + 6 + 1)
 
 
-def test_pictures_are_embedded_to_the_byte_and_told_apart() -> None:
+def test_pictures_are_embedded_to_the_byte_and_told_apart():
     block = figure(LIGHT, DARK, alt="x")
     images = [base64.b64decode(part) for part in re.findall(r"base64,([A-Za-z0-9+/=]+)", block)]
     assert images == [DARK, LIGHT]
@@ -124,14 +121,14 @@ def test_pictures_are_embedded_to_the_byte_and_told_apart() -> None:
         figure(LIGHT, alt="")
 
 
-def test_a_row_of_another_length_and_a_page_without_sections_are_refused() -> None:
+def test_a_row_of_another_length_and_a_page_without_sections_are_refused():
     with pytest.raises(ValueError, match="2 cells"):
         Table(["a", "b"], [["1", "2"], ["3"]])
     with pytest.raises(ValueError, match="at least one section"):
         build_report("t", [])
 
 
-def test_the_box_says_what_the_numbers_are_not() -> None:
+def test_the_box_says_what_the_numbers_are_not():
     words = " ".join(_read(responsible_use(rendered_only=True)).words)
     for thought in (
         "rendered faces only",
@@ -145,7 +142,7 @@ def test_the_box_says_what_the_numbers_are_not() -> None:
     assert "rendered" not in responsible_use(rendered_only=False)
 
 
-def test_pages_and_figures_share_their_colours() -> None:
+def test_pages_and_figures_share_their_colours():
     page = _page().lower()
     day, night = page.split("@media (prefers-color-scheme: dark)")[:2]
     for theme, sheet in (("light", day), ("dark", night)):
@@ -154,21 +151,21 @@ def test_pages_and_figures_share_their_colours() -> None:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
+def page(tmp_path):
     path = tmp_path / "report.html"
     path.write_text(_page(), encoding="utf-8")
     return path
 
 
 @pytest.mark.browser
-def test_the_browser_s_console_is_silent_and_would_not_be(page: Path, tmp_path: Path) -> None:
+def test_the_browser_s_console_is_silent_and_would_not_be(page, tmp_path):
     assert console(page, tmp_path) == []
     page.write_text(_page().replace("</main>", '<img src="missing.png" alt="x"></main>'), encoding="utf-8")
     assert any("missing.png" in line for line in console(page, tmp_path))
 
 
 @pytest.mark.browser
-def test_on_a_phone_by_night_nothing_is_wider_than_the_screen(page: Path, tmp_path: Path) -> None:
+def test_on_a_phone_by_night_nothing_is_wider_than_the_screen(page, tmp_path):
     seen = measure(page, tmp_path, width=390, dark=True)
     assert seen["title"] == "AUFormer on rendered faces"
     assert seen["width"] == 390 and seen["scrollWidth"] <= 390
@@ -180,7 +177,7 @@ def test_on_a_phone_by_night_nothing_is_wider_than_the_screen(page: Path, tmp_pa
 
 
 @pytest.mark.browser
-def test_on_a_desk_by_day_and_a_page_that_is_too_wide_is_noticed(page: Path, tmp_path: Path) -> None:
+def test_on_a_desk_by_day_and_a_page_that_is_too_wide_is_noticed(page, tmp_path):
     seen = measure(page, tmp_path, width=1280)
     assert seen["scrollWidth"] <= 1280 and seen["section"] == "rgb(255, 255, 255)"
     assert seen["pictures"][0]["end"] == base64.b64encode(LIGHT).decode()[-48:]

@@ -1,9 +1,6 @@
 """Figures of numbers show the numbers that they are given, whole, in the order of the AUs, and say what is missing."""
 
-from __future__ import annotations
-
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,7 +36,7 @@ def _widths(container) -> list[float]:
     return [bar.get_width() for bar in container]
 
 
-def test_bars_floors_and_means_are_the_given_rates_in_au_order() -> None:
+def test_bars_floors_and_means_are_the_given_rates_in_au_order():
     axes = f1_bars({"AUFormer": F1, "probe": WEAK}, floor=FLOOR).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["AU1 Inner brow raiser", "AU4 Brow lowerer", "AU12 Lip corner puller", "Mean"]
@@ -50,7 +47,7 @@ def test_bars_floors_and_means_are_the_given_rates_in_au_order() -> None:
     np.testing.assert_allclose(marks, [20, 40, 60, 40])
 
 
-def test_bars_run_downwards_and_a_floor_mark_spans_its_group() -> None:
+def test_bars_run_downwards_and_a_floor_mark_spans_its_group():
     axes = f1_bars({"AUFormer": F1, "probe": WEAK}, floor=FLOOR).axes[0]
     bottom, top = axes.get_ylim()
     assert bottom > top
@@ -60,14 +57,14 @@ def test_bars_run_downwards_and_a_floor_mark_spans_its_group() -> None:
         assert segment[:, 1].min() < min(edges) and segment[:, 1].max() > max(edges)
 
 
-def test_what_is_undefined_says_so_and_what_was_not_made_here_is_hatched() -> None:
+def test_what_is_undefined_says_so_and_what_was_not_made_here_is_hatched():
     figure = f1_bars({"AUFormer": F1, "probe": WEAK}, hatched={"probe"})
     assert [text for text in texts(figure) if text == "no positives"] == ["no positives"]
     first, second = figure.axes[0].containers
     assert first[0].get_hatch() is None and second[0].get_hatch()
 
 
-def test_a_mean_s_number_stands_beside_the_floor_s_mark() -> None:
+def test_a_mean_s_number_stands_beside_the_floor_s_mark():
     figure = f1_bars({"AUFormer": F1}, floor=dict.fromkeys(F1, 0.58))
     number = next(text for text in visible_texts(figure) if text.get_text() == "55.0").get_window_extent()
     axes = figure.axes[0]
@@ -76,7 +73,7 @@ def test_a_mean_s_number_stands_beside_the_floor_s_mark() -> None:
     assert number.x1 < axes.transData.transform((100, 0))[0]
 
 
-def test_the_log_has_one_row_per_epoch_and_a_repeated_epoch_counts_once(tmp_path: Path) -> None:
+def test_the_log_has_one_row_per_epoch_and_a_repeated_epoch_counts_once(tmp_path):
     log = tmp_path / "metrics.csv"
     log.write_text(
         "epoch,step,train/loss,val/f1,val/loss\n0,9,,0.4,1.1\n0,9,1.5,,\n1,19,,0.5,1.0\n1,19,1.2,,\n1,19,,0.6,0.9\n"
@@ -90,13 +87,13 @@ def test_the_log_has_one_row_per_epoch_and_a_repeated_epoch_counts_once(tmp_path
     pd.testing.assert_frame_equal(table, expected)
 
 
-def test_another_table_is_no_training_log(tmp_path: Path) -> None:
+def test_another_table_is_no_training_log(tmp_path):
     (tmp_path / "m.csv").write_text("subject,frame\nA,1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="column epoch"):
         read_training_log(tmp_path / "m.csv")
 
 
-def test_curves_are_the_log_and_the_best_epoch_is_ringed() -> None:
+def test_curves_are_the_log_and_the_best_epoch_is_ringed():
     log = pd.DataFrame({"train/loss": [1.5, 1.2, 1.0], "val/loss": [1.6, 1.4, 1.5], "val/f1": [0.4, 0.7, 0.6]})
     figure = training_curves({"AUFormer": log, "probe": log.drop(columns=["val/f1"])})
     upper, lower = figure.axes
@@ -124,21 +121,21 @@ def draw_all(theme: str, footnote: str | None = None) -> list:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_is_cut_and_the_footnote_is_there(theme: str) -> None:
+def test_nothing_is_cut_and_the_footnote_is_there(theme):
     for figure in draw_all(theme, NOTE):
         assert cut_texts(figure) == []
         assert any("chosen on the test part" in text for text in texts(figure))
     assert not any("chosen" in text for figure in draw_all(theme) for text in texts(figure))
 
 
-def test_the_dark_twin_needs_no_layout_of_its_own() -> None:
+def test_the_dark_twin_needs_no_layout_of_its_own():
     for light, dark, alone in zip(*(draw_all(theme, NOTE) for theme in ("light", "dark", "dark")), strict=True):
         image_bytes(light)
         copy_layout(light, dark)
         assert image_bytes(dark) == image_bytes(alone)
 
 
-def test_intervals_lie_across_the_ends_of_their_bars() -> None:
+def test_intervals_lie_across_the_ends_of_their_bars():
     axes = f1_bars({"a": SHORT, "b": SHORT}, intervals={"a": {"AU12": (0.8, 0.95), MEAN: (0.5, 0.7)}}).axes[0]
     (lines,) = axes.collections  # of `a` alone: `b` has none
     segments = [segment for segment in lines.get_segments() if len(segment) and not np.isnan(segment).any()]
@@ -149,7 +146,7 @@ def test_intervals_lie_across_the_ends_of_their_bars() -> None:
     assert number.get_position()[0] > 70  # behind the interval, not on it
 
 
-def test_reliability_shows_filled_bins_by_their_size() -> None:
+def test_reliability_shows_filled_bins_by_their_size():
     upper, lower = reliability_diagram({"auformer": BINS}).axes
     line = next(line for line in upper.lines if line.get_label() == "auformer")
     assert line.get_xdata().tolist() == [0.1, 0.8] and line.get_ydata().tolist() == [0.2, 0.6]
@@ -159,7 +156,7 @@ def test_reliability_shows_filled_bins_by_their_size() -> None:
     reliability_diagram({"empty": np.array([[math.nan, math.nan, 0]])})
 
 
-def test_sizes_stand_in_their_order_with_intervals() -> None:
+def test_sizes_stand_in_their_order_with_intervals():
     axes = training_size_curves(POINTS, ["100", "1,000"], floor=0.2).axes[0]
     first, second, floor = axes.lines
     assert first.get_ydata().tolist() == [30, 50] and second.get_ydata().tolist() == [45] and floor.get_ydata()[0] == 20
@@ -170,14 +167,14 @@ def test_sizes_stand_in_their_order_with_intervals() -> None:
     assert {"50.0", "45.0"} <= set(texts(axes.figure))
 
 
-def test_cells_hold_their_numbers_and_missing_runs_say_so() -> None:
+def test_cells_hold_their_numbers_and_missing_runs_say_so():
     axes = cross_matrix(MATRIX, ["x", "y"], ["x", "y"]).axes[0]
     cells = {text.get_position(): text.get_text() for text in axes.texts}
     assert cells == {(0, 0): "60.0", (1, 0): "40.0", (0, 1): "no run", (1, 1): "55.0"}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["x", "y"]
 
 
-def test_bad_arguments() -> None:
+def test_bad_arguments():
     for call, text in (
         (lambda: training_curves({}), "at least one training"),
         (lambda: f1_bars({}), "at least one method"),

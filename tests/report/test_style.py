@@ -1,10 +1,7 @@
 """What all figures share: no global state, one look in two themes, files that are whole."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -45,26 +42,26 @@ def _grid(theme: str) -> Figure:
 
 @pytest.mark.parametrize("draw", [_bars, _curves, _grid])
 @pytest.mark.parametrize("theme", list(THEMES))
-def test_nothing_is_cut_off_and_the_ground_is_the_theme_s(draw: Callable[[str], Figure], theme: str) -> None:
+def test_nothing_is_cut_off_and_the_ground_is_the_theme_s(draw, theme):
     figure = draw(theme)
     assert cut_texts(figure) == []
     image = cv2.imdecode(np.frombuffer(image_bytes(figure), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert "#{:02x}{:02x}{:02x}".format(*image[0, 0]) == THEMES[theme]["background"]
 
 
-def test_a_text_over_the_edge_is_noticed() -> None:
+def test_a_text_over_the_edge_is_noticed():
     figure = _curves("light")
     figure.text(0.9, 0.5, "far too long to be read")
     assert cut_texts(figure) == ["far too long to be read"]
 
 
-def test_the_same_figure_gives_the_same_bytes() -> None:
+def test_the_same_figure_gives_the_same_bytes():
     first = image_bytes(_grid("light"))
     assert first == image_bytes(_grid("light")) != image_bytes(_grid("dark"))
     assert image_bytes(_grid("light"), "webp").startswith(b"RIFF")
 
 
-def test_drawing_leaves_pyplot_alone() -> None:
+def test_drawing_leaves_pyplot_alone():
     code = (
         "import sys; from auformer.report.scores import f1_bars; from auformer.report.style import image_bytes; "
         "image_bytes(f1_bars({'a': {'AU1': 0.5}})); "
@@ -85,13 +82,13 @@ def _luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("theme", list(THEMES))
 @pytest.mark.parametrize("ink", ["ink", "quiet", "right", "wrong"])
-def test_inks_are_readable_on_their_ground(theme: str, ink: str) -> None:
+def test_inks_are_readable_on_their_ground(theme, ink):
     """At least 4.5 : 1, WCAG 2.2 level AA for small text."""
     low, high = sorted((_luminance(THEMES[theme][ink]), _luminance(THEMES[theme]["background"])))
     assert (high + 0.05) / (low + 0.05) >= 4.5
 
 
-def test_png_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_png_files_are_whole_or_not_there(tmp_path, monkeypatch):
     path = save_png(_curves("light"), tmp_path / "new" / "curves.png")
     assert cv2.imread(str(path)).shape[1] == 936
     before = path.read_bytes()
@@ -103,7 +100,7 @@ def test_png_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
         save_png(_curves("light"), tmp_path / "curves.jpg")
 
 
-def test_unknown_theme_and_order_of_all_aus() -> None:
+def test_unknown_theme_and_order_of_all_aus():
     with pytest.raises(ValueError, match="light, dark"):
         training_curves({"AUFormer": LOG}, theme="sepia")
     assert au_order(reversed(AU_SETS["all"])) == [

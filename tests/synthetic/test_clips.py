@@ -3,8 +3,6 @@
 Their rows in the manifest.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +25,7 @@ def clips(count: int = 24, **options):
 
 
 @given(st.integers(4, 60), st.data())
-def test_a_profile_rises_stays_and_falls(frames: int, data: st.DataObject) -> None:
+def test_a_profile_rises_stays_and_falls(frames, data):
     apex = data.draw(st.integers(1, frames - 2))
     hold = data.draw(st.integers(0, frames - 2 - apex))
     profile = clip_profile(frames, apex, hold)
@@ -40,12 +38,12 @@ def test_a_profile_rises_stays_and_falls(frames: int, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize(("frames", "apex", "hold"), [(6, 0, 1), (6, 5, 0), (6, 2, 3), (6, 2, -1)])
-def test_a_profile_that_does_not_fit_is_refused(frames: int, apex: int, hold: int) -> None:
+def test_a_profile_that_does_not_fit_is_refused(frames, apex, hold):
     with pytest.raises(ValueError, match="`apex`"):
         clip_profile(frames, apex, hold)
 
 
-def test_clips_are_what_the_specification_says() -> None:
+def test_clips_are_what_the_specification_says():
     lengths, peaks, acting = set(), [], []
     for clip in clips():
         first, columns = clip[0], clip[0].clip
@@ -67,7 +65,7 @@ def test_clips_are_what_the_specification_says() -> None:
     assert set(acting) == set(AUS)  # 24 clips already cover the list
 
 
-def test_only_face_noise_and_a_little_pose_change_within_a_clip() -> None:
+def test_only_face_noise_and_a_little_pose_change_within_a_clip():
     drift = []
     for clip in clips(12):
         fixed = [{key: value for key, value in frame.scene.items() if key != "pose"} for frame in clip]
@@ -82,19 +80,19 @@ def test_only_face_noise_and_a_little_pose_change_within_a_clip() -> None:
     assert 0.006 < np.std(drift) < 0.015
 
 
-def test_some_clips_act_on_one_side_only() -> None:
+def test_some_clips_act_on_one_side_only():
     sides = np.concatenate([clip[0].present[clip[0].present.any(1)] for clip in clips(60)])  # (AUs of clips, 2)
     assert 0.05 < (sides.sum(1) == 1).mean() < 0.3
     assert {tuple(row) for row in sides.tolist()} == {(True, True), (True, False), (False, True)}
 
 
-def test_a_head_without_roll_stays_upright() -> None:
+def test_a_head_without_roll_stays_upright():
     from auformer.synthetic.frames import SceneOptions
 
     assert all(frame.scene["pose"][2] == 0 for clip in clips(2, options=SceneOptions(roll=False)) for frame in clip)
 
 
-def test_clips_on_disk(tmp_path) -> None:
+def test_clips_on_disk(tmp_path):
     path = render_dataset(tmp_path, lab="B", subjects=2, clips=2, au_names="casme2", size=32)
     manifest, truth = read_manifest(path), pd.read_parquet(path.with_name("truth.parquet"))
     side = manifest.attrs["side"]
@@ -113,7 +111,7 @@ def test_clips_on_disk(tmp_path) -> None:
                 assert 0.75 <= course.max() <= 2.25
 
 
-def test_an_apex_frame_differs_from_onset_where_the_au_is(tmp_path) -> None:
+def test_an_apex_frame_differs_from_onset_where_the_au_is(tmp_path):
     """Brow clips change the upper half of the image more than the lower, mouth clips the lower more."""
     from auformer.data.images import read_image
 

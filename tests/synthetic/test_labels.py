@@ -1,7 +1,5 @@
 """Labels against a form written down by hand, base rates, and that neither names nor faces give labels away."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -20,7 +18,7 @@ def intensities(lab: str, subjects: int, frames: int, seed: int = 0, first: int 
 
 
 @pytest.mark.parametrize("lab", ["A", "B"])
-def test_labels_are_facs_levels_from_the_lab_s_threshold(lab: str) -> None:
+def test_labels_are_facs_levels_from_the_lab_s_threshold(lab):
     drawn = intensities(lab, 2, 60).reshape(-1, 17, 2)
     columns = label_columns(drawn, AU_NAMES, lab)
     for row, sides in enumerate(drawn):
@@ -34,13 +32,13 @@ def test_labels_are_facs_levels_from_the_lab_s_threshold(lab: str) -> None:
     assert columns["AU12"].dtype == np.int8 and 0 < columns["AU12"].mean() < 1
 
 
-def test_levels_by_hand() -> None:
+def test_levels_by_hand():
     values = np.array([0.0, 0.09, 0.1, 0.29, 0.3, 0.5, 1.0])
     assert occurrence(values, "A").tolist() == [0, 0, 1, 1, 1, 1, 1]
     assert occurrence(values, "B").tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
-def test_a_label_of_a_clip_replaces_the_threshold() -> None:
+def test_a_label_of_a_clip_replaces_the_threshold():
     intensity = np.zeros((1, 17, 2), np.float32)
     present = np.zeros((1, 17, 2), bool)
     present[0, AU_NAMES.index("AU4"), 1] = True
@@ -51,7 +49,7 @@ def test_a_label_of_a_clip_replaces_the_threshold() -> None:
     }  # fmt: skip
 
 
-def test_truth_names_the_person_s_own_sides() -> None:
+def test_truth_names_the_person_s_own_sides():
     intensity = np.zeros((1, 17, 2), np.float32)
     intensity[0, AU_NAMES.index("AU12")] = 0.75, 0.25
     columns = truth_columns(intensity)
@@ -59,7 +57,7 @@ def test_truth_names_the_person_s_own_sides() -> None:
 
 
 @pytest.mark.parametrize("lab", ["A", "B"])
-def test_base_rates_are_those_of_the_sidecar(lab: str) -> None:
+def test_base_rates_are_those_of_the_sidecar(lab):
     """The specification: within .03 on 2,000 images."""
     present = occurrence(intensities(lab, 40, 50).max(-1), lab).reshape(-1, 17)
     expected = expected_rates(lab)
@@ -67,13 +65,13 @@ def test_base_rates_are_those_of_the_sidecar(lab: str) -> None:
     assert distance.max() < 0.03, dict(zip(AU_NAMES, distance.round(3).tolist(), strict=True))
 
 
-def test_lab_b_codes_fewer_aus_than_lab_a() -> None:
+def test_lab_b_codes_fewer_aus_than_lab_a():
     rates = {lab: expected_rates(lab) for lab in "AB"}
     assert all(rates["B"][name] < rates["A"][name] for name in AU_NAMES)
     assert sum(rates["A"].values()) > 1.6 * sum(rates["B"].values())
 
 
-def test_the_card_s_rates_are_the_sampler_s() -> None:
+def test_the_card_s_rates_are_the_sampler_s():
     from importlib.resources import files
 
     lines = files("auformer").joinpath("assets/renderer_card.md").read_text(encoding="utf-8").splitlines()
@@ -86,11 +84,11 @@ def test_the_card_s_rates_are_the_sampler_s() -> None:
         assert printed == pytest.approx(list(expected_rates(lab).values()), abs=0.0051)
 
 
-def test_aus_that_belong_together_come_together_and_pressed_lips_are_shut() -> None:
+def test_aus_that_belong_together_come_together_and_pressed_lips_are_shut():
     drawn = intensities("A", 20, 50).reshape(-1, 17, 2).max(-1)
     on = {name: drawn[:, i] >= 0.1 for i, name in enumerate(AU_NAMES)}
 
-    def correlation(a: str, b: str) -> float:
+    def correlation(a, b):
         return float(np.corrcoef(on[a], on[b])[0, 1])
 
     assert correlation("AU6", "AU12") > 0.25 and correlation("AU1", "AU2") > 0.25
@@ -98,10 +96,7 @@ def test_aus_that_belong_together_come_together_and_pressed_lips_are_shut() -> N
     assert not (on["AU24"] & (on["AU25"] | on["AU26"])).any()
 
 
-# who is in which set --------------------------------------------------------------------------------------------------
-
-
-def test_no_face_belongs_to_two_subjects() -> None:
+def test_no_face_belongs_to_two_subjects():
     """Across numbers, labs and seeds: a face is a function of lab and number alone, and one to one."""
     numbers = [identity_number(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)]
     assert len(set(numbers)) == len(numbers)
@@ -112,7 +107,7 @@ def test_no_face_belongs_to_two_subjects() -> None:
     assert len(traits) == len(numbers)
 
 
-def test_no_data_set_can_show_a_face_of_the_pre_training() -> None:
+def test_no_data_set_can_show_a_face_of_the_pre_training():
     from experiments.pretraining.pretrain_data import FIRST_IDENTITY
 
     pretrained = range(FIRST_IDENTITY, FIRST_IDENTITY + 10_000)
@@ -120,12 +115,9 @@ def test_no_data_set_can_show_a_face_of_the_pre_training() -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 100_000])
-def test_a_number_outside_the_lab_is_refused(number: int) -> None:
+def test_a_number_outside_the_lab_is_refused(number):
     with pytest.raises(ValueError, match="0 to 99999"):
         identity_number("A", number)
-
-
-# what the face gives away ---------------------------------------------------------------------------------------------
 
 
 def _spread(counts: np.ndarray, frames: int) -> float:
@@ -134,7 +126,7 @@ def _spread(counts: np.ndarray, frames: int) -> float:
     return float((((counts - frames * rate) ** 2) / (frames * rate * (1 - rate))).sum(0).max())
 
 
-def test_who_it_is_does_not_predict_the_aus() -> None:
+def test_who_it_is_does_not_predict_the_aus():
     """Shuffle test: subjects differ in their AU rates no more than when all labels are dealt out to them anew.
 
     An image of a subject at rest shows nothing but who it is, so no such image predicts an AU either.
@@ -143,7 +135,7 @@ def test_who_it_is_does_not_predict_the_aus() -> None:
     present = occurrence(intensities("A", subjects, frames).max(-1), "A")  # (S, F, 17)
     rng = np.random.default_rng(0)
 
-    def shuffled() -> float:
+    def shuffled():
         return _spread(rng.permutation(present.reshape(-1, 17)).reshape(present.shape).sum(1), frames)
 
     dealt = np.array([shuffled() for _ in range(200)])
@@ -153,7 +145,7 @@ def test_who_it_is_does_not_predict_the_aus() -> None:
     assert _spread(planted.sum(1), frames) > dealt.max()
 
 
-def test_traits_do_not_predict_the_aus() -> None:
+def test_traits_do_not_predict_the_aus():
     subjects, frames = 100, 20
     present = occurrence(intensities("B", subjects, frames).max(-1), "B").mean(1)  # (S, 17)
     people = [Identity.sample(identity_number("B", i)) for i in range(subjects)]
@@ -163,7 +155,7 @@ def test_traits_do_not_predict_the_aus() -> None:
     assert np.sqrt((table**2).mean()) < 0.13
 
 
-def test_a_frame_does_not_depend_on_how_many_there_are() -> None:
+def test_a_frame_does_not_depend_on_how_many_there_are():
     few, many = list(plan_stills("A", 3, 2, seed=9)), list(plan_stills("A", 3, 5, seed=9))
     for a, b in zip(few, many[:2], strict=True):
         assert np.array_equal(a.intensity, b.intensity)

@@ -1,7 +1,5 @@
 """The renderer's landmarks are where they should be, and its crop is the `eyes` recipe's."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ SIZE = 112
 
 
 @pytest.fixture(scope="module")
-def renderer() -> Renderer:
+def renderer():
     return Renderer(SIZE)
 
 
@@ -29,7 +27,7 @@ def image(renderer: Renderer, number: int, *, intensity=None, **options):
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_without_jitter_and_roll_the_pupils_lie_on_the_recipe(renderer: Renderer, number: int) -> None:
+def test_without_jitter_and_roll_the_pupils_lie_on_the_recipe(renderer, number):
     """In any pose: the side is 2.75 inter-pupil distances, the centre 0.42 below the pupils."""
     points = image(renderer, number, pose_scale=2.0, jitter=False, roll=False).points
     assert np.abs(points[:2] / SIZE - [(0.31818, 0.34727), (0.68182, 0.34727)]).max() * SIZE < 0.05
@@ -43,7 +41,7 @@ def _shift(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer: Renderer, number: int) -> None:
+def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer, number):
     _, intensity = sample_aus(np.random.default_rng(number), "A")
     rendered = image(renderer, number, intensity=intensity, jitter=False, roll=False)
     crop, matrix = align(rendered.image, rendered.points, recipe="eyes", size=SIZE)
@@ -56,7 +54,7 @@ def test_a_frame_cropped_again_by_its_own_pupils_is_the_frame(renderer: Renderer
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_jitter_and_roll_are_undone_by_align(renderer: Renderer, number: int) -> None:
+def test_jitter_and_roll_are_undone_by_align(renderer, number):
     """The same head with jitter, cropped by its pupils, lies where it lies without."""
     plain = image(renderer, number, jitter=False, roll=False)
     moved = image(renderer, number, jitter=True, roll=True)
@@ -66,7 +64,7 @@ def test_jitter_and_roll_are_undone_by_align(renderer: Renderer, number: int) ->
     assert _shift(crop[inner, inner].astype(float), plain.image[inner, inner].astype(float)) < 0.5
 
 
-def test_pupils_are_the_dark_of_the_eyes(renderer: Renderer) -> None:
+def test_pupils_are_the_dark_of_the_eyes(renderer):
     """In images without noise the darkest place around each pupil point is within two pixels of it."""
     misses = []
     for number in range(12):
@@ -80,10 +78,10 @@ def test_pupils_are_the_dark_of_the_eyes(renderer: Renderer) -> None:
     assert np.median(misses) < 2.0, misses
 
 
-def test_mouth_corners_follow_the_muscles(renderer: Renderer) -> None:
+def test_mouth_corners_follow_the_muscles(renderer):
     """AU12 draws them outward and up, AU15 down, AU20 outward, AU26 with the jaw; nose tip and pupils hardly move."""
 
-    def moved(name: str) -> np.ndarray:
+    def moved(name):
         intensity = np.zeros(17)
         intensity[AU_NAMES.index(name)] = 1.0
         options = {"pose_scale": 0.0, "jitter": False, "roll": False}
@@ -98,10 +96,10 @@ def test_mouth_corners_follow_the_muscles(renderer: Renderer) -> None:
         assert np.abs(change[:2]).max() == 0 and np.abs(change[2]).max() < 0.03
 
 
-def test_points_turn_with_the_head(renderer: Renderer) -> None:
+def test_points_turn_with_the_head(renderer):
     face = renderer.bake(Identity.sample(3))
 
-    def points(pose: tuple[float, float, float]) -> np.ndarray:
+    def points(pose):
         return renderer.render(face, np.zeros(17), scene={"pose": pose}, points=True).points
 
     ahead = points((0.0, 0.0, 0.0))

@@ -1,9 +1,6 @@
 """The contact sheet, the command line of `auformer synth`, and the bench script."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +11,7 @@ from auformer.synthetic import AU_NAMES, sheet
 
 
 @pytest.fixture
-def small_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_sheet(monkeypatch):
     """Fewer columns, so that fewer faces are baked; the layout is the same."""
     monkeypatch.setattr(sheet, "COLUMNS", 2)
     monkeypatch.setattr(sheet, "INTENSITIES", (0.0, 1.0))
@@ -22,7 +19,7 @@ def small_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_sheet")
-def test_a_sheet_shows_every_au_and_both_labs(tmp_path: Path) -> None:
+def test_a_sheet_shows_every_au_and_both_labs(tmp_path):
     path = sheet.write_sheet(tmp_path / "new" / "sheet.png", size=32, seed=3)
     image = cv2.imread(str(path))[:, :, ::-1].astype(float)
     assert image.shape == (sheet.HEADER + 17 * 32, 2 * (2 * 32) + sheet.GAP, 3)
@@ -38,7 +35,7 @@ def test_a_sheet_shows_every_au_and_both_labs(tmp_path: Path) -> None:
     assert np.array_equal(sheet.contact_sheet(32, seed=3), image)
 
 
-def test_synth_renders_and_says_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synth_renders_and_says_what(tmp_path, capsys):
     words = "synth --lab B --subjects 2 --frames 3 --aus AU4,au12 --size 32 --out"
     command = [*words.split(), str(tmp_path)]
     assert main(command) == 0
@@ -58,7 +55,7 @@ def test_synth_renders_and_says_what(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "seed was 0 and is now 1" in capsys.readouterr().err
 
 
-def test_synth_clips_and_switches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synth_clips_and_switches(tmp_path, capsys):
     words = ["--subjects", "1", "--clips", "1", "--aus", "AU12", "--size", "32", "--no-roll", "--no-jitter"]
     assert main(["synth", *words, "--out", str(tmp_path)]) == 0
     assert "synthetic_a: 1 clips, " in capsys.readouterr().out
@@ -68,7 +65,7 @@ def test_synth_clips_and_switches(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_sheet")
-def test_synth_sheet_alone_renders_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synth_sheet_alone_renders_no_data_set(tmp_path, capsys):
     assert main(["synth", "--sheet", "--size", "32", "--out", str(tmp_path)]) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"] and "sheet.png" in capsys.readouterr().out
     assert main(["synth", "--sheet", "--subjects", "1", "--frames", "1", "--size", "32", "--out", str(tmp_path)]) == 0
@@ -88,15 +85,13 @@ def test_synth_sheet_alone_renders_no_data_set(tmp_path: Path, capsys: pytest.Ca
         (["--subjects", "many"], 2, "invalid int"),
     ],
 )
-def test_bad_options_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
-) -> None:
+def test_bad_options_are_named(tmp_path, capsys, words, code, message):
     assert main(["synth", "--out", str(tmp_path / "new"), *words]) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
-def test_the_bench_script_measures_both_sizes(tmp_path: Path) -> None:
+def test_the_bench_script_measures_both_sizes(tmp_path):
     from experiments.speed import bench_render
 
     result = bench_render.main(["--images", "2", "--rounds", "1", "--out", str(tmp_path)])

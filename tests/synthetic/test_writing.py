@@ -3,8 +3,6 @@
 What is refused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -37,14 +35,11 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def lab_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lab_a(tmp_path_factory):
     return render_dataset(tmp_path_factory.mktemp("a") / "set", lab="A", **SMALL).parent
 
 
-# what is written ------------------------------------------------------------------------------------------------------
-
-
-def test_the_folder_holds_the_contract_s_files(lab_a: Path) -> None:
+def test_the_folder_holds_the_contract_s_files(lab_a):
     manifest = read_manifest(lab_a / "manifest.csv")
     images = {f"images/A0000{s}/0000{f}.jpg" for s in range(3) for f in range(3)}
     assert set(manifest["image"]) == images
@@ -56,13 +51,13 @@ def test_the_folder_holds_the_contract_s_files(lab_a: Path) -> None:
         assert image.shape == (32, 32, 3) and image.std() > 10
 
 
-def test_images_are_rgb_in_the_file(lab_a: Path) -> None:
+def test_images_are_rgb_in_the_file(lab_a):
     """Faces are redder than blue in every skin tone; swapped channels would show here."""
     blue, _, red = np.mean([cv2.imread(str(path)).reshape(-1, 3).mean(0) for path in lab_a.rglob("*.jpg")], axis=0)
     assert red > blue + 5
 
 
-def test_truth_and_manifest_tell_the_same_story(lab_a: Path) -> None:
+def test_truth_and_manifest_tell_the_same_story(lab_a):
     manifest, truth = read_manifest(lab_a / "manifest.csv"), pd.read_parquet(lab_a / "truth.parquet")
     assert manifest[KEY].equals(truth[KEY].astype(manifest[KEY].dtypes))
     for name in AU_SETS["bp4d"]:
@@ -79,7 +74,7 @@ def test_truth_and_manifest_tell_the_same_story(lab_a: Path) -> None:
     assert truth["yaw"].std() > 0.01 and truth["noise_seed"].is_unique
 
 
-def test_the_sidecar_can_make_the_set_again(lab_a: Path, tmp_path: Path) -> None:
+def test_the_sidecar_can_make_the_set_again(lab_a, tmp_path):
     side = json.loads((lab_a / "manifest.json").read_text(encoding="utf-8"))
     wanted = {"format_version": 1, "dataset": "synthetic_a", "crop_recipe": "eyes", "image_size": [32, 32]}
     assert {name: side[name] for name in wanted} == wanted
@@ -96,7 +91,7 @@ def test_the_sidecar_can_make_the_set_again(lab_a: Path, tmp_path: Path) -> None
     assert fingerprint(again) == fingerprint(lab_a)
 
 
-def test_lab_b_has_its_own_list_and_its_own_faces(lab_a: Path, tmp_path: Path) -> None:
+def test_lab_b_has_its_own_list_and_its_own_faces(lab_a, tmp_path):
     manifest = read_manifest(render_dataset(tmp_path / "b", lab="B", subjects=1, frames=2, size=32))
     assert manifest.attrs["au_names"] == sorted(AU_SETS["disfa"], key=lambda name: int(name[2:]))
     assert {"AU12_intensity", "AU12_left"} <= set(manifest.columns)
@@ -104,7 +99,7 @@ def test_lab_b_has_its_own_list_and_its_own_faces(lab_a: Path, tmp_path: Path) -
     assert fingerprint(tmp_path / "b" / "images" / "B00000") != fingerprint(lab_a / "images" / "A00000")
 
 
-def test_faces_parquet_has_box_and_points_of_every_key(lab_a: Path) -> None:
+def test_faces_parquet_has_box_and_points_of_every_key(lab_a):
     faces, manifest = pd.read_parquet(faces_path(lab_a / "manifest.csv")), read_manifest(lab_a / "manifest.csv")
     assert faces[KEY].astype(manifest[KEY].dtypes).equals(manifest[KEY])
     centre = faces["x"] + faces["w"] / 2
@@ -113,16 +108,13 @@ def test_faces_parquet_has_box_and_points_of_every_key(lab_a: Path) -> None:
     assert (faces["mouth_left_y"] > faces["nose_tip_y"]).all()
 
 
-# the same bytes -------------------------------------------------------------------------------------------------------
-
-
-def test_spawned_workers_write_the_same_bytes(lab_a: Path, tmp_path: Path) -> None:
+def test_spawned_workers_write_the_same_bytes(lab_a, tmp_path):
     for workers in (2, 3):
         path = render_dataset(tmp_path / str(workers), lab="A", workers=workers, **SMALL)
         assert fingerprint(path.parent) == fingerprint(lab_a)
 
 
-def test_the_order_of_work_does_not_show(lab_a: Path, tmp_path: Path) -> None:
+def test_the_order_of_work_does_not_show(lab_a, tmp_path):
     """The last subject alone has the bytes that it has after two others; fewer frames are a prefix."""
     alone = render_dataset(tmp_path / "alone", lab="A", subjects=1, frames=2, size=32, first_subject=2).parent
     expected = fingerprint(lab_a)
@@ -131,7 +123,7 @@ def test_the_order_of_work_does_not_show(lab_a: Path, tmp_path: Path) -> None:
         assert fingerprint(alone)[image] == expected[image]
 
 
-def test_the_seed_changes_expressions_and_not_faces(lab_a: Path, tmp_path: Path) -> None:
+def test_the_seed_changes_expressions_and_not_faces(lab_a, tmp_path):
     other = render_dataset(tmp_path / "seed", lab="A", seed=1, **SMALL)
     a, b = read_manifest(lab_a / "manifest.csv"), read_manifest(other)
     groups = [name for name in a.columns if name.startswith("group_")]
@@ -139,8 +131,8 @@ def test_the_seed_changes_expressions_and_not_faces(lab_a: Path, tmp_path: Path)
     assert not a[a.attrs["au_names"]].equals(b[b.attrs["au_names"]])
 
 
-def test_switches_change_what_they_name(tmp_path: Path) -> None:
-    def truth_of(name: str, **switches: Any) -> pd.DataFrame:
+def test_switches_change_what_they_name(tmp_path):
+    def truth_of(name, **switches):
         manifest = render_dataset(tmp_path / name, lab="A", subjects=1, frames=4, size=32, **switches)
         return pd.read_parquet(manifest.with_name("truth.parquet"))
 
@@ -151,26 +143,23 @@ def test_switches_change_what_they_name(tmp_path: Path) -> None:
     assert np.allclose(wide["yaw"], (2 * usual["yaw"]).clip(-0.45, 0.45), atol=1e-6)
 
 
-# resuming -------------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
-def no_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_rendering(monkeypatch):
     monkeypatch.setattr(writing, "render_subject", lambda job: pytest.fail("rendered again"))
 
 
 @pytest.mark.usefixtures("no_rendering")
-def test_a_second_call_finds_everything_there(lab_a: Path) -> None:
+def test_a_second_call_finds_everything_there(lab_a):
     before = fingerprint(lab_a)
     assert render_dataset(lab_a, lab="A", **SMALL) == lab_a / "manifest.csv"
     assert fingerprint(lab_a) == before
 
 
-def test_an_interrupted_run_is_resumed(lab_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_is_resumed(lab_a, tmp_path, monkeypatch):
     """Interrupted between subjects, then by a full disk inside one, then while the tables are written."""
     draw, drawn = writing.render_subject, []
 
-    def interrupted(job: Any) -> Any:
+    def interrupted(job):
         if drawn:
             raise KeyboardInterrupt
         drawn.append(job.name)
@@ -182,7 +171,7 @@ def test_an_interrupted_run_is_resumed(lab_a: Path, tmp_path: Path, monkeypatch:
             render_dataset(tmp_path, lab="A", **SMALL)
     encode, written = subject.encode, []
 
-    def full_disk(image: np.ndarray) -> bytes:
+    def full_disk(image):
         if len(written) == 4:
             raise OSError(28, "No space left on device")
         written.append(1)
@@ -195,7 +184,7 @@ def test_an_interrupted_run_is_resumed(lab_a: Path, tmp_path: Path, monkeypatch:
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["A00000", "A00001"]
     assert not (tmp_path / "manifest.csv").exists()
 
-    def killed(*_: Any, **__: Any) -> None:
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -211,7 +200,7 @@ def test_an_interrupted_run_is_resumed(lab_a: Path, tmp_path: Path, monkeypatch:
 
 @pytest.mark.kill
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
-def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
+def test_a_killed_run_is_resumed(tmp_path):
     words = ["--subjects", "4", "--frames", "40", "--aus", "AU12", "--size", "64", "--workers", "2", "--out"]
     command = [sys.executable, "-m", "auformer", "synth", *words]
     process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL, env=dict(os.environ))
@@ -226,28 +215,25 @@ def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "killed") == fingerprint(tmp_path / "whole")
 
 
-def test_a_deleted_image_is_drawn_again(lab_a: Path, tmp_path: Path) -> None:
+def test_a_deleted_image_is_drawn_again(lab_a, tmp_path):
     render_dataset(tmp_path, lab="A", **SMALL)
     (tmp_path / "images" / "A00001" / "00002.jpg").unlink()
     render_dataset(tmp_path, lab="A", **SMALL)
     assert fingerprint(tmp_path) == fingerprint(lab_a)
 
 
-# what is refused ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "change",
     [{"frames": 4}, {"seed": 1}, {"lab": "B"}, {"au_names": "disfa"}, {"roll": False}, {"frames": 0, "clips": 1}],
 )
-def test_other_parameters_in_the_same_folder_are_refused(lab_a: Path, change: dict[str, Any]) -> None:
+def test_other_parameters_in_the_same_folder_are_refused(lab_a, change):
     before = fingerprint(lab_a)
     with pytest.raises(ValueError, match=f"{next(iter(change))} was .* and is now .*Choose another folder"):
         render_dataset(lab_a, **{"lab": "A", **SMALL, **change})
     assert fingerprint(lab_a) == before
 
 
-def test_another_renderer_is_refused(lab_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_renderer_is_refused(lab_a, monkeypatch):
     monkeypatch.setattr("auformer.synthetic.parameters.renderer_fingerprint", lambda: "another")
     with pytest.raises(ValueError, match="renderer was [0-9a-f]{12} and is now another"):
         render_dataset(lab_a, lab="A", **SMALL)
@@ -261,7 +247,7 @@ def test_another_renderer_is_refused(lab_a: Path, monkeypatch: pytest.MonkeyPatc
         {"manifest.csv": "dataset\n", "manifest.json": "not json"},
     ],
 )
-def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, files: dict[str, str]) -> None:
+def test_a_folder_with_something_else_is_left_alone(tmp_path, files):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -293,15 +279,13 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, files: dict[
         ({"au_names": "bp4"}, "`spec`"),
     ],
 )
-def test_bad_parameters_are_named_before_anything_is_written(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_bad_parameters_are_named_before_anything_is_written(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         render_dataset(tmp_path / "new", **{"lab": "A", **SMALL, **change})
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         render_dataset(tmp_path / "file" / "set", lab="A", **SMALL)

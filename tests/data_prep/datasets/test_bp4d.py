@@ -1,15 +1,11 @@
 """BP4D and BP4D+: layouts, images, archives and videos, codes, intensities, folds, known faults, damaged copies."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from auformer.data.manifest import read_manifest
-from auformer.data_prep import prepare, verify
 from auformer.data_prep.datasets import bp4dplus
 from auformer.errors import DatasetLayoutError
 from tests.helpers.trees import assert_rows, kinds, read
@@ -28,7 +24,7 @@ ARCHIVES = Path("RawData", "2D+3D")
         {"intensity": ""},
     ],
 )
-def test_every_layout_gives_the_same_rows(tmp_path: Path, layout: dict[str, str]) -> None:
+def test_every_layout_gives_the_same_rows(tmp_path, layout):
     expected = write_bp4d(tmp_path / "BP4D é 1", **layout)
     rows, findings = read("bp4d", tmp_path / "BP4D é 1")
     assert_rows(rows, expected)
@@ -38,7 +34,7 @@ def test_every_layout_gives_the_same_rows(tmp_path: Path, layout: dict[str, str]
     assert ("kinds of labels" in findings.absent) == (layout.get("intensity") == "")
 
 
-def test_labels_and_codes_by_hand(tmp_path: Path) -> None:
+def test_labels_and_codes_by_hand(tmp_path):
     write_bp4d(tmp_path)
     header = "0,1,2,4,5,6,7,9,10,11,12,13,14,15,16,17,18,19,20,22,23,24,25,26,27,32,38,39"
     lines = [header, "2," + ",".join("1" * 9 + "0" + "9" * 17), "1," + ",".join("0" * 27)]
@@ -49,7 +45,7 @@ def test_labels_and_codes_by_hand(tmp_path: Path) -> None:
     assert rows.loc[2, ["AU1", "AU11", "AU12", "AU13", "AU39"]].tolist() == [1, 1, 0, -1, -1]
 
 
-def test_videos_count_from_the_first_frame(tmp_path: Path) -> None:
+def test_videos_count_from_the_first_frame(tmp_path):
     expected = write_bp4d(tmp_path, videos="2DVideos")
     assert expected["source"].iloc[0] == "2DVideos/2F01_T1.avi" and expected["source_frame"].iloc[0] == 7
     for source in ("auto", "videos"):
@@ -58,26 +54,14 @@ def test_videos_count_from_the_first_frame(tmp_path: Path) -> None:
         read("bp4d", tmp_path, source="images")
 
 
-def test_images_come_before_videos_unless_asked_otherwise(tmp_path: Path) -> None:
+def test_images_come_before_videos_unless_asked_otherwise(tmp_path):
     write_bp4d(tmp_path, videos="")
     expected = write_bp4d(tmp_path)
     assert_rows(read("bp4d", tmp_path)[0], expected)
     assert read("bp4d", tmp_path, source="videos")[0]["source"].iloc[0] == "2F01_T1.avi"
 
 
-def test_from_the_release_to_a_manifest(tmp_path: Path) -> None:
-    expected = write_bp4d(tmp_path / "raw", faces=True)
-    done = prepare("bp4d", tmp_path / "raw", tmp_path / "out", size=48, options={"source": "images"})
-    manifest = read_manifest(done.manifest)
-    assert manifest["status"].tolist() == ["ok"] * 14 and manifest["file"].tolist() == expected["source"].tolist()
-    assert manifest["AU12"].tolist() == expected["AU12"].tolist()
-    assert manifest["AU12_intensity"].isna().tolist() == expected["AU12_intensity"].isna().tolist()
-    report = verify(done.manifest)
-    assert report["correct"] and report["images"]["checked"] == 14 and report["images"]["missing"] == []
-    assert [entry["kind"] for entry in report["notes"]] == ["partial"]
-
-
-def test_half_a_copy_is_reported_and_whole_subjects_are_counted(tmp_path: Path) -> None:
+def test_half_a_copy_is_reported_and_whole_subjects_are_counted(tmp_path):
     write_bp4d(tmp_path)
     shutil.rmtree(tmp_path / "F001" / "T5")
     for name in (CODES / "M018_T1.csv", "F001/T1/0009.jpg", "AU-Intensity-Codes3.0/AU12/F001_T1_AU12.csv"):
@@ -94,7 +78,7 @@ def test_half_a_copy_is_reported_and_whole_subjects_are_counted(tmp_path: Path) 
     assert findings.absent["intensity files"] == ["F001_T1_AU12.csv"] and rows["AU12_intensity"].head(4).isna().all()
 
 
-def test_intensity_of_other_frames_is_noted(tmp_path: Path) -> None:
+def test_intensity_of_other_frames_is_noted(tmp_path):
     write_bp4d(tmp_path)
     path = tmp_path / "AU-Intensity-Codes3.0" / "AU06" / "F001_T1_AU06.csv"
     path.write_text("8,1\n9,2\n12,3\n", encoding="utf-8")
@@ -119,7 +103,7 @@ def test_intensity_of_other_frames_is_noted(tmp_path: Path) -> None:
         ("0,1,2,", "frame,AU1,AU2,", "AU1, AU2 have no column; the header is frame, AU1, AU2"),
     ],
 )
-def test_damaged_tables_name_file_line_and_value(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_damaged_tables_name_file_line_and_value(tmp_path, old, new, message):
     write_bp4d(tmp_path)
     path = tmp_path / CODES / "F001_T1.csv"
     text = path.read_text(encoding="utf-8")
@@ -129,7 +113,7 @@ def test_damaged_tables_name_file_line_and_value(tmp_path: Path, old: str, new: 
         read("bp4d", tmp_path)
 
 
-def test_a_subject_that_bp4d_does_not_have_is_noted(tmp_path: Path) -> None:
+def test_a_subject_that_bp4d_does_not_have_is_noted(tmp_path):
     write_bp4d(tmp_path)
     (tmp_path / CODES / "F001_T1.csv").rename(tmp_path / CODES / "F077_T1.csv")
     (tmp_path / "F077").mkdir()
@@ -139,11 +123,8 @@ def test_a_subject_that_bp4d_does_not_have_is_noted(tmp_path: Path) -> None:
     assert rows.loc[rows["subject"] == "F077", "fold"].isna().all()
 
 
-# BP4D+ --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("layout", [{}, {"base": "."}, {"named": False}, {"videos": True}])
-def test_every_layout_of_bp4dplus_gives_the_same_rows(tmp_path: Path, layout: dict) -> None:
+def test_every_layout_of_bp4dplus_gives_the_same_rows(tmp_path, layout):
     expected = write_bp4dplus(tmp_path / "BP4D+ é", **layout)
     rows, findings = read("bp4dplus", tmp_path / "BP4D+ é", corrections=False)
     assert_rows(rows, expected)
@@ -151,7 +132,7 @@ def test_every_layout_of_bp4dplus_gives_the_same_rows(tmp_path: Path, layout: di
     assert len(findings.absent["subjects"]) == 138
 
 
-def test_an_image_0_shifts_the_numbers_by_one(tmp_path: Path) -> None:
+def test_an_image_0_shifts_the_numbers_by_one(tmp_path):
     """Label n is the n-th image, whether the archive counts from 0 or from 1."""
     expected = write_bp4dplus(tmp_path, first_number=0)
     assert expected["source_member"].iloc[0] == "F041/T6/0002.jpg" and expected["frame"].iloc[0] == 3
@@ -160,7 +141,7 @@ def test_an_image_0_shifts_the_numbers_by_one(tmp_path: Path) -> None:
     assert kinds(findings) == ["images numbered from 0"] * 3
 
 
-def test_unpacked_archives(tmp_path: Path) -> None:
+def test_unpacked_archives(tmp_path):
     expected = write_bp4dplus(tmp_path)
     for archive in sorted((tmp_path / ARCHIVES).glob("*.zip")):
         with zipfile.ZipFile(archive) as opened:
@@ -171,7 +152,7 @@ def test_unpacked_archives(tmp_path: Path) -> None:
     assert rows["source_member"].isna().all() and rows["AU12"].tolist() == expected["AU12"].tolist()
 
 
-def test_known_faults_are_marked_listed_and_switchable(tmp_path: Path) -> None:
+def test_known_faults_are_marked_listed_and_switchable(tmp_path):
     write_bp4dplus(tmp_path, phantom=True)
     rows, findings = read("bp4dplus", tmp_path)
     t7 = rows["sequence"] == "T7"
@@ -185,7 +166,7 @@ def test_known_faults_are_marked_listed_and_switchable(tmp_path: Path) -> None:
     assert set(rows["status"]) == {"ok", "no_image"} and rows["sequence"].tolist()[-2:] == ["T11", "T11"]
 
 
-def test_folds_are_ours_and_do_not_depend_on_the_copy(tmp_path: Path) -> None:
+def test_folds_are_ours_and_do_not_depend_on_the_copy(tmp_path):
     write_bp4dplus(tmp_path)
     folds = read("bp4dplus", tmp_path)[0].drop_duplicates("subject").set_index("subject")["fold"]
     assert folds.str.fullmatch(r"ours[1-4]").all()
@@ -195,7 +176,7 @@ def test_folds_are_ours_and_do_not_depend_on_the_copy(tmp_path: Path) -> None:
     assert read("bp4dplus", tmp_path)[0]["fold"].iloc[0] == folds["F042"]
 
 
-def test_a_header_that_contradicts_the_positions_is_refused() -> None:
+def test_a_header_that_contradicts_the_positions_is_refused():
     """The 12 AUs of papers are at positions 1, 2, 3, 5, 6, 8, 10, 12, 13, 15, 20, 21, as another code base has them."""
     names = ["0", *map(str, PLUS)]
     by_hand = {"AU1": 1, "AU4": 3, "AU12": 10, "AU14": 12, "AU24": 21, "AU27": 22, "AU39": 34}
@@ -214,16 +195,16 @@ def test_a_header_that_contradicts_the_positions_is_refused() -> None:
         bp4dplus.columns_of(["0", *map(str, range(1, 28))], Path("F001_T1.csv"))
 
 
-def test_archives_with_bad_members_are_refused(tmp_path: Path) -> None:
+def test_archives_with_bad_members_are_refused(tmp_path):
     write_bp4dplus(tmp_path)
     for mode, name, message in (("a", "F041/T6/004.jpg", "both frame 4"), ("w", "../F041/T6/1.jpg", "leads out of")):
-        with zipfile.ZipFile(tmp_path / ARCHIVES / "F041.zip", mode) as opened:  # type: ignore[call-overload]
+        with zipfile.ZipFile(tmp_path / ARCHIVES / "F041.zip", mode) as opened:
             opened.writestr(name, b"x")
         with pytest.raises(DatasetLayoutError, match=message):
             read("bp4dplus", tmp_path)
 
 
-def test_half_a_copy_of_bp4dplus_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_of_bp4dplus_is_reported(tmp_path):
     write_bp4dplus(tmp_path)
     (tmp_path / ARCHIVES / "F042.zip").unlink()
     (tmp_path / "RawData" / CODES / "F041_T7.csv").unlink()

@@ -1,7 +1,5 @@
 """Tables of anybody's making: spellings of columns, unknown values, thresholds, videos, damage; and plain photos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +16,7 @@ from tests.helpers.trees.images import face_image, plain_image, write_video
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory):
     """Three photos, one of them in a folder with blanks and accents, and a video of four frames."""
     root = tmp_path_factory.mktemp("mine") / "Fotos é"
     write_image(root / "a.jpg", face_image(0, 1))
@@ -33,13 +31,10 @@ def read(
 ) -> pd.DataFrame:
     path = root.parent / name
     path.write_text(text, encoding="utf-8")
-    return csv.read(root, findings or Findings(), table=str(path), **options)  # type: ignore[arg-type]
+    return csv.read(root, findings or Findings(), table=str(path), **options)
 
 
-# columns and values -------------------------------------------------------------------------------
-
-
-def test_every_spelling_of_a_label(root: Path) -> None:
+def test_every_spelling_of_a_label(root):
     table = read(
         root,
         "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\na.jpg,1,0,1,1,2.5,1.9,0,1\nb "
@@ -59,12 +54,12 @@ def test_every_spelling_of_a_label(root: Path) -> None:
 @pytest.mark.parametrize(
     ("threshold", "expected"), [(2.0, [0, 0, 1, 1]), (1.0, [0, 1, 1, 1]), (0.5, [1, 1, 1, 1]), (5.0, [0, 0, 0, 1])]
 )
-def test_intensities_become_labels_from_the_threshold_on(root: Path, threshold: float, expected: list[int]) -> None:
+def test_intensities_become_labels_from_the_threshold_on(root, threshold, expected):
     text = "path,frame,AU12_r\n" + "".join(f"film.avi,{k},{value}\n" for k, value in enumerate((0.5, 1.0, 2.0, 5)))
     assert read(root, text, threshold=threshold)["AU12"].tolist() == expected
 
 
-def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root: Path) -> None:
+def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root):
     found = Findings()
     table = read(root, "path,AU1,AU12_r\na.jpg,9,9\nwall.png,999,0\n", found)
     assert (
@@ -109,7 +104,7 @@ def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root: Path) ->
         ("", r"cannot be read"),
     ],
 )
-def test_damaged_tables(root: Path, text: str, match: str) -> None:
+def test_damaged_tables(root, text, match):
     with pytest.raises(DatasetLayoutError, match=match):
         read(root, text)
 
@@ -122,21 +117,18 @@ def test_damaged_tables(root: Path, text: str, match: str) -> None:
         ("l.csv", " path, AU1\na.jpg, 1\n"),
     ],
 )
-def test_separators_and_byte_order_marks(root: Path, name: str, text: str) -> None:
+def test_separators_and_byte_order_marks(root, name, text):
     assert read(root, text, name=name)["AU1"].tolist() == [1]
 
 
-def test_a_table_in_parquet(root: Path) -> None:
+def test_a_table_in_parquet(root):
     path = root.parent / "l.parquet"
     pd.DataFrame({"path": ["a.jpg", "wall.png"], "AU1": [1, None], "AU12_r": [2.0, 1.5]}).to_parquet(path)
     table = csv.read(root, Findings(), table=str(path))
     assert table["AU1"].tolist() == [1, -1] and table["AU12"].tolist() == [1, 0]
 
 
-# where the images are -----------------------------------------------------------------------------
-
-
-def test_subjects_splits_and_groups(root: Path) -> None:
+def test_subjects_splits_and_groups(root):
     header = "path,subject,split,group_age,clip,onset,time_s,remark,AU1"
     text = f"{header}\na.jpg,007,train,30-40,c1,0,0.5,x,1\nwall.png,008,test,,,,,y,0\n"
     table = read(root, text)
@@ -151,7 +143,7 @@ def test_subjects_splits_and_groups(root: Path) -> None:
     assert bare.notes[0][0] == "no subjects"
 
 
-def test_frames_of_a_video(root: Path) -> None:
+def test_frames_of_a_video(root):
     found = Findings()
     table = read(root, "video,frame,AU1\nfilm.avi,2,1\nfilm.avi,1,0\nfilm.avi,9,0\n", found)
     assert table["frame"].tolist() == [1, 2, 9] and table["source_frame"].tolist() == [1, 2, 9]
@@ -163,21 +155,18 @@ def test_frames_of_a_video(root: Path) -> None:
     assert ("frames behind the last label", "film.avi", "2 of 4") in found.notes
 
 
-def test_absolute_paths_inside_the_root_become_relative(root: Path) -> None:
+def test_absolute_paths_inside_the_root_become_relative(root):
     assert read(root, f"path,AU1\n{root / 'a.jpg'},1\n")["source"].tolist() == ["a.jpg"]
 
 
-def test_missing_files_are_rows_and_told_once(root: Path) -> None:
+def test_missing_files_are_rows_and_told_once(root):
     found = Findings()
     table = read(root, "path,frame,AU1\na.jpg,0,1\ngone.avi,1,1\ngone.avi,2,1\n", found)
     assert dict(zip(table["source"], table["status"], strict=True)) == {"a.jpg": "ok", "gone.avi": "no_image"}
     assert found.incomplete == [("gone.avi", "named by labels.csv, line 3")]
 
 
-# the whole way ------------------------------------------------------------------------------------
-
-
-def test_a_table_from_images_to_a_manifest(root: Path, tmp_path: Path) -> None:
+def test_a_table_from_images_to_a_manifest(root, tmp_path):
     (root / "labels.csv").write_text(
         "path,frame,subject,AU1,AU12_r\na.jpg,0,p1,1,2\nwall.png,0,p1,0,\nfilm.avi,3,p2,9,1\n", encoding="utf-8"
     )
@@ -190,9 +179,7 @@ def test_a_table_from_images_to_a_manifest(root: Path, tmp_path: Path) -> None:
     assert table["file"].tolist() == ["a.jpg", "wall.png", "film.avi"]
 
 
-def test_a_folder_of_photos_through_the_command_line(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_photos_through_the_command_line(root, tmp_path, capsys):
     assert main(["prepare", "csv", "--root", str(root), "--out", str(tmp_path / "out"), "--size", "64"]) == 0
     said = capsys.readouterr().out
     assert "3 rows of 3 subjects in 3 sequences\n2 with an image, 1 no_face\n" in said
@@ -202,7 +189,7 @@ def test_a_folder_of_photos_through_the_command_line(
     assert all((tmp_path / "out" / image).is_file() for image in table["image"].dropna())
 
 
-def test_folders_without_images(tmp_path: Path) -> None:
+def test_folders_without_images(tmp_path):
     with pytest.raises(DatasetLayoutError, match="Expected images in"):
         csv.read(tmp_path, Findings())
     with pytest.raises(DatasetLayoutError, match="Expected `--root` to be a folder"):

@@ -1,7 +1,5 @@
 """DISFA and DISFA+: threshold, cameras, frames, label files that end early, people of both, damaged copies."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -22,7 +20,7 @@ PLUS_LABELS = Path("DISFAPlusDataset", "Labels", "SN010", "A1_AU1_TrailNo_1")
 
 
 @pytest.mark.parametrize("threshold", [1, 2, 5])
-def test_thresholds(tmp_path: Path, threshold: int) -> None:
+def test_thresholds(tmp_path, threshold):
     expected = write_disfa(tmp_path, threshold=threshold)
     rows, findings = read("disfa", tmp_path, threshold=threshold)
     assert_rows(rows, expected)
@@ -32,7 +30,7 @@ def test_thresholds(tmp_path: Path, threshold: int) -> None:
     assert findings.notes == [("frames that JAA-Net left out", "SN021", text)]
 
 
-def test_the_threshold_by_hand(tmp_path: Path) -> None:
+def test_the_threshold_by_hand(tmp_path):
     write_disfa(tmp_path)
     write_text(tmp_path / LABELS / "SN001" / "SN001_au12.txt", "1,0\n2,1\n3,2\n4,5\n")
     rows = read("disfa", tmp_path)[0]
@@ -44,7 +42,7 @@ def test_the_threshold_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("camera", ["left", "right"])
 @pytest.mark.parametrize("folder", ["Videos_{}Camera", "Video_{}Camera"])
-def test_both_cameras_in_both_spellings(tmp_path: Path, camera: str, folder: str) -> None:
+def test_both_cameras_in_both_spellings(tmp_path, camera, folder):
     expected = write_disfa(tmp_path, camera=camera)
     there = next(path for path in tmp_path.iterdir() if path.name.startswith("Video"))
     folder = folder.format(camera.capitalize())
@@ -57,7 +55,7 @@ def test_both_cameras_in_both_spellings(tmp_path: Path, camera: str, folder: str
         read("disfa", tmp_path, camera=other)
 
 
-def test_labels_and_videos_of_other_lengths(tmp_path: Path) -> None:
+def test_labels_and_videos_of_other_lengths(tmp_path):
     """Frames beyond the last label get no row, labels beyond the last frame keep theirs; both are reported."""
     write_disfa(tmp_path / "long", frames=6)
     rows, findings = read("disfa", tmp_path / "long")
@@ -69,7 +67,7 @@ def test_labels_and_videos_of_other_lengths(tmp_path: Path) -> None:
     assert ("labels without an image", "SN001", "1 of 4 frames, the first is 4") in findings.notes
 
 
-def test_half_a_copy_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_is_reported(tmp_path):
     write_disfa(tmp_path)
     videos = tmp_path / "Videos_LeftCamera"
     (videos / "LeftVideoSN001_comp.avi").rename(videos / "LeftVideoSN032_comp.avi")
@@ -88,7 +86,7 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
         findings.require_complete(partial=False)
 
 
-def test_files_of_other_names(tmp_path: Path) -> None:
+def test_files_of_other_names(tmp_path):
     write_disfa(tmp_path)
     for path in sorted((tmp_path / LABELS).rglob("*.txt")):
         path.rename(path.with_name(path.name.replace("_au", "-")))
@@ -96,7 +94,7 @@ def test_files_of_other_names(tmp_path: Path) -> None:
         read("disfa", tmp_path)
 
 
-def test_options_reach_the_report_of_verify(tmp_path: Path) -> None:
+def test_options_reach_the_report_of_verify(tmp_path):
     expected = write_disfa(tmp_path / "raw", camera="right", faces=True)
     done = prepare("disfa", tmp_path / "raw", tmp_path / "out", size=48, options={"camera": "right", "threshold": 1})
     manifest = read_manifest(done.manifest)
@@ -105,12 +103,9 @@ def test_options_reach_the_report_of_verify(tmp_path: Path) -> None:
     assert sorted(entry["kind"] for entry in verify(done.manifest)["problems"]) == ["camera", "threshold"]
 
 
-# DISFA+ -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("base", ["DISFAPlusDataset", "."])
 @pytest.mark.parametrize("threshold", [2, 3])
-def test_rows_of_disfaplus(tmp_path: Path, base: str, threshold: int) -> None:
+def test_rows_of_disfaplus(tmp_path, base, threshold):
     expected = write_disfaplus(tmp_path, base=base, threshold=threshold)
     rows, findings = read("disfaplus", tmp_path, threshold=threshold)
     assert_rows(rows, expected)
@@ -120,7 +115,7 @@ def test_rows_of_disfaplus(tmp_path: Path, base: str, threshold: int) -> None:
     assert all(published_fold("disfa", subject) for subject in disfaplus.SUBJECTS)
 
 
-def test_half_a_copy_of_disfaplus_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_of_disfaplus_is_reported(tmp_path):
     write_disfaplus(tmp_path, base="")
     shutil.rmtree(tmp_path / "Images" / "SN003" / "A1_AU1_TrailNo_1")
     (tmp_path / "Labels" / "SN010").rename(tmp_path / "elsewhere")
@@ -132,7 +127,7 @@ def test_half_a_copy_of_disfaplus_is_reported(tmp_path: Path) -> None:
     assert kinds(findings) == ["labels without an image"]
 
 
-def test_a_label_file_that_ends_early_or_is_empty(tmp_path: Path) -> None:
+def test_a_label_file_that_ends_early_or_is_empty(tmp_path):
     write_disfaplus(tmp_path)
     write_text(tmp_path / PLUS_LABELS / "AU4.txt", "000.jpg 3\n")
     write_text(tmp_path / PLUS_LABELS / "AU5.txt", "# nothing\n")
@@ -141,7 +136,7 @@ def test_a_label_file_that_ends_early_or_is_empty(tmp_path: Path) -> None:
     assert {where for _, where, _ in findings.notes} == {"SN010/A1_AU1_TrailNo_1 AU4", "SN010/A1_AU1_TrailNo_1 AU5"}
 
 
-def test_trained_on_disfa_and_tested_on_disfaplus_is_refused(tmp_path: Path) -> None:
+def test_trained_on_disfa_and_tested_on_disfaplus_is_refused(tmp_path):
     """Not another data set with other people: SN003 is in both."""
     write_disfa(tmp_path / "raw" / "disfa", faces=True, subjects=("SN001", "SN003"))
     write_disfaplus(tmp_path / "raw" / "disfaplus", faces=True)

@@ -1,7 +1,5 @@
 """FEAFA+: nothing without the names of the 24 values; sides, threshold, DISFA's videos, damaged copies."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 from pathlib import Path
@@ -23,14 +21,14 @@ def read(root: Path, columns: str | None = FEAFA_COLUMNS, **options: Any) -> tup
     return feafa.read(root, findings, columns=names, **options), findings
 
 
-def test_the_order_is_not_guessed(tmp_path: Path) -> None:
+def test_the_order_is_not_guessed(tmp_path):
     write_feafa(tmp_path / "feafa")
     wanted = r"Expected `--columns FILE` .* no public source says in which order the values stand"
     with pytest.raises(DatasetLayoutError, match=wanted):
         read(tmp_path / "feafa", columns=None)
 
 
-def test_rows(tmp_path: Path) -> None:
+def test_rows(tmp_path):
     expected = write_feafa(tmp_path / "feafa")
     rows, findings = read(tmp_path / "feafa")
     assert_rows(rows, expected)
@@ -40,7 +38,7 @@ def test_rows(tmp_path: Path) -> None:
     assert findings.notes == [] and findings.incomplete == []
 
 
-def test_people_of_disfa_are_known_as_that(tmp_path: Path) -> None:
+def test_people_of_disfa_are_known_as_that(tmp_path):
     write_feafa(tmp_path / "feafa")
     rows = read(tmp_path / "feafa")[0]
     assert rows.groupby("subject")["fold"].unique().map(list).to_dict() == {"PV057": ["ours1"], "SN001": ["D1"]}
@@ -51,7 +49,7 @@ def test_people_of_disfa_are_known_as_that(tmp_path: Path) -> None:
     ("threshold", "expected"),
     [(0.15, [1, 1, 0, 0, 1, 1]), (0.4, [1, 1, 0, 0, 1, 1]), (0.6, [0, 1, 0, 0, 0, 1]), (1, [0] * 6)],
 )
-def test_thresholds(tmp_path: Path, threshold: float, expected: list[int]) -> None:
+def test_thresholds(tmp_path, threshold, expected):
     """The right side's value is 0.15 times the frame."""
     write_feafa(tmp_path / "feafa")
     if threshold == 0.15:
@@ -61,7 +59,7 @@ def test_thresholds(tmp_path: Path, threshold: float, expected: list[int]) -> No
         read(tmp_path / "feafa", threshold=0)
 
 
-def test_the_first_frame_of_a_video_is_seen_or_told(tmp_path: Path) -> None:
+def test_the_first_frame_of_a_video_is_seen_or_told(tmp_path):
     root = tmp_path / "feafa"
     write_feafa(root)
     folder = root / "FEAFA-B" / "SN001.output"
@@ -78,7 +76,7 @@ def test_the_first_frame_of_a_video_is_seen_or_told(tmp_path: Path) -> None:
     assert rows["frame"].tolist()[2:] == [0, 1, 2, 3] and rows["source_frame"].tolist()[2:] == [0, 1, 2, 3]
 
 
-def test_images_beside_the_labels_of_disfa(tmp_path: Path) -> None:
+def test_images_beside_the_labels_of_disfa(tmp_path):
     root = tmp_path / "feafa"
     write_feafa(root)
     shutil.rmtree(root / "Videos_LeftCamera")
@@ -94,7 +92,7 @@ def test_images_beside_the_labels_of_disfa(tmp_path: Path) -> None:
     assert findings.notes == [("labels without an image", "SN001", "1 of 4 frames, the first is 3")]
 
 
-def test_half_a_copy_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_is_reported(tmp_path):
     root = tmp_path / "feafa"
     write_feafa(root)
     shutil.rmtree(root / "Videos_LeftCamera")
@@ -114,13 +112,13 @@ def test_half_a_copy_is_reported(tmp_path: Path) -> None:
         ("-\n" * 24, "expected at least one action unit"),
     ],
 )
-def test_wrong_columns(tmp_path: Path, columns: str, message: str) -> None:
+def test_wrong_columns(tmp_path, columns, message):
     write_feafa(tmp_path / "feafa")
     with pytest.raises(DatasetLayoutError, match=message):
         read(tmp_path / "feafa", columns=columns)
 
 
-def test_the_command_reads_the_names_from_a_file(tmp_path: Path) -> None:
+def test_the_command_reads_the_names_from_a_file(tmp_path):
     path = write_text(tmp_path / "columns.txt", "# made up\n\nAU1\n  AU2 \n")
     assert feafa.names_in(str(path)) == "AU1,AU2"
     with pytest.raises(argparse.ArgumentTypeError, match=r"Expected a text file at .*nothing\.txt"):

@@ -1,7 +1,5 @@
 """CK+, UNBC-McMaster and Aff-Wild2: label files per frame or per video, what they leave open, half copies."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -18,11 +16,8 @@ TRAIN = Path("annotations", "AU_Set", "Train_Set")
 LEFT, RIGHT = "12-24-1920x1080_left", "12-24-1920x1080_right"
 
 
-# CK+ ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("folder", ["FACS", "FACS_labels/FACS"])
-def test_only_the_coded_frame_of_ckplus_has_a_row(tmp_path: Path, folder: str) -> None:
+def test_only_the_coded_frame_of_ckplus_has_a_row(tmp_path, folder):
     expected = write_ckplus(tmp_path, folder=folder)
     rows, findings = read("ckplus", tmp_path)
     assert_rows(rows, expected)
@@ -31,7 +26,7 @@ def test_only_the_coded_frame_of_ckplus_has_a_row(tmp_path: Path, folder: str) -
     assert findings.notes == [("sequences that are not there", "FACS", "590 of 593")]
 
 
-def test_codes_beyond_the_action_units_are_reported(tmp_path: Path) -> None:
+def test_codes_beyond_the_action_units_are_reported(tmp_path):
     """50 is speech; AU19 is an action unit outside the list of CK+; AU4 is there twice."""
     write_ckplus(tmp_path)
     write_text(tmp_path / FACS, "50 0\n19 0\n4 0\n4 2\n")
@@ -41,7 +36,7 @@ def test_codes_beyond_the_action_units_are_reported(tmp_path: Path) -> None:
     assert set(kinds(findings)) >= {"codes that are no action unit", "action unit listed twice"}
 
 
-def test_an_empty_file_is_a_face_without_action_units(tmp_path: Path) -> None:
+def test_an_empty_file_is_a_face_without_action_units(tmp_path):
     write_ckplus(tmp_path)
     write_text(tmp_path / FACS, "")
     rows, findings = read("ckplus", tmp_path)
@@ -50,7 +45,7 @@ def test_an_empty_file_is_a_face_without_action_units(tmp_path: Path) -> None:
     assert ("FACS file without an action unit", FACS.name, "all are read as absent") in findings.notes
 
 
-def test_half_a_copy_of_ckplus_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_of_ckplus_is_reported(tmp_path):
     write_ckplus(tmp_path)
     shutil.rmtree(tmp_path / "cohn-kanade-images" / "S005")
     (tmp_path / "cohn-kanade-images" / "S132" / "008" / "S132_008_00000002.png").unlink()
@@ -63,11 +58,8 @@ def test_half_a_copy_of_ckplus_is_reported(tmp_path: Path) -> None:
     assert ("labels without an image", "S132_008_00000002_facs.txt", text) in findings.notes
 
 
-# UNBC-McMaster ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("threshold", [1, 2, 3])
-def test_rows_of_unbc(tmp_path: Path, threshold: int) -> None:
+def test_rows_of_unbc(tmp_path, threshold):
     """An empty file is a frame without action units; AU43 has no intensity."""
     expected = write_unbc(tmp_path, threshold=threshold)
     rows, findings = read("unbc", tmp_path, threshold=threshold)
@@ -76,7 +68,7 @@ def test_rows_of_unbc(tmp_path: Path, threshold: int) -> None:
     assert len(findings.absent["subjects"]) == 23 and findings.incomplete == [] and findings.notes == []
 
 
-def test_images_in_a_folder_too_many(tmp_path: Path) -> None:
+def test_images_in_a_folder_too_many(tmp_path):
     """As an archive `Images` leaves them that is unpacked into a folder of that name."""
     expected = write_unbc(tmp_path)
     (tmp_path / "Images").rename(tmp_path / "all")
@@ -84,7 +76,7 @@ def test_images_in_a_folder_too_many(tmp_path: Path) -> None:
     assert_rows(read("unbc", tmp_path)[0], expected.assign(source=("Images/" + expected["source"]).tolist()))
 
 
-def test_what_the_list_leaves_open(tmp_path: Path) -> None:
+def test_what_the_list_leaves_open(tmp_path):
     """Intensity 0 of a listed action unit, and one outside the release's ten."""
     write_unbc(tmp_path)
     write_text(tmp_path / UNBC_LABELS / "ll042t1aaaff001_facs.txt", "4 0 0 0\n27 3 0 0\n43 0 0 0\n6 2 0 0\n")
@@ -95,7 +87,7 @@ def test_what_the_list_leaves_open(tmp_path: Path) -> None:
     assert ("action units outside the release's list", "ll042t1aaaff001_facs.txt", "AU27 is left out") in findings.notes
 
 
-def test_half_a_copy_of_unbc_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_of_unbc_is_reported(tmp_path):
     write_unbc(tmp_path)
     images = tmp_path / "Images"
     shutil.rmtree(images / "109-ib109")
@@ -108,9 +100,6 @@ def test_half_a_copy_of_unbc_is_reported(tmp_path: Path) -> None:
     assert findings.notes == [("labels without an image", "042-ll042/ll042t1aaaff", "1 of 3 frames, the first is 3")]
 
 
-# Aff-Wild2 ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("base", "train", "aus"),
     [
@@ -119,7 +108,7 @@ def test_half_a_copy_of_unbc_is_reported(tmp_path: Path) -> None:
         ("6th ABAW Annotations/AU_Detection_Challenge", "Train_Set", tuple(reversed(WILD_AUS))),
     ],
 )
-def test_rows_of_affwild2(tmp_path: Path, base: str, train: str, aus: tuple[int, ...]) -> None:
+def test_rows_of_affwild2(tmp_path, base, train, aus):
     """The order of the header's names does not matter."""
     expected = write_affwild2(tmp_path, base=base, train=train, aus=aus)
     rows, findings = read("affwild2", tmp_path)
@@ -129,7 +118,7 @@ def test_rows_of_affwild2(tmp_path: Path, base: str, train: str, aus: tuple[int,
     assert rows["status"].tolist() == ["ok", "no_image", "ok", "ok", "ok", "ok"]
 
 
-def test_what_is_counted(tmp_path: Path) -> None:
+def test_what_is_counted(tmp_path):
     """A frame without a crop is no half-copied release; neither is a video of the test set."""
     write_affwild2(tmp_path)
     shutil.copytree(tmp_path / "cropped_aligned" / RIGHT, tmp_path / "cropped_aligned" / "video99")
@@ -142,7 +131,7 @@ def test_what_is_counted(tmp_path: Path) -> None:
     assert list(findings.absent.values()) == [["video99"]]
 
 
-def test_two_editions_in_one_copy(tmp_path: Path) -> None:
+def test_two_editions_in_one_copy(tmp_path):
     """AUs that one header does not have are unknown there."""
     write_affwild2(tmp_path)
     write_text(tmp_path / TRAIN / f"{RIGHT}.txt", "AU1,AU20,\n1,1,\n0,-1,\n\n\n")
@@ -151,7 +140,7 @@ def test_two_editions_in_one_copy(tmp_path: Path) -> None:
     assert [name for name in rows.columns if name.startswith("AU")][:3] == ["AU1", "AU2", "AU4"]
 
 
-def test_a_whole_video_without_crops_is_missing(tmp_path: Path) -> None:
+def test_a_whole_video_without_crops_is_missing(tmp_path):
     write_affwild2(tmp_path)
     shutil.rmtree(tmp_path / "cropped_aligned" / RIGHT)
     rows, findings = read("affwild2", tmp_path)

@@ -1,9 +1,6 @@
 """CASME, CASME II, CAS(ME)^2, CAS(ME)^3, SAMM, MMEW, 4DME: trees, known faults, and what each has of its own."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import openpyxl
@@ -39,9 +36,6 @@ def corrected(findings: Findings) -> list[tuple[str, str]]:
     return [(row, text.split(" (")[0]) for _, row, text in findings.corrections]
 
 
-# trees and known faults ---------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("name", "write", "faults"),
     [
@@ -56,9 +50,7 @@ def corrected(findings: Findings) -> list[tuple[str, str]]:
         ("casme_sq", write_casme_sq, []),
     ],
 )  # fmt: skip
-def test_known_faults_are_corrected(
-    tmp_path: Path, name: str, write: Callable[[Path], list[Clip]], faults: list[tuple[str, str]]
-) -> None:
+def test_known_faults_are_corrected(tmp_path, name, write, faults):
     clips = write(tmp_path)
     rows, findings = read(name, tmp_path)
     assert_clips(rows, clips if name != "casme_sq" else clips[:3], tmp_path)
@@ -68,14 +60,14 @@ def test_known_faults_are_corrected(
     assert len(prepare(name, tmp_path, None, dry_run=True).table) == len(rows)
 
 
-def test_casme_without_corrections(tmp_path: Path) -> None:
+def test_casme_without_corrections(tmp_path):
     clips = write_casme(tmp_path)
     rows, findings = read("casme", tmp_path, corrections=False)
     assert_clips(rows, clips[:2], tmp_path)
     assert findings.incomplete == [("CASME_raw_selected/sub04/EP19_1", "no image from 90 to 99; there are 100 to 149")]
 
 
-def test_casme2_without_corrections(tmp_path: Path) -> None:
+def test_casme2_without_corrections(tmp_path):
     clips = write_casme2(tmp_path)
     clips[2].apex = clips[3].apex = None
     rows, findings = read("casme2", tmp_path, corrections=False)
@@ -84,7 +76,7 @@ def test_casme2_without_corrections(tmp_path: Path) -> None:
     assert found == ["clip without a range", "frames without an image", "no apex"]
 
 
-def test_casme3_without_corrections(tmp_path: Path) -> None:
+def test_casme3_without_corrections(tmp_path):
     clips = write_casme3(tmp_path)
     clips[3].apex = None  # 300, outside the clip
     clips[4].name, clips[4].onset, clips[4].apex = "e_0", 0, 0
@@ -93,7 +85,7 @@ def test_casme3_without_corrections(tmp_path: Path) -> None:
     assert kinds(findings) == ["apex outside the clip", "frames without an image"]
 
 
-def test_samm_without_corrections_leaves_an_or_open(tmp_path: Path) -> None:
+def test_samm_without_corrections_leaves_an_or_open(tmp_path):
     clips = write_samm(tmp_path)
     clips[2].labels = {"AU12": -1, "AU15": -1}
     clips[4].apex = None
@@ -102,7 +94,7 @@ def test_samm_without_corrections_leaves_an_or_open(tmp_path: Path) -> None:
     assert kinds(findings).count("ambiguous AU text") == 2
 
 
-def test_mmew_and_4dme_without_corrections(tmp_path: Path) -> None:
+def test_mmew_and_4dme_without_corrections(tmp_path):
     clips = write_mmew(tmp_path / "mmew")
     clips[2].apex, clips[2].offset = 90, 95
     assert_clips(read("mmew", tmp_path / "mmew", corrections=False)[0], clips, tmp_path / "mmew")
@@ -111,10 +103,7 @@ def test_mmew_and_4dme_without_corrections(tmp_path: Path) -> None:
     assert_clips(read("fourdme", tmp_path / "4dme", corrections=False)[0], clips, tmp_path / "4dme")
 
 
-# CASME and CASME II -------------------------------------------------------------------------------
-
-
-def test_casme_cropped(tmp_path: Path) -> None:
+def test_casme_cropped(tmp_path):
     clips = write_casme(tmp_path)
     (tmp_path / "CASME_raw_selected").rename(tmp_path / "Cropped")
     for clip in clips:
@@ -126,7 +115,7 @@ def test_casme_cropped(tmp_path: Path) -> None:
     assert_clips(read("casme", tmp_path, cropped=True)[0], clips, tmp_path)
 
 
-def test_casme2_cropped_and_a_clip_that_says_nothing(tmp_path: Path) -> None:
+def test_casme2_cropped_and_a_clip_that_says_nothing(tmp_path):
     clips = write_casme2(tmp_path, cropped=True)
     wanted = r"images of CASME II in .* holds CASME2-coding-20140508.xlsx, Cropped/"
     with pytest.raises(DatasetLayoutError, match=wanted):
@@ -138,7 +127,7 @@ def test_casme2_cropped_and_a_clip_that_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["CASME2_RAW_selected/CASME2_RAW_selected", "CASME II/CASME2_RAW_selected", "."])
-def test_other_places_of_the_images(tmp_path: Path, folder: str) -> None:
+def test_other_places_of_the_images(tmp_path, folder):
     clips = write_casme2(tmp_path)
     shutil.move(tmp_path / "CASME2_RAW_selected", tmp_path / "moved")
     (tmp_path / folder).parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +139,7 @@ def test_other_places_of_the_images(tmp_path: Path, folder: str) -> None:
     assert_clips(read("casme2", tmp_path)[0], clips, tmp_path)
 
 
-def test_another_table(tmp_path: Path) -> None:
+def test_another_table(tmp_path):
     write_casme2(tmp_path)
     rows = [[*CASME2_HEADER[:7], "Objective Class"], [1, "EP02_01f"]]
     write_table(tmp_path / "CASME2-coding-20140508.xlsx", {"Sheet1": rows})
@@ -158,7 +147,7 @@ def test_another_table(tmp_path: Path) -> None:
         read("casme2", tmp_path)
 
 
-def test_casme2_to_a_manifest(tmp_path: Path) -> None:
+def test_casme2_to_a_manifest(tmp_path):
     write_casme2(tmp_path / "release", faces=True)
     manifest = read_manifest(prepare("casme2", tmp_path / "release", tmp_path / "out", size=64).manifest)
     side = manifest.attrs["side"]
@@ -166,10 +155,7 @@ def test_casme2_to_a_manifest(tmp_path: Path) -> None:
     assert len(side["corrected"]) == 3 and "from its onset frame" in side["transform"]
 
 
-# CAS(ME)^3 ----------------------------------------------------------------------------------------
-
-
-def test_casme3_in_whole_videos(tmp_path: Path) -> None:
+def test_casme3_in_whole_videos(tmp_path):
     clips = write_casme3(tmp_path, videos=True)
     rows, findings = read("casme3", tmp_path)
     assert_clips(rows, clips, tmp_path)
@@ -177,7 +163,7 @@ def test_casme3_in_whole_videos(tmp_path: Path) -> None:
     assert findings.incomplete == [] and findings.absent == {"subjects": ["spNO.999"]}
 
 
-def test_folders_of_clips_in_meb_s_copy(tmp_path: Path) -> None:
+def test_folders_of_clips_in_meb_s_copy(tmp_path):
     clips = write_casme3(tmp_path, videos=True)
     shutil.rmtree(tmp_path / "part_A")
     for clip, folder in zip(clips, ("spNO.1/a", "spNO.1/a2", "spNO.2/e", "spNO.39/b", "spNO.216/e"), strict=True):
@@ -186,7 +172,7 @@ def test_folders_of_clips_in_meb_s_copy(tmp_path: Path) -> None:
     assert_clips(read("casme3", tmp_path)[0], clips, tmp_path)
 
 
-def test_a_clip_without_a_range_in_a_whole_video_is_left_out(tmp_path: Path) -> None:
+def test_a_clip_without_a_range_in_a_whole_video_is_left_out(tmp_path):
     clips = write_casme3(tmp_path, videos=True)
     table = tmp_path / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
     numbers = ([355, 356, 357, "4+7"], [402, 401, 400, "R12"], [None, 1, 2, "1"])
@@ -203,7 +189,7 @@ def test_a_clip_without_a_range_in_a_whole_video_is_left_out(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("videos", [True, False])
-def test_part_c(tmp_path: Path, videos: bool) -> None:
+def test_part_c(tmp_path, videos):
     clips = write_casme3_c(tmp_path, videos=videos)
     rows, findings = read("casme3", tmp_path, part="C")
     assert_clips(rows, clips, tmp_path)
@@ -212,12 +198,9 @@ def test_part_c(tmp_path: Path, videos: bool) -> None:
         read("casme3", tmp_path)
 
 
-# CAS(ME)^2 ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("videos", [False, True])
 @pytest.mark.parametrize(("expressions", "some"), [("micro", slice(3)), ("macro", slice(3, 4)), ("both", slice(4))])
-def test_expressions(tmp_path: Path, videos: bool, expressions: str, some: slice) -> None:
+def test_expressions(tmp_path, videos, expressions, some):
     clips = write_casme_sq(tmp_path, videos=videos)
     rows, findings = read("casme_sq", tmp_path, expressions=expressions)
     assert_clips(rows, clips[some], tmp_path)
@@ -235,7 +218,7 @@ def edit(root: Path, sheet: str, cell: str | None = None, value: object = None) 
     book.save(root / "CAS(ME)^2code_final.xlsx")
 
 
-def test_naming_rules_that_lack_something(tmp_path: Path) -> None:
+def test_naming_rules_that_lack_something(tmp_path):
     clips = write_casme_sq(tmp_path, videos=True)
     edit(tmp_path, "naming rule2", "B1", "anger9")
     rows, findings = read("casme_sq", tmp_path)
@@ -251,7 +234,7 @@ def test_naming_rules_that_lack_something(tmp_path: Path) -> None:
         read("casme_sq", tmp_path)
 
 
-def test_an_unknown_type_is_noted(tmp_path: Path) -> None:
+def test_an_unknown_type_is_noted(tmp_path):
     clips = write_casme_sq(tmp_path)
     edit(tmp_path, "CASFEcode_final", "H1", "expression")
     rows, findings = read("casme_sq", tmp_path)
@@ -262,11 +245,8 @@ def test_an_unknown_type_is_noted(tmp_path: Path) -> None:
         read("casme_sq", tmp_path, expressions="macro")
 
 
-# SAMM, MMEW, 4DME ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("notes", [13, 0])
-def test_samm_with_and_without_notes_above_the_header(tmp_path: Path, notes: int) -> None:
+def test_samm_with_and_without_notes_above_the_header(tmp_path, notes):
     clips = write_samm(tmp_path, notes=notes)
     rows, findings = read("samm", tmp_path)
     assert_clips(rows, clips, tmp_path)
@@ -280,7 +260,7 @@ def test_samm_with_and_without_notes_above_the_header(tmp_path: Path, notes: int
     assert first["AU12_intensity"].fillna(-1).tolist() == [0, 0, -1, 3, 0]
 
 
-def test_samm_s_root_may_be_the_folder_of_subjects(tmp_path: Path) -> None:
+def test_samm_s_root_may_be_the_folder_of_subjects(tmp_path):
     clips = write_samm(tmp_path)
     (tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx").rename(tmp_path / "SAMM" / "SAMM_Micro_FACS_Codes_v2.xlsx")
     for clip in clips:
@@ -297,7 +277,7 @@ def test_samm_s_root_may_be_the_folder_of_subjects(tmp_path: Path) -> None:
     ("value", "clip", "subject"),
     [(13, "x", "S13"), ("S4", "x", "S4"), (5, "s07-01-001", "S07"), (2.0, "02-01-001", "S02")],
 )
-def test_subjects_of_mmew(tmp_path: Path, value: object, clip: str, subject: str) -> None:
+def test_subjects_of_mmew(tmp_path, value, clip, subject):
     from tests.helpers.trees.micro import MMEW_HEADER
 
     write_table(tmp_path / "MMEW_Micro_Exp.xlsx", {"Sheet1": [MMEW_HEADER, [value, clip, 1, 2, 3, "4", "anger"]]})
@@ -305,7 +285,7 @@ def test_subjects_of_mmew(tmp_path: Path, value: object, clip: str, subject: str
     assert set(read("mmew", tmp_path)[0]["subject"]) == {subject}
 
 
-def test_4dme_s_texts_and_columns(tmp_path: Path) -> None:
+def test_4dme_s_texts_and_columns(tmp_path):
     clips = write_fourdme(tmp_path)
     rows, findings = read("fourdme", tmp_path)
     assert {"AU45", "AU12_left", "AU12_right"} <= set(rows.columns)

@@ -1,7 +1,5 @@
 """EmotioNet, RAF-AU and Bosphorus: photos by name, texts and tables of labels, what they leave open, half copies."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -20,11 +18,8 @@ TABLES = {
 LIST = Path("facscodes", "facscodes.lst")
 
 
-# EmotioNet ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("form", list(TABLES))
-def test_rows_of_emotionet(tmp_path: Path, form: str) -> None:
+def test_rows_of_emotionet(tmp_path, form):
     """999 is unknown, not 0; 40 is no action unit; AU3 of the table neither."""
     expected = write_emotionet(tmp_path, form=form)
     rows, findings = read("emotionet", tmp_path)
@@ -36,7 +31,7 @@ def test_rows_of_emotionet(tmp_path: Path, form: str) -> None:
     assert findings.incomplete == []
 
 
-def test_other_action_units_are_kept_where_they_are_annotated(tmp_path: Path) -> None:
+def test_other_action_units_are_kept_where_they_are_annotated(tmp_path):
     write_emotionet(tmp_path, form="csv")
     path = tmp_path / TABLES["csv"]
     header, *lines = path.read_text(encoding="utf-8").splitlines()
@@ -47,7 +42,7 @@ def test_other_action_units_are_kept_where_they_are_annotated(tmp_path: Path) ->
     assert rows["AU14"].tolist() == [1, -1, -1] and "AU7" not in rows.columns
 
 
-def test_the_folder_of_the_images(tmp_path: Path) -> None:
+def test_the_folder_of_the_images(tmp_path):
     """Of two images of one name, the one in the folder that the address names is meant; else --images says which."""
     write_emotionet(tmp_path, form="list", images="flat")
     for folder in ("small", "flat/N_0000000001"):
@@ -68,7 +63,7 @@ def test_the_folder_of_the_images(tmp_path: Path) -> None:
     assert [where for where, _ in findings.incomplete] == [TABLES["list"]]
 
 
-def test_two_kinds_of_table(tmp_path: Path) -> None:
+def test_two_kinds_of_table(tmp_path):
     expected = write_emotionet(tmp_path, form="txt")
     write_emotionet(tmp_path, form="list")
     wanted = r"one kind of table in .*, but got dataFile_0001\.txt, image_list_1\.csv"
@@ -79,7 +74,7 @@ def test_two_kinds_of_table(tmp_path: Path) -> None:
         read("emotionet", tmp_path, table="other.csv")
 
 
-def test_photos_named_twice(tmp_path: Path) -> None:
+def test_photos_named_twice(tmp_path):
     write_emotionet(tmp_path, form="txt")
     path = tmp_path / TABLES["txt"]
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -100,7 +95,7 @@ def test_photos_named_twice(tmp_path: Path) -> None:
         ("list", "N_0000000001_00002.jpg", "", r"image_list_1\.csv line 3: expected the address or path of a photo"),
     ],
 )
-def test_damaged_tables_of_emotionet(tmp_path: Path, form: str, old: str, new: str, message: str) -> None:
+def test_damaged_tables_of_emotionet(tmp_path, form, old, new, message):
     write_emotionet(tmp_path, form=form)
     path = tmp_path / TABLES[form]
     text = path.read_bytes().decode()
@@ -110,7 +105,7 @@ def test_damaged_tables_of_emotionet(tmp_path: Path, form: str, old: str, new: s
         read("emotionet", tmp_path)
 
 
-def test_an_empty_table_and_a_sheet_without_addresses(tmp_path: Path) -> None:
+def test_an_empty_table_and_a_sheet_without_addresses(tmp_path):
     write_emotionet(tmp_path)
     book = openpyxl.Workbook()
     book.active.append(["'AU 1'", "'AU 2'"])
@@ -122,10 +117,7 @@ def test_an_empty_table_and_a_sheet_without_addresses(tmp_path: Path) -> None:
         read("emotionet", tmp_path, table=TABLES["csv"])
 
 
-# RAF-AU -------------------------------------------------------------------------------------------
-
-
-def test_rows_of_rafau(tmp_path: Path) -> None:
+def test_rows_of_rafau(tmp_path):
     expected = write_rafau(tmp_path)
     rows, findings = read("rafau", tmp_path)
     assert_rows(rows, expected)
@@ -136,7 +128,7 @@ def test_rows_of_rafau(tmp_path: Path) -> None:
     assert findings.incomplete == [] and findings.absent == {}
 
 
-def test_unknown_codes_are_reported_and_open(tmp_path: Path) -> None:
+def test_unknown_codes_are_reported_and_open(tmp_path):
     write_rafau(tmp_path)
     write_text(tmp_path / "RAFAU_label.txt", "0001.jpg 4+XY\n0002.jpg 12\n0003.jpg\n0010.jpg 40+1\n")
     rows, findings = read("rafau", tmp_path)
@@ -146,7 +138,7 @@ def test_unknown_codes_are_reported_and_open(tmp_path: Path) -> None:
     assert unread == [("RAFAU_label.txt line 1", "'4+XY'"), ("RAFAU_label.txt line 4", "'40+1'")]
 
 
-def test_half_a_copy_of_rafau_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_of_rafau_is_reported(tmp_path):
     write_rafau(tmp_path)
     (tmp_path / "aligned" / "0003_aligned.jpg").rename(tmp_path / "aligned" / "0004_aligned.jpg")
     rows, findings = read("rafau", tmp_path)
@@ -158,12 +150,9 @@ def test_half_a_copy_of_rafau_is_reported(tmp_path: Path) -> None:
     assert [where for where, _ in read("rafau", tmp_path)[1].incomplete] == ["aligned"]
 
 
-# Bosphorus ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("base", ["BosphorusDB/BosphorusDB", "BosphorusDB", "."])
 @pytest.mark.parametrize("header", [2, 0])
-def test_rows_of_bosphorus(tmp_path: Path, base: str, header: int) -> None:
+def test_rows_of_bosphorus(tmp_path, base, header):
     """The list may come without header; turned heads are left out; AU4 without a letter has no intensity."""
     expected = write_bosphorus(tmp_path, base=base)
     write_text(tmp_path / LIST, "".join(BOSPHORUS.splitlines(keepends=True)[2 - header :]))
@@ -174,7 +163,7 @@ def test_rows_of_bosphorus(tmp_path: Path, base: str, header: int) -> None:
     assert findings.incomplete == [] and len(findings.absent["subjects"]) == 103
 
 
-def test_unknown_codes_of_bosphorus_are_reported_and_open(tmp_path: Path) -> None:
+def test_unknown_codes_of_bosphorus_are_reported_and_open(tmp_path):
     write_bosphorus(tmp_path)
     text = BOSPHORUS.replace("-> 12C+R6B", "-> 12C+Q9").replace("bs000_N_N_0 -> 0", "bs000_N_N_0 -> ")
     write_text(tmp_path / LIST, text)
@@ -185,7 +174,7 @@ def test_unknown_codes_of_bosphorus_are_reported_and_open(tmp_path: Path) -> Non
     assert found["images without codes"] == ("facscodes.lst line 4", "bs000_N_N_0: all action units unknown")
 
 
-def test_half_a_copy_of_bosphorus_is_reported(tmp_path: Path) -> None:
+def test_half_a_copy_of_bosphorus_is_reported(tmp_path):
     write_bosphorus(tmp_path)
     base = tmp_path / "BosphorusDB" / "BosphorusDB"
     (base / "bs000" / "bs000_N_N_0.png").unlink()

@@ -1,7 +1,5 @@
 """AU texts: a table made by hand, texts that are written and read back, columns of labels."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -45,7 +43,7 @@ B, L, R = Term(), Term("left"), Term("right")
         ("0", {}),
     ],
 )
-def test_a_text_that_leaves_nothing_open(text: str, aus: dict[str, Term]) -> None:
+def test_a_text_that_leaves_nothing_open(text, aus):
     assert parse_aus(text) == AUText(aus)
 
 
@@ -79,9 +77,7 @@ def test_a_text_that_leaves_nothing_open(text: str, aus: dict[str, Term]) -> Non
         ("4\x00", [], [], ["4\x00"], False),
     ],
 )
-def test_what_is_open_is_said(
-    text: str, aus: list[str], ambiguous: list[str], unread: list[str], complete: bool
-) -> None:
+def test_what_is_open_is_said(text, aus, ambiguous, unread, complete):
     read = parse_aus(text)
     assert (list(read.aus), read.ambiguous, read.unread, read.complete) == (aus, ambiguous, unread, complete)
 
@@ -90,11 +86,11 @@ def test_what_is_open_is_said(
     "text",
     ["4" + " " * 30_000 + "x", "1+" * 20_000, "0" * 30_000, "9" * 30_000, "L" * 30_000, "4 or " * 8_000, "(" * 30_000],
 )
-def test_a_hostile_text_is_read_at_once(text: str) -> None:
+def test_a_hostile_text_is_read_at_once(text):
     assert isinstance(parse_aus(text), AUText)
 
 
-def test_marked_terms_are_kept_on_request() -> None:
+def test_marked_terms_are_kept_on_request():
     assert parse_aus("AU4+AU7(k)", keep_marked=True).aus == {"AU4": B, "AU7": B}
 
 
@@ -119,23 +115,20 @@ def written(aus: dict[str, Term], spelling: tuple[str, bool, bool, str]) -> str:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(ACTION_UNITS)), terms, min_size=1), spellings)
-def test_what_is_written_is_read_back(aus: dict[str, Term], spelling: tuple[str, bool, bool, str]) -> None:
+def test_what_is_written_is_read_back(aus, spelling):
     read = parse_aus(written(aus, spelling))
     assert read == AUText(aus) and list(read.aus) == list(aus)
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_is_read(text):
     read = parse_aus(text)
     assert set(read.aus) | set(read.ambiguous) <= set(ACTION_UNITS)
     assert not set(read.aus) & set(read.ambiguous)
     assert read.complete == (not read.unread) or not read.aus or "?" in text
 
 
-# columns of labels --------------------------------------------------------------------------------
-
-
-def test_label_columns_by_hand() -> None:
+def test_label_columns_by_hand():
     texts = [parse_aus(text) for text in ("4+L12A", "R12", "12C+2", "14 or 17", "?", "4+foo")]
     columns = label_columns(texts, ["AU4", "AU12"])
     assert list(columns) == ["AU2", "AU4", "AU12", "AU12_left", "AU12_right", "AU12_intensity", "AU14", "AU17"]
@@ -148,5 +141,5 @@ def test_label_columns_by_hand() -> None:
     assert [None if math.isnan(value) else value for value in columns["AU12_intensity"]] == [1, None, 3, 0, None, None]
 
 
-def test_label_columns_of_no_text() -> None:
+def test_label_columns_of_no_text():
     assert label_columns([], ["AU4"]).to_dict("list") == {"AU4": []}

@@ -1,7 +1,5 @@
 """Spreadsheets: columns by name and by position, both formats, formulas, and files that are damaged or mean harm."""
 
-from __future__ import annotations
-
 import re
 import struct
 import zipfile
@@ -24,10 +22,7 @@ def table(tmp_path: Path, *rows: list[object], sheet: str = "label") -> Path:
     return write_table(tmp_path / "table é 1.xlsx", {sheet: rows})
 
 
-# what is read -------------------------------------------------------------------------------------
-
-
-def test_columns_by_their_spellings(tmp_path: Path) -> None:
+def test_columns_by_their_spellings(tmp_path):
     path = table(tmp_path, HEAD, [1, "x", 46.0, " 4+L12 "], [], [2, None, "/", None])
     frame = read_sheet(path, columns=COLUMNS)
     assert frame.to_dict("index") == {
@@ -37,7 +32,7 @@ def test_columns_by_their_spellings(tmp_path: Path) -> None:
     assert [place(frame, row) for row in frame.index] == ["table é 1.xlsx row 2", "table é 1.xlsx row 4"]
 
 
-def test_columns_by_position(tmp_path: Path) -> None:
+def test_columns_by_position(tmp_path):
     path = table(tmp_path, [1, "a", 3], [2, "b"])
     frame = read_sheet(path, header=None, columns={"name": (1,), "last": (2,), "more": (9,)}, optional=("more",))
     assert frame.to_dict("index") == {
@@ -50,20 +45,20 @@ def test_columns_by_position(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stated", [0, 2, 5])
-def test_a_header_below_notes_is_found(tmp_path: Path, stated: int) -> None:
+def test_a_header_below_notes_is_found(tmp_path, stated):
     path = table(tmp_path, ["SAMM notes"], [], HEAD, [1, None, 46, "4"])
     frame = read_sheet(path, columns=COLUMNS, header=stated)
     assert frame.loc[0].tolist() == [1, 46, "4"] and place(frame, 0).endswith("row 4")
 
 
-def test_a_sheet_by_name_and_a_missing_one(tmp_path: Path) -> None:
+def test_a_sheet_by_name_and_a_missing_one(tmp_path):
     path = write_table(tmp_path / "t.xlsx", {"about": [["notes"]], "Label ": [HEAD, [1, None, 2, "4"]]})
     assert len(read_sheet(path, columns=COLUMNS, sheet="label")) == 1
     with pytest.raises(DatasetLayoutError, match="a sheet 'labels' in .*t.xlsx, but it has 'about', 'Label '"):
         read_sheet(path, columns=COLUMNS, sheet="labels")
 
 
-def test_a_missing_column_names_those_there(tmp_path: Path) -> None:
+def test_a_missing_column_names_those_there(tmp_path):
     path = table(tmp_path, ["Subject", "OnsetF", None, "AU"], [1, 2, 3, 4])
     wanted = "a column 'Action Units' in row 1 .* that row holds 'Subject', 'OnsetF', 'AU'"
     with pytest.raises(DatasetLayoutError, match=wanted):
@@ -73,7 +68,7 @@ def test_a_missing_column_names_those_there(tmp_path: Path) -> None:
         read_sheet(write_table(tmp_path / "empty.xlsx", {"s": []}), columns=COLUMNS)
 
 
-def test_formulas_are_not_evaluated(tmp_path: Path) -> None:
+def test_formulas_are_not_evaluated(tmp_path):
     path = table(tmp_path, HEAD, [1, None, "=1+45", "4"], [2, None, None, "4"], [3, None, 5, '=HYPERLINK("http://x")'])
     findings = Findings()
     frame = read_sheet(path, columns=COLUMNS, findings=findings)
@@ -84,7 +79,7 @@ def test_formulas_are_not_evaluated(tmp_path: Path) -> None:
     ]
 
 
-def test_a_stored_value_of_a_formula_is_read(tmp_path: Path) -> None:
+def test_a_stored_value_of_a_formula_is_read(tmp_path):
     path = table(tmp_path, HEAD, [1, None, "=1+45", "4"])
     _replace(
         path,
@@ -95,7 +90,7 @@ def test_a_stored_value_of_a_formula_is_read(tmp_path: Path) -> None:
     assert read_sheet(path, columns=COLUMNS, findings=findings)["onset"].tolist() == [46] and findings.notes == []
 
 
-def test_a_wrong_stated_size_cuts_nothing_off(tmp_path: Path) -> None:
+def test_a_wrong_stated_size_cuts_nothing_off(tmp_path):
     path = table(tmp_path, HEAD, *[[number, None, number, "4"] for number in range(5)])
     _replace(
         path, "xl/worksheets/sheet1.xml", lambda text: text.replace('<dimension ref="A1:D6"', '<dimension ref="A1:B2"')
@@ -103,7 +98,7 @@ def test_a_wrong_stated_size_cuts_nothing_off(tmp_path: Path) -> None:
     assert read_sheet(path, columns=COLUMNS)["onset"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_strings_that_cells_share(tmp_path: Path) -> None:
+def test_strings_that_cells_share(tmp_path):
     """Spreadsheet programs keep texts in a part of their own, openpyxl in the cells."""
     path = table(tmp_path, HEAD, [1, None, 2, "4+L12"])
     _share_strings(path)
@@ -147,7 +142,7 @@ def _record(code: int, data: bytes) -> bytes:
     return struct.pack("<HH", code, len(data)) + data
 
 
-def test_an_old_format(tmp_path: Path) -> None:
+def test_an_old_format(tmp_path):
     """The oldest `.xls`, a stream of records: BOF, cells (row, column, three bytes of style, content), EOF."""
     cells = []
     for at, text in ((0, "Subject"), (1, "OnsetF"), (2, "Action Units")):
@@ -167,11 +162,8 @@ def test_an_old_format(tmp_path: Path) -> None:
         ("9" * 40, "9" * 40, None), (1e300, str(int(1e300)), None),
     ],
 )  # fmt: skip
-def test_cells(value: object, text: str, number: int | None) -> None:
+def test_cells(value, text, number):
     assert (cell_text(value), cell_number(value)) == (text, number)
-
-
-# damaged and hostile files ------------------------------------------------------------------------
 
 
 def _replace(path: Path, part: str, change: Callable[[str], str]) -> None:
@@ -191,19 +183,19 @@ def _replace(path: Path, part: str, change: Callable[[str], str]) -> None:
     [b"", b"hello", b"PK\x03\x04 junk", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), b"Subject,OnsetF\n1,2\n"],
 )
 @pytest.mark.parametrize("name", ["a.xlsx", "a.xls"])
-def test_no_spreadsheet(tmp_path: Path, name: str, content: bytes) -> None:
+def test_no_spreadsheet(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetLayoutError, match=f"a spreadsheet at .*{name}, but it cannot be read"):
         read_sheet(tmp_path / name, columns=COLUMNS)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_no_file(tmp_path):
     with pytest.raises(DatasetLayoutError, match="but there is none"):
         read_sheet(tmp_path / "a.xlsx", columns=COLUMNS)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.7, 0.99])
-def test_a_half_copied_file(tmp_path: Path, cut: float) -> None:
+def test_a_half_copied_file(tmp_path, cut):
     path = table(tmp_path, HEAD, [1, None, 2, "4"])
     path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
     with pytest.raises(DatasetLayoutError, match="cannot be read"):
@@ -220,7 +212,7 @@ LAUGHS = '<!ENTITY a "ha">' + "".join(
     "part",
     ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/styles.xml", "xl/sharedStrings.xml", "[Content_Types].xml"],
 )
-def test_entities_are_not_expanded(tmp_path: Path, part: str, entities: str) -> None:
+def test_entities_are_not_expanded(tmp_path, part, entities):
     path = table(tmp_path, HEAD, [1, None, 2, "4"])
     _share_strings(path)
     _replace(
@@ -234,7 +226,7 @@ def test_entities_are_not_expanded(tmp_path: Path, part: str, entities: str) -> 
         read_sheet(path, columns=COLUMNS)
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     path = table(tmp_path, HEAD, [1, None, 2, "4"])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/media/image1.png", bytes(9 * 2**20))
@@ -243,14 +235,14 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         read_sheet(path, columns=COLUMNS)
 
 
-def test_a_row_number_beyond_every_spreadsheet(tmp_path: Path) -> None:
+def test_a_row_number_beyond_every_spreadsheet(tmp_path):
     path = table(tmp_path, HEAD, [1, None, 2, "4"])
     _replace(path, "xl/worksheets/sheet1.xml", lambda text: text.replace('<row r="2"', '<row r="99999999"'))
     with pytest.raises(DatasetLayoutError, match="at most 1,048,576 rows"):
         read_sheet(path, columns=COLUMNS)
 
 
-def test_openpyxl_without_defusedxml_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openpyxl_without_defusedxml_is_refused(tmp_path, monkeypatch):
     path = table(tmp_path, HEAD, [1, None, 2, "4"])
     monkeypatch.setattr(openpyxl, "DEFUSEDXML", False)
     with pytest.raises(DatasetLayoutError, match="OPENPYXL_DEFUSEDXML"):

@@ -1,9 +1,5 @@
 """Frames of a video by position: only those that are wanted, up to the first damage, and why there are no more."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,28 +11,26 @@ FRAMES = 30
 
 
 @pytest.fixture(scope="module")
-def images() -> list[np.ndarray]:
+def images():
     return [face_image(0, k) for k in range(FRAMES)]
 
 
 @pytest.mark.parametrize("wanted", [[0], [29], [0, 1, 2], [3, 11, 28], list(range(FRAMES))])
-def test_position_k_is_image_k(images: list[np.ndarray], tmp_path: Path, wanted: list[int]) -> None:
+def test_position_k_is_image_k(images, tmp_path, wanted):
     path = write_video(tmp_path / "a é.mkv", images)
     found = list(read_frames(path, wanted))
     assert [position for position, *_ in found] == wanted and {status for *_, status, _ in found} == {"ok"}
     assert all((image == images[position]).all() for position, image, _, _ in found)
 
 
-def test_only_wanted_frames_become_images_and_the_rest_is_not_decoded(
-    images: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_wanted_frames_become_images_and_the_rest_is_not_decoded(images, tmp_path, monkeypatch):
     decoders: list[videos._Decoder] = []
     original, converted = videos._Decoder.image, []
 
-    def counted(self: videos._Decoder, frame: object) -> np.ndarray:
+    def counted(self, frame):
         decoders.append(self)
         converted.append(frame)
-        return original(self, frame)  # type: ignore[arg-type]
+        return original(self, frame)
 
     monkeypatch.setattr(videos._Decoder, "image", counted)
     list(read_frames(write_video(tmp_path / "a.avi", images), [4, 9]))
@@ -44,9 +38,7 @@ def test_only_wanted_frames_become_images_and_the_rest_is_not_decoded(
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.avi", None), ("a.avi", "mjpeg"), ("a.mp4", None), ("a.mkv", None)])
-def test_lossy_frames_are_near_their_images_and_not_near_others(
-    images: list[np.ndarray], tmp_path: Path, name: str, codec: str | None
-) -> None:
+def test_lossy_frames_are_near_their_images_and_not_near_others(images, tmp_path, name, codec):
     path = write_video(tmp_path / name, images, codec=codec)
     for position, image, _, _ in read_frames(path, [0, 7, 19]):
         assert image is not None
@@ -55,7 +47,7 @@ def test_lossy_frames_are_near_their_images_and_not_near_others(
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.avi", "mjpeg"), ("a.mkv", "ffv1")])
-def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_path: Path, name: str, codec: str) -> None:
+def test_a_truncated_video_gives_what_is_whole(images, tmp_path, name, codec):
     path = write_video(tmp_path / name, images, codec=codec)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = list(read_frames(path, list(range(FRAMES))))
@@ -68,9 +60,7 @@ def test_a_truncated_video_gives_what_is_whole(images: list[np.ndarray], tmp_pat
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
-def test_damage_does_not_shift_frames_unless_it_is_told(
-    images: list[np.ndarray], tmp_path: Path, name: str, rng: np.random.Generator
-) -> None:
+def test_damage_does_not_shift_frames_unless_it_is_told(images, tmp_path, name, rng):
     """Wherever bytes are overwritten: what comes out is no other image; where a frame is lost, the end is missing."""
     whole = write_video(tmp_path / name, images).read_bytes()
     hurt = 0
@@ -90,7 +80,7 @@ def test_damage_does_not_shift_frames_unless_it_is_told(
     assert hurt
 
 
-def test_behind_damage_frames_go_on_at_the_next_key_frame(images: list[np.ndarray], tmp_path: Path) -> None:
+def test_behind_damage_frames_go_on_at_the_next_key_frame(images, tmp_path):
     """Of a Motion JPEG file every frame is a key frame: one that is spoilt costs that frame alone."""
     path = write_video(tmp_path / "a.avi", images, codec="mjpeg")
     data = bytearray(path.read_bytes())
@@ -111,7 +101,7 @@ def test_behind_damage_frames_go_on_at_the_next_key_frame(images: list[np.ndarra
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
-def test_positions_behind_the_end(images: list[np.ndarray], tmp_path: Path, name: str) -> None:
+def test_positions_behind_the_end(images, tmp_path, name):
     path = write_video(tmp_path / name, images[:3])
     assert [(position, status, text) for position, _, status, text in read_frames(path, [2, 3, 9])] == [
         (2, "ok", ""),
@@ -121,7 +111,7 @@ def test_positions_behind_the_end(images: list[np.ndarray], tmp_path: Path, name
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all", b"RIFF" + bytes(100)])
-def test_what_is_no_video(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_video(tmp_path, content):
     path = tmp_path / "a.avi"
     path.write_bytes(content)
     found = list(read_frames(path, [0, 5]))
@@ -129,7 +119,7 @@ def test_what_is_no_video(tmp_path: Path, content: bytes) -> None:
     assert "it cannot be read" in found[0][3] or "holds no video" in found[0][3]
 
 
-def test_a_turned_video_is_turned_back() -> None:
+def test_a_turned_video_is_turned_back():
     """A telephone held upright writes lying frames and how far to turn them, in degrees against the clock."""
     image = np.arange(6).reshape(2, 3)
     assert videos.turned(image, 0).tolist() == image.tolist()

@@ -1,7 +1,5 @@
 """Faces that are given: the table of an earlier run gives the same crops again; one that does not fit is an error."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +11,21 @@ from auformer.data.images import write_image
 from auformer.data_prep.pipeline import prepare as pipeline
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.errors import DatasetLayoutError
+from auformer.faces import POINT_COLUMNS
+from tests.helpers.trees import files
 from tests.helpers.trees.images import face_image, face_points, write_video
-from tests.helpers.trees.tiny import TinyReader, write_tiny
+from tests.helpers.trees.tiny import TinyReader
 
 
-def crops(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.jpg"))}
-
-
-def test_the_table_of_a_run_gives_its_crops_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_a_run_gives_its_crops_again(tree, tmp_path, monkeypatch):
     """From files, a video and an archive, with the default detector first."""
-    root = write_tiny(tmp_path / "Tiny é 1")
     monkeypatch.setattr(pipeline, "load", lambda name: TinyReader())
-    first = prepare("tiny", root, tmp_path / "first", size=64)
-    assert (first.table["status"] == "ok").sum() == 12
-    given = prepare(
-        "tiny", root, tmp_path / "again", size=64,
-        detector=f"table:{tmp_path / 'first' / 'manifest.faces.parquet'}", workers=2,
-    )  # fmt: skip
+    first = prepare("tiny", tree, tmp_path / "first", size=64)
+    spec = f"table:{tmp_path / 'first' / 'manifest.faces.parquet'}"
+    given = prepare("tiny", tree, tmp_path / "again", size=64, detector=spec, workers=2)
     assert given.table["status"].tolist() == first.table["status"].tolist()
-    assert crops(tmp_path / "again") == crops(tmp_path / "first") and len(crops(tmp_path / "again")) == 12
+    crops = files(tmp_path / "first" / "crops")
+    assert files(tmp_path / "again" / "crops") == crops and len(crops) == 12
     faces = pd.read_parquet(tmp_path / "again" / "manifest.faces.parquet")
     assert (faces["points_source"] == "table").all()
 
@@ -47,14 +40,12 @@ def openface(path: Path, frames: int) -> Path:
             **dict.fromkeys(range(42, 48), 1), 48: 3, 54: 4,
         }  # fmt: skip
         rows.append({"frame": k + 1, " face_id": 0, " timestamp": 0.0, " confidence": 0.98, " success": 1})
-        rows[-1] |= {f" x_{i}": points[where[i], 0] for i in range(68)} | {
-            f" y_{i}": points[where[i], 1] for i in range(68)
-        }
+        rows[-1] |= {f" {axis}_{i}": points[where[i], column] for column, axis in enumerate("xy") for i in range(68)}
     pd.DataFrame(rows).to_csv(path, index=False)
     return path
 
 
-def test_landmarks_of_openface(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_landmarks_of_openface(tmp_path, capsys):
     """Their frame 1 is the video's frame 0; a table that is too short stops the work with a message."""
     root = tmp_path / "mine"
     write_video(root / "film.mkv", [face_image(0, k) for k in range(3)])
@@ -64,23 +55,18 @@ def test_landmarks_of_openface(tmp_path: Path, capsys: pytest.CaptureFixture[str
     prepare("csv", root, tmp_path / "out", size=64, detector=f"table:{table}", options={"table": "labels.csv"})
     faces = pd.read_parquet(tmp_path / "out" / "manifest.faces.parquet")
     for k in range(3):
-        found = faces.loc[
-            k, [f"{name}_{axis}" for name in ("pupil_left", "pupil_right", "nose_tip") for axis in "xy"]
-        ].to_numpy(float)
+        found = faces.loc[k, POINT_COLUMNS[:6]].to_numpy(float)
         assert np.allclose(found.reshape(3, 2), face_points(0, k)[:3], atol=1e-6)
     (tmp_path / "short").mkdir()
     table = openface(tmp_path / "short" / "film.csv", 2)
     for workers in ("1", "2"):
-        words = [
-            "prepare", "csv", "--root", str(root), "--table", "labels.csv", "--out",
-            str(tmp_path / f"short{workers}"), "--size", "64",
-        ]  # fmt: skip
-        assert main([*words, "--workers", workers, "--detector", f"table:{table}"]) == 1
+        words = ["prepare", "csv", "--root", str(root), "--table", "labels.csv", "--workers", workers, "--size", "64"]
+        assert main([*words, "--out", str(tmp_path / f"short{workers}"), "--detector", f"table:{table}"]) == 1
         said = capsys.readouterr().err
         assert "film.mkv, frame 2: Expected a frame of" in said and "Traceback" not in said
 
 
-def test_an_unusable_table_stops_before_anything_is_written(tmp_path: Path) -> None:
+def test_an_unusable_table_stops_before_anything_is_written(tmp_path):
     write_image(tmp_path / "mine" / "photo.png", face_image(0, 0))
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     for spec in (f"table:{tmp_path / 'odd.csv'}", f"table:{tmp_path / 'gone.csv'}", "yolo"):

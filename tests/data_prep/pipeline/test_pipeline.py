@@ -1,10 +1,7 @@
 """The pipeline on a made-up release: equal crops from files, video and archive, statuses, sidecars, options."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,17 +13,13 @@ from auformer.data_prep.pipeline import prepare as pipeline
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.errors import DatasetLayoutError, ManifestError
 from auformer.faces import CROP_RECIPES, align
+from tests.helpers.trees import files
 from tests.helpers.trees.images import face_image, plain_image, write_video
-from tests.helpers.trees.tiny import SEQUENCES, TinyDetector, TinyReader, write_tiny
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("release") / "Tiny é 1")
+from tests.helpers.trees.tiny import SEQUENCES, TinyDetector, TinyReader
 
 
 @pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> TinyReader:
+def reader(monkeypatch):
     """The made-up release is read, with a fast face detector."""
     monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: TinyDetector())
     return use(TinyReader(), monkeypatch)
@@ -37,19 +30,7 @@ def use(reader: TinyReader, monkeypatch: pytest.MonkeyPatch) -> TinyReader:
     return reader
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder and what it holds."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-
-
-# what is written ----------------------------------------------------------------------------------
-
-
-def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_images(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_images(tree, tmp_path, monkeypatch):
     """With the default face detector."""
     use(TinyReader(), monkeypatch)
     before = files(tree)
@@ -74,32 +55,25 @@ def test_every_form_of_source_gives_the_rows_and_the_crops_of_the_images(
         assert np.abs(crop.astype(int) - wanted).mean() < 3  # the JPEG's loss
 
 
-def test_frame_k_of_a_video_and_image_k_give_one_crop(reader: TinyReader, tmp_path: Path) -> None:
+def test_frame_k_of_a_video_and_image_k_give_one_crop(reader, tmp_path):
     """Three images in a folder, by name, and in a lossless video, by position: the crops are equal to the byte."""
-    images = [face_image(1, k) for k in (1, 2, 4)]
-    root = tmp_path / "release"
-    for number, image in zip((1, 2, 4), images, strict=True):
-        write_image(root / "frames" / f"{number}.png", image)
-    write_video(root / "frames.mkv", [images[0], images[1], face_image(2, 3), images[2]])
-    rows = [{"subject": "S", "sequence": "files", "frame": n, "AU1": 0, "source": f"frames/{n}.png"} for n in (1, 2, 4)]
-    rows += [
-        {"subject": "S", "sequence": "video", "frame": n, "AU1": 0, "source": "frames.mkv", "source_frame": n - 1}
-        for n in (1, 2, 4)
-    ]
-    reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
+    root, numbers = tmp_path / "release", (1, 2, 4)
+    for n in numbers:
+        write_image(root / "frames" / f"{n}.png", face_image(1, n))
+    write_video(root / "frames.mkv", [face_image(2 if n == 3 else 1, n) for n in range(1, 5)])
+    rows = [{"sequence": "files", "frame": n, "source": f"frames/{n}.png"} for n in numbers]
+    rows += [{"sequence": "video", "frame": n, "source": "frames.mkv", "source_frame": n - 1} for n in numbers]
+    reader.read = lambda root, findings: pd.DataFrame(rows).assign(subject="S", AU1=0)
     prepare("tiny", root, tmp_path / "out", size=64)
-    crops = tmp_path / "out" / "crops" / "S"
-    assert {path.name for path in (crops / "video").iterdir()} == {"1.jpg", "2.jpg", "4.jpg"}
-    for number in (1, 2, 4):
-        assert (crops / "video" / f"{number}.jpg").read_bytes() == (crops / "files" / f"{number}.jpg").read_bytes()
+    crops = files(tmp_path / "out" / "crops" / "S")
+    assert len(crops) == 6 and all(crops[f"video/{n}.jpg"] == crops[f"files/{n}.jpg"] for n in numbers)
 
 
-def test_the_sidecar_says_how_the_crops_were_made(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_the_sidecar_says_how_the_crops_were_made(tree, reader, tmp_path):
     prepare("tiny", tree, tmp_path, size=48, border="constant", parquet=True, options={"threshold": 3})
     side = read_manifest(tmp_path / "manifest.parquet").attrs["side"]
-    assert (side["dataset"], side["crop_recipe"], side["image_size"], side["border"]) == (
-        "tiny", "eyes", [48, 48], "constant",
-    )  # fmt: skip
+    how = (side["dataset"], side["crop_recipe"], side["image_size"], side["border"])
+    assert how == ("tiny", "eyes", [48, 48], "constant")
     assert side["detector"] == {"name": "tiny", "version": "1"} and side["points_sources"] == {"fixed": 12}
     assert side["label_rates"]["AU1"] == {"positives": 8, "known": 16, "measured": 0.5}
     assert side["label_rates"]["AU12"] == {"positives": 4, "known": 12, "measured": 0.3333}
@@ -113,19 +87,16 @@ def test_the_sidecar_says_how_the_crops_were_made(tree: Path, reader: TinyReader
     assert not (tmp_path / "manifest.csv").exists() and not (tmp_path / ".prepare").exists()
 
 
-def test_one_transform_per_clip(
-    tree: Path, reader: TinyReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_one_transform_per_clip(tree, reader, monkeypatch, tmp_path):
     """That of the first frame with a face from the onset on (frame 3 shows none), for every frame."""
     reader = use(TinyReader(per_clip=True, onset=3), monkeypatch)
     done = prepare("tiny", tree, tmp_path, size=64)
     assert done.table["status"].tolist() == ["ok"] * 16
     faces = pd.read_parquet(tmp_path / "manifest.faces.parquet")
     assert (faces["points_frame"] == 4).all()
-    assert len(faces.drop_duplicates(["subject", "sequence", "pupil_left_x", "pupil_left_y", "nose_tip_x"])) == len(
-        SEQUENCES
-    )
-    points = faces[["pupil_left_x", "pupil_left_y", "pupil_right_x", "pupil_right_y"]].to_numpy()[0].reshape(2, 2)
+    points = ["pupil_left_x", "pupil_left_y", "pupil_right_x", "pupil_right_y"]
+    assert len(faces.drop_duplicates(["subject", "sequence", *points])) == len(SEQUENCES)
+    points = faces[points].to_numpy()[0].reshape(2, 2)
     wanted, _ = align(face_image(1, 1), points, "eyes", 64)
     assert np.abs(read_image(tmp_path / "crops" / "S1" / "smile" / "1.jpg").astype(int) - wanted).mean() < 3
     notes = [note for note in done.findings.notes if note[0].startswith("clips cropped by")]
@@ -136,12 +107,7 @@ def test_one_transform_per_clip(
     assert (pd.read_parquet(tmp_path / "plain" / "manifest.faces.parquet")["points_frame"] == 2).all()
 
 
-# bad input ----------------------------------------------------------------------------------------
-
-
-def test_damaged_and_missing_images_are_rows_with_a_reason(
-    tree: Path, reader: TinyReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_damaged_and_missing_images_are_rows_with_a_reason(tree, reader, monkeypatch, tmp_path):
     root = tmp_path / "copy"
     shutil.copytree(tree, root)
     use(TinyReader(frames=6), monkeypatch)
@@ -159,12 +125,12 @@ def test_damaged_and_missing_images_are_rows_with_a_reason(
     assert "labels without an image" not in text  # the reader knows of those
 
 
-def test_a_release_without_any_face(reader: TinyReader, tmp_path: Path) -> None:
+def test_a_release_without_any_face(reader, tmp_path):
     """Every row keeps its labels; there is no table of faces."""
     for number in (1, 2):
         write_image(tmp_path / "release" / f"{number}.png", plain_image(number))
-    rows = [{"subject": "S", "sequence": "s", "frame": n, "AU1": 1, "source": f"{n}.png"} for n in (1, 2)]
-    reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
+    rows = {"subject": "S", "sequence": "s", "frame": [1, 2], "AU1": 1, "source": ["1.png", "2.png"]}
+    reader.read = lambda root, findings: pd.DataFrame(rows)
     for made in (2, 0):
         done = prepare("tiny", tmp_path / "release", tmp_path / "out", size=64)
         assert done.made == made and done.table["status"].tolist() == ["no_face"] * 2
@@ -172,27 +138,23 @@ def test_a_release_without_any_face(reader: TinyReader, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["manifest.csv", "manifest.json"]
 
 
-def test_a_video_that_ends_before_its_labels(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
-    rows = [
-        {"subject": "S2", "sequence": "film", "frame": n, "AU1": 0, "source": "film.mkv", "source_frame": n - 1}
-        for n in (4, 5, 6)
-    ]
-    reader.read = lambda root, findings: pd.DataFrame(rows)  # type: ignore[method-assign]
+def test_a_video_that_ends_before_its_labels(tree, reader, tmp_path):
+    rows = pd.DataFrame({"subject": "S2", "sequence": "film", "frame": [4, 5, 6], "AU1": 0, "source": "film.mkv"})
+    reader.read = lambda root, findings: rows.assign(source_frame=rows["frame"] - 1)
     done = prepare("tiny", tree, tmp_path, size=64)
     assert done.table["status"].tolist() == ["ok", "no_image", "no_image"]
-    assert done.findings.notes == [
-        ("labels without an image", "film.mkv", "2 frames, 5 to 6: film.mkv: it has 4 frames")
-    ]
+    text = "2 frames, 5 to 6: film.mkv: it has 4 frames"
+    assert done.findings.notes == [("labels without an image", "film.mkv", text)]
 
 
-def test_missing_files_stop_unless_partial(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_missing_files_stop_unless_partial(tree, reader, tmp_path):
     read = reader.read
 
-    def incomplete(root: Path, findings, **options):  # type: ignore[no-untyped-def]
+    def incomplete(root, findings, **options):
         findings.miss("S9/labels.csv", "its images are not there")
         return read(root, findings)
 
-    reader.read = incomplete  # type: ignore[method-assign]
+    reader.read = incomplete
     with pytest.raises(DatasetLayoutError, match=r"S9/labels.csv: its images are not there\n.*--partial"):
         prepare("tiny", tree, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -200,7 +162,7 @@ def test_missing_files_stop_unless_partial(tree: Path, reader: TinyReader, tmp_p
     assert prepare("tiny", tree, None, dry_run=True).findings.incomplete
 
 
-def test_out_stays_away_from_the_release(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_out_stays_away_from_the_release(tree, reader, tmp_path):
     before = files(tree)
     for out in (tree, tree / "crops", tree / ".." / tree.name / "a" / "b"):
         with pytest.raises(DatasetLayoutError, match="`--out` to lie outside `--root`"):
@@ -210,24 +172,22 @@ def test_out_stays_away_from_the_release(tree: Path, reader: TinyReader, tmp_pat
     assert files(tree) == before
 
 
-def test_a_source_outside_the_root_is_refused(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_a_source_outside_the_root_is_refused(tree, reader, tmp_path):
     for source in ("../secret.png", "/etc/passwd", "a/../../b.png", "C:/x.png"):
         rows = [{"subject": "S", "sequence": "s", "frame": 1, "AU1": 0, "source": source}]
-        reader.read = lambda root, findings, rows=rows: pd.DataFrame(rows)  # type: ignore[method-assign]
+        reader.read = lambda root, findings, rows=rows: pd.DataFrame(rows)
         with pytest.raises(DatasetLayoutError, match="inside `--root`"):
             prepare("tiny", tree, tmp_path)
 
 
-def test_labels_that_break_the_contract_stop_before_any_image_is_read(
-    tree: Path, reader: TinyReader, tmp_path: Path
-) -> None:
+def test_labels_that_break_the_contract_stop_before_any_image_is_read(tree, reader, tmp_path):
     row = {"subject": "S", "sequence": "s", "frame": 1, "source": "x.png"}
     for rows, error, match in (
         ([row | {"AU1": 9}], ManifestError, "AU1"),
         ([row | {"AU1": 1}, row | {"AU1": 0}], DatasetLayoutError, "one row per frame"),
         ([], DatasetLayoutError, "not one row"),
     ):
-        reader.read = lambda root, findings, rows=rows: pd.DataFrame(rows)  # type: ignore[method-assign]
+        reader.read = lambda root, findings, rows=rows: pd.DataFrame(rows)
         with pytest.raises(error, match=match):
             prepare("tiny", tree, tmp_path / "out")
         assert not (tmp_path / "out").exists()
@@ -245,44 +205,34 @@ def test_labels_that_break_the_contract_stop_before_any_image_is_read(
         ({"options": {"camera": "left"}}, "threshold, corrections"),
     ],
 )
-def test_arguments_out_of_range(tree: Path, reader: TinyReader, tmp_path: Path, arguments: dict, match: str) -> None:
+def test_arguments_out_of_range(tree, reader, tmp_path, arguments, match):
     with pytest.raises(ValueError, match=match):
         prepare("tiny", tree, tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_written(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(tree, reader, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OSError, match="cannot write here"):
         prepare("tiny", tree, tmp_path / "file" / "out")
 
 
-# limits and dry runs ------------------------------------------------------------------------------
-
-
-def test_limit_takes_the_first_rows_with_an_image(
-    tree: Path, reader: TinyReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_limit_takes_the_first_rows_with_an_image(tree, reader, monkeypatch, tmp_path):
     use(TinyReader(frames=6), monkeypatch)  # frames 5 and 6 have no image
     done = prepare("tiny", tree, tmp_path, limit=6, size=64)
-    assert done.table[["sequence", "frame"]].to_numpy().tolist() == [["smile", n] for n in (1, 2, 3, 4)] + [
-        ["weinen é/1", n] for n in (1, 2)
-    ]
+    assert done.table["sequence"].tolist() == ["smile"] * 4 + ["weinen é/1"] * 2
+    assert done.table["frame"].tolist() == [1, 2, 3, 4, 1, 2]
     assert read_manifest(tmp_path / "manifest.csv").attrs["side"]["limit"] == 6
 
 
-def test_a_dry_run_opens_no_image_and_writes_nothing(
-    tree: Path, reader: TinyReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dry_run_opens_no_image_and_writes_nothing(tree, reader, tmp_path, monkeypatch):
     monkeypatch.setattr("auformer.data_prep.pipeline.crops.read_image", lambda path: pytest.fail("an image was opened"))
-    monkeypatch.setattr(
-        "auformer.data_prep.formats.videos.av.open", lambda *words, **names: pytest.fail("a video was opened")
-    )
+    monkeypatch.setattr("auformer.data_prep.formats.videos.av.open", lambda *_, **__: pytest.fail("a video was opened"))
     done = prepare("tiny", tree, tmp_path / "out", dry_run=True)
     assert len(done.table) == 16 and done.manifest is None and not list(tmp_path.iterdir())
 
 
-def test_every_recipe_gives_crops(tree: Path, reader: TinyReader, tmp_path: Path) -> None:
+def test_every_recipe_gives_crops(tree, reader, tmp_path):
     for recipe in CROP_RECIPES:
         done = prepare("tiny", tree, tmp_path / recipe, limit=1, recipe=recipe, size=64)
         assert read_image(tmp_path / recipe / done.table["image"][0]).shape == (64, 64, 3)

@@ -1,7 +1,5 @@
 """Interrupted, killed, repeated and parallel preparations end in the same files; other options are refused."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
@@ -18,7 +16,8 @@ from auformer.data_prep.pipeline import crops, units
 from auformer.data_prep.pipeline import prepare as pipeline
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.tiny import DeadlyDetector, TinyDetector, TinyReader, write_tiny
+from tests.helpers.trees import files
+from tests.helpers.trees.tiny import DeadlyDetector, TinyDetector, TinyReader
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -36,11 +35,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("release") / "Tiny")
-
-
 def use_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the pipeline read the made-up release with a fast detector."""
     monkeypatch.setattr(pipeline, "load", lambda name: TinyReader())
@@ -48,13 +42,13 @@ def use_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+def _tiny(monkeypatch):
     use_tiny(monkeypatch)
     monkeypatch.setattr(units, "UNIT_ROWS", 2)
 
 
 @pytest.fixture(scope="module")
-def whole(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def whole(tree, tmp_path_factory):
     """The files of an undisturbed run."""
     out = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -63,11 +57,12 @@ def whole(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byt
     return files(out)
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too, and what it holds."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+def interrupt(tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is interrupted before its manifest is written."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_manifest", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare("tiny", tree, out, size=64)
 
 
 def wait_for_group(leader: int) -> None:
@@ -81,16 +76,14 @@ def wait_for_group(leader: int) -> None:
     pytest.fail("a worker outlives its parent")
 
 
-def test_two_workers_and_one_write_the_same_bytes(tree: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_two_workers_and_one_write_the_same_bytes(tree, tmp_path, whole):
     prepare("tiny", tree, tmp_path, size=64, workers=2)
     assert files(tmp_path) == whole
 
 
 @pytest.mark.kill
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are POSIX")
-def test_a_run_that_is_killed_again_and_again_ends_in_the_same_files(
-    tree: Path, tmp_path: Path, whole: dict[str, bytes]
-) -> None:
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_files(tree, tmp_path, whole):
     """SIGKILL of the parent as soon as there is one more crop than the last time; no worker outlives it."""
     out, kills = tmp_path / "out", 0
     while not (out / "manifest.csv").exists():
@@ -111,13 +104,11 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_files(
 
 
 @pytest.mark.parametrize("at", [1, 4, 9])
-def test_an_error_in_the_middle_leaves_what_is_done(
-    tree: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
+def test_an_error_in_the_middle_leaves_what_is_done(tree, tmp_path, whole, monkeypatch, at):
     """The disk is full at the n-th crop: no manifest, no partial file; afterwards only what is missing is done."""
     count = 0
 
-    def full(path: Path, image, **options) -> None:  # type: ignore[no-untyped-def]
+    def full(path, image, **options):
         nonlocal count
         count += 1
         if count == at:
@@ -134,14 +125,9 @@ def test_an_error_in_the_middle_leaves_what_is_done(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_partial_files_of_a_killed_run_are_cleared(
-    tree: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_partial_files_of_a_killed_run_are_cleared(tree, tmp_path, whole, monkeypatch, number):
     """Also a crop that has gone since its unit was done is made again."""
-    with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "write_manifest", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            prepare("tiny", tree, tmp_path, size=64)
+    interrupt(tree, tmp_path, monkeypatch)
     shutil.copy(tmp_path / "crops" / "S2" / "film" / "1.jpg", tmp_path / "crops" / "S2" / "film" / ".4.99999.jpg")
     for name in (".manifest.4711.csv", ".manifest.4711.json", ".manifest.faces.4711.parquet"):
         (tmp_path / name).write_text("half", encoding="utf-8")
@@ -153,9 +139,7 @@ def test_partial_files_of_a_killed_run_are_cleared(
     assert files(tmp_path) == whole
 
 
-def test_a_complete_folder_is_left_alone_and_a_lost_crop_is_made_again(
-    tree: Path, tmp_path: Path, whole: dict[str, bytes]
-) -> None:
+def test_a_complete_folder_is_left_alone_and_a_lost_crop_is_made_again(tree, tmp_path, whole):
     first = prepare("tiny", tree, tmp_path, size=64)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     again = prepare("tiny", tree, tmp_path, size=64)
@@ -168,16 +152,11 @@ def test_a_complete_folder_is_left_alone_and_a_lost_crop_is_made_again(
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_other_options_are_refused_by_name(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
-) -> None:
-    with monkeypatch.context() as patch:
-        if not finished:
-            patch.setattr(pipeline, "write_manifest", lambda *words: (_ for _ in ()).throw(KeyboardInterrupt))
-            with pytest.raises(KeyboardInterrupt):
-                prepare("tiny", tree, tmp_path, size=64)
-        else:
-            prepare("tiny", tree, tmp_path, size=64)
+def test_other_options_are_refused_by_name(tree, tmp_path, monkeypatch, finished):
+    if finished:
+        prepare("tiny", tree, tmp_path, size=64)
+    else:
+        interrupt(tree, tmp_path, monkeypatch)
     before = files(tmp_path)
     for options, match in (
         ({"size": 48}, r"size was 64 and is now 48\. Choose"),
@@ -187,7 +166,7 @@ def test_other_options_are_refused_by_name(
         ({"size": 48, "options": {"corrections": False}}, r"size .*; corrections was True and is now False"),
     ):
         with pytest.raises(DatasetLayoutError, match=match):
-            prepare("tiny", tree, tmp_path, **{"size": 64, **options})  # type: ignore[arg-type]
+            prepare("tiny", tree, tmp_path, **{"size": 64, **options})
     monkeypatch.setattr(pipeline, "load", lambda name: TinyReader(frames=3))
     with pytest.raises(DatasetLayoutError, match="labels or files of the release have changed"):
         prepare("tiny", tree, tmp_path, size=64)
@@ -195,16 +174,14 @@ def test_other_options_are_refused_by_name(
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.json", "crops"])
-def test_a_folder_of_somebody_else_is_refused(tree: Path, tmp_path: Path, name: str) -> None:
+def test_a_folder_of_somebody_else_is_refused(tree, tmp_path, name):
     (tmp_path / name).write_text("{}", encoding="utf-8")
     with pytest.raises(DatasetLayoutError, match=f"holds {name}"):
         prepare("tiny", tree, tmp_path, size=64)
     assert files(tmp_path) == {name: b"{}"}
 
 
-def test_a_worker_that_is_killed_is_an_error_for_people(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_is_killed_is_an_error_for_people(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "make_detector", lambda spec, largest: DeadlyDetector())
     with pytest.raises(ChildProcessError, match="Run the same command again"):
         prepare("tiny", tree, tmp_path, size=64, workers=2)

@@ -1,7 +1,5 @@
 """Places of crops that are safe on every system, and units of whole sequences."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -12,7 +10,7 @@ from auformer.data_prep.pipeline.units import cut_units, make_rows, safe_names
 
 
 @given(st.lists(st.text(min_size=1, max_size=100), min_size=1, max_size=8))
-def test_names_are_safe_and_different_in_whatever_case(names: list[str]) -> None:
+def test_names_are_safe_and_different_in_whatever_case(names):
     safe = safe_names(names)
     assert set(safe) == set(names)
     assert len({name.lower() for name in safe.values()}) == len(set(names))
@@ -22,14 +20,14 @@ def test_names_are_safe_and_different_in_whatever_case(names: list[str]) -> None
 
 
 @pytest.mark.parametrize("name", ["CON", "nul", "com1.x", "..", ".", "-", ".hidden", "a.", "é" * 300, "a/../b"])
-def test_names_that_would_do_harm_are_changed(name: str) -> None:
+def test_names_that_would_do_harm_are_changed(name):
     safe = safe_names([name])[name]
     assert (
         safe != name and safe.rpartition("-")[2].isalnum() and "/" not in safe and not safe.lower().startswith("con.")
     )
 
 
-def test_names_of_the_releases_stay() -> None:
+def test_names_of_the_releases_stay():
     names = ["F001", "SN001", "spNO.1", "sub01", "EP02_01f", "006_1_2", "S005", "anger1_1"]
     assert safe_names(names) == {name: name for name in names}
     assert len({name.lower() for name in safe_names(["spNO.1", "spNo.1"]).values()}) == 2
@@ -37,11 +35,9 @@ def test_names_of_the_releases_stay() -> None:
 
 def frame(sequences: dict[str, int], **columns: object) -> pd.DataFrame:
     rows = [
-        {"subject": "S", "sequence": name, "frame": k, "status": "ok", "source": f"{name}/{k}.png"}
-        for name, n in sequences.items()
-        for k in range(n)
+        {"sequence": name, "frame": k, "source": f"{name}/{k}.png"} for name, n in sequences.items() for k in range(n)
     ]
-    return pd.DataFrame(rows).assign(**columns)
+    return pd.DataFrame(rows).assign(subject="S", status="ok", **columns)
 
 
 def sizes(table: pd.DataFrame, *, per_clip: bool = False) -> list[int]:
@@ -51,19 +47,10 @@ def sizes(table: pd.DataFrame, *, per_clip: bool = False) -> list[int]:
     return [len(piece.rows) for piece in pieces]
 
 
-def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_units(monkeypatch):
     """Short sequences share a unit of at most 10 rows, folders are cut, videos and clips are not."""
     monkeypatch.setattr(units, "UNIT_ROWS", 10)
     assert sizes(frame({"a": 4, "b": 5, "c": 2, "d": 8})) == [9, 10]
     assert sizes(frame({"a": 25, "b": 5})) == [10, 10, 10]
-    video = frame({"a": 25, "b": 5}, source_frame=range(30))
-    assert sizes(video) == [25, 5]
+    assert sizes(frame({"a": 25, "b": 5}, source_frame=range(30))) == [25, 5]
     assert sizes(frame({"a": 12, "b": 5, "c": 5}), per_clip=True) == [12, 10]
-
-
-def test_rows() -> None:
-    table = frame({"a": 2}, onset=[1, 1], clip=["7", None], source_member=["x/1.png", None])
-    table.loc[1, "source"] = ""
-    first, second = make_rows(table, per_clip=True)
-    assert first == (0, ("S", "a", "7"), 1, 0, "ok", "a/0.png/x/1.png", "a/0.png", None, "x/1.png", "crops/S/a/0.jpg")
-    assert (second.clip, second.status, second.member, second.file) == (("S", "a", ""), "no_image", None, "")

@@ -1,9 +1,6 @@
 """`verify` on any manifest: counts against plain Python, images, duplicates, folds, the text for people."""
 
-from __future__ import annotations
-
 import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ from auformer.data_prep.verify.text import report_lines
 
 
 @pytest.fixture
-def frame() -> pd.DataFrame:
+def frame():
     """Two people of data sets that nothing is published about, and one of CASME II; two rows are not ok."""
     rng = np.random.default_rng(7)
     table = pd.DataFrame({"dataset": ["mine"] * 8 + ["casme2"] * 4, "subject": ["a"] * 4 + ["b"] * 4 + ["sub01"] * 4})
@@ -33,7 +30,7 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture
-def manifest(frame: pd.DataFrame, tmp_path: Path) -> Path:
+def manifest(frame, tmp_path):
     rng = np.random.default_rng(8)
     for image in frame["image"].dropna():
         write_image(tmp_path / image, rng.integers(0, 256, (16, 12, 3), dtype=np.uint8))
@@ -45,10 +42,7 @@ def kinds(report: dict[str, Any], key: str = "problems") -> list[str]:
     return [entry["kind"] for entry in report[key]]
 
 
-# counts -------------------------------------------------------------------------------------------
-
-
-def test_counts_are_those_of_a_plain_loop(frame: pd.DataFrame, manifest: Path) -> None:
+def test_counts_are_those_of_a_plain_loop(frame, manifest):
     report = verify(manifest)
     assert report["correct"] and report["rows"] == 12 and report["ok"] == 10
     assert report["status"] == {"ok": 10, "no_face": 1, "unreadable": 1}
@@ -76,13 +70,13 @@ def test_counts_are_those_of_a_plain_loop(frame: pd.DataFrame, manifest: Path) -
     }  # fmt: skip
 
 
-def test_clips_beside_the_published_number(manifest: Path) -> None:
+def test_clips_beside_the_published_number(manifest):
     report = verify(manifest)
     assert [(entry["dataset"], entry["clips"], entry["parts"]) for entry in report["published"]] == [("casme2", 2, [])]
     assert kinds(report, "notes") == ["total"] and "CD6ME has 256 clips" in report["notes"][0]["text"]
 
 
-def test_columns_may_be_missing(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_columns_may_be_missing(frame, tmp_path):
     frame.drop(columns=["image", "status", "fold", "clip"]).to_csv(tmp_path / "bare.csv", index=False)
     report = verify(tmp_path / "bare.csv")
     assert report["correct"] and report["images"] is None and report["folds"] == []
@@ -91,11 +85,8 @@ def test_columns_may_be_missing(frame: pd.DataFrame, tmp_path: Path) -> None:
     assert verify(tmp_path / "keys.csv")["aus"] == {} and report_lines(verify(tmp_path / "keys.csv"))
 
 
-# images -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("workers", [1, 3])
-def test_missing_and_unreadable_images(manifest: Path, workers: int) -> None:
+def test_missing_and_unreadable_images(manifest, workers):
     crops = manifest.parent / "crops"
     (crops / "0.png").unlink()
     (crops / "9.png").unlink()
@@ -110,7 +101,7 @@ def test_missing_and_unreadable_images(manifest: Path, workers: int) -> None:
     assert report["correct"] and report["images"] is None
 
 
-def test_batches_do_not_change_the_result(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_change_the_result(manifest, monkeypatch):
     (manifest.parent / "crops" / "7.png").unlink()
     shutil.copy(manifest.parent / "crops" / "0.png", manifest.parent / "crops" / "11.png")
     whole = verify(manifest)
@@ -128,9 +119,7 @@ def test_batches_do_not_change_the_result(manifest: Path, monkeypatch: pytest.Mo
         (8, 10, False, "with one label"),
     ],
 )
-def test_the_same_bytes_twice(
-    frame: pd.DataFrame, manifest: Path, first: int, second: int, wrong: bool, text: str
-) -> None:
+def test_the_same_bytes_twice(frame, manifest, first, second, wrong, text):
     frame["AU1"], frame["frame"] = [0, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 1], [1, 2, 1, 3] * 3
     write_manifest(frame, manifest, {})
     shutil.copy(manifest.parent / f"crops/{first}.png", manifest.parent / f"crops/{second}.png")
@@ -140,13 +129,13 @@ def test_the_same_bytes_twice(
     assert [key["frame"] for key in report["images"]["duplicates"][0]] == frame["frame"].iloc[[first, second]].tolist()
 
 
-def test_one_file_named_twice_is_a_duplicate_too(frame: pd.DataFrame, manifest: Path) -> None:
+def test_one_file_named_twice_is_a_duplicate_too(frame, manifest):
     frame.loc[4, "image"] = "crops/0.png"
     write_manifest(frame, manifest, {})
     assert kinds(verify(manifest)) == ["duplicate_image"]
 
 
-def test_people_of_disfa_in_disfaplus_are_the_same_person(frame: pd.DataFrame, manifest: Path) -> None:
+def test_people_of_disfa_in_disfaplus_are_the_same_person(frame, manifest):
     """Equal images of SN001 in DISFA and in DISFA+ are of one person."""
     frame["dataset"] = ["disfa"] * 4 + ["disfaplus"] * 8
     frame["subject"], frame["AU1"], frame["AU12"], frame["frame"] = "SN001", 0, 0, range(1, 13)
@@ -155,17 +144,14 @@ def test_people_of_disfa_in_disfaplus_are_the_same_person(frame: pd.DataFrame, m
     assert kinds(verify(manifest)) == []
 
 
-def test_images_of_several_sizes_are_noted(manifest: Path) -> None:
+def test_images_of_several_sizes_are_noted(manifest):
     write_image(manifest.parent / "crops" / "3.png", np.zeros((8, 8, 3), np.uint8))
     report = verify(manifest)
     assert report["correct"] and "image_sizes" in kinds(report, "notes")
     assert report["images"]["sizes"] == {"12 x 16": 9, "8 x 8": 1}
 
 
-# rows ---------------------------------------------------------------------------------------------
-
-
-def test_a_person_in_two_folds(frame: pd.DataFrame, manifest: Path) -> None:
+def test_a_person_in_two_folds(frame, manifest):
     write_manifest(frame.assign(fold=["x"] * 3 + ["y"] * 5 + ["z"] * 4), manifest, {})
     report = verify(manifest)
     assert kinds(report) == ["person_in_two_folds"] and "a of mine (x, y)" in report["problems"][0]["text"]
@@ -186,21 +172,19 @@ def test_a_person_in_two_folds(frame: pd.DataFrame, manifest: Path) -> None:
         ({"AU12_prob": [0.5] * 12}, "predictions file"),
     ],
 )
-def test_what_breaks_the_contract_is_a_problem_and_no_exception(
-    frame: pd.DataFrame, tmp_path: Path, change: dict, text: str
-) -> None:
+def test_what_breaks_the_contract_is_a_problem_and_no_exception(frame, tmp_path, change, text):
     frame.assign(**change).to_csv(tmp_path / "bad.csv", index=False)
     report = verify(tmp_path / "bad.csv")
     assert list(report) == ["format_version", "manifest", "correct", "problems", "notes"] and not report["correct"]
     assert kinds(report) == ["contract"] and text in report["problems"][0]["text"]
 
 
-def test_nothing_usable(frame: pd.DataFrame, manifest: Path) -> None:
+def test_nothing_usable(frame, manifest):
     write_manifest(frame.assign(status="no_face"), manifest, {})
     assert kinds(verify(manifest)) == ["nothing_usable"]
 
 
-def test_bp4dplus_in_which_no_label_is_unknown(tmp_path: Path) -> None:
+def test_bp4dplus_in_which_no_label_is_unknown(tmp_path):
     rows = {"dataset": "bp4dplus", "subject": "F001", "sequence": "T1", "frame": np.arange(1, 6001)}
     frame = pd.DataFrame(rows | {f"AU{au}": 0 for au in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15)})
     write_manifest(frame, tmp_path / "m.parquet", {})
@@ -210,10 +194,7 @@ def test_bp4dplus_in_which_no_label_is_unknown(tmp_path: Path) -> None:
     assert kinds(verify(tmp_path / "m.parquet")) == []
 
 
-# text ---------------------------------------------------------------------------------------------
-
-
-def test_the_text_holds_what_the_report_holds(manifest: Path) -> None:
+def test_the_text_holds_what_the_report_holds(manifest):
     (manifest.parent / "crops" / "0.png").unlink()
     report = verify(manifest)
     lines = report_lines(report)

@@ -1,7 +1,5 @@
 """`verify` against the published counts: manifests with these numbers pass, and every planted fault is named."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,24 +21,21 @@ AUS = {"bp4d": [f"AU{au}" for au in BP4D_AUS], "disfa": [f"AU{au}" for au in DIS
 
 
 @pytest.fixture(scope="module", params=["bp4d", "disfa"])
-def either(request: pytest.FixtureRequest) -> pd.DataFrame:
+def either(request):
     return published_rows(request.param)
 
 
 @pytest.fixture(scope="module")
-def bp4d() -> pd.DataFrame:
+def bp4d():
     return published_rows("bp4d")
 
 
 @pytest.fixture(scope="module")
-def disfa() -> pd.DataFrame:
+def disfa():
     return published_rows("disfa")
 
 
-# what passes --------------------------------------------------------------------------------------
-
-
-def test_the_published_numbers_pass(either: pd.DataFrame) -> None:
+def test_the_published_numbers_pass(either):
     wrong, known, report = check(either)
     assert wrong == {} and set(known) == {"no_images"}
     dataset = either["dataset"].iloc[0]
@@ -52,7 +47,7 @@ def test_the_published_numbers_pass(either: pd.DataFrame) -> None:
     assert entry["frames"] == {"bp4d": 146_847, "disfa": 130_814}[dataset]
 
 
-def test_the_totals_of_others() -> None:
+def test_the_totals_of_others():
     totals = {
         name: {total.source: total.frames or total.clips for total in published(name).totals}
         for name in ("bp4d", "disfa", "casme2")
@@ -65,19 +60,19 @@ def test_the_totals_of_others() -> None:
     assert sum(part.frames for part in published("bp4d").folds.values()) == 146_847
 
 
-def test_rows_without_a_usable_image_count_since_their_labels_do(either: pd.DataFrame) -> None:
+def test_rows_without_a_usable_image_count_since_their_labels_do(either):
     frame = either.copy()
     frame.loc[frame.index[::50], "status"] = "no_face"
     assert problems(frame) == {}
 
 
-def test_wider_label_sets_and_intensities_pass(bp4d: pd.DataFrame, disfa: pd.DataFrame) -> None:
+def test_wider_label_sets_and_intensities_pass(bp4d, disfa):
     wide = bp4d.assign(AU26=np.int8(0), AU9=np.where(np.arange(len(bp4d)) % 9, 0, -1).astype(np.int8))
     assert problems(wide) == {}
     assert problems(with_intensities(disfa)) == {}
 
 
-def test_a_part_of_a_release_is_compared_where_it_is_whole(either: pd.DataFrame) -> None:
+def test_a_part_of_a_release_is_compared_where_it_is_whole(either):
     dataset = either["dataset"].iloc[0]
     last = list(PUBLISHED_FOLDS[dataset])[-1]
     some = either[~either["subject"].isin(PUBLISHED_FOLDS[dataset][last][1:])]
@@ -93,9 +88,6 @@ def test_a_part_of_a_release_is_compared_where_it_is_whole(either: pd.DataFrame)
     assert f"{name} +1" in problems(broken)["unexplained"]
 
 
-# planted faults -----------------------------------------------------------------------------------
-
-
 def more_positives(frame: pd.DataFrame, names: list[str], seed: int = 0) -> pd.DataFrame:
     """Some of the absent labels become present in every AU."""
     rng = np.random.default_rng(seed)
@@ -105,7 +97,7 @@ def more_positives(frame: pd.DataFrame, names: list[str], seed: int = 0) -> pd.D
     return frame
 
 
-def test_threshold_1(disfa: pd.DataFrame) -> None:
+def test_threshold_1(disfa):
     wrong = problems(more_positives(disfa, AUS["disfa"]))
     assert (
         set(wrong) == {"threshold"}
@@ -114,7 +106,7 @@ def test_threshold_1(disfa: pd.DataFrame) -> None:
     )
 
 
-def test_threshold_by_the_intensities_themselves(disfa: pd.DataFrame) -> None:
+def test_threshold_by_the_intensities_themselves(disfa):
     frame = with_intensities(disfa)
     for name in AUS["disfa"]:
         frame[name] = (frame[f"{name}_intensity"] >= 1).astype(np.int8)
@@ -132,7 +124,7 @@ def test_threshold_by_the_intensities_themselves(disfa: pd.DataFrame) -> None:
     assert set(problems(some)) == {"threshold"}, "one subject is enough to see it"
 
 
-def test_threshold_3(disfa: pd.DataFrame) -> None:
+def test_threshold_3(disfa):
     frame = disfa.copy()
     for name in AUS["disfa"]:
         frame[name] = np.where(np.arange(len(frame)) % 7 == 0, 0, frame[name]).astype(np.int8)
@@ -151,13 +143,13 @@ def extra_frames(frame: pd.DataFrame, value: int) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("value", "kind", "word"), [(0, "unknown_as_negative", "read as 0"), (1, "unknown_as_positive", "read as 1")]
 )
-def test_code_9_of_uncoded_frames_read_as_a_label(bp4d: pd.DataFrame, value: int, kind: str, word: str) -> None:
+def test_code_9_of_uncoded_frames_read_as_a_label(bp4d, value, kind, word):
     wrong = problems(extra_frames(bp4d, value))
     assert set(wrong) == {kind} and word in wrong[kind] and "1,640 frames more than published" in wrong[kind]
     assert problems(extra_frames(bp4d, -1)) == {}
 
 
-def test_code_9_of_other_aus_read_as_0(bp4d: pd.DataFrame) -> None:
+def test_code_9_of_other_aus_read_as_0(bp4d):
     """Beyond the twelve AUs, a release without any unknown label has lost them."""
     wrong = problems(bp4d.assign(AU9=np.int8(0), AU26=np.int8(0)))
     assert set(wrong) == {"unknown_as_negative"} and "146,847 rows" in wrong["unknown_as_negative"]
@@ -166,19 +158,19 @@ def test_code_9_of_other_aus_read_as_0(bp4d: pd.DataFrame) -> None:
     assert "unknown_as_negative" not in problems(few)
 
 
-def test_code_9_read_as_1_among_coded_frames(bp4d: pd.DataFrame) -> None:
+def test_code_9_read_as_1_among_coded_frames(bp4d):
     wrong = problems(more_positives(bp4d, AUS["bp4d"]))
     assert set(wrong) == {"unknown_as_positive"} and "read as 1" in wrong["unknown_as_positive"]
 
 
-def test_frames_counted_from_0(either: pd.DataFrame) -> None:
+def test_frames_counted_from_0(either):
     wrong = problems(either.assign(frame=either["frame"] - 1))
     assert set(wrong) == {"frame_base"} and "frames start at 0, those of the release at 1" in wrong["frame_base"]
     wrong = problems(either.assign(frame=either["frame"] + 1))
     assert set(wrong) == {"frame_base"} and "too high" in wrong["frame_base"]
 
 
-def test_frames_counted_from_0_show_in_the_names_of_images(either: pd.DataFrame) -> None:
+def test_frames_counted_from_0_show_in_the_names_of_images(either):
     names = (
         either["subject"] + "/" + either["sequence"] + "/img" + (either["frame"] + 1).astype(str).str.zfill(5) + ".jpg"
     )
@@ -191,7 +183,7 @@ def test_frames_counted_from_0_show_in_the_names_of_images(either: pd.DataFrame)
     assert "frame_base" not in {**problems(either.assign(image=names)), **notes(either.assign(image=names))}
 
 
-def test_every_subject_lacks_one_frame(disfa: pd.DataFrame) -> None:
+def test_every_subject_lacks_one_frame(disfa):
     wrong = problems(disfa[disfa["frame"] < disfa.groupby("subject")["frame"].transform("max")].reset_index(drop=True))
     assert "one had no partner" in wrong["frame_base"] and set(wrong) == {"frame_base", "dropped_frames"}
 
@@ -204,17 +196,17 @@ def test_every_subject_lacks_one_frame(disfa: pd.DataFrame) -> None:
         {"image": "RightVideoSN001/frame_1.jpg"},
     ],
 )
-def test_right_camera(disfa: pd.DataFrame, change: dict[str, str]) -> None:
+def test_right_camera(disfa, change):
     wrong = problems(disfa.assign(**change))
     assert set(wrong) == {"camera"} and "130,814 of 130,814 rows: right camera" in wrong["camera"]
 
 
-def test_right_camera_by_the_sidecar(disfa: pd.DataFrame) -> None:
+def test_right_camera_by_the_sidecar(disfa):
     assert "sidecar: right camera" in problems(disfa, options={"camera": "right"})["camera"]
     assert problems(disfa, options={"camera": "left"}) == {}
 
 
-def test_permuted_au_files(either: pd.DataFrame) -> None:
+def test_permuted_au_files(either):
     names = AUS[either["dataset"].iloc[0]]
     one, two, three = names[0], names[2], names[-1]
     frame = either.assign(**{one: either[two], two: either[three], three: either[one]})
@@ -225,7 +217,7 @@ def test_permuted_au_files(either: pd.DataFrame) -> None:
     )
 
 
-def test_permuted_au_files_and_dropped_frames(bp4d: pd.DataFrame) -> None:
+def test_permuted_au_files_and_dropped_frames(bp4d):
     frame = bp4d.assign(AU12=bp4d["AU1"], AU1=bp4d["AU12"])[np.arange(len(bp4d)) % 500 != 0].reset_index(drop=True)
     wrong = problems(frame)
     assert set(wrong) == {"permuted_aus", "dropped_frames"}
@@ -238,7 +230,7 @@ def drop(frame: pd.DataFrame, subject: str, keep: int) -> pd.DataFrame:
     return frame[(frame["subject"] != subject) | (rank < keep)].reset_index(drop=True)
 
 
-def test_the_frames_that_jaanet_dropped(disfa: pd.DataFrame) -> None:
+def test_the_frames_that_jaanet_dropped(disfa):
     frame = disfa
     for subject, keep in (("SN021", 1793), ("SN029", 4391), ("SN023", 4423)):
         frame = drop(frame, subject, keep)
@@ -249,7 +241,7 @@ def test_the_frames_that_jaanet_dropped(disfa: pd.DataFrame) -> None:
     assert len(whole) == 126_144 and "126,144 frames in all are its total" in problems(whole)["jaanet_frames"]
 
 
-def test_dropped_frames_of_others(bp4d: pd.DataFrame, disfa: pd.DataFrame) -> None:
+def test_dropped_frames_of_others(bp4d, disfa):
     wrong = problems(drop(disfa, "SN001", 4845 - 503))
     assert set(wrong) == {"dropped_frames"} and "130,311 in all is the total of FG-Net" in wrong["dropped_frames"]
     wrong = problems(drop(disfa, "SN001", 4000))
@@ -258,12 +250,12 @@ def test_dropped_frames_of_others(bp4d: pd.DataFrame, disfa: pd.DataFrame) -> No
     assert set(wrong) == {"dropped_frames"} and "146,576 in all is the total of JAA-Net" in wrong["dropped_frames"]
 
 
-def test_both_cameras(disfa: pd.DataFrame) -> None:
+def test_both_cameras(disfa):
     both = pd.concat([disfa, disfa.assign(sequence="other")], ignore_index=True)
     assert "every frame is there 2 times" in problems(both)["extra_frames"]
 
 
-def test_what_no_reason_fits(disfa: pd.DataFrame) -> None:
+def test_what_no_reason_fits(disfa):
     frame = disfa.copy()
     frame.loc[:99, "AU4"] = 1 - frame.loc[:99, "AU4"]
     frame.loc[:49, "AU6"] = 0
@@ -271,15 +263,12 @@ def test_what_no_reason_fits(disfa: pd.DataFrame) -> None:
     assert set(wrong) == {"unexplained"} and "AU4 " in wrong["unexplained"] and "AU9" not in wrong["unexplained"]
 
 
-def test_faults_together(disfa: pd.DataFrame) -> None:
+def test_faults_together(disfa):
     frame = more_positives(disfa, AUS["disfa"]).assign(sequence="right", frame=disfa["frame"] - 1)
     assert set(problems(frame)) == {"threshold", "camera", "frame_base"}
 
 
-# folds ------------------------------------------------------------------------------------------
-
-
-def test_swapped_folds(either: pd.DataFrame) -> None:
+def test_swapped_folds(either):
     first, _, last = PUBLISHED_FOLDS[either["dataset"].iloc[0]]
     swapped = either.assign(fold=either["fold"].replace({first: last, last: first}))
     wrong = problems(swapped)
@@ -291,7 +280,7 @@ def test_swapped_folds(either: pd.DataFrame) -> None:
     assert problems(unnamed.assign(fold=either["fold"])) == {}
 
 
-def test_folds_numbered_as_others_do(either: pd.DataFrame) -> None:
+def test_folds_numbered_as_others_do(either):
     first, second, last = PUBLISHED_FOLDS[either["dataset"].iloc[0]]
     for numbers, text in (
         ({first: "fold3", second: "fold2", last: "fold1"}, "as ME-GraphAU does"),
@@ -302,7 +291,7 @@ def test_folds_numbered_as_others_do(either: pd.DataFrame) -> None:
         assert problems(frame) == {} and text in notes(frame)["fold_naming"]
 
 
-def test_another_division(either: pd.DataFrame) -> None:
+def test_another_division(either):
     parts = PUBLISHED_FOLDS[either["dataset"].iloc[0]]
     first, second = list(parts)[:2]
     someone = parts[first][0]

@@ -36,6 +36,20 @@ def assert_rows(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
         assert here == there, name
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones too, and what it holds."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def table(text: str) -> pd.DataFrame:
+    """A table written in columns: names are text, `-` is nothing, all else a number."""
+    header, *lines = (line.split() for line in text.split("\n") if line.strip())
+    frame = pd.DataFrame(lines, columns=header, dtype=object).replace("-", None)
+    numbers = [name for name in header if name not in ("subject", "sequence", "source")]
+    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
+
+
 def write_text(path: Path, text: str | bytes) -> Path:
     """A text file with the line ends as given; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)

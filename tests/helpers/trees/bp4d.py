@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
+from tests.helpers.trees import write_text
 from tests.helpers.trees.images import sample_image, write_video
 
 CODED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 25, 26, 27, 32, 38, 39)
@@ -38,25 +39,17 @@ def label(value: int) -> int:
     return -1 if value == 9 else value
 
 
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-
-
 def _write_codes(path: Path, header: list[str], aus: list[int], first: int, last: int) -> None:
     """One occurrence table; columns of numbers that are no coded AU hold 9."""
     coded = {*CODED, *PLUS}
-    rows = [
-        ",".join([str(frame), *(str(code(au, frame) if au in coded else 9) for au in aus)])
-        for frame in range(first, last + 1)
-    ]
-    _write_lines(path, [",".join(header), *rows])
+    rows = [[frame, *(code(au, frame) if au in coded else 9 for au in aus)] for frame in range(first, last + 1)]
+    write_text(path, pd.DataFrame(rows, columns=header).to_csv(index=False, lineterminator="\n"))
 
 
 def _write_intensities(folder: Path, subject: str, task: str, first: int, last: int) -> None:
     for au in INTENSITY:
-        lines = [f"{frame},{level(au, frame)}" for frame in range(first, last + 1)]
-        _write_lines(folder / f"AU{au:02d}" / f"{subject}_{task}_AU{au:02d}.csv", lines)
+        lines = [f"{frame},{level(au, frame)}\n" for frame in range(first, last + 1)]
+        write_text(folder / f"AU{au:02d}" / f"{subject}_{task}_AU{au:02d}.csv", "".join(lines))
 
 
 def _expected(

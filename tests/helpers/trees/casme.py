@@ -25,12 +25,10 @@ def write_casme2(
     }
     folder = "Cropped" if cropped else "CASME2_RAW_selected"
     clips = [
-        clip(
-            "sub01", "EP02_01f", f"{folder}/sub01/EP02_01f", [46, 47, 48, 49], 48, {"AU4": 1, "AU12": 1, "AU12_left": 1}
-        ),
-        clip("sub01", "EP02_02f", f"{folder}/sub01/EP02_02f", [5, 6, 7], 6, {"": -1}),
-        clip("sub02", "EP09_10", f"{folder}/sub02/EP09_10", [278, 279, 280], 279, {"AU14": 1, "AU14_right": 1}),
-        clip("sub05", "EP12_03f", f"{folder}/sub05/EP12_03f", [76, 78, 91], 78, {"AU7": 1}),
+        clip("sub01", "EP02_01f", f"{folder}/sub01/EP02_01f", [46, 47, 48, 49], 48, AU4=1, AU12=1, AU12_left=1),
+        clip("sub01", "EP02_02f", f"{folder}/sub01/EP02_02f", [5, 6, 7], 6, unnamed=-1),
+        clip("sub02", "EP09_10", f"{folder}/sub02/EP09_10", [278, 279, 280], 279, AU14=1, AU14_right=1),
+        clip("sub05", "EP12_03f", f"{folder}/sub05/EP12_03f", [76, 78, 91], 78, AU7=1),
     ]
     body = filled(table, [26, "FILL", None, 1, 2, 3, None, "4", "others"])
     write_table(root / "CASME2-coding-20140508.xlsx", {"Sheet1": [CASME2_HEADER, *body]})
@@ -49,11 +47,9 @@ def write_casme(root: Path) -> list[Clip]:
         40: [4, "EP19_1", None, 90, 95, None, 99, None, "1+2", "surprise"],
     }
     clips = [
-        clip(
-            "sub01", "EP01_5", "CASME_raw_selected/sub01/EP01_5", [1, 2, 3, 4], 2, {"AU4": 1, "AU12": 1, "AU12_left": 1}
-        ),
-        clip("sub01", "EP01_8", "CASME_raw_selected/sub01/EP01_8", [8, 9, 10], 9, {"AU9": 1}),
-        clip("sub04", "EP19_1", "CASME_raw_selected/sub04/EP19_1", [100, 120, 149], 120, {"AU1": 1, "AU2": 1}),
+        clip("sub01", "EP01_5", "CASME_raw_selected/sub01/EP01_5", [1, 2, 3, 4], 2, AU4=1, AU12=1, AU12_left=1),
+        clip("sub01", "EP01_8", "CASME_raw_selected/sub01/EP01_8", [8, 9, 10], 9, AU9=1),
+        clip("sub04", "EP19_1", "CASME_raw_selected/sub04/EP19_1", [100, 120, 149], 120, AU1=1, AU2=1),
     ]
     write_table(
         root / "casme.xlsx",
@@ -81,11 +77,11 @@ def write_casme3(root: Path, *, videos: bool = False) -> list[Clip]:
     whole = {key: "part_A/{}/{}/color".format(*name.split("_")[:2]) for key, name in names.items()}
     folders = whole if videos else cut
     clips = [
-        clip("spNO.1", "a_355", folders["a"], [355, 356, 357], 356, {"AU4": 1, "AU7": 1}),
-        clip("spNO.1", "a_400", folders["a2"], [400, 401, 402], 401, {"AU12": 1, "AU12_right": 1}),
+        clip("spNO.1", "a_355", folders["a"], [355, 356, 357], 356, AU4=1, AU7=1),
+        clip("spNO.1", "a_400", folders["a2"], [400, 401, 402], 401, AU12=1, AU12_right=1),
         clip("spNO.2", "e_138", folders["e"], [138, 139, 140], 139),
-        clip("spNO.39", "b_159", folders["b"], [159, 160, 161], 160, {"AU1": 1, "AU2": 1}),
-        clip("spNO.216", "e_1", folders["0"], [1, 2, 3], 1, {"AU5": 1}),
+        clip("spNO.39", "b_159", folders["b"], [159, 160, 161], 160, AU1=1, AU2=1),
+        clip("spNO.216", "e_1", folders["0"], [1, 2, 3], 1, AU5=1),
     ]
     body = filled(table, ["spNO.999", "FILL", 1, 2, 3, "4", "VII", "others"])
     write_table(
@@ -108,9 +104,9 @@ def write_casme3_c(root: Path, *, videos: bool = True) -> list[Clip]:
         else ["ME_C/01/1/color", "ME_C/01/2/color", "ME_C/02/1/color"]
     )
     clips = [
-        clip("C01", "1", folders[0], [373, 374, 375], None, {"AU4": 1, "AU7": 1}),
-        clip("C01", "2", folders[1], [400, 401, 402], None, {"AU12": 1, "AU14": 1}),
-        clip("C02", "1", folders[2], [5, 6, 7], None, {"AU1": 1}),
+        clip("C01", "1", folders[0], [373, 374, 375], None, AU4=1, AU7=1),
+        clip("C01", "2", folders[1], [400, 401, 402], None, AU12=1, AU14=1),
+        clip("C02", "1", folders[2], [5, 6, 7], None, AU1=1),
     ]
     write_table(root / "CAS(ME)3_part_C_ME.xlsx", {"Sheet1": rows})
     write_clips(root, clips, "{0}.jpg")
@@ -132,10 +128,10 @@ def write_casme_sq(root: Path, *, videos: bool = False) -> list[Clip]:
     if videos:
         folders = ["rawpic/s15/15_0401girlcrashing"] * 2 + ["rawpic/s19/23_0502funnyerrors"] * 2
     clips = [
-        clip("s15", "anger1_1", folders[0], [557, 558, 559], 558, {"AU4": 1, "AU7": 1}),
-        clip("s15", "anger1_2", folders[1], [600, 601], 601, {"AU14": 1}),
-        clip("s19", "happy4_1", folders[2], [2977, 2978, 2979], None, {"AU12": 1, "AU12_left": 1}),
-        clip("s19", "happy4_2", folders[3], [3000, 3001, 3002], 3001, {"AU6": 1, "AU12": 1}),
+        clip("s15", "anger1_1", folders[0], [557, 558, 559], 558, AU4=1, AU7=1),
+        clip("s15", "anger1_2", folders[1], [600, 601], 601, AU14=1),
+        clip("s19", "happy4_1", folders[2], [2977, 2978, 2979], None, AU12=1, AU12_left=1),
+        clip("s19", "happy4_2", folders[3], [3000, 3001, 3002], 3001, AU6=1, AU12=1),
     ]
     rules: list[Row] = [["0401", "anger1"], ["0502", "happy4"]]
     sheets = {"CASFEcode_final": labels, "naming rule1": [[15, "s15", 1], [19, "s19", 3]], "naming rule2": rules}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
+from tests.helpers.trees import write_text
 from tests.helpers.trees.images import face_image, plain_image, write_video
 
 AUS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
@@ -25,10 +26,8 @@ def level(au: int, frame: int, subject: str = "SN001") -> int:
 def _row(subject: str, sequence: str, frame: int, threshold: int) -> dict[str, object]:
     row: dict[str, object] = {"subject": subject, "sequence": sequence, "frame": frame}
     for au in AUS:
-        row |= {
-            f"AU{au}": int(level(au, frame, subject) >= threshold),
-            f"AU{au}_intensity": float(level(au, frame, subject)),
-        }
+        value = level(au, frame, subject)
+        row |= {f"AU{au}": int(value >= threshold), f"AU{au}_intensity": float(value)}
     return row
 
 
@@ -44,20 +43,15 @@ def write_disfa(
     """A few people, `frames` frames each."""
     rows = []
     for number, subject in enumerate(subjects):
-        labels = root / "ActionUnit_Labels" / subject
-        labels.mkdir(parents=True)
         for au in AUS:
-            lines = [f"{frame},{level(au, frame, subject)}" for frame in range(1, FRAMES + 1)]
-            (labels / f"{subject}_au{au}.txt").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8", newline="")
+            lines = [f"{frame},{level(au, frame, subject)}\r\n" for frame in range(1, FRAMES + 1)]
+            write_text(root / "ActionUnit_Labels" / subject / f"{subject}_au{au}.txt", "".join(lines))
         video = f"{FOLDERS[camera]}/{camera.capitalize()}Video{subject}_comp.avi"
         write_video(root / video, [face_image(number, k) if faces else plain_image(k) for k in range(1, frames + 1)])
         for frame in range(1, FRAMES + 1):
-            there = frame <= frames
-            source = {
-                "status": "ok" if there else "no_image",
-                "source": video if there else "",
-                "source_frame": frame - 1 if there else None,
-            }
+            source = {"status": "ok", "source": video, "source_frame": frame - 1}
+            if frame > frames:
+                source = {"status": "no_image", "source": "", "source_frame": None}
             rows.append(_row(subject, camera, frame, threshold) | source | {"source_member": None})
     return pd.DataFrame(rows)
 
@@ -69,11 +63,10 @@ def write_disfaplus(
     rows = []
     for number, (subject, trial) in enumerate(PLUS_TRIALS):
         labels, images = root / base / "Labels" / subject / trial, root / base / "Images" / subject / trial
-        labels.mkdir(parents=True)
         lacks = {20} if number == 1 else set()
-        for au in [au for au in AUS if au not in lacks]:
-            lines = ["# frame intensity", *(f"{frame:03d}.jpg   {level(au, frame, subject)}" for frame in range(3))]
-            (labels / f"AU{au}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for au in sorted(set(AUS) - lacks):
+            lines = [f"{frame:03d}.jpg   {level(au, frame, subject)}\n" for frame in range(3)]
+            write_text(labels / f"AU{au}.txt", "# frame intensity\n" + "".join(lines))
         for frame in range(3):
             write_image(images / f"{frame:03d}.jpg", face_image(number, frame) if faces else plain_image(frame))
             row = _row(subject, trial, frame, threshold)

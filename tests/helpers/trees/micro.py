@@ -23,7 +23,7 @@ Row = list[object]
 
 @dataclass
 class Clip:
-    """What a reader should make of one clip: `labels` are those that are not 0."""
+    """What a reader should make of one clip: `labels` are those that are not 0 (`unnamed`: of every other AU)."""
 
     subject: str
     name: str
@@ -35,11 +35,9 @@ class Clip:
     labels: dict[str, int] = field(default_factory=dict)
 
 
-def clip(
-    subject: str, name: str, folder: str, frames: list[int], apex: int | None, labels: dict[str, int] | None = None
-) -> Clip:
+def clip(subject: str, name: str, folder: str, frames: list[int], apex: int | None, **labels: int) -> Clip:
     """A clip whose onset and offset are its first and last frame."""
-    return Clip(subject, name, folder, frames, frames[0], apex, frames[-1], labels or {})
+    return Clip(subject, name, folder, frames, frames[0], apex, frames[-1], labels)
 
 
 def write_table(path: Path, sheets: Mapping[str, Sequence[Row]]) -> Path:
@@ -84,16 +82,15 @@ def write_samm(root: Path, *, notes: int = 13) -> list[Clip]:
         125: ["033", "033_1_1", 1, 1104, "/", 1106, 3, "Micro", "2+R2", "Surprise", 3, None],
     }
     clips = [
-        clip("006", "006_1_2", "SAMM/006/006_1_2", [5562, 5563, 5564], 5563, {"AU1": 1, "AU14": 1, "AU14_right": 1}),
+        clip("006", "006_1_2", "SAMM/006/006_1_2", [5562, 5563, 5564], 5563, AU1=1, AU14=1, AU14_right=1),
         clip(
-            "006", "006_1_3", "SAMM/006/006_1_3", [10, 11, 12], 11, {"AU4": 1, "AU14": -1, "AU17": -1, "AU14_right": -1}
+            "006", "006_1_3", "SAMM/006/006_1_3", [10, 11, 12], 11, AU4=1, AU14=-1, AU17=-1, AU14_right=-1
         ),
         clip(
-            "011", "011_2_1", "SAMM/011/011_2_1", [99, 100, 101], 100,
-            {"AU12": 1, "AU12_right": 1, "AU15": 1, "AU15_right": 1},
+            "011", "011_2_1", "SAMM/011/011_2_1", [99, 100, 101], 100, AU12=1, AU12_right=1, AU15=1, AU15_right=1
         ),
-        clip("014", "014_1_1", "SAMM/014/014_1_1", [5737, 5738, 5739], 5738, {"AU12": 1, "AU12_left": 1}),
-        clip("033", "033_1_1", "SAMM/033/033_1_1", [1104, 1105, 1106], 1105, {"AU2": 1}),
+        clip("014", "014_1_1", "SAMM/014/014_1_1", [5737, 5738, 5739], 5738, AU12=1, AU12_left=1),
+        clip("033", "033_1_1", "SAMM/033/033_1_1", [1104, 1105, 1106], 1105, AU2=1),
     ]  # fmt: skip
     above: list[Row] = [[f"Note {number}", None, None] for number in range(notes)]
     body = filled(table, ["037", "FILL", 1, 1, 2, 3, 3, "Micro", "4", "Other", 7, None])
@@ -116,11 +113,10 @@ def write_mmew(root: Path) -> list[Clip]:
         33: [2, "S02-03-001", 39, 90, 95, "1+2+5", "surprise", "x"],
     }
     clips = [
-        clip("S13", "S13-07-001", "Micro_Expression/anger/S13-07-001", [1, 2, 3], 2, {"AU4": 1, "AU7": 1}),
-        clip("S13", "S13-05-002", "Micro_Expression/repression/S13-05-002", [1, 2, 3], 2, {"AU14": 1}),
+        clip("S13", "S13-07-001", "Micro_Expression/anger/S13-07-001", [1, 2, 3], 2, AU4=1, AU7=1),
+        clip("S13", "S13-05-002", "Micro_Expression/repression/S13-05-002", [1, 2, 3], 2, AU14=1),
         clip(
-            "S02", "S02-03-001", "Micro_Expression/surprise/S02-03-001", [39, 40, 75], 40,
-            {"AU1": 1, "AU2": 1, "AU5": 1},
+            "S02", "S02-03-001", "Micro_Expression/surprise/S02-03-001", [39, 40, 75], 40, AU1=1, AU2=1, AU5=1
         ),
     ]  # fmt: skip
     body = filled(table, [30, "FILL", 1, 2, 3, "4", "fear", None])
@@ -141,12 +137,10 @@ def write_fourdme(root: Path) -> list[Clip]:
         145: ["S13", "S13_1st_001_01_2", "Positive", 2600, 2601, 2602, "AU4", 1, 0, 0, 0],
     }
     clips = [
-        clip("S01", "S01_1st_001", "gray_micro/S01/S01_1st_001", [10, 11, 12], 11, {"AU4": 1}),
-        clip(
-            "S01", "S01_1st_002", "gray_micro/S01/S01_1st_002", [20, 21, 22], 21, {"AU12": 1, "AU12_left": 1, "AU45": 1}
-        ),
-        clip("S13", "S13_1st_001_01_1", "gray_micro/S13/S13_1st_001_01_1", [2489, 2490, 2491], 2490, {"AU4": 1}),
-        clip("S13", "S13_1st_001_01_2", "gray_micro/S13/S13_1st_001_01_2", [2600, 2601, 2602], 2601, {"AU12": 1}),
+        clip("S01", "S01_1st_001", "gray_micro/S01/S01_1st_001", [10, 11, 12], 11, AU4=1),
+        clip("S01", "S01_1st_002", "gray_micro/S01/S01_1st_002", [20, 21, 22], 21, AU12=1, AU12_left=1, AU45=1),
+        clip("S13", "S13_1st_001_01_1", "gray_micro/S13/S13_1st_001_01_1", [2489, 2490, 2491], 2490, AU4=1),
+        clip("S13", "S13_1st_001_01_2", "gray_micro/S13/S13_1st_001_01_2", [2600, 2601, 2602], 2601, AU12=1),
     ]
     body = filled(table, ["S40", "FILL", "Others", 1, 2, 3, "AU4", 1, 0, 0, 0])
     write_table(root / "4DME_Labelling_Micro_release v1.xlsx", {"Sheet1": [FOURDME_HEADER, *body]})
@@ -156,20 +150,16 @@ def write_fourdme(root: Path) -> list[Clip]:
 
 def assert_clips(table: pd.DataFrame, clips: Sequence[Clip], root: Path) -> None:
     """A reader's table has the frames of the clips and no others, in order, with their numbers, labels and images."""
-    key = ["subject", "sequence", "frame"]
     expected = sorted((clip.subject, clip.name, frame) for clip in clips for frame in clip.frames)
-    assert list(table[key].itertuples(index=False, name=None)) == expected
+    assert list(zip(table["subject"], table["sequence"], table["frame"], strict=True)) == expected
     aus = [name for name in table.columns if name.startswith("AU") and name[2:].isdigit()]
     for clip in clips:
         rows = table[(table["subject"] == clip.subject) & (table["sequence"] == clip.name)]
         for name, value in {"clip": clip.name, "onset": clip.onset, "offset": clip.offset, "status": "ok"}.items():
             assert set(rows[name]) == {value}, (clip.name, name)
         assert set(rows["apex"].astype(object).where(rows["apex"].notna(), None)) == {clip.apex}, clip.name
-        unnamed = clip.labels.get("", 0)
-        wanted = {au: clip.labels.get(au, unnamed) for au in aus} | {
-            name: value for name, value in clip.labels.items() if name
-        }
-        for name, value in wanted.items():
+        named = {name: value for name, value in clip.labels.items() if name != "unnamed"}
+        for name, value in (dict.fromkeys(aus, clip.labels.get("unnamed", 0)) | named).items():
             assert set(rows[name]) == {value}, (clip.name, name)
             if name.endswith(("_left", "_right")) and value == 1:
                 other = name.replace("left", "r!").replace("right", "left").replace("r!", "right")
@@ -177,6 +167,5 @@ def assert_clips(table: pd.DataFrame, clips: Sequence[Clip], root: Path) -> None
         for source, frame in zip(rows["source"], rows["frame"], strict=True):
             assert source.startswith(clip.folder + "/") and (root / source).is_file()
             assert re.findall(r"\d+", Path(source).name)[-1].lstrip("0") == str(frame)
-    validate_manifest(
-        table.drop(columns=["source", "source_frame", "source_member"]).assign(dataset="x", image="x.jpg")
-    )
+    sources = ["source", "source_frame", "source_member"]
+    validate_manifest(table.drop(columns=sources).assign(dataset="x", image="x.jpg"))

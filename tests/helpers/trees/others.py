@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.data.images import write_image
-from tests.helpers.trees import write_text
+from tests.helpers.trees import table, write_text
 from tests.helpers.trees.images import sample_image
 
 UNBC_AUS = (4, 6, 7, 9, 10, 12, 20, 25, 26, 43)
@@ -22,42 +22,37 @@ CKPLUS = (
         "   1.0000000e+00   4.0000000e+00\n   2.0000000e+00   0.0000000e+00\n   2.5000000e+01   5.0000000e+00\n",
     ),
     ("S010", "002", (1, 14), "\n   4.0000000e+00   0.0000000e+00\r\n\n"),
-    ("S132", "008", (1, 2), "AU intensity\n   4.0000000e+00   3.0000000e+00\n   4.3000000e+01   0.0000000e+00\n"),
+    (
+        "S132", "008", (1, 2),
+        "\ufeffAU intensity\n   4.0000000e+00   3.0000000e+00\n   4.3000000e+01   0.0000000e+00\n",
+    ),
 )  # fmt: skip
 
 
 def write_ckplus(root: Path, *, folder: str = "FACS", faces: bool = False) -> pd.DataFrame:
-    """Three sequences: an intensity of 0 (present, not scored), blank lines, a line of headings."""
+    """Three sequences: an intensity of 0 (present, not scored), blank lines, a line of headings behind a mark of byte order."""
     for number, (subject, sequence, frames, text) in enumerate(CKPLUS):
         write_text(root / folder / subject / sequence / f"{subject}_{sequence}_{frames[-1]:08d}_facs.txt", text)
         for frame in frames:
             name = f"{subject}_{sequence}_{frame:08d}.png"
             write_image(root / "cohn-kanade-images" / subject / sequence / name, sample_image(number, frame, faces))
-    return pd.DataFrame(
-        {
-            "subject": ["S005", "S010", "S132"],
-            "sequence": ["001", "002", "008"],
-            "frame": [11, 14, 2],
-            "AU1": [1, 0, 0],
-            "AU1_intensity": [4.0, 0.0, 0.0],
-            "AU2": [1, 0, 0],
-            "AU4": [0, 1, 1],
-            "AU4_intensity": [0.0, None, 3.0],
-            "AU12": [0, 0, 0],
-            "AU25": [1, 0, 0],
-            "AU25_intensity": [5.0, 0.0, 0.0],
-            "AU43": [0, 0, 1],
-            "status": ["ok"] * 3,
-            "source": [
-                f"cohn-kanade-images/{name}.png"
-                for name in ("S005/001/S005_001_00000011", "S010/002/S010_002_00000014", "S132/008/S132_008_00000002")
-            ],
-        }
+    expected = table(
+        """
+        subject sequence frame AU1 AU1_intensity AU2 AU4 AU4_intensity AU12 AU25 AU25_intensity AU43 source
+        S005    001      11    1   4             1   0   0             0    1    5              0    00000011
+        S010    002      14    0   0             0   1   -             0    0    0              0    00000014
+        S132    008      2     0   0             0   1   3             0    0    0              1    00000002
+        """
     )
+    folders = "cohn-kanade-images/" + expected["subject"] + "/" + expected["sequence"] + "/"
+    names = expected["subject"] + "_" + expected["sequence"] + "_" + expected["source"]
+    return expected.assign(source=folders + names + ".png", status="ok")
 
 
-_UNBC_ROWS = "   4.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00\n   4.3000000e+01   1.0000000e+00   "
-"0.0000000e+00   0.0000000e+00\n"
+_UNBC_ROWS = """\
+   4.0000000e+00   2.0000000e+00   0.0000000e+00   0.0000000e+00
+   4.3000000e+01   1.0000000e+00   0.0000000e+00   0.0000000e+00
+"""
 
 # Subject, sequence, and the FACS files of its frames from 1.
 UNBC = (

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import openpyxl
 import pandas as pd
 
 from auformer.data.images import write_image
-from tests.helpers.trees import write_text
+from tests.helpers.trees import table, write_text
 from tests.helpers.trees.images import sample_image, write_video
+from tests.helpers.trees.micro import write_table as write_sheets
 
 # Photo at the end of its address, labels of AUs 1, 12 and 40 (which is none), and whether the image is there.
 PHOTOS = (
@@ -21,41 +20,26 @@ PHOTOS = (
 _HOST = "http://cbcsnas01.example.org/emotionet/N_0000000001/"
 
 
-def write_emotionet(
-    root: Path, *, form: str = "xlsx", images: str = "imgs", rows: Sequence = PHOTOS, faces: bool = False
-) -> pd.DataFrame:
+def write_emotionet(root: Path, *, form: str = "xlsx", images: str = "imgs", faces: bool = False) -> pd.DataFrame:
     """The forms of the labels, `xlsx`, `csv`, `txt` and `list`, and the images of all photos but one."""
     numbers = range(1, 61)
-    table = [
-        [
-            _HOST + name,
-            "http://example.org/" + name,
-            *(dict(zip((1, 12, 40), labels, strict=True)).get(au, 999) for au in numbers),
-        ]
-        for name, labels, _ in rows
-    ]
+    known = [dict(zip((1, 12, 40), labels, strict=True)) for _, labels, _ in PHOTOS]
+    labels = [[labels.get(au, 999) for au in numbers] for labels in known]
+    names = [name for name, *_ in PHOTOS]
+    lines = [[_HOST + name, "http://example.org/" + name, *row] for name, row in zip(names, labels, strict=True)]
     header = ["URL", "URL orig", *(f"'AU {au}'" for au in numbers)]
     if form == "xlsx":
-        book = openpyxl.Workbook()
-        for line in [header, *table]:
-            book.active.append(line)
-        root.mkdir(parents=True, exist_ok=True)
-        book.save(root / "EmotioNet_FACS_aws_2020_24600.xlsx")
+        write_sheets(root / "EmotioNet_FACS_aws_2020_24600.xlsx", {"Sheet": [header, *lines]})
     elif form == "csv":
-        lines = [
-            ",".join(f'"{name}"' for name in header),
-            *(f"'{line[0]}'," + ",".join(map(str, line[1:])) for line in table),
-        ]
-        write_text(root / "EmotioNet_FACS_aws_2020_24600.csv", "\n".join(lines) + "\n")
+        text = ",".join(f'"{name}"' for name in header) + "\n"
+        text += "".join(f"'{line[0]}'," + ",".join(map(str, line[1:])) + "\n" for line in lines)
+        write_text(root / "EmotioNet_FACS_aws_2020_24600.csv", text)
     elif form == "txt":
-        write_text(root / "dataFile_0001.txt", "".join("\t".join(map(str, line)) + "\r\n" for line in table))
+        write_text(root / "dataFile_0001.txt", "".join("\t".join(map(str, line)) + "\r\n" for line in lines))
     else:
-        lines = [
-            ",".join(["path", *(f"AU{au}" for au in numbers)]),
-            *(f"{line[0][len(_HOST) :]}," + ",".join(map(str, line[2:])) for line in table),
-        ]
-        write_text(root / "image_list_1.csv", "\n".join(lines) + "\n")
-    for number, (name, _, there) in enumerate(rows):
+        listed = pd.DataFrame(labels, names, [f"AU{au}" for au in numbers])
+        write_text(root / "image_list_1.csv", listed.to_csv(index_label="path", lineterminator="\n"))
+    for number, (name, _, there) in enumerate(PHOTOS):
         if there:
             write_image(root / images / name, sample_image(number, 1, faces))
     return pd.DataFrame(
@@ -76,21 +60,16 @@ def write_rafau(root: Path, *, faces: bool = False) -> pd.DataFrame:
     write_text(root / "RAFAU_label.txt", RAFAU)
     for number in (1, 2, 3, 10):
         write_image(root / "aligned" / f"{number:04d}_aligned.jpg", sample_image(number, number, faces))
-    return pd.DataFrame(
-        {
-            "subject": ["0001", "0002", "0003", "0010"],
-            "sequence": ["photo"] * 4,
-            "frame": [1, 2, 3, 10],
-            "AU4": [1, -1, 0, 0],
-            "AU12": [1, -1, 1, 0],
-            "AU12_left": [1, -1, 0, 0],
-            "AU12_right": [0, -1, 1, 0],
-            "AU14": [0, -1, 0, -1],
-            "AU17": [0, -1, 1, -1],
-            "status": ["ok"] * 4,
-            "source": [f"aligned/{number:04d}_aligned.jpg" for number in (1, 2, 3, 10)],
-        }
+    expected = table(
+        """
+        subject sequence frame AU4 AU12 AU12_left AU12_right AU14 AU17
+        0001    photo    1     1   1    1         0          0    0
+        0002    photo    2    -1  -1   -1        -1         -1   -1
+        0003    photo    3     0   1    0         1          0    1
+        0010    photo    10    0   0    0         0         -1   -1
+        """
     )
+    return expected.assign(status="ok", source="aligned/" + expected["subject"] + "_aligned.jpg")
 
 
 def feafa_values(frame: int) -> list[float]:
@@ -115,23 +94,19 @@ def write_feafa(root: Path, *, faces: bool = False) -> pd.DataFrame:
     write_video(
         root / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi", [sample_image(1, frame, faces) for frame in range(1, 5)]
     )
-    return pd.DataFrame(
-        {
-            "subject": ["PV057"] * 2 + ["SN001"] * 4,
-            "sequence": ["FEAFA-A"] * 2 + ["FEAFA-B"] * 4,
-            "frame": [3, 4, 1, 2, 3, 4],
-            "AU43": [1, 1, 0, 0, 1, 1],
-            "AU43_left": [0, 0, 0, 0, 0, 0],
-            "AU43_right": [1, 1, 0, 0, 1, 1],
-            "AU43_intensity": [2.25, 3.0, 0.75, 1.5, 2.25, 3.0],
-            "AU26": [1, 1, 0, 1, 1, 1],
-            "AU26_intensity": [3.75, 5.0, 1.25, 2.5, 3.75, 5.0],
-            "status": ["ok"] * 6,
-            "source": [f"FEAFA-A/PV057.output/{frame:08d}.jpg" for frame in (3, 4)]
-            + ["Videos_LeftCamera/LeftVideoSN001_comp.avi"] * 4,
-            "source_frame": [None, None, 0, 1, 2, 3],
-        }
+    expected = table(
+        """
+        subject sequence frame AU43 AU43_left AU43_right AU43_intensity AU26 AU26_intensity source_frame
+        PV057   FEAFA-A  3     1    0         1          2.25           1    3.75           -
+        PV057   FEAFA-A  4     1    0         1          3.0            1    5.0            -
+        SN001   FEAFA-B  1     0    0         0          0.75           0    1.25           0
+        SN001   FEAFA-B  2     0    0         0          1.5            1    2.5            1
+        SN001   FEAFA-B  3     1    0         1          2.25           1    3.75           2
+        SN001   FEAFA-B  4     1    0         1          3.0            1    5.0            3
+        """
     )
+    images = [f"FEAFA-A/PV057.output/{frame:08d}.jpg" for frame in (3, 4)]
+    return expected.assign(status="ok", source=images + ["Videos_LeftCamera/LeftVideoSN001_comp.avi"] * 4)
 
 
 BOSPHORUS = """\
@@ -153,25 +128,14 @@ def write_bosphorus(root: Path, *, base: str = "BosphorusDB/BosphorusDB", faces:
     names = ("bs000_LFAU_12_0", "bs000_N_N_0", "bs000_YR_R10_0", "bs011_E_SADNESS_1", "bs011_LFAU_12LW_0")
     for number, name in enumerate(names):
         write_image(root / base / name[:5] / f"{name}.png", sample_image(number, number, faces))
-    return pd.DataFrame(
-        {
-            "subject": ["bs000", "bs000", "bs011", "bs011"],
-            "sequence": ["LFAU_12", "N_N", "E_SADNESS", "LFAU_12LW"],
-            "frame": [0, 0, 1, 0],
-            "AU1": [0, 0, 1, 0],
-            "AU1_intensity": [0.0, 0.0, 2.0, 0.0],
-            "AU4": [0, 0, 1, 0],
-            "AU6": [1, 0, 0, 0],
-            "AU6_left": [0, 0, 0, 0],
-            "AU6_right": [1, 0, 0, 0],
-            "AU12": [1, 0, 0, 1],
-            "AU12_intensity": [3.0, 0.0, 0.0, 4.0],
-            "AU15_intensity": [0.0, 0.0, 4.0, 0.0],
-            "AU43": [0, 0, 0, 0],
-            "status": ["ok"] * 4,
-            "source": [
-                f"{base}/{name[:5]}/{name}.png"
-                for name in ("bs000_LFAU_12_0", "bs000_N_N_0", "bs011_E_SADNESS_1", "bs011_LFAU_12LW_0")
-            ],
-        }
+    expected = table(
+        """
+        subject sequence  frame AU1 AU1_intensity AU4 AU6 AU6_left AU6_right AU12 AU12_intensity AU15_intensity AU43
+        bs000   LFAU_12   0     0   0             0   1   0        1         1    3              0              0
+        bs000   N_N       0     0   0             0   0   0        0         0    0              0              0
+        bs011   E_SADNESS 1     1   2             1   0   0        0         0    0              4              0
+        bs011   LFAU_12LW 0     0   0             0   0   0        0         1    4              0              0
+        """
     )
+    names = expected["subject"] + "_" + expected["sequence"] + "_" + expected["frame"].astype(str)
+    return expected.assign(status="ok", source=f"{base}/" + expected["subject"] + "/" + names + ".png")
