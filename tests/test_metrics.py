@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import doctest
 import warnings
 
 import numpy as np
@@ -9,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-import auformer.metrics
 from auformer.metrics import (
     accuracy_from_counts,
     always_positive_f1,
@@ -54,6 +52,8 @@ class TestParityWithScikitLearn:
             assert counts[:, au].tolist() == [tp, fp, fn, tn]
             assert f1_from_counts(counts)[au] == pytest.approx(sk.f1_score(truth, active), rel=1e-12)
             assert accuracy_from_counts(counts)[au] == pytest.approx(sk.accuracy_score(truth, active), rel=1e-12)
+            macro = sk.f1_score(truth, active, average="macro")
+            assert macro_f1_from_counts(counts)[au] == pytest.approx(macro, rel=1e-12)
             assert always_positive_f1(counts)[au] == pytest.approx(sk.f1_score(truth, np.ones_like(truth)), rel=1e-12)
             assert positives(counts)[au] == truth.sum()
 
@@ -98,13 +98,8 @@ class TestUnknown:
         target, prob = np.full((5, 2), -1), np.full((5, 2), np.nan)
         counts = confusion_counts(target, prob)
         assert counts.sum() == 0
-        for values in (
-            f1_from_counts(counts),
-            accuracy_from_counts(counts),
-            auroc(target, prob),
-            average_precision(target, prob),
-        ):
-            assert np.isnan(values).all()
+        of_counts = [score(counts) for score in (f1_from_counts, accuracy_from_counts, macro_f1_from_counts)]
+        assert np.isnan([*of_counts, auroc(target, prob), average_precision(target, prob)]).all()
 
     def test_no_rows(self):
         assert confusion_counts(np.empty((0, 3)), np.empty((0, 3))).tolist() == [[0, 0, 0]] * 4
@@ -128,6 +123,11 @@ class TestUndefined:
             warnings.simplefilter("error")  # scikit-learn is not asked for what it could only warn about
             assert np.isnan(auroc([[1], [1]], [[0.1], [0.9]])[0])
         assert average_precision([[1], [1]], [[0.1], [0.9]])[0] == 1.0
+
+    def test_macro_f1_is_higher_than_f1_of_a_rare_au_and_undefined_without_one_of_both(self):
+        rare = [[1], [2], [3], [94]]
+        assert macro_f1_from_counts(rare)[0] > 0.6 > 0.3 > f1_from_counts(rare)[0]
+        assert np.isnan(macro_f1_from_counts([[0, 3], [2, 0], [0, 1], [9, 0]])).all()
 
 
 class TestMeans:
@@ -154,19 +154,17 @@ class TestMeans:
     def test_always_positive_floor_of_bp4d(self):
         present, frames = np.array(BP4D_POSITIVES), np.array(BP4D_FRAMES)[:, None]
         zeros = np.zeros_like(present)
-        floor, _ = mean_over_folds(
-            [always_positive_f1(fold) for fold in np.stack([zeros, zeros, present, frames - present], axis=1)]
-        )
+        folds = np.stack([zeros, zeros, present, frames - present], axis=1)
+        floor, _ = mean_over_folds([always_positive_f1(fold) for fold in folds])
         assert round(100 * mean_over_aus(floor).value, 1) == 48.0
 
 
 class TestRefused:
     def test_shapes(self):
         for score in (confusion_counts, auroc, average_precision):
-            with pytest.raises(ValueError, match="one shape"):
-                score([1, 0], [0.1, 0.2])
-            with pytest.raises(ValueError, match="one shape"):
-                score([[1, 0]], [[0.1]])
+            for target, prob in (([1, 0], [0.1, 0.2]), ([[1, 0]], [[0.1]])):
+                with pytest.raises(ValueError, match="one shape"):
+                    score(target, prob)
         with pytest.raises(ValueError, match="`counts`"):
             f1_from_counts([1, 2, 3])
 
@@ -179,24 +177,3 @@ class TestRefused:
     def test_probabilities(self, value):
         with pytest.raises(ValueError, match="row 1, column 0"):
             auroc([[1], [0]], [[0.1], [value]])
-
-
-def test_doctests():
-    result = doctest.testmod(auformer.metrics)
-    assert result.attempted >= 6 and result.failed == 0
-
-
-class TestMacroF1:
-    @pytest.mark.parametrize("seed", range(3))
-    def test_is_that_of_scikit_learn(self, seed):
-        target, prob = random_predictions(seed)
-        values = macro_f1_from_counts(confusion_counts(target, prob))
-        for au in range(4):
-            known = target[:, au] >= 0
-            expected = sk.f1_score(target[known, au], prob[known, au] >= 0.5, average="macro")
-            assert values[au] == pytest.approx(expected, rel=1e-12)
-
-    def test_is_higher_than_f1_where_an_au_is_rare_and_undefined_without_one_of_both(self):
-        rare = [[1], [2], [3], [94]]
-        assert macro_f1_from_counts(rare)[0] > 0.6 > 0.3 > f1_from_counts(rare)[0]
-        assert np.isnan(macro_f1_from_counts([[0, 3], [2, 0], [0, 1], [9, 0]])).all()

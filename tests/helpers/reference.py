@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from auformer.models import AUFormer
+from tests.helpers.vits import images_for
 
 
 class PlainExpert(nn.Module):
@@ -160,3 +161,32 @@ class PlainAUFormer(nn.Module):
     def expert_gradients(self, g: int, i: int) -> dict[str, Tensor]:
         """Gradients of one expert's weights, by the names of `expert_weights`."""
         return {name: parameter.grad for name, parameter in self.groups[g][i].named_parameters()}
+
+
+def compare(model: AUFormer, silent: tuple[str, ...] = ("key.bias",)) -> None:
+    """Outputs, evidence maps and gradients of everything that is trained, to 1e-10; only `silent` ones may be zero.
+
+    (A bias of all keys adds the same to every score of a position, which a softmax does not see.)
+    """
+    plain, images = PlainAUFormer(model), images_for(model)
+    for network in (model, plain):
+        logits, expert_logits = network.forward_all(images)
+        objective = logits.sin().sum() + (0 if expert_logits is None else expert_logits.cos().sum())
+        objective.backward()
+        if network is model:
+            first = (logits, expert_logits)
+    assert torch.allclose(first[0], logits, atol=1e-10, rtol=0)
+    if expert_logits is not None:
+        assert torch.allclose(first[1], expert_logits, atol=1e-10, rtol=0)
+    assert torch.allclose(model.expert_maps(images), plain.expert_maps(images), atol=1e-10, rtol=0)
+    for g, (group, experts) in enumerate(zip(model.groups, plain.groups, strict=True)):
+        for name, parameter in group.named_parameters():
+            wanted = torch.cat([dict(expert.named_parameters())[name].grad.flatten() for expert in experts])
+            assert torch.allclose(parameter.grad.flatten(), wanted, atol=1e-10, rtol=0), (g, name)
+            assert wanted.abs().max() > 1e-8 or name in silent, (g, name)
+    others = dict(plain.head.named_parameters(prefix="head"))
+    if plain.expert_heads is not None:
+        others |= dict(plain.expert_heads.named_parameters(prefix="expert_heads"))
+    own = dict(model.named_parameters())
+    assert all(torch.allclose(own[name].grad, parameter.grad, atol=1e-10, rtol=0) for name, parameter in others.items())
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())

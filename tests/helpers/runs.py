@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-import tests.helpers.vits  # noqa: F401 (registers tiny ViTs)
 from auformer.data.datamodule import AUDataModule
 from auformer.models import AUFormer, AUNetwork
 from auformer.models.adapter_file import describe
 from auformer.training.config import merged_config
 from auformer.training.module import AUModule
+from tests.helpers import vits
 from tests.helpers.faces import tiny_manifest
+
+assert vits.FIT  # registers the tiny ViTs
 
 VIT = "vit_tests_token"  # 2 blocks of width 24
 AUS = ["AU1", "AU4", "AU12"]
 
 
-def write_vit(path: Path, name: str = VIT, seed: int = 0) -> Path:
+def write_vit(path: Path, name: str = VIT, seed: int = 0, img_size: int = 32) -> Path:
     """Write random weights of a ViT, which every module of a test shares."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        save_file(timm.create_model(name, img_size=32, num_classes=0).state_dict(), path)
+        save_file(timm.create_model(name, img_size=img_size, num_classes=0).state_dict(), path)
     return path
 
 
@@ -70,16 +75,12 @@ def write_run_checkpoint(network: Any, path: Path, **changes: Any) -> Path:
     spec = {"class_path": describe(network)["network"], "init_args": {**arguments, "pretrained": True}}
     content: dict[str, Any] = {
         "state_dict": {f"network.{name}": tensor for name, tensor in network.adapter_state_dict().items()},
-        "hyper_parameters": {
-            "network": spec,
-            "au_names": list(network.au_names),
-            "au_weights": [1.0] * len(network.au_names),
-            "lr": 0.1,
-        },
+        "hyper_parameters": {"network": spec, "au_names": list(network.au_names), "lr": 0.1,
+                             "au_weights": [1.0] * len(network.au_names)},
         "auformer": json.dumps(describe(network)),
         "optimizer_states": [{"state": {0: {"step": torch.zeros(1)}}}],
         "epoch": 3,
-    }
+    }  # fmt: skip
     for name, value in changes.items():
         first, _, rest = name.partition("__")
         content[first] = {**content[first], rest: value} if rest else value
@@ -87,9 +88,19 @@ def write_run_checkpoint(network: Any, path: Path, **changes: Any) -> Path:
     return path
 
 
-def state_of(module: AUModule) -> dict[str, torch.Tensor]:
-    """A copy of every tensor of a module."""
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+def edit_header(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Let `change(header)` edit the JSON string in an adapter file."""
+    header = json.loads(safe_open(path, "pt").metadata()["auformer"])
+    change(header)
+    save_file(load_file(path), path, metadata={"auformer": json.dumps(header)})
+    return path
+
+
+class Payload:
+    """What a pickle would execute: it leaves a file `executed`."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch executed",)
 
 
 def cli_words(folder: Path, config: Path, out: str, **options: Any) -> list[str]:
@@ -98,17 +109,10 @@ def cli_words(folder: Path, config: Path, out: str, **options: Any) -> list[str]
     given = {"data.train": folder / "data" / "manifest.csv", "data.test": folder / "test" / "manifest.csv"}
     given |= {"data.image_size": 32, "data.batch_size": 8, "data.augment": "none"}
     network = {"backbone": VIT, "pretrained": "false", "checkpoint_path": folder / "vit.safetensors", "img_size": 32}
-    network |= (
-        {"expert_width": 2}
-        if merged_config(config)["model"]["init_args"]["network"]["class_path"].endswith("AUFormer")
-        else {}
-    )
+    if merged_config(config)["model"]["init_args"]["network"]["class_path"].endswith("AUFormer"):
+        network["expert_width"] = 2
     given |= {f"model.network.{name}": value for name, value in network.items()}
-    given |= {
-        "trainer.accelerator": "cpu",
-        "trainer.enable_progress_bar": "false",
-        "trainer.max_epochs": 2,
-        "out": folder / out,
-    }
+    given |= {"trainer.accelerator": "cpu", "trainer.enable_progress_bar": "false", "trainer.max_epochs": 2}
+    given |= {"out": folder / out}
     given |= {name.replace("__", "."): value for name, value in options.items()}
     return ["--config", str(config), *(word for name, value in given.items() for word in (f"--{name}", str(value)))]

@@ -1,15 +1,20 @@
-"""Tiny ViTs of every kind that can carry experts, and of some that cannot, as timm entrypoints `vit_tests_*`."""
+"""Tiny ViTs of every kind that can carry experts, and of some that cannot, as timm entrypoints `vit_tests_*`; and what
+tests do with networks on them."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
+import torch
 from timm.layers import HybridEmbed, RmsNorm, SwiGLUPacked
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.eva import Eva
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer, checkpoint_filter_fn
 from timm.models.vision_transformer_hybrid import ConvStem
+from torch import Tensor, nn
+
+from auformer.models import AUFormer
 
 _VARIANTS: dict[str, dict[str, Any]] = {
     "token": {},
@@ -50,14 +55,8 @@ default_cfgs = generate_default_cfgs({f"vit_tests_{name}.random": dict(_CONFIG) 
 
 
 def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> VisionTransformer | Eva:
-    plain: dict[str, Any] = {
-        "img_size": 32,
-        "patch_size": 16,
-        "embed_dim": 24,
-        "depth": 2,
-        "num_heads": 2,
-        "mlp_ratio": 2,
-    }
+    plain: dict[str, Any] = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 2}
+    plain |= {"num_heads": 2, "mlp_ratio": 2}
     if name in _EVA:
         return build_model_with_cfg(Eva, f"vit_tests_{name}", pretrained, **{**plain, **_EVA[name], **kwargs})
     if name == "stem":  # convolutions with BatchNorm before the tokens
@@ -80,3 +79,55 @@ def _register(name: str) -> None:
 
 for _name in _VARIANTS:
     _register(_name)
+
+
+def network(
+    name: str = "token", au_names: Any = ("AU1", "AU12"), kind: Any = AUFormer, seed: int = 0, **given: Any
+) -> Any:
+    """A network of any kind on `vit_tests_NAME`, its weights a function of the seed; experts of width 2."""
+    torch.manual_seed(seed)
+    return kind(f"vit_tests_{name}", au_names, **({"expert_width": 2, **given} if kind is AUFormer else given))
+
+
+def shaken(module: Any, std: float = 0.3, seed: int = 1) -> Any:
+    """The module with noise on every trained parameter: a fresh one has zero up-projections, which hide most faults."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter += std * torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+    return module
+
+
+def images_for(network: Any, batch: int = 2, seed: int = 2) -> Tensor:
+    """Random images of the network's size and type."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, 3, *network.image_size, generator=generator).to(network.dtype)
+
+
+def timm_features(network: Any, images: Tensor) -> Tensor:
+    """Tokens after the final norm as timm itself computes them, normalised as the weight tag says."""
+    mean, std = (torch.tensor(network.backbone.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    return network.backbone.forward_features((images - mean) / std)
+
+
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of every tensor of a module."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def moved(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Names of the tensors that are no longer what `state_of` copied, to the bit."""
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def trained(network: Any) -> set[str]:
+    """Names of the tensors that three steps move; a fresh network's other maps move from the second step on."""
+    before, optimizer = state_of(network), torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        given = images_for(network)
+        logits = network.forward_all(given) if isinstance(network, AUFormer) else [network(given)]
+        sum((each - place).square().sum() for place, each in enumerate(logits) if each is not None).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return moved(network, before)

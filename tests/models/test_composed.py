@@ -7,6 +7,7 @@ import copy
 import io
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,53 +15,38 @@ from torch import Tensor
 
 from auformer.models import AUFormer
 from auformer.models.composed import Kept
-from tests.helpers import vits
-
-assert vits.FIT  # registers the ViTs
+from tests.helpers.vits import images_for, network, shaken
 
 
 def _model(seed: int = 0) -> AUFormer:
-    torch.manual_seed(seed)
-    model = AUFormer("vit_tests_token", ["AU1", "AU12"], expert_width=2)
-    with torch.no_grad():
-        for parameter in model.groups.parameters():
-            parameter.normal_(std=0.3)
-    return model.eval()
+    return shaken(network(), seed=seed).eval()
 
 
-def _images(model: AUFormer) -> Tensor:
-    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)).to(model.dtype)
+def _kept(model: AUFormer) -> list[Any]:
+    return [group._kept.result for group in model.groups]
 
 
 def _predict(model: AUFormer) -> Tensor:
     with torch.no_grad():
-        return model(_images(model))
+        return model(images_for(model))
 
 
 def _afresh(model: AUFormer) -> Tensor:
     """What the weights of the model give where nothing is kept."""
     with torch.enable_grad():
-        return model(_images(model)).detach()
-
-
-def _load(model: AUFormer) -> None:
-    model.load_state_dict(_model(1).state_dict())
-
-
-def _assign(model: AUFormer) -> None:
-    model.load_state_dict(_model(1).state_dict(), assign=True)
+        return model(images_for(model)).detach()
 
 
 def _step(model: AUFormer) -> None:
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    model(_images(model)).sum().backward()
+    model(images_for(model)).sum().backward()
     optimiser.step()
 
 
 def _fused_step(model: AUFormer) -> None:
     """Torch does not count what this optimiser writes."""
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, fused=True)
-    loss = model(_images(model)).sum()
+    loss = model(images_for(model)).sum()
     _predict(model)  # between forward and backward
     loss.backward()
     model.eval()
@@ -75,25 +61,21 @@ def _edit(model: AUFormer) -> None:
         model.groups[0].up.weight.mul_(-2)  # the second group's `own` is made of it too
 
 
-def _load_expert(model: AUFormer) -> None:
-    model.load_expert_weights(1, "AU12", _model(1).expert_weights(1, "AU12"))
+CHANGES: dict[str, Callable[[AUFormer], object]] = {
+    "load": lambda model: model.load_state_dict(_model(1).state_dict()),
+    "assign": lambda model: model.load_state_dict(_model(1).state_dict(), assign=True),
+    "step": _step,
+    "fused step": _fused_step,
+    "edit": _edit,
+    "load an expert": lambda model: model.load_expert_weights(1, "AU12", _model(1).expert_weights(1, "AU12")),
+    "round": lambda model: model.bfloat16().float(),  # the same types again, but rounded numbers
+    "round one": lambda model: model.groups[0].up.bfloat16().float(),
+    "replace": lambda model: model.groups.__setitem__(2, _model(1).groups[2].eval()),
+    "type": AUFormer.bfloat16,
+}
 
 
-def _round(model: AUFormer) -> None:
-    model.bfloat16().float()  # the same types again, but rounded numbers
-
-
-def _round_one(model: AUFormer) -> None:
-    model.groups[0].up.bfloat16().float()
-
-
-def _replace(model: AUFormer) -> None:
-    model.groups[2] = _model(1).groups[2].eval()
-
-
-@pytest.mark.parametrize(
-    "change", [_load, _assign, _step, _fused_step, _edit, _load_expert, _round, _round_one, _replace, AUFormer.bfloat16]
-)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_no_change_of_the_weights_is_missed(change: Callable[[AUFormer], object]) -> None:
     model = _model()
     before = _predict(model).clone()
@@ -109,13 +91,11 @@ def test_no_change_of_the_weights_is_missed(change: Callable[[AUFormer], object]
 def test_each_group_composes_once() -> None:
     model = _model()
     _predict(model)
-    kept = [group._kept.result for group in model.groups]
+    kept = _kept(model)
     _predict(model)
     with torch.inference_mode():
-        model(_images(model))
-    assert (
-        all(group._kept.result is result for group, result in zip(model.groups, kept, strict=True)) and None not in kept
-    )
+        model(images_for(model))
+    assert None not in kept and all(now is then for now, then in zip(_kept(model), kept, strict=True))
 
 
 def test_training_keeps_nothing_and_reads_nothing_kept() -> None:
@@ -126,20 +106,18 @@ def test_training_keeps_nothing_and_reads_nothing_kept() -> None:
         model.groups[1].up.weight.data.mul_(3.0)  # through `.data`, which torch does not count
     model.train()
     assert torch.equal(_predict(model), _afresh(model))
-    _predict_in_training = _model().train()
-    _predict(_predict_in_training)
-    assert all(group._kept.result is None for group in _predict_in_training.groups)
+    fresh = _model().train()
+    _predict(fresh)
+    assert not any(_kept(fresh))
 
 
 def test_first_composed_in_inference_mode_serves_recorded_gradients_afterwards() -> None:
     model = _model()
     with torch.inference_mode():
-        model(_images(model))
-    images = _images(model).requires_grad_()
-    with torch.no_grad():
-        wanted = model(_images(model))
-    assert not any(tensor.is_inference() for group in model.groups for tensor in group._kept.result.fields)
-    assert torch.allclose(wanted, _afresh(model), atol=1e-6)
+        model(images_for(model))
+    assert not any(tensor.is_inference() for kept in _kept(model) for tensor in kept.fields)
+    assert torch.allclose(_predict(model), _afresh(model), atol=1e-6)
+    images = images_for(model).requires_grad_()
     model(images).sum().backward()
     assert images.grad is not None
 
@@ -148,17 +126,17 @@ def test_a_model_made_in_inference_mode_composes_anew() -> None:
     """Its parameters do not count what is written to them."""
     with torch.inference_mode():
         model = _model()
-        before = model(_images(model)).clone()
+        before = model(images_for(model)).clone()
         model.groups[0].up.weight.mul_(-2)
-        assert not torch.allclose(model(_images(model)), before, atol=1e-4)
-        assert all(group._kept.result is None for group in model.groups)
+        assert not torch.allclose(model(images_for(model)), before, atol=1e-4)
+        assert not any(_kept(model))
 
 
 def test_composed_without_autocast() -> None:
     model = _model()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         _predict(model)
-    assert all(group._kept.result.up.dtype == torch.float32 for group in model.groups)
+    assert all(kept.up.dtype == torch.float32 for kept in _kept(model))
     assert torch.allclose(_predict(model), _afresh(model), atol=1e-6)
 
 
@@ -168,10 +146,8 @@ def test_absent_from_state_copies_and_pickles() -> None:
     _predict(model)
     assert set(model.state_dict()) == names and set(dict(model.named_buffers())) == set(dict(_model().named_buffers()))
     assert _pickled(model) == size
-    twin = copy.deepcopy(model)
-    again = pickle.loads(pickle.dumps(model))
-    for other in (twin, again):
-        assert all(group._kept.result is None for group in other.groups)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert not any(_kept(other))
         _edit(other)
         assert torch.allclose(_predict(other), _afresh(other), atol=1e-6)
         assert not torch.allclose(_predict(other), _predict(model), atol=1e-4)

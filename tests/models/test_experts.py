@@ -3,105 +3,51 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from auformer.models import AUFormer
-from auformer.models.composed import block_diagonal
 from auformer.models.experts import ExpertGroup, ExpertMap
 from tests.helpers import vits
-from tests.helpers.reference import PlainAUFormer
+from tests.helpers.reference import compare
+from tests.helpers.vits import shaken
 
 NAMES = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14", "AU15", "AU17")
 
 
-def _shaken(model: AUFormer) -> AUFormer:
-    """The model in float64 with noise on every trained parameter: a fresh one has zero up-projections, which would
-    hide most faults."""
-    generator = torch.Generator().manual_seed(0)
-    model = model.double()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                scale = 0.5 * max(parameter[0].numel(), 4) ** -0.5
-                parameter += scale * torch.randn(parameter.shape, generator=generator, dtype=torch.double)
-    return model
-
-
-def _images(model: AUFormer, batch: int = 2) -> Tensor:
-    return torch.rand(batch, 3, *model.image_size, dtype=torch.double, generator=torch.Generator().manual_seed(7))
-
-
-def _compare(model: AUFormer, silent: tuple[str, ...] = ("key.bias",)) -> None:
-    """Outputs, evidence maps and gradients of everything that is trained, to 1e-10; only `silent` ones may be zero.
-
-    (A bias of all keys adds the same to every score of a position, which a softmax does not see.)
-    """
-    plain, images = PlainAUFormer(model), _images(model)
-    for network in (model, plain):
-        logits, expert_logits = network.forward_all(images)
-        objective = logits.sin().sum() + (0 if expert_logits is None else expert_logits.cos().sum())
-        objective.backward()
-        if network is model:
-            first = (logits, expert_logits)
-    assert torch.allclose(first[0], logits, atol=1e-10, rtol=0)
-    if expert_logits is not None:
-        assert torch.allclose(first[1], expert_logits, atol=1e-10, rtol=0)
-    assert torch.allclose(model.expert_maps(images), plain.expert_maps(images), atol=1e-10, rtol=0)
-    for g, (group, experts) in enumerate(zip(model.groups, plain.groups, strict=True)):
-        for name, parameter in group.named_parameters():
-            wanted = torch.cat([dict(expert.named_parameters())[name].grad.flatten() for expert in experts])
-            assert torch.allclose(parameter.grad.flatten(), wanted, atol=1e-10, rtol=0), (g, name)
-            assert wanted.abs().max() > 1e-8 or name in silent, (g, name)
-    others = {**dict(plain.head.named_parameters(prefix="head"))}
-    if plain.expert_heads is not None:
-        others |= dict(plain.expert_heads.named_parameters(prefix="expert_heads"))
-    own = dict(model.named_parameters())
-    assert all(torch.allclose(own[name].grad, parameter.grad, atol=1e-10, rtol=0) for name, parameter in others.items())
-    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+def _compare(name: str, num_aus: int, silent: tuple[str, ...] = ("key.bias",), **options: Any) -> None:
+    compare(shaken(vits.network(name, NAMES[:num_aus], **options).double(), std=0.1), silent)
 
 
 @pytest.mark.parametrize(("dilations", "window"), list(product([(1, 3, 5), (2, 1), (3,), ()], [0, 1, 3, 5])))
 def test_fused_equals_plain_over_branches(dilations: tuple[int, ...], window: int) -> None:
-    model = AUFormer("vit_tests_gap", NAMES[:3], img_size=(48, 64), expert_width=2, dilations=dilations, window=window)
-    assert model.grid_size == (3, 4)
-    one = tuple(
-        f"{part}.{kind}" for part in ("query", "key") for kind in ("weight", "bias")
-    )  # a softmax over one neighbour is 1
-    _compare(_shaken(model), one if window == 1 else ("key.bias",))
+    one = ("query.weight", "query.bias", "key.weight", "key.bias")  # a softmax over one neighbour is 1
+    silent = one if window == 1 else ("key.bias",)
+    _compare("gap", 3, silent, img_size=(48, 64), dilations=dilations, window=window)
 
 
 @pytest.mark.parametrize(("num_aus", "width"), [(1, 1), (1, 8), (12, 3), (12, 8), (2, 24)])
 def test_fused_equals_plain_over_widths_and_numbers_of_experts(num_aus: int, width: int) -> None:
-    _compare(_shaken(AUFormer("vit_tests_token", NAMES[:num_aus], img_size=(64, 48), expert_width=width)))
+    _compare("token", num_aus, img_size=(64, 48), expert_width=width)
 
 
 @pytest.mark.parametrize("name", [name for name in vits.FIT if name not in ("gap", "token")])
 def test_fused_equals_plain_over_vits(name: str) -> None:
     """Prefix tokens, layer scale, pre-norm, norm after pooling: what the group meets in each kind of ViT."""
-    _compare(_shaken(AUFormer(f"vit_tests_{name}", NAMES[:2], expert_width=2)))
+    _compare(name, 2)
 
 
 def test_fused_equals_plain_with_the_class_token_and_without_expert_heads() -> None:
-    model = _shaken(AUFormer("vit_tests_token", NAMES[:2], expert_width=2, pool="token", expert_heads=False))
-    _compare(
-        model, tuple(dict(model.groups[-1].named_parameters()))
-    )  # no attention follows the last block's: the class token never hears
-
-
-def test_block_diagonal_by_hand() -> None:
-    weight = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])  # two maps of 2 -> 1
-    assert block_diagonal(weight).tolist() == [[1, 2, 0, 0], [0, 0, 3, 4]]
+    never_heard = tuple(dict(ExpertGroup(1, 2, 2).named_parameters()))  # no attention follows the last group
+    _compare("token", 2, never_heard, pool="token", expert_heads=False)
 
 
 def test_start_of_an_expert_map() -> None:
     """Unit variance out for unit variance in; biases zero; gain 0 is a map of zeros."""
     torch.manual_seed(0)
-    x = torch.randn(2000, 64)
-    out = (x @ ExpertMap(1, 64, 400).weight.T).detach()
-    assert 0.9 < float(out.var()) < 1.1
+    assert 0.9 < float((torch.randn(2000, 64) @ ExpertMap(1, 64, 400).weight.detach().T).var()) < 1.1
     conv = ExpertMap(8, 4, 40, kernel=3, gain=2.0)
     assert abs(float(conv.weight.detach().var()) * 4 * 9 - 2) < 0.2
     assert not conv.bias.any() and not ExpertMap(2, 3, 4, gain=0.0).weight.any()

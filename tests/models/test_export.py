@@ -4,6 +4,7 @@ ours."""
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-import auformer.errors
 from auformer.errors import CheckpointError, MissingExtraError
 from auformer.models import AUFormer, OnnxDetector, export_detector, load_detector, open_detector
 from auformer.models.adapter_file import HEADER
 from tests.helpers import vits
 
-assert vits.FIT  # registers the ViTs
 NAMES = ("AU1", "AU12", "AU25")
 
 pytestmark = pytest.mark.slow  # the export to ONNX takes a while
@@ -26,12 +25,7 @@ pytestmark = pytest.mark.slow  # the export to ONNX takes a while
 
 @pytest.fixture(scope="module")
 def network() -> AUFormer:
-    torch.manual_seed(0)
-    network = AUFormer("vit_tests_token", NAMES, expert_width=2, average_heads=True).eval()
-    with torch.no_grad():
-        for group in network.groups:
-            group.up.weight.normal_(std=0.3)
-        network.head.fc2.weight.normal_()
+    network = vits.shaken(vits.network("token", NAMES)).eval()
     network.thresholds, network.crop_recipe = {"AU1": 0.4, "AU12": 0.5, "AU25": 0.6}, "eyes"
     return network
 
@@ -82,9 +76,7 @@ def test_maps_are_composed_once_and_the_network_is_left_as_it_was(network: AUFor
     before = network.predict_probs(_images(2))
     with torch.no_grad():
         network.groups[0].up.weight.add_(0.1)
-        assert not torch.allclose(
-            network.predict_probs(_images(2)), before
-        )  # the maps that were exported are not the network's now
+        assert not torch.allclose(network.predict_probs(_images(2)), before)  # nothing exported is kept in the network
         network.groups[0].up.weight.sub_(0.1)
 
 
@@ -97,12 +89,13 @@ def test_eight_bits_are_near(network: AUFormer, tmp_path: Path) -> None:
 
 
 def test_arguments_are_checked(network: AUFormer, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Expected `out` to end in .onnx"):
-        export_detector(network, tmp_path / "a.pt2")
-    with pytest.raises(ValueError, match="Expected `kind` to be one of onnx, torch, but got 'tflite'"):
-        export_detector(network, tmp_path / "a.tflite", kind="tflite")
-    with pytest.raises(ValueError, match="for the format onnx only"):
-        export_detector(network, tmp_path / "a.pt2", kind="torch", int8=True)
+    for name, options, match in (
+        ("a.pt2", {}, "Expected `out` to end in .onnx"),
+        ("a.tflite", {"kind": "tflite"}, "Expected `kind` to be one of onnx, torch, but got 'tflite'"),
+        ("a.pt2", {"kind": "torch", "int8": True}, "for the format onnx only"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            export_detector(network, tmp_path / name, **options)
     assert not list(tmp_path.iterdir())
 
 
@@ -110,26 +103,22 @@ def test_foreign_models_are_refused(exported: Path, tmp_path: Path) -> None:
     plain = onnx.load(exported)
     header = json.loads(plain.metadata_props[-1].value)
     del plain.metadata_props[:]
-    (tmp_path / "bare.onnx").write_bytes(plain.SerializeToString())
-    with pytest.raises(CheckpointError, match="only those written by `auformer export`"):
-        OnnxDetector(tmp_path / "bare.onnx")
-    (tmp_path / "text.onnx").write_text("no model", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="cannot be read as an ONNX model"):
-        OnnxDetector(tmp_path / "text.onnx")
-    (tmp_path / "cut.onnx").write_bytes(exported.read_bytes()[:-2000])
-    with pytest.raises(CheckpointError):
-        OnnxDetector(tmp_path / "cut.onnx")
-    with pytest.raises(CheckpointError, match="format 99"):
-        OnnxDetector(_with_header(exported, tmp_path / "new.onnx", header | {"format_version": 99}))
-    with pytest.raises(CheckpointError, match="as its metadata says"):
-        OnnxDetector(_with_header(exported, tmp_path / "size.onnx", header | {"image_size": [64, 64]}))
+    for content, match in (
+        (plain.SerializeToString(), "only those written by `auformer export`"),
+        (b"no model", "cannot be read as an ONNX model"),
+        (exported.read_bytes()[:-2000], "a.onnx"),
+        (_with_header(exported, header | {"format_version": 99}), "format 99"),
+        (_with_header(exported, header | {"image_size": [64, 64]}), "as its metadata says"),
+    ):
+        (tmp_path / "a.onnx").write_bytes(content)
+        with pytest.raises(CheckpointError, match=match):
+            OnnxDetector(tmp_path / "a.onnx")
 
 
-def _with_header(source: Path, path: Path, header: dict) -> Path:
+def _with_header(source: Path, header: dict) -> bytes:
     model = onnx.load(source)
     model.metadata_props[-1].value = json.dumps(header)
-    path.write_bytes(model.SerializeToString())
-    return path
+    return model.SerializeToString()
 
 
 def test_no_other_file_is_read(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +133,8 @@ def test_no_other_file_is_read(exported: Path, tmp_path: Path, monkeypatch: pyte
         entry.key, entry.value = key, value
     probs = helper.make_tensor_value_info("probs", TensorProto.FLOAT, [4])
     graph = helper.make_graph([helper.make_node("Identity", ["w"], ["probs"])], "g", [], [probs], [weight])
-    (tmp_path / "sly.onnx").write_bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString()
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    (tmp_path / "sly.onnx").write_bytes(model.SerializeToString())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError):
         OnnxDetector(tmp_path / "sly.onnx")
@@ -157,13 +145,6 @@ def test_where_an_onnx_file_does_not_fit(exported: Path, monkeypatch: pytest.Mon
         load_detector(exported)
     with pytest.raises(CheckpointError, match="run on the CPU here"):
         open_detector(exported, device="meta")
-    real = auformer.errors.importlib.import_module
-
-    def without(name: str) -> object:
-        if name == "onnxruntime":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name)
-
-    monkeypatch.setattr(auformer.errors.importlib, "import_module", without)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r'pip install "\.\[export\]"'):
         open_detector(exported)

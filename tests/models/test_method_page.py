@@ -34,7 +34,4 @@ def test_stated_defaults_are_those_of_the_signatures() -> None:
     stated = [float(one) for one in _stated(r"defaults (\d) and (\d) \(rarer AU")]
     assert stated == [loss["gamma_low"], loss["gamma_high"]] == [module["gamma_low"], module["gamma_high"]]
     assert float(*_stated(r"`lambda = (\d)`")) == module["expert_loss_weight"]
-
-
-def test_eva_is_accepted() -> None:
-    assert _stated(r"`Eva` with `EvaBlock` \((EVA-02, DINOv3)\)")
+    assert _stated(r"`Eva` with `EvaBlock` \((EVA-02, DINOv3)\)")  # it is accepted

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, LinearProbe
 from auformer.models.auformer import transfer_experts
-from tests.helpers import vits  # noqa: F401 (registers tiny ViTs)
+from tests.helpers import vits
+from tests.helpers.vits import moved, shaken, state_of
 
 NAMES = ["AU1", "AU2", "AU12"]
 
 
-def network(au_names: list[str], seed: int, **arguments) -> AUFormer:
-    torch.manual_seed(0)
-    built = AUFormer("vit_tests_token", au_names, **{"expert_width": 2, **arguments})
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in built.named_parameters():
-            if not name.startswith("backbone."):
-                parameter.normal_()
-    return built
+def network(au_names: list[str], seed: int, **arguments: Any) -> AUFormer:
+    """The ViT is the same whatever the seed."""
+    return shaken(vits.network("token", au_names, **arguments), std=1.0, seed=seed)
 
 
 def test_shared_experts_come_over_and_nothing_else() -> None:
     source, target = network(["AU1", "AU4", "AU12"], 1), network(["AU12", "AU17", "AU1"], 2)
-    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    before = state_of(target)
     own = [target.expert_weights(group, "AU17") for group in range(4)]
     assert transfer_experts(source, target) == ["AU12", "AU1"]
     for group in range(4):
         for au in ("AU1", "AU12"):
-            torch.testing.assert_close(
-                target.expert_weights(group, au), source.expert_weights(group, au), rtol=0, atol=0
-            )
+            wanted = source.expert_weights(group, au)
+            torch.testing.assert_close(target.expert_weights(group, au), wanted, rtol=0, atol=0)
         torch.testing.assert_close(target.expert_weights(group, "AU17"), own[group], rtol=0, atol=0)
-    for name, tensor in target.state_dict().items():
-        if not name.startswith(("groups.", "expert_heads.")):
-            assert torch.equal(tensor, before[name]), name
+    assert all(name.startswith(("groups.", "expert_heads.")) for name in moved(target, before))
     assert torch.equal(target.expert_heads.weight[0], source.expert_heads.weight[2])
     assert torch.equal(target.expert_heads.bias[2], source.expert_heads.bias[0])
     assert torch.equal(target.expert_heads.weight[1], before["expert_heads.weight"][1])
@@ -55,9 +49,8 @@ def test_expert_logits_of_moved_experts_are_the_same_up_to_the_mean_over_experts
 
 def test_what_does_not_fit_is_refused_before_anything_changes() -> None:
     target = network(["AU1", "AU4"], 2)
-    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-    torch.manual_seed(5)
-    other_vit = AUFormer("vit_tests_token", ["AU1"], expert_width=2)
+    before = state_of(target)
+    other_vit = vits.network("token", ["AU1"], seed=5)
     cases = {
         r"`expert_width` 2, but got 3; set `network.expert_width`": network(["AU1"], 1, expert_width=3),
         r"`dilations` \[1, 3, 5\], but got \[1\]": network(["AU1"], 1, dilations=(1,)),
@@ -68,40 +61,36 @@ def test_what_does_not_fit_is_refused_before_anything_changes() -> None:
     for message, source in cases.items():
         with pytest.raises(CheckpointError, match=message):
             transfer_experts(source, target)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
+    assert not moved(target, before)
 
 
 @pytest.mark.parametrize(
     ("arguments", "absent"),
     [
-        ({}, ()),
-        ({"dilations": ()}, ("dilated", "fuse")),
-        ({"window": 0}, ("query", "key", "value")),
+        ({}, ()), ({"dilations": ()}, ("dilated", "fuse")), ({"window": 0}, ("query", "key", "value")),
         ({"dilations": (2, 7)}, ("dilated.2",)),
     ],
-)
+)  # fmt: skip
 def test_names_and_shapes(arguments: dict[str, object], absent: tuple[str, ...]) -> None:
     count = len(arguments.get("dilations", (1, 3, 5)))  # type: ignore[arg-type]
     wanted = {"down": (2, 24), "conv": (2, 2, 3, 3), "query": (2, 2), "key": (2, 2), "value": (2, 2), "up": (24, 2)}
     wanted |= {f"dilated.{i}": (2, 2, 3, 3) for i in range(3)} | {"fuse": (2, 2 * count)}
     got = network(NAMES, 0, **arguments).expert_weights(1, "AU2")
-    shapes = {name: shape for name, shape in wanted.items() if not name.startswith(absent)} if absent else wanted
-    assert {name: tuple(tensor.shape) for name, tensor in got.items()} == {
-        **{f"{name}.weight": shape for name, shape in shapes.items()},
-        **{f"{name}.bias": shape[:1] for name, shape in shapes.items()},
-    }
+    shapes = [(name, shape) for name, shape in wanted.items() if not name.startswith(absent or "none")]
+    wanted = {f"{name}.weight": shape for name, shape in shapes} | {f"{name}.bias": shape[:1] for name, shape in shapes}
+    assert {name: tuple(tensor.shape) for name, tensor in got.items()} == wanted
 
 
 def test_an_experts_weights_come_out_as_copies_and_go_in_whatever_their_type() -> None:
     model, other = network(NAMES, 0), network(NAMES, 1).double()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = state_of(model)
     for g in range(4):
         for name in model.au_names:
             weights = model.expert_weights(g, name)
             assert not any(tensor.requires_grad for tensor in weights.values())
             model.load_expert_weights(g, name, weights)
             weights["down.weight"].zero_()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not moved(model, before)
     model.load_expert_weights(0, "AU1", other.expert_weights(0, "AU1"))
     up = model.expert_weights(0, "AU1")["up.weight"]
     assert up.dtype == torch.float32 and torch.allclose(up.double(), other.expert_weights(0, "AU1")["up.weight"])
@@ -110,7 +99,7 @@ def test_an_experts_weights_come_out_as_copies_and_go_in_whatever_their_type() -
 def test_what_does_not_fit_changes_nothing() -> None:
     model = network(NAMES, 0)
     weights = model.expert_weights(0, "AU1")
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = state_of(model)
     changed = {name: tensor + 1 for name, tensor in weights.items()}
     for bad, match in (
         ({name: tensor for name, tensor in changed.items() if name != "up.bias"}, "up.bias"),
@@ -123,4 +112,4 @@ def test_what_does_not_fit_changes_nothing() -> None:
     for g, name in ((4, "AU1"), (-1, "AU1"), ("0", "AU1"), (0, "AU4"), (0, "au1")):
         with pytest.raises(ValueError, match="Expected `(g|au_name)`"):
             model.expert_weights(g, name)  # type: ignore[arg-type]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not moved(model, before)

@@ -15,24 +15,17 @@ def test_defaults_are_filled_in_and_paths_stay_out_of_the_plain_form() -> None:
     content = merged_config(EXPERIMENTS / "synthetic_linear_probe.yaml")
     content["model"]["init_args"]["network"]["init_args"]["checkpoint_path"] = "mine/vit.safetensors"
     config = resolve_config(content)
-    assert (
-        config.network["class_path"] == "auformer.models.baselines.LinearProbe"
-        and config.weights == "mine/vit.safetensors"
-    )
-    assert (
-        config.model["lr"],
-        config.network["init_args"]["img_size"],
-        config.data["val_fraction"],
-        config.data["image_size"],
-    ) == (0.01, 112, 0.2, 112)
+    network, data = config.network, config.data
+    assert network["class_path"] == "auformer.models.baselines.LinearProbe" and config.weights == "mine/vit.safetensors"
+    assert (config.model["lr"], network["init_args"]["img_size"]) == (0.01, 112)
+    assert (data["val_fraction"], data["image_size"]) == (0.2, 112)
     assert config.fit == {
         "epochs": 20, "gradient_clip": 1.0, "precision": "32-true", "validate_every": 1,
         "patience": None, "select": "best",
     }  # fmt: skip
     plain = config.plain()
-    assert plain["model"]["init_args"]["network"]["init_args"][
-        "checkpoint_path"
-    ] == "vit.safetensors" and "mine" not in str(plain)
+    assert plain["model"]["init_args"]["network"]["init_args"]["checkpoint_path"] == "vit.safetensors"
+    assert "mine" not in str(plain)
     assert "train" not in plain["data"] and "num_workers" not in plain["data"]
 
 

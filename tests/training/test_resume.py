@@ -38,9 +38,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     folder, config = write_workspace(tmp_path), ROOT / "experiments" / "configs" / "synthetic.yaml"
     options = {"trainer__max_epochs": 4, "data__augment": "default", "patience": 3, "tune": "true"}
     killed = ["fit", *cli_words(folder, config, "killed", **options)]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, json.dumps(killed)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    line = [sys.executable, "-c", KILLED, json.dumps(killed)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     before = torch.load(folder / "killed" / "last.ckpt", weights_only=True)
     assert before["epoch"] == 1 and not (folder / "killed" / "summary.json").exists()
@@ -54,8 +53,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert any(not torch.equal(before["state_dict"][name], tensor) for name, tensor in states[1]["state_dict"].items())
     moments = [[one["exp_avg_sq"] for one in state["optimizer_states"][0]["state"].values()] for state in states]
     assert all(torch.equal(left, right) for left, right in zip(*moments, strict=True))
-    assert (folder / "killed" / "adapter.safetensors").read_bytes() == (
-        folder / "whole" / "adapter.safetensors"
-    ).read_bytes()
+    adapters = [(folder / name / "adapter.safetensors").read_bytes() for name in ("killed", "whole")]
+    assert adapters[0] == adapters[1]
     tables = [pd.read_csv(folder / name / "metrics.csv") for name in ("killed", "whole")]
     pd.testing.assert_frame_equal(*tables)

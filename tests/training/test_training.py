@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,7 @@ def run(workspace: Path) -> RunFolder:
     return RunFolder(workspace / "run")
 
 
-def _same(first: Path, second: Path) -> bool:
-    left, right = load_file(first), load_file(second)
+def _equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
@@ -49,13 +47,9 @@ def _without_time(path: Path) -> dict[str, Any]:
 def test_every_figure_is_in_the_table_one_row_per_epoch(run: RunFolder) -> None:
     table = pd.read_csv(run.metrics)
     assert table["epoch"].tolist() == [0, 1, 2] and table["step"].tolist() == [3, 7, 11]
-    wanted = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "mdwa", "dice", "experts")} | {
-        "train/lr",
-        "val/auroc",
-    }
-    assert wanted | {f"val/f1_{name}" for name in (*AUS, "main", "experts", "both")} | {"val/f1", "val/num_aus"} <= set(
-        table
-    )
+    terms, scores = ("loss", "mdwa", "dice", "experts"), ("main", "experts", "both", *AUS)
+    wanted = {f"{part}/{name}" for part in ("train", "val") for name in terms} | {"train/lr", "val/auroc", "val/f1"}
+    assert wanted | {f"val/f1_{name}" for name in scores} | {"val/num_aus"} <= set(table)
     assert not table.isna().any().any()
     assert table["train/loss"].iloc[-1] < table["train/loss"].iloc[0]
     total = table["train/mdwa"] + table["train/dice"] + table["train/experts"]
@@ -64,15 +58,12 @@ def test_every_figure_is_in_the_table_one_row_per_epoch(run: RunFolder) -> None:
 
 def test_the_best_epoch_is_kept(run: RunFolder) -> None:
     table, summary = pd.read_csv(run.metrics), json.loads(run.summary.read_text(encoding="utf-8"))
-    assert summary["epoch"] == int(table["val/f1"].idxmax()) + 1 and summary["score"] == pytest.approx(
-        table["val/f1"].max()
-    )
+    assert summary["epoch"] == int(table["val/f1"].idxmax()) + 1
+    assert summary["score"] == pytest.approx(table["val/f1"].max())
     best = torch.load(run.best, weights_only=True)
     assert best["epoch"] + 1 == summary["epoch"] and torch.load(run.last, weights_only=True)["epoch"] == 2
-    adapter = load_file(run.adapter)
-    assert all(
-        torch.equal(tensor, adapter[name.removeprefix("network.")]) for name, tensor in best["state_dict"].items()
-    )
+    state = {name.removeprefix("network."): tensor for name, tensor in best["state_dict"].items()}
+    assert _equal(state, load_file(run.adapter))
 
 
 def test_the_same_run_again_returns_what_is_there_and_another_is_refused(workspace: Path, run: RunFolder) -> None:
@@ -99,9 +90,8 @@ def test_last_epoch_seldom_validation_and_a_fresh_start(workspace: Path, tmp_pat
 
 def test_a_run_without_progress_stops_and_tuned_thresholds_travel(workspace: Path, tmp_path: Path) -> None:
     module = make_module(workspace, lr=1e-12)
-    adapter = fit(
-        module, make_data(workspace), tmp_path, epochs=5, seed=0, progress=True, patience=1, tune=True, tensorboard=True
-    )
+    options = {"epochs": 5, "progress": True, "patience": 1, "tune": True, "tensorboard": True}
+    adapter = fit(module, make_data(workspace), tmp_path, seed=0, **options)
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
     assert (summary["epoch"], summary["epochs_trained"]) == (1, 2)
     part = module.validation_rows
@@ -110,36 +100,23 @@ def test_a_run_without_progress_stops_and_tuned_thresholds_travel(workspace: Pat
 
 
 def test_a_module_and_data_that_do_not_fit_are_refused(workspace: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError,
-        match="Expected a network for the action units of the data, AU1, AU4, but got one for AU1, AU4, AU12",
-    ):
+    with pytest.raises(ValueError, match="data, AU1, AU4, but got one for AU1, AU4, AU12"):
         fit(make_module(workspace), make_data(workspace, au_names=["AU1", "AU4"]), tmp_path, epochs=1, seed=0)
     with pytest.raises(ValueError, match="Expected `image_size`"):
         fit(make_module(workspace), make_data(workspace, image_size=48), tmp_path, epochs=1, seed=0)
-    for wrong in (
-        {"epochs": 0},
-        {"epochs": 1, "validate_every": 2},
-        {"epochs": 1, "select": "first"},
-        {"epochs": 1, "patience": 0},
-    ):
+    for wrong in ({"epochs": 0}, {"validate_every": 2}, {"select": "first"}, {"patience": 0}):
         with pytest.raises(ValueError, match="`"):
-            fit(make_module(workspace), make_data(workspace), tmp_path, seed=0, **wrong)
+            fit(make_module(workspace), make_data(workspace), tmp_path, seed=0, **{"epochs": 1, **wrong})
 
 
 def test_settings_of_torch_are_put_back(workspace: Path, tmp_path: Path) -> None:
     def state() -> tuple[Any, ...]:
-        flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).all())
-        return (
-            flushed,
-            torch.are_deterministic_algorithms_enabled(),
-            torch.utils.deterministic.fill_uninitialized_memory,
-        )
+        flushed, fills = bool(torch.tensor(1e-40) * 1.0 == 0), torch.utils.deterministic.fill_uninitialized_memory
+        return flushed, fills, torch.are_deterministic_algorithms_enabled()
 
     before, random = state(), torch.random.get_rng_state()
-    fit(
-        make_module(workspace), make_data(workspace), tmp_path, epochs=1, seed=0, progress=False, precision="bf16-mixed"
-    )
+    options = {"epochs": 1, "seed": 0, "progress": False, "precision": "bf16-mixed"}
+    fit(make_module(workspace), make_data(workspace), tmp_path, **options)
     assert state() == before and torch.equal(torch.random.get_rng_state(), random)
     assert load_file(tmp_path / "adapter.safetensors")["head.fc1.weight"].dtype == torch.float32
 
@@ -171,15 +148,13 @@ def test_ctrl_c_leaves_a_run_that_goes_on_to_the_same_end(
     assert signal.getsignal(signal.SIGINT) is handler and not RunFolder(tmp_path).finished
     with pytest.raises(ValueError, match="fit.seed was 0 and is now 5"):
         fit(make_module(workspace), make_data(workspace), tmp_path, epochs=3, seed=5, progress=False)
-    fit(
-        make_module(workspace, seed=99), make_data(workspace), tmp_path, epochs=3, seed=0, progress=True
-    )  # the checkpoint's weights count
-    assert _same(tmp_path / "adapter.safetensors", run.adapter) and _without_time(
-        tmp_path / "summary.json"
-    ) == _without_time(run.summary)
+    module = make_module(workspace, seed=99)  # the checkpoint's weights count
+    fit(module, make_data(workspace), tmp_path, epochs=3, seed=0, progress=True)
+    assert _equal(load_file(tmp_path / "adapter.safetensors"), load_file(run.adapter))
+    assert _without_time(tmp_path / "summary.json") == _without_time(run.summary)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "metrics.csv"), pd.read_csv(run.metrics))
     states = [torch.load(folder / "last.ckpt", weights_only=True)["state_dict"] for folder in (tmp_path, run.path)]
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+    assert _equal(*states)
 
 
 def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_kept(
@@ -205,12 +180,8 @@ def test_a_batch_that_does_not_fit_into_memory_says_what_to_do(
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
 
     _fault(monkeypatch, 1, 2, crowd)
-    told = (
-        "Expected a batch of 8 images of 32 x 32 pixels to fit into memory, but got: CUDA out of memory. "
-        "Tried to allocate 2.00 GiB. "
-        "Try --data.batch_size 4 --trainer.accumulate_grad_batches 2"
-    )
-    with pytest.raises(ValueError, match=re.escape(told) + ".*last.ckpt holds the last finished epoch") as caught:
+    told = "8 images of 32 x 32 pixels .*allocate 2.00 GiB.*--data.batch_size 4 --trainer.accumulate_grad_batches 2"
+    with pytest.raises(ValueError, match=f"{told}.*last.ckpt holds the last finished epoch") as caught:
         fit(make_module(workspace), make_data(workspace), tmp_path, epochs=3, seed=0, progress=False)
     assert "GPU 0" not in str(caught.value)
 
