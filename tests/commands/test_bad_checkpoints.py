@@ -15,6 +15,8 @@ from auformer.models import export_detector
 from tests.helpers.photos import write_detector, write_photos
 from tests.helpers.predictions import write_faces_manifest
 
+pytestmark = pytest.mark.slow  # exports to ONNX
+
 
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory):

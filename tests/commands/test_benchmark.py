@@ -66,6 +66,7 @@ def test_only_some_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "none of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_three_folds_tables_and_going_on(workspace, capsys, monkeypatch):
     assert main(words(workspace, "--only", "T2")) == 0
     assert "1 run, 0 of them finished" in capsys.readouterr().out

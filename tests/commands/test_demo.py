@@ -189,6 +189,7 @@ def test_a_folder_of_somebody_else_is_not_touched(inputs: dict[str, Any], tmp_pa
     assert [path.name for path in tmp_path.rglob("*")] == ["faces", "holiday.jpg"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_demo_goes_on_to_the_same_result(done, inputs, monkeypatch, tmp_path):
     out = tmp_path / "demo"
     shutil.copytree(done / "faces", out / "faces")
@@ -211,7 +212,7 @@ def test_an_interrupted_demo_goes_on_to_the_same_result(done, inputs, monkeypatc
 
 def test_the_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("auformer.demo.run.run_demo", lambda out, **options: calls.append((out, options)))
+    monkeypatch.setattr("auformer.demo.run_demo", lambda out, **options: calls.append((out, options)))
     assert cli.main(["demo", "--fast", "--out", str(tmp_path), "--seed", "3", "--workers", "2", "--overwrite"]) == 0
     assert cli.main(["demo"]) == 0
     given = {"fast": True, "seed": 3, "workers": 2, "overwrite": True}

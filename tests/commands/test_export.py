@@ -13,6 +13,8 @@ from auformer.models import OnnxDetector
 from tests.helpers.photos import AUS, write_detector
 from tests.helpers.predictions import write_faces_manifest
 
+pytestmark = pytest.mark.slow  # exports to ONNX
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

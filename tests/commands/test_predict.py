@@ -155,6 +155,7 @@ class TestNetworks:
             found.append(rows(out)[PROBS].to_numpy())
         assert 0 < np.abs(found[0] - found[1]).max() < 0.03
 
+    @pytest.mark.slow
     def test_an_exported_file_gives_the_same_rows(self, photos, network, predict, tmp_path):
         export_detector(network, tmp_path / "detector.onnx")
         assert predict(photos["one"], "--out", tmp_path / "plain", "--no-plot") == 0
