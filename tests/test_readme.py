@@ -24,6 +24,7 @@ DOCUMENTS = [
     "README.md",
     "docs/glossary.md",
     "data_prep/README.md",
+    "experiments/README.md",
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "auformer" / "assets").glob("*.md"))),
 ]
 
