@@ -89,9 +89,8 @@ def test_stills_are_no_clips(manifest, tmp_path):
 
 
 def test_the_data_module_feeds_clips(manifest):
-    data = AUDataModule(
-        str(manifest), clip_input="difference", test_subjects=["clips/S1"], val_fraction=0, image_size=32, batch_size=4
-    )
+    options = {"clip_input": "difference", "val_fraction": 0, "image_size": 32, "batch_size": 4}
+    data = AUDataModule(str(manifest), test_subjects=["clips/S1"], **options)
     assert [len(data.splits[split]) for split in ("train", "test")] == [4, 2]
     assert set(data.splits["test"]["subject"]) == {"S1"}
     batch = next(iter(data.test_dataloader()))

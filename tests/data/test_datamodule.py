@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentParser
 from torch.utils.data import DataLoader
 
 from auformer.data.datamodule import AUDataModule
@@ -127,6 +129,8 @@ def test_rows_without_a_face_are_left_out(manifest, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = module(rewritten(manifest, tmp_path, status=status), val_fraction=0)
     assert len(data.splits["train"]) == 30 and "train: 10 of 40 rows are left out (no_face: 10)" in caplog.text
+    with pytest.raises(ManifestError, match="`train`, but none of its 40"):
+        module(rewritten(manifest, tmp_path / "none", status="no_face"))
 
 
 def test_evaluation_needs_no_training_split(manifest):
@@ -185,14 +189,17 @@ def test_nothing_to_read(manifest, tmp_path):
         module(str(tmp_path / "m.csv"))
 
 
-def test_an_au_that_is_never_active_can_be_left_out(manifest, tmp_path):
+def test_an_au_that_is_never_active_can_be_left_out(manifest, tmp_path, caplog):
     path = rewritten(manifest, tmp_path, AU4=0)
-    with pytest.raises(ManifestError, match=r"AU4 \(32 annotated rows\)"):
-        module(path)
-    with pytest.raises(ManifestError, match=r"AU4 \(32 annotated rows\)"):
-        module(path, label_noise=0.5)  # wrong labels do not make it active
-    data = module(path, leave_out_missing=True)
+    for noise in (0.0, 0.5):  # wrong labels do not make it active
+        with pytest.raises(ManifestError, match=r"AU4 \(32 annotated.*AU25 \(not annotated\).*leave_out_missing"):
+            module(path, au_names="AU1,AU4,AU25", label_noise=noise)
+    with caplog.at_level(logging.WARNING):
+        data = module(path, leave_out_missing=True)
     assert data.au_names == ["AU1", "AU12"] and len(data.au_weights) == 2
+    assert "AU4" in caplog.text and "AU12" not in caplog.text
+    with pytest.raises(ManifestError, match="never are: AU4"):
+        module(path, au_names="AU4", leave_out_missing=True)
 
 
 def test_workers_change_nothing(manifest):
@@ -281,3 +288,66 @@ def test_images_for_statistics(manifest, monkeypatch):
     few = [torch.cat([batch["image"] for batch in batches(loader)]) for loader in loaders]
     assert len(few[0]) == 12 and torch.equal(*few)  # the same on every rank
     assert len({tuple(image.flatten().tolist()) for image in few[0]}) == 12
+
+
+class Recorder(pl.LightningModule):
+    """Keeps the rows and the first pixels of every batch."""
+
+    automatic_optimization = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[int, list[int], float]] = []
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        self.seen.append((self.current_epoch, batch["index"].tolist(), float(batch["image"].sum())))
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        assert batch["index"].numel()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(manifest: str, folder: Path, epochs: int, resume: Path | None = None) -> Recorder:
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(recorder, module(manifest), ckpt_path=resume)
+    trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
+    return recorder
+
+
+def test_lightning_tells_the_epoch_also_after_a_resume(manifest, tmp_path):
+    whole = fit(manifest, tmp_path / "whole", 3).seen
+    fit(manifest, tmp_path / "resumed", 1)
+    rest = fit(manifest, tmp_path / "resumed", 3, tmp_path / "resumed" / "last.ckpt").seen
+    assert [step for step in whole if step[0] >= 1] == rest
+    loader = module(manifest).train_dataloader()
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        expected = [(epoch, batch["index"].tolist(), float(batch["image"].sum())) for batch in loader]
+        assert [step for step in whole if step[0] == epoch] == expected
+
+
+def test_every_argument_can_be_given_in_yaml(manifest):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(AUDataModule, "data")
+    given = f"""
+data:
+  train: [{manifest}]
+  au_names: [AU1, AU12]
+  image_size: [32, 24]
+  subset: 0.5
+  batch_size: 4
+"""
+    data = parser.instantiate(parser.parse_string(given)).data
+    assert data.au_names == ["AU1", "AU12"] and data.image_size == (32, 24) and len(data.splits["train"]) == 16
+    # one row and all rows: what has no dot is a number of rows
+    for text, want in (("0.5", 0.5), ("16", 16), ("1", 1), ("1.0", 1.0)):
+        config = parser.parse_args([f"--data.train={manifest}", f"--data.subset={text}", "--data.image_size=32"])
+        assert repr(config.data.subset) == repr(want)
+        assert repr(parser.parse_string(parser.dump(config)).data.subset) == repr(want)

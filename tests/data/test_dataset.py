@@ -46,12 +46,10 @@ def test_augmentation_is_a_function_of_seed_epoch_and_row(tmp_path):
     assert torch.equal(one[2]["image"], items[2, 0])  # a row alone is that of epoch 0
     assert all(not torch.equal(items[row, 0], items[row, 1]) for row in range(4))
     assert all(not torch.equal(build(6)[row, 0]["image"], items[row, 0]) for row in range(4))
-
-
-def test_equal_images_in_two_rows_are_augmented_differently(tmp_path):
-    frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=6))
-    dataset = AUDataset(frame.assign(image=frame["image"][0]), tmp_path, AUS, 32, build_augmentation(32))
-    assert len({tuple(dataset[row]["image"].flatten().tolist()) for row in range(6)}) == 6
+    again = pickle.loads(pickle.dumps(one))  # in another process
+    assert torch.equal(again[1, 3]["image"], one[1, 3]["image"])
+    frame = frame.assign(image=frame["image"][0])  # equal images in several rows
+    assert len({tuple(item["image"].flatten().tolist()) for item in map(build(5).__getitem__, range(4))}) == 4
 
 
 def test_a_flip_swaps_the_sides_and_nothing_else(tmp_path):
@@ -64,12 +62,6 @@ def test_a_flip_swaps_the_sides_and_nothing_else(tmp_path):
         assert flip[row]["sides"].tolist() == [[0, label], [-1, -1]]
         assert torch.equal(flip[row]["label"], plain[row]["label"])
         assert torch.equal(flip[row]["image"].flip(2), plain[row]["image"])
-
-
-def test_it_can_be_sent_to_another_process(tmp_path):
-    frame = read_manifest(tiny_manifest(tmp_path, subjects=1, frames=2))
-    dataset = AUDataset(frame, tmp_path, AUS, 32, build_augmentation(32), seed=1)
-    assert torch.equal(pickle.loads(pickle.dumps(dataset))[1, 3]["image"], dataset[1, 3]["image"])
 
 
 @pytest.mark.parametrize("fault", ["missing", "truncated", "text"])

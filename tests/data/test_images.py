@@ -91,26 +91,18 @@ def test_what_cannot_be_read(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.png").write_text("not an image", encoding="utf-8")
     (tmp_path / "folder.png").mkdir()
-    for name, message in (
-        ("none", r"none\.png, but there is no such file"),
-        ("empty", r"empty\.png, but the file ends early"),
-        ("text", r"text\.png, but it cannot be decoded"),
-        ("folder", r"folder\.png"),
-    ):
-        with pytest.raises(ValueError, match=message):
+    wrong = {"none": "but there is no such file", "empty": "but the file ends early", "text": "cannot be decoded"}
+    for name, message in (wrong | {"folder": ""}).items():
+        with pytest.raises(ValueError, match=rf"{name}\.png.*{message}"):
             read_image(tmp_path / f"{name}.png")
     with pytest.raises(ValueError, match="cannot be read"):
         read_image("with\0zero.png")
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3), None])
-def test_only_rgb_is_written(tmp_path, shape):
-    image = np.zeros((4, 4, 3), np.float32) if shape is None else np.zeros(shape, np.uint8)
-    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
-        write_image(tmp_path / "a.png", image)
-
-
-def test_an_unknown_suffix_is_refused(tmp_path, photo):
+def test_what_is_not_written(tmp_path, photo):
+    for image in (photo[..., 0], np.dstack([photo, photo[..., :1]]), photo[:0], photo.astype(np.float32)):
+        with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
+            write_image(tmp_path / "a.png", image)
     with pytest.raises(ValueError, match="image suffix"):
         write_image(tmp_path / "a.docx", photo)
     assert list(tmp_path.iterdir()) == []

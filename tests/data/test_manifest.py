@@ -27,10 +27,8 @@ from tests.helpers.tables import predictions, table, text_file
 
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet", "größe.v2.csv"])
 def test_what_is_written_is_read(tmp_path, name):
-    frame = table(
-        fold=["P1", "P1", None], note=["007", "x,y", 'quote "it"'], AU12_intensity=[2.5, None, 0.1],
-        time_s=[0.1, 0.2, 1 / 3],
-    )  # fmt: skip
+    columns = {"AU12_intensity": [2.5, None, 0.1], "time_s": [0.1, 0.2, 1 / 3]}
+    frame = table(fold=["P1", "P1", None], note=["007", "x,y", 'quote "it"'], **columns)
     path = tmp_path / name
     write_manifest(frame, path, {"data_set": "BP4D", "crop_recipe": "eyes"})
     back = read_manifest(path)
@@ -65,11 +63,8 @@ def test_no_folder_of_this_machine_is_written(tmp_path, name):
 def test_text_that_looks_like_something_else_stays_text(tmp_path):
     path = text_file(tmp_path, "dataset,subject,sequence,frame,AU1,fold\nNA,001,1e3,5,,1\nNA,nan,None,5,1.0,01\n")
     frame = read_manifest(path)
-    assert frame[["dataset", "subject", "sequence", "fold"]].to_numpy().tolist() == [
-        ["NA", "001", "1e3", "1"],
-        ["NA", "nan", "None", "01"],
-    ]
-    assert frame["AU1"].tolist() == [-1, 1]
+    texts = frame[["dataset", "subject", "sequence", "fold"]].to_numpy().tolist()
+    assert texts == [["NA", "001", "1e3", "1"], ["NA", "nan", "None", "01"]] and frame["AU1"].tolist() == [-1, 1]
 
 
 def test_a_bare_csv_is_a_manifest_or_a_predictions_file(tmp_path):
@@ -86,15 +81,10 @@ def test_whole_numbers_as_names_become_text(tmp_path):
 
 
 def test_au_columns_are_found_by_name_and_sorted_by_number():
-    frame = table(AU4=[0, 0, 0], AU12_left=[1, 0, -1], AU12_right=[0, 0, 0], AU_count=[1, 1, 1])
-    assert au_columns(validate_manifest(frame)) == ["AU1", "AU4", "AU12"]
-
-
-def test_the_frame_given_is_not_changed():
-    frame = table(AU1=[0.0, None, 1.0])
+    frame = table(AU1=[0.0, None, 1.0], AU4=[0] * 3, AU12_left=[1, 0, -1], AU12_right=[0] * 3, AU_count=[1] * 3)
     before = frame.copy()
-    validate_manifest(frame)
-    pd.testing.assert_frame_equal(frame, before)
+    assert au_columns(validate_manifest(frame)) == ["AU1", "AU4", "AU12"]
+    pd.testing.assert_frame_equal(frame, before)  # the frame given is not changed
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -128,27 +118,20 @@ def test_faces_lie_beside_the_manifest(tmp_path):
     assert back.columns.tolist() == [*KEY, "x", "score"] and back["score"].tolist() == [0.9, 0.8, 0.7]
 
 
-labels = st.sampled_from([0, 1, -1])
+label = st.sampled_from([0, 1, -1])
 names = st.text(
     st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_characters="\x7f\x85\xa0\xad"), min_size=1, max_size=5
 )
 
 
+row = st.tuples(names, names, st.integers(0, 9), label, label)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    rows=st.lists(
-        st.tuples(names, names, st.integers(0, 9), labels, labels),
-        min_size=1,
-        max_size=8,
-        unique_by=lambda row: row[:3],
-    )
-)
+@given(rows=st.lists(row, min_size=1, max_size=8, unique_by=lambda row: row[:3]))
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_any_names_and_labels_survive(tmp_path, suffix, rows):
-    subject, sequence, number, one, twelve = (list(column) for column in zip(*rows, strict=True))
-    frame = pd.DataFrame(
-        {"dataset": "d", "subject": subject, "sequence": sequence, "frame": number, "AU1": one, "AU12": twelve}
-    )
+    frame = pd.DataFrame(rows, columns=["subject", "sequence", "frame", "AU1", "AU12"]).assign(dataset="d")
     write_manifest(frame, tmp_path / f"m.{suffix}", {})
     back = read_manifest(tmp_path / f"m.{suffix}")
     for name in frame.columns:
@@ -218,14 +201,9 @@ def test_a_bad_manifest_says_what_and_where(tmp_path, suffix, columns, message):
 
 
 def test_a_correct_manifest_with_everything_passes():
-    one_clip = {
-        "sequence": ["v"] * 3, "clip": ["k", "k", None], "onset": [7, 7, None], "apex": [None] * 3,
-        "offset": [8, 8, None], "frame": [7, 8, 9],
-    }  # fmt: skip
-    frame = table(
-        **one_clip, AU1=[1, 1, 0], AU12=[1, 1, -1], AU12_left=[1, 1, 0], AU12_right=[-1, 0, 1],
-        status=["ok", "no_face", ""],
-    )  # fmt: skip
+    clip = {"clip": ["k", "k", None], "onset": [7, 7, None], "apex": [None] * 3, "offset": [8, 8, None]}
+    labels = {"AU1": [1, 1, 0], "AU12": [1, 1, -1], "AU12_left": [1, 1, 0], "AU12_right": [-1, 0, 1]}
+    frame = table(**clip, **labels, sequence=["v"] * 3, frame=[7, 8, 9], status=["ok", "no_face", ""])
     checked = validate_manifest(frame.assign(image=["a.png", None, "..b/c..png"]))
     assert checked["status"].tolist() == ["ok", "no_face", "ok"]
 
@@ -272,10 +250,8 @@ def test_a_broken_sidecar_is_named(tmp_path, content):
 
 @pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
 def test_predictions_are_read_as_written(tmp_path, name):
-    frame = predictions(
-        AU1_prob=np.array([0.1, 0.7, np.nan], np.float32), AU1_active=[0, 1, None], status=["ok", "ok", "no_face"],
-        file=["a", "b", "c"],
-    )  # fmt: skip
+    columns = {"AU1_active": [0, 1, None], "status": ["ok", "ok", "no_face"], "file": ["a", "b", "c"]}
+    frame = predictions(AU1_prob=np.array([0.1, 0.7, np.nan], np.float32), **columns)
     write_predictions(frame, tmp_path / name, {"au_names": ["AU1"]})
     back = read_predictions(tmp_path / name)
     assert predicted_aus(back) == back.attrs["au_names"] == ["AU1"]
@@ -303,12 +279,3 @@ def test_predictions_are_read_as_written(tmp_path, name):
 def test_bad_predictions_say_what_and_where(columns, message):
     with pytest.raises(ManifestError, match="here.csv.*" + message):
         validate_predictions(predictions(**columns), "here.csv")
-
-
-def test_a_manifest_and_a_predictions_file_are_never_confused(tmp_path):
-    write_manifest(table(), tmp_path / "m.csv", {})
-    write_predictions(predictions(), tmp_path / "p.csv", {})
-    with pytest.raises(ManifestError, match=r"p\.csv: expected a manifest"):
-        read_manifest(tmp_path / "p.csv")
-    with pytest.raises(ManifestError, match=r"m\.csv: expected a predictions file"):
-        read_predictions(tmp_path / "m.csv")

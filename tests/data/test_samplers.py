@@ -53,12 +53,6 @@ def test_every_row_is_evaluated_once_and_no_rank_makes_more_batches(rows, num_ra
         assert even == max(smaller) if smaller else even > batch_size
 
 
-def test_the_epoch_does_not_reach_evaluation():
-    sampler = OrderedSampler(range(5))
-    sampler.set_epoch(3)
-    assert list(sampler) == [0, 1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("sampler", [ShuffledSampler, OrderedSampler])
 def test_a_rank_without_rows_is_refused(sampler):
     with pytest.raises(ValueError, match="2 rows for 3 processes"):

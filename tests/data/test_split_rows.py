@@ -1,22 +1,11 @@
 """The rows that a run trains on: usable ones, folds and held-out subjects, label noise, draws that belong to a row."""
 
-import logging
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from auformer.data.manifest import validate_manifest
-from auformer.data.splits import (
-    au_draws,
-    count_labels,
-    cut_fold,
-    cut_validation,
-    row_hashes,
-    trainable_aus,
-    usable_rows,
-    with_label_noise,
-)
+from auformer.data.splits import au_draws, count_labels, cut_fold, cut_validation, row_hashes, with_label_noise
 from auformer.errors import ManifestError
 
 AUS = ["AU1", "AU12"]
@@ -32,31 +21,17 @@ def rows(count: int = 200) -> pd.DataFrame:
     )
 
 
-def test_rows_that_are_not_ok_are_counted(caplog):
-    frame = rows(10)
-    frame.loc[[1, 2, 5], "status"] = ["no_face", "no_face", "unreadable"]
-    with caplog.at_level(logging.WARNING):
-        assert usable_rows(frame, "train").index.tolist() == [0, 3, 4, 6, 7, 8, 9]
-    assert "train: 3 of 10 rows are left out (no_face: 2, unreadable: 1)" in caplog.text
-    frame["status"] = "no_face"
-    with pytest.raises(ManifestError, match="`val`, but none of its 10"):
-        usable_rows(frame, "val")
-
-
-def test_a_fold_is_cut_out():
+def test_a_row_without_a_fold_is_outside_of_every_fold():
     frame = rows(60)
     frame.loc[0, "fold"] = None
     rest, inside = cut_fold(frame, "P1")
-    assert set(inside["fold"]) == {"P1"} and len(rest) + len(inside) == 60 and 0 in rest.index
-    assert not set(inside.index) & set(rest.index)
+    assert set(inside["fold"]) == {"P1"} and sorted([*rest.index, *inside.index]) == list(range(60))
+    assert 0 in rest.index
 
 
 def test_folds_that_cannot_be_cut_out():
-    with pytest.raises(ManifestError, match=r"\(P0, P1, P2\), but got 'P3'"):
-        cut_fold(rows(60), "P3")
-    with pytest.raises(ManifestError, match="no|none") as caught:
+    with pytest.raises(ManifestError, match="column `fold`"):
         cut_fold(rows(60).drop(columns="fold"), "P1")
-    assert "column `fold`" in str(caught.value)
     with pytest.raises(ManifestError, match="outside the fold 'P1'"):
         cut_fold(rows(60).query("fold == 'P1'"), "P1")
 
@@ -66,14 +41,12 @@ def test_validation_holds_out_subjects():
     assert held_out is not None and held_out["subject"].nunique() == 3 and train["subject"].nunique() == 7
     assert not set(train["subject"]) & set(held_out["subject"]) and len(train) + len(held_out) == 200
     assert set(cut_validation(rows().iloc[::-1], 0.3, 0)[1]["subject"]) == set(held_out["subject"])
-    assert {tuple(sorted(cut_validation(rows(), 0.3, seed)[1]["subject"].unique())) for seed in range(5)} != {()}
 
 
 def test_validation_of_none_and_of_too_few():
-    assert cut_validation(rows(), 0, 0)[1] is None
     with pytest.raises(ManifestError, match="at least 2 training subjects"):
         cut_validation(rows(200).query("subject == 's1'"), 0.2, 0)
-    for fraction in (1.0, -0.1, float("nan")):
+    for fraction in (-0.1, float("nan")):
         with pytest.raises(ValueError, match="`val_fraction`"):
             cut_validation(rows(), fraction, 0)
 
@@ -89,18 +62,6 @@ def test_people_of_two_names_are_held_out_together():
 
 def test_counts():
     assert count_labels(rows(9), ["AU12", "AU1", "AU25"]) == ([3, 4, 0], [6, 9, 0])
-
-
-def test_an_au_that_is_never_active(caplog):
-    frame = rows(30)
-    frame["AU12"] = np.int8(0)
-    with pytest.raises(ManifestError, match=r"AU12 \(30 annotated rows\), AU25 \(not annotated\).*leave_out_missing"):
-        trainable_aus(frame, ["AU12", "AU1", "AU25"], leave_out_missing=False)
-    with caplog.at_level(logging.WARNING):
-        assert trainable_aus(frame, ["AU12", "AU1", "AU25"], leave_out_missing=True) == ["AU1"]
-    assert "AU12" in caplog.text and "AU25" in caplog.text and "AU1 " not in caplog.text
-    with pytest.raises(ManifestError, match="never are: AU12"):
-        trainable_aus(frame, ["AU12"], leave_out_missing=True)
 
 
 def flipped(before: pd.DataFrame, after: pd.DataFrame, au: str) -> pd.Series:

@@ -19,13 +19,8 @@ from auformer.errors import ManifestError
 
 
 def rows(dataset: str, subjects: str, frames: int = 1) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"dataset": dataset, "subject": subject, "sequence": "v", "frame": frame, "face": 0}
-            for subject in subjects.split()
-            for frame in range(frames)
-        ]
-    )
+    keys = [(subject, frame) for subject in subjects.split() for frame in range(frames)]
+    return pd.DataFrame(keys, columns=["subject", "frame"]).assign(dataset=dataset, sequence="v", face=0)
 
 
 subjects = st.lists(st.text("abc01", min_size=1, max_size=3), min_size=1, max_size=40)
@@ -35,7 +30,7 @@ seeds = st.integers(0, 2**40)
 
 @settings(deadline=None)
 @given(subjects=subjects, fractions=fractions, seed=seeds)
-def test_a_split_is_a_partition_of_the_subjects(subjects, fractions, seed):
+def test_a_split_is_a_partition_of_the_subjects_whatever_their_order(subjects, fractions, seed):
     unique = set(subjects)
     if len(unique) < len(fractions):
         with pytest.raises(ValueError, match="at least"):
@@ -45,17 +40,10 @@ def test_a_split_is_a_partition_of_the_subjects(subjects, fractions, seed):
     assert len(parts) == len(fractions)
     assert sorted(name for part in parts for name in part) == sorted(unique)  # all of them, none twice
     assert all(part == sorted(part) and part for part in parts)
+    assert subject_split([*reversed(subjects), *subjects[:3]], fractions, seed) == parts
     exact = [fraction / sum(fractions) * len(unique) for fraction in fractions]
     if all(size >= 1 for size in exact):
         assert all(abs(len(part) - size) < 1 + 1e-6 for part, size in zip(parts, exact, strict=True))
-
-
-@settings(deadline=None)
-@given(subjects=subjects, seed=seeds, data=st.data())
-def test_a_split_depends_on_who_is_there_and_on_nothing_else(subjects, seed, data):
-    if len(set(subjects)) >= 2:
-        shuffled = data.draw(st.permutations(subjects)) + subjects[:3]
-        assert subject_split(subjects, [0.8, 0.2], seed) == subject_split(shuffled, [0.8, 0.2], seed)
 
 
 @settings(deadline=None)
@@ -79,23 +67,23 @@ def test_every_subject_is_held_out_equally_often():
 
 
 @pytest.mark.parametrize("fractions", [[], [0.5, 0.0], [0.5, -0.1], [float("nan"), 1.0], [float("inf"), 1.0]])
-def test_fractions_are_positive(fractions):
+def test_fractions_are_positive_and_one_fold_is_none(fractions):
     with pytest.raises(ValueError, match="fractions"):
         subject_split("abcdef", fractions)
-
-
-def test_one_fold_is_none():
     with pytest.raises(ValueError, match="`k`"):
         subject_folds("abc", 1)
 
 
-def test_published_folds_hold_every_subject_once():
-    bp4d = [name for part in PUBLISHED_FOLDS["bp4d"].values() for name in part]
-    assert sorted(bp4d) == [f"F{i:03d}" for i in range(1, 24)] + [f"M{i:03d}" for i in range(1, 19)]
-    assert [len(part) for part in PUBLISHED_FOLDS["bp4d"].values()] == [14, 14, 13]
-    disfa = [name for part in PUBLISHED_FOLDS["disfa"].values() for name in part]
-    assert sorted(disfa) == [f"SN{i:03d}" for i in [*range(1, 14), 16, 17, 18, 21, *range(23, 33)]]
-    assert [len(part) for part in PUBLISHED_FOLDS["disfa"].values()] == [9, 9, 9]
+@pytest.mark.parametrize(
+    ("name", "subjects", "sizes"),
+    [
+        ("bp4d", [*(f"F{i:03d}" for i in range(1, 24)), *(f"M{i:03d}" for i in range(1, 19))], [14, 14, 13]),
+        ("disfa", [f"SN{i:03d}" for i in [*range(1, 14), 16, 17, 18, 21, *range(23, 33)]], [9, 9, 9]),
+    ],
+)
+def test_published_folds_hold_every_subject_once(name, subjects, sizes):
+    folds = PUBLISHED_FOLDS[name].values()
+    assert sorted(subject for fold in folds for subject in fold) == subjects and [len(fold) for fold in folds] == sizes
 
 
 def test_published_folds_of_single_subjects():
@@ -151,18 +139,12 @@ def test_a_leak_between_any_two_splits_is_named():
 
 
 @settings(deadline=None, max_examples=50)
-@given(
-    subjects=st.lists(st.text("ab01", min_size=1, max_size=3), min_size=3, unique=True), seed=seeds, leak=st.booleans()
-)
-def test_splits_pass_the_check_and_a_planted_leak_does_not(subjects, seed, leak):
+@given(subjects=st.lists(st.text("ab01", min_size=1, max_size=3), min_size=3, unique=True), seed=seeds)
+def test_splits_pass_the_check_and_a_planted_leak_does_not(subjects, seed):
     train, test = subject_split(subjects, [0.6, 0.4], seed)
-    test = [*test, train[0]] if leak else test
-    parts = {"train": rows("d", " ".join(train)), "test": rows("d", " ".join(test))}
-    if leak:
-        with pytest.raises(ManifestError, match=train[0]):
-            check_disjoint(parts)
-    else:
-        check_disjoint(parts)
+    check_disjoint({"train": rows("d", " ".join(train)), "test": rows("d", " ".join(test))})
+    with pytest.raises(ManifestError, match=train[0]):
+        check_disjoint({"train": rows("d", " ".join(train)), "test": rows("d", " ".join([*test, train[0]]))})
 
 
 @settings(deadline=None, max_examples=50)

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from auformer.faces import POINT_COLUMNS, make_detector
-from auformer.synthetic import Identity, Renderer
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
 POINTS = np.array([(30.0, 40.0), (50.0, 41.0), (40.0, 52.0), (33.0, 62.0), (47.0, 63.0)])
@@ -47,14 +46,12 @@ class TestPlain:
         (face,) = write(tmp_path / "t.csv", [with_points(points, file="a.png")])(IMAGE, file="a.png")
         assert np.allclose(face.box, (50, 8.7, 100, 100))
 
-    def test_boxes_alone_get_points_from_the_network(self, tmp_path):
-        renderer = Renderer(160)
-        drawn = renderer.render(renderer.bake(Identity.sample(30_001)), np.zeros(17), points=True)
-        (x, y), unit = drawn.points[:2].mean(0), np.hypot(*(drawn.points[1] - drawn.points[0]))
+    def test_boxes_alone_get_points_from_the_network(self, tmp_path, portrait):
+        image, points = portrait
+        (x, y), unit = points[:2].mean(0), np.hypot(*(points[1] - points[0]))
         row = {"file": "a.png", "x": x - 1.25 * unit, "y": y - unit, "w": 2.5 * unit, "h": 2.5 * unit}
-        detector = write(tmp_path / "t.csv", [row])
-        (face,) = detector(drawn.image, file="a.png")
-        assert face.points_source == "regressor" and np.hypot(*(face.points - drawn.points).T).max() < 0.08 * unit
+        (face,) = write(tmp_path / "t.csv", [row])(image, file="a.png")
+        assert face.points_source == "regressor" and np.hypot(*(face.points - points).T).max() < 0.08 * unit
 
     def test_missing_entries_have_no_face(self, tmp_path):
         nothing = dict.fromkeys(POINT_COLUMNS, np.nan)
@@ -156,16 +153,12 @@ class TestFacesFile:
 
 
 def landmarks(shift=0.0):
-    """68 landmarks whose five points are easy.
-
-    Eye contours around (30, 40) and (60, 40), nose (45, 55), mouth (36, 70) and (54, 70).
-    """
+    """68 landmarks: eye contours around (30, 40) and (60, 40), nose (45, 55), mouth (36, 70) and (54, 70)."""
     marks = np.full((68, 2), (45.0, 50.0))
     marks[0], marks[8] = (10, 30), (45, 90)
     ring = 4 * np.stack([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)], 1)
-    marks[36:42], marks[42:48], marks[30], marks[48], marks[54] = (
-        ring + np.array((30, 40)), ring + np.array((60, 40)), (45, 55), (36, 70), (54, 70),
-    )  # fmt: skip
+    marks[36:42], marks[42:48] = np.add(ring, (30, 40)), np.add(ring, (60, 40))
+    marks[30], marks[48], marks[54] = (45, 55), (36, 70), (54, 70)
     return marks + shift
 
 
@@ -175,11 +168,8 @@ FIVE = np.array([(30.5, 40.5), (60.5, 40.5), (45.5, 55.5), (36.5, 70.5), (54.5, 
 
 def write_openface(path, frames=(1, 2, 3), success=(1, 1, 1), space=" "):
     """FeatureExtraction's columns that matter, a space before the names as OpenFace 2.0 writes them."""
-    names = [
-        "frame", "face_id", "timestamp", "confidence", "success",
-        *(f"{axis}_{i}" for axis in "xy" for i in range(68)),
-    ]  # fmt: skip
-    lines = [("," + space).join(names)]
+    names = ["frame", "face_id", "timestamp", "confidence", "success"]
+    lines = [("," + space).join([*names, *(f"{axis}_{i}" for axis in "xy" for i in range(68))])]
     for frame, good in zip(frames, success, strict=True):
         values = [frame, 0, (frame - 1) / 30, 0.98 if good else 0.1, good, *landmarks(10.0 * frame).T.ravel()]
         lines.append(("," + space).join(str(value) for value in values))

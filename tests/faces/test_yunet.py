@@ -13,7 +13,7 @@ import pytest
 
 from auformer.faces import make_detector, yunet
 from auformer.faces.regressor import MODEL
-from auformer.faces.yunet import YuNet, cache_folder, fetch, make_yunet, parse
+from auformer.faces.yunet import YuNet, cache_folder, fetch, make_yunet
 
 # x, y, w, h; right eye, left eye, nose, right and left corner of the mouth of the person; score.
 ROW = [10, 20, 60, 80, 25, 45, 55, 46, 41, 60, 28, 80, 52, 81, 0.9]
@@ -56,24 +56,18 @@ def test_an_answer_by_hand(detector):
     image[..., 0] = 7  # red
     (face,) = found(image)
     assert face.box == (10, 20, 60, 80) and face.score == pytest.approx(0.9) and face.points_source == "yunet"
-    assert np.array_equal(
-        face.points, [(25, 45), (55, 46), (41, 60), (28, 80), (52, 81)]
-    )  # the person's right is image left
+    # the person's right is image left
+    assert np.array_equal(face.points, [(25, 45), (55, 46), (41, 60), (28, 80), (52, 81)])
     assert standing.sizes == [(160, 120)] and standing.images[0][0, 0].tolist() == [0, 0, 7], "OpenCV wants blue first"
-    assert (found.name, found.version) == ("yunet", "model.onnx 09c95d65edb2") or found.version.startswith(
-        "model.onnx "
-    )
+    assert found.name == "yunet" and found.version.startswith("model.onnx ")
 
 
 def test_large_images_are_searched_in_a_copy(detector):
     found, standing = detector([ROW])
     (face,) = found(np.zeros((960, 1280, 3), np.uint8))
-    assert (
-        standing.sizes == [(640, 480)] and face.box == (20, 40, 120, 160) and np.array_equal(face.points[1], (110, 92))
-    )
-
-
-def test_a_face_too_large_for_the_network_is_searched_in_a_smaller_copy(detector):
+    assert standing.sizes == [(640, 480)] and face.box == (20, 40, 120, 160)
+    assert np.array_equal(face.points[1], (110, 92))
+    # a face too large for the network: a smaller copy still
     found, standing = detector(None, [ROW])
     (face,) = found(np.zeros((960, 1280, 3), np.uint8))
     assert standing.sizes == [(640, 480), (320, 240)] and face.box == (40, 80, 240, 320)
@@ -90,11 +84,7 @@ def test_several_faces_largest_first_small_ones_left_out(detector):
     assert found(np.zeros((200, 300, 3), np.uint8)) == []
 
 
-def test_no_answer():
-    assert parse(None, (1.0, 1.0)) == [] and parse(np.zeros((0, 15), np.float32), (1.0, 1.0)) == []
-
-
-def test_it_travels(tmp_path):
+def test_it_travels():
     assert pickle.loads(pickle.dumps(YuNet("a.onnx", 0.6))) == YuNet("a.onnx", 0.6)
 
 

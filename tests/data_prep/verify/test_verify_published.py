@@ -97,90 +97,76 @@ def more_positives(frame: pd.DataFrame, names: list[str], seed: int = 0) -> pd.D
     return frame
 
 
-def test_threshold_1(disfa):
-    wrong = problems(more_positives(disfa, AUS["disfa"]))
-    assert (
-        set(wrong) == {"threshold"}
-        and "more positives in all folds" in wrong["threshold"]
-        and "intensity of 1 or more" in wrong["threshold"]
-    )
+def only(frame: pd.DataFrame, kind: str, **side: object) -> str:
+    """The text of the one kind of fault that is found."""
+    wrong = problems(frame, **side)
+    assert set(wrong) == {kind}
+    return wrong[kind]
 
 
-def test_threshold_by_the_intensities_themselves(disfa):
-    frame = with_intensities(disfa)
-    for name in AUS["disfa"]:
-        frame[name] = (frame[f"{name}_intensity"] >= 1).astype(np.int8)
-    assert (
-        set(problems(frame)) == {"threshold"}
-        and "labels are those of intensity of 1 or more" in problems(frame)["threshold"]
-    )
-    one = with_intensities(disfa)
-    one["AU4"] = (one["AU4_intensity"] >= 3).astype(np.int8)
-    assert (
-        problems(one)["threshold"].startswith("AU4: the labels are those of intensity of 3 or more")
-        and len(problems(one)) == 1
-    )
-    some = one[one["subject"] == "SN001"].reset_index(drop=True)
-    assert set(problems(some)) == {"threshold"}, "one subject is enough to see it"
-
-
-def test_threshold_3(disfa):
+def test_thresholds_1_and_3(disfa):
+    text = only(more_positives(disfa, AUS["disfa"]), "threshold")
+    assert "more positives in all folds" in text and "intensity of 1 or more" in text
     frame = disfa.copy()
     for name in AUS["disfa"]:
         frame[name] = np.where(np.arange(len(frame)) % 7 == 0, 0, frame[name]).astype(np.int8)
     assert "intensity of 3 or more" in problems(frame)["threshold"]
 
 
+def test_threshold_by_the_intensities_themselves(disfa):
+    frame = with_intensities(disfa)
+    for name in AUS["disfa"]:
+        frame[name] = (frame[f"{name}_intensity"] >= 1).astype(np.int8)
+    assert "labels are those of intensity of 1 or more" in only(frame, "threshold")
+    one = with_intensities(disfa)
+    one["AU4"] = (one["AU4_intensity"] >= 3).astype(np.int8)
+    assert only(one, "threshold").startswith("AU4: the labels are those of intensity of 3 or more")
+    assert only(one[one["subject"] == "SN001"].reset_index(drop=True), "threshold")  # one subject is enough
+
+
 def extra_frames(frame: pd.DataFrame, value: int) -> pd.DataFrame:
     """Frames before the coded ones of one task of every subject, with one label for all AUs."""
     first = frame[(frame["sequence"] == "T2") & (frame["frame"] <= 2800)].groupby("subject").head(40)
-    return pd.concat(
-        [frame, first.assign(frame=first["frame"] - 45, **dict.fromkeys(AUS["bp4d"], np.int8(value)))],
-        ignore_index=True,
-    )
+    extra = first.assign(frame=first["frame"] - 45, **dict.fromkeys(AUS["bp4d"], np.int8(value)))
+    return pd.concat([frame, extra], ignore_index=True)
 
 
 @pytest.mark.parametrize(
     ("value", "kind", "word"), [(0, "unknown_as_negative", "read as 0"), (1, "unknown_as_positive", "read as 1")]
 )
 def test_code_9_of_uncoded_frames_read_as_a_label(bp4d, value, kind, word):
-    wrong = problems(extra_frames(bp4d, value))
-    assert set(wrong) == {kind} and word in wrong[kind] and "1,640 frames more than published" in wrong[kind]
+    text = only(extra_frames(bp4d, value), kind)
+    assert word in text and "1,640 frames more than published" in text
     assert problems(extra_frames(bp4d, -1)) == {}
 
 
 def test_code_9_of_other_aus_read_as_0(bp4d):
     """Beyond the twelve AUs, a release without any unknown label has lost them."""
-    wrong = problems(bp4d.assign(AU9=np.int8(0), AU26=np.int8(0)))
-    assert set(wrong) == {"unknown_as_negative"} and "146,847 rows" in wrong["unknown_as_negative"]
-    assert "14 AUs" in wrong["unknown_as_negative"]
+    text = only(bp4d.assign(AU9=np.int8(0), AU26=np.int8(0)), "unknown_as_negative")
+    assert "146,847 rows" in text and "14 AUs" in text
     few = bp4d.groupby("subject").head(3).assign(AU9=np.int8(0)).reset_index(drop=True)
     assert "unknown_as_negative" not in problems(few)
 
 
 def test_code_9_read_as_1_among_coded_frames(bp4d):
-    wrong = problems(more_positives(bp4d, AUS["bp4d"]))
-    assert set(wrong) == {"unknown_as_positive"} and "read as 1" in wrong["unknown_as_positive"]
+    assert "read as 1" in only(more_positives(bp4d, AUS["bp4d"]), "unknown_as_positive")
 
 
 def test_frames_counted_from_0(either):
-    wrong = problems(either.assign(frame=either["frame"] - 1))
-    assert set(wrong) == {"frame_base"} and "frames start at 0, those of the release at 1" in wrong["frame_base"]
-    wrong = problems(either.assign(frame=either["frame"] + 1))
-    assert set(wrong) == {"frame_base"} and "too high" in wrong["frame_base"]
+    text = only(either.assign(frame=either["frame"] - 1), "frame_base")
+    assert "frames start at 0, those of the release at 1" in text
+    assert "too high" in only(either.assign(frame=either["frame"] + 1), "frame_base")
 
 
 def test_frames_counted_from_0_show_in_the_names_of_images(either):
-    names = (
-        either["subject"] + "/" + either["sequence"] + "/img" + (either["frame"] + 1).astype(str).str.zfill(5) + ".jpg"
-    )
-    middle = either.assign(image=names)[either["frame"] > 9].reset_index(drop=True)
+    folder, number = either["subject"] + "/" + either["sequence"] + "/img", either["frame"]
+    high = either.assign(image=folder + (number + 1).astype(str).str.zfill(5) + ".jpg")
+    middle = high[number > 9].reset_index(drop=True)
     assert "frame numbers are one below the numbers of their images" in problems(middle)["frame_base"]
-    names = either["subject"] + "/" + (either["frame"] - 1).astype(str) + ".png"
-    assert problems(either.assign(image=names)) == {}
-    assert "counted from 0" in notes(either.assign(image=names))["frame_base"]
-    names = "crops/" + either["subject"] + "/" + either["frame"].astype(str) + ".png"
-    assert "frame_base" not in {**problems(either.assign(image=names)), **notes(either.assign(image=names))}
+    low = either.assign(image=folder + (number - 1).astype(str) + ".png")
+    assert problems(low) == {} and "counted from 0" in notes(low)["frame_base"]
+    right = either.assign(image=folder + number.astype(str) + ".png")
+    assert "frame_base" not in {**problems(right), **notes(right)}
 
 
 def test_every_subject_lacks_one_frame(disfa):
@@ -188,21 +174,11 @@ def test_every_subject_lacks_one_frame(disfa):
     assert "one had no partner" in wrong["frame_base"] and set(wrong) == {"frame_base", "dropped_frames"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"sequence": "right"},
-        {"file": "Video_RightCamera/RightVideoSN001_comp.avi"},
-        {"image": "RightVideoSN001/frame_1.jpg"},
-    ],
-)
-def test_right_camera(disfa, change):
-    wrong = problems(disfa.assign(**change))
-    assert set(wrong) == {"camera"} and "130,814 of 130,814 rows: right camera" in wrong["camera"]
-
-
-def test_right_camera_by_the_sidecar(disfa):
-    assert "sidecar: right camera" in problems(disfa, options={"camera": "right"})["camera"]
+def test_right_camera(disfa):
+    file, image = "Video_RightCamera/RightVideoSN001_comp.avi", "RightVideoSN001/frame_1.jpg"
+    for change in ({"sequence": "right"}, {"file": file}, {"image": image}):
+        assert "130,814 of 130,814 rows: right camera" in only(disfa.assign(**change), "camera")
+    assert "sidecar: right camera" in only(disfa, "camera", options={"camera": "right"})
     assert problems(disfa, options={"camera": "left"}) == {}
 
 
@@ -210,11 +186,8 @@ def test_permuted_au_files(either):
     names = AUS[either["dataset"].iloc[0]]
     one, two, three = names[0], names[2], names[-1]
     frame = either.assign(**{one: either[two], two: either[three], three: either[one]})
-    wrong = problems(frame)
-    assert set(wrong) == {"permuted_aus"}
-    assert (
-        f"{one} has the published counts of {two}, {two} has the published counts of {three}" in wrong["permuted_aus"]
-    )
+    wanted = f"{one} has the published counts of {two}, {two} has the published counts of {three}"
+    assert wanted in only(frame, "permuted_aus")
 
 
 def test_permuted_au_files_and_dropped_frames(bp4d):
@@ -234,20 +207,19 @@ def test_the_frames_that_jaanet_dropped(disfa):
     frame = disfa
     for subject, keep in (("SN021", 1793), ("SN029", 4391), ("SN023", 4423)):
         frame = drop(frame, subject, keep)
-    wrong = problems(frame)
-    assert set(wrong) == {"jaanet_frames"} and "SN021 has 1,793 of 4,845" in wrong["jaanet_frames"]
-    assert "3,928 frames fewer" in wrong["jaanet_frames"]
+    text = only(frame, "jaanet_frames")
+    assert "SN021 has 1,793 of 4,845" in text and "3,928 frames fewer" in text
     whole = drop(frame, "SN001", 4845 - (len(frame) - 126_144))  # the others that its total lacks
     assert len(whole) == 126_144 and "126,144 frames in all are its total" in problems(whole)["jaanet_frames"]
 
 
 def test_dropped_frames_of_others(bp4d, disfa):
-    wrong = problems(drop(disfa, "SN001", 4845 - 503))
-    assert set(wrong) == {"dropped_frames"} and "130,311 in all is the total of FG-Net" in wrong["dropped_frames"]
-    wrong = problems(drop(disfa, "SN001", 4000))
-    assert set(wrong) == {"dropped_frames"} and "SN001 has 4,000 of 4,845" in wrong["dropped_frames"]
-    wrong = problems(bp4d[np.arange(len(bp4d)) >= 271].reset_index(drop=True))
-    assert set(wrong) == {"dropped_frames"} and "146,576 in all is the total of JAA-Net" in wrong["dropped_frames"]
+    for frame, text in (
+        (drop(disfa, "SN001", 4845 - 503), "130,311 in all is the total of FG-Net"),
+        (drop(disfa, "SN001", 4000), "SN001 has 4,000 of 4,845"),
+        (bp4d[271:].reset_index(drop=True), "146,576 in all is the total of JAA-Net"),
+    ):
+        assert text in only(frame, "dropped_frames")
 
 
 def test_both_cameras(disfa):
@@ -259,8 +231,8 @@ def test_what_no_reason_fits(disfa):
     frame = disfa.copy()
     frame.loc[:99, "AU4"] = 1 - frame.loc[:99, "AU4"]
     frame.loc[:49, "AU6"] = 0
-    wrong = problems(frame)
-    assert set(wrong) == {"unexplained"} and "AU4 " in wrong["unexplained"] and "AU9" not in wrong["unexplained"]
+    text = only(frame, "unexplained")
+    assert "AU4 " in text and "AU9" not in text
 
 
 def test_faults_together(disfa):
@@ -271,12 +243,9 @@ def test_faults_together(disfa):
 def test_swapped_folds(either):
     first, _, last = PUBLISHED_FOLDS[either["dataset"].iloc[0]]
     swapped = either.assign(fold=either["fold"].replace({first: last, last: first}))
-    wrong = problems(swapped)
-    assert set(wrong) == {"fold_naming"} and f"fold {first} holds the subjects of {last}" in wrong["fold_naming"]
+    assert f"fold {first} holds the subjects of {last}" in only(swapped, "fold_naming")
     unnamed = swapped.assign(subject="person " + either["subject"])  # the counts tell, where names do not
-    wrong = problems(unnamed)
-    assert set(wrong) == {"fold_naming"}
-    assert f"fold {first} has the counts of the published fold {last}" in wrong["fold_naming"]
+    assert f"fold {first} has the counts of the published fold {last}" in only(unnamed, "fold_naming")
     assert problems(unnamed.assign(fold=either["fold"])) == {}
 
 
