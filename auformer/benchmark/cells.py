@@ -65,11 +65,8 @@ def seeds_cell(scores: MethodScores) -> str:
 
 def trained_cell(method: Method) -> str:
     """Number of trained parameters of a method; empty where its lines do not say."""
-    numbers = {
-        int(line["trainable_parameters"])
-        for line in method.runs.values()
-        if line.get("trainable_parameters") is not None
-    }
+    known = [line.get("trainable_parameters") for line in method.runs.values()]
+    numbers = {int(number) for number in known if number is not None}
     return " to ".join(f"{number:,}" for number in sorted({min(numbers), max(numbers)})) if numbers else ""
 
 

@@ -55,18 +55,13 @@ _PER_LINE = (*RANKS, "ece")
 
 @dataclass
 class AUScore:
-    """One score of a method.
+    """One score of a method."""
 
-    Attributes:
-        values: Per AU `(N,)`, nan where undefined.
-        num_folds: Folds that each rests on `(N,)`: those that define it, or, of all folds together, those with
-            annotated rows; None: all.
-        draws: The score for every bootstrap draw `(B, N)`; None where there is nothing to draw.
-    """
-
-    values: np.ndarray
+    values: np.ndarray  # per AU `(N,)`, nan where undefined
+    # folds that each rests on `(N,)`: those that define it, or, of all folds together, those with annotated rows;
+    # None: all
     num_folds: np.ndarray | None = None
-    draws: np.ndarray | None = None
+    draws: np.ndarray | None = None  # the score for every bootstrap draw `(B, N)`; None where there is nothing to draw
 
     @property
     def mean(self) -> metrics.Mean:
@@ -91,30 +86,19 @@ class AUScore:
 
 @dataclass
 class MethodScores:
-    """All scores of a method.
-
-    Attributes:
-        method: Whose.
-        scores: Name -> score: `f1_folds`, `f1_pooled`, `f1_tuned`, `macro_f1`, `accuracy`, `floor`, `auroc`, `ap`,
-            `ece`; `f1_tuned` only where every run has tuned thresholds.
-        main: Name of the score that tables are sorted by.
-        seed_means: Mean of the main score of each seed, in the order of the seeds.
-        bins: Reliability bins of all runs `(N, M, 3)`.
-        truth: Fold -> positives and negatives per subject `(S, 2, N)`.
-        unknown: Rows in which each AU is not annotated `(N,)`, of one seed.
-        rows: Rows scored, of one seed.
-        unscored: Rows left out by status, of one seed.
-    """
+    """All scores of a method."""
 
     method: Method
+    # name -> score: `f1_folds`, `f1_pooled`, `f1_tuned`, `macro_f1`, `accuracy`, `floor`, `auroc`, `ap`, `ece`;
+    # `f1_tuned` only where every run has tuned thresholds
     scores: dict[str, AUScore]
-    main: str
-    seed_means: list[float]
-    bins: np.ndarray
-    truth: dict[str, np.ndarray]
-    unknown: np.ndarray
-    rows: int
-    unscored: dict[str, int] = field(default_factory=dict)
+    main: str  # name of the score that tables are sorted by
+    seed_means: list[float]  # mean of the main score of each seed, in the order of the seeds
+    bins: np.ndarray  # reliability bins of all runs `(N, M, 3)`
+    truth: dict[str, np.ndarray]  # fold -> positives and negatives per subject `(S, 2, N)`
+    unknown: np.ndarray  # rows in which each AU is not annotated `(N,)`, of one seed
+    rows: int  # rows scored, of one seed
+    unscored: dict[str, int] = field(default_factory=dict)  # rows left out by status, of one seed
 
     @property
     def f1(self) -> AUScore:
@@ -131,31 +115,22 @@ class MethodScores:
 
 
 class GroupScorer:
-    """Scores the methods of a group, all on the same draws of subjects.
-
-    Args:
-        group: The group.
-        draws: Bootstrap draws.
-        seed: Of the draws.
-
-    Attributes:
-        subjects: Fold -> the subjects that any of its runs was tested on.
-        single: Whether every fold tests one subject.
-        main: Name of the score that tables are sorted by.
-        weights: Fold -> how often each subject was drawn `(B, S)`; None where there is nothing to draw.
-    """
+    """Scores the methods of a group, all on the same bootstrap draws of subjects."""
 
     def __init__(self, group: Group, *, draws: int, seed: int = 0):
         self.group, self.draws = group, draws
+        # fold -> the subjects that any of its runs was tested on
         tested: dict[str, set[str]] = {}
         for line in (line for method in group.methods for line in method.runs.values()):
             names = {name for au in line["aus"] for name in line["counts"][au]}
             tested.setdefault(str(line["fold"]), set()).update(names)
         self.subjects = {fold: tuple(sorted(names)) for fold, names in sorted(tested.items())}
         self.single = len(tested) > 1 and all(len(names) == 1 for names in tested.values())
+        # the score that tables are sorted by
         together = group.protocol == "micro" and (self.single or group.one_data_set_left_out)
         self.main = "f1_pooled" if together else "f1_folds"
         self.once = everybody(self.subjects)
+        # fold -> how often each subject was drawn `(B, S)`; None where there is nothing to draw
         self.weights = draw_subjects(self.subjects, draws, seed) if can_draw(self.subjects) else None
 
     @cached_property
@@ -175,23 +150,22 @@ class GroupScorer:
         """All scores of one method."""
         by_seed = {seed: {fold: line for (s, fold), line in method.runs.items() if s == seed} for seed in method.seeds}
         tuned = all(line["counts_tuned"] is not None for line in method.runs.values())
+        keys = ("counts", "counts_tuned") if tuned else ("counts",)
+        counts = {key: [self._counts(lines, key) for lines in by_seed.values()] for key in keys}
         scores: dict[str, AUScore] = {}
         for name, (key, score, over_folds) in _COUNTED.items():
-            if key == "counts" or tuned:
+            if key in counts:
                 over_folds = self.main == "f1_folds" if over_folds is None else over_folds
-                counts = [self._counts(lines, key) for lines in by_seed.values()]
-                scores[name] = self._counted(counts, score, over_folds)
+                scores[name] = self._counted(counts[key], score, over_folds)
         scores |= {name: self._per_line(list(by_seed.values()), name) for name in _PER_LINE}
         bins = add_bins(self._bins(line) for line in method.runs.values())
         if self.main == "f1_pooled":
             scores["ece"] = AUScore(expected_calibration_error(bins))
         _, main, over_folds = _COUNTED[self.main]
         how = fold_mean if over_folds else pooled
-        points = [how(main, self._counts(lines, "counts"), self.once)[0] for lines in by_seed.values()]
-        fullest = max(by_seed.values(), key=len)
-        truth = {}
-        for fold, cells in self._counts(fullest, "counts").items():
-            truth[fold] = np.stack([cells[:, 0] + cells[:, 2], cells[:, 1] + cells[:, 3]], 1)
+        points = [how(main, cells, self.once)[0] for cells in counts["counts"]]
+        fullest, most = max(by_seed.values(), key=len), max(counts["counts"], key=len)
+        truth = {fold: np.stack([c[:, 0] + c[:, 2], c[:, 1] + c[:, 3]], 1) for fold, c in most.items()}
         unknown = [[line["unknown"].get(au, 0) for au in self.group.au_names] for line in fullest.values()]
         unscored: Counter[str] = Counter()
         for line in fullest.values():
@@ -269,11 +243,8 @@ CHUNK = 4_000_000  # weights held at a time: 32 MB
 def drawn_auroc(true: np.ndarray, prob: np.ndarray, whose: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUROC of one AU for every draw `(B,)`; nan in draws without positives or negatives.
 
-    Args:
-        true: Labels `(n,)`, 1 or 0.
-        prob: Probabilities `(n,)`.
-        whose: Number of each row's subject `(n,)`, in `range(S)`.
-        weights: How often each subject was drawn `(B, S)`.
+    Labels `true`, 1 or 0, probabilities and the number of each row's subject, in `range(S)`, are `(n,)`; `weights` say
+    how often each subject was drawn `(B, S)`.
 
     Example:
         >>> rows = np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.7]), np.array([0, 0, 1, 1])
@@ -313,20 +284,15 @@ def drawn_average_precision(true: np.ndarray, prob: np.ndarray, whose: np.ndarra
         found = np.cumsum(drawn * hits, axis=1)[:, ends]
         called = np.cumsum(drawn, axis=1)[:, ends]
         precision = found / np.where(called > 0, called, 1)
-        gained = np.diff(found, axis=1, prepend=0.0)
-        total = found[:, -1]
-        values[first : first + step] = np.where(
-            total > 0, (gained * precision).sum(1) / np.where(total > 0, total, 1), np.nan
-        )
+        won, total = (np.diff(found, axis=1, prepend=0.0) * precision).sum(1), found[:, -1]
+        values[first : first + step] = np.where(total > 0, won / np.where(total > 0, total, 1), np.nan)
     return values
 
 
 def add_rank_draws(scorer: GroupScorer, predictions: Mapping[str, Path]) -> None:
     """Give AUROC and average precision of each method their draws, on the subjects that its other scores were drawn on.
 
-    Args:
-        scorer: Scorer of the group.
-        predictions: Key of a line -> its predictions file; methods of which one is not named stay without.
+    `predictions` are the files by the keys of lines; methods of which one is not named stay without.
 
     Raises:
         ManifestError: A file is missing or is no predictions file.
@@ -344,9 +310,8 @@ def add_rank_draws(scorer: GroupScorer, predictions: Mapping[str, Path]) -> None
             for seed in scores.method.seeds:
                 parts = [(scorer.weights[fold], drawn[s, fold][k]) for s, fold in runs if s == seed]
                 shares = [weights.sum(1, keepdims=True) / weights.shape[1] for weights, _ in parts]
-                means.append(
-                    mean_of_defined([part for _, part in parts], shares)
-                )  # a fold that is drawn twice counts twice
+                # a fold that is drawn twice counts twice
+                means.append(mean_of_defined([part for _, part in parts], shares))
             scores.scores[name] = replace(scores.scores[name], draws=mean_of_defined(means))
 
 

@@ -65,19 +65,12 @@ def subset_order(subset: int | float | None) -> tuple[int, float]:
 
 @dataclass(frozen=True)
 class Method:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        label: What it is called, unlike every other of its group.
-        subset: Number or fraction of the training rows; None: all.
-        select: How the epoch was chosen: `validation`, `test` or `last`.
-        runs: (seed, fold) -> line.
-    """
-
-    label: str
-    subset: int | float | None
-    select: str
-    runs: Mapping[tuple[int, str], Line]
+    label: str  # what it is called, unlike every other of its group
+    subset: int | float | None  # number or fraction of the training rows; None: all
+    select: str  # how the epoch was chosen: `validation`, `test` or `last`
+    runs: Mapping[tuple[int, str], Line]  # (seed, fold) -> line
 
     @property
     def seeds(self) -> list[int]:
@@ -105,29 +98,17 @@ class Method:
 
 @dataclass(frozen=True)
 class Group:
-    """What belongs in one table.
+    """What belongs in one table."""
 
-    Attributes:
-        name: Stem of its files.
-        title: Protocol and data in words.
-        protocol: `within`, `cross`, `efficiency` or `micro`.
-        data: Training data.
-        test: Test data.
-        au_names: AUs of any method, by number.
-        folds: Test parts, also of runs that are not there.
-        methods: Its rows.
-        others: How many lines were left out because another one has the same row, fold and seed.
-    """
-
-    name: str
-    title: str
-    protocol: str
-    data: str
-    test: str
-    au_names: tuple[str, ...]
-    folds: tuple[str, ...]
-    methods: tuple[Method, ...]
-    others: int = 0
+    name: str  # stem of its files
+    title: str  # protocol and data in words
+    protocol: str  # `within`, `cross`, `efficiency` or `micro`
+    data: str  # training data
+    test: str  # test data
+    au_names: tuple[str, ...]  # AUs of any method, by number
+    folds: tuple[str, ...]  # test parts, also of runs that are not there
+    methods: tuple[Method, ...]  # its rows
+    others: int = 0  # how many lines were left out because another one has the same row, fold and seed
 
     @property
     def one_data_set_left_out(self) -> bool:

@@ -43,45 +43,25 @@ WHAT = {FILE: "the video", IMAGE: "the image", FIRST: "the first image"}
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is ready to be done.
+    """A run that is ready to be done."""
 
-    Attributes:
-        run: What it is.
-        config: How the method is built and trained.
-        train: Manifests to train on.
-        test: Manifest to test on; None where the test rows are cut out of `train`.
-        au_names: AUs to train on; None: all that the training rows have.
-        claim: What its folder says: identity, key, configuration.
-        out: Folder of the benchmark.
-        folder: Of the run.
-        init: Checkpoint to start from.
-        warnings: What a reader of its numbers should know.
-        provenance: Commit and machine.
-    """
-
-    run: Run
-    config: MethodConfig
-    train: tuple[str, ...]
-    test: str | None
-    au_names: tuple[str, ...] | None
-    claim: Mapping[str, Any]
-    out: Path
-    folder: Path
-    init: str | None
-    warnings: tuple[str, ...]
-    provenance: Mapping[str, str]
+    run: Run  # what it is
+    config: MethodConfig  # how the method is built and trained
+    train: tuple[str, ...]  # manifests to train on
+    test: str | None  # manifest to test on; None where the test rows are cut out of `train`
+    au_names: tuple[str, ...] | None  # AUs to train on; None: all that the training rows have
+    claim: Mapping[str, Any]  # what its folder says: identity, key, configuration
+    out: Path  # folder of the benchmark
+    folder: Path  # of the run
+    init: str | None  # checkpoint to start from
+    warnings: tuple[str, ...]  # what a reader of its numbers should know
+    provenance: Mapping[str, str]  # commit and machine
 
 
 def make_jobs(
     suite: Suite, runs: Sequence[Run], data: Mapping[str, DataSet], provenance: Mapping[str, str]
 ) -> list[Job]:
     """Everything that can be wrong with runs before they start is found here.
-
-    Args:
-        suite: What the runs are of.
-        runs: Runs on data that is there.
-        data: As `Suite.find_data` gives it.
-        provenance: Commit and machine.
 
     Raises:
         ManifestError: A person or a video is in training and test.
@@ -161,14 +141,10 @@ def _au_names(
 
 
 def with_marks(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with marks of the video that each is from, empty where there is none to know it by.
+    """A copy of usable rows of `join_manifests` with marks of the video that each is from, empty where it has none.
 
-    Args:
-        rows: Usable rows of `join_manifests`, with the column `@manifest`.
-
-    Returns:
-        A copy with `@file` (data set and source file), `@image` (the image's path) and `@first` (digest of the first
-        image of the row's sequence, on that row: a copy of a video under another name begins with the same one).
+    `@file` is data set and source file, `@image` the image's path, `@first` the digest of the first image of the row's
+    sequence, on that row: a copy of a video under another name begins with the same one.
     """
     marked = rows.copy()
     marked[FILE] = marked[IMAGE] = marked[FIRST] = ""
@@ -186,11 +162,7 @@ def with_marks(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_leaks(train: pd.DataFrame, test: pd.DataFrame) -> None:
-    """Refuse training and test rows that show the same person or the same video.
-
-    Args:
-        train: Rows to train and validate on, of `with_marks`.
-        test: Rows to test on, of `with_marks`.
+    """Refuse training and test rows, of `with_marks`, that show the same person or the same video.
 
     Raises:
         ManifestError: A person, a video (`file` of a data set), an image, or the first image of a sequence is on both
@@ -235,15 +207,7 @@ def _check_splits(runs: Sequence[Run], data: Mapping[str, DataSet]) -> None:
 
 
 def image_differences(train: Sequence[DataSet], test: DataSet) -> list[str]:
-    """What a reader should know where the images of both sides were not made in the same way.
-
-    Args:
-        train: Data sets to train on.
-        test: Data set to test on.
-
-    Returns:
-        A text per difference in crop recipe, and in mean or spread of a colour over 64 images.
-    """
+    """A text per difference in crop recipe, and in mean or spread of a colour over 64 images, for each training set."""
     found = []
     other, other_level, other_spread = image_look(test.path)
     for mine in train:
@@ -278,14 +242,10 @@ _ABOUT = ("data", "test", "fold", "subset", "seed", "select", "config", "init_sh
 
 
 def training_key(claim: Mapping[str, Any]) -> str | None:
-    """What makes the training of a run itself, whatever it is tested on and whatever it is called.
+    """SHA-256 of what makes the training of a run, from its claim or line, whatever it is tested on and called.
 
-    Args:
-        claim: What a run is, or its line.
-
-    Returns:
-        SHA-256 over data, AUs, configuration, subset, seed and checkpoint; None where no other run may share the
-        training, because its epoch is chosen on the test split, or where the claim does not say enough.
+    None where no other run may share the training: its epoch is chosen on the test split, or the claim does not say
+    enough.
     """
     if any(name not in claim for name in _ABOUT) or claim["select"] == "test":
         return None

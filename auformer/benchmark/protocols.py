@@ -33,56 +33,32 @@ SIZES: tuple[int | float, ...] = (100, 1000, 5000, 10000, 1.0)  # training frame
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a data set: all, those of one `fold`, or those of named subjects.
+    """Rows of a data set: all, those of one `fold`, or those of named subjects."""
 
-    Attributes:
-        data: Name of the data set.
-        fold: Name in the column `fold`; None: not by that column.
-        subjects: Names like `casme2/sub01`; None: not by subject.
-    """
-
-    data: str
-    fold: str | None = None
-    subjects: tuple[str, ...] | None = None
+    data: str  # name of the data set
+    fold: str | None = None  # name in the column `fold`; None: not by that column
+    subjects: tuple[str, ...] | None = None  # names like `casme2/sub01`; None: not by subject
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training and one test.
+    """One training and one test."""
 
-    Attributes:
-        protocol: `within`, `cross`, `efficiency` or `micro`.
-        name: Of the suite's entry; the protocol by default.
-        method: Name of the configuration.
-        train: Data sets to train on; the rows of `test` are cut out of them.
-        validation: One of `VALIDATIONS`.
-        test: What to test on.
-        fold: What the tables call the test rows; empty where there is one set of them only.
-        subset: Number or fraction of the training rows; None: all.
-        seed: Of everything random in the run.
-        init: Name of the checkpoint whose experts it starts from; None: from scratch.
-        au_names: AUs to train and test; None: those of the configuration, else of the data.
-        clips: Whether the faces are clips, one prediction each.
-        min_steps: Train for more epochs than configured until there are so many optimiser steps.
-        warnings: What a reader of its numbers should know.
-        stands_for: Where the data is not there yet: what this run stands for.
-    """
-
-    protocol: str
-    name: str
-    method: str
-    train: tuple[str, ...]
-    validation: str
-    test: Rows
-    fold: str = ""
-    subset: int | float | None = None
-    seed: int = 0
-    init: str | None = None
-    au_names: tuple[str, ...] | None = None
-    clips: bool = False
-    min_steps: int = 0
-    warnings: tuple[str, ...] = ()
-    stands_for: str = ""
+    protocol: str  # `within`, `cross`, `efficiency` or `micro`
+    name: str  # of the suite's entry; the protocol by default
+    method: str  # name of the configuration
+    train: tuple[str, ...]  # data sets to train on; the rows of `test` are cut out of them
+    validation: str  # one of `VALIDATIONS`
+    test: Rows  # what to test on
+    fold: str = ""  # what the tables call the test rows; empty where there is one set of them only
+    subset: int | float | None = None  # number or fraction of the training rows; None: all
+    seed: int = 0  # of everything random in the run
+    init: str | None = None  # name of the checkpoint whose experts it starts from; None: from scratch
+    au_names: tuple[str, ...] | None = None  # AUs to train and test; None: those of the configuration, else of the data
+    clips: bool = False  # whether the faces are clips, one prediction each
+    min_steps: int = 0  # train for more epochs than configured until there are so many optimiser steps
+    warnings: tuple[str, ...] = ()  # what a reader of its numbers should know
+    stands_for: str = ""  # where the data is not there yet: what this run stands for
 
     def text(self) -> str:
         """The run in one line, its protocol first."""
@@ -113,23 +89,14 @@ def _size(size: int | float) -> str:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a manifest holds; only rows whose `status` is `ok` count.
+    """What a manifest holds; only rows whose `status` is `ok` count."""
 
-    Attributes:
-        au_names: AUs with labels, by number.
-        datasets: Values of the column `dataset`.
-        subjects: `dataset/subject`, sorted.
-        folds: Values of the column `fold`, sorted; empty without it.
-        without_fold: Rows without a fold, where others have one.
-        has_clips: Whether the rows are frames of clips.
-    """
-
-    au_names: tuple[str, ...]
-    datasets: tuple[str, ...]
-    subjects: tuple[str, ...]
-    folds: tuple[str, ...] = ()
-    without_fold: int = 0
-    has_clips: bool = False
+    au_names: tuple[str, ...]  # AUs with labels, by number
+    datasets: tuple[str, ...]  # values of the column `dataset`
+    subjects: tuple[str, ...]  # `dataset/subject`, sorted
+    folds: tuple[str, ...] = ()  # values of the column `fold`, sorted; empty without it
+    without_fold: int = 0  # rows without a fold, where others have one
+    has_clips: bool = False  # whether the rows are frames of clips
 
 
 @dataclass(frozen=True)

@@ -88,12 +88,8 @@ def counts_by_subject(
 ) -> dict[str, dict[str, list[int]]]:
     """AU -> subject -> [TP, FP, FN, TN], the subjects in alphabetical order.
 
-    Args:
-        true: Labels `(n, N)`: 1, 0, and -1 or nan where not annotated.
-        prob: Probabilities `(n, N)` in [0, 1].
-        subjects: Whose each row is, `(n,)`.
-        au_names: Names of the N columns.
-        threshold: An AU is predicted where its probability is at least this; one number, or one per AU `(N,)`.
+    Labels `true` `(n, N)` are 1, 0, and -1 or nan where not annotated; `subjects` `(n,)` says whose each row is; an AU
+    is predicted where its probability is at least the threshold, one number or one per AU `(N,)`.
     """
     names, whose = np.unique(subjects.astype(str), return_inverse=True)
     active, present, known = prob >= np.asarray(threshold), true == 1, (true == 0) | (true == 1)

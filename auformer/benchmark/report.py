@@ -29,21 +29,13 @@ Images = Mapping[str, tuple[bytes, bytes]]
 
 
 class Figure(NamedTuple):
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        name: Stem of its file.
-        heading: What it shows.
-        caption: What its marks mean.
-        alt: What it shows, for those who cannot see it.
-        draw: Theme -> matplotlib figure.
-    """
-
-    name: str
-    heading: str
-    caption: str
-    alt: str
-    draw: Callable[[str], Any]
+    name: str  # stem of its file
+    heading: str  # what it shows
+    caption: str  # what its marks mean
+    alt: str  # what it shows, for those who cannot see it
+    draw: Callable[[str], Any]  # theme -> matplotlib figure
 
 
 class Chapter(NamedTuple):
@@ -64,13 +56,8 @@ def write_results(
 ) -> Path:
     """Write `tables/NAME.{txt,md,tex,csv}`, `figures/*.png` and `report.html`; each is replaced whole, the page last.
 
-    Args:
-        lines: Lines of `runs.jsonl`; their order does not matter.
-        out: Folder of the results.
-        bootstraps: Draws of subjects that the intervals rest on.
-        seed: Of the draws.
-        rank_predictions: Key of a line -> its predictions file, for intervals of AUROC and AP, which the lines alone do
-            not give; None leaves them out.
+    The order of the lines of `runs.jsonl` does not matter. Intervals rest on `bootstraps` draws of subjects; those of
+    AUROC and AP, which the lines alone do not give, need the predictions file of each line's key in `rank_predictions`.
 
     Returns:
         The page.
@@ -213,13 +200,7 @@ def _plain(label: str) -> str:
 
 
 def report_page(lines: Sequence[Line], chapters: Sequence[Chapter], images: Images) -> str:
-    """The page `report.html`.
-
-    Args:
-        lines: The runs.
-        chapters: What is over all groups, then each group.
-        images: Name of a figure -> image file by day and by night.
-    """
+    """The page `report.html`: what is over all groups, then each group; `images` hold each figure by day and night."""
     people = (subject for line in lines for au in line["aus"] for subject in line["counts"][au])
     rendered = all(subject.startswith(RENDERED) for subject in people)
     sections = [Section(chapter.heading, _blocks(chapter, images), wide=True) for chapter in chapters]
@@ -246,9 +227,7 @@ def _blocks(chapter: Chapter, images: Images) -> list[str]:
 def table_block(one: Table, said: set[str]) -> str:
     """A table on a page; a long one as a sentence that says where it is.
 
-    Args:
-        one: The table.
-        said: Notes that the page has already; those of this table are added.
+    `said` are notes that the page has already; those of this table are added.
     """
     if len(one.rows) > LONG:
         return paragraph(f"{one.title}: {len(one.rows)} rows, in tables/{one.name}.csv, .md, .tex and .txt.")

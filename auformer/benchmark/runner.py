@@ -38,15 +38,9 @@ ON_TEST = (
 
 
 def execute(job: Job, *, progress: bool = False) -> Line | None:
-    """Do one run.
+    """Do one run whose folder is claimed (`claim`): its line, which is in `runs.jsonl` then.
 
-    Args:
-        job: The run; its folder is claimed (`claim`).
-        progress: Show progress bars.
-
-    Returns:
-        Its line, which is in `runs.jsonl` then; None where another process is at work on it, or on a run whose training
-        is the same.
+    None where another process is at work on it, or on a run whose training is the same.
 
     Raises:
         ValueError: The run cannot be done; the log in its folder says why.

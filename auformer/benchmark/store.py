@@ -3,9 +3,9 @@
     OUT/runs.jsonl                          a line per finished run: all that the tables need
     OUT/runs/NAME/DATA/METHOD/FOLD-seed0/   one run
         run.json            its claim: what the run is and its configuration; there from the moment it is planned
-        line.json           its line; there when it is finished config.yaml, metrics.csv, last.ckpt, best.ckpt,
-        adapter.safetensors, summary.json     of the training; without the
-                        checkpoints where it was taken over from the run that `trained_by` in its line names
+        line.json           its line; there when it is finished
+        config.yaml, metrics.csv, last.ckpt, best.ckpt, adapter.safetensors, summary.json   of the training; without the
+                            checkpoints where it was taken over from the run that `trained_by` in its line names
         predictions.csv, predictions.json, log.txt, run.lock
 
 A run is finished when its line is in either place, so a benchmark survives the loss of its folders, and of
@@ -36,11 +36,7 @@ WAIT = 60.0  # seconds that a process waits for others to write their lines [our
 
 
 class RunLock:
-    """The lock of a run or a training, which the system takes from a process that ends, however it ends.
-
-    Args:
-        path: The lock file; `PATH.json` beside it says whose it is.
-    """
+    """The lock of a run or a training, which the system frees when a process ends; `PATH.json` says whose it is."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.note = path, path.with_name(f"{path.name}.json")
@@ -165,10 +161,6 @@ def forget(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
 def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
     """Refuse to resume runs that were begun with another configuration; those that were only planned do not count.
 
-    Args:
-        out: Folder of the benchmark.
-        claims: What is to be run: `IDENTITY`, `key`, `config`, `data_sha256`.
-
     Raises:
         ValueError: It names the run and what differs.
     """
@@ -184,11 +176,8 @@ def check_claims(out: Path, claims: Iterable[Mapping[str, Any]]) -> None:
                     f"Expected {folder} to be new or of this configuration, but got a run of an earlier build of this "
                     f"package, which wrote configurations in another form. {ways}"
                 )
-            different = [
-                text
-                for name in ("config", "data_sha256")
-                for text in differences(found.get(name), claim[name], name=name)
-            ]
+            different = differences(found.get("config"), claim["config"], name="config")
+            different += differences(found.get("data_sha256"), claim["data_sha256"], name="data_sha256")
             told = "; ".join(different[:SHOWN]) or "another checkpoint or other subjects"
             raise ValueError(
                 f"Expected {folder} to be new or of this configuration, but got a run of another one ({told}). {ways}"

@@ -49,32 +49,23 @@ KEYS = {
 
 @dataclass
 class Entry:
-    """An entry of `runs`: a protocol with its options, see the module.
+    """An entry of `runs`: a protocol with its options, see the module."""
 
-    Attributes:
-        protocol: One of `KEYS`.
-        name: What tables call it; the protocol by default.
-        methods: Names of methods; all by default.
-        seeds: A run for each, for all methods or by method; those of the suite by default.
-        set: Settings over those of the methods, by dotted name.
-        select_on_test: Choose the epoch on the test split.
-        data: Names of data sets; `train` and `test` too.
-        init: Checkpoints to start from, `CHECKPOINT` or `NAME=CHECKPOINT`; None: from scratch.
-    """
-
-    protocol: str
-    name: str = ""
-    methods: str | list[str] = field(default_factory=list)
+    protocol: str  # one of `KEYS`
+    name: str = ""  # what tables call it; the protocol by default
+    methods: str | list[str] = field(default_factory=list)  # names of methods; all by default
+    # a run for each, for all methods or by method; those of the suite by default
     seeds: int | list[int] | dict[str, int | list[int]] | None = None
-    set: dict[str, Any] = field(default_factory=dict)
-    select_on_test: bool = False
-    data: str | list[str] = field(default_factory=list)
+    set: dict[str, Any] = field(default_factory=dict)  # settings over those of the methods, by dotted name
+    select_on_test: bool = False  # choose the epoch on the test split
+    data: str | list[str] = field(default_factory=list)  # names of data sets; `train` and `test` too
     train: str | list[str] = field(default_factory=list)
     test: str | list[str] = field(default_factory=list)
     folds: int = protocols.FOLDS
     sizes: int | float | list[int | float] = field(default_factory=lambda: list(protocols.SIZES))
     min_steps: int = protocols.MIN_STEPS
     split: str = "loso"
+    # checkpoints to start from, `CHECKPOINT` or `NAME=CHECKPOINT`; None: from scratch
     init: str | list[str | None] | None = None
 
     def __post_init__(self) -> None:
@@ -121,12 +112,10 @@ class Method:
     set: dict[str, Any] = field(default_factory=dict)
 
     def plain(self, settings: Mapping[str, Any] | None = None, folder: Path = Path()) -> dict[str, Any]:
-        """The configuration in plain values as in YAML, with further settings over it.
+        """The configuration in plain values as in YAML, with further settings over it, by dotted name.
 
-        Args:
-            settings: By dotted name, over the method's own.
-            folder: What the file of the weights is relative to where settings name it; where the configuration file
-                does, it is relative to the working folder, as for `auformer fit`.
+        A file of weights that settings name is relative to `folder`; one that the configuration file names is relative
+        to the working folder, as for `auformer fit`.
         """
         given = {**self.set, **(settings or {})}
         if given.get("network.checkpoint_path") is not None:
@@ -138,24 +127,15 @@ class Method:
 
 @dataclass(frozen=True)
 class Suite:
-    """Everything that a benchmark is made of.
+    """Everything that a benchmark is made of."""
 
-    Attributes:
-        out: Folder of runs and results.
-        data: Data sets by name.
-        methods: Methods by name.
-        entries: Protocols with their options.
-        seeds: For entries that name none.
-        folder: What checkpoints named by entries, and weights named by settings, are relative to.
-        needs: Files, relative to `folder`, and the command that makes each.
-    """
-
-    out: Path
-    data: Mapping[str, Source]
-    methods: Mapping[str, Method]
-    entries: Sequence[Entry]
-    seeds: tuple[int, ...] = (0,)
-    folder: Path = Path()
+    out: Path  # folder of runs and results
+    data: Mapping[str, Source]  # data sets by name
+    methods: Mapping[str, Method]  # methods by name
+    entries: Sequence[Entry]  # protocols with their options
+    seeds: tuple[int, ...] = (0,)  # for entries that name none
+    folder: Path = Path()  # what checkpoints named by entries, and weights named by settings, are relative to
+    # files, relative to `folder`, and the command that makes each
     needs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

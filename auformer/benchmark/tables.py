@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,20 +40,23 @@ SCORES_NOTE = (
 )
 
 
-class Row(NamedTuple):
-    """One row in the making.
+def name_cells(scores: MethodScores, sizes: bool) -> list[str]:
+    """What a row begins with: the method, and the size of its training set where a group has several."""
+    return [scores.method.label, *([size_text(scores.method.subset)] if sizes else [])]
 
-    Attributes:
-        cells: Its texts.
-        values: What competes for the best of each column, AUs and mean; empty where nothing does.
-        mean: What it is sorted by; nan where undefined.
-        block: Rows of the same block compete.
-    """
+
+def dagger_notes(scores: Iterable[MethodScores]) -> list[str]:
+    """The note on the dagger, where any method needs it."""
+    return [TEST_NOTE] if any(one.method.on_test for one in scores) else []
+
+
+class Row(NamedTuple):
+    """One row in the making."""
 
     cells: list[str]
-    values: list[float | None]
-    mean: float
-    block: object = None
+    values: list[float | None]  # what competes for the best of each column, AUs and mean; empty where nothing does
+    mean: float  # what it is sorted by; nan where undefined
+    block: object = None  # rows of the same block compete
 
 
 def group_tables(scorer: GroupScorer) -> list[Table]:
@@ -85,9 +88,8 @@ def main_table(scorer: GroupScorer) -> Table:
 def _method_row(group: Group, scores: MethodScores, sizes: bool) -> Row:
     """One of our methods."""
     dagger, score = scores.method.on_test, scores.f1
-    cells = [scores.method.label, *([size_text(scores.method.subset)] if sizes else [])]
-    cells += [*au_cells(score, len(group.folds), dagger=dagger), mean_cell(score, dagger=dagger)]
-    cells += [interval_cell(score.mean_interval(), dagger=dagger), seeds_cell(scores)]
+    cells = [*name_cells(scores, sizes), *au_cells(score, len(group.folds), dagger=dagger)]
+    cells += [mean_cell(score, dagger=dagger), interval_cell(score.mean_interval(), dagger=dagger), seeds_cell(scores)]
     competing = [None if dagger else optional(value) for value in (*score.values, score.mean.value)]
     return Row(cells, competing, score.mean.value, scores.method.subset)
 
@@ -149,18 +151,15 @@ def scores_table(scorer: GroupScorer) -> Table:
     rows, values = [], []
     for scores in ranked:
         dagger = scores.method.on_test
-        cells = [scores.method.label, *([size_text(scores.method.subset)] if sizes else [])]
-        means: list[float | None] = []
+        cells, means = name_cells(scores, sizes), []
         for name, with_interval in columns:
             score = scores.scores.get(name)
             competes = score is not None and not with_interval and not dagger
             means.append(optional(score.mean.value) if score is not None and competes else None)
-            if score is None:
-                cells.append("")
-            elif with_interval:
-                cells.append(interval_cell(score.mean_interval(), dagger=dagger))
+            if with_interval:
+                cells.append("" if score is None else interval_cell(score.mean_interval(), dagger=dagger))
             else:
-                cells.append(mean_cell(score, dagger=dagger))
+                cells.append("" if score is None else mean_cell(score, dagger=dagger))
         rows.append([*cells, trained_cell(scores.method), str(len(scores.method.runs))])
         values.append(means)
     best = best_cells(values, [one.method.subset for one in ranked], lowest=[columns.index(("ece", False))])
@@ -216,14 +215,14 @@ def difference_table(scorer: GroupScorer) -> Table | None:
     for first, second in itertools.combinations(scorer.ranked, 2):
         if first.method.subset != second.method.subset:
             continue
-        names = [first.method.label, second.method.label, *([size_text(first.method.subset)] if sizes else [])]
+        names = [first.method.label, *name_cells(second, sizes)]
         reason = not_comparable(first, second)
         if reason:
             refused.append(f"{names[0]} and {names[1]}{f' on {names[2]} frames' if sizes else ''}: {reason}")
             continue
         none = np.empty((0, len(group.au_names)))
-        drawn = [none if scores.f1.draws is None else scores.f1.draws for scores in (first, second)]
-        found = difference((first.f1.values, second.f1.values), (drawn[0], drawn[1]))
+        one, other = (none if scores.f1.draws is None else scores.f1.draws for scores in (first, second))
+        found = difference((first.f1.values, second.f1.values), (one, other))
         dagger = first.method.on_test or second.method.on_test
         value = "nan" if math.isnan(found.value) else marked(f"{100 * found.value:+.1f}", dagger)
         p = "" if math.isnan(found.p) else marked(f"{found.p:.3f}", dagger)
@@ -236,7 +235,7 @@ def difference_table(scorer: GroupScorer) -> Table | None:
         "the difference; not corrected for the number of pairs."
     ]
     notes += [f"Not compared: {'; '.join(refused)}."] if refused else []
-    notes += [TEST_NOTE] if any(scores.method.on_test for scores in scorer.ranked) else []
+    notes += dagger_notes(scorer.ranked)
     header = ["method", "less", *["frames"] * sizes, "difference", INTERVAL, "p", "AUs"]
     title = f"{group.title}, differences between methods"
     return Table(header, rows, title=title, notes=notes, text_columns=2, name=f"{group.name}-differences")
@@ -261,29 +260,21 @@ def summary_table(scorers: Sequence[GroupScorer]) -> Table:
     notes = [
         "Means over AUs × 100, (k/n) behind them where they rest on k of n; the rest stands in the table of each "
         "experiment. Bold (* in plain text): best of the experiment; ECE: lower is better. Trained: number of trained "
-        "parameters."
+        "parameters.",
+        *dagger_notes(scores for scorer in scorers for scores in scorer.ranked),
     ]
-    notes += [TEST_NOTE] if any(scores.method.on_test for scorer in scorers for scores in scorer.ranked) else []
     title = "Every experiment, means × 100"
     return Table(header, rows, title=title, notes=notes, text_columns=2, bold=bold, name="summary")
 
 
 class Matrix(NamedTuple):
-    """Mean F1 by what was trained on and what was tested on.
+    """Mean F1 by what was trained on and what was tested on."""
 
-    Attributes:
-        au_names: AUs that every cell has, over which the means are.
-        train: Names of the rows.
-        test: Names of the columns.
-        values: Method -> mean F1 `(rows, columns)`, nan where there is no run.
-        on_test: Methods whose epoch was chosen on the test split.
-    """
-
-    au_names: list[str]
-    train: list[str]
-    test: list[str]
-    values: Mapping[str, np.ndarray]
-    on_test: set[str]
+    au_names: list[str]  # AUs that every cell has, over which the means are
+    train: list[str]  # names of the rows
+    test: list[str]  # names of the columns
+    values: Mapping[str, np.ndarray]  # method -> mean F1 `(rows, columns)`, nan where there is no run
+    on_test: set[str]  # methods whose epoch was chosen on the test split
 
 
 def cross_matrix_of(scorers: Sequence[GroupScorer]) -> Matrix | None:

@@ -135,12 +135,7 @@ def attempt(job: Job, *, progress: bool = False) -> Result:
 
 
 class Progress:
-    """Says what has become of each run.
-
-    Args:
-        total: Runs to do.
-        say: Takes each line, as `print` does.
-    """
+    """Says what has become of each of `total` runs; `say` takes each line, as `print` does."""
 
     def __init__(self, total: int, say: Callable[[str], None]) -> None:
         self.total, self.say, self.done = total, say, 0

@@ -36,11 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words = parser.add_subparsers(
         dest="word", metavar="WORD", required=True, help=f"{', '.join(PROTOCOLS)}, suite or status"
     )
-    parsers = {
-        name: words.add_parser(name, help=text, description=text, allow_abbrev=False)
-        for name, text in PROTOCOLS.items()
-    }
-    for name, one in parsers.items():
+    for name, text in PROTOCOLS.items():
+        one = words.add_parser(name, help=text, description=text, allow_abbrev=False)
         _add_protocol(one, name)
         _add_shared(one)
     suite = words.add_parser("suite", help="protocols, data sets and methods of a YAML file", allow_abbrev=False)
@@ -100,12 +97,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List, or train, test and write the results.
-
-    Raises:
-        ValueError: The options, the suite or the data contradict themselves, or a run failed.
-        OSError: The folder cannot be written.
-    """
+    """List, or train, test and write the results; raises what `run_suite` does."""
     if args.word == "status":
         from auformer.benchmark.store import status_text
 
@@ -130,14 +122,10 @@ def _suite(args: argparse.Namespace) -> Suite:
 
     if args.word == "suite":
         return read_suite(args.suite, fast=args.fast, out=args.out)
-    entry: dict[str, Any] = {
-        "protocol": args.word,
-        "set": parse_settings(args.set),
-        "select_on_test": args.select_on_test,
-    }
-    entry |= {
-        key: value for key in ("folds", "sizes", "split", "init") if (value := getattr(args, key, None)) is not None
-    }
+    entry: dict[str, Any] = {"protocol": args.word, "select_on_test": args.select_on_test}
+    entry["set"] = parse_settings(args.set)
+    # null counts as not given; what the protocol has no option for is not a key of its entry
+    entry |= {key: getattr(args, key) for key in ("folds", "sizes", "split", "init") if hasattr(args, key)}
     data = {}
     for key in ("data", "train", "test"):
         found = sources(getattr(args, key, None) or [])

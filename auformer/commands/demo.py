@@ -31,12 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and print its table.
-
-    Raises:
-        ValueError: The folder holds something else, or a demo with other settings.
-        OSError: The folder cannot be written.
-    """
+    """Run the demo and print its table; raises what `run_demo` does."""
     from auformer.demo import run_demo
 
     workers = args.workers if args.workers is not None else min(os.cpu_count() or 1, 8)

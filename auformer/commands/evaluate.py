@@ -34,14 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, write, score.
-
-    Raises:
-        ManifestError: The manifest or one of its images cannot be used.
-        CheckpointError: The checkpoint cannot be used.
-        ValueError: The options do not fit the checkpoint, the manifest or this machine.
-        OSError: The output cannot be written.
-    """
+    """Predict, write, score; raises what `auformer.predict.manifest.evaluate` does."""
     from auformer.aus import parse_au_names
     from auformer.predict.manifest import evaluate
 

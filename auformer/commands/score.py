@@ -22,23 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer score`."""
     add = parser.add_argument
     by = "also score each value of a column by itself: subject, or one called group_..."
-    add(
-        "predictions",
-        type=Path,
-        metavar="PREDICTIONS",
-        help="CSV or Parquet file that `evaluate` wrote, or one like it",
-    )
+    predictions = "CSV or Parquet file that `evaluate` wrote, or one like it"
+    add("predictions", type=Path, metavar="PREDICTIONS", help=predictions)
     add("--by", metavar="COLUMN", help=by)
     add("--json", type=Path, metavar="FILE", help="write all scores as JSON, rates from 0 to 1; replaces scores only")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score, write JSON if asked, print the tables.
-
-    Raises:
-        ManifestError: The file is missing or is no predictions file.
-        ValueError: There is nothing to score, or `--json` names a file that holds something else than scores.
-    """
+    """Score, write JSON if asked, print the tables; raises what `auformer.scoring.score` does."""
     from auformer.data.manifest import read_predictions
 
     show_scores(read_predictions(args.predictions), title=str(args.predictions), by=args.by, out=args.json)

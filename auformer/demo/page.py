@@ -65,23 +65,14 @@ class Outcome(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Faces of the grid.
+    """Faces of the grid."""
 
-    Args:
-        images: uint8 RGB `(K, S, S, 3)`.
-        au_names: N names.
-        truth: `(K, N)` labels.
-        probs: `(K, N)` probabilities.
-        maps: `(K, h, w)` evidence, one map per face.
-        captions: K lines.
-    """
-
-    images: np.ndarray
-    au_names: Sequence[str]
-    truth: np.ndarray
-    probs: np.ndarray
-    maps: np.ndarray
-    captions: Sequence[str]
+    images: np.ndarray  # uint8 RGB `(K, S, S, 3)`
+    au_names: Sequence[str]  # N names
+    truth: np.ndarray  # `(K, N)` labels
+    probs: np.ndarray  # `(K, N)` probabilities
+    maps: np.ndarray  # `(K, h, w)` evidence, one map per face
+    captions: Sequence[str]  # K lines
 
 
 def demo_figures(results: Results, logs: Mapping[str, pd.DataFrame], gallery: Gallery) -> dict[str, Draw]:
@@ -110,18 +101,7 @@ def write_demo(
     gallery: Gallery,
     config: Mapping[str, Any],
 ) -> str:
-    """Write everything that a demo shows, the page last.
-
-    Args:
-        folder: Where to.
-        outcomes: method -> what it has come to.
-        committed: As `read_committed` gives it.
-        gallery: Faces of the grid.
-        config: Settings of the demo.
-
-    Returns:
-        The table for the terminal.
-    """
+    """Write everything that a demo shows, the page last; returns the table for the terminal."""
     predictions = {method: outcome.predictions for method, outcome in outcomes.items()}
     results = demo_results(predictions, {method: outcome.trainable for method, outcome in outcomes.items()}, committed)
     logs = {LABELS[method]: read_training_log(outcome.log) for method, outcome in outcomes.items()}

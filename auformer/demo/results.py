@@ -51,10 +51,8 @@ def demo_results(
 ) -> Results:
     """What `metrics.json` holds.
 
-    Args:
-        predictions: Method -> predictions on the test faces of both labs, one table; the methods trained in this run.
-        trainable: Method -> number of trained parameters.
-        committed: As `read_committed` gives it, for the methods not trained here.
+    `predictions` and `trainable` are those of the methods trained in this run, on the test faces of both labs; the
+    other methods come from `committed`, as `read_committed` gives it.
     """
     results: Results = {}
     for lab in DATASETS:
@@ -67,13 +65,7 @@ def demo_results(
 
 
 def lab_entries(predictions: pd.DataFrame, lab: str, trainable: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Entries of a method, and of the always-positive floor, on `lab_a`, `lab_b` or `lab_b_shared`.
-
-    Args:
-        predictions: The method's predictions on the test faces of both labs.
-        lab: One of `DATASETS`.
-        trainable: Number of trained parameters.
-    """
+    """Entries of a method, and of the always-positive floor, on one of `DATASETS`, from predictions on both labs."""
     names = [au for au in predicted_aus(predictions) if lab != "lab_b_shared" or au in SHARED_BP4D_DISFA]
     columns = [*KEY, *(f"{au}_{kind}" for au in names for kind in ("true", "prob"))]
     scores = score_predictions(predictions.loc[predictions["dataset"] == DATASETS[lab], columns])
@@ -112,24 +104,14 @@ def results_table(
 ) -> Table:
     """The demo's one table: a row per method of this run, then those of the committed run, marked.
 
-    Args:
-        results: As `demo_results` gives them.
-        committed: As `read_committed` gives it.
-        both_heads: Whether AUFormer predicts by the mean of both heads; its committed row is the one that does the
-            same.
-        notes: Lines below the table, before the note on the mark.
+    Where AUFormer predicts by the mean of `both_heads`, its committed row is the one that does the same. `notes` stand
+    below the table, before the note on the mark.
     """
     rows = [_row(LABELS[method], results, method) for method in METHODS if method != "full_finetuning"]
-    sources = {
-        "full_finetuning": "full_finetuning",
-        "auformer": BOTH_HEADS if both_heads else "auformer",
-        "linear_probe": "linear_probe",
-    }
-    marked = {
-        LABELS[method]: source
-        for method, source in sources.items()
-        if all(source in committed[lab] for lab in DATASETS)
-    }
+    sources = {name: name for name in ("full_finetuning", "auformer", "linear_probe")}
+    sources |= {"auformer": BOTH_HEADS} if both_heads else {}
+    found = {name: one for name, one in sources.items() if all(one in committed[lab] for lab in DATASETS)}
+    marked = {LABELS[method]: source for method, source in found.items()}
     rows += [_row(f"{label} {COMMITTED}", committed, source) for label, source in marked.items()]
     header = ["method", "A F1", "A AUROC", "B F1", "B AUROC", "B shared F1", "trained"]
     return Table(header, rows, notes=[*notes, _committed_note(committed, marked)])

@@ -203,14 +203,8 @@ def train_and_test(
 def choose_gallery(network: AUNetwork, predictions: pd.DataFrame, manifests: Sequence[Path]) -> Gallery:
     """The faces of the report: for each AU one that shows it, drawn by chance, from the labs in turn.
 
-    Args:
-        network: AUFormer.
-        predictions: Its predictions on the test faces.
-        manifests: What was predicted, in the order of the predictions.
-
-    Returns:
-        Images, verdicts, and for each the evidence map of the AU that it was chosen for; an AU that no face shows is
-        left out.
+    `manifests` are what was predicted, in the order of the predictions. An AU that no face shows is left out; each face
+    has the evidence map of the AU that it was chosen for.
     """
     import torch
 
@@ -229,9 +223,8 @@ def choose_gallery(network: AUNetwork, predictions: pd.DataFrame, manifests: Seq
     batch = torch.from_numpy(np.stack([to_float(image) for image in images])).to(next(network.parameters()).device)
     maps = network.expert_maps(batch).cpu().numpy()  # type: ignore[operator]
     own = np.stack([maps[number, names.index(au)] for number, au in enumerate(chosen)])
-    truth, probs = (
-        predictions.loc[rows, [f"{au}_{kind}" for au in names]].to_numpy(float) for kind in ("true", "prob")
-    )
-    labs = ["lab A" if predictions["dataset"][row] == "synthetic_a" else "lab B" for row in rows]
-    captions = [f"{au} {ACTION_UNITS[au].name}, {lab}" for au, lab in zip(chosen, labs, strict=True)]
+    shown = predictions.loc[rows]
+    truth, probs = (shown[[f"{au}_{kind}" for au in names]].to_numpy(float) for kind in ("true", "prob"))
+    labs = {"synthetic_a": "lab A", "synthetic_b": "lab B"}
+    captions = [f"{au} {ACTION_UNITS[au].name}, {labs[predictions['dataset'][row]]}" for au, row in chosen.items()]
     return Gallery(images, names, truth, probs, own, captions)

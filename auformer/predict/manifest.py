@@ -31,17 +31,11 @@ _CARRIED = ["file", "time_s", "x", "y", "w", "h", "score", "fold", "clip"]
 
 
 class AUChoice(NamedTuple):
-    """AUs of an evaluation.
+    """AUs of an evaluation."""
 
-    Attributes:
-        predicted: To predict, in the order of the network.
-        without_truth: Those of them that the manifest has no labels for.
-        not_in_checkpoint: Asked for, or labelled in the manifest, but not predicted by the network.
-    """
-
-    predicted: list[str]
-    without_truth: list[str]
-    not_in_checkpoint: list[str]
+    predicted: list[str]  # to predict, in the order of the network
+    without_truth: list[str]  # those of them that the manifest has no labels for
+    not_in_checkpoint: list[str]  # asked for, or labelled in the manifest, but not predicted by the network
 
 
 def choose_aus(network_aus: Sequence[str], manifest_aus: Sequence[str], asked: Sequence[str] | None = None) -> AUChoice:
@@ -65,13 +59,7 @@ def choose_aus(network_aus: Sequence[str], manifest_aus: Sequence[str], asked: S
 
 
 def image_warnings(network: Any, sidecar: Mapping[str, Any], image_size: Sequence[int] | None) -> list[str]:
-    """Differences between the images that a network was trained on and those of a manifest.
-
-    Args:
-        network: A network with `crop_recipe` and `image_size`.
-        sidecar: Of the manifest.
-        image_size: Height and width of the manifest's images; None where not known.
-    """
+    """Differences between the images that a network was trained on and those of a manifest; None: size unknown."""
     warnings = []
     trained, found = network.crop_recipe, sidecar.get("crop_recipe")
     if trained and found and trained != found:
@@ -156,24 +144,12 @@ def write_manifest_predictions(
     reuse: bool = False,
     **options: Any,
 ) -> pd.DataFrame:
-    """Predict manifests into one file with its sidecar.
+    """Predict manifests (tables of `read_manifest`, or selections of their rows) into one file with its sidecar.
 
-    Args:
-        network: The network, as `load_detector` gives it.
-        adapter: Its adapter file.
-        manifests: Tables of `read_manifest`, or selections of their rows.
-        out: The predictions file.
-        checkpoint: The adapter file as the user wrote it.
-        asked: See `choose_aus`; labels count that all manifests have.
-        fold: Name of the fold that was chosen, for the sidecar.
-        warnings: What a reader of the scores should know.
-        notice: What every output of this checkpoint has to say.
-        more: Further keys of the sidecar.
-        reuse: Keep predictions that are there already with the same sidecar.
-        options: Further arguments of `predict_manifest`.
-
-    Returns:
-        The predictions.
+    Labels count that all manifests have; `asked` is as in `choose_aus`. The sidecar takes over `checkpoint` (the
+    adapter file as the user wrote it), `fold`, `warnings`, `notice` (what every output of this checkpoint has to say)
+    and the keys of `more`. With `reuse`, predictions that are there already with the same sidecar are kept. `options`
+    go to `predict_manifest`.
     """
     labelled = [au for au in au_columns(manifests[0]) if all(au in au_columns(table) for table in manifests)]
     choice = choose_aus(network.au_names, labelled, asked)
@@ -260,12 +236,7 @@ def _image_size(manifest: pd.DataFrame) -> list[int] | None:
 
 
 class PartialPredictions:
-    """Probabilities of an unfinished job on disk, so that the same job can be resumed.
-
-    Args:
-        path: The file, `.npz`.
-        job: What the job is: network, rows and action units; what another job left is not used.
-    """
+    """Probabilities of an unfinished job in an `.npz` file, so that the same job can be resumed, and no other one."""
 
     def __init__(self, path: str | Path, job: str) -> None:
         self.path, self.job = Path(path), job

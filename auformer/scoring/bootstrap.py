@@ -23,64 +23,45 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 
 class Interval(NamedTuple):
-    """The middle 95 % of a score over the draws.
+    """The middle 95 % of a score over the draws."""
 
-    Attributes:
-        low: Lower end; nan where there is nothing to draw from.
-        high: Upper end.
-        num: Draws in which the score is defined.
-    """
-
-    low: float
-    high: float
-    num: int
+    low: float  # lower end; nan where there is nothing to draw from
+    high: float  # upper end
+    num: int  # draws in which the score is defined
 
 
 class Difference(NamedTuple):
-    """Two methods compared on the same subjects.
+    """Two methods compared on the same subjects."""
 
-    Attributes:
-        value: Score of the first less that of the second.
-        interval: Of that.
-        p: How often draws speak against the sign of the difference, two-sided; nan where there is nothing to draw from.
-        num_aus: AUs that both are scored on.
-    """
-
-    value: float
-    interval: Interval
+    value: float  # score of the first less that of the second
+    interval: Interval  # of that
+    # how often draws speak against the sign of the difference, two-sided; nan where there is nothing to draw from
     p: float
-    num_aus: int
+    num_aus: int  # AUs that both are scored on
 
 
 def draw_subjects(subjects: Mapping[str, Sequence[str]], draws: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw subjects with replacement.
+    """Draw subjects with replacement: fold -> how often each was drawn `(B, S)`, float64.
 
-    Args:
-        subjects: Fold -> its subjects.
-        draws: How often, B.
-        seed: Other seeds, other draws; the same folds and subjects give the same ones, in whatever order the folds
-            come.
-
-    Returns:
-        Fold -> how often each of its subjects was drawn `(B, S)`, float64. With a single subject there is nothing to
-        draw: all 1.
+    The same folds, subjects and seed give the same draws, in whatever order the folds come. With a single subject there
+    is nothing to draw: all 1.
 
     Raises:
-        ValueError: `draws` is below 1.
+        ValueError: `draws`, B, is below 1.
     """
     if draws < 1:
         raise ValueError(f"Expected the number of bootstrap draws to be at least 1, but got {draws}.")
     names = sorted(subjects)
     text = "\n".join(f"{name}\t{subject}" for name in names for subject in subjects[name])
     rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")])
+
+    def drawn(num: int) -> np.ndarray:
+        return rng.multinomial(num, np.full(num, 1 / num), size=draws).astype(np.float64)
+
     if len(names) > 1 and all(len(subjects[name]) == 1 for name in names):
-        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws).astype(np.float64)
-        return {name: drawn[:, [i]] for i, name in enumerate(names)}
-    weights = {}
-    for name in names:
-        num = len(subjects[name])
-        weights[name] = rng.multinomial(num, np.full(num, 1 / num), size=draws).astype(np.float64)
-    return weights
+        weights = drawn(len(names))
+        return {name: weights[:, [i]] for i, name in enumerate(names)}
+    return {name: drawn(len(subjects[name])) for name in names}
 
 
 def everybody(subjects: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
@@ -94,16 +75,10 @@ def can_draw(subjects: Mapping[str, Sequence[str]]) -> bool:
 
 
 def fold_mean(score: Score, counts: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Mean over folds of the score in each, for every draw.
+    """Mean over folds of the score in each, for every draw `(B, N)`; nan where it is defined in no fold.
 
-    Args:
-        score: From counts to a score.
-        counts: Fold -> counts per subject `(S, 4, N)`.
-        weights: Fold -> how often each subject was drawn `(B, S)`.
-
-    Returns:
-        `(B, N)`: over the folds in which the score is defined; nan where there is none. A fold that is drawn twice
-        counts twice.
+    `counts` are counts per subject `(S, 4, N)` of each fold, `weights` how often each subject was drawn `(B, S)`. A
+    fold that is drawn twice counts twice.
     """
     parts = [score(_weighted(weights[fold], counts[fold])) for fold in sorted(counts)]
     shares = [weights[fold].sum(1, keepdims=True) / weights[fold].shape[1] for fold in sorted(counts)]
@@ -142,10 +117,8 @@ def interval(values: np.ndarray) -> Interval:
 def difference(points: tuple[np.ndarray, np.ndarray], draws: tuple[np.ndarray, np.ndarray]) -> Difference:
     """Compare two methods, draw by draw, over the AUs that both are scored on.
 
-    Args:
-        points: Score per AU `(N,)` of either.
-        draws: The same for every draw `(B, N)`; the draws must be those of the same subjects. `(0, N)` where nothing
-            can be drawn.
+    `points` are the scores per AU `(N,)` of either, `draws` the same for every draw of the same subjects `(B, N)`, `(0,
+    N)` where nothing can be drawn.
     """
     apart, drawn = points[0] - points[1], draws[0] - draws[1]
     num = int((~np.isnan(apart)).sum())

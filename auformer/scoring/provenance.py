@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+UNKNOWN = "unknown"
+
 
 def machine() -> str:
     """Processor, cores and Python of this machine in one line."""
@@ -22,28 +24,16 @@ def machine() -> str:
 
 def commit() -> str:
     """Short hash of this code's commit, with `+` where the working tree differs from it; empty outside a checkout."""
-    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty=+", "--exclude", "*"]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude", "*"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:  # no git
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-UNKNOWN = "unknown"
-
-
 def provenance_lines(sidecar: Mapping[str, Any]) -> list[str]:
-    """What stands above the scores of a predictions file: its source, warnings, and the notice of its checkpoint.
-
-    Args:
-        sidecar: Of the predictions; empty where there is none.
-    """
+    """What stands above the scores of a predictions file, from its sidecar: source, warnings, notice."""
     adapter, source = sidecar.get("adapter") or {}, sidecar.get("manifest") or {}
     sha256 = f", SHA-256 {adapter['sha256'][:12]}" if adapter.get("sha256") else ""
     lines = [
@@ -51,10 +41,8 @@ def provenance_lines(sidecar: Mapping[str, Any]) -> list[str]:
         f"{_selection_text(sidecar.get('epoch_selection'))}."
     ]
     fold = f", fold {source['fold']}" if source.get("fold") else ""
-    recipes = (
-        f"crop recipe: {source.get('crop_recipe') or UNKNOWN} (trained on: {sidecar.get('crop_recipe') or UNKNOWN})"
-    )
-    lines.append(f"Manifest: {source.get('file') or UNKNOWN}{fold}; {recipes}.")
+    found, trained = source.get("crop_recipe") or UNKNOWN, sidecar.get("crop_recipe") or UNKNOWN
+    lines.append(f"Manifest: {source.get('file') or UNKNOWN}{fold}; crop recipe: {found} (trained on: {trained}).")
     if sidecar.get("aus_not_in_checkpoint"):
         lines.append(f"AUs that the checkpoint lacks: {', '.join(sidecar['aus_not_in_checkpoint'])}.")
     lines += [f"Warning: {warning}" for warning in sidecar.get("warnings") or []]

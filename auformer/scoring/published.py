@@ -20,27 +20,16 @@ FLOOR_METHOD = "always positive"
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a paper's table.
+    """One row of a paper's table."""
 
-    Attributes:
-        protocol: `within` or `cross`.
-        train: Training data.
-        test: Test data.
-        method: As its authors call it.
-        f1: AU -> F1 in [0, 1]; only what was published.
-        mean: Mean F1 in [0, 1], over `num_aus` AUs.
-        num_aus: AUs of the protocol in that paper.
-        source: Where it was read.
-    """
-
-    protocol: str
-    train: str
-    test: str
-    method: str
-    f1: dict[str, float]
-    mean: float
-    num_aus: int
-    source: str
+    protocol: str  # `within` or `cross`
+    train: str  # training data
+    test: str  # test data
+    method: str  # as its authors call it
+    f1: dict[str, float]  # AU -> F1 in [0, 1]; only what was published
+    mean: float  # mean F1 in [0, 1], over `num_aus` AUs
+    num_aus: int  # AUs of the protocol in that paper
+    source: str  # where it was read
 
 
 @cache

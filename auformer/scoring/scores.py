@@ -83,22 +83,15 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
             "only be scored where their manifest had labels."
         )
     ok = predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
-    left_out = predictions.drop(ok.index)["status"].value_counts() if len(ok) < len(predictions) else {}
-    result = {
-        **_scores(ok, scored),
-        "threshold": metrics.THRESHOLD,
-        "rows": {
-            "total": len(predictions),
-            "scored": len(ok),
-            "left_out": {str(k): int(n) for k, n in left_out.items()},
-        },
-        "unscored": unscored,
-    }
+    others = predictions.drop(ok.index)["status"].value_counts() if len(ok) < len(predictions) else {}
+    left_out = {str(status): int(num) for status, num in others.items()}
+    rows = {"total": len(predictions), "scored": len(ok), "left_out": left_out}
+    result = {**_scores(ok, scored), "threshold": metrics.THRESHOLD, "rows": rows, "unscored": unscored}
     if "fold" in ok and ok["fold"].notna().any():
         _add_folds(result, ok, scored)
     if by is not None:
         result["by"] = by
-        result["groups"] = {name: {"rows": len(rows), **_scores(rows, scored)} for name, rows in _groups(ok, by)}
+        result["groups"] = {name: {"rows": len(some), **_scores(some, scored)} for name, some in _groups(ok, by)}
     return result
 
 

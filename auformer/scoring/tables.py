@@ -26,12 +26,7 @@ _PER_AU = {
 
 
 def score_table(scores: Mapping[str, Any], *, title: str = "") -> Table:
-    """A row per AU: every score, positives and annotated rows, and the floor; the mean below.
-
-    Args:
-        scores: As `score_predictions` gives them.
-        title: Line above the table.
-    """
+    """A row per AU: every score, positives and annotated rows, and the floor; the mean below."""
     per_au, mean = scores["per_au"], scores["mean"]
     names = [name for name in _PER_AU if name in mean]
     num_folds = len(scores.get("folds", ()))
@@ -48,12 +43,7 @@ def score_table(scores: Mapping[str, Any], *, title: str = "") -> Table:
 
 
 def group_table(scores: Mapping[str, Any], *, title: str = "") -> Table:
-    """A row per group of `score_predictions(..., by=...)`: F1 per AU, mean F1 and AUROC, rows.
-
-    Args:
-        scores: As `score_predictions` gives them.
-        title: Line above the table.
-    """
+    """A row per group of `score_predictions(..., by=...)`: F1 per AU, mean F1 and AUROC, rows."""
     groups, au_names = scores["groups"], list(scores["per_au"])
     f1 = {name: {au: values["f1"] for au, values in group["per_au"].items()} for name, group in groups.items()}
     means = {name: group["mean"] for name, group in groups.items()}
@@ -73,26 +63,15 @@ def au_columns_table(
 ) -> Table:
     """F1 with AUs as columns, the mean behind them, then further columns.
 
-    Args:
-        first: Header of the labels.
-        f1: label -> AU -> F1 in [0, 1]; None, nan or no entry where undefined.
-        au_names: Columns, in this order.
-        extra: header -> label -> finished text, for columns behind the mean.
-        title: Line above the table.
-        notes: Lines below it.
+    `first` is the header of the labels; `f1` is label -> AU -> F1 in [0, 1], with None, nan or no entry where
+    undefined; `extra` is header -> label -> finished text.
     """
     rows = []
     for label, values in f1.items():
         known = [value for au in au_names if (value := values.get(au)) is not None and not math.isnan(value)]
         mean = percent(sum(known) / len(known) if known else None, len(known), len(au_names))
-        rows.append(
-            [
-                label,
-                *(percent(values.get(au)) for au in au_names),
-                mean,
-                *(column[label] for column in (extra or {}).values()),
-            ]
-        )
+        more = [column[label] for column in (extra or {}).values()]
+        rows.append([label, *(percent(values.get(au)) for au in au_names), mean, *more])
     return Table([first, *au_names, f"mean of {len(au_names)}", *(extra or {})], rows, title=title, notes=notes)
 
 
