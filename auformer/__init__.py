@@ -9,8 +9,9 @@ Importing this package is instant: the names below are looked up when they are f
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from auformer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from auformer.data.datamodule import AUDataModule
@@ -21,27 +22,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_LAZY = {
-    "AUDataModule": "auformer.data.datamodule",
-    "AUFormer": "auformer.models",
-    "AUModule": "auformer.training.module",
-    "AUPredictor": "auformer.predict",
-    "MDWALoss": "auformer.losses",
-    "load_detector": "auformer.models",
-}
-
 __all__ = ["AUDataModule", "AUFormer", "AUModule", "AUPredictor", "MDWALoss", "__version__", "load_detector"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Names of the package, those not yet imported among them."""
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(__name__, {
+    "data.datamodule": ["AUDataModule"], "losses": ["MDWALoss"], "models": ["AUFormer", "load_detector"],
+    "predict": ["AUPredictor"], "training.module": ["AUModule"],
+})  # fmt: skip

@@ -52,7 +52,6 @@ def _prepared(logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Te
 
 
 def _reduced(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
-    """Reduce entries ``(B, N)`` over those that are annotated."""
     entries = torch.where(known, entries, 0.0)
     if reduction == "mean":
         return entries.sum() / known.sum().clamp_min(1)
@@ -239,9 +238,8 @@ def asl_loss(logits: Tensor, target: Tensor, *, gamma: float = ASL_GAMMA, margin
         >>> float(asl_loss(torch.zeros(1, 1), torch.zeros(1, 1)))  # 0.45^4 * -log(0.55)
         0.0245...
     """
-    return mdwa_loss(
-        logits, target, logits.new_ones(logits.shape[-1:]), margin=margin, gamma_low=gamma, gamma_high=gamma
-    )
+    ones = logits.new_ones(logits.shape[-1:])
+    return mdwa_loss(logits, target, ones, margin=margin, gamma_low=gamma, gamma_high=gamma)
 
 
 def wa_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -341,12 +339,7 @@ class AULoss(nn.Module):
         return bce_loss(logits, target, self.weight if self.kind == "weighted_bce" else None)
 
     def forward(self, logits: Tensor, target: Tensor, expert_logits: Tensor | None = None) -> dict[str, Tensor]:
-        """Compute the total and its terms.
-
-        Args:
-            logits: Logits of the main head ``(B, N)``.
-            target: Labels ``(B, N)``: 1, 0, or -1 for not annotated.
-            expert_logits: Logits of the expert heads ``(B, N)``; None where the network has none.
+        """Compute the total and its terms from logits of the main head, labels and expert logits, all ``(B, N)``.
 
         Returns:
             Scalars ``loss`` (the weighted sum), and unweighted that of the main head by its kind, such as ``mdwa``,

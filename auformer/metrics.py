@@ -119,10 +119,7 @@ def average_precision(target: Any, prob: Any) -> np.ndarray:
 
 
 def mean_over_aus(values: Any) -> Mean:
-    """Mean over the AUs whose value is defined, with their number.
-
-    Args:
-        values: One score per AU ``(N,)``, nan where undefined.
+    """Mean of scores ``(N,)`` over the AUs where they are defined (not nan), with their number.
 
     Example:
         >>> mean_over_aus([0.5, float("nan"), 0.7])
@@ -144,10 +141,7 @@ def mean_f1(counts: Any) -> Mean:
 
 
 def mean_over_folds(values: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of a score per AU over the folds in which it is defined.
-
-    Args:
-        values: One score per fold and AU ``(folds, N)``, nan where undefined.
+    """Mean of scores ``(folds, N)`` over the folds in which they are defined (not nan).
 
     Returns:
         Means ``(N,)``, nan where no fold defines the score, and the number of folds that each rests on ``(N,)``, int64.
@@ -185,7 +179,6 @@ def _checked(target: Any, prob: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cells(counts: Any) -> np.ndarray:
-    """Counts as an array ``(4, ...)``."""
     counts = np.asarray(counts)
     if counts.ndim == 0 or counts.shape[0] != 4:
         raise ValueError(f"Expected `counts` to have shape (4, ...): TP, FP, FN, TN, but got {counts.shape}.")
@@ -216,10 +209,8 @@ NUM_BINS = 10
 def reliability_bins(target: Any, prob: Any, num_bins: int = NUM_BINS) -> np.ndarray:
     """Sort the annotated rows of each AU into bins of equal width by their probability.
 
-    Args:
-        target: Labels `(n, N)`: 1, 0, and -1 or nan where not annotated.
-        prob: Probabilities `(n, N)` in [0, 1]; anything where not annotated.
-        num_bins: Number of bins M. A probability on an edge belongs to the bin above it, 1 to the last.
+    Labels and probabilities as of `confusion_counts`. A probability on an edge belongs to the bin above it, 1 to the
+    last of the `M` bins.
 
     Returns:
         `(N, M, 3)` float64: mean probability, rate of positives (both nan in an empty bin), and number of rows.

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
-import auformer
-
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "onnxruntime", "peft", "ray", "tensorboard")
 HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 
 # Floors that a notebook without a network may use.
 LIGHT = (
-    "auformer", "auformer.cli", "auformer.aus", "auformer.errors", "auformer.files", "auformer.workspace",
-    "auformer.pool", "auformer.metrics", "auformer.data.manifest", "auformer.data.schema", "auformer.data.table_file",
-    "auformer.data.splits", "auformer.data.images", "auformer.data.clips", "auformer.faces", "auformer.synthetic",
-    "auformer.report", "auformer.scoring", "auformer.scoring.scores", "auformer.scoring.tables",
+    "auformer", "auformer.cli", "auformer.aus", "auformer.errors", "auformer.files", "auformer.lazy",
+    "auformer.workspace",
+    "auformer.pool", "auformer.metrics", "auformer.data.manifest", "auformer.data.schema",
+    "auformer.data.table_file", "auformer.data.splits", "auformer.data.images", "auformer.data.clips", "auformer.faces",
+    "auformer.synthetic", "auformer.report", "auformer.scoring", "auformer.scoring.scores", "auformer.scoring.tables",
     "auformer.benchmark.suite", "auformer.benchmark.protocols", "auformer.benchmark.store", "auformer.benchmark.groups",
     "auformer.benchmark.tables", "auformer.data_prep",
 )  # fmt: skip
@@ -133,17 +132,6 @@ print(len([name for name in sys.modules if name.startswith("auformer.")]), "albu
     count, late = _python(code).split()
     assert int(count) > 150
     assert late == "False", "albumentations looks for updates when it is imported"
-
-
-def test_lazy_names_are_what_their_modules_hold() -> None:
-    from auformer.losses import MDWALoss
-
-    assert auformer.MDWALoss is MDWALoss
-    assert set(auformer.__all__) <= set(dir(auformer))
-    for name in auformer.__all__:
-        assert getattr(auformer, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'AUFormr'"):
-        _ = auformer.AUFormr
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:

@@ -5,24 +5,13 @@ Names are looked up when they are first used (PEP 562), so that reading a suite 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from auformer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from auformer.benchmark.suite import Suite, read_suite
     from auformer.benchmark.workers import run_suite
 
-_LAZY = {
-    "Suite": "auformer.benchmark.suite",
-    "read_suite": "auformer.benchmark.suite",
-    "run_suite": "auformer.benchmark.workers",
-}
-
 __all__ = ["Suite", "read_suite", "run_suite"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+__getattr__, __dir__ = lazy_names(__name__, {"suite": ["Suite", "read_suite"], "workers": ["run_suite"]})

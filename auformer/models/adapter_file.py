@@ -26,15 +26,9 @@ from auformer.models.network import AUNetwork, TensorForm
 HEADER = "auformer"  # key of the JSON string, in adapter files, run checkpoints and exported files
 FORMAT_VERSION = 1
 _REQUIRED = {
-    "network": str,
-    "arguments": dict,
-    "au_names": list,
-    "thresholds": dict,
-    "backbone": dict,
-    "image_size": list,
-    "mean": list,
-    "std": list,
-}
+    "network": str, "arguments": dict, "au_names": list, "thresholds": dict, "backbone": dict, "image_size": list,
+    "mean": list, "std": list,
+}  # fmt: skip
 _DTYPES = {"F32": torch.float32, "BOOL": torch.bool, "I64": torch.int64}  # all that this package writes
 _MOVED = re.compile(r"auformer\.models\.rivals\.\w+\.(?=\w+$)")  # where earlier builds kept the baselines
 
@@ -109,11 +103,7 @@ def save_adapter(
 
 
 def parse_header(text: Any, where: str) -> dict[str, Any]:
-    """Read and check the JSON string of a file that may come from a stranger.
-
-    Args:
-        text: The string; None where there is none.
-        where: Name of the file, for messages.
+    """Read and check the JSON string of a file that may come from a stranger; `where` names the file in messages.
 
     Raises:
         CheckpointError: Not an auformer header, another format, or a value of another kind than expected.
@@ -152,7 +142,6 @@ def parse_header(text: Any, where: str) -> dict[str, Any]:
 
 
 def _check_thresholds(thresholds: Mapping[str, Any], au_names: tuple[str, ...]) -> None:
-    """One number in [0, 1] per action unit."""
     if set(thresholds) != set(au_names):
         raise ValueError(
             f"Expected `thresholds` for {', '.join(au_names)}, but got {', '.join(map(str, thresholds)) or 'none'}"

@@ -47,21 +47,17 @@ def _check_options(
         raise ValueError(
             f"Expected `expert_width` to be a whole number from 1 to {MAX_WIDTH}, but got {expert_width!r}"
         )
-    if not all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations) or len(set(dilations)) != len(
-        dilations
-    ):
+    known = all(type(each) is int and 1 <= each <= MAX_DILATION for each in dilations)
+    if not known or len(set(dilations)) != len(dilations):
         raise ValueError(
             f"Expected `dilations` to be different whole numbers from 1 to {MAX_DILATION}, but got {dilations!r}"
         )
     if type(window) is not int or window not in (0, *range(1, 2 * MAX_DILATION, 2)):
         raise ValueError(f"Expected `window` to be 0 or an odd number below {2 * MAX_DILATION}, but got {window!r}")
-    for name, value, known in (
-        ("experts_beside", experts_beside, BESIDE),
-        ("blocks", blocks, BLOCKS),
-        ("recompute", recompute, RECOMPUTE),
-    ):
-        if value not in known:
-            raise ValueError(f"Expected `{name}` to be one of {', '.join(known)}, but got {value!r}")
+    words = ("experts_beside", experts_beside, BESIDE), ("blocks", blocks, BLOCKS), ("recompute", recompute, RECOMPUTE)
+    for name, value, choices in words:
+        if value not in choices:
+            raise ValueError(f"Expected `{name}` to be one of {', '.join(choices)}, but got {value!r}")
 
 
 Steps = list[tuple[SubLayer, Any, "ExpertGroup | None"]]  # of a block: sub-layer, rotary embedding, group beside it
@@ -131,26 +127,16 @@ class AUFormer(AUNetwork):
                 f"Expected `blocks` to be 'all' or 'first_half' for {backbone}, which has one block, but got {blocks!r}"
             )
         num_experts = 1 if shared_expert else num_aus
-        self.groups = nn.ModuleList(
-            [
-                ExpertGroup(num_experts, dim, expert_width, dilations=dilations, window=window)
-                for _ in range(sum(self._places))
-            ]
-        )
+        new_group = partial(ExpertGroup, num_experts, dim, expert_width, dilations=dilations, window=window)
+        self.groups = nn.ModuleList([new_group() for _ in range(sum(self._places))])
         self.head = MLPHead(dim, num_aus)
         self.expert_heads = ExpertHeads(num_aus, dim) if expert_heads else None
         self.average_heads = average_heads and expert_heads
         self.arguments |= {
-            "expert_width": expert_width,
-            "dilations": list(dilations),
-            "window": window,
-            "expert_heads": expert_heads,
-            "average_heads": self.average_heads,
-            "experts_beside": experts_beside,
-            "carry": carry,
-            "shared_expert": shared_expert,
-            "blocks": blocks,
-        }
+            "expert_width": expert_width, "dilations": list(dilations), "window": window,
+            "expert_heads": expert_heads, "average_heads": self.average_heads, "experts_beside": experts_beside,
+            "carry": carry, "shared_expert": shared_expert, "blocks": blocks,
+        }  # fmt: skip
         self.carry, self.shared_expert, self.recompute = carry, shared_expert, recompute
         self._experts_enabled = True
         self.train()
@@ -182,7 +168,6 @@ class AUFormer(AUNetwork):
     def _block(
         self, steps: Steps, x: Tensor, carried: Carried | None, visit: Callable[[Carried], None] | None
     ) -> tuple[Tensor, Carried | None]:
-        """One block of the ViT with its groups."""
         with attention_for_training(self.backbone) if self._experts_enabled else nullcontext():
             for layer, rope, group in steps:
                 y = layer.norm(x)
@@ -240,11 +225,9 @@ class AUFormer(AUNetwork):
         def visit(carried: Carried) -> None:
             up, bias = carried.group.up.stacked()  # (N, D, R), (N, D)
             g = carried.g.unflatten(2, (up.shape[0], up.shape[2]))  # (B, T, N, R)
-            gram = torch.einsum("ndr,nds->nrs", up, up)
-            cross = torch.einsum("ndr,nd->nr", up, bias)
-            square = (
-                (torch.einsum("btnr,nrs->btns", g, gram) * g).sum(-1) + 2 * (g * cross).sum(-1) + bias.square().sum(-1)
-            )
+            gram, cross = torch.einsum("ndr,nds->nrs", up, up), torch.einsum("ndr,nd->nr", up, bias)
+            outer = (torch.einsum("btnr,nrs->btns", g, gram) * g).sum(-1)
+            square = outer + 2 * (g * cross).sum(-1) + bias.square().sum(-1)
             maps.append(square.clamp_min(0).sqrt())
 
         x, _ = self.tokens(images, visit)
@@ -278,7 +261,6 @@ class AUFormer(AUNetwork):
             view.copy_(weights[name])
 
     def _expert(self, g: int, au_name: str) -> dict[str, Tensor]:
-        """Views of one expert's parameters."""
         if not isinstance(g, int) or not 0 <= g < len(self.groups):
             raise ValueError(f"Expected `g` to be a group from 0 to {len(self.groups) - 1}, but got {g!r}")
         if au_name not in self.au_names:

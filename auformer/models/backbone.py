@@ -24,10 +24,7 @@ import auformer.models.demo_vit  # noqa: F401 (registers the demo backbone with 
 from auformer.errors import CheckpointError
 
 MAX_IMAGE_SIDE = 4096  # pixels; a stranger's file must not ask for gigabytes of position embedding [ours]
-BLOCKS: dict[type, type] = {
-    VisionTransformer: Block,
-    Eva: EvaBlock,
-}  # the ViTs that can carry experts, and their blocks
+BLOCKS: dict[type, type] = {VisionTransformer: Block, Eva: EvaBlock}  # the ViTs that can carry experts
 
 
 class SubLayer(NamedTuple):
@@ -92,11 +89,7 @@ def rotary(model: Any) -> list[Tensor | None]:
 
 
 def check_backbone(model: Any, name: str) -> None:
-    """Refuse what cannot carry experts, by the exact classes of timm (method.md 2).
-
-    Args:
-        model: A model built by timm.
-        name: Its name, for the message.
+    """Refuse a timm model that cannot carry experts, by its exact classes (method.md 2).
 
     Raises:
         ValueError: The model is no plain `VisionTransformer` or `Eva` of plain blocks, or has no final norm; says

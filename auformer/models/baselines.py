@@ -23,7 +23,10 @@ MAX_SIZE = 4096  # a number read from a stranger's file must not ask for gigabyt
 
 
 class Baseline(AUNetwork):
-    """Base: a ViT below a head. A subclass overrides `adapt` or `tokens`, or frees parameters of the ViT."""
+    """Base: a ViT below a head. A subclass overrides `adapt` or `tokens`, or frees parameters of the ViT.
+
+    Arguments as of `AUNetwork`; a subclass describes its own only.
+    """
 
     head_class: type[MLPHead | LinearHead] = MLPHead
 
@@ -42,15 +45,12 @@ class Baseline(AUNetwork):
         """Add or free what is trained, where it has no size of its own."""
 
     def adapt(self, number: int, y: Tensor, out: Tensor) -> Tensor:
-        """Change what a sub-layer adds to the residual stream.
+        """What a sub-layer adds to the residual stream `(B, P+T, D)`.
 
         Args:
             number: Of the sub-layer, `2 * block + (0 for attention, 1 for the MLP)`.
             y: Its normed input `(B, P+T, D)`.
-            out: What it would add `(B, P+T, D)`, layer scale included.
-
-        Returns:
-            `(B, P+T, D)`.
+            out: What it would add by itself `(B, P+T, D)`, layer scale included.
         """
         return out
 
@@ -90,11 +90,8 @@ class Baseline(AUNetwork):
 def linear_maps(backbone: nn.Module) -> list[str]:
     """Names of the linear maps in a ViT's blocks that timm calls; of EVA-02's, it reads the weight of one instead."""
     modules = dict(backbone.named_modules())
-    passed_by = {
-        f"{name}.qkv"
-        for name, module in modules.items()
-        if getattr(module, "q_bias", None) is not None and not getattr(module, "qkv_bias_separate", False)
-    }
+    biased = {name: module for name, module in modules.items() if getattr(module, "q_bias", None) is not None}
+    passed_by = {f"{name}.qkv" for name, one in biased.items() if not getattr(one, "qkv_bias_separate", False)}
     linear = (name for name, module in modules.items() if isinstance(module, nn.Linear) and name.startswith("blocks."))
     return [name for name in linear if name not in passed_by]
 
@@ -192,14 +189,7 @@ class LoRA(Baseline):
 
 
 class Bottleneck(nn.Module):
-    """`up(activation(down(x)))`, `(B, P+T, D)` to the same shape; up-projection and biases start at zero.
-
-    Args:
-        dim: Width of the ViT `D`.
-        width: Bottleneck channels.
-        start: Draws the weights of the down-projection.
-        activation: Between the two maps.
-    """
+    """`up(activation(down(x)))`; `start` draws the down-projection, the up-projection and biases start at zero."""
 
     def __init__(
         self, dim: int, width: int, start: Callable[[Tensor], Any], activation: Callable[[Tensor], Tensor]
@@ -276,9 +266,8 @@ class AdaptFormer(Baseline):
         )
         self.take_size("width", width)
         start = partial(nn.init.kaiming_uniform_, a=5**0.5)
-        self.bottlenecks = nn.ModuleList(
-            [Bottleneck(self.embed_dim, width, start, F.relu) for _ in self.backbone.blocks]
-        )
+        bottlenecks = [Bottleneck(self.embed_dim, width, start, F.relu) for _ in self.backbone.blocks]
+        self.bottlenecks = nn.ModuleList(bottlenecks)
 
     def adapt(self, number: int, y: Tensor, out: Tensor) -> Tensor:
         """Add the bottleneck's output to that of the MLP."""
@@ -291,10 +280,6 @@ class Bypass(nn.Module):
     The kernel starts as the identity, the up-projection at zero, as in the authors' code; GELU in place of its sigmoid
     form of it, and no dropout, where it has 0.1 [ours]. The authors scale the output per task, by 0.01, 0.1 and 1 among
     others; here by 1 [ours].
-
-    Args:
-        dim: Width of the ViT `D`.
-        width: Hidden channels.
     """
 
     def __init__(self, dim: int, width: int) -> None:
@@ -387,11 +372,7 @@ SSF_STD = 0.02  # of scales around 1 and shifts around 0 at the start, as in the
 
 
 class ScaleShift(nn.Module):
-    """`scale * h + shift` per channel.
-
-    Args:
-        dim: Number of channels.
-    """
+    """`scale * h + shift` per channel."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -421,9 +402,7 @@ class SSF(Baseline):
         """Put a scale and a shift after each operation."""
         modules = dict(self.backbone.named_modules())
         sizes = {name: modules[name].out_features for name in linear_maps(self.backbone)}
-        norms = [
-            f"blocks.{number}.{norm}" for number in range(len(self.backbone.blocks)) for norm in ("norm1", "norm2")
-        ]
+        norms = [f"blocks.{n}.{norm}" for n in range(len(self.backbone.blocks)) for norm in ("norm1", "norm2")]
         norms += [name for name in ("norm_pre", "norm", "fc_norm") if not isinstance(modules[name], nn.Identity)]
         sizes |= dict.fromkeys(["patch_embed", *norms], self.embed_dim)
         self.scales = nn.ModuleDict({name.replace(".", "_"): ScaleShift(size) for name, size in sizes.items()})

@@ -59,8 +59,7 @@ class FittingBatches:
     """Puts images through a function, no more at once than fit into memory.
 
     Rows do not depend on each other in anything that predicts, so how they are cut changes nothing (beyond rounding).
-    Training is another
-    matter: there the batch is part of the method.
+    Training is another matter: there the batch is part of the method.
 
     Args:
         size: Images at once to begin with, at least 1.
@@ -109,11 +108,7 @@ class FittingBatches:
             return None, shortage(error)
 
     def _halve(self, piece: Tensor, reason: str) -> None:
-        """Take half as many images from here on, and say so.
-
-        Raises:
-            ValueError: It was one image.
-        """
+        """Take half as many images from here on, and say so."""
         if len(piece) == 1:
             height, width = piece.shape[-2:]
             raise ValueError(

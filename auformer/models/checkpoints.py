@@ -92,12 +92,6 @@ def _from_hub(text: str) -> Path:
 def allowed_class(path: Any, base: type[Class], below: str, where: str) -> type[Class]:
     """The class that a file names, a subclass of `base` in a module below `below`; nothing else is imported.
 
-    Args:
-        path: Dotted path of the class, `module.Name`.
-        base: What it has to be a subclass of.
-        below: `NETWORKS` or `MODULES`.
-        where: Name of the file, for messages.
-
     Raises:
         CheckpointError: Any other name.
     """
@@ -131,12 +125,8 @@ def _skeleton(path: Any, arguments: Mapping[str, Any], where: str) -> AUNetwork:
     kind = network_class(path, where)
     odd = sorted(set(arguments) - (set(inspect.signature(kind).parameters) - set(WEIGHT_SOURCES)))
     if odd or not {"backbone", "au_names"} <= set(arguments):
-        said = (
-            f"has arguments that {kind.__name__} does not take: {', '.join(odd)}"
-            if odd
-            else "lacks `backbone` or `au_names`"
-        )
-        raise CheckpointError(f"{where} {said}")
+        unknown = f"has arguments that {kind.__name__} does not take: {', '.join(odd)}"
+        raise CheckpointError(f"{where} {unknown if odd else 'lacks `backbone` or `au_names`'}")
     try:
         with torch.device("meta"):
             return kind(**arguments)
@@ -151,9 +141,8 @@ def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> N
         CheckpointError: Says what differs.
     """
     own, theirs, name = describe(network), header["backbone"], network.backbone_name
-    defaults = {  # of arguments newer than the file
-        key: value.default for key, value in inspect.signature(type(network)).parameters.items()
-    }
+    parameters = inspect.signature(type(network)).parameters
+    defaults = {key: value.default for key, value in parameters.items()}  # of arguments newer than the file
     pairs = [
         ("action units", header["au_names"], own["au_names"]),
         ("backbone", theirs.get("name"), own["backbone"]["name"]),
@@ -180,7 +169,6 @@ def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> N
 
 
 def _text(value: Any) -> str:
-    """A value for a message: names with commas between them, anything else as Python writes it."""
     return ", ".join(value) if isinstance(value, list) and all(isinstance(each, str) for each in value) else repr(value)
 
 
@@ -278,7 +266,6 @@ def inspect_checkpoint(path: Path) -> tuple[dict[str, Any], AUNetwork]:
 
 
 def _check_file(path: Path, network: AUNetwork) -> None:
-    """Compare the tensors of an adapter file with those of a network."""
     wanted = forms(network.adapter_state_dict(), stored=True)
     check_tensors(wanted, tensor_forms(path), f"{path} does not fit {type(network).__name__}")
 
@@ -286,10 +273,7 @@ def _check_file(path: Path, network: AUNetwork) -> None:
 def load_adapter(path: str | Path, network: AUNetwork) -> None:
     """Load an adapter file onto a built network; nothing is changed unless everything fits.
 
-    Args:
-        path: The file.
-        network: A network of the same class, action units, arguments and frozen weights, of any floating-point type;
-            its image size may be another.
+    The network is of the same class, action units, arguments and frozen weights, of any floating-point type and size.
 
     Raises:
         CheckpointError: The file is damaged or belongs to something else; says what differs.
@@ -345,9 +329,8 @@ def _build(skeleton: AUNetwork, backbone_checkpoint: str | Path | None) -> AUNet
     """The network with its frozen weights; a network that is trained as a whole needs none, its file has them all."""
     source = backbone_checkpoint if skeleton.frozen else None
     try:
-        return type(skeleton)(
-            **skeleton.arguments, pretrained=skeleton.frozen and source is None, checkpoint_path=source
-        )
+        pretrained = skeleton.frozen and source is None
+        return type(skeleton)(**skeleton.arguments, pretrained=pretrained, checkpoint_path=source)
     except CheckpointError as error:
         raise CheckpointError(f"{error}. With load_detector, pass the file as `backbone_checkpoint=`") from error
 

@@ -11,14 +11,7 @@ from torch import Tensor
 
 
 def block_diagonal(weight: Tensor) -> Tensor:
-    """One dense map that does what N separate ones do.
-
-    Args:
-        weight: One map per expert `(N, O, I, ...)`.
-
-    Returns:
-        `(N*O, N*I, ...)`, zero off the diagonal blocks.
-    """
+    """Maps of the experts `(N, O, I, ...)` as one dense map `(N*O, N*I, ...)`, zero off the diagonal blocks."""
     num, outputs, inputs = weight.shape[:3]
     rest = weight.shape[3:]
     eye = torch.eye(num, dtype=weight.dtype, device=weight.device).view(num, 1, num, 1, *[1] * len(rest))
@@ -58,10 +51,8 @@ def compose(group: Any, previous: Any) -> Composed:
     context = None
     if group.window:
         maps = group.query, group.key, group.value
-        context = (
-            torch.cat([block_diagonal(each.stacked()[0]) for each in maps]),
-            torch.cat([each.bias for each in maps]),
-        )
+        weights = torch.cat([block_diagonal(each.stacked()[0]) for each in maps])
+        context = weights, torch.cat([each.bias for each in maps])
     up, up_bias = group.up.stacked()  # (N, D, R), (N, D)
     mean = torch.cat([up.transpose(1, 2).flatten(0, 1), up_bias.sum(0, keepdim=True)]) / group.num_experts
     conv = group.conv.weight.contiguous(memory_format=torch.channels_last)
@@ -75,17 +66,12 @@ def _fields(group: Any) -> tuple[tuple[Tensor, ...], Tensor]:
     for part, branch in zip(fuse.chunk(len(group.dilations), 2), group.dilated, strict=True):
         weight, branch_bias = branch.stacked()  # (N, R, R, 3, 3), (N, R)
         kernel = torch.bmm(part, weight.flatten(2)).view_as(weight)
-        if not kernels:
-            kernel = kernel + _identity(kernel)
+        if not kernels:  # it passes its input on
+            ones = torch.eye(kernel.shape[1], dtype=kernel.dtype, device=kernel.device)
+            kernel = kernel + F.pad(ones[..., None, None], (1, 1, 1, 1))
         kernels.append(kernel.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         bias = bias + torch.bmm(part, branch_bias.unsqueeze(-1)).squeeze(-1)
     return tuple(kernels), bias.flatten()
-
-
-def _identity(kernel: Tensor) -> Tensor:
-    """The kernels `(R, R, 3, 3)` that pass their input on."""
-    ones = torch.eye(kernel.shape[1], dtype=kernel.dtype, device=kernel.device)
-    return F.pad(ones[..., None, None], (1, 1, 1, 1))
 
 
 class Kept:

@@ -74,11 +74,8 @@ class ConvStem(nn.Module):
         where: dict[str, Any] = {"device": device, "dtype": dtype}
         layers: list[nn.Module] = []
         for channels in (24, 48, 96):
-            layers += [
-                nn.Conv2d(in_chans, channels, 3, 2, 1, bias=False, **where),
-                nn.BatchNorm2d(channels, **where),
-                nn.ReLU(),
-            ]
+            convolution = nn.Conv2d(in_chans, channels, 3, 2, 1, bias=False, **where)
+            layers += [convolution, nn.BatchNorm2d(channels, **where), nn.ReLU()]
             in_chans = channels
         self.net = nn.Sequential(*layers, nn.Conv2d(in_chans, embed_dim, 2, 2, bias=bias, **where))
 
@@ -99,15 +96,7 @@ class ConvStem(nn.Module):
 def vit_auformer_demo_112(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
     """Build the demo ViT through timm; `pretrained=True` loads the packaged float16 weights, never the network."""
     arguments = {
-        "img_size": 112,
-        "patch_size": 16,
-        "embed_dim": 192,
-        "depth": 6,
-        "num_heads": 3,
-        "class_token": False,
-        "global_pool": "avg",
-        "fc_norm": False,
-        "num_classes": 0,
-        "embed_layer": ConvStem,
-    }
+        "img_size": 112, "patch_size": 16, "embed_dim": 192, "depth": 6, "num_heads": 3, "class_token": False,
+        "global_pool": "avg", "fc_norm": False, "num_classes": 0, "embed_layer": ConvStem,
+    }  # fmt: skip
     return build_model_with_cfg(VisionTransformer, DEMO_BACKBONE, pretrained, **{**arguments, **kwargs})

@@ -224,11 +224,7 @@ class OnnxDetector(nn.Module):
         self._check_shapes(path)
 
     def _check_shapes(self, path: Path) -> None:
-        """Refuse a model whose input or output is not what its metadata says.
-
-        Raises:
-            CheckpointError: It says which.
-        """
+        """Refuse a model whose input or output is not what its metadata says."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         found = [each.name for each in inputs], [each.name for each in outputs]
         if found != (["images"], ["probs"]):
@@ -244,7 +240,6 @@ class OnnxDetector(nn.Module):
 
     def predict_probs(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` float in [0, 1] to probabilities `(B, N)`, float32 on the device of the images."""
-        (probs,) = self._session.run(
-            ["probs"], {"images": images.detach().to("cpu", torch.float32).contiguous().numpy()}
-        )
+        given = images.detach().to("cpu", torch.float32).contiguous().numpy()
+        (probs,) = self._session.run(["probs"], {"images": given})
         return torch.from_numpy(probs).to(images.device)

@@ -15,9 +15,6 @@ class Standardise(nn.Module):
     hardly moves (measured: 5 points of F1). MAE's linear probe uses BatchNorm without affine for the same reason (He et
     al., 2022).
 
-    Args:
-        dim: Number of features `D`.
-
     Shape: `(B, D)` to `(B, D)`.
     """
 
@@ -83,12 +80,7 @@ class LinearHead(nn.Module):
 
 
 class ExpertHeads(nn.Module):
-    """One linear map `D -> 1` per expert on the grid mean of its last output, supervised too [F].
-
-    Args:
-        num_experts: Number of action units `N`.
-        dim: Width of the ViT `D`.
-    """
+    """One linear map `D -> 1` per expert on the grid mean of its last output, supervised too [F]."""
 
     def __init__(self, num_experts: int, dim: int) -> None:
         super().__init__()

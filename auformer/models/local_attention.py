@@ -49,9 +49,8 @@ def _weights(query: Tensor, keys: Tensor, window: int) -> Tensor:
     """Attention weights `(k, k, B, H, W, M)` from padded keys; none for neighbours outside the grid [ours: masked]."""
     grid = query.shape[1], query.shape[2]
     outside = _outside(window, grid, query.shape[3], query.dtype, query.device)
-    scores = query.new_empty(
-        window, window, *query.shape
-    )  # said, since torch would order it in memory like the view of the keys
+    # its own memory: torch would order the result like the view of the keys
+    scores = query.new_empty(window, window, *query.shape)
     torch.addcmul(outside, _windows(keys, window, grid), query, out=scores)
     return scores.flatten(0, 1).softmax(0).unflatten(0, (window, window))
 
@@ -60,9 +59,8 @@ def _average(weights: Tensor, values: Tensor) -> Tensor:
     """Weighted sum `(B, H, W, M)` of padded values, one neighbour after the other, so that nothing wide is formed."""
     window, _, *shape = weights.shape
     out = values.new_zeros(shape)
-    for weight, value in zip(
-        _one_by_one(weights), _one_by_one(_windows(values, window, (shape[1], shape[2]))), strict=True
-    ):
+    neighbours = _windows(values, window, (shape[1], shape[2]))
+    for weight, value in zip(_one_by_one(weights), _one_by_one(neighbours), strict=True):
         out.addcmul_(weight, value)
     return out
 
@@ -116,9 +114,7 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> T
 
     `window` is the odd side of the neighbourhood.
     """
-    with torch.autocast(
-        query.device.type, enabled=False
-    ):  # under autocast the maps before it have chosen the type; keep it
+    with torch.autocast(query.device.type, enabled=False):  # the maps before it have chosen the type; keep it
         if torch.compiler.is_compiling():
             return _written_out(query, key, value, window)
         if torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):

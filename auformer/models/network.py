@@ -201,12 +201,7 @@ def load_tensors(own: Mapping[str, Tensor], state: Mapping[str, Any], what: str)
 
 
 def check_tensors(wanted: Mapping[str, TensorForm], found: Mapping[str, TensorForm], what: str) -> None:
-    """Compare the tensors of a checkpoint with those of a network, by name, shape and type.
-
-    Args:
-        wanted: Shape and type per name, of the network.
-        found: The same of the checkpoint.
-        what: Beginning of the message.
+    """Compare the tensors of a checkpoint with those of a network, by name, shape and type; `what` begins the message.
 
     Raises:
         CheckpointError: A name is missing or not expected, or a tensor has another shape or type.
@@ -223,5 +218,4 @@ def check_tensors(wanted: Mapping[str, TensorForm], found: Mapping[str, TensorFo
 
 
 def _first(names: list[str]) -> str:
-    """Names for a message, the first five of them."""
     return f"{', '.join(names[:5])} and {len(names) - 5} more" if len(names) > 5 else ", ".join(names) or "none"

@@ -5,8 +5,9 @@ Names are looked up when they are first used (PEP 562), so that reading a table 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from auformer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from auformer.predict.cluster.run import merge_tables
@@ -16,21 +17,6 @@ if TYPE_CHECKING:
     from auformer.predict.run import predict_to_files
     from auformer.predict.sources import Source, find_sources
     from auformer.predict.types import FacePrediction, ImagePrediction, Selection, SourceEnd
-
-_LAZY = {
-    "AUPredictor": "predictor",
-    "FacePrediction": "types",
-    "ImagePrediction": "types",
-    "Progress": "progress",
-    "Selection": "types",
-    "Source": "sources",
-    "SourceEnd": "types",
-    "Written": "progress",
-    "find_sources": "sources",
-    "merge_tables": "cluster.run",
-    "predict_to_files": "run",
-    "read_predictions": "compare",
-}
 
 __all__ = [
     "AUPredictor",
@@ -46,10 +32,8 @@ __all__ = [
     "predict_to_files",
     "read_predictions",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, {
+    "cluster.run": ["merge_tables"], "compare": ["read_predictions"], "predictor": ["AUPredictor"],
+    "progress": ["Progress", "Written"], "run": ["predict_to_files"], "sources": ["Source", "find_sources"],
+    "types": ["FacePrediction", "ImagePrediction", "Selection", "SourceEnd"],
+})  # fmt: skip

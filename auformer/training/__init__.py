@@ -5,26 +5,17 @@ Names are looked up when they are first used (PEP 562), so that reading a config
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from auformer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from auformer.training.run import fit
     from auformer.training.scores import tune_thresholds
 
-_LAZY = {"fit": "auformer.training.run", "tune_thresholds": "auformer.training.scores"}
-
 __all__ = ["cli_main", "fit", "tune_thresholds"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, {"run": ["fit"], "scores": ["tune_thresholds"]})
 
 
 def cli_main(args: Sequence[str]) -> int:

@@ -50,10 +50,7 @@ class MetricsTable(Logger):
     """A logger that keeps one row per epoch in a CSV file.
 
     Lightning's own CSVLogger deletes the rows of before when a run is resumed, and spreads one epoch over several rows.
-    Here an epoch that is run again after an interruption replaces its row.
-
-    Args:
-        path: The file; if it is there, its rows are kept.
+    Here an epoch that is run again after an interruption replaces its row, and rows of a file that is there are kept.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -89,10 +86,9 @@ class MetricsTable(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Take figures by name, `epoch` (from 0) among them, into the row of their epoch."""
-        figures = {key: float(value) for key, value in metrics.items() if key != "epoch"}
         epoch = int(metrics.get("epoch", 0))
         row = self.rows.setdefault(epoch, {"epoch": epoch})
-        row.update(figures)
+        row.update({key: float(value) for key, value in metrics.items() if key != "epoch"})
         if step is not None:
             row["step"] = int(step)
 
@@ -162,10 +158,8 @@ class RunCheckpoints(Checkpoint):
         assert isinstance(pl_module, AUModule)
         epoch = trainer.current_epoch + 1
         batches = trainer.num_val_batches
-        validated = (
-            sum(batches if isinstance(batches, list) else [batches]) > 0
-            and epoch % (trainer.check_val_every_n_epoch or 1) == 0
-        )
+        any_rows = sum(batches if isinstance(batches, list) else [batches]) > 0
+        validated = any_rows and epoch % (trainer.check_val_every_n_epoch or 1) == 0
         score = float(trainer.callback_metrics[MONITOR]) if validated else -math.inf
         if self.select == "last" or (validated and score > self.score):
             self.score, self.epoch = score, epoch
@@ -191,11 +185,7 @@ class RunCheckpoints(Checkpoint):
 
 
 class PatientStopping(EarlyStopping):
-    """Lightning's early stopping on the validation score; out of patience, a resumed run stops at once.
-
-    Args:
-        patience: Validations without a higher score before the run stops.
-    """
+    """Lightning's early stopping on the validation score; out of patience, a resumed run stops at once."""
 
     def __init__(self, patience: int) -> None:
         if patience < 1:
@@ -247,13 +237,10 @@ class RunBar(ProgressBar):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Close the bar, so that the message starts on a line of its own."""
-        self._close()
-
-    def _close(self) -> None:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that the message starts on a line of its own."""
+        self.on_train_end(trainer, pl_module)

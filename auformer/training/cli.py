@@ -44,11 +44,7 @@ class RunParser(LightningArgumentParser):
 
 
 class AUFormerCLI(LightningCLI):
-    """LightningCLI with the run folders of this package.
-
-    Args:
-        args: Words after `auformer`: the sub-command and its options.
-    """
+    """LightningCLI with the run folders of this package; `args` are the words after `auformer`."""
 
     def __init__(self, args: list[str]) -> None:
         with quiet_lightning(), fast_and_restored():
@@ -110,7 +106,6 @@ class AUFormerCLI(LightningCLI):
         self.config = self.parser.parse_object({word: {"model": model}}, self.config)
 
     def _option(self, name: str) -> Any:
-        """An option of the sub-command."""
         return self.config[self.config["subcommand"]].get(name)
 
     @property
@@ -167,5 +162,4 @@ class AUFormerCLI(LightningCLI):
 
 
 def _listed(value: Any) -> list[Any]:
-    """None, one thing or a list of them, as a list."""
     return [] if value is None else list(value) if isinstance(value, list) else [value]

@@ -31,14 +31,9 @@ OF_ALL = ("backbone", "pretrained", "checkpoint_path", "img_size", "pool")  # ar
 
 
 def with_bases(args: Sequence[str]) -> list[str]:
-    """Put the files that a configuration file builds on before it.
+    """Put the files that a configuration file builds on before it, in the words of a command line.
 
-    Args:
-        args: Words of a command line.
-
-    Returns:
-        The words with `--config BASE` before each `--config FILE` whose YAML has the key `base`, a path relative to
-        FILE.
+    `--config BASE` comes before each `--config FILE` whose YAML has the key `base`, a path relative to FILE.
 
     Raises:
         ValueError: A base does not exist, or files build on each other in a circle.
@@ -104,10 +99,8 @@ def deep_merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
     for name, value in new.items():
         before = merged.get(name)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
-            if name == "network" and value.get("class_path") not in (
-                None,
-                before.get("class_path", value.get("class_path")),
-            ):
+            chosen = value.get("class_path")
+            if name == "network" and chosen not in (None, before.get("class_path", chosen)):
                 arguments = before.get("init_args") or {}
                 before = {"init_args": {key: one for key, one in arguments.items() if key in OF_ALL}}
             value = deep_merge(before, value)
@@ -161,10 +154,7 @@ class MethodConfig:
 
 
 def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
-    """Check a configuration and fill in defaults.
-
-    Args:
-        content: As YAML gives it, see `merged_config`.
+    """Check a configuration as `merged_config` gives it, and fill in defaults.
 
     Raises:
         ValueError: A setting is unknown, of another type, or decided elsewhere.
@@ -202,7 +192,6 @@ def resolve_config(content: Mapping[str, Any]) -> MethodConfig:
 
 
 def _class_of(path: str) -> Any:
-    """The class of a dotted name that the parser has accepted."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
 

@@ -276,7 +276,6 @@ class AUModule(pl.LightningModule):
         adopt_header(header, self.network)
 
     def _frozen(self) -> set[str]:
-        """Names in the state of what is not trained."""
         return {f"network.{name}" for name in self.network.frozen_names()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

@@ -16,14 +16,8 @@ def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, 
     """Trainable parameters in two groups for AdamW: with weight decay, and without.
 
     No decay for biases, norms and other vectors (layer scale), nor for what timm names in `no_weight_decay` (position
-    embedding, class and register tokens), which matters where the ViT itself is trained.
-
-    Args:
-        network: The network; parameters with `requires_grad=False` are left out.
-        weight_decay: Decay of the first group.
-
-    Returns:
-        Groups with the keys `params` and `weight_decay`; an empty group is left out.
+    embedding, class and register tokens), which matters where the ViT itself is trained. Parameters that require no
+    gradient and empty groups are left out.
 
     Raises:
         ValueError: Nothing is trainable.
@@ -44,10 +38,7 @@ def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, 
             (plain if spare else decayed).append(parameter)
     if not decayed and not plain:
         raise ValueError(f"Expected `network` to have trainable parameters, but got none in {type(network).__name__}")
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
 

@@ -127,16 +127,9 @@ def run_extras(
     folder: RunFolder, datamodule: AUDataModule, settings: Mapping[str, Any], *,
     patience: int | None, select: str, tune: bool, tensorboard: bool,
 ) -> tuple[list[Callback], list[Logger], list[Any]]:  # fmt: skip
-    """Callbacks, loggers and plugins of a run.
+    """Callbacks, loggers and plugins of a run; options as of `fit`.
 
-    Args:
-        folder: The run folder.
-        datamodule: For the header of the adapter file.
-        settings: Settings of the run, plain values, for that header.
-        patience: Validations without a better score before the run stops, or None.
-        select: `best` or `last` epoch.
-        tune: Choose a decision threshold per AU on the validation split.
-        tensorboard: Write event files too.
+    Data and `settings`, plain values, go into the header of the adapter file.
 
     Raises:
         ValueError: Something is to be chosen on the validation split, and there is none.
@@ -219,7 +212,6 @@ def check_fit(module: AUModule, datamodule: AUDataModule) -> None:
 
 
 def _kept(folder: RunFolder) -> str:
-    """What an interrupted run leaves."""
     return f"{folder.last} holds the last finished epoch" if folder.last.is_file() else "no epoch was finished yet"
 
 
@@ -228,8 +220,7 @@ def _too_large(datamodule: AUDataModule, error: BaseException) -> str:
     size, (height, width) = datamodule.batch_size, datamodule.image_size
     ways = ["--trainer.precision bf16-mixed", "a smaller backbone or image"]
     if size > 1:
-        halved = f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)"
-        ways.insert(0, halved)
+        ways.insert(0, f"--data.batch_size {size // 2} --trainer.accumulate_grad_batches 2 (as many images per step)")
     return (
         f"Expected a batch of {size} images of {height} x {width} pixels to fit into memory, but got: "
         f"{shortage(error)}. Try {', or '.join(ways)}"
@@ -245,7 +236,6 @@ def _shareable(module: AUModule) -> dict[str, Any]:
 
 
 def _finish(trainer: Trainer, module: AUModule, folder: RunFolder) -> None:
-    """Write the summary of a run that came to its end."""
     if not folder.adapter.is_file():
         raise ValueError(f"Expected {trainer.max_epochs} epochs with a validation among them, but none was validated")
     checkpoints = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoints))

@@ -10,9 +10,7 @@ from typing import Any
 from auformer.files import write_json
 from auformer.workspace import Workspace, differences
 
-NO_NUMBER = (
-    "model.init_args.network.init_args.recompute",
-)  # settings that change no number: another one may resume a run
+NO_NUMBER = ("model.init_args.network.init_args.recompute",)  # it changes no number: another one may resume a run
 
 
 class RunFolder:

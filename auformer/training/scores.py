@@ -36,10 +36,6 @@ class OutputCollector(Metric):
 
     Scores over a split are not means over batches, and under DDP a sampler may repeat rows to even out the ranks. So
     the rows themselves are gathered (a few bytes each) and the first of every row id is kept.
-
-    Args:
-        num_aus: Number of action units `N`.
-        experts: Whether there are expert heads.
     """
 
     full_state_update = False
@@ -93,12 +89,7 @@ def probabilities(outputs: Outputs, average_heads: bool) -> np.ndarray:
 
 
 def split_scores(outputs: Outputs, au_names: Sequence[str], average_heads: bool) -> dict[str, float]:
-    """Figures of one split at threshold 0.5.
-
-    Args:
-        outputs: The gathered rows.
-        au_names: Names of the action units.
-        average_heads: Whether the prediction is the mean of both heads.
+    """Figures of one split at threshold 0.5; with `average_heads` the prediction is the mean of both heads.
 
     Returns:
         `f1` (mean over the AUs that have positives), `num_aus` (how many those are), `f1_AU12` (NaN where there is no
@@ -184,7 +175,6 @@ def tune_thresholds(target: Any, prob: Any, au_names: Sequence[str]) -> dict[str
 
 
 def _best(target: np.ndarray, prob: np.ndarray) -> float:
-    """Best threshold of one action unit."""
     known = (target == 0) | (target == 1)
     order = np.argsort(-prob[known], kind="stable")
     ranked, labels = prob[known][order], target[known][order]
