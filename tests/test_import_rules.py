@@ -17,8 +17,7 @@ HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 # Floors that a notebook without a network may use.
 LIGHT = (
     "auformer", "auformer.cli", "auformer.aus", "auformer.errors", "auformer.files", "auformer.lazy",
-    "auformer.workspace",
-    "auformer.pool", "auformer.metrics", "auformer.data.manifest", "auformer.data.schema",
+    "auformer.workspace", "auformer.pool", "auformer.metrics", "auformer.data.manifest", "auformer.data.schema",
     "auformer.data.table_file", "auformer.data.splits", "auformer.data.images", "auformer.data.clips", "auformer.faces",
     "auformer.synthetic", "auformer.report", "auformer.scoring", "auformer.scoring.scores", "auformer.scoring.tables",
     "auformer.benchmark.suite", "auformer.benchmark.protocols", "auformer.benchmark.store", "auformer.benchmark.groups",
