@@ -67,7 +67,7 @@ def test_a_dry_run_tells_missing_files_after_the_counts(tree, capsys, monkeypatc
     assert main([*words, "--partial"]) == 0
 
 
-def test_the_list_has_every_data_set(capsys, monkeypatch):
+def test_the_list_has_every_data_set_and_so_has_the_refusal_of_an_unknown_one(capsys, monkeypatch):
     monkeypatch.undo()
     assert main(["prepare", "--list"]) == 0
     said = capsys.readouterr().out
@@ -75,6 +75,8 @@ def test_the_list_has_every_data_set(capsys, monkeypatch):
         release = readers.load(name).RELEASE
         assert release.name == name and f"{name}: {release.title}\n  request   {release.request}\n" in said
         assert all(line in said for line in release.tree.strip().splitlines())
+    assert main(["prepare", "gft", "--root", "."]) == 1
+    assert "one of bp4d, disfa," in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -91,12 +93,6 @@ def test_wrong_words(words, match, capsys):
     assert main(["prepare", *words]) in (1, 2)
     said = capsys.readouterr().err
     assert match in said and "Traceback" not in said
-
-
-def test_an_unknown_data_set_is_told_the_known_ones(capsys, monkeypatch):
-    monkeypatch.undo()
-    assert main(["prepare", "gft", "--root", "."]) == 1
-    assert "one of bp4d, disfa," in capsys.readouterr().err
 
 
 def test_help_says_what_to_request_and_the_options(capsys):

@@ -96,12 +96,8 @@ def test_openface_is_the_best_fit():
     error = ((landed - template) ** 2).sum()
     middle = landed.mean(0)
     around = landed - middle
-    for other in (
-        np.add(landed, (0.1, 0)),
-        np.subtract(landed, (0, 0.1)),
-        middle + 1.005 * around,
-        middle + turned(around, 0.3),
-    ):
+    moved = landed + np.array((0.1, 0)), landed - np.array((0, 0.1))
+    for other in (*moved, middle + 1.005 * around, middle + turned(around, 0.3)):
         assert ((other - template) ** 2).sum() > error
 
 

@@ -85,12 +85,9 @@ def test_the_log_has_one_row_per_epoch_and_a_repeated_epoch_counts_once(tmp_path
         {"train/loss": [1.5, 1.25], "val/f1": [0.4, 0.6], "val/loss": [1.1, 0.9]}, index=pd.Index([0, 1], name="epoch")
     )
     pd.testing.assert_frame_equal(table, expected)
-
-
-def test_another_table_is_no_training_log(tmp_path):
-    (tmp_path / "m.csv").write_text("subject,frame\nA,1\n", encoding="utf-8")
+    log.write_text("subject,frame\nA,1\n", encoding="utf-8")
     with pytest.raises(ValueError, match="column epoch"):
-        read_training_log(tmp_path / "m.csv")
+        read_training_log(log)
 
 
 def test_curves_are_the_log_and_the_best_epoch_is_ringed():
@@ -110,13 +107,12 @@ def test_curves_are_the_log_and_the_best_epoch_is_ringed():
 
 def draw_all(theme: str, footnote: str | None = None) -> list:
     ends = {"auformer †": {"AU1": (0.2, 0.3), MEAN: (0.5, 0.7)}}
+    look = {"footnote": footnote, "theme": theme}
     return [
-        f1_bars({"auformer †": SHORT, "probe": SHORT}, floor=SHORT, intervals=ends, footnote=footnote, theme=theme),
-        reliability_diagram({"auformer †": BINS, "probe": BINS}, footnote=footnote, theme=theme),
-        training_size_curves(POINTS, ["100", "1,000"], floor=0.2, footnote=footnote, theme=theme),
-        cross_matrix(
-            MATRIX, ["lab_a", "a_rather_long_name_of_data"], ["lab_a", "lab_b"], footnote=footnote, theme=theme
-        ),
+        f1_bars({"auformer †": SHORT, "probe": SHORT}, floor=SHORT, intervals=ends, **look),
+        reliability_diagram({"auformer †": BINS, "probe": BINS}, **look),
+        training_size_curves(POINTS, ["100", "1,000"], floor=0.2, **look),
+        cross_matrix(MATRIX, ["lab_a", "a_rather_long_name_of_data"], ["lab_a", "lab_b"], **look),
     ]
 
 

@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from auformer.aus import AU_SETS
+from auformer.data.images import decode_image
 from auformer.report.faces import face_grid
 from auformer.report.scores import f1_bars, training_curves
 from auformer.report.style import THEMES, au_order, image_bytes, save_png
@@ -23,9 +25,8 @@ LOG = pd.DataFrame({"train/loss": [1.5, 1.2], "val/loss": [1.6, 1.4], "val/f1": 
 def _bars(theme: str) -> Figure:
     scores = dict.fromkeys(BP4D, 1.0)
     labels = ("AUFormer", "Linear probe", "Full fine-tuning (committed run)")
-    return f1_bars(
-        dict.fromkeys(labels, scores), floor=scores, hatched=labels[2:], title="F1 per action unit", theme=theme
-    )
+    given = dict.fromkeys(labels, scores)
+    return f1_bars(given, floor=scores, hatched=labels[2:], title="F1 per action unit", theme=theme)
 
 
 def _curves(theme: str) -> Figure:
@@ -34,10 +35,8 @@ def _curves(theme: str) -> Figure:
 
 def _grid(theme: str) -> Figure:
     faces, everything = np.zeros((3, 16, 16, 3), np.uint8), np.ones((3, 12))
-    captions = ["AU15 Lip corner depressor"] * 3
-    return face_grid(
-        faces, BP4D, everything, everything, maps=np.zeros((3, 2, 2)), captions=captions, title="Faces", theme=theme
-    )
+    words = {"captions": ["AU15 Lip corner depressor"] * 3, "title": "Faces"}
+    return face_grid(faces, BP4D, everything, everything, maps=np.zeros((3, 2, 2)), theme=theme, **words)
 
 
 @pytest.mark.parametrize("draw", [_bars, _curves, _grid])
@@ -45,8 +44,8 @@ def _grid(theme: str) -> Figure:
 def test_nothing_is_cut_off_and_the_ground_is_the_theme_s(draw, theme):
     figure = draw(theme)
     assert cut_texts(figure) == []
-    image = cv2.imdecode(np.frombuffer(image_bytes(figure), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    assert "#{:02x}{:02x}{:02x}".format(*image[0, 0]) == THEMES[theme]["background"]
+    image = decode_image(image_bytes(figure), "figure")
+    assert to_hex(image[0, 0] / 255) == THEMES[theme]["background"]
 
 
 def test_a_text_over_the_edge_is_noticed():
@@ -74,10 +73,9 @@ def test_drawing_leaves_pyplot_alone():
 
 def _luminance(colour: str) -> float:
     """Relative luminance of WCAG 2.2."""
-    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    return float(
-        np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
-    )
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 @pytest.mark.parametrize("theme", list(THEMES))

@@ -22,9 +22,8 @@ TABLE = Table(
     name="within-lab_a",
 )
 LATEX = {
-    r"\textbar{}": "|", r"\textless{}": "<", r"\textgreater{}": ">", r"$^\dagger$": "†", r"$\pm$": "±", r"$\to$": "→",
-    r"$\times$": "×",
-    r"\&": "&", r"\%": "%", r"\#": "#", r"\_": "_", r"\{": "{", r"\}": "}",
+    r"\textbar{}": "|", r"\textless{}": "<", r"\textgreater{}": ">", r"$^\dagger$": "†", r"$\pm$": "±",
+    r"$\to$": "→", r"$\times$": "×", r"\&": "&", r"\%": "%", r"\#": "#", r"\_": "_", r"\{": "{", r"\}": "}",
 }  # fmt: skip
 
 
@@ -110,14 +109,11 @@ def test_last_digits_meet_beside_stars():
 
 def test_the_footer_stands_below_a_rule():
     table = Table(["method", "F1"], [["a|b", "51.2 (2/3)"]], [["mean", "29.6"]], title="T", notes=["n|n"])
-    assert table.text().splitlines() == [
-        "T", "", "method          F1", "------  ----------", "a|b     51.2 (2/3)", "------  ----------",
-        "mean    29.6", "n|n",
-    ]  # fmt: skip
-    assert table.markdown().splitlines() == [
-        "**T**", "", "| method | F1 |", "| --- | ---: |", "| a\\|b | 51.2 (2/3) |", "| **mean** | **29.6** |", "",
-        "- n\\|n",
-    ]  # fmt: skip
+    rule = "------  ----------"
+    text = ["T", "", "method          F1", rule, "a|b     51.2 (2/3)", rule, "mean    29.6", "n|n"]
+    assert table.text().splitlines() == text
+    rows = ["| method | F1 |", "| --- | ---: |", "| a\\|b | 51.2 (2/3) |", "| **mean** | **29.6** |"]
+    assert table.markdown().splitlines() == ["**T**", "", *rows, "", "- n\\|n"]
     assert table.latex().count(r"\midrule") == 2 and table.csv().splitlines()[2] == "mean,29.6,"
 
 

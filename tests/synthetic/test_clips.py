@@ -1,7 +1,4 @@
-"""Micro-expression clips: their course over time, what changes from frame to frame and what does not.
-
-Their rows in the manifest.
-"""
+"""Micro-expression clips: their course over time, what changes from frame to frame, their rows in the manifest."""
 
 import numpy as np
 import pandas as pd
@@ -9,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auformer.data.images import read_image
 from auformer.data.manifest import read_manifest
 from auformer.synthetic import AU_NAMES
 from auformer.synthetic.clips import COMPANIONS, clip_profile, plan_clips
+from auformer.synthetic.frames import SceneOptions
 from auformer.synthetic.writing import render_dataset
 
 AUS = ("AU1", "AU2", "AU4", "AU7", "AU12", "AU14", "AU15", "AU17")
@@ -78,18 +77,14 @@ def test_only_face_noise_and_a_little_pose_change_within_a_clip():
         assert np.allclose(step, step[0], atol=1e-9)
         drift.append(pose[-1] - pose[0])
     assert 0.006 < np.std(drift) < 0.015
+    upright = clips(2, options=SceneOptions(roll=False))
+    assert all(frame.scene["pose"][2] == 0 for clip in upright for frame in clip)
 
 
 def test_some_clips_act_on_one_side_only():
     sides = np.concatenate([clip[0].present[clip[0].present.any(1)] for clip in clips(60)])  # (AUs of clips, 2)
     assert 0.05 < (sides.sum(1) == 1).mean() < 0.3
     assert {tuple(row) for row in sides.tolist()} == {(True, True), (True, False), (False, True)}
-
-
-def test_a_head_without_roll_stays_upright():
-    from auformer.synthetic.frames import SceneOptions
-
-    assert all(frame.scene["pose"][2] == 0 for clip in clips(2, options=SceneOptions(roll=False)) for frame in clip)
 
 
 def test_clips_on_disk(tmp_path):
@@ -113,8 +108,6 @@ def test_clips_on_disk(tmp_path):
 
 def test_an_apex_frame_differs_from_onset_where_the_au_is(tmp_path):
     """Brow clips change the upper half of the image more than the lower, mouth clips the lower more."""
-    from auformer.data.images import read_image
-
     for names, upper in (("AU2", True), ("AU17", False)):
         path = render_dataset(tmp_path / names, lab="A", subjects=1, clips=2, au_names=names, size=64)
         manifest = read_manifest(path)

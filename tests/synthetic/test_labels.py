@@ -1,6 +1,6 @@
 """Labels against a form written down by hand, base rates, and that neither names nor faces give labels away."""
 
-import math
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -8,8 +8,7 @@ import pytest
 from auformer.synthetic import AU_NAMES, Identity
 from auformer.synthetic.frames import identity_number, plan_stills, sample_intensity, subject_name
 from auformer.synthetic.labels import expected_rates, label_columns, occurrence, truth_columns
-
-LEVELS = {"A": 1, "B": 2}  # what the specification says
+from experiments.pretraining.pretrain_data import FIRST_IDENTITY
 
 
 def intensities(lab: str, subjects: int, frames: int, seed: int = 0, first: int = 0) -> np.ndarray:
@@ -17,25 +16,16 @@ def intensities(lab: str, subjects: int, frames: int, seed: int = 0, first: int 
     return np.stack([[sample_intensity(lab, first + s, f, seed) for f in range(frames)] for s in range(subjects)])
 
 
-@pytest.mark.parametrize("lab", ["A", "B"])
-def test_labels_are_facs_levels_from_the_lab_s_threshold(lab):
-    drawn = intensities(lab, 2, 60).reshape(-1, 17, 2)
-    columns = label_columns(drawn, AU_NAMES, lab)
-    for row, sides in enumerate(drawn):
-        for index, name in enumerate(AU_NAMES):
-            # the person's right is on the image's left
-            person = {"right": float(sides[index, 0]), "left": float(sides[index, 1])}
-            for side, value in person.items():
-                assert columns[f"{name}_{side}"][row] == (math.floor(5 * value + 0.5) >= LEVELS[lab])
-            assert columns[name][row] == (math.floor(5 * max(person.values()) + 0.5) >= LEVELS[lab])
-            assert columns[f"{name}_intensity"][row] == pytest.approx(5 * max(person.values()), abs=1e-6)
-    assert columns["AU12"].dtype == np.int8 and 0 < columns["AU12"].mean() < 1
-
-
-def test_levels_by_hand():
+@pytest.mark.parametrize(("lab", "wanted"), [("A", [0, 0, 1, 1, 1, 1, 1]), ("B", [0, 0, 0, 0, 1, 1, 1])])
+def test_labels_by_hand(lab, wanted):
+    """Present from FACS level 1 or 2 on; the person's right is on the image's left."""
     values = np.array([0.0, 0.09, 0.1, 0.29, 0.3, 0.5, 1.0])
-    assert occurrence(values, "A").tolist() == [0, 0, 1, 1, 1, 1, 1]
-    assert occurrence(values, "B").tolist() == [0, 0, 0, 0, 1, 1, 1]
+    intensity = np.zeros((7, 17, 2))
+    intensity[:, AU_NAMES.index("AU12")] = np.stack([values, values / 10], 1)
+    columns = label_columns(intensity, ("AU12", "AU4"), lab)
+    assert columns["AU12"].tolist() == columns["AU12_right"].tolist() == wanted and columns["AU12"].dtype == np.int8
+    assert columns["AU12_left"].tolist() == [0] * 6 + [int(lab == "A")] and not columns["AU4"].any()
+    assert columns["AU12_intensity"] == pytest.approx(5 * values, abs=1e-6)
 
 
 def test_a_label_of_a_clip_replaces_the_threshold():
@@ -65,23 +55,15 @@ def test_base_rates_are_those_of_the_sidecar(lab):
     assert distance.max() < 0.03, dict(zip(AU_NAMES, distance.round(3).tolist(), strict=True))
 
 
-def test_lab_b_codes_fewer_aus_than_lab_a():
+def test_the_card_s_rates_are_the_sampler_s_and_lab_b_codes_fewer_aus():
+    text = files("auformer").joinpath("assets/renderer_card.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line[:1] == "|"}
     rates = {lab: expected_rates(lab) for lab in "AB"}
+    assert [f"AU{number.strip()}" for number in rows["AU"]] == list(AU_NAMES)
+    for lab in "AB":
+        assert list(map(float, rows[f"lab {lab}"])) == pytest.approx(list(rates[lab].values()), abs=0.0051)
     assert all(rates["B"][name] < rates["A"][name] for name in AU_NAMES)
     assert sum(rates["A"].values()) > 1.6 * sum(rates["B"].values())
-
-
-def test_the_card_s_rates_are_the_sampler_s():
-    from importlib.resources import files
-
-    lines = files("auformer").joinpath("assets/renderer_card.md").read_text(encoding="utf-8").splitlines()
-    numbers = next(line for line in lines if line.startswith("| AU | 1 |")).split("|")[2:-1]
-    for lab in "AB":
-        printed = [
-            float(cell) for cell in next(line for line in lines if line.startswith(f"| lab {lab} | .")).split("|")[2:-1]
-        ]
-        assert [f"AU{number.strip()}" for number in numbers] == list(AU_NAMES)
-        assert printed == pytest.approx(list(expected_rates(lab).values()), abs=0.0051)
 
 
 def test_aus_that_belong_together_come_together_and_pressed_lips_are_shut():
@@ -98,20 +80,11 @@ def test_aus_that_belong_together_come_together_and_pressed_lips_are_shut():
 
 def test_no_face_belongs_to_two_subjects():
     """Across numbers, labs and seeds: a face is a function of lab and number alone, and one to one."""
-    numbers = [identity_number(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)]
-    assert len(set(numbers)) == len(numbers)
-    assert len({subject_name(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)}) == len(numbers)
-    # what lies between belongs to pre-training
-    assert identity_number("A", 99_999) < 100_000 <= 199_999 < identity_number("B", 0)
-    traits = {str(Identity.sample(number).traits) for number in numbers}
-    assert len(traits) == len(numbers)
-
-
-def test_no_data_set_can_show_a_face_of_the_pre_training():
-    from experiments.pretraining.pretrain_data import FIRST_IDENTITY
-
-    pretrained = range(FIRST_IDENTITY, FIRST_IDENTITY + 10_000)
-    assert identity_number("A", 99_999) < pretrained[0] and pretrained[-1] < identity_number("B", 0)
+    subjects = [(lab, number) for lab in "AB" for number in (0, 1, 59, 60, 99_999)]
+    numbers = [identity_number(*subject) for subject in subjects]
+    assert len(set(numbers)) == len({subject_name(*subject) for subject in subjects}) == len(subjects)
+    assert len({str(Identity.sample(number).traits) for number in numbers}) == len(numbers)
+    assert identity_number("A", 99_999) < FIRST_IDENTITY <= FIRST_IDENTITY + 10_000 < identity_number("B", 0)
 
 
 @pytest.mark.parametrize("number", [-1, 100_000])

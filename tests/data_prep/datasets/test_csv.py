@@ -12,6 +12,7 @@ from auformer.data_prep.datasets import csv
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.data_prep.release import Findings
 from auformer.errors import DatasetLayoutError
+from tests.helpers.trees import assert_rows, write_text
 from tests.helpers.trees.images import face_image, plain_image, write_video
 
 
@@ -35,20 +36,14 @@ def read(
 
 
 def test_every_spelling_of_a_label(root):
-    table = read(
-        root,
-        "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\na.jpg,1,0,1,1,2.5,1.9,0,1\nb "
-        "1/é.png,,-1,9,999,,5,1,\n",
-    )
-    assert [name for name in table.columns if name.startswith("AU")] == [
-        "AU1", "AU2", "AU4", "AU6", "AU6_intensity", "AU12", "AU12_intensity", "AU14", "AU14_left", "AU14_right",
-    ]  # fmt: skip
-    first, second = table.to_dict("records")
-    assert [first[f"AU{n}"] for n in (1, 2, 4, 6, 12, 14)] == [1, 0, 1, 0, 1, 1] and first["AU12_intensity"] == 2.5
-    assert [second[f"AU{n}"] for n in (1, 2, 4, 6, 12, 14)] == [-1, -1, -1, 1, -1, 1] and pd.isna(
-        second["AU12_intensity"]
-    )
-    assert (second["AU14_left"], second["AU14_right"]) == (1, -1)
+    header = "path, AU01, AU2 ,AU04_c,au12_c,AU12_r,AU6_r,AU14_left,AU14_right\n"
+    table = read(root, header + "a.jpg,1,0,1,1,2.5,1.9,0,1\nb 1/é.png,,-1,9,999,,5,1,\n")
+    expected = {
+        "AU1": [1, -1], "AU2": [0, -1], "AU4": [1, -1], "AU6": [0, 1], "AU6_intensity": [1.9, 5], "AU12": [1, -1],
+        "AU12_intensity": [2.5, None], "AU14": [1, 1], "AU14_left": [0, 1], "AU14_right": [1, -1],
+    }  # fmt: skip
+    assert_rows(table, pd.DataFrame(expected))
+    assert [name for name in table.columns if name.startswith("AU")] == list(expected)
 
 
 @pytest.mark.parametrize(
@@ -62,16 +57,11 @@ def test_intensities_become_labels_from_the_threshold_on(root, threshold, expect
 def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root):
     found = Findings()
     table = read(root, "path,AU1,AU12_r\na.jpg,9,9\nwall.png,999,0\n", found)
-    assert (
-        table["AU1"].tolist() == [-1, -1] and table["AU12"].tolist() == [-1, 0] and pd.isna(table["AU12_intensity"][0])
-    )
-    assert [text for kind, _, text in found.notes if kind == "read as not annotated"] == [
-        "9 in 1 rows of AU1", "999 in 1 rows of AU1", "9 in 1 rows of AU12_r",
-    ]  # fmt: skip
-    with pytest.raises(
-        DatasetLayoutError,
-        match=r"labels.csv, line 3: expected `AU1` to be 0, 1 or empty, but got '999'.*--missing-values",
-    ):
+    assert_rows(table, pd.DataFrame({"AU1": [-1, -1], "AU12": [-1, 0], "AU12_intensity": [None, 0]}))
+    texts = ["9 in 1 rows of AU1", "999 in 1 rows of AU1", "9 in 1 rows of AU12_r"]
+    assert [text for kind, _, text in found.notes if kind == "read as not annotated"] == texts
+    wanted = r"labels.csv, line 3: expected `AU1` to be 0, 1 or empty, but got '999'.*--missing-values"
+    with pytest.raises(DatasetLayoutError, match=wanted):
         read(root, "path,AU1\na.jpg,9\nwall.png,999\n", missing_values="9")
     assert read(root, "path,AU1\na.jpg,7\n", missing_values="7, 8")["AU1"].tolist() == [-1]
     with pytest.raises(ValueError, match="--missing-values"):
@@ -121,21 +111,20 @@ def test_separators_and_byte_order_marks(root, name, text):
     assert read(root, text, name=name)["AU1"].tolist() == [1]
 
 
-def test_a_table_in_parquet(root):
+def test_tables_in_parquet_and_absolute_paths(root):
     path = root.parent / "l.parquet"
     pd.DataFrame({"path": ["a.jpg", "wall.png"], "AU1": [1, None], "AU12_r": [2.0, 1.5]}).to_parquet(path)
     table = csv.read(root, Findings(), table=str(path))
     assert table["AU1"].tolist() == [1, -1] and table["AU12"].tolist() == [1, 0]
+    assert read(root, f"path,AU1\n{root / 'a.jpg'},1\n")["source"].tolist() == ["a.jpg"]
 
 
 def test_subjects_splits_and_groups(root):
     header = "path,subject,split,group_age,clip,onset,time_s,remark,AU1"
     text = f"{header}\na.jpg,007,train,30-40,c1,0,0.5,x,1\nwall.png,008,test,,,,,y,0\n"
     table = read(root, text)
-    assert table[["subject", "sequence", "frame", "fold"]].to_numpy().tolist() == [
-        ["007", "a.jpg", 0, "train"],
-        ["008", "wall.png", 0, "test"],
-    ]
+    keys = table[["subject", "sequence", "frame", "fold"]].to_numpy().tolist()
+    assert keys == [["007", "a.jpg", 0, "train"], ["008", "wall.png", 0, "test"]]
     assert table["group_age"][0] == "30-40" and table["group_age"].isna()[1] and table["onset"].tolist()[0] == 0
     assert "remark" not in table.columns
     bare = Findings()
@@ -146,17 +135,12 @@ def test_subjects_splits_and_groups(root):
 def test_frames_of_a_video(root):
     found = Findings()
     table = read(root, "video,frame,AU1\nfilm.avi,2,1\nfilm.avi,1,0\nfilm.avi,9,0\n", found)
-    assert table["frame"].tolist() == [1, 2, 9] and table["source_frame"].tolist() == [1, 2, 9]
-    assert table["AU1"].tolist() == [0, 1, 0]
-    assert table["status"].tolist() == ["ok", "ok", "no_image"]
+    expected = {"frame": [1, 2, 9], "source_frame": [1, 2, 9], "AU1": [0, 1, 0], "status": ["ok", "ok", "no_image"]}
+    assert_rows(table, pd.DataFrame(expected))
     assert ("labels beyond the end of a video", "film.avi", "up to frame 9 from 0; it has 4 frames") in found.notes
     one = read(root, "video,frame,AU1\nfilm.avi,1,1\nfilm.avi,2,1\n", found, first_frame=1)
     assert one["frame"].tolist() == [1, 2] and one["source_frame"].tolist() == [0, 1]
     assert ("frames behind the last label", "film.avi", "2 of 4") in found.notes
-
-
-def test_absolute_paths_inside_the_root_become_relative(root):
-    assert read(root, f"path,AU1\n{root / 'a.jpg'},1\n")["source"].tolist() == ["a.jpg"]
 
 
 def test_missing_files_are_rows_and_told_once(root):
@@ -167,16 +151,16 @@ def test_missing_files_are_rows_and_told_once(root):
 
 
 def test_a_table_from_images_to_a_manifest(root, tmp_path):
-    (root / "labels.csv").write_text(
-        "path,frame,subject,AU1,AU12_r\na.jpg,0,p1,1,2\nwall.png,0,p1,0,\nfilm.avi,3,p2,9,1\n", encoding="utf-8"
-    )
+    rows = "a.jpg,0,p1,1,2\nwall.png,0,p1,0,\nfilm.avi,3,p2,9,1\n"
+    write_text(root / "labels.csv", "path,frame,subject,AU1,AU12_r\n" + rows)
     done = prepare("csv", root, tmp_path / "out", options={"table": "labels.csv"}, size=64)
     table = read_manifest(tmp_path / "out" / "manifest.csv")
-    assert done.made == 3 and table["subject"].tolist() == ["p1", "p1", "p2"]
-    assert table["status"].tolist() == ["ok", "no_face", "ok"]
-    assert table["AU1"].tolist() == [1, 0, -1] and table["AU12"].tolist() == [1, -1, 0]
-    assert (table["dataset"] == "csv").all()
-    assert table["file"].tolist() == ["a.jpg", "wall.png", "film.avi"]
+    expected = {
+        "dataset": ["csv"] * 3, "subject": ["p1", "p1", "p2"], "status": ["ok", "no_face", "ok"], "AU1": [1, 0, -1],
+        "AU12": [1, -1, 0], "file": ["a.jpg", "wall.png", "film.avi"],
+    }  # fmt: skip
+    assert_rows(table, pd.DataFrame(expected))
+    assert done.made == 3
 
 
 def test_a_folder_of_photos_through_the_command_line(root, tmp_path, capsys):
@@ -190,11 +174,11 @@ def test_a_folder_of_photos_through_the_command_line(root, tmp_path, capsys):
 
 
 def test_folders_without_images(tmp_path):
-    with pytest.raises(DatasetLayoutError, match="Expected images in"):
-        csv.read(tmp_path, Findings())
-    with pytest.raises(DatasetLayoutError, match="Expected `--root` to be a folder"):
-        csv.read(tmp_path / "gone", Findings())
-    with pytest.raises(DatasetLayoutError, match="cannot be read"):
-        csv.read(tmp_path, Findings(), table="gone.csv")
-    with pytest.raises(DatasetLayoutError, match="to end in"):
-        csv.read(tmp_path, Findings(), table="labels.ods")
+    for folder, options, match in (
+        (tmp_path, {}, "Expected images in"),
+        (tmp_path / "gone", {}, "Expected `--root` to be a folder"),
+        (tmp_path, {"table": "gone.csv"}, "cannot be read"),
+        (tmp_path, {"table": "labels.ods"}, "to end in"),
+    ):
+        with pytest.raises(DatasetLayoutError, match=match):
+            csv.read(folder, Findings(), **options)

@@ -22,6 +22,7 @@ from tests.helpers.trees.casme import (
     write_casme_sq,
 )
 from tests.helpers.trees.micro import (
+    MMEW_HEADER,
     Clip,
     assert_clips,
     write_clips,
@@ -278,8 +279,6 @@ def test_samm_s_root_may_be_the_folder_of_subjects(tmp_path):
     [(13, "x", "S13"), ("S4", "x", "S4"), (5, "s07-01-001", "S07"), (2.0, "02-01-001", "S02")],
 )
 def test_subjects_of_mmew(tmp_path, value, clip, subject):
-    from tests.helpers.trees.micro import MMEW_HEADER
-
     write_table(tmp_path / "MMEW_Micro_Exp.xlsx", {"Sheet1": [MMEW_HEADER, [value, clip, 1, 2, 3, "4", "anger"]]})
     write_clips(tmp_path, [Clip(subject, clip, f"Micro_Expression/anger/{clip}", [1, 2, 3], 1, 2, 3)], "{0}.jpg")
     assert set(read("mmew", tmp_path)[0]["subject"]) == {subject}

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from auformer.data_prep.formats.clips import Folders
@@ -56,7 +57,7 @@ def read_row(root: Path, onset: object, apex: object, offset: object, text: str 
 )
 def test_numbers_of_a_clip(tmp_path, onset, apex, offset, frames, numbers, kind):
     rows, _, found = read_row(tmp_path, onset, apex, offset)
-    course = rows[["onset", "apex", "offset"]].astype(object).where(rows[["onset", "apex", "offset"]].notna(), None)
+    course = rows[["onset", "apex", "offset"]].astype(object).replace({np.nan: None})
     assert rows["frame"].tolist() == frames and set(course.itertuples(index=False, name=None)) == {numbers}
     assert list(found) == ([kind] if kind else [])
 

@@ -15,9 +15,8 @@ COLUMNS = ["subject", "onset", "apex", "offset", "au"]
 
 
 def table(rows: int, **cells: object) -> pd.DataFrame:
-    return pd.DataFrame(
-        {name: [cells.get(name, f"{name} {row}") for row in range(rows)] for name in COLUMNS}, dtype=object
-    )
+    columns = {name: [cells.get(name, f"{name} {row}") for row in range(rows)] for name in COLUMNS}
+    return pd.DataFrame(columns, dtype=object)
 
 
 def test_there_is_a_table_for_every_name_and_no_other():

@@ -13,6 +13,8 @@ from auformer.data_prep.verify import images as image_check
 from auformer.data_prep.verify.manifest import verify
 from auformer.data_prep.verify.text import report_lines
 
+KINDS = {"positives": 1, "negatives": 0, "unknown": -1}
+
 
 @pytest.fixture
 def frame():
@@ -49,25 +51,19 @@ def test_counts_are_those_of_a_plain_loop(frame, manifest):
     assert report["datasets"] == {"mine": 8, "casme2": 4}
     rows = frame.to_dict("records")
     for au in ("AU1", "AU12"):
-        assert report["aus"][au] == {
-            "positives": sum(row[au] == 1 for row in rows),
-            "negatives": sum(row[au] == 0 for row in rows),
-            "unknown": sum(row[au] == -1 for row in rows),
-            "positives_ok": sum(row[au] == 1 and row["status"] == "ok" for row in rows),
-        }
+        counts = {name: sum(row[au] == value for row in rows) for name, value in KINDS.items()}
+        positives_ok = sum(row[au] == 1 and row["status"] == "ok" for row in rows)
+        assert report["aus"][au] == counts | {"positives_ok": positives_ok}
     by_subject = {(entry["dataset"], entry["subject"]): entry for entry in report["subjects"]}
     assert list(by_subject) == [("casme2", "sub01"), ("mine", "a"), ("mine", "b")]
     assert by_subject["mine", "b"]["rows"] == 4 and by_subject["mine", "b"]["ok"] == 2
     assert by_subject["mine", "a"]["positives"] == {
         au: sum(row[au] == 1 for row in rows if row["subject"] == "a") for au in ("AU1", "AU12")
     }
-    assert [(entry["fold"], entry["subjects"], entry["rows"], entry["ok"]) for entry in report["folds"]] == [
-        ("x", 1, 4, 4),
-        ("y", 1, 4, 2),
-    ]
-    assert report["images"] == {
-        "checked": 10, "missing": [], "unreadable": [], "sizes": {"12 x 16": 10}, "duplicates": [],
-    }  # fmt: skip
+    folds = [(entry["fold"], entry["subjects"], entry["rows"], entry["ok"]) for entry in report["folds"]]
+    assert folds == [("x", 1, 4, 4), ("y", 1, 4, 2)]
+    images = {"checked": 10, "sizes": {"12 x 16": 10}, "missing": [], "unreadable": [], "duplicates": []}
+    assert report["images"] == images
 
 
 def test_clips_beside_the_published_number(manifest):
@@ -155,9 +151,8 @@ def test_a_person_in_two_folds(frame, manifest):
     write_manifest(frame.assign(fold=["x"] * 3 + ["y"] * 5 + ["z"] * 4), manifest, {})
     report = verify(manifest)
     assert kinds(report) == ["person_in_two_folds"] and "a of mine (x, y)" in report["problems"][0]["text"]
-    both = frame.assign(
-        dataset=["disfa"] * 4 + ["disfaplus"] * 8, subject="SN003", frame=range(12), fold=["D3"] * 4 + ["D1"] * 8
-    )
+    both = frame.assign(dataset=["disfa"] * 4 + ["disfaplus"] * 8, fold=["D3"] * 4 + ["D1"] * 8)
+    both = both.assign(subject="SN003", frame=range(12))
     write_manifest(both.drop(columns="clip"), manifest, {})
     assert "SN003 of disfa (D1, D3)" in verify(manifest)["problems"][0]["text"]
 

@@ -80,30 +80,23 @@ def write_bp4d(
     """Two people with two tasks each."""
     sources: dict[tuple[str, str, int], tuple[str, int | None, str | None]] = {}
     for number, (subject, task, first, last, digits) in enumerate(SEQUENCES):
-        _write_codes(
-            root / occurrence / f"{subject}_{task}.csv", [str(i) for i in range(100)], list(range(1, 100)), first, last
-        )
+        header, aus = [str(i) for i in range(100)], list(range(1, 100))
+        _write_codes(root / occurrence / f"{subject}_{task}.csv", header, aus, first, last)
         if intensity:
             _write_intensities(root / intensity, subject, task, first, last)
-        shown = range(max(1, first - 1), last + 2)  # there are images before and after the coded frames
-        if videos is not None and first < 100:
-            name = f"2{subject[0]}{subject[2:]}_{task}.avi"
-            write_video(
-                root / videos / name, [sample_image(number, frame, faces) for frame in range(1, last + 2)], fps=25
-            )
-        elif videos is None:
-            for frame in shown:
-                write_image(
-                    root / images / subject / task / f"{frame:0{digits}d}.jpg", sample_image(number, frame, faces)
-                )
-        for frame in range(first, last + 1):
-            path = f"{images}/{subject}/{task}/{frame:0{digits}d}.jpg".lstrip("/")
-            sources[(subject, task, frame)] = (
-                (path, None, None) if videos is None else (f"{videos}/{name}".lstrip("/"), frame - 1, None)
-            )
-        if videos is not None and first >= 100:  # a video of 2,443 frames is too long here; the sequence is left out
+        if videos is None:
+            for frame in range(max(1, first - 1), last + 2):  # there are images before and after the coded frames
+                path = root / images / subject / task / f"{frame:0{digits}d}.jpg"
+                write_image(path, sample_image(number, frame, faces))
+                if first <= frame <= last:
+                    sources[(subject, task, frame)] = (path.relative_to(root).as_posix(), None, None)
+        elif first < 100:
+            path = root / videos / f"2{subject[0]}{subject[2:]}_{task}.avi"
+            write_video(path, [sample_image(number, frame, faces) for frame in range(1, last + 2)], fps=25)
+            for frame in range(first, last + 1):
+                sources[(subject, task, frame)] = (path.relative_to(root).as_posix(), frame - 1, None)
+        else:  # a video of 2,443 frames is too long here; the sequence is left out
             (root / occurrence / f"{subject}_{task}.csv").unlink()
-            sources = {key: value for key, value in sources.items() if key[:2] != (subject, task)}
     (root / "readme.txt").write_text("as released", encoding="utf-8")
     return _expected(CODED, sources, intensity=bool(intensity))
 

@@ -30,7 +30,7 @@ CKPLUS = (
 
 
 def write_ckplus(root: Path, *, folder: str = "FACS", faces: bool = False) -> pd.DataFrame:
-    """Three sequences: an intensity of 0 (present, not scored), blank lines, a line of headings behind a mark of byte order."""
+    """Three sequences: an intensity of 0 (present, not scored), blank lines, headings behind a byte order mark."""
     for number, (subject, sequence, frames, text) in enumerate(CKPLUS):
         write_text(root / folder / subject / sequence / f"{subject}_{sequence}_{frames[-1]:08d}_facs.txt", text)
         for frame in frames:
