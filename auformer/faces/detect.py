@@ -17,7 +17,7 @@ from auformer.faces.yunet import make_yunet
 
 BACKENDS = ("cascade", "yunet", "yunet:FILE", "table:FILE")
 NO_FACE = "no face found"  # what messages begin with
-MIN_SCORE = 0.5  # of the cascade [ours] 98 % of rendered faces score more; see tests/faces/test_detect_rendered.py
+MIN_SCORE = 0.5  # of the cascade [ours] 98 % of rendered faces score more; see tests/faces/test_detect.py
 MIN_SIZE = 40  # pixels; an inter-pupil distance of 16: a crop of 44 pixels, too little for furrows already [ours]
 
 
