@@ -1,9 +1,9 @@
 """A licensed data set, from its official release to aligned crops and a checked manifest.
 
-  auformer prepare --list                                           what each data set needs, from whom, and the
-  expected tree auformer prepare disfa --root /data/DISFA --out /data/disfa-crops auformer prepare disfa --help
-  its own options auformer prepare csv --root photos --out photos-crops             your own images, with or without a
-  table of labels
+  auformer prepare --list                     what each data set needs, from whom, and the expected tree
+  auformer prepare disfa --root /data/DISFA --out /data/disfa-crops
+  auformer prepare disfa --help               the options of one data set
+  auformer prepare csv --root photos --out photos-crops     your own images, with or without a table of labels
 
 Writes DIR/crops/, DIR/manifest.csv, its sidecars, and a summary. The same command again resumes an interrupted run, or
 finds that all is there. The release is never written to.
