@@ -1,7 +1,3 @@
-"""Means over folds, seeds and AUs by hand, and what they rest on."""
-
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,10 +100,9 @@ def test_predictions_together_count_where_folds_are_single_subjects_or_data_sets
         for i in range(4)
     ]
     assert scored(quarters)[1][0].main == "f1_folds"
+    counts = {a: {"AU1": {f"{a}/s": [1, 1, 2, 5], f"{a}/t": [1, 1, 2, 5]}} for a in ("samm", "mmew")}
     left_out = [
-        counted_line(
-            {"AU1": {f"{a}/s": [1, 1, 2, 5], f"{a}/t": [1, 1, 2, 5]}}, protocol="micro", data=b, test=a, fold=a
-        )
+        counted_line(counts[a], protocol="micro", data=b, test=a, fold=a)
         for a, b in (("samm", "mmew"), ("mmew", "samm"))
     ]
     assert scored(left_out)[1][0].main == "f1_pooled"
@@ -149,10 +144,10 @@ def test_parity_with_weighted_rows_also_with_ties(decimals):
     weights = draw_subjects({"": tuple("abcde")}, 12)[""]
     areas, precisions = drawn_auroc(true, prob, whose, weights), drawn_average_precision(true, prob, whose, weights)
     for draw, weight in enumerate(weights[:, whose]):
-        assert areas[draw] == pytest.approx(sk.roc_auc_score(true, prob, sample_weight=weight), rel=1e-12)
-        assert precisions[draw] == pytest.approx(
-            sk.average_precision_score(true, prob, sample_weight=weight), rel=1e-12
+        area, precision = (
+            score(true, prob, sample_weight=weight) for score in (sk.roc_auc_score, sk.average_precision_score)
         )
+        assert (areas[draw], precisions[draw]) == pytest.approx((area, precision), rel=1e-12)
 
 
 def test_undefined():
@@ -167,41 +162,36 @@ def test_undefined():
 class TestOfAGroup:
     @pytest.fixture
     def saved(self, tmp_path):
+        """A group, and its predictions files."""
         lines, paths = [], {}
         for fold in FOLDS:
             table = some_predictions(fold, skill=0.8)
             lines.append(line_of(table, fold=fold))
             paths[lines[-1]["key"]] = tmp_path / f"{fold}.csv"
             write_predictions(table, paths[lines[-1]["key"]], {})
-        return lines, paths
+        return group_lines(lines)[0], paths
 
     def test_everybody_once_is_the_score_itself(self, saved):
-        lines, paths = saved
-        group = group_lines(lines)[0]
-        scorer = GroupScorer(group, draws=30)
+        scorer = GroupScorer(saved[0], draws=30)
         scorer.weights = scorer.once
-        (scores,) = scorer.ranked
-        add_rank_draws(scorer, paths)
+        add_rank_draws(scorer, saved[1])
         for name in ("auroc", "ap"):
-            np.testing.assert_allclose(scores.scores[name].draws[0], scores.scores[name].values, rtol=1e-12)
+            score = scorer.ranked[0].scores[name]
+            np.testing.assert_allclose(score.draws[0], score.values, rtol=1e-12)
 
     def test_intervals_hold_the_score(self, saved):
-        lines, paths = saved
-        group = group_lines(lines)[0]
-        scorer = GroupScorer(group, draws=200)
+        scorer = GroupScorer(saved[0], draws=200)
         (scores,) = scorer.ranked
         assert scores.scores["auroc"].mean_interval() is None
-        add_rank_draws(scorer, paths)
+        add_rank_draws(scorer, saved[1])
         for name in ("auroc", "ap"):
             found = scores.scores[name].mean_interval()
             assert found.low < scores.scores[name].mean.value < found.high
 
     def test_predictions_of_another_run_are_refused(self, saved):
-        lines, paths = saved
-        group = group_lines(lines)[0]
+        (group, paths), (first, second, _) = saved, saved[1]
         scorer = GroupScorer(group, draws=10)
-        keys = list(paths)
         with pytest.raises(ValueError, match="other counts"):
-            add_rank_draws(scorer, paths | {keys[0]: paths[keys[1]]})
-        add_rank_draws(scorer, {keys[0]: paths[keys[0]]})  # not all are there: no intervals
+            add_rank_draws(scorer, paths | {first: paths[second]})
+        add_rank_draws(scorer, {first: paths[first]})  # not all are there: no intervals
         assert scorer.ranked[0].scores["auroc"].draws is None

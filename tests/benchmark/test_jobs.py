@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,12 +13,7 @@ from tests.helpers.faces import tiny_manifest
 WITHIN = {"protocol": "within", "data": "one"}
 
 
-@pytest.fixture(scope="module")
-def labs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
-    return two_labs(tmp_path_factory.mktemp("labs"))
-
-
-def test_a_job_is_named_by_what_makes_it(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_a_job_is_named_by_what_makes_it(labs, tmp_path):
     jobs = jobs_of(suite_of(tmp_path, labs, WITHIN))
     assert [job.run.fold for job in jobs] == ["T1", "T2", "T3"] and len({job.claim["key"] for job in jobs}) == 3
     first = jobs[0]
@@ -39,7 +30,7 @@ def test_a_job_is_named_by_what_makes_it(labs: dict[str, Source], tmp_path: Path
     assert free[0].claim["key"] == first.claim["key"]
 
 
-def test_other_rows_are_other_runs(tmp_path: Path) -> None:
+def test_other_rows_are_other_runs(tmp_path):
     labs = two_labs(tmp_path)
     before = jobs_of(suite_of(tmp_path, labs, WITHIN))[0].claim
     frame = read_manifest(labs["one"].manifest)
@@ -48,7 +39,7 @@ def test_other_rows_are_other_runs(tmp_path: Path) -> None:
     assert before["key"] != after["key"] and before["data_sha256"] != after["data_sha256"]
 
 
-def test_cross_takes_shared_aus_in_the_configuration_s_order(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_cross_takes_shared_aus_in_the_configuration_s_order(labs, tmp_path):
     cross = {"protocol": "cross", "train": "one", "test": "two"}
     (job,) = jobs_of(suite_of(tmp_path, labs, cross))
     assert job.au_names == ("AU4", "AU12") and job.test == str(labs["two"].manifest)
@@ -58,7 +49,7 @@ def test_cross_takes_shared_aus_in_the_configuration_s_order(labs: dict[str, Sou
         jobs_of(suite_of(tmp_path, labs, cross, **{"data.au_names": "AU1,AU25"}))
 
 
-def test_micro_clips_are_one_sample_each(tmp_path: Path) -> None:
+def test_micro_clips_are_one_sample_each(tmp_path):
     data = {
         "a": Source(tiny_clips(tmp_path / "a", dataset="a")),
         "b": Source(tiny_clips(tmp_path / "b", dataset="b", au_names=AUS[:2])),
@@ -74,13 +65,13 @@ def test_micro_clips_are_one_sample_each(tmp_path: Path) -> None:
     assert other[0].config.data["clip_input"] == "mean:3" == other[0].claim["config"]["data"]["clip_input"]
 
 
-def test_what_is_missing_is_named(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_what_is_missing_is_named(labs, tmp_path):
     data = {**labs, "three": Source(tmp_path / "nowhere.csv")}
     with pytest.raises(ValueError, match=r"manifests of three to be there, but found none at .*nowhere\.csv"):
         jobs_of(suite_of(tmp_path, data, {"protocol": "cross", "train": "one", "test": "three"}))
 
 
-def test_leaks_are_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_leaks_are_refused_before_anything_starts(tmp_path):
     labs = two_labs(tmp_path)
     for path, dataset in ((labs["one"].manifest, "disfa"), (labs["two"].manifest, "DISFA+")):
         rewrite(path, dataset=dataset)
@@ -96,7 +87,7 @@ def test_leaks_are_refused_before_anything_starts(tmp_path: Path) -> None:
         jobs_of(suite_of(tmp_path, labs, WITHIN))
 
 
-def test_images_made_in_other_ways_are_a_warning(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_images_made_in_other_ways_are_a_warning(labs, tmp_path):
     one, two = (DataSet(name, source.manifest, find_facts(source.manifest)) for name, source in labs.items())
     assert image_differences([one], two) == []
     dark = tiny_manifest(tmp_path, subjects=2, frames=3, dataset="dark")

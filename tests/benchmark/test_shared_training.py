@@ -1,18 +1,13 @@
-"""Runs whose training is the same train once, and only those; the outcome is that of a training of their own."""
-
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from auformer.benchmark import jobs as trained_once
 from auformer.benchmark import runner
-from auformer.benchmark.jobs import Job, next_job, training_key, training_lock
+from auformer.benchmark.jobs import next_job, training_key, training_lock
 from auformer.benchmark.report import provenance
 from auformer.benchmark.runner import claim, execute
 from auformer.benchmark.store import LINE, RunLock, read_lines
@@ -21,7 +16,7 @@ from auformer.benchmark.workers import run_jobs
 from auformer.files import sha256
 from auformer.predict import manifest
 from auformer.training.run_folder import RunFolder
-from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
+from tests.helpers.benchmarks import Killed, jobs_of, run_job, suite_of, two_labs, write_config
 from tests.helpers.faces import tiny_manifest
 from tests.helpers.runs import write_vit
 
@@ -29,29 +24,26 @@ CROSS = {"protocol": "cross", "train": "one"}
 TWICE = {**CROSS, "test": ["two", "three"]}
 
 
-class Killed(BaseException):
-    """As if the process ended here."""
-
-
 @pytest.fixture(scope="module")
-def labs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
+def labs(tmp_path_factory):
     """`one` to train on; `two` and `three` share AU4 and 12 with it, `four` AU1 and 4."""
     folder = tmp_path_factory.mktemp("labs")
     aus = {"three": ("AU4", "AU12"), "four": ("AU1", "AU4")}
+    size = {"subjects": 4, "frames": 4}
     more = {
-        name: Source(tiny_manifest(folder / name, subjects=4, frames=4, dataset=name, au_names=names, seed=len(name)))
+        name: tiny_manifest(folder / name, **size, dataset=name, au_names=names, seed=len(name))
         for name, names in aus.items()
     }
-    return {**two_labs(folder), **more}
+    return two_labs(folder) | {name: Source(path) for name, path in more.items()}
 
 
 @pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def trainings(monkeypatch):
     """Folders in which something was trained."""
-    folders: list[str] = []
+    folders = []
     fit = runner.fit
 
-    def counted(module: Any, data: Any, out: Path, **settings: Any) -> Path:
+    def counted(module, data, out, **settings):
         folders.append(Path(out).parent.parent.name)
         return fit(module, data, out, **settings)
 
@@ -59,14 +51,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return folders
 
 
-def run(job: Job) -> dict[str, Any]:
-    claim(job)
-    line = execute(job)
-    assert line is not None
-    return line
-
-
-def plain(line: dict[str, Any]) -> dict[str, Any]:
+def plain(line):
     """What may not differ between a training of its own and one that was taken over."""
     return {name: value for name, value in line.items() if name not in ("seconds", "trained_by")}
 
@@ -76,9 +61,9 @@ def shared(labs, tmp_path_factory):
     """Makes a benchmark of which the first of two runs is finished."""
     folder = tmp_path_factory.mktemp("shared")
     first = jobs_of(suite_of(folder, labs, TWICE, out="made"))[0]
-    run(first)
+    run_job(first)
 
-    def copy(name: str) -> tuple[Path, list[Job]]:
+    def copy(name):
         shutil.copytree(folder / "made", folder / name)
         return folder / name, jobs_of(suite_of(folder, labs, TWICE, out=name))
 
@@ -86,15 +71,15 @@ def shared(labs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(labs: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], bytes]:
+def alone(labs, tmp_path_factory):
     """Line and predictions of the second run, trained by itself."""
     job = jobs_of(suite_of(tmp_path_factory.mktemp("alone"), labs, {**CROSS, "test": "three"}))[0]
-    return run(job), (job.folder / "predictions.csv").read_bytes()
+    return run_job(job), (job.folder / "predictions.csv").read_bytes()
 
 
 def test_two_test_sets_train_once(shared, alone, trainings):
     out, (first, second) = shared("once")
-    line = run(second)
+    line = run_job(second)
     assert trainings == [] and execute(first) is not None
     (other,) = [one for one in read_lines(out).values() if one["test"] == "two"]
     assert line["trained_by"] == other["folder"] == "runs/cross/one-to-two/auformer/seed0"
@@ -114,15 +99,15 @@ def test_two_test_sets_train_once(shared, alone, trainings):
 
 def test_a_third_run_names_who_has_trained(shared, trainings):
     out, (first, second) = shared("third")
-    run(second)
+    run_job(second)
     shutil.rmtree(first.folder)  # what was taken over can be taken over again
     folder = out / "runs/again/one-to-three/auformer/seed0"
     third = replace(second, claim={**second.claim, "name": "again"}, folder=folder)
-    assert run(third)["trained_by"] == "runs/cross/one-to-two/auformer/seed0" and trainings == []
+    assert run_job(third)["trained_by"] == "runs/cross/one-to-two/auformer/seed0" and trainings == []
 
 
-def test_other_aus_are_not_taken_over(labs: dict[str, Source], tmp_path: Path, trainings: list[str]) -> None:
-    lines = [run(job) for job in jobs_of(suite_of(tmp_path, labs, {**CROSS, "test": ["two", "four"]}))]
+def test_other_aus_are_not_taken_over(labs, tmp_path, trainings):
+    lines = [run_job(job) for job in jobs_of(suite_of(tmp_path, labs, {**CROSS, "test": ["two", "four"]}))]
     assert [line["aus"] for line in lines] == [["AU4", "AU12"], ["AU1", "AU4"]]
     assert [line["trained_by"] for line in lines] == [None, None]
     assert trainings == ["one-to-two", "one-to-four"]
@@ -130,7 +115,7 @@ def test_other_aus_are_not_taken_over(labs: dict[str, Source], tmp_path: Path, t
 
 def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(labs, tmp_path, trainings):
     first, second = jobs_of(suite_of(tmp_path, labs, TWICE))
-    run(first)
+    run_job(first)
     (tmp_path / "other").mkdir()
     write_config(tmp_path / "other")
     weights = tmp_path / "other" / "vit.safetensors"
@@ -139,7 +124,7 @@ def test_another_vit_in_a_file_of_the_same_name_is_not_taken_over(labs, tmp_path
     network = {**second.config.network, "init_args": arguments}
     other = replace(second, config=replace(second.config, network=network))
     assert training_key(other.claim) == training_key(first.claim)
-    assert run(other)["trained_by"] is None and trainings == ["one-to-two", "one-to-three"]
+    assert run_job(other)["trained_by"] is None and trainings == ["one-to-two", "one-to-three"]
 
 
 @pytest.mark.parametrize("fault", ["gone", "no adapter", "no predictions", "damaged", "of another training"])
@@ -154,7 +139,7 @@ def test_what_is_lost_or_damaged_is_trained_anew(shared, alone, trainings, fault
         side.write_text(side.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1'), encoding="utf-8")
     else:
         (adapter if fault == "no adapter" else side).unlink()
-    line = run(second)
+    line = run_job(second)
     assert line["trained_by"] is None and trainings == ["one-to-three"] and plain(line) == plain(alone[0])
 
 
@@ -162,7 +147,7 @@ def test_what_is_lost_or_damaged_is_trained_anew(shared, alone, trainings, fault
 def test_killed_while_taking_over(shared, alone, trainings, monkeypatch, where):
     _, (first, second) = shared(f"killed-{where}")
 
-    def kill(*args: Any, **kwargs: Any) -> None:
+    def kill(*args, **kwargs):
         raise Killed
 
     target = {
@@ -178,7 +163,7 @@ def test_killed_while_taking_over(shared, alone, trainings, monkeypatch, where):
     assert RunFolder(second.folder).finished == (where == "predictions")
     if where == "predictions":  # it has all that it needs
         shutil.rmtree(first.folder)
-    line = run(second)
+    line = run_job(second)
     assert line["trained_by"] == "runs/cross/one-to-two/auformer/seed0" and trainings == []
     assert plain(line) == plain(alone[0]) and (second.folder / "predictions.csv").read_bytes() == alone[1]
 
@@ -187,7 +172,7 @@ def test_a_copy_that_changes_under_way_is_not_used(shared, trainings, monkeypatc
     _, (_, second) = shared("race")
     with monkeypatch.context() as patch:
         patch.setattr(trained_once.shutil, "copyfile", lambda one, other: Path(other).write_bytes(b"half"))
-        line = run(second)
+        line = run_job(second)
     assert line["trained_by"] is None and trainings == ["one-to-three"]
 
 
@@ -197,12 +182,15 @@ def test_nobody_trains_what_another_process_is_training(labs, tmp_path, training
     with training_lock(first) as mine:  # as the process that trains the first one
         assert mine and execute(second) is None and trainings == []
         assert not RunLock(second.folder / "run.lock").holder() and not (second.folder / LINE).exists()
-    assert run(second)["trained_by"] is None and run(first)["trained_by"] == "runs/cross/one-to-three/auformer/seed0"
+    assert (
+        run_job(second)["trained_by"] is None
+        and run_job(first)["trained_by"] == "runs/cross/one-to-three/auformer/seed0"
+    )
     assert trainings == ["one-to-three"]
 
 
 @pytest.mark.slow
-def test_two_processes_train_once(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_two_processes_train_once(labs, tmp_path):
     jobs = jobs_of(suite_of(tmp_path, labs, TWICE))
     told = {}
     for job in jobs:
@@ -212,7 +200,7 @@ def test_two_processes_train_once(labs: dict[str, Source], tmp_path: Path) -> No
     assert [told[name][0]["trained_by"] for name in ("two", "three")] == [None, "runs/cross/one-to-two/auformer/seed0"]
 
 
-def test_the_next_run_is_one_that_need_not_wait(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_the_next_run_is_one_that_need_not_wait(labs, tmp_path):
     jobs = jobs_of(replace(suite_of(tmp_path, labs, TWICE), seeds=(0, 1)))
     waiting = list(jobs)
     order = [next_job(waiting, []), next_job(waiting, [jobs[0]]), next_job(waiting, [jobs[0], jobs[2]])]
@@ -221,7 +209,7 @@ def test_the_next_run_is_one_that_need_not_wait(labs: dict[str, Source], tmp_pat
     assert next_job(on_test[1:], on_test[:1]) == on_test[1]
 
 
-def claim_of(**changes: Any) -> dict[str, Any]:
+def claim_of(**changes):
     plain = {
         "protocol": "cross", "name": "cross", "data": "one+two", "test": "three", "method": "auformer", "fold": "",
         "subset": None,
@@ -232,7 +220,7 @@ def claim_of(**changes: Any) -> dict[str, Any]:
     return {**plain, **changes}
 
 
-def test_what_makes_a_training() -> None:
+def test_what_makes_a_training():
     key = training_key(claim_of())
     same = [{name: "x"} for name in ("name", "method", "key")]
     same.append({"test": "four", "data_sha256": {"one": "1", "two": "2", "four": "4"}})
@@ -251,9 +239,7 @@ def test_what_makes_a_training() -> None:
     assert training_key(claim_of(data="one+five")) is None
 
 
-def test_the_time_of_a_shared_training_is_told_once() -> None:
-    lines = [
-        {"select": "last", "method": "auformer", "seconds": 3600.0, "trained_by": by}
-        for by in (None, "runs/x", "runs/x")
-    ]
+def test_the_time_of_a_shared_training_is_told_once():
+    line = {"select": "last", "method": "auformer", "seconds": 3600.0}
+    lines = [{**line, "trained_by": by} for by in (None, "runs/x", "runs/x")]
     assert "Time of all runs together: 1.0 h." in provenance(lines)[0]

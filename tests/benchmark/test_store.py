@@ -1,12 +1,8 @@
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
 import socket
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +20,7 @@ from auformer.benchmark.store import (
 from auformer.files import write_json
 
 
-def line(**changes: Any) -> dict[str, Any]:
+def line(**changes):
     plain = {
         "key": "k", "protocol": "within", "name": "within", "data": "bp4d", "test": "bp4d", "method": "auformer",
         "fold": "P1",
@@ -34,7 +30,7 @@ def line(**changes: Any) -> dict[str, Any]:
     return {**plain, **changes}
 
 
-def test_lines_are_kept_and_the_last_of_a_run_counts(tmp_path: Path) -> None:
+def test_lines_are_kept_and_the_last_of_a_run_counts(tmp_path):
     for each in (line(), line(fold="P2"), line(key="newer")):
         append_line(tmp_path, each)
     found = read_lines(tmp_path)
@@ -44,7 +40,7 @@ def test_lines_are_kept_and_the_last_of_a_run_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 30, 200])
-def test_a_torn_last_line_is_dropped_and_replaced(tmp_path: Path, cut: int) -> None:
+def test_a_torn_last_line_is_dropped_and_replaced(tmp_path, cut):
     append_line(tmp_path, line())
     append_line(tmp_path, line(fold="P2"))
     path = tmp_path / "runs.jsonl"
@@ -54,7 +50,7 @@ def test_a_torn_last_line_is_dropped_and_replaced(tmp_path: Path, cut: int) -> N
     assert [one["fold"] for one in read_lines(tmp_path).values()] == ["P1", "P3"]
 
 
-def test_a_damaged_line_in_between_is_an_error(tmp_path: Path) -> None:
+def test_a_damaged_line_in_between_is_an_error(tmp_path):
     append_line(tmp_path, line())
     path = tmp_path / "runs.jsonl"
     path.write_bytes(b'{"key": 1}\n' + path.read_bytes())
@@ -62,7 +58,7 @@ def test_a_damaged_line_in_between_is_an_error(tmp_path: Path) -> None:
         read_lines(tmp_path)
 
 
-def test_the_index_is_made_of_file_and_folders(tmp_path: Path) -> None:
+def test_the_index_is_made_of_file_and_folders(tmp_path):
     write_json(folder_of(tmp_path, line()) / "line.json", line())
     append_line(tmp_path, line(fold="P2"))
     assert len(read_lines(tmp_path)) == 2
@@ -73,7 +69,7 @@ def test_the_index_is_made_of_file_and_folders(tmp_path: Path) -> None:
     assert [one["fold"] for one in read_lines(tmp_path).values()] == ["P2"]
 
 
-def test_folders_are_readable_and_differ(tmp_path: Path) -> None:
+def test_folders_are_readable_and_differ(tmp_path):
     assert folder_of(tmp_path, line()) == tmp_path / "runs/within/bp4d/auformer/P1-seed0"
     other = line(test="disfa", fold="", subset=0.5, seed=2, select="test", init="demo")
     assert folder_of(tmp_path, other) == tmp_path / "runs/within/bp4d-to-disfa/auformer-from-demo-on-test/0.5-seed2"
@@ -84,7 +80,7 @@ def test_folders_are_readable_and_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["line", "last.ckpt", "adapter.safetensors", "run.lock"])
-def test_another_configuration_is_refused_with_what_differs(tmp_path: Path, where: str) -> None:
+def test_another_configuration_is_refused_with_what_differs(tmp_path, where):
     folder = folder_of(tmp_path, line())
     if where == "line":
         append_line(tmp_path, line())
@@ -105,7 +101,7 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path: Path, wher
         check_claims(tmp_path, [line(key="other")])
 
 
-def test_status(tmp_path: Path) -> None:
+def test_status(tmp_path):
     append_line(tmp_path, line())
     for fold in ("P2", "P3", "P4"):
         write_json(folder_of(tmp_path, line(fold=fold)) / "run.json", line(fold=fold))
@@ -120,12 +116,12 @@ def test_status(tmp_path: Path) -> None:
         status_text(tmp_path / "nowhere")
 
 
-def _append_many(out: Path, first: int) -> None:
+def _append_many(out, first):
     for number in range(first, first + 20):
         append_line(out, line(fold=str(number), filler="x" * 5000))
 
 
-def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
+def test_two_processes_append_whole_lines(tmp_path):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_append_many, args=(tmp_path, first)) for first in (0, 100)]
     for process in processes:
@@ -136,7 +132,7 @@ def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
     assert sorted(int(one["fold"]) for one in lines) == [*range(20), *range(100, 120)]
 
 
-def test_runs_of_earlier_builds_are_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_runs_of_earlier_builds_are_refused_with_what_to_do(tmp_path):
     old = {"model": {"class_path": "auformer.lit.AUModule", "init_args": {"backbone": "x", "adapter_size": 8}}}
     new = {"model": {"init_args": {"network": {"class_path": "auformer.models.auformer.AUFormer"}}}}
     append_line(tmp_path, line(config=old))
@@ -144,7 +140,7 @@ def test_runs_of_earlier_builds_are_refused_with_what_to_do(tmp_path: Path) -> N
         check_claims(tmp_path, [line(key="other", config=new)])
 
 
-def test_one_process_at_a_time(tmp_path: Path) -> None:
+def test_one_process_at_a_time(tmp_path):
     first, second = RunLock(tmp_path / "run.lock"), RunLock(tmp_path / "run.lock")
     assert first.holder() is None and first.acquire() and not second.acquire()
     assert second.holder() == f"process {os.getpid()} on {socket.gethostname()}"
@@ -153,14 +149,14 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     second.release()
 
 
-def _hold(path: Path) -> None:
+def _hold(path):
     held = RunLock(path)
     assert held.acquire()
     time.sleep(600)
 
 
 @pytest.mark.kill
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
     path = tmp_path / "run.lock"
     process = multiprocessing.get_context("spawn").Process(target=_hold, args=(path,), daemon=True)
     process.start()

@@ -1,9 +1,3 @@
-"""What the tables of a group say, row by row."""
-
-from __future__ import annotations
-
-import pytest
-
 from auformer.benchmark.fold_scores import GroupScorer
 from auformer.benchmark.groups import group_lines
 from auformer.benchmark.tables import cross_matrix_of, group_tables, matrix_table, summary_table
@@ -40,7 +34,8 @@ def one_fold(au_counts, **given):
 
 class TestMain:
     def test_is_sorted_with_the_best_in_bold_and_the_floor_below(self):
-        table = tables(three_fold_lines({"weak": 0.2, "strong": 1.2}))["main"]
+        table = tables(three_fold_lines({"weak": 0.2, "strong": 1.2}), draws=50)["main"]
+        assert said(table, "50 bootstrap draws of 3 + 3 + 2 subjects")
         assert [cells[0] for cells in table.rows] == ["strong", "weak", "always positive"]
         assert bold(table) == {("strong", name) for name in ("AU1", "AU4", "AU12", "mean of 3")}
         assert row(table, "strong")["95 % interval"].startswith("[")
@@ -197,8 +192,3 @@ class TestMatrix:
 
     def test_is_not_made_of_one_pair(self):
         assert cross_matrix_of(scorers(self.lines()[:1])) is None
-
-
-@pytest.mark.parametrize("draws", [20, 50])
-def test_the_number_of_draws_is_said(draws):
-    assert said(tables(three_fold_lines(), draws)["main"], f"{draws} bootstrap draws of 3 + 3 + 2 subjects")

@@ -59,13 +59,8 @@ def tiny_clips(
         for frame in range(10, 10 + frames):
             image = f"images/{dataset}_{subject}_{clip}_{frame}.png"
             write_image(folder / image, tiny_image(rng, labels, 32))
-            place = {
-                "dataset": dataset,
-                "subject": f"S{subject}",
-                "sequence": f"c{clip}",
-                "frame": frame,
-                "image": image,
-            }
+            place = {"dataset": dataset, "subject": f"S{subject}", "sequence": f"c{clip}", "frame": frame}
+            place["image"] = image
             course = {"clip": name, "onset": 10, "apex": None if name in no_apex else 11, "offset": 9 + frames}
             rows.append(place | course | dict(zip(au_names, labels, strict=True)))
     write_manifest(pd.DataFrame(rows), folder / "manifest.csv", {"dataset": dataset, "crop_recipe": "eyes"})
@@ -93,11 +88,24 @@ def jobs_of(suite: Suite) -> list[Job]:
     return make_jobs(suite, suite.runs(data), data, PROVENANCE)
 
 
+class Killed(BaseException):
+    """As if the process ended here."""
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Claim and do a run; its line."""
+    from auformer.benchmark.runner import claim, execute
+
+    claim(job)
+    line = execute(job)
+    assert line is not None
+    return line
+
+
 def rewrite(manifest: Path, **columns: Any) -> Path:
     """Give a manifest other columns; None takes one away."""
-    frame = read_manifest(manifest)
-    frame = frame.assign(**{name: value for name, value in columns.items() if value is not None})
+    frame = read_manifest(manifest).assign(**columns)
     write_manifest(
-        frame.drop(columns=[name for name, value in columns.items() if value is None]), manifest, frame.attrs["side"]
+        frame.drop(columns=[name for name in columns if columns[name] is None]), manifest, frame.attrs["side"]
     )
     return manifest

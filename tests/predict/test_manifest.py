@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import hashlib
 import json
 
@@ -58,16 +56,8 @@ class TestTable:
         table = predict_manifest(StandIn(), manifest)
         key = ["dataset", "subject", "sequence", "frame", "face"]
         carried = ["file", "time_s", "x", "y", "w", "h", "score", "fold", "clip", "group_skin", "status"]
-        per_au = [
-            "AU1_true",
-            "AU1_prob",
-            "AU1_active",
-            "AU12_true",
-            "AU12_prob",
-            "AU12_active",
-            "AU25_prob",
-            "AU25_active",
-        ]
+        per_au = [f"{au}_{kind}" for au in ("AU1", "AU12") for kind in ("true", "prob", "active")]
+        per_au += ["AU25_prob", "AU25_active"]
         assert list(table) == [*key, *carried, *per_au]
         checked = validate_predictions(table)
         pd.testing.assert_frame_equal(checked[key], manifest[key])
@@ -77,9 +67,9 @@ class TestTable:
         table = predict_manifest(StandIn(), manifest, batch_size=5)
         faces = (manifest["status"] == "ok").to_numpy()
         for channel, au in enumerate(("AU1", "AU12", "AU25")):
-            np.testing.assert_allclose(
-                table[f"{au}_prob"][faces], channel_means(manifest, channel)[faces], atol=2 / 255
-            )
+            expected = channel_means(manifest, channel)[faces]
+            np.testing.assert_allclose(table[f"{au}_prob"][faces], expected, atol=2 / 255)
+            assert (table[f"{au}_prob"] == table[f"{au}_prob"].round(DECIMALS))[faces].all()
             assert table[f"{au}_prob"][~faces].isna().all() and table[f"{au}_active"][~faces].isna().all()
         assert table["status"].tolist() == manifest["status"].tolist() and (~faces).sum() == 1
 
@@ -102,10 +92,6 @@ class TestTable:
         table = predict_manifest(StandIn(), manifest, au_names=["AU25", "AU1"])
         assert [name for name in table if name.endswith("_prob")] == ["AU25_prob", "AU1_prob"]
         np.testing.assert_array_equal(table["AU25_prob"], predict_manifest(StandIn(), manifest)["AU25_prob"])
-
-    def test_probabilities_are_short_numbers(self, manifest):
-        prob = predict_manifest(StandIn(), manifest)["AU1_prob"].dropna()
-        assert (prob == prob.round(DECIMALS)).all()
 
     def test_no_row_with_a_face(self, manifest):
         network = StandIn()
@@ -131,10 +117,8 @@ class TestBatches:
         table = predict_manifest(network, manifest, batch_size=8)
         pd.testing.assert_frame_equal(table, predict_manifest(StandIn(), manifest))
         assert network.tried == [8, 4, 2, 2, 2, 2, 2, 1] and sum(network.batches) == 11
-        assert [record.getMessage().rpartition("; ")[2] for record in caplog.records] == [
-            "going on with 4 at once.",
-            "going on with 2 at once.",
-        ]
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == 2 and "with 4 at once" in told[0] and "with 2 at once" in told[1]
 
     def test_one_image_that_does_not_fit_is_an_error_and_keeps_what_is_done(self, manifest, tmp_path):
         network = Crowded(room=2)
@@ -206,31 +190,19 @@ class TestRefused:
             predict_manifest(network, manifest)
 
 
-class TestChoice:
-    def test_asked_for(self):
-        choice = choose_aus(["AU1", "AU4", "AU12"], ["AU12"], ["AU12", "AU4", "AU9"])
-        assert choice == (["AU4", "AU12"], ["AU4"], ["AU9"])
-
-    def test_labels_of_the_manifest_that_nobody_asked_for_are_not_missed(self):
-        assert choose_aus(["AU1"], ["AU1", "AU9"], ["AU1"]).not_in_checkpoint == []
-
-    def test_nothing_in_common_with_what_was_asked(self):
-        with pytest.raises(ValueError, match=r"\(AU1, AU2\), but got AU9"):
-            choose_aus(["AU1", "AU2"], ["AU1"], ["AU9"])
+def test_aus_that_were_asked_for():
+    choice = choose_aus(["AU1", "AU4", "AU12"], ["AU12"], ["AU12", "AU4", "AU9"])
+    assert choice == (["AU4", "AU12"], ["AU4"], ["AU9"])
+    assert choose_aus(["AU1"], ["AU1", "AU9"], ["AU1"]).not_in_checkpoint == []  # a label that nobody asked for
 
 
-class TestImageWarnings:
-    def test_equal_or_unknown(self):
-        network = StandIn(image_size=(8, 6))
-        assert image_warnings(network, {"crop_recipe": "eyes"}, [8, 6]) == []
-        assert image_warnings(network, {}, None) == []
-        network.crop_recipe = None
-        assert image_warnings(network, {"crop_recipe": "box"}, (8, 6)) == []
-
-    def test_other_recipe_and_size(self):
-        recipe, size = image_warnings(StandIn(image_size=(8, 6)), {"crop_recipe": "box"}, [6, 8])
-        assert "'eyes'" in recipe and "'box'" in recipe
-        assert "6 x 8 pixels" in size and "takes 8 x 6" in size
+def test_image_warnings():
+    network = StandIn(image_size=(8, 6))
+    recipe, size = image_warnings(network, {"crop_recipe": "box"}, [6, 8])
+    assert "'eyes'" in recipe and "'box'" in recipe and "6 x 8 pixels" in size and "takes 8 x 6" in size
+    assert image_warnings(network, {"crop_recipe": "eyes"}, [8, 6]) == image_warnings(network, {}, None) == []
+    network.crop_recipe = None
+    assert image_warnings(network, {"crop_recipe": "box"}, (8, 6)) == []
 
 
 class TestSidecar:
@@ -238,24 +210,13 @@ class TestSidecar:
     def side(self, tmp_path):
         network = StandIn()
         network.thresholds["AU12"] = 0.3
-        network.metadata = {
-            "network": "auformer.X",
-            "arguments": {"expert_width": 4},
-            "extra": {"selection": {"epoch": 7}},
-        }
+        extra = {"selection": {"epoch": 7}}
+        network.metadata = {"network": "auformer.X", "arguments": {"expert_width": 4}, "extra": extra}
         (tmp_path / "a.safetensors").write_bytes(b"weights")
         manifest = manifest_of(tmp_path, crop_recipe="box", image_size=[16, 16])
         rows = manifest[manifest["fold"] == "P1"].assign(AU4=0)
-        write_manifest_predictions(
-            network,
-            tmp_path / "a.safetensors",
-            [rows],
-            tmp_path / "p.csv",
-            checkpoint="folder",
-            fold="P1",
-            warnings=["w"],
-            notice="n",
-        )
+        told = {"checkpoint": "folder", "fold": "P1", "warnings": ["w"], "notice": "n"}
+        write_manifest_predictions(network, tmp_path / "a.safetensors", [rows], tmp_path / "p.csv", **told)
         return read_predictions(tmp_path / "p.csv").attrs["side"]
 
     def test_holds_what_the_contract_names(self, side, tmp_path):

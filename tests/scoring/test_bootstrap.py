@@ -1,7 +1,3 @@
-"""Draws of subjects against rows that are really repeated, and against scipy's bootstrap."""
-
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -24,10 +20,9 @@ def random_rows(seed=0, folds=SUBJECTS, rows=40):
 
 def counted(rows):
     """Fold -> counts per subject (S, 4, N)."""
+    count = metrics.confusion_counts
     return {
-        fold: np.stack(
-            [metrics.confusion_counts(true.astype(int), active.astype(float)) for true, active in people.values()]
-        )
+        fold: np.stack([count(true.astype(int), active.astype(float)) for true, active in people.values()])
         for fold, people in rows.items()
     }
 
@@ -36,10 +31,7 @@ def counted(rows):
 def test_a_draw_is_the_score_of_rows_that_are_really_repeated(seed):
     rows, weights = random_rows(seed), draw_subjects(SUBJECTS, 5, seed)
     counts = counted(rows)
-    means, together = (
-        fold_mean(metrics.f1_from_counts, counts, weights),
-        pooled(metrics.f1_from_counts, counts, weights),
-    )
+    means, together = (how(metrics.f1_from_counts, counts, weights) for how in (fold_mean, pooled))
     for draw in range(5):
         repeated = {}
         for fold, people in rows.items():
@@ -116,10 +108,8 @@ def test_draws_without_positives_are_left_out_and_counted():
 class TestDifference:
     def draws(self, seed):
         counts = counted(random_rows(seed))
-        return (
-            fold_mean(metrics.f1_from_counts, counts, everybody(SUBJECTS))[0],
-            fold_mean(metrics.f1_from_counts, counts, draw_subjects(SUBJECTS, 400)),
-        )
+        once, drawn = everybody(SUBJECTS), draw_subjects(SUBJECTS, 400)
+        return fold_mean(metrics.f1_from_counts, counts, once)[0], fold_mean(metrics.f1_from_counts, counts, drawn)
 
     def test_of_a_method_and_itself(self):
         point, drawn = self.draws(0)
@@ -133,11 +123,8 @@ class TestDifference:
         assert found.value == pytest.approx(a.mean() - b.mean()) == -turned.value
         apart = (drawn_a - drawn_b).mean(1)
         assert (found.interval.low, found.interval.high) == pytest.approx(np.quantile(apart, [0.025, 0.975]).tolist())
-        assert (
-            found.p
-            == turned.p
-            == pytest.approx(min(1, 2 * min((1 + (apart <= 0).sum()) / 401, (1 + (apart >= 0).sum()) / 401)))
-        )
+        sides = (1 + (apart <= 0).sum()) / 401, (1 + (apart >= 0).sum()) / 401
+        assert found.p == turned.p == pytest.approx(min(1, 2 * min(sides)))
 
     def test_over_the_aus_that_both_have(self):
         (a, drawn_a), (b, drawn_b) = self.draws(0), self.draws(1)

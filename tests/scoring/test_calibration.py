@@ -1,7 +1,3 @@
-"""Reliability bins by hand, and their sums."""
-
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -19,9 +15,7 @@ def test_by_hand():
     assert bins[9].tolist() == [pytest.approx(0.95), 0.5, 2]
     assert np.isnan(bins[4, :2]).all()
     assert expected_calibration_error(bins) == pytest.approx((0 + 0.9 + 2 * 0.45) / 4)
-
-
-def test_perfect_and_worst():
+    # perfect and worst
     assert expected_calibration_error(reliability_bins([[1], [0]], [[1.0], [0.0]])).tolist() == [0.0]
     assert expected_calibration_error(reliability_bins([[1], [0]], [[0.0], [1.0]])).tolist() == [1.0]
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from auformer.scoring.provenance import commit, machine, provenance_lines

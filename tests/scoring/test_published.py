@@ -1,7 +1,3 @@
-"""Published numbers are packaged, with their sources, and never filled in."""
-
-from __future__ import annotations
-
 import csv
 from importlib import resources
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 
 from auformer.scoring.scores import score_predictions
@@ -27,9 +25,8 @@ class TestScoreTable:
         header, _, *rows, mean = cells(score_table(scores).markdown())
         assert header == ["AU", "FACS name", "F1", "F1, folds", "AUROC", "AP", "accuracy", "always yes", "positives"]
         values = scores["per_au"]["AU1"]
-        rates = [
-            values[name] for name in ("f1", "f1_folds", "auroc", "average_precision", "accuracy", "always_positive_f1")
-        ]
+        names = ("f1", "f1_folds", "auroc", "average_precision", "accuracy", "always_positive_f1")
+        rates = [values[name] for name in names]
         positives = f"{values['positives']} / {values['annotated']}"
         assert rows[0] == ["AU1", "Inner brow raiser", *(f"{100 * rate:.1f}" for rate in rates), positives]
         assert mean[:3] == ["mean", "of 3 AUs", f"{100 * scores['mean']['f1']:.1f} (2/3)"]
@@ -69,11 +66,6 @@ class TestAUColumns:
             assert row[4].startswith(f"{100 * group['mean']['f1']:.1f} (") and row[6] == str(group["rows"])
 
     def test_missing_and_nan_are_the_same(self):
-        rows = au_columns_table(
-            "m", {"a": {"AU1": math.nan, "AU2": 0.5}, "b": {"AU2": 0.5}, "c": {}}, ["AU1", "AU2"]
-        ).rows
-        assert [row[1:] for row in rows] == [
-            ["nan", "50.0", "50.0 (1/2)"],
-            ["nan", "50.0", "50.0 (1/2)"],
-            ["nan", "nan", "nan"],
-        ]
+        f1 = {"a": {"AU1": math.nan, "AU2": 0.5}, "b": {"AU2": 0.5}, "c": {}}
+        half, none = ["nan", "50.0", "50.0 (1/2)"], ["nan"] * 3
+        assert [row[1:] for row in au_columns_table("m", f1, ["AU1", "AU2"]).rows] == [half, half, none]
