@@ -2,13 +2,10 @@
 interruption.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,23 +20,19 @@ from auformer.models import load_detector
 from tests.helpers.browser import console, measure
 from tests.helpers.runs import write_vit
 
+pytestmark = pytest.mark.slow  # a whole demo, if a tiny one
+
 BP4D = AU_SETS["bp4d"]
 TINY = Plan(train=(6, 8), val=(2, 8), test=(2, 8), epochs=2, probe_epochs=1, size=32)
 METHODS = ["auformer", "linear_probe", "full_finetuning", "always_positive"]
 
 
-def _committed() -> dict[str, Any]:
+def _committed():
     """Results of a committed run, made up."""
 
-    def entry(f1: float, names: tuple[str, ...], parameters: int) -> dict[str, Any]:
-        spread = {"mean_f1": 0.004, "mean_auroc": 0.002}
-        return {
-            "mean_f1": f1,
-            "mean_auroc": 0.9,
-            "f1": dict.fromkeys(names, f1),
-            "trainable_parameters": parameters,
-            "spread": spread,
-        }
+    def entry(f1, names, parameters):
+        means = {"mean_f1": f1, "mean_auroc": 0.9, "spread": {"mean_f1": 0.004, "mean_auroc": 0.002}}
+        return {**means, "f1": dict.fromkeys(names, f1), "trainable_parameters": parameters}
 
     parts = {"lab_a": (0.83, BP4D), "lab_b": (0.58, BP4D), "lab_b_shared": (0.68, SHARED_BP4D_DISFA)}
     methods = {"full_finetuning": 2_800_000, "auformer": 363_000, "auformer_both_heads": 363_000, "linear_probe": 2_316}
@@ -50,31 +43,27 @@ def _committed() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def inputs(tmp_path_factory):
     """Weights of a small ViT, and committed results."""
     folder = tmp_path_factory.mktemp("inputs")
     write_vit(folder / "vit.safetensors", "vit_tests_gap")
     (folder / "committed.json").write_text(json.dumps(_committed()), encoding="utf-8")
-    return {
-        "backbone": "vit_tests_gap",
-        "backbone_file": folder / "vit.safetensors",
-        "committed_file": folder / "committed.json",
-    }
+    files = {"backbone_file": folder / "vit.safetensors", "committed_file": folder / "committed.json"}
+    return {"backbone": "vit_tests_gap", **files}
 
 
 @pytest.fixture(scope="module")
-def done(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(inputs, tmp_path_factory):
     """A finished demo, not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "demo"
     run_demo(out, plan=TINY, fast=True, **inputs)
     return out
 
 
-def test_metrics_are_scikit_learn_s_on_the_predictions_file(done: Path) -> None:
+def test_metrics_are_scikit_learn_s_on_the_predictions_file(done):
     metrics = json.loads((done / "metrics.json").read_text(encoding="utf-8"))
-    assert {part: list(entries) for part, entries in metrics.items()} == dict.fromkeys(
-        ("lab_a", "lab_b", "lab_b_shared"), METHODS
-    )
+    labs = ("lab_a", "lab_b", "lab_b_shared")
+    assert {part: list(entries) for part, entries in metrics.items()} == dict.fromkeys(labs, METHODS)
     keys = {"mean_f1", "mean_auroc", "f1", "trainable_parameters"}
     assert all(set(entry) == keys for entries in metrics.values() for entry in entries.values())
     assert list(metrics["lab_b_shared"]["auformer"]["f1"]) == list(SHARED_BP4D_DISFA)
@@ -95,24 +84,20 @@ def test_metrics_are_scikit_learn_s_on_the_predictions_file(done: Path) -> None:
         assert (floor["mean_auroc"], floor["trainable_parameters"]) == (0.5, 0)
 
 
-def test_what_is_not_trained_comes_from_the_committed_run_and_is_marked(done: Path) -> None:
+def test_what_is_not_trained_comes_from_the_committed_run_and_is_marked(done):
     metrics = json.loads((done / "metrics.json").read_text(encoding="utf-8"))
-    expected = {part: _committed()[part]["full_finetuning"] for part in metrics}
-    assert {
-        part: {**metrics[part]["full_finetuning"], "spread": expected[part]["spread"]} for part in metrics
-    } == expected
+    for part, entries in metrics.items():
+        expected = _committed()[part]["full_finetuning"]
+        assert {**entries["full_finetuning"], "spread": expected["spread"]} == expected
     table = (done / "table.md").read_text(encoding="utf-8")
-    assert [line.split(" | ")[0] for line in table.splitlines() if "†" in line and line.startswith("| ")][:3] == [
-        "| Full fine-tuning †",
-        "| AUFormer †",
-        "| Linear probe †",
-    ]
+    marked = [line.split(" | ")[0] for line in table.splitlines() if "†" in line and line.startswith("| ")]
+    assert marked[:3] == ["| Full fine-tuning †", "| AUFormer †", "| Linear probe †"]
     assert "means of 3 seeds" in table and "† not trained in this run" in table
     for text in (table, (done / "report.html").read_text(encoding="utf-8")):
         assert "AUFormer" in text and "fast form" in text and "rendered faces only" in text
 
 
-def test_the_adapter_file_is_the_run_s_and_gives_the_predictions(done: Path, inputs: dict[str, Any]) -> None:
+def test_the_adapter_file_is_the_run_s_and_gives_the_predictions(done, inputs):
     assert (done / "adapter.safetensors").read_bytes() == (done / "auformer" / "adapter.safetensors").read_bytes()
     network = load_detector(done / "adapter.safetensors", backbone_checkpoint=inputs["backbone_file"])
     metrics = json.loads((done / "metrics.json").read_text(encoding="utf-8"))
@@ -122,11 +107,10 @@ def test_the_adapter_file_is_the_run_s_and_gives_the_predictions(done: Path, inp
     assert side["au_names"] == list(BP4D) and "rendered faces only" in side["notice"]
 
 
-def test_faces_and_settings(done: Path) -> None:
+def test_faces_and_settings(done):
     """No face is in two splits, lab B is labelled in full, and the settings hold everything that made the result."""
-    tables = {
-        name: read_manifest(done / "faces" / name / "manifest.csv") for name in ("train", "val", "test_a", "test_b")
-    }
+    splits = ("train", "val", "test_a", "test_b")
+    tables = {name: read_manifest(done / "faces" / name / "manifest.csv") for name in splits}
     people = [set(zip(table["dataset"], table["subject"], strict=True)) for table in tables.values()]
     assert sum(map(len, people)) == len(set.union(*people)) == 6 + 2 + 2 + 2
     assert tuple(tables["test_a"].attrs["au_names"]) == BP4D and len(tables["test_b"].attrs["au_names"]) == 17
@@ -137,7 +121,7 @@ def test_faces_and_settings(done: Path) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_opens_in_a_browser_on_a_phone_by_night(done: Path, tmp_path: Path) -> None:
+def test_the_page_opens_in_a_browser_on_a_phone_by_night(done, tmp_path):
     page = done / "report.html"
     assert console(page, tmp_path) == []
     seen = measure(page, tmp_path, width=390, dark=True)
@@ -151,7 +135,7 @@ def test_a_second_run_reuses_everything_and_prints_the_table_again(done, inputs,
     (out / "notes.txt").write_text("mine", encoding="utf-8")
     before = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
-    def refuse(*args: Any, **kwargs: Any) -> None:
+    def refuse(*args, **kwargs):
         raise AssertionError("done twice")
 
     monkeypatch.setattr("pytorch_lightning.Trainer.fit", refuse)
@@ -167,7 +151,7 @@ def test_a_second_run_reuses_everything_and_prints_the_table_again(done, inputs,
     assert "report.html" in printed.splitlines()[-1]
 
 
-def test_other_settings_lose_nothing_unless_told(done: Path, inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_other_settings_lose_nothing_unless_told(done, inputs, tmp_path):
     out = tmp_path / "demo"
     shutil.copytree(done, out)
     (out / "notes.txt").write_text("mine", encoding="utf-8")
@@ -180,7 +164,7 @@ def test_other_settings_lose_nothing_unless_told(done: Path, inputs: dict[str, A
     assert "fast form" not in (out / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_folder_of_somebody_else_is_not_touched(inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_a_folder_of_somebody_else_is_not_touched(inputs, tmp_path):
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "holiday.jpg").write_bytes(b"x")
     for overwrite in (False, True):
@@ -189,7 +173,6 @@ def test_a_folder_of_somebody_else_is_not_touched(inputs: dict[str, Any], tmp_pa
     assert [path.name for path in tmp_path.rglob("*")] == ["faces", "holiday.jpg"]
 
 
-@pytest.mark.slow
 def test_an_interrupted_demo_goes_on_to_the_same_result(done, inputs, monkeypatch, tmp_path):
     out = tmp_path / "demo"
     shutil.copytree(done / "faces", out / "faces")
@@ -197,7 +180,7 @@ def test_an_interrupted_demo_goes_on_to_the_same_result(done, inputs, monkeypatc
     with monkeypatch.context() as patch:
         epochs = []
 
-        def stop(*args: Any) -> None:
+        def stop(*args):
             epochs.append(1)
             if len(epochs) == 2:
                 raise KeyboardInterrupt
@@ -210,8 +193,8 @@ def test_an_interrupted_demo_goes_on_to_the_same_result(done, inputs, monkeypatc
     assert (out / "metrics.json").read_bytes() == (done / "metrics.json").read_bytes()
 
 
-def test_the_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    calls: list[tuple[Any, ...]] = []
+def test_the_command_passes_its_options_on(monkeypatch, tmp_path):
+    calls = []
     monkeypatch.setattr("auformer.demo.run_demo", lambda out, **options: calls.append((out, options)))
     assert cli.main(["demo", "--fast", "--out", str(tmp_path), "--seed", "3", "--workers", "2", "--overwrite"]) == 0
     assert cli.main(["demo"]) == 0
@@ -220,7 +203,7 @@ def test_the_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_
     assert calls[1][0] == Path("runs/demo") and not calls[1][1]["fast"] and calls[1][1]["workers"] >= 1
 
 
-def test_bad_seed_and_bad_committed_results_stop_before_the_work(inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_bad_seed_and_bad_committed_results_stop_before_the_work(inputs, tmp_path):
     with pytest.raises(ValueError, match="--seed"):
         run_demo(tmp_path / "demo", plan=TINY, seed=-1, **inputs)
     bad = tmp_path / "bad.json"

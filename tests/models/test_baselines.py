@@ -121,6 +121,7 @@ def test_it_trains_under_autocast(kind: Any) -> None:
     assert all(grad is not None and bool(grad.isfinite().all() and grad.any()) for grad in gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [LoRA, SSF, Convpass])
 def test_it_leaves_as_a_program_of_torch(kind: Any, tmp_path: Path) -> None:
     """Hooks and peft's layers go with it."""
