@@ -1,7 +1,3 @@
-"""Runs in several processes, and a suite that is killed again and again."""
-
-from __future__ import annotations
-
 import contextlib
 import json
 import multiprocessing
@@ -12,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +15,6 @@ import yaml
 
 from auformer.benchmark.runner import claim
 from auformer.benchmark.store import check_claims, read_lines
-from auformer.benchmark.suite import Source
 from auformer.benchmark.workers import Progress, run_jobs
 from tests.helpers.benchmarks import jobs_of, suite_of, two_labs, write_config
 
@@ -28,12 +22,7 @@ WITHIN = {"protocol": "within", "data": "one"}
 KILLS = 10
 
 
-@pytest.fixture(scope="module")
-def labs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
-    return two_labs(tmp_path_factory.mktemp("labs"))
-
-
-def do(jobs: list, workers: int) -> dict[str, tuple[Any, Any]]:
+def do(jobs, workers):
     told = {}
     for job in jobs:
         claim(job)
@@ -42,16 +31,12 @@ def do(jobs: list, workers: int) -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.mark.slow
-def test_several_processes_do_what_one_does(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_several_processes_do_what_one_does(labs, tmp_path):
     """Three runs of which one fails, in two processes; a fourth whose process dies."""
     alone = do(jobs_of(suite_of(tmp_path, labs, WITHIN, out="alone")), 1)
     jobs = jobs_of(suite_of(tmp_path, labs, WITHIN, out="shared"))
-    broken = replace(
-        jobs[0],
-        run=replace(jobs[0].run, fold="broken"),
-        au_names=("AU99",),
-        folder=tmp_path / "shared/runs/a/b/c/broken",
-    )
+    folder = tmp_path / "shared/runs/a/b/c/broken"
+    broken = replace(jobs[0], run=replace(jobs[0].run, fold="broken"), au_names=("AU99",), folder=folder)
     told = do([broken, *jobs], 2)
     assert list(alone) == ["T1", "T2", "T3"] and set(told) == {"broken", "T1", "T2", "T3"}
     assert told["broken"][0] is None and "AU99" in told["broken"][1]
@@ -67,20 +52,19 @@ def test_several_processes_do_what_one_does(labs: dict[str, Source], tmp_path: P
 class Deadly:
     """Kills the process that is sent it."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return _die, ()
 
 
-def _die() -> None:
+def _die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.kill
-@pytest.mark.kill
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed otherwise on Windows")
-def test_a_process_that_dies_is_told_of(labs: dict[str, Source], tmp_path: Path) -> None:
+def test_a_process_that_dies_is_told_of(labs, tmp_path):
     jobs = [replace(job, warnings=(Deadly(),)) for job in jobs_of(suite_of(tmp_path, labs, WITHIN))]
-    told: list[tuple[Any, Any]] = []
+    told = []
     with pytest.raises(ValueError, match="all of them have died"):
         run_jobs(jobs, 2, lambda job, line, error: told.append((line, error)))
     assert len(told) == 2 and all(line is None and "ended with code -9" in str(error) for line, error in told)
@@ -88,7 +72,7 @@ def test_a_process_that_dies_is_told_of(labs: dict[str, Source], tmp_path: Path)
         run_jobs(jobs, 0, lambda *_: None)
 
 
-def write_suite(folder: Path) -> Path:
+def write_suite(folder):
     """Four runs of a fraction of a second each."""
     write_config(folder)
     content = {
@@ -103,37 +87,28 @@ def write_suite(folder: Path) -> Path:
     return folder / "suite.yaml"
 
 
-def run_suite(suite: Path, out: Path) -> None:
+def run_suite(suite, out):
     """The command in a process of its own, which leaves without a word."""
     from auformer.cli import main
 
-    with (
-        open(os.devnull, "w", encoding="utf-8") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         code = main(["benchmark", "suite", str(suite), "--out", str(out), "--bootstraps", "20"])
     os._exit(code)
 
 
-def tables(out: Path) -> dict[str, bytes]:
+def tables(out):
     return {path.name: path.read_bytes() for path in sorted((out / "results" / "tables").iterdir())}
 
 
 @pytest.mark.kill
-@pytest.mark.kill
 @pytest.mark.slow
-@pytest.mark.skipif(
-    sys.platform == "win32", reason="processes that start at once, from one that has everything imported"
-)
-def test_a_suite_killed_ten_times_ends_in_the_same_tables(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="processes that start at once, with everything imported")
+def test_a_suite_killed_ten_times_ends_in_the_same_tables(tmp_path):
     suite = write_suite(tmp_path)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["auformer.benchmark.workers", "auformer.benchmark.runner", "auformer.benchmark.report"]
-    )
+    context.set_forkserver_preload([f"auformer.benchmark.{name}" for name in ("workers", "runner", "report")])
 
-    def start(out: str, target: Any = run_suite) -> Any:
+    def start(out, target=run_suite):
         process = context.Process(target=target, args=(suite, tmp_path / out))
         process.start()
         return process
@@ -160,13 +135,13 @@ def test_a_suite_killed_ten_times_ends_in_the_same_tables(tmp_path: Path) -> Non
     assert len(lines) == 4 == len({json.loads(text)["key"] for text in lines})
 
 
-def job(fold: str) -> Any:
+def job(fold):
     """A run of one fold."""
     return SimpleNamespace(run=SimpleNamespace(text=lambda: f"within  one  fold {fold}"), folder=Path("out") / fold)
 
 
-def test_each_run_is_one_line() -> None:
-    said: list[str] = []
+def test_each_run_is_one_line():
+    said = []
     progress = Progress(3, said.append)
     progress.report(job("P1"), {"seconds": 12.4}, None)
     progress.report(job("P2"), None, None)
@@ -180,17 +155,13 @@ def test_each_run_is_one_line() -> None:
     assert len(said) == 4 and said[-1].startswith("1 run left to another process; run the same command again")
 
 
-def test_every_reason_is_told_once_with_its_first_run() -> None:
-    said: list[str] = []
+def test_every_reason_is_told_once_with_its_first_run():
+    said = []
     progress = Progress(4, said.append)
-    for fold, error in (
-        ("P1", "ValueError: no AU4"),
-        ("P2", "OSError: disk full"),
-        ("P3", "ValueError: no AU4"),
-        ("P4", None),
-    ):
+    no_au, full = "ValueError: no AU4", "OSError: disk full"
+    for fold, error in (("P1", no_au), ("P2", full), ("P3", no_au), ("P4", None)):
         progress.report(job(fold), None if error else {"seconds": 1}, error)
-    assert [line.rpartition("  ")[2] for line in said] == ["failed", "failed", "failed", "1 s"]
+    assert [line.rpartition("  ")[2] for line in said] == ["failed"] * 3 + ["1 s"]
     with pytest.raises(ValueError, match="3 of 4 runs failed") as caught:
         progress.close()
     assert str(caught.value).splitlines()[1:] == [

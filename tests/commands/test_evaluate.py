@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -42,9 +40,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def manifest(tmp_path):
-    return write_faces_manifest(
-        tmp_path / "data", au_names=("AU1", "AU12", "AU4"), size=(32, 32), crop_recipe="eyes", image_size=[32, 32]
-    )
+    given = {"au_names": ("AU1", "AU12", "AU4"), "size": (32, 32), "crop_recipe": "eyes", "image_size": [32, 32]}
+    return write_faces_manifest(tmp_path / "data", **given)
 
 
 @pytest.fixture
@@ -207,10 +204,6 @@ class TestErrors:
         folder = trained[1]
         torch.manual_seed(1)
         save_file(AUFormer(BACKBONE, AUS, expert_width=2).backbone.state_dict(), tmp_path / "other.safetensors")
-        assert (
-            evaluate(
-                folder, manifest, "--out", tmp_path / "p.csv", "--backbone-checkpoint", tmp_path / "other.safetensors"
-            )
-            == 1
-        )
+        other = ("--backbone-checkpoint", tmp_path / "other.safetensors")
+        assert evaluate(folder, manifest, "--out", tmp_path / "p.csv", *other) == 1
         assert "frozen weights" in capsys.readouterr().err
