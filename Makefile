@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
 demo: $(VENV)/.installed-base
 	$(BIN)/auformer demo
 
-# The inner loop, about two minutes
+# The inner loop, two to three minutes on two cores
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow and not browser and not wheel and not kill"
 
