@@ -18,17 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
-    "AULoss",
-    "MDWALoss",
-    "asl_loss",
-    "au_weights",
-    "bce_loss",
-    "dice_loss",
-    "difficulty_exponents",
-    "focal_loss",
-    "mdwa_loss",
-    "wa_loss",
-]
+    "AULoss", "MDWALoss", "asl_loss", "au_weights", "bce_loss", "dice_loss", "difficulty_exponents", "focal_loss",
+    "mdwa_loss", "wa_loss",
+]  # fmt: skip
 
 
 def _prepared(logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:

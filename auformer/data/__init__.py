@@ -16,15 +16,9 @@ if TYPE_CHECKING:
     from auformer.data.manifest import read_manifest, read_predictions, write_manifest, write_predictions
 
 __all__ = [
-    "AUDataModule",
-    "AUDataset",
-    "read_image",
-    "read_manifest",
-    "read_predictions",
-    "write_image",
-    "write_manifest",
+    "AUDataModule", "AUDataset", "read_image", "read_manifest", "read_predictions", "write_image", "write_manifest",
     "write_predictions",
-]
+]  # fmt: skip
 __getattr__, __dir__ = lazy_names(__name__, {
     "datamodule": ["AUDataModule"], "dataset": ["AUDataset"], "images": ["read_image", "write_image"],
     "manifest": ["read_manifest", "read_predictions", "write_manifest", "write_predictions"],

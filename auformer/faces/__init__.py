@@ -8,19 +8,6 @@ from auformer.faces.face import LANDMARKS, POINT_COLUMNS, Face
 from auformer.faces.recipes import CropRecipe
 
 __all__ = [
-    "BACKENDS",
-    "CROP_RECIPES",
-    "LANDMARKS",
-    "POINT_COLUMNS",
-    "CropRecipe",
-    "Detector",
-    "Face",
-    "align",
-    "crop_geometry",
-    "crop_matrix",
-    "detect",
-    "make_detector",
-    "no_face",
-    "require_faces",
-    "warp",
-]
+    "BACKENDS", "CROP_RECIPES", "LANDMARKS", "POINT_COLUMNS", "CropRecipe", "Detector", "Face", "align",
+    "crop_geometry", "crop_matrix", "detect", "make_detector", "no_face", "require_faces", "warp",
+]  # fmt: skip

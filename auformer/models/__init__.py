@@ -22,24 +22,7 @@ from auformer.models.export import OnnxDetector, export_detector
 from auformer.models.network import AUNetwork
 
 __all__ = [
-    "SSF",
-    "AUFormer",
-    "AUNetwork",
-    "AdaptFormer",
-    "BitFit",
-    "Convpass",
-    "FullFineTuning",
-    "HoulsbyAdapter",
-    "LastBlocks",
-    "LinearProbe",
-    "LoRA",
-    "OnnxDetector",
-    "VPTDeep",
-    "create_backbone",
-    "export_detector",
-    "load_adapter",
-    "load_detector",
-    "open_detector",
-    "read_adapter_header",
-    "save_adapter",
-]
+    "SSF", "AUFormer", "AUNetwork", "AdaptFormer", "BitFit", "Convpass", "FullFineTuning", "HoulsbyAdapter",
+    "LastBlocks", "LinearProbe", "LoRA", "OnnxDetector", "VPTDeep", "create_backbone", "export_detector",
+    "load_adapter", "load_detector", "open_detector", "read_adapter_header", "save_adapter",
+]  # fmt: skip

@@ -19,19 +19,9 @@ if TYPE_CHECKING:
     from auformer.predict.types import FacePrediction, ImagePrediction, Selection, SourceEnd
 
 __all__ = [
-    "AUPredictor",
-    "FacePrediction",
-    "ImagePrediction",
-    "Progress",
-    "Selection",
-    "Source",
-    "SourceEnd",
-    "Written",
-    "find_sources",
-    "merge_tables",
-    "predict_to_files",
-    "read_predictions",
-]
+    "AUPredictor", "FacePrediction", "ImagePrediction", "Progress", "Selection", "Source", "SourceEnd", "Written",
+    "find_sources", "merge_tables", "predict_to_files", "read_predictions",
+]  # fmt: skip
 __getattr__, __dir__ = lazy_names(__name__, {
     "cluster.run": ["merge_tables"], "compare": ["read_predictions"], "predictor": ["AUPredictor"],
     "progress": ["Progress", "Written"], "run": ["predict_to_files"], "sources": ["Source", "find_sources"],

@@ -12,15 +12,6 @@ from auformer.synthetic.renderer import Face, Rendered, Renderer
 from auformer.synthetic.sampling import LABS, facs_level, lab_table, sample_aus, sample_scene
 
 __all__ = [
-    "AU_NAMES",
-    "CHANNELS",
-    "LABS",
-    "Face",
-    "Identity",
-    "Rendered",
-    "Renderer",
-    "facs_level",
-    "lab_table",
-    "sample_aus",
-    "sample_scene",
-]
+    "AU_NAMES", "CHANNELS", "LABS", "Face", "Identity", "Rendered", "Renderer", "facs_level", "lab_table",
+    "sample_aus", "sample_scene",
+]  # fmt: skip
