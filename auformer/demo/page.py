@@ -25,18 +25,8 @@ from auformer.demo.results import (
     results_table,
 )
 from auformer.files import atomic_path, write_json, write_text
+from auformer.report import html
 from auformer.report.faces import face_grid
-from auformer.report.html import (
-    RENDERED_ONLY,
-    RESPONSIBLE_USE,
-    Section,
-    build_report,
-    code,
-    figure,
-    paragraph,
-    responsible_use,
-)
-from auformer.report.html import table as html_table
 from auformer.report.scores import f1_bars, read_training_log, training_curves
 from auformer.report.style import au_label, au_order, image_bytes, save_png
 from auformer.report.table import Table
@@ -141,13 +131,13 @@ def _notes(config: Mapping[str, Any], predictions: pd.DataFrame) -> list[str]:
         f"training faces; B: a lab never trained on; B shared: over {shared} only. Trained: number of trained "
         f"parameters. AUFormer predicts by {heads}."
     ]
-    return [*notes, *([FAST_NOTE] if config["fast"] else []), RENDERED_ONLY]
+    return [*notes, *([FAST_NOTE] if config["fast"] else []), html.RENDERED_ONLY]
 
 
 def _markdown(first: Table, results: Results, lead: str) -> str:
     """The content of `table.md`."""
     tables = [first, *(lab_table(results, lab) for lab in DATASETS)]
-    blocks = ["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *RESPONSIBLE_USE]
+    blocks = ["# AUFormer on rendered faces", lead, *(table.markdown() for table in tables), *html.RESPONSIBLE_USE]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -164,7 +154,7 @@ def demo_page(
     """The page `report.html`; `first` is the main table, `figures` are image files by day and by night."""
 
     def shown(name: str, alt: str, caption: str) -> list[str]:
-        return [figure(*figures[name], alt=alt, caption=caption)]
+        return [html.figure(*figures[name], alt=alt, caption=caption)]
 
     marks = f"Upright marks: always positive. Hatched and {COMMITTED}: not trained in this run."
     bars = f"F1 x 100 per action unit and their mean. {marks}"
@@ -179,25 +169,27 @@ def demo_page(
     )
     grid = "Grid of rendered faces with evidence maps and the action units found on each"
     learnt = "Curves of loss and validation F1 over the epochs of each training"
-    main = [_html(first, "Means over action units, x 100"), responsible_use(rendered_only=True)]
+    main = [_html(first, "Means over action units, x 100"), html.responsible_use(rendered_only=True)]
     sections = [
-        Section("Result", main, wide=True),
-        Section("F1 per action unit, lab A", shown("f1_lab_a.png", _alt(results, "lab_a"), bars)),
-        Section("F1 per action unit, lab B", shown("f1_lab_b.png", _alt(results, "lab_b"), bars)),
-        Section("Training", shown("training.png", learnt, curves)),
-        Section("Faces", shown("faces.png", grid, faces)),
-        Section("Numbers, lab A", [_per_au(results, "lab_a")]),
-        Section("Numbers, lab B", [_per_au(results, "lab_b")]),
-        Section("Settings", [paragraph("The content of config.yaml:"), code(config, "Settings of this run")]),
+        html.Section("Result", main, wide=True),
+        html.Section("F1 per action unit, lab A", shown("f1_lab_a.png", _alt(results, "lab_a"), bars)),
+        html.Section("F1 per action unit, lab B", shown("f1_lab_b.png", _alt(results, "lab_b"), bars)),
+        html.Section("Training", shown("training.png", learnt, curves)),
+        html.Section("Faces", shown("faces.png", grid, faces)),
+        html.Section("Numbers, lab A", [_per_au(results, "lab_a")]),
+        html.Section("Numbers, lab B", [_per_au(results, "lab_b")]),
+        html.Section(
+            "Settings", [html.paragraph("The content of config.yaml:"), html.code(config, "Settings of this run")]
+        ),
     ]
-    return build_report("AUFormer on rendered faces", sections, lead=lead, footer=footer)
+    return html.build_report("AUFormer on rendered faces", sections, lead=lead, footer=footer)
 
 
 def _html(model: Table, caption: str) -> str:
     """The table of `results_table` on a page, without the notes that stand elsewhere on it."""
-    notes = [note for note in model.notes if note not in (FAST_NOTE, RENDERED_ONLY)]
+    notes = [note for note in model.notes if note not in (FAST_NOTE, html.RENDERED_ONLY)]
     rows = [[*row[:-1], _compact(int(row[-1].replace(",", "")))] for row in model.rows]
-    return html_table(Table([name[:1].upper() + name[1:] for name in model.header], rows, title=caption, notes=notes))
+    return html.table(Table([name[:1].upper() + name[1:] for name in model.header], rows, title=caption, notes=notes))
 
 
 def _compact(number: int) -> str:
@@ -217,7 +209,7 @@ def _per_au(results: Results, lab: str) -> str:
     rows = [[au_label(au), *(percent(results[lab][method]["f1"][au]) for method in METHODS)] for au in names]
     rows.append(["Mean", *(percent(results[lab][method]["mean_f1"]) for method in METHODS)])
     header = ["Action unit", *(method_label(method) for method in METHODS)]
-    return html_table(Table(header, rows, title=f"{TITLES[lab]}: F1 x 100"))
+    return html.table(Table(header, rows, title=f"{TITLES[lab]}: F1 x 100"))
 
 
 def _alt(results: Results, lab: str) -> str:

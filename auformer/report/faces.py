@@ -12,25 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from auformer.aus import ACTION_UNITS
-from auformer.report.style import (
-    COLOUR_MAP,
-    GUTTER,
-    LINE,
-    SERIES,
-    SMALL,
-    THEMES,
-    WIDTH,
-    add_footer,
-    add_headline,
-    au_label,
-    au_order,
-    bare_figure,
-    dress_axes,
-    footer_height,
-    luma,
-    place_axes,
-    place_text,
-)
+from auformer.report import style
 
 OPACITY = 0.75  # of the strongest evidence over the face [ours]
 COLUMN = 2.6  # inches per face and its map where there are more than two columns [ours]
@@ -41,7 +23,7 @@ FACE = 1.45  # inches: the photo beside its bars [ours]; names of AUs and bars t
 BARS = 3.38  # inches from the left edge where the bars start [ours]: room for the longest FACS name of a rendered AU
 ROW = 0.235  # inches per bar [ours]
 TILES = 6  # evidence maps side by side [ours]
-TILE = (WIDTH - GUTTER * (TILES + 1)) / TILES  # inches
+TILE = (style.WIDTH - style.GUTTER * (TILES + 1)) / TILES  # inches
 LEGEND = "Full bar, bold: at or\nabove the threshold\n(the upright line)."
 
 
@@ -68,8 +50,8 @@ def blend_evidence(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
         raise ValueError(f"Expected `evidence` to be (h, w) finite numbers, but got shape {evidence.shape}")
     low, high = evidence.min(), evidence.max()
     strength = _spread((evidence - low) / (high - low), *image.shape[:2]) if high > low else np.zeros(image.shape[:2])
-    grey = luma(image)
-    colours = colormaps[COLOUR_MAP](strength)[..., :3] * 255
+    grey = style.luma(image)
+    colours = colormaps[style.COLOUR_MAP](strength)[..., :3] * 255
     alpha = (OPACITY * strength)[..., None]
     return np.round((1 - alpha) * grey[..., None] + alpha * colours).astype(np.uint8)
 
@@ -107,24 +89,26 @@ def face_grid(
         ValueError: Without faces, or if shapes do not fit.
     """
     _check_grid(len(images), len(au_names), truth, probs, maps, captions)
-    width, columns = max(WIDTH, COLUMN * columns), min(columns, len(images))
-    cell = (width - GUTTER * (columns + 1)) / columns  # inches
+    width, columns = max(style.WIDTH, COLUMN * columns), min(columns, len(images))
+    cell = (width - style.GUTTER * (columns + 1)) / columns  # inches
     side = cell if maps is None else (cell - 0.05) / 2
     header, head = 0.4 * bool(title), 0.2 * (captions is not None)
-    pitch = head + side + LINE * len(SIGNS) + 0.17
-    figure = bare_figure(header + math.ceil(len(images) / columns) * pitch + 0.03, theme=theme, width=width)
-    inks, seen = THEMES[theme], np.asarray(probs) >= (0.5 if thresholds is None else np.asarray(thresholds))
+    pitch = head + side + style.LINE * len(SIGNS) + 0.17
+    figure = style.bare_figure(header + math.ceil(len(images) / columns) * pitch + 0.03, theme=theme, width=width)
+    inks, seen = style.THEMES[theme], np.asarray(probs) >= (0.5 if thresholds is None else np.asarray(thresholds))
     for index, image in enumerate(images):
-        left, top = GUTTER + index % columns * (cell + GUTTER), header + index // columns * pitch + 0.04
+        left, top = style.GUTTER + index % columns * (cell + style.GUTTER), header + index // columns * pitch + 0.04
         if captions is not None:
-            place_text(figure, left, top, captions[index], fontsize=SMALL, weight="bold", color=inks["ink"])
-        show_image(place_axes(figure, left, top + head, side, side), image)
+            style.place_text(figure, left, top, captions[index], fontsize=style.SMALL, weight="bold", color=inks["ink"])
+        show_image(style.place_axes(figure, left, top + head, side, side), image)
         if maps is not None:
-            beside = place_axes(figure, left + side + 0.05, top + head, side, side)
+            beside = style.place_axes(figure, left + side + 0.05, top + head, side, side)
             show_image(beside, blend_evidence(image, maps[index]))
         for line, (ink, text) in enumerate(_verdicts(au_names, np.asarray(truth)[index], seen[index])):
-            place_text(figure, left, top + head + side + 0.05 + LINE * line, text, fontsize=SMALL, color=inks[ink])
-    add_headline(figure, title, theme=theme)
+            style.place_text(
+                figure, left, top + head + side + 0.05 + style.LINE * line, text, fontsize=style.SMALL, color=inks[ink]
+            )
+    style.add_headline(figure, title, theme=theme)
     return figure
 
 
@@ -149,7 +133,7 @@ def show_image(axes: Axes, image: np.ndarray) -> None:
 
 def _verdicts(au_names: Sequence[str], truth: np.ndarray, seen: np.ndarray) -> list[tuple[str, str]]:
     """Return (ink, text) of the AUs `(N,)` that were found, missed and falsely seen, a line with its sign each."""
-    order = [list(au_names).index(name) for name in au_order(au_names)]
+    order = [list(au_names).index(name) for name in style.au_order(au_names)]
     kinds = (truth == 1) & seen, (truth == 1) & ~seen, (truth == 0) & seen
     lines = []
     for (ink, sign, word), chosen in zip(SIGNS, kinds, strict=True):
@@ -191,19 +175,21 @@ def evidence_grid(
     """
     if not faces:
         raise ValueError("Expected `faces` to hold at least one action unit, but got none.")
-    names, side = au_order(faces), (WIDTH - GUTTER * (COLUMNS + 1)) / COLUMNS
+    names, side = style.au_order(faces), (style.WIDTH - style.GUTTER * (COLUMNS + 1)) / COLUMNS
     header, cell = 0.45 * bool(title) + 0.1, side + 0.58
-    height = header + math.ceil(len(names) / COLUMNS) * cell + footer_height(footer)
-    figure, inks = bare_figure(height, theme=theme), THEMES[theme]
+    height = header + math.ceil(len(names) / COLUMNS) * cell + style.footer_height(footer)
+    figure, inks = style.bare_figure(height, theme=theme), style.THEMES[theme]
     for place, name in enumerate(names):
-        left, top = GUTTER + place % COLUMNS * (side + GUTTER), header + place // COLUMNS * cell
+        left, top = style.GUTTER + place % COLUMNS * (side + style.GUTTER), header + place // COLUMNS * cell
         shown = blend_evidence(faces[name].crop, faces[name].evidence)
-        show_image(place_axes(figure, left, top + 0.2, side, side), shown)
-        place_text(figure, left, top + 0.02, name, fontsize=SMALL, color=inks["ink"], weight="bold")
+        show_image(style.place_axes(figure, left, top + 0.2, side, side), shown)
+        style.place_text(figure, left, top + 0.02, name, fontsize=style.SMALL, color=inks["ink"], weight="bold")
         words = f"{ACTION_UNITS[name].name}\n{faces[name].note}"
-        place_text(figure, left, top + 0.22 + side, words, fontsize=SMALL - 1.5, color=inks["quiet"], linespacing=1.25)
-    add_headline(figure, title, theme=theme)
-    add_footer(figure, footer, theme=theme)
+        style.place_text(
+            figure, left, top + 0.22 + side, words, fontsize=style.SMALL - 1.5, color=inks["quiet"], linespacing=1.25
+        )
+    style.add_headline(figure, title, theme=theme)
+    style.add_footer(figure, footer, theme=theme)
     return figure
 
 
@@ -233,51 +219,55 @@ def au_bars(
         if value is not None and (np.ndim(value) != dims or len(value) != len(au_names)):
             wanted = f"{dims}-dimensional, first N = {len(au_names)}"
             raise ValueError(f"Expected `{name}` to be {wanted}, but got shape {np.shape(value)}")
-    order = [list(au_names).index(name) for name in au_order(au_names)]
+    order = [list(au_names).index(name) for name in style.au_order(au_names)]
     names = [au_names[i] for i in order]
     shown, cuts = np.asarray(probs, float)[order], np.asarray(thresholds, float)[order]
     header, bars = 0.5 * bool(title) + 0.08, max(ROW * len(names), FACE + 0.5)
     tiles = 0.0 if maps is None else 0.3 + math.ceil(len(names) / TILES) * (TILE + 0.24)
-    figure = bare_figure(header + bars + 0.45 + tiles + footer_height(footer, 0.12), theme=theme)
-    show_image(place_axes(figure, GUTTER, header, FACE, FACE), crop)
-    quiet = THEMES[theme]["quiet"]
-    place_text(figure, GUTTER, header + FACE + 0.08, LEGEND, fontsize=SMALL, color=quiet, linespacing=1.4)
-    _probability_bars(place_axes(figure, BARS, header, WIDTH - BARS - 0.16, bars), names, shown, cuts, theme=theme)
+    figure = style.bare_figure(header + bars + 0.45 + tiles + style.footer_height(footer, 0.12), theme=theme)
+    show_image(style.place_axes(figure, style.GUTTER, header, FACE, FACE), crop)
+    quiet = style.THEMES[theme]["quiet"]
+    style.place_text(
+        figure, style.GUTTER, header + FACE + 0.08, LEGEND, fontsize=style.SMALL, color=quiet, linespacing=1.4
+    )
+    _probability_bars(
+        style.place_axes(figure, BARS, header, style.WIDTH - BARS - 0.16, bars), names, shown, cuts, theme=theme
+    )
     if maps is not None:
         _evidence_tiles(figure, header + bars + 0.45, crop, names, np.asarray(maps)[order], shown >= cuts, theme=theme)
-    add_headline(figure, title, theme=theme)
-    add_footer(figure, footer, theme=theme, margin=0.12)
+    style.add_headline(figure, title, theme=theme)
+    style.add_footer(figure, footer, theme=theme, margin=0.12)
     return figure
 
 
 def _probability_bars(axes: Axes, names: list[str], probs: np.ndarray, cuts: np.ndarray, *, theme: str) -> None:
     """Draw the bars; present AUs are full and bold, the others hollow."""
-    inks, colour, places, seen = THEMES[theme], SERIES[theme][0], np.arange(len(names)), probs >= cuts
-    dress_axes(axes, theme=theme)
+    inks, colour, places, seen = style.THEMES[theme], style.SERIES[theme][0], np.arange(len(names)), probs >= cuts
+    style.dress_axes(axes, theme=theme)
     fills = [colour if on else inks["background"] for on in seen]
     axes.barh(places, probs, 0.62, color=fills, edgecolor=colour, linewidth=0.9)
     axes.vlines(cuts, places - 0.42, places + 0.42, color=inks["ink"], linewidth=1.4)
-    axes.set_yticks(places, [au_label(name) for name in names])
+    axes.set_yticks(places, [style.au_label(name) for name in names])
     for label, on in zip(axes.get_yticklabels(), seen, strict=True):
-        label.set(fontsize=SMALL, fontweight="bold" if on else "normal", color=inks["ink" if on else "quiet"])
+        label.set(fontsize=style.SMALL, fontweight="bold" if on else "normal", color=inks["ink" if on else "quiet"])
     axes.set(xlim=(0, 1), ylim=(len(names) - 0.45, -0.55), xlabel="Probability", xticks=(0, 0.5, 1))
-    axes.tick_params(axis="x", labelsize=SMALL)
-    axes.xaxis.label.set_fontsize(SMALL)
+    axes.tick_params(axis="x", labelsize=style.SMALL)
+    axes.xaxis.label.set_fontsize(style.SMALL)
 
 
 def _evidence_tiles(
     figure: Figure, top: float, crop: np.ndarray, names: list[str], maps: np.ndarray, seen: np.ndarray, *, theme: str
 ) -> None:
     """Draw one small face per AU under its evidence map; framed and bold where the AU was seen."""
-    inks = THEMES[theme]
+    inks = style.THEMES[theme]
     words = "Evidence of each expert, every map on a scale of its own"
-    place_text(figure, GUTTER, top, words, fontsize=SMALL, color=inks["quiet"])
+    style.place_text(figure, style.GUTTER, top, words, fontsize=style.SMALL, color=inks["quiet"])
     for index, (name, evidence, on) in enumerate(zip(names, maps, seen, strict=True)):
-        left, down = GUTTER + index % TILES * (TILE + GUTTER), top + 0.46 + index // TILES * (TILE + 0.24)
-        axes = place_axes(figure, left, down, TILE, TILE)
+        left, down = style.GUTTER + index % TILES * (TILE + style.GUTTER), top + 0.46 + index // TILES * (TILE + 0.24)
+        axes = style.place_axes(figure, left, down, TILE, TILE)
         axes.imshow(blend_evidence(crop, evidence), interpolation="lanczos", aspect="auto")
         axes.set(xticks=[], yticks=[])
         weight, ink = ("bold", "ink") if on else ("normal", "quiet")
-        axes.set_title(name, fontsize=SMALL, pad=3, color=inks[ink], fontweight=weight)
+        axes.set_title(name, fontsize=style.SMALL, pad=3, color=inks[ink], fontweight=weight)
         for spine in axes.spines.values():
-            spine.set(visible=bool(on), color=SERIES[theme][0], linewidth=2)
+            spine.set(visible=bool(on), color=style.SERIES[theme][0], linewidth=2)

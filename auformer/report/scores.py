@@ -18,21 +18,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from auformer.report.style import (
-    COLOUR_MAP,
-    FONT_SIZE,
-    SMALL,
-    THEMES,
-    WIDTH,
-    add_legend,
-    au_label,
-    au_order,
-    dress_axes,
-    luma,
-    new_figure,
-    printable,
-    series,
-)
+from auformer.report import style
 
 BAR = 0.145  # inches per bar [ours]: twelve AUs with three methods stay on one phone screen and a half
 GAP = 0.13  # inches between AUs [ours]
@@ -74,7 +60,7 @@ def f1_bars(
         ValueError: Without methods, or if the methods (or the floor) are not over the same AUs.
     """
     _require(scores, "scores", "method")
-    names = au_order(next(iter(scores.values())))
+    names = style.au_order(next(iter(scores.values())))
     for label, values in [*scores.items(), *([("floor", floor)] if floor is not None else [])]:
         if set(values) != set(names):
             wanted, found = ", ".join(names), ", ".join(values)
@@ -83,32 +69,32 @@ def f1_bars(
             )
     pitch = len(scores) * BAR + GAP
     centres = np.append(np.arange(len(names)), len(names) + GAP / pitch) * pitch  # the mean stands a little apart
-    figure = new_figure(centres[-1] + pitch + 1.0, theme=theme, title=title, footnote=footnote)
-    axes, ink = figure.subplots(), THEMES[theme]["ink"]
-    dress_axes(axes, theme=theme)
+    figure = style.new_figure(centres[-1] + pitch + 1.0, theme=theme, title=title, footnote=footnote)
+    axes, ink = figure.subplots(), style.THEMES[theme]["ink"]
+    style.dress_axes(axes, theme=theme)
     marks = np.full(len(centres), math.nan) if floor is None else _with_mean(floor, names)
     for row, (label, rates) in enumerate(scores.items()):
         places = centres + (row - (len(scores) - 1) / 2) * BAR
         undefined = (math.nan, math.nan)
         ends = [(intervals or {}).get(label, {}).get(name, undefined) for name in (*names, MEAN)]
-        shown, colour = _with_mean(rates, names), series(theme, row)[0]
+        shown, colour = _with_mean(rates, names), style.series(theme, row)[0]
         lengths = np.nan_to_num(shown)
         bars = axes.barh(places, lengths, BAR * 0.86, label=label, color=colour, edgecolor=colour, linewidth=0.8)
         if label in hatched:
             for bar in bars:
-                bar.set(facecolor=THEMES[theme]["background"], hatch=HATCH)
+                bar.set(facecolor=style.THEMES[theme]["background"], hatch=HATCH)
         _label_bars(axes, places, shown, 100 * np.array(ends, dtype=float), mark=marks[-1], theme=theme)
     if floor is not None:
         reach = len(scores) * BAR / 2 + 0.03
         axes.vlines(marks, centres - reach, centres + reach, color=ink, linewidth=2.0, label=FLOOR)
-    axes.axhline((centres[-2] + centres[-1]) / 2, color=THEMES[theme]["quiet"], linewidth=0.8)
-    axes.set_yticks(centres, [*(au_label(name) for name in names), MEAN])
+    axes.axhline((centres[-2] + centres[-1]) / 2, color=style.THEMES[theme]["quiet"], linewidth=0.8)
+    axes.set_yticks(centres, [*(style.au_label(name) for name in names), MEAN])
     axes.get_yticklabels()[-1].set_fontweight("bold")
     axes.set(xlim=(0, 100), xlabel="F1 x 100, at a probability of 0.5")
     axes.set(ylim=(centres[-1] + pitch / 2 + 0.05, centres[0] - pitch / 2))
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i] == FLOOR)  # the methods in the order of the bars
-    add_legend(figure, theme, [handles[i] for i in order], [labels[i] for i in order], handlelength=1.4)
+    style.add_legend(figure, theme, [handles[i] for i in order], [labels[i] for i in order], handlelength=1.4)
     return figure
 
 
@@ -128,17 +114,17 @@ def _label_bars(
     axes: Axes, places: np.ndarray, values: np.ndarray, ends: np.ndarray, *, mark: float, theme: str
 ) -> None:
     """Intervals `(N + 1, 2)` of bars, words at undefined ones, the number of the mean, beside its floor's `mark`."""
-    inks = THEMES[theme]
+    inks = style.THEMES[theme]
     for place, value in zip(places, values, strict=True):
         if math.isnan(value):
-            axes.text(1, place, "no positives", va="center", size=SMALL, color=inks["quiet"])
+            axes.text(1, place, "no positives", va="center", size=style.SMALL, color=inks["quiet"])
     if not np.isnan(ends).all():
         axes.hlines(places, ends[:, 0], ends[:, 1], color=inks["ink"], linewidth=1.0)
     if not math.isnan(values[-1]):
         start = values[-1] if math.isnan(ends[-1, 1]) else max(values[-1], ends[-1, 1])
         start = mark if start - 1 < mark < start + NUMBER else start
         left = min(start + 1.2, 100 - NUMBER)
-        axes.text(left, places[-1], f"{values[-1]:.1f}", va="center", size=SMALL, color=inks["ink"])
+        axes.text(left, places[-1], f"{values[-1]:.1f}", va="center", size=style.SMALL, color=inks["ink"])
 
 
 def read_training_log(path: str | Path) -> pd.DataFrame:
@@ -170,30 +156,30 @@ def training_curves(logs: Mapping[str, pd.DataFrame], *, title: str | None = Non
         ValueError: Without logs.
     """
     _require(logs, "logs", "training")
-    figure, ink = new_figure(5.2, theme=theme, title=title), THEMES[theme]["ink"]
+    figure, ink = style.new_figure(5.2, theme=theme, title=title), style.THEMES[theme]["ink"]
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.set_ylabel("Loss: solid in training,\ndashed on validation subjects")
     lower.set_ylabel("Mean F1 x 100,\nvalidation subjects")
     for axes in (upper, lower):
-        dress_axes(axes, theme=theme, grid="both")
+        style.dress_axes(axes, theme=theme, grid="both")
         axes.xaxis.get_major_locator().set_params(integer=True)
     for row, (label, log) in enumerate(logs.items()):
-        colour, marker = series(theme, row)
-        style = {"color": colour, "marker": marker, "linewidth": 1.6}
+        colour, marker = style.series(theme, row)
+        looks = {"color": colour, "marker": marker, "linewidth": 1.6}
         epochs = log.index.to_numpy() + 1
         for column, line in (("train/loss", "-"), ("val/loss", (0, (4, 2)))):
             if column in log:
-                upper.plot(epochs, log[column], linestyle=line, markersize=3.5, **style)
+                upper.plot(epochs, log[column], linestyle=line, markersize=3.5, **looks)
         scores = 100 * log["val/f1"] if "val/f1" in log else pd.Series(math.nan, log.index)
-        lower.plot(epochs, scores, linestyle="-", label=label, markersize=5, **style)
+        lower.plot(epochs, scores, linestyle="-", label=label, markersize=5, **looks)
         if scores.notna().any():
             best, value = scores.idxmax() + 1, scores.max()
             lower.plot([best], [value], "o", markersize=11, fillstyle="none", color=ink)
-            below: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "size": SMALL, "color": ink}
+            below: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "size": style.SMALL, "color": ink}
             lower.annotate(f"{value:.1f}", (best, value), (0, -17), **below)
     lower.set_xlabel("Epoch; a ring marks the best, which is kept")
     lower.margins(y=0.12)
-    add_legend(figure, theme, ncols=3)
+    style.add_legend(figure, theme, ncols=3)
     return figure
 
 
@@ -210,24 +196,24 @@ def agreement_plot(
     """
     if not len(au_names):
         raise ValueError("Expected `au_names` to hold at least one action unit, but got none.")
-    names = au_order(au_names)
+    names = style.au_order(au_names)
     order = [list(au_names).index(name) for name in names]
     values = np.stack([np.asarray(kappa, float), np.asarray(correlation, float)])[:, order]
-    figure = new_figure(ROW * len(names) + 1.3, theme=theme, title=title)
-    axes, inks, places = figure.subplots(), THEMES[theme], np.arange(len(names))
-    dress_axes(axes, theme=theme)
+    figure = style.new_figure(ROW * len(names) + 1.3, theme=theme, title=title)
+    axes, inks, places = figure.subplots(), style.THEMES[theme], np.arange(len(names))
+    style.dress_axes(axes, theme=theme)
     axes.hlines(places, -1, 1, color=inks["grid"], linewidth=0.8)
     axes.axvline(0, color=inks["quiet"], linewidth=1)
     edge: dict[str, Any] = {"markersize": 7, "markeredgecolor": inks["ink"], "markeredgewidth": 0.5}
     for row, label in enumerate(("Kappa of activity", "Correlation of values")):
-        colour, marker = series(theme, row)
+        colour, marker = style.series(theme, row)
         axes.plot(values[row], places, marker, label=label, color=colour, **edge)
     for place in places[np.isnan(values).all(0)]:
-        axes.text(0.03, float(place), "undefined", va="center", size=SMALL, color=inks["quiet"])
-    axes.set_yticks(places, [au_label(name) for name in names])
+        axes.text(0.03, float(place), "undefined", va="center", size=style.SMALL, color=inks["quiet"])
+    axes.set_yticks(places, [style.au_label(name) for name in names])
     low = min(-0.05, float(np.nanmin([*values.ravel(), 0.0])) - 0.05)
     axes.set(xlim=(low, 1.05), ylim=(len(names) - 0.4, -0.6), xlabel="0: no more than chance, 1: complete")
-    add_legend(axes, theme, loc="lower center", bbox_to_anchor=(0.4, 1.0))
+    style.add_legend(axes, theme, loc="lower center", bbox_to_anchor=(0.4, 1.0))
     return figure
 
 
@@ -249,30 +235,30 @@ def cross_matrix(
             wanted, found = (len(train), len(test)), np.shape(table)
             raise ValueError(f"Expected `values` to be {wanted} per method, but got {found} for {label!r}")
     height = len(values) * (len(train) * CELL + 0.75) + 0.2
-    figure = new_figure(height, theme=theme, title=title, footnote=footnote)
+    figure = style.new_figure(height, theme=theme, title=title, footnote=footnote)
     for axes, (label, table) in zip(figure.subplots(len(values), 1, squeeze=False)[:, 0], values.items(), strict=True):
-        axes.set_title(label, size=FONT_SIZE, weight="bold", loc="left", color=THEMES[theme]["ink"])
+        axes.set_title(label, size=style.FONT_SIZE, weight="bold", loc="left", color=style.THEMES[theme]["ink"])
         _draw_cells(axes, 100 * np.asarray(table, dtype=float), train, test, theme=theme)
     return figure
 
 
 def _draw_cells(axes: Axes, table: np.ndarray, train: Sequence[str], test: Sequence[str], *, theme: str) -> None:
     """Draw coloured cells with their numbers."""
-    inks, colours = THEMES[theme], colormaps[COLOUR_MAP]
+    inks, colours = style.THEMES[theme], colormaps[style.COLOUR_MAP]
     axes.imshow(table, cmap=colours, vmin=0, vmax=100, aspect="auto")
     axes.set_facecolor(inks["background"])
     for (row, column), value in np.ndenumerate(table):
-        text, size, ink = "no run", SMALL, inks["quiet"]
+        text, size, ink = "no run", style.SMALL, inks["quiet"]
         if not math.isnan(value):
-            light = luma(np.array(colours(value / 100)[:3])) > 0.5
-            text, size, ink = f"{value:.1f}", FONT_SIZE, "#000000" if light else "#ffffff"
+            light = style.luma(np.array(colours(value / 100)[:3])) > 0.5
+            text, size, ink = f"{value:.1f}", style.FONT_SIZE, "#000000" if light else "#ffffff"
         axes.text(column, row, text, ha="center", va="center", size=size, color=ink)
-    axes.set_xticks(range(len(test)), [f"→ {printable(name, NAME)}" for name in test])
-    axes.set_yticks(range(len(train)), [printable(name, NAME) for name in train])
+    axes.set_xticks(range(len(test)), [f"→ {style.printable(name, NAME)}" for name in test])
+    axes.set_yticks(range(len(train)), [style.printable(name, NAME) for name in train])
     axes.set_xticks(np.arange(len(test) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(train) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color=inks["background"], linewidth=3)
-    axes.tick_params(which="both", length=0, colors=inks["ink"], labelsize=SMALL)
+    axes.tick_params(which="both", length=0, colors=inks["ink"], labelsize=style.SMALL)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
@@ -292,11 +278,11 @@ def reliability_diagram(
     for label, table in bins.items():
         if np.ndim(table) != 2 or np.shape(table)[1] != 3:
             raise ValueError(f"Expected `bins` to be (M, 3) per method, but got shape {np.shape(table)} for {label!r}")
-    figure = new_figure(WIDTH + 1.1, theme=theme, title=title, footnote=footnote)
+    figure = style.new_figure(style.WIDTH + 1.1, theme=theme, title=title, footnote=footnote)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    upper.plot([0, 1], [0, 1], color=THEMES[theme]["quiet"], linewidth=1.0, linestyle=DASHED)
+    upper.plot([0, 1], [0, 1], color=style.THEMES[theme]["quiet"], linewidth=1.0, linestyle=DASHED)
     for row, (label, table) in enumerate(bins.items()):
-        colour, marker = series(theme, row)
+        colour, marker = style.series(theme, row)
         filled = np.asarray(table, dtype=float)[np.asarray(table)[:, 2] > 0]
         share = filled[:, 2] / filled[:, 2].sum() if len(filled) else np.empty(0)
         area = SMALLEST + (LARGEST - SMALLEST) * share
@@ -304,11 +290,11 @@ def reliability_diagram(
         upper.scatter(filled[:, 0], filled[:, 1], area, color=colour, marker=marker, alpha=0.8)
         lower.plot(filled[:, 0], 100 * share, color=colour, marker=marker, markersize=4, linewidth=1.2)
     for axes, name in ((upper, "Rate of positives"), (lower, "Rows, %")):
-        dress_axes(axes, theme=theme, grid="both")
+        style.dress_axes(axes, theme=theme, grid="both")
         axes.set_ylabel(name)
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     lower.set(ylim=(0, None), xlabel="Predicted probability; dashed: probabilities true to their word")
-    add_legend(figure, theme)
+    style.add_legend(figure, theme)
     return figure
 
 
@@ -334,11 +320,11 @@ def training_size_curves(
     unknown = sorted({size for points in scores.values() for size in points} - set(sizes))
     if unknown:
         raise ValueError(f"Expected `scores` to be at the sizes {', '.join(sizes)}, but got {', '.join(unknown)}")
-    figure = new_figure(3.9, theme=theme, title=title, footnote=footnote)
-    axes, ink = figure.subplots(), THEMES[theme]["ink"]
-    dress_axes(axes, theme=theme, grid="y")
+    figure = style.new_figure(3.9, theme=theme, title=title, footnote=footnote)
+    axes, ink = figure.subplots(), style.THEMES[theme]["ink"]
+    style.dress_axes(axes, theme=theme, grid="y")
     for row, (label, points) in enumerate(scores.items()):
-        colour, marker = series(theme, row)
+        colour, marker = style.series(theme, row)
         at = np.array([list(sizes).index(size) for size in points])
         order = np.argsort(at)
         places = at[order] + (row - (len(scores) - 1) / 2) * DODGE
@@ -346,11 +332,11 @@ def training_size_curves(
         axes.plot(places, table[:, 0], marker=marker, markersize=6, linewidth=1.6, label=label, color=colour)
         axes.vlines(places, table[:, 1], table[:, 2], linewidth=1.2, color=colour)
         if len(table) and not math.isnan(last := table[-1, 0]):
-            beside: dict[str, Any] = {"textcoords": "offset points", "size": SMALL, "color": ink}
+            beside: dict[str, Any] = {"textcoords": "offset points", "size": style.SMALL, "color": ink}
             axes.annotate(f"{last:.1f}", (places[-1], last), (7, -3), **beside)
     if floor is not None:
         axes.axhline(100 * floor, color=ink, linewidth=1.2, linestyle=DASHED, label=FLOOR)
     axes.set_xticks(range(len(sizes)), list(sizes))
     axes.set(xlabel="Training frames", ylabel="Mean F1 x 100", xlim=(-0.3, len(sizes) - 0.55), ylim=(0, None))
-    add_legend(figure, theme)
+    style.add_legend(figure, theme)
     return figure

@@ -14,22 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from auformer.report.style import (
-    COLOUR_MAP,
-    SERIES,
-    SMALL,
-    THEMES,
-    add_footer,
-    add_headline,
-    au_label,
-    au_order,
-    bare_figure,
-    dress_axes,
-    footer_height,
-    new_figure,
-    place_axes,
-    place_text,
-)
+from auformer.report import style
 
 TIMELINE_WIDTH = 8.0  # inches [ours]: twice a phone's width, for a desk
 ROW = 0.26  # inches per AU [ours]
@@ -100,20 +85,20 @@ def timeline(
     if times.ndim != 1 or not len(times) or probs.shape != (len(times), len(au_names)):
         wanted = (len(times), len(au_names))
         raise ValueError(f"Expected `probs` to be of shape {wanted}, not empty, but got {probs.shape}.")
-    names = au_order(au_names)
+    names = style.au_order(au_names)
     edges, strip = bin_times(times, probs[:, [list(au_names).index(name) for name in names]])
     header, strips = 0.45 * bool(title) + 0.1, ROW * len(names)
-    height = header + strips + 0.45 + _SCALE + 0.45 + footer_height(footer)
-    figure, quiet = bare_figure(height, theme=theme, width=TIMELINE_WIDTH), THEMES[theme]["quiet"]
-    axes = place_axes(figure, NAMES, header, TIMELINE_WIDTH - NAMES - 0.2, strips)
+    height = header + strips + 0.45 + _SCALE + 0.45 + style.footer_height(footer)
+    figure, quiet = style.bare_figure(height, theme=theme, width=TIMELINE_WIDTH), style.THEMES[theme]["quiet"]
+    axes = style.place_axes(figure, NAMES, header, TIMELINE_WIDTH - NAMES - 0.2, strips)
     _draw_strips(axes, edges, strip, names, events, theme=theme)
-    axes.set_xlabel(unit, fontsize=SMALL)
-    _draw_scale(place_axes(figure, NAMES, header + strips + 0.5, 2.4, _SCALE), theme=theme)
+    axes.set_xlabel(unit, fontsize=style.SMALL)
+    _draw_scale(style.place_axes(figure, NAMES, header + strips + 0.5, 2.4, _SCALE), theme=theme)
     words = "The line under a strip: at or above the threshold.\nEmpty: no face."
-    style = {"fontsize": SMALL - 0.5, "color": quiet, "linespacing": 1.3}
-    place_text(figure, NAMES + 2.7, header + strips + 0.48, words, **style)
-    add_headline(figure, title, theme=theme)
-    add_footer(figure, footer, theme=theme)
+    looks = {"fontsize": style.SMALL - 0.5, "color": quiet, "linespacing": 1.3}
+    style.place_text(figure, NAMES + 2.7, header + strips + 0.48, words, **looks)
+    style.add_headline(figure, title, theme=theme)
+    style.add_footer(figure, footer, theme=theme)
     return figure
 
 
@@ -122,32 +107,32 @@ def _draw_strips(
     theme: str,
 ) -> None:  # fmt: skip
     """Draw the strips (M, N) of all AUs with their lines."""
-    inks = THEMES[theme]
-    dress_axes(axes, theme=theme)
+    inks = style.THEMES[theme]
+    style.dress_axes(axes, theme=theme)
     axes.grid(False)
-    colours = colormaps[COLOUR_MAP].with_extremes(bad=inks["background"])
+    colours = colormaps[style.COLOUR_MAP].with_extremes(bad=inks["background"])
     for row, name in enumerate(names):
         data = np.ma.masked_invalid(strip[:, row][None])
         axes.pcolormesh(edges, [row - 0.42, row + 0.22], data, cmap=colours, vmin=0, vmax=1, rasterized=True)
         spans = list(events.get(name, ()))
         begins, ends = [a for a, _ in spans], [b for _, b in spans]
         axes.hlines([row + 0.33] * len(spans), begins, ends, color=inks["ink"], linewidth=2.2)
-    axes.set_yticks(range(len(names)), [au_label(name) for name in names])
+    axes.set_yticks(range(len(names)), [style.au_label(name) for name in names])
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
         seen = bool(events.get(name))
-        label.set(fontsize=SMALL, fontweight="bold" if seen else "normal", color=inks["ink" if seen else "quiet"])
+        label.set(fontsize=style.SMALL, fontweight="bold" if seen else "normal", color=inks["ink" if seen else "quiet"])
     axes.set(xlim=(edges[0], edges[-1]), ylim=(len(names) - 0.45, -0.55))
-    axes.tick_params(axis="x", labelsize=SMALL)
+    axes.tick_params(axis="x", labelsize=style.SMALL)
 
 
 def _draw_scale(axes: Axes, *, theme: str) -> None:
     """Draw what the colours mean."""
-    dress_axes(axes, theme=theme)
+    style.dress_axes(axes, theme=theme)
     axes.grid(False)
-    axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLOUR_MAP, aspect="auto", extent=(0, 1, 0, 1))
+    axes.imshow(np.linspace(0, 1, 256)[None], cmap=style.COLOUR_MAP, aspect="auto", extent=(0, 1, 0, 1))
     axes.set(xticks=(0, 0.5, 1), yticks=[])
-    axes.tick_params(axis="x", labelsize=SMALL - 0.5)
-    axes.set_xlabel("Probability", fontsize=SMALL - 0.5)
+    axes.tick_params(axis="x", labelsize=style.SMALL - 0.5)
+    axes.set_xlabel("Probability", fontsize=style.SMALL - 0.5)
 
 
 _COLUMNS = 180  # most moments that one can point at [ours]
@@ -170,7 +155,7 @@ def hover_timeline(
     `images` are times and JPEG files of thumbnails, rising; `label` says what the drawing shows to those who cannot see
     it; `seconds`: whether `times` are seconds, else numbers of frames.
     """
-    names = au_order(au_names)
+    names = style.au_order(au_names)
     edges, strip = bin_times(times, probs[:, [list(au_names).index(name) for name in names]], _COLUMNS)
     length = edges[-1] - edges[0]
     top = _THUMB + 22 if images else 6
@@ -182,7 +167,7 @@ def hover_timeline(
 
     unit = " s" if seconds else ""
     parts = [
-        f'<text x="{_LEFT - 8}" y="{top + _ROW * row + 10}" text-anchor="end">{au_label(name)}</text>'
+        f'<text x="{_LEFT - 8}" y="{top + _ROW * row + 10}" text-anchor="end">{style.au_label(name)}</text>'
         for row, name in enumerate(names)
     ]
     parts += [_strip(strip[:, row], edges, top + _ROW * row, place) for row in range(len(names))]
@@ -209,7 +194,7 @@ def _strip(values: np.ndarray, edges: np.ndarray, y: float, place: Callable[[flo
     for begin, end in itertools.pairwise(borders):
         if shades[begin] >= 0:
             a, b = place(edges[begin]), place(edges[end])
-            colour = to_hex(colormaps[COLOUR_MAP](shades[begin] / (_LEVELS - 1)))
+            colour = to_hex(colormaps[style.COLOUR_MAP](shades[begin] / (_LEVELS - 1)))
             parts.append(f'<rect x="{a}" y="{y}" width="{round(b - a, 1)}" height="{_BAR}" fill="{colour}"/>')
     return "".join(parts)
 
@@ -253,7 +238,7 @@ def _moment(
     lines = [f"{time:.2f}{unit}"]
     for name, value in zip(names, values, strict=True):
         on = any(a < until and b > time for a, b in events.get(name, ()))
-        lines.append(f"{au_label(name)} {value:.2f}{' active' if on else ''}")
+        lines.append(f"{style.au_label(name)} {value:.2f}{' active' if on else ''}")
     return "\n".join(lines)
 
 
@@ -283,28 +268,28 @@ def intensity_curves(
     if not probs or any(np.ndim(values) != 2 or np.shape(values)[1] != len(levels) for values in probs.values()):
         found = [np.shape(values) for values in probs.values()]
         raise ValueError(f"Expected `probs` to hold at least one array (n, {len(levels)}), but got {found}.")
-    names, inks = au_order(probs), THEMES[theme]
+    names, inks = style.au_order(probs), style.THEMES[theme]
     rows = math.ceil(len(names) / CURVE_COLUMNS)
-    figure = new_figure(rows * _CELL + 0.5, theme=theme, title=title)
+    figure = style.new_figure(rows * _CELL + 0.5, theme=theme, title=title)
     grid = figure.subplots(rows, CURVE_COLUMNS, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
         _draw(axes, np.asarray(levels, float), np.asarray(probs[name], float), thresholds[name], theme=theme)
-        axes.set_title(au_label(name), fontsize=SMALL - 0.5, color=inks["ink"])
+        axes.set_title(style.au_label(name), fontsize=style.SMALL - 0.5, color=inks["ink"])
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
-    figure.supxlabel("True intensity (0 to 5)", fontsize=SMALL, color=inks["quiet"])
-    figure.supylabel("Probability of occurrence", fontsize=SMALL, color=inks["quiet"])
+    figure.supxlabel("True intensity (0 to 5)", fontsize=style.SMALL, color=inks["quiet"])
+    figure.supylabel("Probability of occurrence", fontsize=style.SMALL, color=inks["quiet"])
     return figure
 
 
 def _draw(axes: Axes, levels: np.ndarray, values: np.ndarray, threshold: float, *, theme: str) -> None:
     """Draw one AU: band, mean, threshold, and the straight line of an intensity."""
-    inks, colour = THEMES[theme], SERIES[theme][0]
-    dress_axes(axes, theme=theme, grid="both")
+    inks, colour = style.THEMES[theme], style.SERIES[theme][0]
+    style.dress_axes(axes, theme=theme, grid="both")
     low, high = np.percentile(values, [25, 75], axis=0)
     axes.plot(levels[[0, -1]], [levels[0] / 5, levels[-1] / 5], color=inks["quiet"], linewidth=1, linestyle=":")
     axes.axhline(threshold, color=inks["ink"], linewidth=0.9, linestyle="--")
     axes.fill_between(levels, low, high, color=colour, alpha=0.25, linewidth=0)
     axes.plot(levels, values.mean(0), color=colour, marker="o", markersize=3.5, linewidth=1.6)
     axes.set(xlim=(0, 5), ylim=(0, 1), xticks=(0, 1, 2, 3, 4, 5), yticks=(0, 0.5, 1))
-    axes.tick_params(labelsize=SMALL - 1)
+    axes.tick_params(labelsize=style.SMALL - 1)
