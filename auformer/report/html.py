@@ -96,7 +96,7 @@ def _strong(text: str, bold: bool) -> str:
 
 
 def figure(light: bytes, dark: bytes | None = None, *, alt: str, caption: str = "") -> str:
-    """Return a image, embedded.
+    """Return an image, embedded.
 
     Args:
         light: A PNG, WebP or JPEG file.
@@ -111,7 +111,7 @@ def figure(light: bytes, dark: bytes | None = None, *, alt: str, caption: str = 
         raise ValueError("Expected `alt` to say what the image shows, but got an empty text")
     night = f'<source srcset="{_data_uri(dark)}" media="(prefers-color-scheme: dark)">' if dark is not None else ""
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><image>{night}<img src="{_data_uri(light)}" alt="{html.escape(alt)}"></image>{below}</figure>'
+    return f'<figure><picture>{night}<img src="{_data_uri(light)}" alt="{html.escape(alt)}"></picture>{below}</figure>'
 
 
 def _data_uri(image: bytes) -> str:
