@@ -48,7 +48,7 @@ def clip_rows(frame: pd.DataFrame, clip_input: str) -> pd.DataFrame:
         clip_input: See `parse_clip_input`.
 
     Returns:
-        The row at the apex of each clip (the nearest one with a image; without an apex, as in 21 clips of CASME II, in
+        The row at the apex of each clip (the nearest one with an image; without an apex, as in 21 clips of CASME II, in
         the middle of the clip [ours]), in the order of the clips' first rows, with the columns `@frames` (tuple of
         further images) and `@compose`. `frames` gives the rows back as they are.
 
