@@ -6,6 +6,7 @@ here.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -105,7 +106,8 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"auformer")
     except OSError as error:
-        reason = f"cannot write here ({error.strerror or error}); choose another folder, or free space"
+        more = ", or free space" if error.errno == errno.ENOSPC else ""
+        reason = f"cannot write here ({error.strerror or error}); choose another folder{more}"
         raise OSError(error.errno, reason, os.fspath(folder)) from error
 
 

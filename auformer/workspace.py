@@ -190,4 +190,5 @@ def differences(old: Any, new: Any, free: Sequence[str] = (), name: str = "") ->
         return [text for part in parts for text in part]
     plain_old, plain_new = plain(old), plain(new)
     same = plain_old == plain_new and type(plain_old) is type(plain_new)
-    return [] if same else [f"{name} was {str(plain_old)[:60]} and is now {str(plain_new)[:60]}"]
+    texts = [f"{text[:60]} ..." if len(text) > 60 else text for text in (str(plain_old), str(plain_new))]
+    return [] if same else [f"{name} was {texts[0]} and is now {texts[1]}"]

@@ -172,3 +172,4 @@ def test_settings_that_are_free_or_new_or_gone() -> None:
     old, new = {"a": {"b": 1, "c": 2}, "gone": 0}, {"a": {"b": 2, "c": 2}, "new": None}
     assert differences(old, new, ["a.b"]) == ["gone was 0 and is now (absent)", "new was (absent) and is now None"]
     assert differences(old, {"a": {"b": 1, "c": 2}, "gone": 0}) == []
+    assert differences({"a": "x" * 61}, {"a": "y" * 60}) == [f"a was {'x' * 60} ... and is now {'y' * 60}"]

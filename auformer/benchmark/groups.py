@@ -79,7 +79,7 @@ class Method:
 
     @property
     def on_test(self) -> bool:
-        """Whether the epoch was chosen on the test part: every number of the method then carries a dagger."""
+        """Whether the epoch was chosen on the test split: every number of the method then carries a dagger."""
         return self.select == "test"
 
     def warnings(self) -> list[str]:
@@ -106,7 +106,7 @@ class Group:
     data: str  # training data
     test: str  # test data
     au_names: tuple[str, ...]  # AUs of any method, by number
-    folds: tuple[str, ...]  # test parts, also of runs that are not there
+    folds: tuple[str, ...]  # test splits, also of runs that are not there
     methods: tuple[Method, ...]  # its rows
     others: int = 0  # how many lines were left out because another one has the same row, fold and seed
 

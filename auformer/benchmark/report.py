@@ -16,7 +16,7 @@ from auformer.benchmark.groups import Line, group_lines, subset_order
 from auformer.benchmark.tables import Matrix, cross_matrix_of, group_tables, matrix_table, summary_table
 from auformer.files import atomic_path, write_text
 from auformer.metrics import add_bins
-from auformer.report.html import Section, build_report, figure, paragraph, responsible_use, table
+from auformer.report.html import RENDERED_ONLY, Section, build_report, figure, paragraph, responsible_use, table
 from auformer.report.scores import MEAN, cross_matrix, f1_bars, reliability_diagram, training_size_curves
 from auformer.report.style import copy_layout, image_bytes
 from auformer.report.table import Table
@@ -204,7 +204,9 @@ def report_page(lines: Sequence[Line], chapters: Sequence[Chapter], images: Imag
     people = (subject for line in lines for au in line["aus"] for subject in line["counts"][au])
     rendered = all(subject.startswith(RENDERED) for subject in people)
     sections = [Section(chapter.heading, _blocks(chapter, images), wide=True) for chapter in chapters]
-    sections[0] = sections[0]._replace(blocks=[*sections[0].blocks, responsible_use(rendered_only=rendered)])
+    sections[0] = sections[0]._replace(
+        blocks=[*sections[0].blocks, responsible_use(RENDERED_ONLY if rendered else None)]
+    )
     sections.append(Section("Where the numbers come from", [paragraph(text) for text in provenance(lines)], wide=True))
     seeds = ", ".join(map(str, sorted({line["seed"] for line in lines})))
     data = ", ".join(sorted({name for line in lines for name in (line["data"], line["test"])}))

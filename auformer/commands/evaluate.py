@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from auformer.aus import parse_au_names
     from auformer.predict.manifest import evaluate
 
+    if args.workers < 0:
+        raise ValueError(f"Expected `--workers` to be at least 0, but got {args.workers}.")
     words = args.aus if args.aus is None or len(args.aus) == 1 else [au.strip(",") for au in args.aus]
     predictions = evaluate(
         args.checkpoint, args.manifest, args.out, fold=args.fold, batch_size=args.batch_size, device=args.device,

@@ -64,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
     from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
     from auformer.models.export import FORMATS
 
+    if args.out.suffix.lower() != FORMATS[args.format] or args.out.is_dir():
+        found = f"the folder {args.out}" if args.out.is_dir() else args.out
+        wanted = f"a file that ends in {FORMATS[args.format]} for the format {args.format}"
+        raise ValueError(f"Expected `--out` to be {wanted}, but got {found}.")
     if args.out.exists() and not args.overwrite:
         raise ValueError(
             f"Expected `--out` to be a new file, but found {args.out}: choose another name, or add --overwrite."
-        )
-    if args.out.suffix.lower() != FORMATS[args.format]:
-        raise ValueError(
-            f"Expected `--out` to end in {FORMATS[args.format]} for the format {args.format}, but got {args.out}."
         )
     if args.int8 and args.format != "onnx":
         raise ValueError(f"Expected `--int8` with the format onnx only, but got {args.format}.")

@@ -5,7 +5,7 @@
 
 Exit code 1 if something is wrong. Everything is counted per action unit, subject and fold; every image is opened; the
 same image under two people, or with different labels, is reported. Rows of BP4D and DISFA are put beside the published
-frames and positives of the three parts; of other data sets, totals are.
+frames and positives of the three folds; for other data sets only totals are compared.
 
 --json prints one object: format_version, manifest, correct, problems and notes (lists of kind, where, text), and, where
 the table can be read, rows, ok, status, datasets, aus, subjects, folds, images, published. Kinds of problems: contract,

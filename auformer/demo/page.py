@@ -169,7 +169,7 @@ def demo_page(
     )
     grid = "Grid of rendered faces with evidence maps and the action units found on each"
     learnt = "Curves of loss and validation F1 over the epochs of each training"
-    main = [_html(first, "Means over action units, x 100"), html.responsible_use(rendered_only=True)]
+    main = [_html(first, "Means over action units, x 100"), html.responsible_use(html.RENDERED_ONLY)]
     sections = [
         html.Section("Result", main, wide=True),
         html.Section("F1 per action unit, lab A", shown("f1_lab_a.png", _alt(results, "lab_a"), bars)),

@@ -164,7 +164,9 @@ def open_adapter(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is not a complete safetensors file: {error}") from error
+        raise CheckpointError(
+            f"{path} is not a complete safetensors file ({error}): copy or download it again"
+        ) from error
 
 
 def read_adapter_header(path: str | Path) -> dict[str, Any]:

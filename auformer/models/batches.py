@@ -1,4 +1,4 @@
-"""Batches that fit into memory: one that does not is halved and goes on, and the size that has fitted is kept."""
+"""Batches that fit into memory: one that does not is halved and retried, and the size that has fitted is kept."""
 
 from __future__ import annotations
 

@@ -21,15 +21,13 @@ from torch import nn
 
 from auformer.errors import CheckpointError
 from auformer.models.adapter_file import HEADER, describe, open_adapter, parse_header, read_adapter_header, tensor_forms
-from auformer.models.export import FORMATS, OnnxDetector
+from auformer.models.export import FORMATS, OnnxDetector, quiet
 from auformer.models.network import AUNetwork, check_tensors, forms
 
 ADAPTER_NAME = "adapter.safetensors"
 DEMO_DETECTOR = Path(__file__).parent.parent / "assets" / "demo_detector.safetensors"
-WEIGHT_SOURCES = (
-    "pretrained",
-    "checkpoint_path",
-)  # arguments that say where frozen weights come from; never in an adapter file
+# arguments that say where frozen weights come from; never in an adapter file
+WEIGHT_SOURCES = ("pretrained", "checkpoint_path")
 NETWORKS, MODULES = "auformer.models", "auformer.training"  # the allow-list: what a file may name a class below
 CLASS_PATH, INSTANTIATOR = "_class_path", "_instantiator"  # Lightning's names for how to build a module again
 _INSTANTIATORS = ("pytorch_lightning.cli.instantiate_module", "lightning.pytorch.cli.instantiate_module")
@@ -77,10 +75,11 @@ def _from_hub(text: str) -> Path:
 
     name, revision = match.groups()
     try:
-        path = Path(hf_hub_download(repo_id=name, filename=ADAPTER_NAME, revision=revision))
+        with quiet():  # the hub logs every retry
+            path = Path(hf_hub_download(repo_id=name, filename=ADAPTER_NAME, revision=revision))
     except Exception as error:
         raise CheckpointError(f"Cannot fetch {ADAPTER_NAME} from {text}: {error}") from error
-    with contextlib.suppress(Exception):  # the card is for people; a model without one works as well
+    with quiet(), contextlib.suppress(Exception):  # the card is for people; a model without one works as well
         hf_hub_download(repo_id=name, filename="README.md", revision=revision)
     return path
 
@@ -211,9 +210,10 @@ def _examined(path: Path, map_location: Any, mmap: bool) -> tuple[dict[str, Any]
     except FileNotFoundError as error:
         raise CheckpointError(f"Expected {path} to be a run checkpoint, but there is no such file") from error
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{path} cannot be read as a run checkpoint: damaged, or more than tensors and plain values ({first})"
+            f"{path} cannot be read as a run checkpoint: it is damaged, or holds more than tensors and plain values, "
+            f"and auformer executes nothing that a checkpoint holds. Use the {ADAPTER_NAME} beside it, or get the file "
+            "again"
         ) from error
     given = checkpoint if isinstance(checkpoint, dict) else {}
     state, settings = given.get("state_dict"), given.get("hyper_parameters")
@@ -248,20 +248,23 @@ def _examined(path: Path, map_location: Any, mmap: bool) -> tuple[dict[str, Any]
 
 def _is_run_checkpoint(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4) == _ZIP
+        head = file.read(9)  # of an adapter file: the length of its header, and the brace that opens it
+    return head.startswith(_ZIP) or (path.suffix.lower() == ".ckpt" and head[8:] != b"{")
 
 
 def inspect_checkpoint(path: Path) -> tuple[dict[str, Any], AUNetwork]:
-    """What a checkpoint of either kind says about itself, and its network without memory, on torch's meta device.
+    """What a checkpoint of either kind, or an ONNX file of ours, says about itself, and its network without memory.
 
     Raises:
         CheckpointError: The file is damaged, not ours, or contradicts itself.
     """
     if _is_run_checkpoint(path):
         return _examined(path, "cpu", True)[1:]
-    header = read_adapter_header(path)
+    exported = path.suffix.lower() == FORMATS["onnx"]
+    header = OnnxDetector(path).metadata if exported else read_adapter_header(path)
     skeleton = _skeleton(header["network"], header["arguments"], str(path))
-    _check_file(path, skeleton)
+    if not exported:
+        _check_file(path, skeleton)
     return header, skeleton
 
 

@@ -108,16 +108,11 @@ def _maps_as_they_are(network: AUNetwork, example: Tensor) -> Iterator[None]:
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, int8: bool) -> None:
     """Translate a program to ONNX, with its metadata."""
     onnx = require("onnx", "export")
-    with _quiet():
+    with quiet():
         made = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=_OPSET,
-            input_names=["images"],
-            output_names=["probs"],
-            optimize=False,
-            verbose=False,
-        )
+            program, dynamo=True, opset_version=_OPSET, input_names=["images"], output_names=["probs"],
+            optimize=False, verbose=False,
+        )  # fmt: skip
     assert made is not None
     model = _simplified(made.model_proto)
     del model.graph.value_info[:]  # shapes inside, which later tools infer anew
@@ -139,7 +134,7 @@ def _simplified(model: Any) -> Any:
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3  # errors only
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         folded = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(folded)
         runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -154,7 +149,7 @@ def _simplified(model: Any) -> Any:
 def _in_int8(model: Any) -> Any:
     """Matrices as 8-bit integers, by onnxruntime's dynamic quantisation, which works on files."""
     onnx, quantization = require("onnx", "export"), require("onnxruntime.quantization", "export")
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, before)
         quantization.quantize_dynamic(
@@ -164,8 +159,8 @@ def _in_int8(model: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Inside, the exporters keep their progress and their advice to themselves."""
+def quiet() -> Iterator[None]:
+    """Inside, other libraries keep their progress, advice and warnings to themselves."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -130,20 +130,11 @@ def evaluate(
 
 
 def write_manifest_predictions(
-    network: AUNetwork | OnnxDetector,
-    adapter: Path,
-    manifests: Sequence[pd.DataFrame],
-    out: Path,
-    *,
-    checkpoint: str = "adapter.safetensors",
-    asked: Sequence[str] | None = None,
-    fold: str | None = None,
-    warnings: Sequence[str] = (),
-    notice: str | None = None,
-    more: Mapping[str, Any] | None = None,
-    reuse: bool = False,
-    **options: Any,
-) -> pd.DataFrame:
+    network: AUNetwork | OnnxDetector, adapter: Path, manifests: Sequence[pd.DataFrame], out: Path, *,
+    checkpoint: str = "adapter.safetensors", asked: Sequence[str] | None = None, fold: str | None = None,
+    warnings: Sequence[str] = (), notice: str | None = None, more: Mapping[str, Any] | None = None,
+    reuse: bool = False, **options: Any,
+) -> pd.DataFrame:  # fmt: skip
     """Predict manifests (tables of `read_manifest`, or selections of their rows) into one file with its sidecar.
 
     Labels count that all manifests have; `asked` is as in `choose_aus`. The sidecar takes over `checkpoint` (the
@@ -218,10 +209,10 @@ def _rows_of(manifest: pd.DataFrame, fold: str | None) -> pd.DataFrame:
     if fold is None:
         return manifest
     names = sorted(manifest["fold"].dropna().unique()) if "fold" in manifest else []
+    if not names:
+        raise ValueError(f"`--fold {fold}`: the manifest has no folds (column `fold`); leave the option out.")
     if fold not in names:
-        raise ValueError(
-            f"Expected `--fold` to be one of {', '.join(names) or 'none, the manifest has no folds'}, but got {fold!r}."
-        )
+        raise ValueError(f"Expected `--fold` to be one of {', '.join(names)}, but got {fold!r}.")
     return manifest[manifest["fold"] == fold]
 
 
@@ -297,8 +288,8 @@ def predict_manifest(
         raise ValueError(
             f"Expected `au_names` to be among {', '.join(network.au_names)}, but got {', '.join(unknown) or 'none'}."
         )
-    if batch_size < 1:
-        raise ValueError(f"Expected `batch_size` to be at least 1, but got {batch_size}.")
+    if batch_size < 1 or num_workers < 0:
+        raise ValueError(f"Expected `batch_size` >= 1 and `num_workers` >= 0, but got {batch_size} and {num_workers}.")
     ok = (manifest["status"] == "ok").to_numpy() if "status" in manifest else np.ones(len(manifest), bool)
     probs = np.full((len(manifest), len(network.au_names)), np.nan)
     store = None if partial is None else PartialPredictions(partial, _job(network, manifest[ok], identity))
@@ -312,14 +303,9 @@ def predict_manifest(
 
 
 def _predict(
-    network: AUNetwork | OnnxDetector,
-    dataset: AUDataset,
-    batch_size: int,
-    device: torch.device,
-    num_workers: int,
-    progress: bool,
-    store: PartialPredictions | None,
-) -> np.ndarray:
+    network: AUNetwork | OnnxDetector, dataset: AUDataset, batch_size: int, device: torch.device, num_workers: int,
+    progress: bool, store: PartialPredictions | None,
+) -> np.ndarray:  # fmt: skip
     """Probabilities `(n, N)` of a data set, kept in the store also when the work stops early."""
     done = store.load() if store is not None else None
     parts = [] if done is None else [done]

@@ -45,7 +45,7 @@ def write_report(
         command: How the run was started, for the settings.
     """
     aus = au_order(side["au_names"])
-    words = [responsible_use(rendered_only=side["notice"] is not None), paragraph(_population(side)), paragraph(SCORES)]
+    words = [responsible_use((side["notice"] or "").split("\n")[0]), paragraph(_population(side)), paragraph(SCORES)]
     sections = [Section("Sources", [_overview(entries), *words], wide=True)]
     for source, rows, problem in entries[:MOST]:
         section = _photo if source.kind == "photo" else _video

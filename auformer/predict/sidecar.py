@@ -73,7 +73,7 @@ class Loaded:
                 "detector": predictor.detector.name,
                 "version": predictor.detector.version,
                 "identity": "overlap of boxes over time (a photo's faces: by size)",
-                "points": "1-euro filter over time in recordings",
+                "points": "1-euro filter over time in videos",
             },
             "settings": dict(settings),
             "counts": dict(counts),

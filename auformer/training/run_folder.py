@@ -75,7 +75,7 @@ class RunFolder:
         if self.finished and not overwrite:
             raise ValueError(
                 f"Expected `out` to be a folder without a finished run, but got {self.path}: "
-                "choose another one, or say overwrite"
+                "choose another one, or add --overwrite true (`overwrite=True`)"
             )
         begun = any(path.is_file() for path in (self.adapter, self.best, self.last))
         self._workspace.claim(config, overwrite=overwrite or not begun, free=free)

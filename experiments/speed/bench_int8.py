@@ -31,7 +31,7 @@ from auformer.data.dataset import AUDataset
 from auformer.data.manifest import read_manifest
 from auformer.metrics import confusion_counts, f1_from_counts, mean_over_aus
 from auformer.models import AUFormer, AUNetwork, OnnxDetector, export_detector, load_detector
-from auformer.models.export import _in_int8, _quiet
+from auformer.models.export import _in_int8, quiet
 from auformer.predict.manifest import predict_manifest
 from auformer.scoring.tables import Table
 from auformer.synthetic.writing import render_dataset
@@ -79,7 +79,7 @@ def make_forms(network: AUNetwork, folder: Path, calibration: np.ndarray) -> dic
     paths = {"float32": source, **{name: folder / f"{name}.onnx" for name in FORMS}}
     onnx.save(_in_int8(onnx.load(source)), paths["dynamic"])  # what `auformer export --int8` does
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
-    with _quiet():
+    with quiet():
         quantize_static(
             prepared, paths["static"], _Batches(calibration),
             quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,

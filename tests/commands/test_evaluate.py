@@ -112,6 +112,8 @@ class TestChoices:
         assert set(table["fold"]) == {"P2"} and len(table) == 4 and table.attrs["side"]["manifest"]["fold"] == "P2"
         assert evaluate("c", manifest, "--out", tmp_path / "q.csv", "--fold", "P9") == 1
         assert "P1, P2" in capsys.readouterr().err
+        assert evaluate("c", manifest, "--out", tmp_path / "q.csv", "--workers", "-1") == 1
+        assert "`--workers` to be at least 0" in capsys.readouterr().err
 
     def test_manifest_without_labels(self, stand_in, manifest, tmp_path, capsys):
         bare = manifest.with_name("bare.csv")
@@ -119,6 +121,8 @@ class TestChoices:
         assert evaluate("c", bare, "--out", tmp_path / "p.csv") == 0
         assert "Nothing to score: the manifest has no labels for AU1, AU12, AU25." in capsys.readouterr().out
         assert len(read_predictions(tmp_path / "p.csv")) == 12
+        assert evaluate("c", bare, "--out", tmp_path / "q.csv", "--fold", "P1") == 1
+        assert "`--fold P1`: the manifest has no folds" in capsys.readouterr().err
 
     def test_warnings_are_printed_and_kept(self, stand_in, manifest, tmp_path, capsys):
         stand_in[-1].crop_recipe = "box"
@@ -139,7 +143,12 @@ class TestChoices:
         monkeypatch.setattr(module, "resolve_checkpoint", lambda checkpoint: module.DEMO_DETECTOR)
         assert evaluate("demo", manifest, "--out", tmp_path / "p.csv") == 0
         notice = read_predictions(tmp_path / "p.csv").attrs["side"]["notice"]
-        assert "rendered faces only" in notice and "not intensities" in notice and notice in capsys.readouterr().out
+        assert (
+            "rendered faces only" in notice
+            and ".78 of 13 AUs" in notice
+            and "not intensities" in notice
+            and notice in capsys.readouterr().out
+        )
         assert main(["score", str(tmp_path / "p.csv"), "--json", str(tmp_path / "s.json")]) == 0
         assert notice in capsys.readouterr().out
         assert json.loads((tmp_path / "s.json").read_text())["predictions"]["notice"] == notice

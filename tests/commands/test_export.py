@@ -44,6 +44,14 @@ def test_evaluate_gives_the_same_with_the_exported_file(folder, tmp_path):
     assert side["adapter"]["file"] == "a.onnx" and side["crop_recipe"] == "eyes"
 
 
+def test_info_describes_the_exported_file(folder, capsys):
+    said = []
+    for name in ("adapter.safetensors", "a.onnx"):
+        assert main(["info", str(folder / name)]) == 0
+        said.append([line for line in capsys.readouterr().out.splitlines() if line.split()[:1] != ["file"]][1:])
+    assert said[0] == said[1]
+
+
 def test_it_says_what_it_wrote(folder, capsys):
     assert export(folder, "a.pt2", "--format", "torch") == 0
     out = capsys.readouterr().out
@@ -67,7 +75,8 @@ def test_in_8_bits(folder, capsys):
 def test_nothing_is_replaced_or_left_half_written(folder, capsys, monkeypatch):
     (folder / "b.pt2").write_bytes(b"before")
     assert export(folder, "b.pt2", "--format", "torch") == 1 and "add --overwrite" in capsys.readouterr().err
-    assert export(folder, "b.txt") == 1 and "Expected `--out` to end in .onnx" in capsys.readouterr().err
+    assert export(folder, "b.txt") == 1 and "a file that ends in .onnx" in capsys.readouterr().err
+    assert export(folder, ".") == 1 and "but got the folder" in capsys.readouterr().err
     real = auformer.models.export_detector
 
     def damaged(network, *args, **options):

@@ -123,10 +123,17 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(
     foreign.write_bytes(struct.pack("<Q", 2) + b"{}")
     other = tmp_path / "other.ckpt"
     torch.save({"state_dict": {}}, other)
-    for path in (tmp_path / "missing.safetensors", tmp_path / "missing.ckpt", text, cut, foreign, other):
+    junk = tmp_path / "junk.ckpt"
+    junk.write_bytes(text.read_bytes())
+    what = {
+        tmp_path / "missing.safetensors": "does not exist", tmp_path / "missing.ckpt": "does not exist",
+        text: "not a complete", cut: "copy or download it again", foreign: "", other: "not a run checkpoint",
+        junk: "cannot be read as a run checkpoint: it is damaged",
+    }  # fmt: skip
+    for path, words in what.items():
         assert main(["info", str(path)]) == 1, path
         said = capsys.readouterr()
-        assert said.err.startswith("auformer: error: ")
+        assert said.err.startswith("auformer: error: ") and words in said.err and "weights_only" not in said.err
         assert path.name in said.err
         assert said.out == ""
 
@@ -136,7 +143,8 @@ def test_a_pickle_payload_is_not_executed(tmp_path: Path, capsys: pytest.Capture
     torch.save({"auformer": _Opens(proof), "state_dict": {}}, evil)
     assert main(["info", str(evil)]) == 1
     assert not proof.exists()
-    assert "evil.ckpt" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "evil.ckpt" in said and "executes nothing" in said and "weights_only" not in said
     plain = tmp_path / "plain.ckpt"
     plain.write_bytes(pickle.dumps(_Opens(proof)))
     assert main(["info", str(plain)]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import huggingface_hub
 import pytest
@@ -25,6 +26,7 @@ def hub(tmp_path, monkeypatch):
     asked = []
 
     def download(repo_id, filename, revision=None):
+        logging.getLogger("huggingface_hub").warning("Retrying in 1s")
         asked.append((repo_id, filename, revision))
         if filename == "README.md":
             raise OSError("no card")
@@ -34,7 +36,7 @@ def hub(tmp_path, monkeypatch):
     return folder, asked
 
 
-def test_two_files_of_a_revision(hub):
+def test_two_files_of_a_revision(hub, caplog):
     folder, asked = hub
     assert resolve_checkpoint("hf://me/aus") == folder / "adapter.safetensors"
     assert resolve_checkpoint("hf://me/a.us@v1.0") == folder / "adapter.safetensors"
@@ -43,6 +45,7 @@ def test_two_files_of_a_revision(hub):
     for wrong in ("hf://me", "hf://me/aus@", "hf://me/aus/deep/file"):
         with pytest.raises(CheckpointError, match="owner/name@revision"):
             resolve_checkpoint(wrong)
+    assert not caplog.records
 
 
 def test_the_commit_is_in_the_sidecar(hub, tmp_path):

@@ -8,7 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from auformer.report.html import Section, build_report, code, figure, notice, paragraph, responsible_use, table
+from auformer.report.html import (
+    RENDERED_ONLY,
+    Section,
+    build_report,
+    code,
+    figure,
+    notice,
+    paragraph,
+    responsible_use,
+    table,
+)
 from auformer.report.style import THEMES
 from auformer.report.table import Table
 from tests.helpers.browser import console, measure
@@ -35,7 +45,7 @@ def _page() -> str:
             "Result",
             [
                 table(Table(header, rows, title="Means", notes=["† of the committed run"])),
-                responsible_use(rendered_only=True),
+                responsible_use(RENDERED_ONLY),
             ],
             wide=True,
         ),
@@ -127,10 +137,10 @@ def test_a_page_without_sections_is_refused():
 
 
 def test_the_box_says_what_the_numbers_are_not():
-    words = " ".join(_read(responsible_use(rendered_only=True)).words)
+    words = " ".join(_read(responsible_use(RENDERED_ONLY)).words)
     thoughts = ("rendered faces only", "movement of facial muscles", "not tell what someone feels", "not intensities")
     assert all(thought in words for thought in (*thoughts, "probabilities", "consent"))
-    assert "rendered" not in responsible_use(rendered_only=False)
+    assert "rendered" not in responsible_use(None)
 
 
 def test_pages_and_figures_share_their_colours():
