@@ -62,7 +62,7 @@ def _section(release: Release) -> list[str]:
         described = [f"`--{name.replace('_', '-')}` {option['help']}" for name, option in release.options.items()]
         lines += [f"Options: {'; '.join(described)}.", ""]
     if release.doubts:
-        lines += [f"Not confirmed by a public source, or to know: {release.doubts.rstrip('.')}.", ""]
+        lines += [f"Unconfirmed, or worth knowing: {release.doubts.rstrip('.')}.", ""]
     return [*lines, f"Layout read from: {release.source}.", ""]
 
 

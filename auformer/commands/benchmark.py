@@ -34,19 +34,20 @@ PROTOCOLS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer benchmark`."""
     words = parser.add_subparsers(
-        dest="word", metavar="WORD", required=True, help=f"{', '.join(PROTOCOLS)}, suite or status"
+        dest="word", metavar="PROTOCOL", required=True, help=f"{', '.join(PROTOCOLS)}, suite or status"
     )
     for name, text in PROTOCOLS.items():
         one = words.add_parser(name, help=text, description=text, allow_abbrev=False)
         _add_protocol(one, name)
         _add_shared(one)
-    suite = words.add_parser("suite", help="protocols, data sets and methods of a YAML file", allow_abbrev=False)
+    text = "protocols, data sets and methods of a YAML file"
+    suite = words.add_parser("suite", help=text, description=text, allow_abbrev=False)
     suite.add_argument("suite", type=Path, metavar="SUITE", help="YAML file; what it renders lies in DIR/data")
     fast = "the short form that the suite describes under `fast`, to see it work"
     suite.add_argument("--fast", action="store_true", help=fast)
     _add_shared(suite)
     text = "what is finished, running, interrupted and waiting in a folder"
-    status = words.add_parser("status", help=text, allow_abbrev=False)
+    status = words.add_parser("status", help=text, description=text, allow_abbrev=False)
     status.add_argument("folder", type=Path, metavar="DIR", help="folder of a benchmark")
 
 

@@ -1,6 +1,6 @@
 """Render faces with known action units, train AUFormer and a linear probe, test both on unseen faces, write a report.
 
-  auformer demo               about five minutes on two cores
+  auformer demo               about six minutes on two cores
   auformer demo --fast        under a minute, to see it work: far fewer faces and epochs, so lower scores
 
 Nothing is downloaded and no person is shown. Run the same command again to resume an interrupted demo; a finished one
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer demo`."""
     add = parser.add_argument
     fast = "under a minute: far fewer faces and epochs, so lower scores; every output says so"
-    seed = "of initial weights, order and augmentation; the faces stay the same (default: 0)"
+    seed = "seed of initial weights, order and augmentation; the faces stay the same (default: 0)"
     add("--out", type=Path, default=OUT, metavar="DIR", help=f"folder of everything (default: {OUT.as_posix()})")
     add("--fast", action="store_true", help=fast)
     add("--seed", type=int, default=0, metavar="N", help=seed)

@@ -11,7 +11,7 @@
 Writes DIR/predictions.csv (a row per image and face, empty where there is no face) with its JSON sidecar, and a figure
 per photo. --format openface or pyfeat writes DIR/NAME.csv per source in the columns of those tools instead. Only
 upright faces that look at the camera are found. A problem with one source is reported, the others continue, and the
-exit code is 1. The same command resumes an interrupted run. The default checkpoint is the packaged demo network, which
+exit code is 1. The same command resumes an interrupted run. The default checkpoint is the packaged AU detector, which
 was trained on rendered faces only.
 """
 
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--every", type=int, default=1, metavar="N", help="only every N-th frame of a video")
     add("--fps", type=float, metavar="F", help="about F frames per second of a video")
-    add("--start", default="0", metavar="TIME", help="where to start in a video: seconds or [H:]M:S")
-    add("--end", metavar="TIME", help="where to end in a video")
+    add("--start", default="0", metavar="TIME", help="start time in a video: seconds or [H:]M:S")
+    add("--end", metavar="TIME", help="end time")
 
     add = parser.add_argument_group("model").add_argument
     ours = "adapter file, .ckpt, folder, .onnx, demo, hf://owner/name (default: demo)"
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("speed").add_argument
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto, a GPU if there is one)")
     add("--batch-size", type=int, default=16, metavar="N", help="faces per batch (default: 16)")
-    add("--precision", choices=("32", "bf16", "16"), default="32", help="of matrix products (default: 32)")
+    add("--precision", choices=("32", "bf16", "16"), default="32", help="precision of matrix products (default: 32)")
 
     add = parser.add_argument_group("cluster").add_argument
     add("--shard", metavar="I/N", help="only the I-th of N shards of the sources; one table per source")

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     predictions = "CSV or Parquet file that `evaluate` wrote, or one like it"
     add("predictions", type=Path, metavar="PREDICTIONS", help=predictions)
     add("--by", metavar="COLUMN", help=by)
-    add("--json", type=Path, metavar="FILE", help="write all scores as JSON, rates from 0 to 1; replaces scores only")
+    out = "write all scores as JSON (rates from 0 to 1); an existing file is replaced only if it holds scores"
+    add("--json", type=Path, metavar="FILE", help=out)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     labs = "A: expressive, even light; B: sparse, side light, worse camera (default: A)"
     aus = "AUs to label: bp4d, disfa, all, another set, or AU1,AU12,... (default: bp4d in A, disfa in B)"
-    seed = "of expressions, scenes and noise; faces depend on their number only (default: 0)"
+    seed = "seed of expressions, scenes and noise; faces depend on their number only (default: 0)"
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the data set")
     add("--lab", choices=("A", "B"), default="A", help=labs)
     add("--subjects", type=int, metavar="N", help="number of faces (default: 40)")
