@@ -102,7 +102,7 @@ class TestOutputs:
         assert main(words) == 0
         side = sidecar(tmp_path / "out")
         for text in (capsys.readouterr().out, side["notice"], (tmp_path / "out" / "report.html").read_text("utf-8")):
-            assert "seen rendered faces only" in text
+            assert "trained on rendered faces only" in text
         assert side["checkpoint"] == "demo"
 
     def test_the_same_photo_twice_is_one_row_whatever_its_name(self, photos, predict, tmp_path):
