@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from auformer.cli import main
-from auformer.commands.prepare import _parser
 from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest
 from auformer.data_prep.datasets.catalogue import NAMES, load
@@ -97,16 +96,22 @@ def test_the_wrong_folder_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_reader_keeps_to_the_interface(name):
+def test_every_reader_keeps_to_the_interface(name, monkeypatch):
     """Its release says everything; the words of the command are the arguments of `read`, with the same defaults."""
     reader = load(name)
     release = reader.RELEASE
     said = (release.title, release.request, release.terms, release.tree, release.frames, release.source)
     assert release.name == name and all(said)
     assert set(release.options) == set(own_options(reader)) - {"corrections"}
-    args = _parser(reader).parse_args(["--root", "x"])
-    for option, default in own_options(reader).items():
-        assert getattr(args, option) == default, option
+    received = {}
+
+    def prepare(*_, options, **settings):
+        received.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("auformer.data_prep.prepare", prepare)
+    main(["prepare", name, "--root", "x", "--dry-run"])
+    assert received == own_options(reader)
 
 
 LABELS = {
