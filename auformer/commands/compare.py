@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         ValueError: The files share no image, no face or no AU, or an output is there already.
     """
     from auformer.data.table_file import write_table
-    from auformer.predict.compare import agreement, pair_rows, read_predictions
+    from auformer.predict.agreement import agreement, pair_rows
+    from auformer.predict.compare import read_predictions
     from auformer.report.scores import agreement_plot
     from auformer.report.style import save_png
 

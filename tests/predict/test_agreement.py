@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from auformer.predict.compare import agreement, pair_rows
+from auformer.predict.agreement import agreement, pair_rows
 
 
 def table(rows, source="talk.mp4", boxes=True, **columns):
