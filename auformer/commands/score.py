@@ -1,11 +1,12 @@
-"""Score a predictions file: F1 at 0.5, AUROC, average precision and accuracy per action unit (AU), and their means.
+"""Score a predictions file: F1 at 0.5, AUROC, AP and accuracy per action unit (AU); of intensities ICC, CCC, PCC, MAE.
 
   auformer score runs/demo/predictions.csv
   auformer score predictions.csv --by subject --json scores.json
   auformer score predictions.csv --by group_sex
 
 Reads the columns AU.._true and AU.._prob beside the key (and `fold`, where there is one: then also the mean over folds
-that the field reports). A table from elsewhere will do: dataset, subject, sequence, frame, AU12_true, AU12_prob.
+that the field reports); for intensities AU.._intensity_true and AU.._intensity_pred. A table from elsewhere will do:
+dataset, subject, sequence, frame, AU12_true, AU12_prob.
 """
 
 from __future__ import annotations
@@ -43,10 +44,15 @@ def show_scores(predictions: pd.DataFrame, *, title: str, by: str | None = None,
     """Score predictions (see `auformer.scoring.score`) and print the tables."""
     from auformer.scoring import score
     from auformer.scoring.provenance import provenance_lines
-    from auformer.scoring.tables import group_table, score_table
+    from auformer.scoring.tables import group_table, intensity_group_table, intensity_table, score_table
 
     scores = score(predictions, by=by, out=out)
-    print("\n".join(provenance_lines(predictions.attrs.get("side", {}))), end="\n\n")
-    print(score_table(scores, title=title).text())
-    if by is not None:
-        print(f"\n{group_table(scores, title=f'{title} by {by}: F1 x 100').text()}")
+    print("\n".join(provenance_lines(predictions.attrs.get("side", {}))))
+    if "per_au" in scores:
+        print(f"\n{score_table(scores, title=title).text()}")
+        if by is not None:
+            print(f"\n{group_table(scores, title=f'{title} by {by}: F1 x 100').text()}")
+    if "intensity" in scores:
+        print(f"\n{intensity_table(scores['intensity'], title=f'{title}: intensity').text()}")
+        if by is not None:
+            print(f"\n{intensity_group_table(scores['intensity'], title=f'{title} by {by}: ICC').text()}")

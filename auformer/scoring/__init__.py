@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from auformer.scoring.scores import score
+from auformer.scoring.file import score
 
 __all__ = ["score"]

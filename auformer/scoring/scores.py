@@ -1,4 +1,4 @@
-"""Scores of a predictions file: what `auformer score` prints and writes as JSON.
+"""Scores of predicted occurrence: F1 and the others per action unit.
 
 Only `AU.._true`, `AU.._prob` and the key are read (and `fold` or a group column where there is one): an AU counts as
 active from a probability of 0.5 on. Undefined scores are None, so that the result is plain JSON.
@@ -8,49 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from auformer import metrics
-from auformer.data.manifest import predicted_aus, read_predictions
-from auformer.files import read_json, write_json
+from auformer.aus import ACTION_UNITS
+from auformer.data.manifest import predicted_aus
 from auformer.metrics import expected_calibration_error, reliability_bins
 
 UNKNOWN_GROUP = "(unknown)"
-_COPIED = ("checkpoint", "adapter", "epoch_selection", "warnings", "notice")  # of the sidecar
-
-
-def score(
-    predictions: str | Path | pd.DataFrame, *, by: str | None = None, out: str | Path | None = None
-) -> dict[str, Any]:
-    """Score a predictions file; what `auformer score` does.
-
-    Args:
-        predictions: The file, or its table as `read_predictions` gives it.
-        by: Also score each value of this column by itself: `subject`, or one called `group_...`.
-        out: JSON file for the scores, which replaces scores only.
-
-    Returns:
-        As `score_predictions`, and in `predictions` the file, its checkpoint, warnings and notice.
-
-    Raises:
-        ManifestError: The file is missing or is no predictions file.
-        ValueError: There is nothing to score, or `out` holds something else than scores.
-    """
-    if out is not None and Path(out).exists() and not {"mean", "per_au"} <= (read_json(out) or {}).keys():
-        raise ValueError(
-            f"Expected `--json` to be a new file or one with scores, but got {out}, which holds something else."
-        )
-    table = predictions if isinstance(predictions, pd.DataFrame) else read_predictions(predictions)
-    sidecar = table.attrs.get("side", {})
-    source = {"file": table.attrs.get("path"), **{name: sidecar.get(name) for name in _COPIED}}
-    scores = {**score_predictions(table, by=by), "predictions": source}
-    if out is not None:
-        write_json(out, scores)
-    return scores
 
 
 def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> dict[str, Any]:
@@ -82,7 +50,7 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
             "Expected `predictions` to have a column AU.._true beside AU.._prob, but got no truth: predictions can "
             "only be scored where their manifest had labels."
         )
-    ok = predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
+    ok = usable(predictions)
     others = predictions.drop(ok.index)["status"].value_counts() if len(ok) < len(predictions) else {}
     left_out = {str(status): int(num) for status, num in others.items()}
     rows = {"total": len(predictions), "scored": len(ok), "left_out": left_out}
@@ -91,7 +59,7 @@ def score_predictions(predictions: pd.DataFrame, *, by: str | None = None) -> di
         _add_folds(result, ok, scored)
     if by is not None:
         result["by"] = by
-        result["groups"] = {name: {"rows": len(some), **_scores(some, scored)} for name, some in _groups(ok, by)}
+        result["groups"] = {name: {"rows": len(some), **_scores(some, scored)} for name, some in group_rows(ok, by)}
     return result
 
 
@@ -99,8 +67,7 @@ def scored_aus(predictions: pd.DataFrame) -> tuple[list[str], dict[str, list[str
     """AUs with truth and probability, and those that lack one of them."""
     predicted = predicted_aus(predictions)
     scored = [au for au in predicted if f"{au}_true" in predictions]
-    names = [str(name) for name in predictions]
-    true = [name.removesuffix("_true") for name in names if name.startswith("AU") and name.endswith("_true")]
+    true = [au for au in ACTION_UNITS if f"{au}_true" in predictions]
     lacking = {"no_truth": predicted, "no_probability": true}
     return scored, {what: [au for au in aus if au not in scored] for what, aus in lacking.items()}
 
@@ -151,8 +118,17 @@ def _add_folds(result: dict[str, Any], rows: pd.DataFrame, au_names: Sequence[st
     result["mean"]["num_aus"]["f1_folds"] = mean.num
 
 
-def _groups(rows: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
-    """Rows by the value of a column, in its order; subjects of several data sets keep the data set's name."""
+def usable(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows that count: those whose `status` is `ok`, all where there is no such column."""
+    return predictions[predictions["status"] == "ok"] if "status" in predictions else predictions
+
+
+def group_rows(rows: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
+    """Rows by the value of a column, in its order; subjects of several data sets keep the data set's name.
+
+    Raises:
+        ValueError: The column is neither `subject` nor one called `group_...`.
+    """
     allowed = ["subject", *(str(name) for name in rows if str(name).startswith("group_"))]
     if by not in allowed:
         raise ValueError(f"Expected `by` to be one of {', '.join(allowed)}, the columns of this file, but got {by!r}.")

@@ -1,8 +1,8 @@
 """The tables of scores, and how a score is written.
 
-Rates are shown times 100 with one decimal, as the field does. An undefined score is `nan`, and a note names its AU;
-`(11/12)` behind a mean says that it rests on 11 of 12 AUs, `(2/3)` behind an AU's mean over folds that the AU has
-positives in 2 of 3.
+Rates are shown times 100 with one decimal, as the field does; scores of intensities as they are, with three. An
+undefined score is `nan`, and a note names its AU; `(11/12)` behind a mean says that it rests on 11 of 12 AUs, `(2/3)`
+behind an AU's mean over folds that the AU has positives (for intensities: different codes) in 2 of 3.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 from auformer.aus import ACTION_UNITS
 from auformer.report.table import Table
 
-__all__ = ["FLOOR", "Table", "au_columns_table", "group_table", "percent", "score_table"]
+__all__ = [
+    "FLOOR", "Table", "agreement_cell", "au_columns_table", "group_table", "intensity_group_table", "intensity_table",
+    "interval_text", "percent", "score_table",
+]  # fmt: skip
 
 FLOOR = "always yes"
 """Header of the floor: F1 of a detector that calls every AU active in every row."""
@@ -112,5 +115,102 @@ def score_notes(scores: Mapping[str, Any]) -> list[str]:
         number = f"{num_folds} fold{'' if num_folds == 1 else 's'}"
         notes.append(
             f"'F1, folds': mean over {number} of the F1 in each; (k/{num_folds}): the AU has positives in k of them."
+        )
+    return notes
+
+
+_INTENSITY = {"icc": "ICC", "icc_folds": "ICC, folds", "ccc": "CCC", "pcc": "PCC", "mae": "MAE", "mse": "MSE"}
+INTENSITY_NOTE = (
+    "Intensities from 0 to 5. ICC: ICC(3,1), consistency of a single rating between coder and AU detector; CCC: "
+    "concordance correlation, which a constant error lowers too; PCC: Pearson's correlation; MAE, MSE: mean absolute "
+    "and squared error, in levels."
+)
+
+
+def intensity_table(scores: Mapping[str, Any], *, title: str = "") -> Table:
+    """A row per AU of `score_intensity`: every score, the interval of ICC, coded rows; the mean below, and PSPI."""
+    per_au, mean = scores["per_au"], scores["mean"]
+    names = [name for name in _INTENSITY if name in mean]
+    num_folds = len(scores.get("folds", ()))
+
+    def cells(values: Mapping[str, Any]) -> list[str]:
+        shown = []
+        for name in names:
+            num, total = (values["num_folds"], num_folds) if name == "icc_folds" else (1, 1)
+            shown.append(agreement_cell(values[name], num, total))
+            shown += [interval_text(values["interval"]["icc"])] if name == "icc" else []
+        return [*shown, f"{values['rows']:,}"]
+
+    rows = [[au, ACTION_UNITS[au].name, *cells(values)] for au, values in per_au.items()]
+    means = [agreement_cell(mean[name], mean["num_aus"][name], len(per_au)) for name in names]
+    footer = [["mean", f"of {len(per_au)} AUs", means[0], interval_text(mean["interval"]["icc"]), *means[1:], ""]]
+    footer += [["PSPI", "pain, 0 to 16", *cells(scores["pspi"])]] if "pspi" in scores else []
+    headers = [_INTENSITY[name] for name in names]
+    header = ["AU", "FACS name", headers[0], "95 % interval", *headers[1:], "coded rows"]
+    return Table(header, rows, footer, title=title, notes=intensity_notes(scores), text_columns=2)
+
+
+def intensity_group_table(scores: Mapping[str, Any], *, title: str = "") -> Table:
+    """A row per group of `score_intensity(..., by=...)`: ICC per AU, mean ICC and MAE, rows."""
+    au_names = list(scores["per_au"])
+    rows = []
+    for name, group in scores["groups"].items():
+        means = [
+            agreement_cell(group["mean"][score], group["mean"]["num_aus"][score], len(au_names))
+            for score in ("icc", "mae")
+        ]
+        cells = [agreement_cell(group["per_au"][au]["icc"]) for au in au_names]
+        rows.append([name, *cells, *means, f"{group['rows']:,}"])
+    return Table([scores["by"], *au_names, f"mean of {len(au_names)}", "MAE", "rows"], rows, title=title)
+
+
+def agreement_cell(value: float | None, num: int = 1, total: int = 1) -> str:
+    """A score of intensities; behind it how many of the values it could rest on it does rest on, unless on all.
+
+    Example:
+        >>> agreement_cell(0.5123), agreement_cell(0.5123, 2, 3), agreement_cell(None)
+        ('0.512', '0.512 (2/3)', 'nan')
+    """
+    if value is None or math.isnan(value):
+        return "nan"
+    return f"{value:.3f}" + (f" ({num}/{total})" if num < total else "")
+
+
+def interval_text(ends: Sequence[float] | None) -> str:
+    """An interval of a score of intensities, empty where there is none.
+
+    >>> interval_text([0.5, 0.6123]), interval_text(None)
+    ('[0.500, 0.612]', '')
+    """
+    return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
+
+
+def intensity_notes(scores: Mapping[str, Any]) -> list[str]:
+    """What stands below a table of intensities: what the scores are, why some are nan, AUs that lack something."""
+    notes = [INTENSITY_NOTE]
+    if scores["draws"]:
+        people = f"{scores['subjects']:,} subjects"
+        notes.append(f"95 % interval: of ICC, {scores['draws']:,} bootstrap draws of {people}.")
+    else:
+        notes.append("One subject only: there is nothing to draw from, so no intervals.")
+    reasons: dict[str, list[str]] = {}
+    for au, values in scores["per_au"].items():
+        if values["undefined"]:
+            reasons.setdefault(values["undefined"], []).append(au)
+    notes += [f"{reason[0].upper()}{reason[1:]}: {', '.join(aus)}." for reason, aus in reasons.items()]
+    lacking = {
+        "Predicted, but without coded intensity": scores["unscored"]["no_code"],
+        "With coded intensity, but not predicted": scores["unscored"]["no_prediction"],
+    }
+    notes += [f"{text}: {', '.join(aus)}." for text, aus in lacking.items() if aus]
+    if num_folds := len(scores.get("folds", ())):
+        notes.append(
+            f"ICC is of the rows of all {num_folds} folds together, as the field reports it; 'ICC, folds': mean over "
+            "folds of the ICC in each; (k/n): of the k folds in which the codes of the AU differ."
+        )
+    if "pspi" in scores:
+        notes.append(
+            "PSPI = AU4 + max(AU6, AU7) + max(AU9, AU10) + AU43 (Prkachin and Solomon 2008), of the codes and of the "
+            "predictions."
         )
     return notes

@@ -87,3 +87,17 @@ class StandIn(nn.Module):
 def manifest_of(folder: Path, **options: Any) -> pd.DataFrame:
     """`write_faces_manifest`, read back."""
     return read_manifest(write_faces_manifest(folder, **options))
+
+
+def random_intensities(
+    seed: int = 0, rows: int = 300, au_names: tuple[str, ...] = ("AU1", "AU2", "AU12")
+) -> pd.DataFrame:
+    """`random_predictions` with coded and predicted intensities; some rows are not coded, the last AU is always 0."""
+    table, rng = random_predictions(seed, rows, au_names), np.random.default_rng(seed + 100)
+    for au in au_names:
+        coded = rng.choice(6, size=rows, p=[0.5, 0.1, 0.15, 0.1, 0.1, 0.05]).astype(float)
+        predicted = np.clip(0.7 * coded + rng.normal(0.4, 0.9, rows), 0, 5).round(3)
+        coded = np.zeros(rows) if au == au_names[-1] else np.where(rng.random(rows) < 0.1, np.nan, coded)
+        table[f"{au}_intensity_true"] = coded
+        table[f"{au}_intensity_pred"] = np.where(table["status"] == "ok", predicted, np.nan)
+    return table

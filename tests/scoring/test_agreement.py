@@ -33,7 +33,7 @@ def draw(seed, rows=80, aus=3, gaps=True):
 
 
 def icc_of_pingouin(true, pred):
-    """ICC(3,1): the row is called `ICC3` in older versions of pingouin and `ICC(C,1)`, consistency of one rating, in 0.7."""
+    """ICC(3,1): called `ICC3` in older versions of pingouin and `ICC(C,1)`, consistency of one rating, in 0.7."""
     rows = np.arange(len(true))
     long = pd.DataFrame({"row": [*rows, *rows], "rater": ["coder"] * len(rows) + ["detector"] * len(rows)})
     found = pingouin.intraclass_corr(long.assign(value=[*true, *pred]), "row", "rater", "value").set_index("Type")
