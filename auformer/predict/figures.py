@@ -1,4 +1,4 @@
-"""Figures of predictions, and when an AU is active over time."""
+"""Figures of predictions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from auformer.episodes import episodes
 from auformer.files import atomic_path
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.types import ImagePrediction
@@ -19,31 +20,6 @@ from auformer.report.timeline import timeline
 
 FOOTER = "Probabilities that an action unit occurs, not intensities."
 LINE, WIDE_LINE = 90, 120  # characters, as the figures ask for
-_GAP = 3.5  # frame lengths without a row of the face that end an episode [ours]
-
-
-def episodes(times: np.ndarray, active: np.ndarray) -> list[tuple[float, float]]:
-    """Spans (begin, end) in which an AU is active without a break.
-
-    Args:
-        times: (n,) rising.
-        active: (n,) bool; each frame lasts one median frame length, or 1 where there is one frame only.
-
-    >>> episodes(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), np.array([True, True, False, True, True]))
-    [(0.0, 2.0), (3.0, 5.0)]
-    """
-    length = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    spans: list[tuple[float, float]] = []
-    for time in times[np.asarray(active, bool)].tolist():
-        if spans:
-            begin, end = spans[-1]
-            last = end - length
-            between = np.searchsorted(times, time) - np.searchsorted(times, last + length / 2)  # inactive frames
-            if between <= 0 and time - last <= _GAP * length:
-                spans[-1] = (begin, time + length)
-                continue
-        spans.append((time, time + length))
-    return spans
 
 
 def times_of(table: pd.DataFrame) -> tuple[np.ndarray, str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auformer.predict import AUPredictor, ImagePrediction, find_sources
-from auformer.predict.figures import BestFaces, episodes, photo_figure, timeline_figure
+from auformer.predict.figures import BestFaces, photo_figure, timeline_figure
 from tests.helpers.figures import cut_texts, texts
 from tests.helpers.photos import AUS, write_photos
 from tests.helpers.predictions import StandIn
@@ -92,10 +92,3 @@ class TestVideos:
         predictor, table, _ = video
         assert timeline_figure(table[table["status"] != "ok"], AUS, title="x") is None
         assert BestFaces(AUS).figure(predictor, title="x") is None
-
-
-def test_a_gap_ends_an_episode():
-    """Frames last 1; between 2 and 7 the face was away."""
-    times = np.array([0.0, 1.0, 2.0, 7.0, 8.0, 9.0])
-    assert episodes(times, np.ones(6, bool)) == [(0.0, 3.0), (7.0, 10.0)]
-    assert episodes(times, np.zeros(6, bool)) == [] and episodes(times[:1], np.ones(1, bool)) == [(0.0, 1.0)]
