@@ -79,7 +79,7 @@ def agreement(pairs: Pairs) -> pd.DataFrame:
     """
     rows = []
     for au in sorted(_aus(pairs.first) & _aus(pairs.second), key=lambda name: int(name[2:])):
-        a, b = _active(pairs.first, au), _active(pairs.second, au)
+        a, b = active_values(pairs.first, au), active_values(pairs.second, au)
         known = ~(np.isnan(a) | np.isnan(b))
         a, b = a[known], b[known]
         shares = (a.mean(), b.mean(), (a == b).mean()) if len(a) else (np.nan,) * 3
@@ -122,7 +122,7 @@ def _aus(table: pd.DataFrame) -> set[str]:
     return {au for kind in ("active", "prob", "intensity") for au in aus_with(table.columns, kind)}
 
 
-def _active(table: pd.DataFrame, au: str) -> np.ndarray:
+def active_values(table: pd.DataFrame, au: str) -> np.ndarray:
     """(n,) whether an AU is active, 1, 0 or nan: as the file says, else by the probability."""
     if f"{au}_active" in table:
         return table[f"{au}_active"].astype("Float64").to_numpy(float, na_value=np.nan)
