@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from auformer.aus import ACTION_UNITS
 from auformer.report import style
+from auformer.report.timeline import HIGHEST
 
 OPACITY = 0.75  # of the strongest evidence over the face [ours]
 COLUMN = 2.6  # inches per face and its map where there are more than two columns [ours]
@@ -22,6 +23,7 @@ COLUMNS = 4  # faces of an evidence grid side by side [ours]
 FACE = 1.45  # inches: the photo beside its bars [ours]; names of AUs and bars take the rest
 BARS = 3.38  # inches from the left edge where the bars start [ours]: room for the longest FACS name of a rendered AU
 ROW = 0.235  # inches per bar [ours]
+HALF = 0.75  # inches: probability bars where intensity bars stand beside them, and those [ours]
 TILES = 6  # evidence maps side by side [ours]
 TILE = (style.WIDTH - style.GUTTER * (TILES + 1)) / TILES  # inches
 LEGEND = "Full bar, bold: at or\nabove the threshold\n(the upright line)."
@@ -195,9 +197,10 @@ def evidence_grid(
 
 def au_bars(
     crop: np.ndarray, au_names: Sequence[str], probs: np.ndarray, thresholds: np.ndarray,
-    maps: np.ndarray | None = None, title: str | None = None, footer: str | None = None, *, theme: str = "light",
+    maps: np.ndarray | None = None, title: str | None = None, footer: str | None = None, *,
+    intensity: np.ndarray | None = None, theme: str = "light",
 ) -> Figure:  # fmt: skip
-    """Draw one face, the probability of each AU as a bar with its threshold, and the evidence maps.
+    """Draw one face, the probability of each AU as a bar with its threshold, its intensity, and the evidence maps.
 
     Args:
         crop: The aligned face, uint8 RGB `(S, S, 3)`.
@@ -207,6 +210,7 @@ def au_bars(
         maps: `(N, h, w)` evidence maps, each shown on a scale of its own.
         title: Text above the figure, such as the name of the photo.
         footer: Small text below it, such as what the network was trained on; lines of at most 90 characters.
+        intensity: `(N,)` in [0, 5], nan for an AU without one; bars with their values beside those of `probs`.
         theme: "light" or "dark".
 
     Returns:
@@ -215,7 +219,8 @@ def au_bars(
     Raises:
         ValueError: If the shapes do not fit together.
     """
-    for name, value, dims in (("probs", probs, 1), ("thresholds", thresholds, 1), ("maps", maps, 3)):
+    given = (("probs", probs, 1), ("thresholds", thresholds, 1), ("maps", maps, 3), ("intensity", intensity, 1))
+    for name, value, dims in given:
         if value is not None and (np.ndim(value) != dims or len(value) != len(au_names)):
             wanted = f"{dims}-dimensional, first N = {len(au_names)}"
             raise ValueError(f"Expected `{name}` to be {wanted}, but got shape {np.shape(value)}")
@@ -230,9 +235,12 @@ def au_bars(
     style.place_text(
         figure, style.GUTTER, header + FACE + 0.08, LEGEND, fontsize=style.SMALL, color=quiet, linespacing=1.4
     )
-    _probability_bars(
-        style.place_axes(figure, BARS, header, style.WIDTH - BARS - 0.16, bars), names, shown, cuts, theme=theme
-    )
+    room = style.WIDTH - BARS - 0.16
+    whole = room if intensity is None else HALF
+    _probability_bars(style.place_axes(figure, BARS, header, whole, bars), names, shown, cuts, theme=theme)
+    if intensity is not None:
+        axes = style.place_axes(figure, BARS + room - HALF, header, HALF, bars)
+        _intensity_bars(axes, np.asarray(intensity, float)[order], theme=theme)
     if maps is not None:
         _evidence_tiles(figure, header + bars + 0.45, crop, names, np.asarray(maps)[order], shown >= cuts, theme=theme)
     style.add_headline(figure, title, theme=theme)
@@ -250,7 +258,25 @@ def _probability_bars(axes: Axes, names: list[str], probs: np.ndarray, cuts: np.
     axes.set_yticks(places, [style.au_label(name) for name in names])
     for label, on in zip(axes.get_yticklabels(), seen, strict=True):
         label.set(fontsize=style.SMALL, fontweight="bold" if on else "normal", color=inks["ink" if on else "quiet"])
-    axes.set(xlim=(0, 1), ylim=(len(names) - 0.45, -0.55), xlabel="Probability", xticks=(0, 0.5, 1))
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.45, -0.55), xlabel="Probability")
+    axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+    axes.tick_params(axis="x", labelsize=style.SMALL)
+    axes.xaxis.label.set_fontsize(style.SMALL)
+
+
+def _intensity_bars(axes: Axes, levels: np.ndarray, *, theme: str) -> None:
+    """Draw intensities (N,) as bars with their values, in the rows of the probabilities beside them."""
+    inks, places = style.THEMES[theme], np.arange(len(levels))
+    style.dress_axes(axes, theme=theme)
+    axes.barh(places, np.nan_to_num(levels), 0.62, color=style.SERIES[theme][1])
+    for place, level in zip(places, levels, strict=True):
+        if not np.isnan(level):
+            inside = level > HIGHEST / 2
+            beside = {"ha": "right" if inside else "left", "va": "center", "fontsize": style.SMALL - 1.5}
+            ink = style.THEMES["light"]["ink"] if inside else inks["ink"]
+            axes.text(level + (-0.1 if inside else 0.1), place, f"{level:.1f}", color=ink, **beside)
+    axes.set(xlim=(0, HIGHEST), ylim=(len(levels) - 0.45, -0.55), xlabel="Intensity", yticks=[])
+    axes.set_xticks(range(int(HIGHEST) + 1))
     axes.tick_params(axis="x", labelsize=style.SMALL)
     axes.xaxis.label.set_fontsize(style.SMALL)
 
