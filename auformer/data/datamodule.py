@@ -65,6 +65,7 @@ class AUDataModule(pl.LightningDataModule):
         au_names (list[str]): Action units, in the order of the labels.
         labelled (list[str]): Action units asked for, those left out among them.
         au_weights (list[float]): Their weights from the training rows of the run (1 each without training rows).
+        intensity_aus (list[str]): Those of `au_names` with an intensity above 0 in a training row, see `AUDataset`.
         splits (dict[str, pandas.DataFrame]): Rows of `train`, `val` and `test`, as far as there are any.
 
     Raises:
@@ -95,7 +96,7 @@ class AUDataModule(pl.LightningDataModule):
         rows = self.splits.get("train")
         self.labelled = wanted = _wanted_aus(self.splits, au_names)
         if rows is None:
-            self.au_names, self.au_weights = wanted, [1.0] * len(wanted)
+            self.au_names, self.au_weights, self.intensity_aus = wanted, [1.0] * len(wanted), []
             return
         if subset is not None:
             rows = nested_subset(rows, subset, seed)
@@ -103,6 +104,8 @@ class AUDataModule(pl.LightningDataModule):
         rows = with_label_noise(rows, self.au_names, label_noise, seed)
         weights = au_weights(*count_labels(rows, self.au_names), au_names=self.au_names)
         self.au_weights = [float(weight) for weight in weights]
+        coded = {au: rows.get(f"{au}_intensity") for au in self.au_names}
+        self.intensity_aus = [au for au, column in coded.items() if column is not None and bool((column > 0).any())]
         self.splits["train"] = rows
 
     def _dataset(self, split: str) -> AUDataset:

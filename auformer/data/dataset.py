@@ -26,7 +26,9 @@ class AUDataset(Dataset):
 
     Items are dictionaries: `image` float32 `(3, H, W)` in [0, 1], `label` int64 `(N,)` of 1, 0, -1, `index` the row's
     place in `frame`, and, where the frame has labels per side, `sides` int64 `(N, 2)`, the person's left and right as
-    they appear in the image: a flip swaps them. An item is asked for by its row, or by `(row, epoch)`.
+    they appear in the image: a flip swaps them. Where the frame has intensities, also `intensity` float32 `(N,)` of 0
+    to 5, NaN where not coded; they are of the whole face, so a flip leaves them. An item is asked for by its row, or by
+    `(row, epoch)`.
 
     Args:
         frame: Rows whose `status` is `ok`, as `read_manifest`, `join_manifests` or `clip_rows` gives them.
@@ -57,6 +59,7 @@ class AUDataset(Dataset):
         self.labels = _labels(frame, self.au_names)
         named = [f"{au}_{side}" for au in self.au_names for side in SIDES]
         self.sides = _labels(frame, named).reshape(len(frame), -1, 2) if set(named) & set(frame.columns) else None
+        self.intensities = _intensities(frame, self.au_names)
         self.sources, self.codes, self.rows = _origins(frame, where)
         self.images = frame["image"].tolist()
         self.further = frame[FRAMES].tolist() if FRAMES in frame.columns else None  # of clips: images beside the apex
@@ -103,6 +106,8 @@ class AUDataset(Dataset):
         if self.sides is not None:
             sides = self.sides[row].astype(np.int64)
             item["sides"] = torch.from_numpy(sides[:, ::-1].copy() if flipped else sides)
+        if self.intensities is not None:
+            item["intensity"] = torch.from_numpy(self.intensities[row])
         return item
 
 
@@ -122,3 +127,13 @@ def _labels(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """Label columns as int8 `(rows, columns)`, -1 where there is none."""
     none = np.full(len(frame), -1, np.int8)
     return np.stack([frame[name].to_numpy(np.int8) if name in frame.columns else none for name in names], axis=1)
+
+
+def _intensities(frame: pd.DataFrame, au_names: Sequence[str]) -> np.ndarray | None:
+    """Intensity columns as float32 `(rows, N)`, NaN where there is none; None where no AU has one."""
+    names = [f"{au}_intensity" for au in au_names]
+    if not set(names) & set(frame.columns):
+        return None
+    none = np.full(len(frame), np.nan, np.float32)
+    columns = [frame[name].to_numpy(np.float32) if name in frame.columns else none for name in names]
+    return np.stack(columns, axis=1)

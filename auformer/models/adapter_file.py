@@ -51,12 +51,14 @@ def describe(
     config = network.backbone.pretrained_cfg
     thresholds = network.thresholds if thresholds is None else thresholds
     _check_thresholds(thresholds, network.au_names)
+    strengths = {} if network.intensity == "none" else {"intensity_aus": list(network.intensity_aus)}
     return {
         "format_version": FORMAT_VERSION,
         "network": f"{kind.__module__}.{kind.__qualname__}",
         "arguments": dict(network.arguments),
         "au_names": list(network.au_names),
         "thresholds": {au: float(value) for au, value in thresholds.items()},
+        **strengths,  # a file without an intensity head is what it was before there were any
         "backbone": {
             "name": name,
             "tag": tag or config.get("tag") or "",
@@ -133,6 +135,7 @@ def parse_header(text: Any, where: str) -> dict[str, Any]:
         if list(names) != header["au_names"] or header["arguments"].get("au_names") != header["au_names"]:
             raise ValueError("Expected `au_names` to be canonical and equal to the network's argument")
         _check_thresholds(header["thresholds"], names)
+        _check_strengths(header.get("intensity_aus"), names)
     except ValueError as error:
         raise CheckpointError(f"The header of {where} is not usable: {error}") from error
     if not isinstance(header["backbone"].get("fingerprint"), str):
@@ -149,6 +152,13 @@ def _check_thresholds(thresholds: Mapping[str, Any], au_names: tuple[str, ...]) 
     for au, value in thresholds.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise ValueError(f"Expected the threshold of {au} to be between 0 and 1, but got {value!r}")
+
+
+def _check_strengths(found: Any, au_names: tuple[str, ...]) -> None:
+    if found is not None and (not isinstance(found, list) or found != [au for au in au_names if au in found]):
+        raise ValueError(
+            f"Expected `intensity_aus` to be some of {', '.join(au_names)} in their order, but got {found!r}"
+        )
 
 
 @contextmanager

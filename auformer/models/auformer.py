@@ -79,6 +79,7 @@ class AUFormer(AUNetwork):
         dilations: Dilations of the multi-receptive-field branch; `()` leaves it out.
         window: Odd side of the context operator's neighbourhood; 0 leaves it out.
         pool: `avg` (mean of the patch tokens [ours]) or `token` (the class token).
+        intensity: Predict intensities of 0 to 5 too [ours]: `none`, `regression` or `ordinal`.
         expert_heads: Build the expert heads (a training signal).
         average_heads: Predict the mean of both heads' probabilities, where there are expert heads, instead of the main
             head's [ours: it ranks better wherever we compared them, experiments/results/ablations.md].
@@ -107,6 +108,7 @@ class AUFormer(AUNetwork):
         dilations: Sequence[int] = (1, 3, 5),
         window: int = 3,
         pool: str = "avg",
+        intensity: str = "none",
         expert_heads: bool = True,
         average_heads: bool = True,
         experts_beside: str = "both",
@@ -118,8 +120,9 @@ class AUFormer(AUNetwork):
         dilations = tuple(dilations)
         _check_options(expert_width, dilations, window, experts_beside, blocks, recompute)
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         num_aus, dim = len(self.au_names), self.embed_dim
         self._places = places(len(self.backbone.blocks), experts_beside, blocks)
         if not any(self._places):
@@ -139,6 +142,7 @@ class AUFormer(AUNetwork):
         }  # fmt: skip
         self.carry, self.shared_expert, self.recompute = carry, shared_expert, recompute
         self._experts_enabled = True
+        self.add_intensity_head(expert_width=expert_width)
         self.train()
 
     def tokens(self, images: Tensor, visit: Callable[[Carried], None] | None = None) -> tuple[Tensor, Carried | None]:
@@ -179,23 +183,16 @@ class AUFormer(AUNetwork):
                         visit(carried)
         return x, carried
 
-    def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Images `(B, 3, H, W)` float in [0, 1] to `(logits, expert logits)`, each `(B, N)`.
-
-        The expert logits are None without expert heads and while experts are disabled.
-        """
+    def streams(self, images: Tensor) -> tuple[Tensor, Carried | None]:
+        """Images `(B, 3, H, W)` float in [0, 1] to pooled features `(B, D)` and what the last group handed on."""
         x, carried = self.tokens(images)
-        logits = self.head(self.pool_tokens(x))
-        if self.expert_heads is None or carried is None:
-            return logits, None
-        return logits, self.expert_heads(carried.g, *carried.group.up.stacked())
+        return self.pool_tokens(x), carried
 
-    def predict_probs(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` to probabilities `(B, N)`: of the main head, or the mean of both (`average_heads`)."""
-        logits, expert_logits = self.forward_all(images)
-        if not self.average_heads or expert_logits is None:
-            return logits.sigmoid()
-        return (logits.sigmoid() + expert_logits.sigmoid()) / 2
+    def expert_logits(self, carried: Carried | None) -> Tensor | None:
+        """Logits of the expert heads `(B, N)`; None without expert heads and while experts are disabled."""
+        if self.expert_heads is None or carried is None:
+            return None
+        return self.expert_heads(carried.means, *carried.group.up.stacked())
 
     @contextmanager
     def disable_experts(self) -> Iterator[None]:
@@ -270,15 +267,16 @@ class AUFormer(AUNetwork):
 
 
 # arguments in which two networks may differ; the others shape the experts or say where they are
-FREE = ("backbone", "au_names", "img_size", "pool", "expert_heads", "average_heads")
+FREE = ("backbone", "au_names", "img_size", "pool", "intensity", "expert_heads", "average_heads")
 
 
 def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
     """Copy the experts of shared action units, as the start of another AUFormer; the rest stays as it was [ours].
 
     The paper transfers what was learnt on macro-expressions to micro-expressions and does not say how [P]. An expert
-    belongs to an AU, so whatever belongs to an AU that both have is taken over: its expert in every group, and its
-    expert head. The main head is not: it rests on feature statistics of its own training images.
+    belongs to an AU, so whatever belongs to an AU that both have is taken over: its expert in every group, its expert
+    head, and what an intensity head of the same form reads of it. The main head is not: it rests on feature statistics
+    of its own training images.
 
     Args:
         source: A trained AUFormer.
@@ -315,9 +313,14 @@ def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
     for au in shared:
         for group in range(len(target.groups)):
             target.load_expert_weights(group, au, source.expert_weights(group, au))
+    here, there = ([network.au_names.index(au) for au in shared] for network in (target, source))
     if source.expert_heads is not None and target.expert_heads is not None:
-        here, there = ([network.au_names.index(au) for au in shared] for network in (target, source))
         with torch.no_grad():
             target.expert_heads.weight[here] = source.expert_heads.weight[there].to(target.expert_heads.weight)
             target.expert_heads.bias[here] = source.expert_heads.bias[there].to(target.expert_heads.bias)
+    mine, theirs = target.intensity_head, source.intensity_head
+    if mine is not None and theirs is not None and mine.form == theirs.form:
+        assert mine.expert_weight is not None and theirs.expert_weight is not None
+        with torch.no_grad():
+            mine.expert_weight[here] = theirs.expert_weight[there].to(mine.expert_weight)
     return shared

@@ -33,11 +33,14 @@ class Baseline(AUNetwork):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
+        intensity: str = "none",
     ) -> None:  # fmt: skip
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         self.head = self.head_class(self.embed_dim, len(self.au_names))
+        self.add_intensity_head(linear=self.head_class is LinearHead)
         self.prepare()
         self.train()
 
@@ -65,9 +68,9 @@ class Baseline(AUNetwork):
                     number += 1
         return x
 
-    def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Images `(B, 3, H, W)` float in [0, 1] to `(logits (B, N), None)`."""
-        return self.head(self.pool_tokens(self.tokens(images))), None
+    def streams(self, images: Tensor) -> tuple[Tensor, None]:
+        """Images `(B, 3, H, W)` float in [0, 1] to the adapted ViT's pooled features `(B, D)`, and None."""
+        return self.pool_tokens(self.tokens(images)), None
 
     def train_in_backbone(self, chosen: Callable[[str], bool]) -> None:
         """Free the parameters of the frozen ViT whose names in it are chosen; they lie in the adapter file."""
@@ -101,11 +104,10 @@ class LinearProbe(Baseline):
 
     head_class = LinearHead
 
-    def forward_all(self, images: Tensor) -> tuple[Tensor, None]:
-        """Images `(B, 3, H, W)` float in [0, 1] to `(logits (B, N), None)`; nothing is kept of the frozen ViT."""
+    def streams(self, images: Tensor) -> tuple[Tensor, None]:
+        """Images `(B, 3, H, W)` float in [0, 1] to pooled features `(B, D)`; nothing is kept of the frozen ViT."""
         with torch.no_grad():
-            features = self.pooled_features(images)
-        return self.head(features), None
+            return self.pooled_features(images), None
 
 
 class FullFineTuning(Baseline):
@@ -137,11 +139,12 @@ class LastBlocks(Baseline):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
-        num_blocks: int = 1,
+        intensity: str = "none", num_blocks: int = 1,
     ) -> None:  # fmt: skip
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         depth = len(self.backbone.blocks)
         self.take_size("num_blocks", num_blocks, depth)
         last = tuple(f"blocks.{number}." for number in range(depth - num_blocks, depth))
@@ -175,11 +178,12 @@ class LoRA(Baseline):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
-        rank: int = 8,
+        intensity: str = "none", rank: int = 8,
     ) -> None:  # fmt: skip
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         self.take_size("rank", rank)
         peft = require("peft", "peft")
         config = peft.LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=linear_maps(self.backbone))
@@ -223,11 +227,12 @@ class HoulsbyAdapter(Baseline):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
-        width: int = 64,
+        intensity: str = "none", width: int = 64,
     ) -> None:  # fmt: skip
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         self.take_size("width", width)
         start = partial(nn.init.trunc_normal_, std=HOULSBY_STD, a=-2 * HOULSBY_STD, b=2 * HOULSBY_STD)
         adapters = [Bottleneck(self.embed_dim, width, start, F.gelu) for _ in range(2 * len(self.backbone.blocks))]
@@ -259,11 +264,12 @@ class AdaptFormer(Baseline):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
-        width: int = 64,
+        intensity: str = "none", width: int = 64,
     ) -> None:  # fmt: skip
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         self.take_size("width", width)
         start = partial(nn.init.kaiming_uniform_, a=5**0.5)
         bottlenecks = [Bottleneck(self.embed_dim, width, start, F.relu) for _ in self.backbone.blocks]
@@ -313,11 +319,12 @@ class Convpass(Baseline):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
-        width: int = 8,
+        intensity: str = "none", width: int = 8,
     ) -> None:  # fmt: skip
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         self.take_size("width", width)
         self.bypasses = nn.ModuleList([Bypass(self.embed_dim, width) for _ in range(2 * len(self.backbone.blocks))])
 
@@ -342,11 +349,12 @@ class VPTDeep(Baseline):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
-        num_prompts: int = 10,
+        intensity: str = "none", num_prompts: int = 10,
     ) -> None:  # fmt: skip
         super().__init__(
-            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool
-        )
+            backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size, pool=pool,
+            intensity=intensity,
+        )  # fmt: skip
         self.take_size("num_prompts", num_prompts)
         if any(rope is not None for rope in rotary(self.backbone)):
             raise ValueError(

@@ -148,7 +148,7 @@ def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> N
         ("network class", header["network"], own["network"]),
         *(
             (f"`{key}`", header["arguments"].get(key, defaults.get(key)), value)
-            for key, value in own["arguments"].items()
+            for key, value in {"intensity": "none", **own["arguments"]}.items()
             if key not in ("backbone", *_FREE)
         ),
         *((f"`{key}` of the images", header[key], own[key]) for key in ("mean", "std") if network.frozen),
@@ -172,10 +172,15 @@ def _text(value: Any) -> str:
 
 
 def adopt_header(header: Mapping[str, Any], network: AUNetwork) -> None:
-    """Take over what a header says beside the tensors: thresholds, crop recipe, and the header itself as `metadata`."""
+    """Take over what a header says beside the tensors.
+
+    Thresholds, crop recipe, whose intensities were trained, and the header itself as `metadata`.
+    """
     network.thresholds = {au: float(header["thresholds"][au]) for au in network.au_names}
     recipe = header.get("crop_recipe")
     network.crop_recipe = recipe if isinstance(recipe, str) else None
+    if network.intensity != "none":
+        network.intensity_aus = tuple(header.get("intensity_aus", network.au_names))
     network.metadata = dict(header)
 
 

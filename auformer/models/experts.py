@@ -66,6 +66,11 @@ class Carried(NamedTuple):
         """The outputs alone `(B, T, N*R)`."""
         return self.rows[:, self.prefix :, :-1]
 
+    @property
+    def means(self) -> Tensor:
+        """The outputs averaged over the grid, per expert `(B, N, R)`."""
+        return self.g.mean(1).unflatten(1, (self.group.num_experts, self.group.width))
+
 
 class ExpertGroup(nn.Module):
     """The experts beside one sub-layer: `K = mean_i expert_i(y + own output of expert i in the previous group)`.

@@ -88,17 +88,16 @@ class ExpertHeads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_experts))
         nn.init.normal_(self.weight, std=dim**-0.5)
 
-    def forward(self, g: Tensor, up: Tensor, up_bias: Tensor) -> Tensor:
+    def forward(self, means: Tensor, up: Tensor, up_bias: Tensor) -> Tensor:
         """Logits `w_i . (U_i mean(g_i) + b_i) + c_i` without anything of width `D` per token (method.md 3.2).
 
         Args:
-            g: Narrow outputs of the last group before its up-projection `(B, T, N*R)`.
+            means: Narrow outputs of the last group before its up-projection, averaged over the grid `(B, N, R)`.
             up: Up-projection `U` `(N, D, R)`.
             up_bias: Its bias `b` `(N, D)`.
 
         Returns:
             Expert logits `(B, N)`.
         """
-        mean = g.mean(1).unflatten(1, (up.shape[0], up.shape[2]))  # (B, N, R)
         narrow = torch.einsum("ndr,nd->nr", up, self.weight)
-        return (mean * narrow).sum(-1) + (up_bias * self.weight).sum(-1) + self.bias
+        return (means * narrow).sum(-1) + (up_bias * self.weight).sum(-1) + self.bias

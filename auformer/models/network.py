@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from auformer.aus import parse_au_names
 from auformer.errors import CheckpointError
 from auformer.models.backbone import attention_for_training, create_backbone, embed_images, fingerprint, rotary
 from auformer.models.heads import LinearHead, MLPHead
+from auformer.models.intensity import IntensityHead, check_form
+
+if TYPE_CHECKING:
+    from auformer.models.experts import Carried
 
 TensorForm = tuple[tuple[int, ...], "torch.dtype | None"]  # shape and type; None for a type that no network here has
 
@@ -27,6 +31,7 @@ class AUNetwork(nn.Module):
         checkpoint_path: Load them from a local file instead.
         img_size: Image size in pixels, an int or `(H, W)`.
         pool: `avg` (mean of the patch tokens) or `token` (the class token).
+        intensity: Predict intensities of 0 to 5 too, see `auformer.models.intensity`: `none`, `regression`, `ordinal`.
 
     Attributes:
         backbone: The timm model.
@@ -34,6 +39,8 @@ class AUNetwork(nn.Module):
         image_size: `(H, W)` in pixels.
         arguments: Plain constructor arguments that build the same network again, without where the weights came from.
         thresholds: Probability from which an action unit counts as active, per name.
+        intensity: Form of the intensities, `none` where there are none.
+        intensity_aus: Action units whose intensity was trained, in their order; empty where there are none.
         crop_recipe: Name of the crop recipe of the training images, or None where it is unknown.
         metadata: Header of the adapter file that the network was loaded from, `{}` otherwise.
         fingerprint: Fingerprint of the backbone's weights, taken when it was built.
@@ -44,6 +51,7 @@ class AUNetwork(nn.Module):
     trained_in_backbone: frozenset[str] = frozenset()  # names in the state, where a baseline trains parts of it
     backbone: Any  # a timm ViT, whose attributes timm does not type
     head: MLPHead | LinearHead
+    intensity_head: IntensityHead | None
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -56,9 +64,11 @@ class AUNetwork(nn.Module):
         checkpoint_path: str | Path | None = None,
         img_size: int | Sequence[int] | None = None,
         pool: str = "avg",
+        intensity: str = "none",
     ) -> None:
         super().__init__()
         self.au_names = parse_au_names(au_names)
+        check_form(intensity)
         if pool not in ("avg", "token"):
             raise ValueError(f"Expected `pool` to be 'avg' or 'token', but got {pool!r}")
         self.backbone = create_backbone(
@@ -83,6 +93,10 @@ class AUNetwork(nn.Module):
             "img_size": list(self.image_size),
             "pool": pool,
         }
+        self.intensity, self.intensity_head = intensity, None
+        self.intensity_aus = () if intensity == "none" else self.au_names
+        if intensity != "none":  # without, an adapter file is what it was before there was the argument
+            self.arguments["intensity"] = intensity
 
     @property
     def embed_dim(self) -> int:
@@ -147,9 +161,61 @@ class AUNetwork(nn.Module):
         """Fix the head's standardisation: mean and deviation `(D,)` of `pooled_features` over training images."""
         self.head.standardise.set_statistics(mean, std)
 
+    def add_intensity_head(self, *, expert_width: int | None = None, linear: bool = False) -> None:
+        """Build the intensity head, where there is one; what is drawn for it changes no other weight of the network."""
+        if self.intensity != "none":
+            with torch.random.fork_rng(devices=[]):
+                self.intensity_head = IntensityHead(
+                    self.intensity, self.embed_dim, len(self.au_names), expert_width=expert_width, linear=linear
+                )
+
+    def streams(self, images: Tensor) -> tuple[Tensor, Carried | None]:
+        """What all heads read.
+
+        Args:
+            images: `(B, 3, H, W)` float in [0, 1].
+
+        Returns:
+            Pooled, normed features `(B, D)` before standardisation, and what the last group of experts handed on; None
+            in a network without experts, and while they are disabled.
+        """
+        return self.pooled_features(images), None
+
+    def expert_logits(self, carried: Carried | None) -> Tensor | None:
+        """Logits of the expert heads `(B, N)`, None without expert heads or experts."""
+        return None
+
+    def mean_probs(self, logits: Tensor, expert_logits: Tensor | None) -> Tensor:
+        """Probabilities `(B, N)` from logits: of the main head, or the mean of both heads' (`average_heads`)."""
+        if not self.average_heads or expert_logits is None:
+            return logits.sigmoid()
+        return (logits.sigmoid() + expert_logits.sigmoid()) / 2
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """Everything that the network says about images, in one forward pass.
+
+        Args:
+            images: `(B, 3, H, W)` float in [0, 1].
+
+        Returns:
+            `logits (B, N)`; `expert_logits (B, N)` where there are any; `probs (B, N)`, as `predict_probs` gives them;
+            with an intensity head also `intensity (B, N)` in [0, 5] (of all action units, those not in `intensity_aus`
+            among them), and of the form `ordinal` `level_logits (B, N, 5)` of `P(y >= k)`.
+        """
+        pooled, carried = self.streams(images)
+        logits, expert_logits = self.head(pooled), self.expert_logits(carried)
+        found = {"logits": logits, "probs": self.mean_probs(logits, expert_logits)}
+        if expert_logits is not None:
+            found["expert_logits"] = expert_logits
+        if self.intensity_head is not None:
+            means = None if carried is None else carried.means
+            found |= self.intensity_head(self.head.standardise(pooled), means)
+        return found
+
     def forward_all(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images `(B, 3, H, W)` float in [0, 1] to `(logits (B, N), expert logits (B, N) or None)`."""
-        return self.head(self.pooled_features(images)), None
+        pooled, carried = self.streams(images)
+        return self.head(pooled), self.expert_logits(carried)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` float in [0, 1] to logits `(B, N)`."""
@@ -157,7 +223,7 @@ class AUNetwork(nn.Module):
 
     def predict_probs(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` to probabilities `(B, N)`, as this network predicts them."""
-        return self.forward(images).sigmoid()
+        return self.mean_probs(*self.forward_all(images))
 
     def num_parameters(self) -> tuple[int, int]:
         """Number of parameters: `(trainable, total)`."""

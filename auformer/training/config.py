@@ -27,7 +27,8 @@ NETWORK = {
     "init_args": {"backbone": "vit_base_patch16_224.augreg_in21k", "pretrained": True},
 }
 MODEL = {"class_path": "auformer.training.module.AUModule", "init_args": {"network": NETWORK}}
-OF_ALL = ("backbone", "pretrained", "checkpoint_path", "img_size", "pool")  # arguments that every network has
+# arguments that every network has
+OF_ALL = ("backbone", "pretrained", "checkpoint_path", "img_size", "pool", "intensity")
 
 
 def with_bases(args: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn.modules.module import _IncompatibleKeys
 
 from auformer.errors import CheckpointError
-from auformer.losses import AULoss
+from auformer.losses import AULoss, IntensityLoss
 from auformer.models import AUNetwork
 from auformer.models.adapter_file import HEADER, describe, parse_header
 from auformer.models.checkpoints import (
@@ -93,7 +94,8 @@ class AUModule(pl.LightningModule):
     """Trains a network of this package: AUFormer or a baseline.
 
     Batches are dicts: `image (B, 3, H, W)` float in [0, 1], `label (B, N)` in {1, 0, -1}, `index (B,)` the row in its
-    split.
+    split, and for a network with an intensity head `intensity (B, N)` in [0, 5], NaN where not coded; it is trained
+    together with occurrence, on `loss = occurrence + intensity_weight * intensity`.
 
     Args:
         network: The network, all but its action units; in YAML `class_path` and `init_args`, of a class below
@@ -107,6 +109,8 @@ class AUModule(pl.LightningModule):
         gamma_high: Exponent of the AU with the largest weight.
         dice_weight: Factor of the Dice term.
         expert_loss_weight: Factor of the expert heads' term; with 0 the expert heads are not built.
+        intensity_weight: Factor of the intensities' term, where the network has an intensity head, see `IntensityLoss`;
+            with 0 the head is not built.
         lr: Highest learning rate.
         weight_decay: Decay of AdamW; biases, norms and other vectors have none.
         betas: Betas of AdamW.
@@ -130,6 +134,7 @@ class AUModule(pl.LightningModule):
         gamma_high: float = 2.0,
         dice_weight: float = 1.0,
         expert_loss_weight: float = 1.0,
+        intensity_weight: float = 1.0,
         lr: float = 2e-3,
         weight_decay: float = 0.05,
         betas: list[float] = [0.9, 0.99],  # noqa: B006 (a plain list, never changed: what YAML and checkpoints hold)
@@ -147,11 +152,20 @@ class AUModule(pl.LightningModule):
             torch.tensor(au_weights, dtype=torch.float32), kind=loss, margin=margin, gamma_low=gamma_low,
             gamma_high=gamma_high, dice_weight=dice_weight, expert_weight=expert_loss_weight,
         )  # fmt: skip
-        self.network, self.hparams["network"] = _build(network, au_names, expert_heads=expert_loss_weight > 0)
+        if not 0 <= intensity_weight < math.inf:
+            raise ValueError(f"Expected `intensity_weight` to be 0 or more, but got {intensity_weight}")
+        self.network, self.hparams["network"] = _build(
+            network, au_names, expert_heads=expert_loss_weight > 0, intensity=intensity_weight > 0
+        )
+        form = self.network.intensity
+        self.intensity_loss = None if form == "none" else IntensityLoss(form)
+        if form == "none":
+            del self.hparams["intensity_weight"]  # it weighs nothing, so it is no fact about the run
         self.learning_rate = 0.0
         self.sums: dict[str, Any] = {}  # `rows`, and each term of the loss times its rows, over the epoch
         self.validation_rows: dict[str, Any] = {}  # `target`, `prob` `(n, N)` of the last validation, for thresholds
-        self.outputs = OutputCollector(len(au_names), experts=getattr(self.network, "expert_heads", None) is not None)
+        has_experts = getattr(self.network, "expert_heads", None) is not None
+        self.outputs = OutputCollector(len(au_names), experts=has_experts, intensity=form)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` in [0, 1] to probabilities `(B, N)`, as the network predicts them."""
@@ -162,13 +176,30 @@ class AUModule(pl.LightningModule):
         terms = self.loss_function(logits, target, experts)
         return {name: term for name, term in terms.items() if name != "experts" or experts is not None}
 
+    def joint_terms(self, found: Mapping[str, Tensor], target: Tensor, coded: Tensor | None) -> dict[str, Tensor]:
+        """The loss and its terms from the network's `outputs`, labels `(B, N)` and coded intensities.
+
+        Intensities `(B, N)` are NaN where not coded, and None where nothing is; without an intensity head they do not
+        count.
+        """
+        terms = self.loss_terms(found["logits"], target, found.get("expert_logits"))
+        if self.intensity_loss is not None:
+            coded = torch.full_like(found["intensity"], torch.nan) if coded is None else coded
+            strength = self.intensity_loss(found, coded)
+            terms |= {**strength, "loss": terms["loss"] + self.hparams["intensity_weight"] * strength["intensity"]}
+        return terms
+
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """One batch: the loss, or an error that names epoch, batch and AU where it is not finite."""
-        logits, experts = self.network.forward_all(batch["image"])
-        terms = self.loss_terms(logits, batch["label"], experts)
+        found = self.network.outputs(batch["image"])
+        logits, experts = found["logits"], found.get("expert_logits")
+        terms = self.joint_terms(found, batch["label"], batch.get("intensity"))
         if not torch.isfinite(terms["loss"]):
             where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
-            raise NonFiniteLossError(blame(where, terms["loss"], logits, experts, batch, self.network.au_names))
+            strength = found.get("intensity")
+            raise NonFiniteLossError(
+                blame(where, terms["loss"], logits, experts, batch, self.network.au_names, strength)
+            )
         # logged once per epoch: `log` costs as much as all else that Lightning does in a step (measured)
         self.sums["rows"] = self.sums.get("rows", 0.0) + len(logits)
         for name, term in terms.items():
@@ -194,7 +225,7 @@ class AUModule(pl.LightningModule):
         outputs = self.outputs.compute()
         if self.trainer.sanity_checking or not len(outputs.rows):
             return
-        losses = self.loss_terms(outputs.logits, outputs.target.long(), outputs.experts)
+        losses = self.joint_terms(outputs.named(), outputs.target.long(), outputs.coded)
         figures = {name: float(value) for name, value in losses.items()}
         figures |= split_scores(outputs, self.network.au_names, self.network.average_heads)
         logged = {f"{stage}/{name}": value for name, value in figures.items()}
@@ -209,8 +240,8 @@ class AUModule(pl.LightningModule):
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """Gather one batch of a validation or test split."""
-        logits, experts = self.network.forward_all(batch["image"])
-        self.outputs.update(batch["index"], batch["label"], logits, experts)
+        found = self.network.outputs(batch["image"])
+        self.outputs.update(batch["index"], batch["label"], found, batch.get("intensity"))
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split: `val/f1`, `val/f1_AU12`, `val/loss`, ..."""
@@ -329,8 +360,10 @@ class AUModule(pl.LightningModule):
         return module if map_location is None else module.to(next(iter(checkpoint["state_dict"].values())).device)
 
 
-def _build(factory: Any, au_names: list[str], *, expert_heads: bool) -> tuple[AUNetwork, dict[str, Any]]:
-    """A network, without expert heads where they get no gradient, and how it is named in a configuration."""
+def _build(
+    factory: Any, au_names: list[str], *, expert_heads: bool, intensity: bool
+) -> tuple[AUNetwork, dict[str, Any]]:
+    """A network, without the heads that get no gradient, and how it is named in a configuration."""
     words = (factory.func, *factory.args) if isinstance(factory, partial) else ()
     place = next((number for number, word in enumerate(words) if isinstance(word, type)), None)
     if place is None:
@@ -340,6 +373,8 @@ def _build(factory: Any, au_names: list[str], *, expert_heads: bool) -> tuple[AU
     arguments = json.loads(json.dumps(given.arguments, default=str))
     if not expert_heads and "expert_heads" in inspect.signature(kind).parameters:
         arguments["expert_heads"] = False
+    if not intensity:
+        arguments.pop("intensity", None)
     class_path = f"{kind.__module__}.{kind.__qualname__}"
     network = network_class(class_path, "`network`")(au_names=au_names, **arguments)
     return network, {"class_path": class_path, "init_args": arguments}

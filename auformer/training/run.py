@@ -40,14 +40,18 @@ def crop_recipe(data: AUDataModule) -> str | None:
     return recipes[0] if isinstance(recipes[0], str) and len({*map(str, recipes)}) == 1 else None
 
 
-def describe_data(data: AUDataModule) -> dict[str, Any]:
-    """What the splits of a run are and how they are fed, in plain JSON values; no paths of this machine."""
+def describe_data(data: AUDataModule, *, intensity: bool = False) -> dict[str, Any]:
+    """What the splits of a run are and how they are fed, in plain JSON values; no paths of this machine.
+
+    With `intensity`, intensities are data of the run too.
+    """
+    strengths = [f"{name}_intensity" for name in data.au_names] if intensity else []
     described: dict[str, Any] = {}
     for split in ("train", "val"):
         if split not in data.splits:
             continue
         rows = data.splits[split]
-        keys_and_labels = [*KEY, *[name for name in data.au_names if name in rows.columns]]
+        keys_and_labels = [*KEY, *[name for name in (*data.au_names, *strengths) if name in rows.columns]]
         hashes = pd.util.hash_pandas_object(rows[keys_and_labels], index=False).to_numpy()
         described[split] = {
             "datasets": sorted(set(rows["dataset"].astype(str))),
@@ -61,6 +65,10 @@ def describe_data(data: AUDataModule) -> dict[str, Any]:
         described["train"]["label_rates"] = {
             name: round(float((labels == 1).mean()), 4) for name, labels in known.items() if len(labels)
         }
+        if intensity:
+            described["train"]["coded_intensities"] = {
+                name: int(rows[f"{name}_intensity"].notna().sum()) for name in data.intensity_aus
+            }
     fed = {"image_size": list(data.image_size), "batch_size": data.batch_size}
     return {**described, **fed, "augmented": data.augmentation is not None, "seed": data.seed}
 
@@ -142,7 +150,8 @@ def run_extras(
 
     def write_adapter(module: AUModule, selection: Mapping[str, Any]) -> None:
         extra = {"config": {"model": _shareable(module), "fit": dict(settings)}, "selection": dict(selection)}
-        save_adapter(folder.adapter, module.network, training_data=describe_data(datamodule), extra=extra)
+        described = describe_data(datamodule, intensity=module.network.intensity != "none")
+        save_adapter(folder.adapter, module.network, training_data=described, extra=extra)
 
     callbacks: list[Callback] = [RunCheckpoints(folder, write_adapter, select=select, tune=tune)]
     if patience is not None:
@@ -167,6 +176,7 @@ def run(
     """
     check_fit(module, datamodule)
     module.network.crop_recipe = crop_recipe(datamodule)
+    take_intensities(module, datamodule)
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
@@ -209,6 +219,22 @@ def check_fit(module: AUModule, datamodule: AUDataModule) -> None:
         raise ValueError(
             f"Expected `image_size` to be that of the network, {network.image_size}, but got {datamodule.image_size}"
         )
+
+
+def take_intensities(module: AUModule, datamodule: AUDataModule) -> None:
+    """Let a network with an intensity head know which action units it is trained for.
+
+    Raises:
+        ValueError: None of them is coded in intensity.
+    """
+    if module.network.intensity == "none":
+        return
+    if not datamodule.intensity_aus:
+        raise ValueError(
+            "Expected training rows with intensities above 0 (`AU12_intensity`, ...) for a network with an intensity "
+            "head, but got none; train without the head (`network.intensity: none`), or add the columns"
+        )
+    module.network.intensity_aus = tuple(datamodule.intensity_aus)
 
 
 def _kept(folder: RunFolder) -> str:
@@ -289,7 +315,8 @@ def fit(
     }  # fmt: skip
     folder, kind = RunFolder(out), type(module)
     model = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": dict(module.hparams)}
-    config = json.loads(json.dumps({"model": model, "data": describe_data(datamodule), "fit": settings}))
+    described = describe_data(datamodule, intensity=module.network.intensity != "none")
+    config = json.loads(json.dumps({"model": model, "data": described, "fit": settings}))
     if resume and folder.holds(config, NO_NUMBER):
         return folder.adapter
     folder.open(config, overwrite=not resume, free=NO_NUMBER)

@@ -12,7 +12,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from auformer.agreement import agreement_sums, icc_from_sums, mae_from_sums
 from auformer.metrics import auroc, confusion_counts, f1_from_counts, mean_f1, mean_over_aus
+from auformer.models.intensity import LEVELS
 
 
 class Outputs(NamedTuple):
@@ -23,12 +25,27 @@ class Outputs(NamedTuple):
         target: Labels `(n, N)` in {1, 0, -1}.
         logits: Logits of the main head `(n, N)`.
         experts: Logits of the expert heads `(n, N)`, or None.
+        coded: Intensities `(n, N)` in [0, 5], NaN where not coded; None without an intensity head.
+        intensity: Predicted intensities `(n, N)`, or None.
+        level_logits: Logits of their levels `(n, N, 5)`, of the form `ordinal`, or None.
     """
 
     rows: Tensor
     target: Tensor
     logits: Tensor
     experts: Tensor | None
+    coded: Tensor | None = None
+    intensity: Tensor | None = None
+    level_logits: Tensor | None = None
+
+    def named(self) -> dict[str, Tensor]:
+        """What the heads say, by name as in `AUNetwork.outputs`."""
+        found = {"logits": self.logits, "expert_logits": self.experts, "intensity": self.intensity}
+        return {name: one for name, one in {**found, "level_logits": self.level_logits}.items() if one is not None}
+
+
+# the state that each part of the outputs is kept in, by its name in `AUNetwork.outputs`
+PARTS = {"logits": "logits", "experts": "expert_logits", "intensity": "intensity", "level_logits": "level_logits"}
 
 
 class OutputCollector(Metric):
@@ -41,28 +58,33 @@ class OutputCollector(Metric):
     full_state_update = False
     index: list[Tensor]
     target: list[Tensor]
-    logits: list[Tensor]
-    experts: list[Tensor]
 
-    def __init__(self, num_aus: int, *, experts: bool) -> None:
+    def __init__(self, num_aus: int, *, experts: bool, intensity: str = "none") -> None:
         super().__init__()
         self.num_aus = num_aus
-        self.has_experts = experts
-        for name in ("index", "target", "logits", "experts"):
+        there = {"logits": True, "experts": experts, "coded": intensity != "none", "intensity": intensity != "none"}
+        there["level_logits"] = intensity == "ordinal"
+        self.parts = [name for name, kept in there.items() if kept]
+        for name in ("index", "target", *self.parts):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def start(self) -> None:
         """Forget everything; a rank that meets no batch then still has something of the right shape to gather."""
         self.reset()
         empty = torch.zeros(0, self.num_aus, device=self.device)
-        self.update(empty[:, 0].long(), empty.long(), empty, empty if self.has_experts else None)
+        found = dict.fromkeys(PARTS.values(), empty) | {"level_logits": empty.unsqueeze(-1).expand(-1, -1, LEVELS)}
+        self.update(empty[:, 0].long(), empty.long(), found, empty)
 
-    def update(self, index: Tensor, target: Tensor, logits: Tensor, experts: Tensor | None) -> None:
-        """Add one batch: row ids `(B,)`, labels, logits and expert logits `(B, N)`."""
+    def update(self, index: Tensor, target: Tensor, found: Mapping[str, Tensor], coded: Tensor | None = None) -> None:
+        """Add one batch: row ids `(B,)`, labels `(B, N)`, the network's `outputs`, and intensities `(B, N)`."""
         self.index.append(index)
         self.target.append(target.to(torch.int8))
-        self.logits.append(logits.detach().float())
-        self.experts.append((logits if experts is None else experts).detach().float())
+        for name in self.parts:
+            if name == "coded":
+                part = torch.full_like(found["intensity"], torch.nan) if coded is None else coded
+            else:
+                part = found[PARTS[name]]
+            getattr(self, name).append(part.detach().float())
 
     def compute(self) -> Outputs:
         """All rows of all ranks, in order, each once."""
@@ -72,8 +94,8 @@ class OutputCollector(Metric):
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
         kept = order[first]
-        experts = dim_zero_cat(self.experts)[kept] if self.has_experts else None
-        return Outputs(index[kept], dim_zero_cat(self.target)[kept], dim_zero_cat(self.logits)[kept], experts)
+        parts = {"experts": None} | {name: dim_zero_cat(getattr(self, name))[kept] for name in self.parts}
+        return Outputs(index[kept], dim_zero_cat(self.target)[kept], **parts)
 
 
 class NonFiniteLossError(ValueError):
@@ -94,7 +116,8 @@ def split_scores(outputs: Outputs, au_names: Sequence[str], average_heads: bool)
     Returns:
         `f1` (mean over the AUs that have positives), `num_aus` (how many those are), `f1_AU12` (NaN where there is no
         positive), `auroc` (mean over the AUs where it is defined); with expert heads also `f1_main`, `f1_experts`,
-        `f1_both`. Rates 0 to 1.
+        `f1_both`; with an intensity head also `icc` (ICC(3,1), mean over the AUs where it is defined), `icc_AU12` and
+        `mae` (mean absolute error in levels, likewise). Rates 0 to 1.
 
     Raises:
         ValueError: No action unit has a positive row, so there is no F1 at all.
@@ -116,6 +139,11 @@ def split_scores(outputs: Outputs, au_names: Sequence[str], average_heads: bool)
             "both": probabilities(outputs, True),
         }
         scores |= {f"f1_{head}": mean_f1(confusion_counts(target, prob)).value for head, prob in heads.items()}
+    if outputs.coded is not None and outputs.intensity is not None:
+        sums = agreement_sums(outputs.coded.cpu().numpy(), outputs.intensity.cpu().numpy())
+        icc = icc_from_sums(sums)
+        scores |= {"icc": mean_over_aus(icc).value, "mae": mean_over_aus(mae_from_sums(sums)).value}
+        scores |= {f"icc_{name}": float(value) for name, value in zip(au_names, icc, strict=True)}
     return scores
 
 
@@ -126,12 +154,13 @@ def blame(
     experts: Tensor | None,
     batch: Mapping[str, Tensor],
     au_names: Sequence[str],
+    intensity: Tensor | None = None,
 ) -> str:
     """Message about a loss that is not finite, in `where`: action units and rows whose logits are not finite.
 
-    Where all logits are finite it names the AU with the largest one. Logits are `(B, N)`.
+    Where all logits are finite it names the AU with the largest one. Logits and predicted intensities are `(B, N)`.
     """
-    both = (logits if experts is None else torch.cat([logits, experts])).detach().float()
+    both = torch.cat([one for one in (logits, experts, intensity) if one is not None]).detach().float()
     rows = ~torch.isfinite(logits.detach()).all(1)
     wrong = (~torch.isfinite(both)).any(0).tolist()
     names = list(itertools.compress(au_names, wrong)) or [au_names[int(both.abs().amax(0).argmax())]]

@@ -95,9 +95,10 @@ def test_rows_that_come_twice_count_once() -> None:
     logits, target = torch.randn(5, 2), torch.randint(-1, 2, (5, 2))
     outputs.start()
     for rows in ([3, 0], [1, 4, 2]):
-        outputs.update(torch.tensor(rows), target[rows], logits[rows], -logits[rows])
+        found = {"logits": logits[rows], "expert_logits": -logits[rows]}
+        outputs.update(torch.tensor(rows), target[rows], found)
     padding = torch.full((2, 2), 9.0)  # the first count
-    outputs.update(torch.tensor([0, 1]), target[[0, 1]], padding, padding)
+    outputs.update(torch.tensor([0, 1]), target[[0, 1]], {"logits": padding, "expert_logits": padding})
     part = outputs.compute()
     assert part.rows.tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(part.target, target.to(torch.int8)) and torch.equal(part.logits, logits)
