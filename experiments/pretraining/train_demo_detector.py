@@ -1,16 +1,18 @@
-"""Train the packaged AU detector: adapters for all 17 rendered AUs on the demo backbone, on labs A and B together.
+"""Train the packaged AU detector: adapters for all rendered AUs on the demo backbone, on labs A and B together.
 
     python -m experiments.pretraining.train_demo_detector --folder runs/detector --threads 1
 
-The subjects are numbered from 10,000 on: no demo, test or pre-training shows them. Thresholds per AU are chosen on
-validation subjects and lie in the header. Writes `demo_detector.safetensors` to `auformer/assets/` and the scores on
-unseen subjects of both labs, `demo_detector.md` and `.json`. The same call resumes an interrupted run.
+It learns occurrence and intensity together. The subjects are numbered from 10,000 on: no demo, test or pre-training
+shows them. Thresholds per AU are chosen on validation subjects and lie in the header. Writes the packaged file,
+`auformer/assets/demo_detector.safetensors`, and the scores on unseen subjects of both labs, `demo_detector.md` and
+`.json`. The same call resumes an interrupted run; the run is that of seed 0 of `experiments.ablations.intensity`, whose
+other runs are trained by `train` too.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,12 @@ import torch
 from auformer.data.datamodule import AUDataModule
 from auformer.data.manifest import read_manifest
 from auformer.demo.run import BACKBONE, BATCH
-from auformer.models import AUFormer, load_detector
+from auformer.files import read_json
+from auformer.models import AUFormer, LinearProbe, load_detector
 from auformer.predict.manifest import predict_manifest
+from auformer.scoring.intensity import score_intensity
 from auformer.scoring.scores import score_predictions
-from auformer.scoring.tables import Table, percent
+from auformer.scoring.tables import Table, agreement_cell, percent
 from auformer.synthetic.writing import render_dataset
 from auformer.training import fit
 from auformer.training.module import AUModule
@@ -31,20 +35,25 @@ from experiments.harness import ROOT, circumstances, new_parser, write_result
 
 PACKAGED = ROOT / "auformer" / "assets" / "demo_detector.safetensors"
 FIRST_SUBJECT = 10_000
+Splits = Mapping[str, Mapping[str, tuple[int, int]]]
 # Subjects and images per subject of each split and lab [ours]: what a quarter of an hour can see a few times.
-SPLITS = {
+SPLITS: Splits = {
     "train": {"A": (120, 40), "B": (80, 40)},
     "val": {"A": (12, 50), "B": (12, 50)},
     "test": {"A": (20, 100), "B": (20, 100)},
 }
-EXPERT_WIDTH, LEARNING_RATE, SEED = 4, 5e-3, 0
+EPOCHS, SEED = 3, 0
+FORM = "ordinal"  # of the intensities, see `auformer.models.intensity`
+RATES = {"joint": 5e-3, "alone": 5e-3, "probe": 1e-2}  # the best of results/demo.md for each network
+"""What is trained, with its learning rate: AUFormer for occurrence and intensity, for occurrence alone, a linear probe
+for both."""
 
 
-def render(out: Path, workers: int) -> dict[str, list[str]]:
-    """All splits of both labs; manifests by split, lab A first."""
+def render(out: Path, workers: int, splits: Splits | None = None) -> dict[str, list[str]]:
+    """All splits of both labs, of the sizes `SPLITS` or others; manifests by split, lab A first."""
     manifests: dict[str, list[str]] = {}
     first = {"A": FIRST_SUBJECT, "B": FIRST_SUBJECT}
-    for split, labs in SPLITS.items():
+    for split, labs in (splits or SPLITS).items():
         for lab, (subjects, frames) in labs.items():
             path = render_dataset(
                 out / "data" / f"{split}_{lab.lower()}", lab=lab, subjects=subjects, frames=frames, au_names="all",
@@ -55,16 +64,21 @@ def render(out: Path, workers: int) -> dict[str, list[str]]:
     return manifests
 
 
-def train(out: Path, manifests: dict[str, list[str]], epochs: int, threads: int) -> tuple[Path, float]:
-    """The adapter file of the best epoch on validation subjects, and the seconds it took."""
+def train(
+    out: Path, manifests: dict[str, list[str]], *, what: str = "joint", form: str = FORM, seed: int = SEED,
+    epochs: int = EPOCHS, threads: int = 1, progress: bool = True,
+) -> Path:  # fmt: skip
+    """The adapter file of the best epoch on validation subjects; `what` is one of `RATES`."""
     torch.set_num_threads(threads)
-    data = AUDataModule(manifests["train"], manifests["val"], au_names="all", batch_size=BATCH, seed=SEED)
-    torch.manual_seed(SEED)
-    network = partial(AUFormer, backbone=BACKBONE, pretrained=True, expert_width=EXPERT_WIDTH, average_heads=True)
-    module = AUModule(network, data.au_names, data.au_weights, lr=LEARNING_RATE)
-    start = time.time()
-    adapter = fit(module, data, out / "fit", epochs=epochs, seed=SEED, precision="bf16-mixed", tune=True)
-    return adapter, time.time() - start
+    data = AUDataModule(manifests["train"], manifests["val"], au_names="all", batch_size=BATCH, seed=seed)
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {"backbone": BACKBONE, "pretrained": True}
+    settings |= {} if what == "alone" else {"intensity": form}
+    settings |= {} if what == "probe" else {"expert_width": 4, "average_heads": True}
+    network = partial(LinearProbe if what == "probe" else AUFormer, **settings)
+    module = AUModule(network, data.au_names, data.au_weights, lr=RATES[what])
+    folder = out / (f"alone-seed{seed}" if what == "alone" else f"{what}-{form}-seed{seed}")
+    return fit(module, data, folder, epochs=epochs, seed=seed, precision="bf16-mixed", tune=True, progress=progress)
 
 
 def evaluate(adapter: Path, manifests: list[str]) -> dict[str, Any]:
@@ -80,28 +94,41 @@ def evaluate(adapter: Path, manifests: list[str]) -> dict[str, Any]:
         for name, entry in plain["per_au"].items():
             entry["f1_tuned"], entry["threshold"] = tuned["per_au"][name]["f1"], network.thresholds[name]
         plain["mean"]["f1_tuned"] = tuned["mean"]["f1"]
+        plain["intensity"] = score_intensity(table)
         scores[f"lab_{lab}"] = plain
     return scores
 
 
 def page(result: dict[str, Any]) -> str:
     labs = [result["lab_a"], result["lab_b"]]
+    graded = "intensity" in labs[0]  # not in a detector of occurrence alone
 
-    def cells(values: dict[str, Any]) -> list[str]:
-        return [*(percent(values[key]) for key in ("f1", "f1_tuned", "auroc")), str(values["positives"])]
+    def cells(values: dict[str, Any], intensity: dict[str, Any] | None) -> list[str]:
+        shown = [*(percent(values[key]) for key in ("f1", "f1_tuned", "auroc"))]
+        shown += [] if intensity is None else [agreement_cell(intensity[key]) for key in ("icc", "mae")]
+        return [*shown, str(values["positives"])]
+
+    def of(lab: dict[str, Any], *path: str) -> dict[str, Any] | None:
+        found = lab.get("intensity")
+        for name in path:
+            found = None if found is None else found[name]
+        return found
 
     rows = [
-        [name, f"{entry['threshold']:.2f}", *(cell for lab in labs for cell in cells(lab["per_au"][name]))]
+        [name, f"{entry['threshold']:.2f}"]
+        + [cell for lab in labs for cell in cells(lab["per_au"][name], of(lab, "per_au", name))]
         for name, entry in labs[0]["per_au"].items()
     ]
-    rows.append(["mean", "", *(cell for lab in labs for cell in cells({**lab["mean"], "positives": ""}))])
-    columns = [f"{lab}: {what}" for lab in "AB" for what in ("F1", "F1 tuned", "AUROC", "positives")]
+    means = [cell for lab in labs for cell in cells({**lab["mean"], "positives": ""}, of(lab, "mean"))]
+    scores = ["F1", "F1 tuned", "AUROC", *(["ICC", "MAE"] if graded else []), "positives"]
+    columns = [f"{lab}: {what}" for lab in "AB" for what in scores]
+    told = "; ICC(3,1) and mean absolute error of the intensities, in levels of 0 to 5" if graded else ""
     return f"""# The packaged AU detector on unseen rendered subjects
 
 Trained on rendered faces only: these numbers say nothing about photographs. F1 at 0.5 and at the thresholds in the
-file's header (chosen on validation subjects), AUROC and positives of 2,000 images, per cent.
+file's header (chosen on validation subjects), AUROC and positives of 2,000 images, per cent{told}.
 
-{Table(["AU", "threshold", *columns], rows).markdown()}
+{Table(["AU", "threshold", *columns], [*rows, ["mean", "", *means]]).markdown()}
 
 Command: `{result["command"]}`; {result["epochs"]} epochs of {result["training_images"]:,} images, seed {SEED},
 {result["seconds"] / 60:.0f} minutes on {result["threads"]} thread(s); {result["machine"]}; commit {result["commit"]}.
@@ -111,18 +138,18 @@ Command: `{result["command"]}`; {result["epochs"]} epochs of {result["training_i
 def main(argv: list[str] | None = None) -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/detector"), help="of the run (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     args = parser.parse_args(argv)
     manifests = render(args.folder, args.threads)
-    adapter, seconds = train(args.folder, manifests, args.epochs, args.threads)
+    adapter = train(args.folder, manifests, epochs=args.epochs, threads=args.threads)
     words = f"--epochs {args.epochs} --threads {args.threads}"
     result: dict[str, Any] = {
         "command": f"python -m experiments.pretraining.train_demo_detector {words}",
         "epochs": args.epochs,
         "threads": args.threads,
         "training_images": sum(subjects * frames for subjects, frames in SPLITS["train"].values()),
-        "seconds": round(seconds),
+        "seconds": round((read_json(adapter.with_name("summary.json")) or {})["seconds"]),
         **circumstances(),
         **evaluate(adapter, manifests["test"]),
     }
