@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from auformer import __version__
 
-# Each is a module of `auformer.commands` with `add_arguments` and `run`.
+# Each is a module of `auformer.commands` (with `_` for `-`) with `add_arguments` and `run`.
 COMMANDS = {
     "demo": "render faces, train AUFormer and a linear probe on them, evaluate both, write a report",
     "synth": "render faces with known action units: images, manifest, ground truth",
@@ -29,6 +29,8 @@ COMMANDS = {
     "benchmark": "run the paper's protocols on your manifests: tables, figures, report",
     "predict": "predict action units in your own images and videos",
     "export": "export a checkpoint to ONNX or torch.export",
+    "export-annotations": "write predictions for ELAN, Praat, BIDS, MNE, BORIS or as a table of episodes",
+    "summarise": "statistics per person, video and AU: share of time, episodes, intensity, co-occurrence",
     "compare": "agreement per AU of two predictions files of the same images",
     "info": "describe a checkpoint",
 }
@@ -91,7 +93,7 @@ def _dispatch(words: list[str]) -> int:
         known = ", ".join([*COMMANDS, *TRAINING])
         _report(f"auformer: error: Expected a command, one of {known}, but got {word!r}. See: auformer --help")
         return EXIT_USAGE
-    command = importlib.import_module(f"auformer.commands.{word}")
+    command = importlib.import_module(f"auformer.commands.{word.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"auformer {word}",
         description=command.__doc__,
@@ -107,7 +109,7 @@ def _overview() -> str:
     lines = ["usage: auformer COMMAND [options]", ""]
     lines += ["Facial action units with AUFormer (ECCV 2024). For a command's options: auformer COMMAND --help", ""]
     for title, table in (("commands", COMMANDS), ("training (LightningCLI)", TRAINING)):
-        lines += [f"{title}:", *(f"  {word:<10} {text}" for word, text in table.items()), ""]
+        lines += [f"{title}:", *(f"  {word:<18} {text}" for word, text in table.items()), ""]
     return "\n".join([*lines, "options:", "  --version  show the version", "  --help     show this text", ""])
 
 
