@@ -108,7 +108,7 @@ def _names(numbers: str) -> tuple[str, ...]:
 
 _BP4D = _names("1 2 4 6 7 10 12 14 15 17 23 24")
 _DISFA12 = _names("1 2 4 5 6 9 12 15 17 20 25 26")
-_RENDERED = _names("1 2 4 5 6 7 9 10 12 14 15 17 20 23 24 25 26")
+_RENDERED = _names("1 2 4 5 6 7 9 10 11 12 14 15 16 17 18 20 22 23 24 25 26 27 28 43")
 
 AU_SETS: dict[str, tuple[str, ...]] = {
     # what the renderer draws; `all` is what a user writes

@@ -23,9 +23,10 @@ ONE_SIDED = 0.15  # share of AUs that act on one side only
 COMPANIONS = {
     "AU1": ("AU2", "AU4", "AU5"), "AU2": ("AU1", "AU5"), "AU4": ("AU1", "AU7", "AU9"), "AU5": ("AU1", "AU2"),
     "AU6": ("AU7", "AU12"), "AU7": ("AU4", "AU6"), "AU9": ("AU4", "AU10"), "AU10": ("AU9", "AU25"),
-    "AU12": ("AU6", "AU25"), "AU14": ("AU12", "AU17"), "AU15": ("AU1", "AU17"), "AU17": ("AU14", "AU15", "AU24"),
-    "AU20": ("AU1", "AU25"), "AU23": ("AU14", "AU17"), "AU24": ("AU14", "AU17"), "AU25": ("AU12", "AU26"),
-    "AU26": ("AU5", "AU25"),
+    "AU11": ("AU1", "AU15"), "AU12": ("AU6", "AU25"), "AU14": ("AU12", "AU17"), "AU15": ("AU1", "AU17"),
+    "AU16": ("AU25", "AU10"), "AU17": ("AU14", "AU15", "AU24"), "AU18": ("AU17", "AU4"), "AU20": ("AU1", "AU25"),
+    "AU22": ("AU25", "AU23"), "AU23": ("AU14", "AU17"), "AU24": ("AU14", "AU17"), "AU25": ("AU12", "AU26"),
+    "AU26": ("AU5", "AU25"), "AU27": ("AU5", "AU25"), "AU28": ("AU26", "AU14"), "AU43": ("AU4", "AU7"),
 }  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def choose_aus(rng: np.random.Generator, au_names: Sequence[str], turn: int) -> 
 
 
 def peak_intensity(rng: np.random.Generator, names: Sequence[str]) -> np.ndarray:
-    """Intensity `(17, 2)` at the apex.
+    """Intensity `(N, 2)` at the apex.
 
     The stronger side of each AU is at its peak, the other a little below, or at rest.
     """
@@ -92,7 +93,7 @@ def plan_clip(
     profile = clip_profile(frames, apex, int(rng.integers(1, 1 + frames // 8)))
     peak = peak_intensity(rng, choose_aus(rng, au_names, turn))
     scene, background = options.sample(rng, lab)
-    scene = {**scene, "blink": 0.0, "speech": dict.fromkeys(scene["speech"], 0.0)}
+    scene = {**scene, "speech": dict.fromkeys(scene["speech"], 0.0)}
     drift = rng.normal(0, DRIFT, 3) * (1, 1, float(options.roll))
     background_seed, onset = int(rng.integers(2**31)), int(rng.integers(200))
     sequence, pose = f"clip{index:03d}", np.asarray(scene["pose"], float)

@@ -14,10 +14,12 @@ import numpy as np
 from auformer.synthetic.canvas import LEFT, TOP, Array, Canvas, F
 from auformer.synthetic.identity import Identity
 from auformer.synthetic.light import Light
-from auformer.synthetic.muscles import lid_table
+from auformer.synthetic.muscles import INDEX, lid_table
 
 UP, DOWN = 0.20, 0.17  # height of the drawn box above and below the eye, in IPD
 SCLERA, CARUNCLE = np.array([0.50, 0.445, 0.42], F), np.array([0.42, 0.19, 0.17], F)  # linear RGB
+CLOSED = 0.9  # AU43 from here on, level E, is a closed eye; what is below leaves a droop or a slit
+SLIT = 0.9  # of the way down: where the last of the eyeball begins to vanish [ours]
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Eyes:
 class _Lids:
     """Lid curves and the cover of what they leave free."""
 
-    def __init__(self, canvas: Canvas, identity: Identity, drive: Array, blink: float) -> None:
+    def __init__(self, canvas: Canvas, identity: Identity, drive: Array) -> None:
         p, width = identity.traits, identity["eye_width"]
         half = width + 0.07
         columns, rows = int(2 * half * canvas.ppi) + 1, int((UP + DOWN) * canvas.ppi) + 1
@@ -47,9 +49,11 @@ class _Lids:
         self.raise_upper, raise_lower, self.flat = (
             np.minimum(v, 1)[:, None, None].astype(F) for v in lid_table() @ drive
         )
-        lower = np.maximum(F(p["lid_lower"]) - raise_lower, F(0.012)) * F(1 - 0.15 * blink)
-        upper = F(p["lid_upper"]) + self.raise_upper
-        upper = np.maximum(upper - (upper + lower * F(0.55)) * F(blink), lower * F(-0.6) + F(0.004))
+        shut = (np.minimum(drive[INDEX["AU43"]] * F(1 / CLOSED), 1) ** F(1.2))[:, None, None].astype(F)
+        self.shut = shut
+        lower = np.maximum(F(p["lid_lower"]) - raise_lower, F(0.012)) * (1 - F(0.15) * shut)
+        upper = np.maximum(F(p["lid_upper"]) + self.raise_upper, lower * F(-0.6) + F(0.004))
+        upper = upper - (upper + lower) * shut  # down to the lower lid
         self.u = (self.x - self.cx) * side * F(1 / width)
         u = np.clip(self.u, -1, 1)
         self.q = np.abs(u)
@@ -64,35 +68,34 @@ class _Lids:
         inside = np.clip(self.from_upper * self.soft + F(0.5), 0, 1) * np.clip(
             self.from_lower * self.soft + F(0.5), 0, 1
         )
-        self.open = inside * (np.abs(self.u) < 1).astype(F)
+        self.open = inside * (np.abs(self.u) < 1).astype(F) * np.minimum((1 - shut) * F(1 / (1 - SLIT)), 1)
 
-    def darkening(self, p: dict, blink: float) -> Array:
+    def darkening(self, p: dict) -> Array:
         """Lashes, lower-lid line, crease and the fold under the lid as one factor."""
         u, q = self.u, self.q
         fade = np.clip((F(1.04) - np.abs(u)) * F(8), 0, 1)
-        lash = np.exp(-(((self.from_upper + F(0.004)) * F(1 / (0.012 + 0.005 * p["makeup"]))) ** 2))
+        lash = np.exp(-(((self.from_upper + F(0.004)) / (F(0.012 + 0.005 * p["makeup"]) + F(0.005) * self.shut)) ** 2))
         lash = lash * (fade * (F(0.44 + 0.38 * p["makeup"]) + F(0.16) * (np.clip(u, -1, 1) + 1)))
         dark = 1 - np.minimum(lash, F(0.93))
         dark *= 1 - (F(0.24 + 0.2 * p["makeup"]) * fade) * np.exp(-(((self.from_lower + F(0.004)) * F(100)) ** 2))
         rise = F(p["lid_upper"] * 0.72 + max(0.008, p["crease"])) + F(0.28) * self.raise_upper
         crease = self.axis - rise * np.clip(1 - (q * F(0.93)) ** F(2.2), 0, 1) ** F(0.75) - F(0.012)
-        depth = F((0.36 if p["crease"] > 0.03 else 0.16) * (1 - 0.65 * blink)) * np.clip(
-            (F(1.05) - np.abs(u)) * F(4), 0, 1
-        )
+        depth = F(0.36 if p["crease"] > 0.03 else 0.16) * (1 - F(0.65) * self.shut)
+        depth = depth * np.clip((F(1.05) - np.abs(u)) * F(4), 0, 1)
         dark *= 1 - depth * np.exp(-(((self.y - crease) * F(1 / 0.013)) ** 2))
         fold = (F(0.08) + F(0.10) * self.flat + F(0.10 * p["bag"])) * np.clip(1 - u**4, 0, 1)
         return dark * (1 - fold * np.exp(-(((self.from_lower + F(0.030)) * F(1 / 0.014)) ** 2)))
 
 
 def draw_eyes(
-    canvas: Canvas, identity: Identity, drive: Array, shaded: Array, light: Light, gaze: Sequence[float], blink: float
+    canvas: Canvas, identity: Identity, drive: Array, shaded: Array, light: Light, gaze: Sequence[float]
 ) -> Eyes:
     """Draw both eyes on the lit `shaded (size, size, 4)` in place.
 
-    `drive (M, 2)` holds the muscles' intensities, `gaze` looks to image right and down, each in [-1, 1], `blink` is 0
-    open to 1 closed.
+    `drive (N, 2)` holds the muscles' intensities, AU43 among them; `gaze` looks to image right and down, each in
+    [-1, 1].
     """
-    p, lids = identity.traits, _Lids(canvas, identity, drive, blink)
+    p, lids = identity.traits, _Lids(canvas, identity, drive)
     x, y, radius = lids.x, lids.y, F(p["iris"])
     ix, iy = lids.cx + F(gaze[0] * 0.10), lids.cy + F(-0.012 + gaze[1] * 0.06)
     dx, dy = x - ix, y - iy
@@ -111,7 +114,7 @@ def draw_eyes(
     hx, hy = ix + F(0.042 * light.direction[0]), iy + F(0.055 * light.direction[1])
     glint = np.exp(((x - hx) ** 2 + (y - hy) ** 2) * F(-1 / 0.00032)) * (light.key * F(0.75))
 
-    dark = lids.darkening(p, blink)
+    dark = lids.darkening(p)
     eyeball = lids.open * dark
     white = eyeball * shade * (1 - iris) * ball
     layers = (

@@ -28,12 +28,12 @@ class Frame:
     Args:
         sequence: Name of the video; `stills` for unconnected images.
         number: Frame number within it.
-        intensity: (17, 2) muscle intensities in [0, 1], columns image left and image right.
-        scene: Arguments of the renderer: pose, jitter of the crop, light, camera, gaze, blink, speech.
+        intensity: (N, 2) muscle intensities in [0, 1], columns image left and image right.
+        scene: Arguments of the renderer: pose, jitter of the crop, light, camera, gaze, speech.
         background: Arguments of `Renderer.background`.
         background_seed: Seed of the background's random numbers.
         seed: Seed of the camera noise.
-        present: (17, 2) labels that hold for the whole clip, or None where the lab's threshold decides.
+        present: (N, 2) labels that hold for the whole clip, or None where the lab's threshold decides.
         clip: The manifest's clip columns, empty for stills.
     """
 
@@ -97,7 +97,7 @@ def stream(seed: int, identity: int, key: int, index: int) -> np.random.Generato
 
 
 def sample_intensity(lab: str, number: int, frame: int, seed: int) -> np.ndarray:
-    """Muscle intensities `(17, 2)` in [0, 1] of one still, columns image left and image right; no rendering needed."""
+    """Muscle intensities `(N, 2)` in [0, 1] of one still, columns image left and image right; no rendering needed."""
     return sample_aus(stream(seed, identity_number(lab, number), MUSCLES, frame), lab)[1]
 
 

@@ -46,10 +46,10 @@ def label_columns(
     """The manifest's label columns `AU12`, `AU12_left`, `AU12_right` (int8) and `AU12_intensity` (float32, 0 to 5).
 
     Args:
-        intensity: `(n, 17, 2)`, columns image left and image right, in [0, 1].
+        intensity: `(n, N, 2)`, columns image left and image right, in [0, 1].
         au_names: The AUs to write, each one that the renderer knows.
         lab: Whose threshold decides.
-        present: `(n, 17, 2)` labels that replace the threshold, as for clips, whose label is the clip's.
+        present: `(n, N, 2)` labels that replace the threshold, as for clips, whose label is the clip's.
     """
     sides = occurrence(intensity, lab) if present is None else present.astype(np.int8)
     columns: dict[str, np.ndarray] = {name: sides[:, AU_NAMES.index(name)].max(axis=1) for name in au_names}
@@ -62,7 +62,7 @@ def label_columns(
 
 
 def truth_columns(intensity: np.ndarray) -> dict[str, np.ndarray]:
-    """Exact intensity of all 17 AUs per side of the person, in [0, 1], float32.
+    """Exact intensity of all rendered AUs per side of the person, in [0, 1], float32.
 
     `AU12_left`, `AU12_right`, ..., each (n,).
     """

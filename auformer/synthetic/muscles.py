@@ -4,7 +4,18 @@
 `displacement` rows `[x, y, dx outward, dy down, sigma x, sigma y]`, `bulge` rows `[x, y, sigma x, sigma y, height]`,
 `furrow` lines with width, depth and the share of the depth that a raised rim gets, `lid` `[upper lid up, lower lid up,
 lower lid flattened]`. Sizes are in inter-pupil distances at full intensity, chosen between a light-stage face model and
-a modelled FACS character and judged on contact sheets. AU18 (lip pucker) belongs to speech and is never labelled.
+a modelled FACS character and judged on contact sheets.
+
+What each of the seven later AUs must look like is taken from the appearance changes that the manual gives for it
+(Ekman, Friesen and Hager, "Facial Action Coding System", 2002), in our words:
+
+* 11: the middle of the nasolabial furrow deepens; the cheek beside it bulges a little; the lip's edge hardly moves.
+* 16: the lower lip goes down and turns out a little; the chin's skin is stretched flat; with 25 the lower teeth show.
+* 18: the mouth is short and pushed forward, its red parts rounder; small upright lines above and below.
+* 22: both lips turn outward as a funnel, more of their red is seen, the mouth is a little shorter; with 25 teeth show.
+* 27: the jaw is pulled far down; a tall dark opening, long flat cheeks.
+* 28: red parts and the skin beside them are sucked in over the teeth; the skin above and below is stretched and flat.
+* 43: the upper lid comes down: a droop, then a slit (41 and 42 of the 1978 edition), then a closed eye.
 """
 
 from __future__ import annotations
@@ -23,8 +34,10 @@ from auformer.synthetic.canvas import FIELD_CELLS, LEFT, SPAN, TOP, Array, Canva
 from auformer.synthetic.identity import Identity
 
 AU_NAMES: tuple[str, ...] = tuple(AU_SETS["synthetic"])
-MUSCLES: tuple[str, ...] = (*AU_NAMES, "AU18")
-INDEX = {name: i for i, name in enumerate(MUSCLES)}
+INDEX = {name: i for i, name in enumerate(AU_NAMES)}
+#: AUs that the renderer learned after the others. Whatever is random about them comes from streams of its own, so that
+#: faces on which none of them acts are those of before.
+LATER = ("AU11", "AU16", "AU18", "AU22", "AU27", "AU28", "AU43")
 MOVES = 1e-3  # intensities up to this change nothing
 RELIEF_FLOOR = 4e-4  # relief below this is cut away, in IPD
 
@@ -38,7 +51,7 @@ def muscle_table() -> dict[str, Any]:
 @cache
 def lid_table() -> Array:
     """Effect of every muscle on the lids `(3, M)`: upper lid up, lower lid up, lower lid flattened, in IPD."""
-    return np.array([muscle_table()[name].get("lid", (0, 0, 0)) for name in MUSCLES]).T
+    return np.array([muscle_table()[name].get("lid", (0, 0, 0)) for name in AU_NAMES]).T
 
 
 @dataclass
@@ -105,20 +118,25 @@ def _field_grid() -> Array:
     return np.dstack(np.meshgrid(cells, cells))
 
 
-def bake_muscles(canvas: Canvas, identity: Identity, rng: np.random.Generator) -> MuscleFields:
-    """All muscles of one subject, fitted to its proportions; furrows lie a little differently on everyone."""
-    displacement = np.zeros((2 * len(MUSCLES), FIELD_CELLS, FIELD_CELLS, 2), F)
+def bake_muscles(
+    canvas: Canvas, identity: Identity, rng: np.random.Generator, later: np.random.Generator
+) -> MuscleFields:
+    """All muscles of one subject, fitted to its proportions; furrows lie a little differently on everyone.
+
+    `later` draws for the AUs in `LATER`.
+    """
+    displacement = np.zeros((2 * len(AU_NAMES), FIELD_CELLS, FIELD_CELLS, 2), F)
     patches = []
     right_half = 1 / (1 + np.exp(-canvas.X / F(0.045)))
-    for m, name in enumerate(MUSCLES):
+    for m, name in enumerate(AU_NAMES):
         entry = muscle_table()[name]
         _add_displacement(displacement[2 * m], displacement[2 * m + 1], entry["displacement"], identity)
-        relief = _relief(canvas, identity, entry, rng)
+        relief = _relief(canvas, identity, entry, later if name in LATER else rng)
         for row, half in ((2 * m, 1 - right_half), (2 * m + 1, right_half)):
             patch = _crop(relief * half)
             if patch is not None:
                 patches.append((row, *patch))
-    return MuscleFields(displacement.reshape(2 * len(MUSCLES), -1), patches)
+    return MuscleFields(displacement.reshape(2 * len(AU_NAMES), -1), patches)
 
 
 def _add_displacement(left: Array, right: Array, rows: list[list[float]], identity: Identity) -> None:
@@ -167,7 +185,9 @@ def _crop(height: Array) -> tuple[int, int, int, int, Array] | None:
 
 
 def drive(intensity: Array, speech: Any = None) -> Array:
-    """Muscle intensities `(M, 2)` from those of the AUs `(17,)` or `(17, 2)` and unlabelled speech.
+    """What the muscles do `(N, 2)` for intensities of the AUs `(N,)` or `(N, 2)` and unlabelled speech.
+
+    A stretched jaw (AU27) is open wide from its first level on, wider than AU26 ever is: `a` does `1 - (1 - a)^2`.
 
     Args:
         intensity: AU intensities in [0, 1]; two columns are the image-left and image-right half.
@@ -186,12 +206,13 @@ def drive(intensity: Array, speech: Any = None) -> Array:
         )
     if not (np.isfinite(a).all() and a.min() >= 0 and a.max() <= 1):
         raise ValueError(f"Expected `intensity` to lie in [0, 1], but got values from {a.min()} to {a.max()}")
-    out = np.zeros((len(MUSCLES), 2), F)
-    out[: len(AU_NAMES)] = a
+    out: Array = a.copy()
+    stretched = INDEX["AU27"]
+    out[stretched] = 1 - (1 - out[stretched]) ** 2
     if speech:
-        lips, jaw = INDEX["AU25"], INDEX["AU26"]
-        free = 1 - min(1.0, 4 * float(out[INDEX["AU24"]].max()))  # pressed lips do not talk
-        out[lips] = np.maximum(out[lips], free * speech["open"])
-        out[jaw] = np.maximum(out[jaw], free * speech["jaw"])
-        out[INDEX["AU18"]] = free * speech["pucker"]
+        # Lips that are pressed or sucked in do not talk, nor does a jaw that is stretched.
+        busy = out[[INDEX["AU24"], INDEX["AU27"], INDEX["AU28"]]].max()
+        free = 1 - min(1.0, 4 * float(busy))
+        for name, part in (("AU25", "open"), ("AU26", "jaw"), ("AU18", "pucker")):
+            out[INDEX[name]] = np.maximum(out[INDEX[name]], free * speech[part])
     return out

@@ -79,7 +79,7 @@ class Renderer:
     def bake(self, identity: Identity) -> Face:
         """Everything that this subject keeps from image to image."""
         canvas, number = self.canvas, identity.number
-        relief, skin, brows, hair, furrows = (np.random.default_rng([991, number, k]) for k in range(5))
+        relief, skin, brows, hair, furrows, later = (np.random.default_rng([991, number, k]) for k in range(6))
         height = bake_relief(canvas, identity, relief)
         base = skin_colour(identity, skin)
         albedo, brow = bake_brows(canvas, identity, bake_skin(canvas, identity, base, skin), base, brows)
@@ -87,7 +87,7 @@ class Renderer:
         return Face(
             identity=identity, rgba=layers.rgba, height=(height + layers.relief).astype(F),
             masks=np.dstack([layers.face, layers.hair, brow * layers.face]).astype(F),
-            muscles=bake_muscles(canvas, identity, furrows), glasses=bake_glasses(canvas, identity.traits),
+            muscles=bake_muscles(canvas, identity, furrows, later), glasses=bake_glasses(canvas, identity.traits),
             lips=lip_colour(identity, base, skin), skin=float(base.mean()),
         )  # fmt: skip
 
@@ -103,10 +103,10 @@ class Renderer:
 
         Args:
             face: From `bake`.
-            intensity: AU intensities `(17,)` or `(17, 2)` in [0, 1] in the order of `AU_NAMES`; columns are the
+            intensity: AU intensities `(N,)` or `(N, 2)` in [0, 1] in the order of `AU_NAMES`; columns are the
                 image-left and the image-right half.
             scene: `pose` (yaw, pitch, roll in radians), `jitter` (crop shift in IPD, factor), `light`, `camera`,
-                `gaze`, `blink`, `speech`; see `sample_scene`. None is a frontal head in plain light.
+                `gaze`, `speech`; see `sample_scene`. None is a frontal head in plain light.
             background: From `background`; None is a plain grey wall.
             seed: Draws the camera noise.
             points: Also return the five landmarks.
@@ -129,7 +129,7 @@ class Renderer:
         lit = self._shader.shade(rgba, height, relief, light, face.identity["oil"])
         if lips.opening is not None:
             _light_opening(lit, lips.opening, light)
-        eyes = draw_eyes(canvas, face.identity, muscles, lit, light, scene.get("gaze", (0, 0)), scene.get("blink", 0.0))
+        eyes = draw_eyes(canvas, face.identity, muscles, lit, light, scene.get("gaze", (0, 0)))
         _put_on_glasses(lit, face, light)
         pixels = self._pose.canvas_pixels(view)
         if background is None:

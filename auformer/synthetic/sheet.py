@@ -1,11 +1,12 @@
 """The contact sheet: what the renderer can do on one page, to be looked at [ours].
 
 Left: every action unit (AU) from rest to full strength on one face. Right: identities, images of lab A and lab B,
-frames of one clip.
+frames of one clip, AUs that come together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,24 +21,32 @@ from auformer.synthetic.renderer import Face, Renderer
 from auformer.synthetic.sampling import LABS, sample_scene
 
 INTENSITIES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-COLUMNS, IDENTITY_ROWS, LAB_ROWS = 6, 6, 5  # the right block has as many rows as there are AUs: 6 + 5 + 5 + 1 of a clip
+#: AUs whose cues meet, shown together: the right block then has as many rows as there are AUs.
+TOGETHER = (
+    ("AU16", "AU25"), ("AU22", "AU25"), ("AU26", "AU28"), ("AU10", "AU16", "AU25"),
+    ("AU1", "AU2", "AU5", "AU25", "AU27"),
+    ("AU4", "AU43"), ("AU6", "AU12", "AU43"),
+)  # fmt: skip
+COLUMNS, IDENTITY_ROWS, LAB_ROWS = 6, 6, 5  # rows on the right: 6 + 5 + 5 + 1 of a clip + 7 of AUs together
+BESIDE = {"AU26": ("AU25",), "AU27": ("AU25",)}  # the jaw drops with parted lips, as it nearly always does
 HEADER, GAP = 20, 12  # pixels
 SHOWN_SCENE = 7  # random stream of the one scene that identities and AUs are lit by
 
 
 def contact_sheet(size: int = 112, seed: int = 0, first_subject: int = 0) -> np.ndarray:
-    """Draw the sheet: RGB uint8, 17 faces of `size` pixels high and 12 wide.
+    """Draw the sheet: RGB uint8, 24 faces of `size` pixels high and 12 wide.
 
     The seed is of scenes and expressions; `first_subject` is the first face shown.
     """
     studio = _Studio(size, seed)
-    left = [studio.au_row(name, first_subject) for name in AU_NAMES]
+    left = [studio.au_row([name, *BESIDE.get(name, ())], first_subject) for name in AU_NAMES]
     right = _rows([studio.neutral(first_subject + i) for i in range(IDENTITY_ROWS * COLUMNS)], "identities")
     for lab in LABS:
         numbers = range(first_subject, first_subject + LAB_ROWS * COLUMNS)
         images = [studio.draw(lab, number, next(plan_stills(lab, number, 1, seed=seed))) for number in numbers]
         right += _rows(images, f"lab {lab}")
     right += _rows(studio.clip(first_subject), "clip AU12")
+    right += [studio.au_row(names, first_subject) for names in TOGETHER]
     gap = np.full((HEADER + len(AU_NAMES) * size, GAP, 3), 255, np.uint8)
     return np.hstack([_block(left, [f"{value:.1f}" for value in INTENSITIES]), gap, _block(right, [""] * COLUMNS)])
 
@@ -69,12 +78,12 @@ class _Studio:
             self.faces[identity], frame.intensity, scene=frame.scene, background=background, seed=frame.seed
         ).image
 
-    def posed(self, number: int, active: list[str], value: float) -> np.ndarray:
+    def posed(self, number: int, active: Sequence[str], value: float) -> np.ndarray:
         """A subject in lab A's light, frontal, looking ahead, with some AUs at one intensity."""
         scene, background = sample_scene(
             stream(self.seed, SHOWN_SCENE, 0, 0), "A", pose_scale=0.0, jitter=False, roll=False
         )
-        scene.update(blink=0.0, gaze=(0.0, 0.0), speech=dict.fromkeys(scene["speech"], 0.0))
+        scene.update(gaze=(0.0, 0.0), speech=dict.fromkeys(scene["speech"], 0.0))
         intensity = np.zeros((len(AU_NAMES), 2), np.float32)
         intensity[[AU_NAMES.index(name) for name in active]] = value
         return self.draw("A", number, Frame("sheet", 0, intensity, scene, background, self.seed, self.seed))
@@ -83,10 +92,9 @@ class _Studio:
         """A subject at rest."""
         return self.posed(number, [], 0.0)
 
-    def au_row(self, name: str, number: int) -> list[np.ndarray]:
-        """One AU over the intensities; the jaw drops with parted lips, as it nearly always does."""
-        active = [name, "AU25"] if name == "AU26" else [name]
-        return _titled([self.posed(number, active, value) for value in INTENSITIES], "+".join(active))
+    def au_row(self, names: Sequence[str], number: int) -> list[np.ndarray]:
+        """AUs over the intensities."""
+        return _titled([self.posed(number, names, value) for value in INTENSITIES], "+".join(names))
 
     def clip(self, number: int) -> list[np.ndarray]:
         """Frames of a clip, evenly from onset to offset."""

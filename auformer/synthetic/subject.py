@@ -112,7 +112,7 @@ def encode(image: np.ndarray) -> bytes:
 def _tables(job: SubjectJob, identity: Identity, plan: list[Frame], points: np.ndarray) -> dict[str, dict[str, Any]]:
     """Columns of the three tables, from the frames and their landmarks `(n, 5, 2)`."""
     n, parameters = len(plan), job.parameters
-    intensity = np.stack([frame.intensity for frame in plan])  # (n, 17, 2)
+    intensity = np.stack([frame.intensity for frame in plan])  # (n, N, 2)
     labels = [frame.present for frame in plan if frame.present is not None]  # all frames of clips, none of stills
     key: dict[str, Any] = {
         "dataset": [parameters.dataset] * n, "subject": [job.name] * n,

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from auformer.files import read_json, write_json
 from auformer.pool import run_tasks
 from auformer.synthetic import AU_NAMES, CHANNELS, Identity, Renderer, sample_aus, sample_scene
+from auformer.synthetic.pairs import choose, silenced
 from experiments.harness import new_parser
 
 SIZE, CELLS, FIRST_IDENTITY = 112, 28, 100_000
@@ -25,7 +26,7 @@ LAB_A_SHARE = 0.55
 
 
 def sample_expression(rng: np.random.Generator) -> np.ndarray:
-    """Intensities `(17, 2)`: 40 % as in lab A, 15 % as in lab B, 35 % one to five independent muscles, 10 % neutral."""
+    """Intensities `(N, 2)`: 40 % as in lab A, 15 % as in lab B, 35 % one to five independent muscles, 10 % neutral."""
     u = rng.random()
     if u < 0.55:
         return sample_aus(rng, "A" if u < 0.40 else "B")[1]
@@ -35,10 +36,10 @@ def sample_expression(rng: np.random.Generator) -> np.ndarray:
     chosen = rng.choice(len(AU_NAMES), int(rng.integers(1, 6)), replace=False)
     a[chosen] = rng.uniform(0.1, 1, (len(chosen), 1))
     a *= np.where(rng.random(a.shape) < 0.15, rng.uniform(0.2, 1, a.shape), 1)  # some one-sided
-    pressed, parted, jaw = (AU_NAMES.index(name) for name in ("AU24", "AU25", "AU26"))
-    if a[pressed].max() > 0.05:
-        a[parted] = a[jaw] = 0
-    if a[jaw].max() > 0.05 and rng.random() < 0.8:
+    on = choose(a.max(1) > 0.05, a.max(1))
+    a[~on | silenced(on)] = 0
+    parted, jaws = AU_NAMES.index("AU25"), [AU_NAMES.index("AU26"), AU_NAMES.index("AU27")]
+    if on[jaws].any() and not on[AU_NAMES.index("AU28")] and rng.random() < 0.8:
         a[parted] = np.maximum(a[parted], rng.uniform(0.3, 1))
     return a
 

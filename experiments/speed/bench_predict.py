@@ -26,7 +26,7 @@ from auformer.predict.pipeline import share_cores
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import find_sources
 from auformer.predict.types import ImagePrediction
-from auformer.synthetic import Identity, Renderer
+from auformer.synthetic import AU_NAMES, Identity, Renderer
 from experiments.harness import circumstances, new_parser, resident, write_result
 
 TARGETS = {"every_frame_fps": 25.0, "every_5th_fps": 60.0, "vit_b_network_share": 0.9}
@@ -37,7 +37,7 @@ def write_clip(path: Path, frames: int) -> None:
     """Write the video: forty drawn expressions over and over, moving along an ellipse."""
     renderer = Renderer(FACE)
     face, rng = renderer.bake(Identity.sample(40_000)), np.random.default_rng(0)
-    strengths = rng.random((4, 17)) * (rng.random((4, 17)) < 0.3)
+    strengths = rng.random((4, len(AU_NAMES))) * (rng.random((4, len(AU_NAMES))) < 0.3)
     images = [renderer.render(face, strengths[k // 10] * np.sin(np.pi * (k % 10) / 9)).image for k in range(40)]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(30), options={"preset": "veryfast", "crf": "20"})

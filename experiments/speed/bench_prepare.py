@@ -34,7 +34,7 @@ from auformer.data.table_file import read_table
 from auformer.data_prep.formats.videos import read_frames
 from auformer.data_prep.pipeline.prepare import prepare
 from auformer.faces import crop_matrix, make_detector, warp
-from auformer.synthetic import Identity, Renderer
+from auformer.synthetic import AU_NAMES, Identity, Renderer
 from experiments.harness import Target, circumstances, in_child, new_parser, resident, target_table, write_result
 
 SIZE = (1024, 768)
@@ -65,7 +65,7 @@ def images(frames: int, seed: int) -> Iterator[np.ndarray]:
     """A face that wanders over a wall, (768, 1024, 3) uint8 RGB."""
     rng = np.random.default_rng(seed)
     renderer = Renderer(FACE)
-    face = renderer.render(renderer.bake(Identity.sample(40_000 + seed)), np.zeros(17)).image
+    face = renderer.render(renderer.bake(Identity.sample(40_000 + seed)), np.zeros(len(AU_NAMES))).image
     wall = cv2.resize(rng.integers(70, 130, (24, 32, 3), dtype=np.uint8), SIZE, interpolation=cv2.INTER_CUBIC)
     wall = np.clip(wall + rng.normal(0, 4, wall.shape), 0, 255).astype(np.uint8)
     for frame in range(frames):

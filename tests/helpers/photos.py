@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from auformer.data.images import write_image
 from auformer.models import AUFormer, save_adapter
-from auformer.synthetic import Identity, Renderer
+from auformer.synthetic import AU_NAMES, Identity, Renderer
 from tests.helpers import vits
 
 AUS = ("AU12", "AU1", "AU25")  # not in the order of their numbers
@@ -21,7 +21,7 @@ AUS = ("AU12", "AU1", "AU25")  # not in the order of their numbers
 def face_image(number: int = 30_001, size: int = 128) -> np.ndarray:
     """A frontal rendered face that fills its image, uint8 RGB; read-only."""
     renderer = Renderer(size)
-    image = renderer.render(renderer.bake(Identity.sample(number)), np.zeros(17)).image
+    image = renderer.render(renderer.bake(Identity.sample(number)), np.zeros(len(AU_NAMES))).image
     image.flags.writeable = False
     return image
 

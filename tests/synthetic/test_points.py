@@ -19,10 +19,10 @@ def image(renderer: Renderer, number: int, *, intensity=None, **options):
     """One image of a subject with its points."""
     rng = np.random.default_rng([4, number])
     scene, background = sample_scene(rng, "A", **options)
-    scene.update(blink=0.0, gaze=(0.0, 0.0), speech={"open": 0.0, "jaw": 0.0, "pucker": 0.0})
+    scene.update(gaze=(0.0, 0.0), speech={"open": 0.0, "jaw": 0.0, "pucker": 0.0})
     wall = renderer.background(np.random.default_rng(number), **background)
     face = renderer.bake(Identity.sample(number))
-    au = np.zeros(17) if intensity is None else intensity
+    au = np.zeros(len(AU_NAMES)) if intensity is None else intensity
     return renderer.render(face, au, scene=scene, background=wall, seed=number, points=True)
 
 
@@ -82,7 +82,7 @@ def test_mouth_corners_follow_the_muscles(renderer):
     """AU12 draws them outward and up, AU15 down, AU20 outward, AU26 with the jaw; nose tip and pupils hardly move."""
 
     def moved(name):
-        intensity = np.zeros(17)
+        intensity = np.zeros(len(AU_NAMES))
         intensity[AU_NAMES.index(name)] = 1.0
         options = {"pose_scale": 0.0, "jitter": False, "roll": False}
         return image(renderer, 3, intensity=intensity, **options).points - image(renderer, 3, **options).points
@@ -100,7 +100,7 @@ def test_points_turn_with_the_head(renderer):
     face = renderer.bake(Identity.sample(3))
 
     def points(pose):
-        return renderer.render(face, np.zeros(17), scene={"pose": pose}, points=True).points
+        return renderer.render(face, np.zeros(len(AU_NAMES)), scene={"pose": pose}, points=True).points
 
     ahead = points((0.0, 0.0, 0.0))
     assert points((0.3, 0.0, 0.0))[2, 0] > ahead[2, 0] + 3  # yaw: the nose goes to the image's right

@@ -22,9 +22,9 @@ def small_sheet(monkeypatch):
 def test_a_sheet_shows_every_au_and_both_labs(tmp_path):
     path = sheet.write_sheet(tmp_path / "new" / "sheet.png", size=32, seed=3)
     image = cv2.imread(str(path))[:, :, ::-1].astype(float)
-    assert image.shape == (sheet.HEADER + 17 * 32, 2 * (2 * 32) + sheet.GAP, 3)
+    assert image.shape == (sheet.HEADER + 24 * 32, 2 * (2 * 32) + sheet.GAP, 3)
     assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
-    tiles = [image[sheet.HEADER + 32 * i : sheet.HEADER + 32 * (i + 1)] for i in range(17)]
+    tiles = [image[sheet.HEADER + 32 * i : sheet.HEADER + 32 * (i + 1)] for i in range(24)]
     for name, row in zip(AU_NAMES, tiles, strict=True):
         rest, full = row[14:, :32], row[14:, 32:64]  # below the title
         if name not in ("AU1", "AU2"):  # forehead: behind the title
@@ -77,7 +77,7 @@ def test_synth_sheet_alone_renders_no_data_set(tmp_path, capsys):
     [
         (["--frames", "3", "--clips", "2"], 1, "got both"),
         (["--clips", "0"], 1, "`--clips` to be at least 1"),
-        (["--aus", "AU28"], 1, "rendered ones"),
+        (["--aus", "AU13"], 1, "rendered ones"),
         (["--subjects", "0"], 1, "`subjects` to be at least 1"),
         (["--sheet", "--size", "33"], 1, "`size`"),
         (["--sheet", "--first-subject", "99999"], 1, "99999"),

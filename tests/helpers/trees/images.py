@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from auformer.synthetic import Identity, Renderer
+from auformer.synthetic import AU_NAMES, Identity, Renderer
 
 SIZE = (160, 120)  # width and height of an image
 FACES = 3  # different faces; others repeat them
@@ -28,7 +28,7 @@ _OPTIONS = {"mpeg4": _FINE, "mjpeg": _FINE, "libx264": {"crf": "12", "preset": "
 def _face(number: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     """A frontal face that fills its image, and its five points; read-only."""
     renderer = Renderer(side)
-    drawn = renderer.render(renderer.bake(Identity.sample(_FIRST + number)), np.zeros(17), points=True)
+    drawn = renderer.render(renderer.bake(Identity.sample(_FIRST + number)), np.zeros(len(AU_NAMES)), points=True)
     assert drawn.points is not None
     drawn.image.flags.writeable = drawn.points.flags.writeable = False
     return drawn.image, drawn.points
