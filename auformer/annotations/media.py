@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from auformer.annotations.videos import Video
-from auformer.predict.video import video_facts
+from auformer.data.video import video_facts
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import read_image
+from auformer.data.video import images_at
 from auformer.files import write_text
 from auformer.predict.figures import au_summary, main_series, small
 from auformer.predict.progress import about
 from auformer.predict.sources import Source, sequence_files
-from auformer.predict.video import images_at
 from auformer.report.html import Section, build_report, code, figure, paragraph, responsible_use, table
 from auformer.report.style import au_label, au_order
 from auformer.report.table import Table

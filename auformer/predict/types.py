@@ -21,7 +21,8 @@ class Selection:
 
     Args:
         every: Take each `every`-th frame of those between the times, from the first on.
-        fps: Take about so many frames a second by their time stamps instead; a video with fewer is taken whole.
+        fps: Take about so many frames a second by their time stamps instead; a video with fewer is taken whole. Of
+            numbered images, which have none, all are taken and have this rate.
         start: Seconds from the beginning of the video; earlier frames are skipped.
         end: Seconds; from this time on the video is not read.
 
@@ -78,7 +79,8 @@ class Picker:
         if time_s is None:
             if choice.fps is not None or choice.start > 0 or choice.end is not None:
                 raise ValueError(
-                    "Expected a video with time stamps for `fps`, `start` and `end`, but an image sequence has none."
+                    "Expected time stamps for `start` and `end`, but numbered images have none; give their "
+                    "rate with `fps`."
                 )
         else:
             self.ended = self.ended or (choice.end is not None and time_s >= choice.end)
@@ -128,12 +130,15 @@ class FacePrediction:
         crop: (H, W, 3) uint8 RGB, the aligned face as the network saw it.
         probs: (N,) float64 in [0, 1], the probability that each AU occurs, in the network's order.
         track: Number of the face: over time in a video, by size (0 is the largest) in a photo.
+        intensity: (N,) float64 in [0, 5], nan for an AU whose intensity the network has not learned; None for a network
+            without an intensity head.
     """
 
     face: Face
     crop: np.ndarray
     probs: np.ndarray
     track: int = 0
+    intensity: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ import pytest
 
 from auformer.cli import main
 from auformer.data.images import read_image
-from auformer.predict import AUPredictor, Selection
-from auformer.predict.video import read_video
+from auformer.data.video import read_video
+from auformer.predict import AUPredictor
 from tests.helpers.predicting import dying, files, make_checkpoint, make_clips, options, predict_with, rows, same
 
 STEP = "auformer.predict.pipeline.RESUME_FRAMES"
@@ -114,10 +114,10 @@ def test_killed_while_a_video_is_annotated(clips, checkpoint, tmp_path, monkeypa
     assert files(out) == files(clean) == ["predictions.csv", "predictions.json", "talk_annotated.mp4", "talk_maps.png"]
     same(rows(out), rows(clean))
     assert np.array_equal(read_image(out / "talk_maps.png"), read_image(clean / "talk_maps.png"))
-    whole, expected = (list(read_video(folder / "talk_annotated.mp4", Selection())) for folder in (out, clean))
+    whole, expected = (list(read_video(folder / "talk_annotated.mp4")) for folder in (out, clean))
     times = [frame.time_s for frame in whole]
     assert times == [frame.time_s for frame in expected] == pytest.approx(np.arange(12) / 10, abs=0.002)
-    assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(whole, expected, strict=True)) < 1
+    assert max(np.abs(a.image().astype(int) - b.image()).mean() for a, b in zip(whole, expected, strict=True)) < 1
 
 
 @KILLS

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from auformer.data.images import write_image
+from auformer.data.video import read_video, video_facts
 from auformer.models import load_detector
-from auformer.predict import AUPredictor, Selection
+from auformer.predict import AUPredictor
 from auformer.predict import read_predictions as read_any
-from auformer.predict.video import read_video, video_facts
 from tests.helpers.browser import console, measure
 from tests.helpers.photos import AUS, face_image
 from tests.helpers.predicting import files, make_checkpoint, make_clips, predict_with, rows, sidecar
@@ -116,7 +116,7 @@ class TestTables:
         table = rows(out)
         assert table["status"].tolist() == ["ok", "ok", "unreadable", "no_face", "ok"]
         assert table["face"].tolist() == [0] * 5
-        assert len(list(read_video(out / "_d_annotated.mp4", Selection()))) == 4
+        assert len(list(read_video(out / "_d_annotated.mp4"))) == 4
         said = capsys.readouterr().err
         assert "1 of 5 images cannot be read" in said and "9.png" in said
 
@@ -131,9 +131,9 @@ def test_all_figures_and_the_page(clips, predict, tmp_path, out, checkpoint, mon
     figures = ["face_annotated.png", "face_aus.png", "face_maps.png", "talk_annotated.mp4", "talk_maps.png"]
     figures.append("talk_timeline.png")
     assert files(out) == sorted([*figures, "predictions.csv", "predictions.json", "report.html"])
-    frames = list(read_video(out / "talk_annotated.mp4", Selection()))
+    frames = list(read_video(out / "talk_annotated.mp4"))
     assert np.allclose([frame.time_s for frame in frames], np.arange(12) / 10, atol=0.002)
-    assert video_facts(out / "talk_annotated.mp4").codec == "h264" and frames[0].image.shape[1] > 160
+    assert video_facts(out / "talk_annotated.mp4").codec == "h264" and frames[0].image().shape[1] > 160
     text = (out / "report.html").read_text(encoding="utf-8")
     for words in ("rendered faces only", "consent", "auformer score FILE --by subject", "AU12 Lip corner puller"):
         assert words in text

@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
+from auformer.data.video import read_video, video_facts
 from auformer.faces import Face
-from auformer.predict import FacePrediction, ImagePrediction, Selection
+from auformer.predict import FacePrediction, ImagePrediction
 from auformer.predict.annotate import VideoPieces, VideoWriter, draw, find_encoder, join_videos, shape_of
-from auformer.predict.video import read_video, video_facts
 from auformer.report.style import SERIES
 from tests.helpers.videos import photo_source
 
@@ -66,8 +66,8 @@ def shade(k: int, shape: tuple[int, int] = (64, 96)) -> np.ndarray:
 
 def seen(path) -> list[tuple[int, int]]:
     """Time in milliseconds and number of each frame's shade."""
-    frames = read_video(path, Selection())
-    return [(round(1000 * frame.time_s), round((frame.image.mean() - 20) / 10)) for frame in frames]
+    frames = read_video(path)
+    return [(round(1000 * frame.time_s), round((frame.image().mean() - 20) / 10)) for frame in frames]
 
 
 def write(folder, times, encoder):

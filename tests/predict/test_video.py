@@ -1,180 +1,71 @@
-"""Frames of videos: all of them, upright, at their own times, up to the damage and no further."""
+"""Frames of sources by a selection: of videos by their times, of numbered images by the rate they are given."""
 
-from __future__ import annotations
-
-import re
-import struct
-
-import av
 import numpy as np
 import pytest
 
+from auformer.data.images import write_image
+from auformer.predict.sources import find_sources
 from auformer.predict.types import Selection
-from auformer.predict.video import images_at, read_video, video_facts
+from auformer.predict.video import count_frames, read_source
 from tests.helpers.trees.images import write_video
-from tests.helpers.videos import write_sound, write_times
-
-ALL = Selection()
 
 
-def flat(shade: int, size=(96, 64)):
-    return np.full((size[1], size[0], 3), shade, np.uint8)
+def flat(shade):
+    return np.full((64, 96, 3), shade, np.uint8)
 
 
-def shades(count):
-    return [flat(20 + 8 * k) for k in range(count)]
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Twenty frames, ten a second."""
+    return write_video(tmp_path_factory.mktemp("v") / "a.mp4", [flat(20 + 8 * k) for k in range(20)], fps=10)
 
 
-def quarters(width=96, height=64):
-    """Red, green, blue and white quarters: each corner is known."""
-    image = np.zeros((height, width, 3), np.uint8)
-    image[: height // 2, : width // 2] = (220, 30, 30)
-    image[: height // 2, width // 2 :] = (30, 220, 30)
-    image[height // 2 :, : width // 2] = (30, 30, 220)
-    image[height // 2 :, width // 2 :] = 230
-    return image
+def taken(path, after=-1, **options):
+    (source,) = find_sources([path])
+    return [(frame.index, frame.ordinal) for frame in read_source(source, Selection(**options), after=after)]
 
 
-def corners(image):
-    """Which colour is in each corner, row by row."""
-    names = {(True, False, False): "r", (False, True, False): "g", (False, False, True): "b", (True, True, True): "w"}
-    h, w = image.shape[:2]
-    return "".join(names[tuple(image[y, x] > 128)] for y in (h // 5, -h // 5) for x in (w // 5, -w // 5))
+def test_selection(video):
+    assert taken(video, every=7) == [(0, 0), (7, 1), (14, 2)]
+    assert taken(video, fps=2) == [(0, 0), (5, 1), (10, 2), (15, 3)]
+    assert taken(video, start=0.5, end=0.8) == [(5, 0), (6, 1), (7, 2)]
+    assert taken(video, start=0.5, every=10) == [(5, 0), (15, 1)]
+    assert len(taken(video, fps=1000)) == 20 and taken(video, start=9) == []
 
 
-class TestFrames:
-    @pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv"])
-    def test_all_frames_in_order_with_their_times(self, tmp_path, name):
-        path = write_video(tmp_path / name, shades(20), fps=10)
-        frames = list(read_video(path, ALL))
-        assert [frame.index for frame in frames] == [frame.ordinal for frame in frames] == list(range(20))
-        assert np.allclose([frame.time_s for frame in frames], np.arange(20) / 10, atol=0.002)
-        assert all(abs(int(frame.image.mean()) - (20 + 8 * frame.index)) < 8 for frame in frames)
-        assert frames[0].image.shape == (64, 96, 3) and frames[0].image.dtype == np.uint8
-
-    def test_a_variable_frame_rate_keeps_its_times(self, tmp_path):
-        times = [0, 40, 80, 500, 520, 2000]
-        path = write_times(tmp_path / "vfr.mkv", shades(6), times)
-        assert [round(1000 * frame.time_s) for frame in read_video(path, ALL)] == times
-
-    def test_times_begin_with_the_first_frame(self, tmp_path):
-        path = write_times(tmp_path / "late.mkv", shades(3), [5000, 5100, 5200])
-        assert [round(1000 * frame.time_s) for frame in read_video(path, ALL)] == [0, 100, 200]
-
-    def test_odd_sizes_alpha_grey_and_more_bits(self, tmp_path):
-        odd = write_times(tmp_path / "odd.mkv", [quarters(95, 63)], [0], "ffv1", "bgr0")
-        assert next(iter(read_video(odd, ALL))).image.shape == (63, 95, 3)
-        for number, pix_fmt in enumerate(["gray", "yuva420p", "gbrp16le", "gray16le"]):
-            path = write_times(tmp_path / f"{number}.mkv", [flat(100)], [0], "ffv1", pix_fmt)
-            image = next(iter(read_video(path, ALL))).image
-            assert image.shape == (64, 96, 3) and image.dtype == np.uint8 and abs(image.mean() - 100) < 3
-
-    def test_selection(self, tmp_path):
-        path = write_video(tmp_path / "a.mp4", shades(20), fps=10)
-
-        def taken(**options):
-            return [(frame.index, frame.ordinal) for frame in read_video(path, Selection(**options))]
-
-        assert taken(every=7) == [(0, 0), (7, 1), (14, 2)]
-        assert taken(fps=2) == [(0, 0), (5, 1), (10, 2), (15, 3)]
-        assert taken(start=0.5, end=0.8) == [(5, 0), (6, 1), (7, 2)]
-        assert taken(start=0.5, every=10) == [(5, 0), (15, 1)]
-        assert len(taken(fps=1000)) == 20 and taken(start=9) == []
-
-    def test_resuming_after_a_frame_counts_as_before(self, tmp_path):
-        path = write_video(tmp_path / "a.mp4", shades(20), fps=10)
-        whole = [(frame.index, frame.ordinal) for frame in read_video(path, Selection(every=3))]
-        assert [(frame.index, frame.ordinal) for frame in read_video(path, Selection(every=3), after=6)] == whole[3:]
-
-    def test_one_frame_in_memory_at_a_time(self, tmp_path):
-        """The reader waits for whoever takes its frames."""
-        path = write_video(tmp_path / "a.mp4", shades(20), fps=10)
-        frames = read_video(path, ALL)
-        assert next(frames).index == 0
-        frames.close()
+def test_resuming_after_a_frame_counts_as_before(video):
+    assert taken(video, every=3, after=6) == taken(video, every=3)[3:]
 
 
-MATRICES = {  # (a, b, c, d) of the display matrix -> corners of what should be seen
-    "plain": ((1, 0, 0, 1), "rgbw"),
-    "quarter turn clockwise": ((0, 1, -1, 0), "brwg"),
-    "half turn": ((-1, 0, 0, -1), "wbgr"),
-    "quarter turn back": ((0, -1, 1, 0), "gwrb"),
-    "mirrored": ((-1, 0, 0, 1), "grwb"),
-}
+def test_damage_behind_what_is_asked_for_is_no_matter(video, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 64, 96, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "a.avi", list(noise), fps=10)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert taken(path, end=0.5) == [(k, k) for k in range(5)]
+    with pytest.raises(ValueError, match="ends early|is damaged"):
+        taken(path)
 
 
-@pytest.mark.parametrize("name", MATRICES)
-def test_the_rotation_flag(tmp_path, name):
-    """Phones store pictures lying down, with a matrix in the track's header."""
-    (a, b, c, d), seen = MATRICES[name]
-    path = write_video(tmp_path / "a.mp4", [quarters()] * 3, fps=10)
-    data = path.read_bytes()
-    plain = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    place = data.index(plain, data.index(b"tkhd"))
-    turned = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
-    path.write_bytes(data[:place] + turned + data[place + 36 :])
-    image = next(iter(read_video(path, ALL))).image
-    assert corners(image) == seen and image.shape == ((96, 64, 3) if a == 0 else (64, 96, 3))
+class TestNumberedImages:
+    @pytest.fixture
+    def pattern(self, tmp_path):
+        for number in (7, 8, 10, 11):
+            write_image(tmp_path / "f" / f"{number}.png", flat(number))
+        return tmp_path / "f" / "%d.png"
 
+    def frames(self, pattern, **options):
+        (source,) = find_sources([pattern])
+        return [(frame.index, frame.time_s) for frame in read_source(source, Selection(**options))]
 
-class TestDamage:
-    def frames_and_message(self, path, **options):
-        frames, message = [], ""
-        try:
-            for frame in read_video(path, Selection(**options)):
-                frames.append(frame.index)
-        except ValueError as error:
-            message = str(error)
-        return frames, message
+    def test_they_have_no_times(self, pattern):
+        assert self.frames(pattern, every=2) == [(7, None), (10, None)]
+        for options in ({"start": 0.1}, {"end": 1.0}):
+            with pytest.raises(ValueError, match="rate with `fps`"):
+                self.frames(pattern, **options)
 
-    @pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mp4"])
-    def test_truncated(self, tmp_path, name, rng):
-        images = [rng.integers(0, 256, (64, 96, 3), dtype=np.uint8) for _ in range(30)]
-        options = {"movflags": "faststart"} if name == "a.mp4" else {}
-        path = tmp_path / name
-        with av.open(str(path), "w", options=options) as container:
-            stream = container.add_stream("mpeg4", rate=10)
-            stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
-            for image in images:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(stream.encode(None))
-        whole, message = self.frames_and_message(path)
-        assert whole == list(range(30)) and message == ""
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        frames, message = self.frames_and_message(path)
-        assert frames == list(range(len(frames))) and 8 <= len(frames) < 20
-        assert str(path) in message and re.search("ends early|is damaged", message)
-        assert self.frames_and_message(path, end=0.5) == (list(range(5)), "")  # what was asked for is all there
-
-    def test_zero_bytes_text_sound_folder_and_nothing(self, tmp_path):
-        (tmp_path / "empty.mp4").write_bytes(b"")
-        (tmp_path / "text.mp4").write_text("this is no video\n" * 20)
-        write_sound(tmp_path / "sound.wav").rename(tmp_path / "sound.avi")
-        (tmp_path / "folder.mp4").mkdir()
-        said = {
-            "empty": "is empty",
-            "text": "cannot be read as one",
-            "sound": "no moving pictures",
-            "folder": "is a folder",
-            "missing": "no such file",
-        }
-        for name, words in said.items():
-            path = tmp_path / (f"{name}.avi" if name == "sound" else f"{name}.mp4")
-            frames, message = self.frames_and_message(path)
-            assert frames == [] and words in message and str(path) in message
-            with pytest.raises(ValueError, match="Expected a video"):
-                video_facts(path)
-
-    def test_a_header_cut_off(self, tmp_path):
-        path = write_video(tmp_path / "a.mp4", shades(10), fps=10)  # its index is at the end
-        path.write_bytes(path.read_bytes()[:2000])
-        frames, message = self.frames_and_message(path)
-        assert frames == [] and "cannot be read as one" in message
-
-
-def test_facts_and_images_at_times(tmp_path):
-    path = write_video(tmp_path / "a.mp4", shades(20), fps=10)
-    facts = video_facts(path)
-    assert (facts.frames, facts.fps, facts.codec) == (20, 10, "h264") and facts.duration_s == pytest.approx(2, abs=0.01)
-    images = images_at(path, [0.0, 1.0, 1.9])
-    assert np.allclose([image.mean() for image in images], [20, 100, 172], atol=8)
+    def test_their_rate_gives_them_times_by_number(self, pattern):
+        """Image 9 is not there: a gap of one frame."""
+        assert self.frames(pattern, fps=4) == [(7, 0.0), (8, 0.25), (10, 0.75), (11, 1.0)]
+        assert self.frames(pattern, fps=4, start=0.2, end=0.8) == [(8, 0.25), (10, 0.75)]
+        (source,) = find_sources([pattern])
+        assert count_frames(source, Selection(fps=4)) == 4

@@ -1,0 +1,460 @@
+"""The film reader: upright RGB images of a video file with their times, as the container means them to be seen."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import cv2
+import numpy as np
+
+from auformer.data.aperture import Aperture, clean_aperture, has_box
+from auformer.data.images import image_kind
+from auformer.data.timeline import NOMINAL_FPS, Slots, Timeline
+
+# Bits of AVStream.disposition (FFmpeg, libavformat/avformat.h): covers, thumbnails, stills, layers of another stream.
+_DEFAULT, _NO_VIDEO = 0x1, 0x400 | 0x800 | 0x40000 | 0x80000 | 0x100000
+_NO_STAMPS, _DISCONT = 0x80, 0x200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT (libavformat/avformat.h)
+_OUTPUT_CORRUPT = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT of libavcodec/avcodec.h; PyAV 13 and 14 name it differently
+_WHOLE_LENGTH = ("matroska", "asf", "flv")  # containers whose length is that of their longest stream, sound or images
+_MAPS = ("depth", "disparity", "infrared", "thermal", "alpha", "mask", "thumbnail")  # words in a stream's title [ours]
+_DEEP_GREY = ("gray9", "gray1", "grayf", "b16g")  # pixel formats of depth maps where another stream has colours [ours]
+_MISSING = 1.5  # frame lengths by which a video may end before its header says without counting as cut off [ours]
+_PIXEL = (0.25, 4.0)  # narrowest and widest pixel that is believed [ours]; DV and DVD have 0.9 to 1.43
+_UNKNOWN_CODEC = "its images are coded in a way that this FFmpeg does not know; convert it to MP4 (H.264)"
+_ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
+_log = logging.getLogger(__name__)
+
+
+class VideoFacts(NamedTuple):
+    """What a video's header says; None where it does not."""
+
+    frames: int | None
+    duration_s: float | None
+    fps: float | None
+    codec: str
+
+
+class VideoFrame:
+    """One decoded frame; it becomes an image when that is asked for.
+
+    Attributes:
+        index: 0-based place among the frames that the video shows.
+        time_s: Seconds from the first frame.
+        is_key: Whether decoding can begin here.
+    """
+
+    __slots__ = ("_frame", "_video", "index", "is_key", "time_s")
+
+    def __init__(self, index: int, time_s: float, frame: Any, video: Video) -> None:
+        self.index, self.time_s, self.is_key = index, time_s, bool(frame.key_frame)
+        self._frame, self._video = frame, video
+
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, upright, with square pixels; colours by the stream's own matrix and range."""
+        return self._video._image(self._frame)
+
+
+class Video:
+    """A video file that is open; a context manager.
+
+    The stream is the default one of those that show moving images: covers, thumbnails and depth maps never count.
+
+    Args:
+        path: The file.
+        threads: Of the decoder; 0 for as many as it likes.
+
+    Attributes:
+        facts: What the header says.
+        others: Names the streams of moving images that are not read; empty where there is none.
+        stamped: Whether the container has a time stamp for each frame; else they have equal distances.
+
+    Raises:
+        ValueError: It is no video; the message says what it is and what to do.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 0) -> None:
+        self.path = Path(path)
+        self._named = str(path)
+        self._container = _opened(path)
+        try:
+            self._stream, self.others = _chosen(self._container, self._named)
+        except ValueError:
+            self._container.close()
+            raise
+        codec, stream = self._stream.codec_context, self._stream
+        stream.thread_type = "AUTO"
+        codec.thread_count = threads
+        flags, kind = int(self._container.format.flags), self._container.format.name
+        self._flags, self._slotted = flags, kind == "avi"
+        self.stamped = not flags & _NO_STAMPS
+        rate = stream.guessed_rate or stream.average_rate
+        self._step = 1 / float(rate or NOMINAL_FPS)
+        self._length = _duration(self._container, stream)
+        fps = float(rate if not self.stamped and rate else stream.average_rate or 0) or None
+        self.facts = VideoFacts(stream.frames or None, self._length, fps, codec.name)
+        size = (codec.width, codec.height)
+        self._aperture: Aperture | None = clean_aperture(
+            self.path, kind, track=stream.id, index=stream.index, size=size
+        )
+        self._coded_size, self._pixel = size, float(stream.sample_aspect_ratio or 1)
+        self._whole_length = any(name in kind for name in _WHOLE_LENGTH)
+        self._hidden, self._start, self._end = 0, 0.0, 0.0  # packets without a frame to see; first stamp; last end
+        self._last_length = 0.0
+
+    def __enter__(self) -> Video:
+        """The video itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """All frames in presentation order, once; decoding is all that a frame costs until its image is asked for.
+
+        Raises:
+            ValueError: The video is damaged or ends early; the frames before are yielded first.
+        """
+        if self.others:
+            _log.warning(self.others)
+        line, slots, index, last = Timeline(self._step), Slots(), -1, 0.0
+        decoded = self._decoded(slots)
+        while True:
+            try:
+                frame = next(decoded, None)
+            except _ERRORS as error:
+                if index < 0:
+                    raise _not_opened(self._named, error) from error
+                where = f"frame {index} ({last:.2f} s)"
+                raise ValueError(
+                    f"{self._named} is damaged after {where}: {_reason(error)}; later frames are lost"
+                ) from error
+            if frame is None:
+                break
+            index += 1
+            last = line.place(self._stamp(frame, slots))
+            yield VideoFrame(index, last, frame, self)
+        if index < 0:
+            raise _not_opened(self._named, ValueError("not one frame of it can be decoded"))
+        self._check_end(index, last)
+
+    def sound_frames(self) -> Iterator[VideoFrame | str]:
+        """As `frames`, but past damage: what is spoilt is left out up to the next key frame that is sound.
+
+        Yields:
+            Frames; and, where there is damage, what it is. `index` counts what comes, so behind damage the place of a
+            frame follows from its time alone, see `frame_times`.
+        """
+        codec, line, slots = self._stream.codec_context, Timeline(self._step), Slots()
+        codec.flags |= _OUTPUT_CORRUPT  # a frame that is left out in silence would shift those behind it
+        index, waiting = -1, False
+        try:
+            for packet in self._container.demux(self._stream):
+                self._note(packet, slots)
+                try:
+                    decoded = [] if packet.is_corrupt else codec.decode(packet)
+                except av.error.InvalidDataError:
+                    decoded, waiting = [], True
+                    yield f"it is damaged at frame {index + 1}"
+                if packet.is_corrupt:  # by the end of the file; decoders do not all notice
+                    yield f"it is damaged at frame {index + 1}"
+                    return
+                for frame in decoded:
+                    time = line.place(self._stamp(frame, slots))
+                    if frame.is_corrupt:
+                        waiting = True
+                        yield f"it is damaged at frame {index + 1}"
+                    elif not waiting or frame.key_frame:
+                        waiting, index = False, index + 1
+                        yield VideoFrame(index, time, frame, self)
+        except _ERRORS as error:
+            yield f"it cannot be read{f' beyond frame {index}' if index >= 0 else ''} ({_reason(error)})"
+
+    def nearest(self, times: Sequence[float]) -> list[np.ndarray | None]:
+        """One image near each time, found from the key frame before it: cheap, and exact to a few frames at most.
+
+        Args:
+            times: Seconds from the beginning, rising.
+
+        Returns:
+            (H, W, 3) uint8 RGB for each time; None where there is none.
+        """
+        found: list[np.ndarray | None] = []
+        offset = self._stream.start_time or 0
+        for time in times:
+            try:
+                self._container.seek(offset + int(time / self._stream.time_base), stream=self._stream)
+                frame, wanted = None, time + float(offset * self._stream.time_base)
+                for frame in self._container.decode(self._stream):
+                    if frame.time is None or frame.time >= wanted:
+                        break
+                found.append(None if frame is None else self._image(frame))
+            except _ERRORS:
+                found.append(None)
+        return found
+
+    def _packet_stamps(self) -> list[float | None]:
+        """Time stamps of all frames that are shown, in presentation order; None where the container has none."""
+        stamps: list[float | None] = []
+        part: list[float] = []  # between two restarts of the stream's clock
+        before: int | None = None
+        for packet in self._container.demux(self._stream):
+            if not packet.size or packet.is_discard:  # the end; hidden by an edit list
+                continue
+            if not self.stamped:
+                stamps.append(None)
+                continue
+            if before is not None and packet.dts is not None and packet.dts < before:
+                stamps += sorted(part)
+                part = []
+            before = before if packet.dts is None else packet.dts
+            if packet.pts is not None:  # which the second field of a frame has not
+                part.append(float(packet.pts * self._stream.time_base))
+        return [*stamps, *sorted(part)]
+
+    def _slot_stamps(self) -> list[float | None]:
+        """As `_packet_stamps`, of a container of slots."""
+        slots, count, known = Slots(), 0, False
+        for packet in self._container.demux(self._stream):
+            if not packet.size:
+                continue
+            self._note(packet, slots)
+            count += 1
+            if not known and (decoded := packet.decode()):  # how many packets a frame waits for its turn
+                slots.frame(decoded[0].dts)
+                known = True
+        base = self._stream.time_base
+        return [None if slot is None else float(slot * base) for slot in slots.in_order(count)]
+
+    def _decoded(self, slots: Slots) -> Iterator[Any]:
+        """Decoded frames; packets of other streams are looked at only where they say how long the file is."""
+        streams = [self._stream]
+        if self._whole_length:
+            streams += [one for one in self._container.streams if one.type == "audio"]
+        for packet in self._container.demux(streams):
+            self._note(packet, slots)
+            if packet.stream_index == self._stream.index:
+                yield from packet.decode()
+
+    def _note(self, packet: Any, slots: Slots) -> None:
+        """Keep what a packet says about places and lengths."""
+        ours = packet.stream_index == self._stream.index
+        if ours and packet.size and packet.is_discard:
+            self._hidden += 1
+        if ours and self._slotted and packet.dts is not None:
+            slots.packet(packet.dts)
+        if self._whole_length and packet.pts is not None:
+            self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+
+    def _stamp(self, frame: Any, slots: Slots) -> float | None:
+        """The time stamp of a frame in seconds, those of `Slots` where the container has none."""
+        self._last_length = float((getattr(frame, "duration", 0) or 0) * (frame.time_base or 0))
+        stamp = slots.frame(frame.dts) if self._slotted else frame.pts if self.stamped else None
+        return None if stamp is None else float(stamp * self._stream.time_base)
+
+    def _check_end(self, index: int, last: float) -> None:
+        """Refuse a video that ends before its header says: fewer frames (where they are counted) and a shorter time.
+
+        Containers differ in whether their length counts from zero or from the first frame's time; the longer reading is
+        believed. Where the length is that of the longest stream, the sound may reach it.
+        """
+        declared, duration = self.facts.frames, self._length
+        if duration is None or self._flags & (_NO_STAMPS | _DISCONT):
+            return  # a length that FFmpeg estimated from the file as it is
+        if declared is not None and index + 1 + self._hidden >= declared:
+            return
+        length = max(last / index if index else self._step, self._last_length)
+        start = max(0.0, float((self._stream.start_time or 0) * self._stream.time_base))
+        if max(start + last + length, self._end) < duration - _MISSING * length:
+            of = f" of {declared}" if declared else ""
+            raise ValueError(
+                f"{self._named} ends early: {index + 1}{of} frames, {last + length:.2f} of {duration:.2f} s; "
+                "copy it again"
+            )
+
+    def _image(self, frame: Any) -> np.ndarray:
+        """A decoded frame as uint8 RGB (H, W, 3): cropped, with square pixels, turned."""
+        image = frame.to_ndarray(format="rgb24")
+        if self._aperture is not None and (frame.width, frame.height) == self._coded_size:
+            left, top, right, bottom = self._aperture
+            image = image[top : frame.height - bottom, left : frame.width - right]
+        image = _square(image, self._pixel)
+        side = frame.side_data.get("DISPLAYMATRIX")
+        return np.ascontiguousarray(image if side is None else _turned(image, bytes(side)))
+
+
+def read_video(path: str | Path, *, threads: int = 0) -> Iterator[VideoFrame]:
+    """All frames of a video file in presentation order, see `Video.frames`.
+
+    Raises:
+        ValueError: It is no video, damaged, or ends early; frames before the damage are yielded first.
+    """
+    with Video(path, threads=threads) as video:
+        yield from video.frames()
+
+
+def video_facts(path: str | Path) -> VideoFacts:
+    """What the header of a video says; nothing is decoded.
+
+    Raises:
+        ValueError: It is no video.
+    """
+    with Video(path) as video:
+        return video.facts
+
+
+def images_at(path: str | Path, times: Sequence[float]) -> list[np.ndarray | None]:
+    """One image near each time (seconds, rising), see `Video.nearest`.
+
+    Raises:
+        ValueError: It is no video.
+    """
+    with Video(path) as video:
+        return video.nearest(times)
+
+
+def frame_times(path: str | Path) -> list[float]:
+    """Time of each frame in seconds from the first, in presentation order, by packets alone.
+
+    No more than one frame is decoded, so that damage, and frames that a decoder leaves out, move nothing.
+
+    Raises:
+        ValueError: It is no video, or cannot be read to its end.
+    """
+    with Video(path, threads=1) as video:
+        try:
+            stamps = video._slot_stamps() if video._slotted else video._packet_stamps()
+        except _ERRORS as error:
+            raise ValueError(f"{path} cannot be read to its end: {_reason(error)}") from error
+        line = Timeline(video._step)
+        return [line.place(stamp) for stamp in stamps]
+
+
+def nearest_index(times: Sequence[float], time: float) -> int:
+    """Place of the time that is nearest to another in a rising sequence.
+
+    >>> [nearest_index([0.0, 0.04, 0.08], time) for time in (-1.0, 0.03, 0.05, 9.0)]
+    [0, 1, 1, 2]
+    """
+    place = bisect_left(times, time)
+    if place and (place == len(times) or time - times[place - 1] <= times[place] - time):
+        place -= 1
+    return place
+
+
+def _opened(path: str | Path) -> Any:
+    """The container of a file."""
+    try:
+        if not Path(path).is_file():
+            raise ValueError("it is a folder" if Path(path).is_dir() else "there is no such file; check the path")
+        if not Path(path).stat().st_size:
+            raise ValueError("the file is empty; copy it again")
+        return av.open(str(path), metadata_errors="replace")
+    except _ERRORS as error:
+        raise _not_opened(path, error) from error
+
+
+def _chosen(container: Any, named: str) -> tuple[Any, str]:
+    """The stream to read, and a message about others that might have been meant."""
+    known = [one for one in container.streams.video if one.codec_context is not None]
+    moving = [one for one in known if not _flags(one) & _NO_VIDEO]
+    longer = [one for one in moving if one.frames != 1]
+    plain = [one for one in longer or moving if not _is_map(one)]
+    if any(not _is_deep_grey(one) for one in plain):
+        plain = [one for one in plain if not _is_deep_grey(one)]
+    found = plain or longer or moving
+    if not found:  # a sound file; its cover is no video
+        kinds = ", ".join(sorted({str(one.type) for one in container.streams})) or "nothing"
+        what = f"it has no moving pictures, only {kinds}" if known or not container.streams.video else _UNKNOWN_CODEC
+        raise _not_opened(named, ValueError(what))
+    marked = [one for one in found if _flags(one) & _DEFAULT]
+    stream = (marked or found)[0]
+    if len(found) == 1:
+        return stream, ""
+    rest = ", ".join(_description(one) for one in found if one is not stream)
+    why = "the default one" if marked else "the first"
+    return stream, f"{named} has {len(found)} video streams: {_description(stream)}, {why}, is read, and not {rest}"
+
+
+def _flags(stream: Any) -> int:
+    """The bits of a stream's disposition; PyAV has had several kinds of enumeration for them."""
+    return int(getattr(stream.disposition, "value", stream.disposition))
+
+
+def _description(stream: Any) -> str:
+    """A stream for messages."""
+    title = stream.metadata.get("title")
+    return f"stream {stream.index} ({stream.width} x {stream.height}{f', {title}' if title else ''})"
+
+
+def _is_map(stream: Any) -> bool:
+    """Whether a stream's title says that it is no image of what was filmed."""
+    said = " ".join(stream.metadata.get(key, "") for key in ("title", "handler_name", "name")).lower()
+    return any(word in said for word in _MAPS)
+
+
+def _is_deep_grey(stream: Any) -> bool:
+    return str(stream.codec_context.pix_fmt or "").startswith(_DEEP_GREY)
+
+
+def _duration(container: Any, stream: Any) -> float | None:
+    """Length in seconds by the stream, else by the container."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _square(image: np.ndarray, ratio: float) -> np.ndarray:
+    """An image (H, W, 3) with square pixels: its sides grow, so that nothing is lost."""
+    if not _PIXEL[0] <= ratio <= _PIXEL[1]:
+        return image
+    height, width = image.shape[:2]
+    size = (round(width * ratio), height) if ratio >= 1 else (width, round(height / ratio))
+    if size == (width, height):
+        return image
+    return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_LINEAR)
+
+
+def _turned(image: np.ndarray, matrix: bytes) -> np.ndarray:
+    """An image (H, W, 3) turned and mirrored by a display matrix (FFmpeg, libavutil/display.h)."""
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].astype(float)  # x' = a x + c y, y' = b x + d y
+    if abs(a) >= abs(b):
+        return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return image.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
+
+
+def _not_opened(path: str | Path, error: BaseException) -> ValueError:
+    """The error for a file that is no video, with what it is and what to do where that can be seen."""
+    return ValueError(f"Expected a video at {path}, but it cannot be read as one: {_diagnosis(path) or _reason(error)}")
+
+
+def _diagnosis(path: str | Path) -> str:
+    """What a file is that FFmpeg does not open; empty where that cannot be seen."""
+    with contextlib.suppress(OSError):
+        if not Path(path).is_file() or not Path(path).stat().st_size:
+            return ""
+        kind = image_kind(path)
+        if kind:
+            return f"this is an image, {kind}; name it as one"
+        if has_box(Path(path), "moov") is False and not has_box(Path(path), "moof"):
+            return (
+                "the video was not closed (no moov atom): the recording or the copy stopped before the list of its "
+                "frames was written; copy it again, or let a repair program write the list by another video of the "
+                "same camera"
+            )
+    return ""
+
+
+def _reason(error: BaseException) -> str:
+    """What FFmpeg or the system says, without its numbers."""
+    return str(getattr(error, "strerror", None) or error).rstrip(".") or type(error).__name__
