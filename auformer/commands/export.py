@@ -93,9 +93,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"takes `images` (batch, 3, {height}, {width}) in [0, 1], crop recipe {recipe}; gives `probs`")
     print(f"checked: its probabilities are the network's to within {allowed:g} (largest difference {difference:.1g})")
     if path == DEMO_DETECTOR:
-        from auformer.report.html import DEMO_NOTE
+        from auformer.report.html import demo_note
 
-        print(DEMO_NOTE)
+        print(demo_note(intensity=bool(network.intensity_aus)))
     return 0
 
 

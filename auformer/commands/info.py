@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         CheckpointError: There is no such checkpoint, it is damaged, or it is not ours.
     """
     from auformer.models.checkpoints import DEMO_DETECTOR, inspect_checkpoint, resolve_checkpoint
-    from auformer.report.html import DEMO_NOTE
+    from auformer.report.html import demo_note
 
     path = resolve_checkpoint(args.checkpoint)
     header, network = inspect_checkpoint(path)
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         unit = ACTION_UNITS[au]
         print(f"  {au:<5} {unit.name:<24} {unit.region:<7} {header['thresholds'][au]:.3f}")
     if path == DEMO_DETECTOR:
-        print(f"\n{DEMO_NOTE}")
+        print("\n" + demo_note(intensity=bool(network.intensity_aus)))
     return 0
 
 

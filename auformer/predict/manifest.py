@@ -23,7 +23,7 @@ from auformer.files import atomic_path, check_writable, digest, sha256
 from auformer.models import AUNetwork, OnnxDetector
 from auformer.models.batches import FittingBatches, find_device
 from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
-from auformer.report.html import DEMO_NOTE
+from auformer.report.html import demo_note
 
 DECIMALS = 7  # of probabilities: about the resolution of float32 near 1, and short enough to read in a CSV [ours]
 SAVE_SECONDS = 60.0  # between two writes of an unfinished job [ours]
@@ -122,7 +122,7 @@ def evaluate(
     write_manifest_predictions(
         network, adapter, [table], out, checkpoint=str(checkpoint), asked=au_names, fold=fold, batch_size=batch_size,
         device=device, num_workers=num_workers, progress=progress, partial=partial,
-        notice=DEMO_NOTE if adapter == DEMO_DETECTOR else None,
+        notice=demo_note(intensity=bool(getattr(network, "intensity_aus", ()))) if adapter == DEMO_DETECTOR else None,
         warnings=image_warnings(network, table.attrs["side"], _image_size(table)),
     )  # fmt: skip
     partial.unlink(missing_ok=True)

@@ -1,8 +1,9 @@
 """The files of a run, and its tables in our columns or, one per source, in those of OpenFace 2.2 and Py-Feat.
 
 Column names, order and decimals: OpenFace `lib/local/Utilities/src/RecorderCSV.cpp`; Py-Feat `feat/utils/__init__.py`
-and `feat/detector.py` (version 1). Unknown values stay empty. A probability is no intensity: OpenFace's `_r` is always
-empty, `_c` is whether the probability reaches the decision threshold.
+and `feat/detector.py` (version 1). Unknown values stay empty. OpenFace's `_c` is whether the probability reaches the
+decision threshold, `_r` the intensity; a probability is no intensity, so `_r` is empty where the network has no
+intensity head.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from auformer.predict.sources import Source
 NAME = "predictions"  # of the native table that holds all sources
 OPENFACE_R = tuple(f"AU{number:02d}_r" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45))
 OPENFACE_C = tuple(f"AU{number:02d}_c" for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45))
+_KINDS = {"r": "intensity_pred", "c": "active", "": "prob"}  # of our columns, by the ending of theirs
 OPENFACE_AUS = tuple(name.removesuffix("_c") for name in OPENFACE_C)
 PYFEAT_BOX = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore")
 PYFEAT_AUS = tuple(
@@ -51,8 +53,8 @@ def openface_table(table: pd.DataFrame, *, photo: bool) -> pd.DataFrame:
         photo: The source is a photo, whose columns begin with `face, confidence` as those of FaceLandmarkImg.
 
     Returns:
-        `frame` from 1, `face_id`, `timestamp`, `confidence`, `success`, then all 17 `_r` (empty) and all 18 `_c` (1, 0,
-        or empty where there is no face or the checkpoint does not predict the AU).
+        `frame` from 1, `face_id`, `timestamp`, `confidence`, `success`, then all 17 `_r` (0 to 5, two decimals) and all
+        18 `_c` (1 or 0); empty where there is no face or the table does not have the AU.
     """
     seen = table["status"] == "ok"
     confidence = _decimals(table["score"].where(seen, 0.0), 2)
@@ -66,10 +68,10 @@ def openface_table(table: pd.DataFrame, *, photo: bool) -> pd.DataFrame:
             "confidence": confidence,
             "success": seen.map({True: "1", False: "0"}),
         }
-    columns: dict[str, Any] = dict.fromkeys(OPENFACE_R, "")
-    for name in OPENFACE_C:
-        ours = f"{canonical(name.removesuffix('_c'))}_active"
-        columns[name] = _decimals(table[ours].astype("Float64").astype(float), 1) if ours in table else ""
+    columns: dict[str, Any] = {}
+    for name in (*OPENFACE_R, *OPENFACE_C):
+        ours, digits = _ours(name), 2 if name in OPENFACE_R else 1
+        columns[name] = _decimals(table[ours].astype("Float64").astype(float), digits) if ours in table else ""
     return pd.DataFrame({**head, **columns}, index=table.index)
 
 
@@ -87,8 +89,7 @@ def pyfeat_table(table: pd.DataFrame, *, size: tuple[int, int] | None) -> pd.Dat
     for name, ours in zip(PYFEAT_BOX, ("x", "y", "w", "h", "score"), strict=True):
         columns[name] = table[ours]
     for name in PYFEAT_AUS:
-        ours = f"{canonical(name)}_prob"
-        if ours in table:
+        if (ours := _ours(name)) in table:
             columns[name] = table[ours]
     columns["FrameHeight"], columns["FrameWidth"] = size or (np.nan, np.nan)
     columns["input"], columns["frame"] = table["file"], table["frame"]
@@ -101,13 +102,22 @@ def pyfeat_table(table: pd.DataFrame, *, size: tuple[int, int] | None) -> pd.Dat
     return pd.DataFrame(columns, index=table.index)
 
 
-def format_notes(kind: str, au_names: Sequence[str]) -> dict[str, Any]:
-    """Entries of the sidecar about a table in the columns of `openface` or `pyfeat`, for a checkpoint's AUs."""
-    names = OPENFACE_AUS if kind == "openface" else PYFEAT_AUS
-    there = {canonical(name) for name in names}
+def format_notes(kind: str, au_names: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+    """Entries of the sidecar about a table in the columns of `openface` or `pyfeat`.
+
+    Args:
+        kind: Which.
+        au_names: AUs of the checkpoint.
+        columns: Those of our table that it is made from.
+    """
+    names = (*OPENFACE_R, *OPENFACE_C) if kind == "openface" else PYFEAT_AUS
+    without = [name for name in names if _ours(name) not in columns]
+    there = {canonical(name.removesuffix("_c")) for name in (OPENFACE_C if kind == "openface" else PYFEAT_AUS)}
+    intensity = "intensity, 0 to 5"
+    if set(without) >= set(OPENFACE_R):
+        intensity = "empty, as this checkpoint predicts no intensities: a probability is not one"
     values = {
-        "openface": "AU.._c: 1 where the probability reaches the threshold, else 0; AU.._r (intensity) is not "
-        "predicted and always empty",
+        "openface": f"AU.._c: 1 where the probability reaches the threshold, else 0; AU.._r: {intensity}",
         "pyfeat": "AU..: probability in [0, 1]; landmarks, pose, emotions, gaze and identity embedding are not "
         "predicted",
     }
@@ -115,9 +125,19 @@ def format_notes(kind: str, au_names: Sequence[str]) -> dict[str, Any]:
         "format": kind,
         "values": values[kind],
         "predicted": [au for au in au_names if au in there],
-        "columns_without_values": [name for name in names if canonical(name) not in au_names],
+        "columns_without_values": without,
         "predicted_without_column": [au for au in au_names if au not in there],
     }
+
+
+def _ours(name: str) -> str:
+    """Our column of a column of OpenFace or Py-Feat.
+
+    >>> _ours("AU01_r"), _ours("AU28_c"), _ours("AU43")
+    ('AU1_intensity_pred', 'AU28_active', 'AU43_prob')
+    """
+    number, _, kind = name.partition("_")
+    return f"{canonical(number)}_{_KINDS[kind]}"
 
 
 def _decimals(values: pd.Series, digits: int) -> pd.Series:
@@ -141,6 +161,7 @@ class Plan:
         maps: Evidence maps per source.
         report: A page.
         shard: Number and count of the shard; its page has a name of its own.
+        resting: Subtract each track's own resting level from its intensities, see `auformer.predict.resting`.
 
     Raises:
         ValueError: Another tool's columns are asked for as Parquet.
@@ -157,6 +178,7 @@ class Plan:
     maps: bool = False
     report: bool = False
     shard: tuple[int, int] | None = None
+    resting: bool = False
 
     def __post_init__(self) -> None:
         """Check the combination."""
@@ -229,7 +251,7 @@ class Plan:
             return path
         openface = self.kind == "openface"
         other = openface_table(table, photo=source.kind == "photo") if openface else pyfeat_table(table, size=size)
-        write_sidecar({**side, **format_notes(self.kind, side["au_names"])}, path)
+        write_sidecar({**side, **format_notes(self.kind, side["au_names"], list(table))}, path)
         write_table(other, path)
         return path
 

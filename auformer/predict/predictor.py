@@ -18,7 +18,7 @@ from auformer.faces import CROP_RECIPES, make_detector, require_faces
 from auformer.faces.detect import no_face
 from auformer.models import AUNetwork, OnnxDetector, open_detector
 from auformer.models.batches import FittingBatches
-from auformer.predict.pipeline import Clock, Cropper, Pipeline, Task
+from auformer.predict.pipeline import Clock, Cropper, FoundFace, Pipeline, Task
 from auformer.predict.sources import Source, find_sources
 from auformer.predict.table import predictions_table
 from auformer.predict.tracking import ProbSmoother
@@ -39,13 +39,14 @@ class Finisher:
     def finish(self, tasks: Sequence[Task]) -> Iterator[ImagePrediction | SourceEnd]:
         """The predictions of several frames, whose faces go through the network together."""
         with self.predictor.clock.measure("network"):
-            probs = iter(self.predictor.predict_proba([found.crop for task in tasks for found in task.found]))
+            values = self.predictor.outputs([found.crop for task in tasks for found in task.found])
+            rows = iter(np.concatenate(list(values.values()), axis=1))
         for task in tasks:
             if self._source != task.source.name:
                 self._begin(task.source)
             if task.frame is not None:
                 self._empty = False
-                yield self._image(task, task.frame, probs)
+                yield self._image(task, task.frame, rows)
                 continue
             message = task.message or (_NO_FRAME if self._empty else "")
             if self._empty:
@@ -62,16 +63,16 @@ class Finisher:
             if state is not None:
                 self._smoother.restore(state["probs"])
 
-    def _image(self, task: Task, frame: Frame, probs: Iterator[np.ndarray]) -> ImagePrediction:
-        """One frame with its faces, which take their probabilities (N,) from `probs`."""
+    def _image(self, task: Task, frame: Frame, rows: Iterator[np.ndarray]) -> ImagePrediction:
+        """One frame with its faces, which take their values from `rows`: N probabilities, N intensities if any."""
         if frame.image is None:
             return ImagePrediction(task.source, "unreadable", frame.message, frame=frame.index)
         faces = []
         for found in task.found:
-            row = next(probs)
+            row = next(rows)
             if self._smoother is not None:
                 row = self._smoother.update(found.track, row, frame.time)
-            faces.append(FacePrediction(found.face, found.crop, row, found.track))
+            faces.append(self.predictor.face(found, row))
         state = None
         if task.state is not None:
             smoothed = self._smoother.state() if self._smoother else {}
@@ -83,7 +84,8 @@ class Finisher:
 
 
 DEFAULT_RECIPE = "eyes"  # for checkpoints that do not say by which recipe their training images were cropped
-DECIMALS = 7  # of probabilities, as `auformer evaluate` writes them
+DECIMALS = 7  # of probabilities and intensities, as `auformer evaluate` writes them
+HIGHEST = 5.0  # of intensities, FACS level E
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 
 
@@ -105,6 +107,7 @@ class AUPredictor:
     Attributes:
         au_names: The N action units in the order of all probabilities.
         thresholds: (N,) decision threshold per AU.
+        intensity_aus: AUs whose intensity the network has learned; empty for one without an intensity head.
         recipe: Name of the crop recipe.
         clock: Seconds that each stage has worked so far.
 
@@ -144,6 +147,8 @@ class AUPredictor:
         self._batches = FittingBatches(batch_size)
         self.detector = make_detector(detector, largest=faces == 1) if isinstance(detector, str) else detector
         self.au_names = tuple(network.au_names)
+        learned = getattr(network, "intensity_aus", ())
+        self.intensity_aus = tuple(au for au in self.au_names if au in learned)
         self.thresholds = _thresholds(network, thresholds)
         self.clock = Clock()
         if smooth is not None:
@@ -182,11 +187,36 @@ class AUPredictor:
         probs = self._run(self.network.predict_probs, crops)
         if probs is None:
             return np.zeros((0, len(self.au_names)))
-        if not ((probs >= 0) & (probs <= 1)).all():
+        return _checked_probs(probs)
+
+    def outputs(self, crops: np.ndarray | Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Everything about aligned faces, in one pass through the network; crops as in `predict_proba`.
+
+        Returns:
+            `probs` (n, N), as `predict_proba` gives them; where the network has an intensity head also `intensity`
+            (n, N) float64 in [0, 5], nan for AUs that are not in `intensity_aus`.
+
+        Raises:
+            ValueError: As `predict_proba`.
+        """
+        if not self.intensity_aus:
+            return {"probs": self.predict_proba(crops)}
+
+        def both(images: torch.Tensor) -> torch.Tensor:
+            found = self.network.outputs(images)
+            return torch.cat([found["probs"], found["intensity"]], dim=1)
+
+        number, values = len(self.au_names), self._run(both, crops)
+        if values is None:
+            return dict.fromkeys(("probs", "intensity"), np.zeros((0, number)))
+        intensity = values[:, number:]
+        if not ((intensity >= 0) & (intensity <= HIGHEST)).all():
             raise ValueError(
-                "Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged."
+                f"Expected the network to give intensities in [0, {HIGHEST:g}], but got others, or nan: its weights "
+                "are damaged."
             )
-        return probs.round(DECIMALS)
+        intensity[:, [au not in self.intensity_aus for au in self.au_names]] = np.nan
+        return {"probs": _checked_probs(values[:, :number]), "intensity": intensity.round(DECIMALS)}
 
     def evidence_maps(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
         """Evidence of each AU's expert: (n, N, h, w) on the patch grid, >= 0; None without crops or experts."""
@@ -228,8 +258,15 @@ class AUPredictor:
             ValueError: The image is not uint8 RGB.
         """
         found = self.cropper.found(image, require_faces(image, backend=self.detector))
-        probs = self.predict_proba([one.crop for one in found])
-        return [FacePrediction(one.face, one.crop, row, one.track) for one, row in zip(found, probs, strict=True)]
+        values = self.outputs([one.crop for one in found])
+        rows = np.concatenate(list(values.values()), axis=1)
+        return [self.face(one, row) for one, row in zip(found, rows, strict=True)]
+
+    def face(self, found: FoundFace, row: np.ndarray) -> FacePrediction:
+        """A face with its values: N probabilities, and N intensities where the network has an intensity head."""
+        number = len(self.au_names)
+        intensity = row[number:] if len(row) > number else None
+        return FacePrediction(found.face, found.crop, row[:number], found.track, intensity)
 
     def stream(
         self,
@@ -272,11 +309,20 @@ class AUPredictor:
         """
         found = find_sources([sources] if isinstance(sources, str | Path) else sources)
         images = (item for item in self.stream(found, selection=selection) if isinstance(item, ImagePrediction))
-        return predictions_table(images, self.au_names, self.thresholds)
+        return predictions_table(images, self.au_names, self.thresholds, self.intensity_aus)
 
     def is_active(self, probs: np.ndarray) -> np.ndarray:
         """Which AUs are active: (..., N) bool, where the probabilities (..., N) reach the thresholds."""
         return probs >= self.thresholds
+
+
+def _checked_probs(probs: np.ndarray) -> np.ndarray:
+    """Probabilities (n, N), rounded; a network that gives others is damaged."""
+    if not ((probs >= 0) & (probs <= 1)).all():
+        raise ValueError(
+            "Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged."
+        )
+    return probs.round(DECIMALS)
 
 
 def _thresholds(network: AUNetwork | OnnxDetector, given: float | Mapping[str, float] | None) -> np.ndarray:

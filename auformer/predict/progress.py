@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from auformer.aus import ACTION_UNITS
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import Source
@@ -49,6 +51,7 @@ class Written:
         joined: Tables of a cluster that were joined.
         seconds: How long each stage has worked, on this machine.
         encoder: Of annotated videos; None where there are none.
+        notes: What was asked for and could not be done, such as a resting level of photos.
     """
 
     out: Path
@@ -60,6 +63,7 @@ class Written:
     joined: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     encoder: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def about(file: str, message: str) -> str:
@@ -81,9 +85,12 @@ def photo_lines(predictor: AUPredictor, image: ImagePrediction) -> list[str]:
         lines.append(f"{where}, {LANDMARKS.get(points, f'landmarks by {points}')}")
         probs = dict(zip(predictor.au_names, found.probs, strict=True))
         active = dict(zip(predictor.au_names, predictor.is_active(found.probs), strict=True))
+        intensity = np.full(len(found.probs), np.nan) if found.intensity is None else found.intensity
+        levels = dict(zip(predictor.au_names, intensity, strict=True))
         for au in au_order(predictor.au_names):
             name = ACTION_UNITS[au].name
-            lines.append(f"  {au:<5} {name:<26} {probs[au]:.3f}{'  active' if active[au] else ''}")
+            level = "" if np.isnan(levels[au]) else f"  {levels[au]:4.2f} of 5"
+            lines.append(f"  {au:<5} {name:<26} {probs[au]:.3f}{level}{'  active' if active[au] else ''}")
     return lines
 
 
@@ -106,7 +113,7 @@ def summary_lines(written: Written) -> list[str]:
     if frames and total:
         shares = ", ".join(f"{name} {100 * value / total:.0f} %" for name, value in written.seconds.items())
         lines.append(f"work of the threads: {shares}")
-    return lines
+    return [*lines, *written.notes]
 
 
 def _count(number: int, name: str) -> str:

@@ -29,6 +29,7 @@ from auformer.predict import figures
 from auformer.predict.annotate import VideoPieces, draw, find_encoder
 from auformer.predict.outputs import Plan
 from auformer.predict.predictor import AUPredictor
+from auformer.predict.resting import resting_notes, subtract_resting_levels
 from auformer.predict.sidecar import source_mark
 from auformer.predict.sources import Source
 from auformer.predict.table import rows_table, table_rows
@@ -82,12 +83,11 @@ class Part:
         self._append({"run": run, "host": socket.gethostname(), "pid": os.getpid()})
         self.close()
 
-    def add(self, image: ImagePrediction, thresholds: np.ndarray) -> None:
-        """Append an image, and the state that comes with it; thresholds (N,) are those per AU."""
+    def add(self, image: ImagePrediction, rows: list[list[Any]]) -> None:
+        """Append an image with its rows of the table, and the state that comes with it."""
         if not self._active:
             self.begin()
         points = [found.face.points_source for found in image.faces]
-        rows = table_rows(image, thresholds)
         self._append({"image": image.status, "size": image.size, "points_source": points, "rows": rows})
         if image.state is not None:
             self._append({"state": image.state})
@@ -184,6 +184,7 @@ class Recorder:
     Attributes:
         parts: What there is of each source so far, by its name.
         encoder: Of annotated videos; None where there are none.
+        notes: What was asked for and could not be done; each once, in order.
     """
 
     def __init__(
@@ -196,6 +197,7 @@ class Recorder:
             source.name: Part(plan.out, source, {"source_mark": source_mark(mark, source), "encoder": encoder})
             for source in sources
         }
+        self.notes: dict[str, None] = {}
         self._at: str | None = None  # name of the source at hand
         self._video: VideoPieces | None = None  # of it
         self._best: figures.BestFaces | None = None  # of it
@@ -252,7 +254,8 @@ class Recorder:
                 self._video.cut()
             if self._best is not None:
                 self._best.save(part.folder / BEST)
-        part.add(item, self.predictor.thresholds)
+        predictor = self.predictor
+        part.add(item, table_rows(item, predictor.au_names, predictor.thresholds, predictor.intensity_aus))
         if item.source.kind == "photo":
             self._photo(item)
 
@@ -263,10 +266,24 @@ class Recorder:
         for part in self.parts.values():
             part.close()
 
-    def table(self, sources: Sequence[Source]) -> pd.DataFrame:
-        """The rows of some sources."""
+    def finished(self, sources: Sequence[Source]) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """The table of some sources with what only whole tracks tell, and what the sidecar says of that.
+
+        The rows of a part are as they were predicted, so a run that was interrupted ends with the same table.
+        """
+        predictor = self.predictor
         rows = (row for source in sources for row in self.parts[source.name].rows())
-        return rows_table(rows, self.predictor.au_names)
+        table, more = rows_table(rows, predictor.au_names, predictor.intensity_aus), {}
+        videos = [source.name for source in sources if source.kind != "photo"]
+        if self.plan.resting:
+            levels: dict[str, Any] = {}
+            if predictor.intensity_aus:
+                table, levels = subtract_resting_levels(table, predictor.intensity_aus, videos)
+            some, intensity = len(videos) < len(sources), bool(predictor.intensity_aus)
+            notes = resting_notes(levels, photos=some, intensity=intensity)
+            more = {"resting_levels": levels, "resting_notes": notes}
+            self.notes.update(dict.fromkeys(notes))
+        return table, more
 
     def counts(self) -> dict[str, Any]:
         """Number of sources, images by status, and faces by where their landmarks come from."""
@@ -283,7 +300,8 @@ class Recorder:
     def write_tables(self, side: dict[str, Any]) -> list[Path]:
         """Write all tables with their sidecars of this content; the parts are no longer needed then and are removed."""
         if self.plan.kind == "native" and not self.plan.per_source:
-            written = [self.plan.write_table(self.sources[0], self.table(self.sources), side, None)]
+            table, more = self.finished(self.sources)
+            written = [self.plan.write_table(self.sources[0], table, {**side, **more}, None)]
         else:
             written = [path for source in self.sources if (path := self.write_source(source, side))]
         for part in self.parts.values():
@@ -296,8 +314,9 @@ class Recorder:
         if self.plan.kind != "native" and set(part.counts["pictures"]) <= {"unreadable"}:
             return None
         counts = {"sources": 1, **{name: dict(counter) for name, counter in part.counts.items()}}
-        own = {**side, "source": source.file, "counts": counts, "problem": part.message or None}
-        return self.plan.write_table(source, self.table([source]), own, part.size)
+        table, more = self.finished([source])
+        own = {**side, "source": source.file, "counts": counts, "problem": part.message or None, **more}
+        return self.plan.write_table(source, table, own, part.size)
 
     def _begin(self, source: Source, part: Part) -> None:
         """Make ready for a source, with what an interrupted run has kept of it."""
@@ -333,7 +352,7 @@ class Recorder:
         if self._best is not None and (maps := self.plan.map_figure(source)):
             _save(self._best.figure(self.predictor, title=title, notice=self.notice), maps)
         if source.kind != "photo" and (path := self.plan.figure(source)):
-            _save(figures.timeline_figure(self.table([source]), names, title=title, notice=self.notice), path)
+            _save(figures.timeline_figure(self.finished([source])[0], names, title=title, notice=self.notice), path)
 
     def _missing(self, source: Source, part: Part) -> str:
         """The problem with a source without any face, or with unreadable images; empty where there is none."""

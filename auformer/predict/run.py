@@ -40,6 +40,7 @@ def predict_to_files(
     detect_every: int = 1,
     thresholds: float | Mapping[str, float] | None = None,
     smooth: float | None = None,
+    subtract_resting_level: bool = False,
     batch_size: int = 16,
     precision: str = "32",
     shard: tuple[int, int] | None = None,
@@ -70,7 +71,9 @@ def predict_to_files(
         detector: The face detector, as `auformer.faces.make_detector` takes it.
         detect_every: In videos, detect faces in every N-th frame and track them in between.
         thresholds: Decision threshold for all AUs, or per AU; the checkpoint's own by default.
-        smooth: Time constant in seconds by which the probabilities of a video are smoothed.
+        smooth: Time constant in seconds by which the probabilities and intensities of a video are smoothed.
+        subtract_resting_level: Subtract from the intensities of each face in a video what is predicted of it at rest,
+            see `auformer.predict.resting`; what occurs stays as it is.
         batch_size: Faces per batch.
         precision: `32`, `bf16` or `16`.
         shard: Only shard number I of N, each source in a table of its own; see `merge_tables`.
@@ -94,6 +97,7 @@ def predict_to_files(
         suffix=".parquet" if cluster and format == "native" else suffix, per_source=divided,
         photo_figures=format == "native" and cluster is None if plot is None else plot, timelines=bool(plot),
         annotate=annotate, maps=maps, report=report, shard=shard,
+        resting=subtract_resting_level,
     )  # fmt: skip
     options: dict[str, Any] = {
         "batch_size": batch_size, "detector": detector, "precision": precision, "thresholds": thresholds,
@@ -113,10 +117,11 @@ def predict_to_files(
             suffix=suffix, address=address, workers=workers, device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     if everything[0].kind == "camera":
-        if plot or annotate or maps or report or shard or format != "native" or suffix != ".csv":
+        more = plot or annotate or maps or report or shard or subtract_resting_level
+        if more or format != "native" or suffix != ".csv":
             raise ValueError(
-                "Expected a camera with a native CSV table only: no figures, report, shard or other format; record a "
-                "video first, and predict that."
+                "Expected a camera with a native CSV table only: no figures, report, shard, resting level or other "
+                "format; record a video first, and predict that."
             )
         plan.check(everything, everything, page=False, overwrite=overwrite)
         options["batch_size"] = 1
@@ -137,7 +142,7 @@ def _predict(
 ) -> Written:  # fmt: skip
     """Predict sources on this machine, then write report and tables."""
     predictor = loaded.predictor
-    settings = run_settings(predictor, selection, plan.shard)
+    settings = run_settings(predictor, selection, plan.shard, resting=plan.resting)
     mark = run_mark(settings, loaded.checkpoint, plan)
     recorder = Recorder(predictor, plan, sources, mark=mark, notice=loaded.notice)
     recorder.check_outputs(overwrite=overwrite)
@@ -158,19 +163,26 @@ def _predict(
         if plan.page:
             from auformer.predict.report import write_report
 
-            said = dict(problems)
-            entries = [(source, recorder.table([source]), said.get(source, "")) for source in sources]
-            write_report(plan.page, entries, side, command=command)
+            said, entries, levels = dict(problems), [], {}
+            for source in sources:
+                table, more = recorder.finished([source])
+                entries.append((source, table, said.get(source, "")))
+                levels.update(more.get("resting_levels", {}))
+            write_report(plan.page, entries, {**side, "resting_levels": levels}, command=command)
         tables = recorder.write_tables(side)
     finally:
         recorder.abandon()
     counts, seconds = recorder.counts(), predictor.clock.seconds
-    return Written(plan.out, sources, tables, counts, problems, seconds=seconds, encoder=recorder.encoder)
+    return Written(
+        plan.out, sources, tables, counts, problems, seconds=seconds, encoder=recorder.encoder,
+        notes=list(recorder.notes),
+    )  # fmt: skip
 
 
 def _follow_camera(loaded: Loaded, plan: Plan, source: Source, selection: Selection, progress: Progress) -> Written:
     """Predict a camera's images, each row in the table at once; Ctrl-C is the usual end."""
     predictor, path, counts = loaded.predictor, plan.table(source), Counter[str]()
+    names, intensity_aus = predictor.au_names, predictor.intensity_aus
     progress.begun("camera", None, 0, finished=0, sources=0)
     table: Any = None
     try:
@@ -181,8 +193,9 @@ def _follow_camera(loaded: Loaded, plan: Plan, source: Source, selection: Select
                 break
             if table is None:  # a camera that cannot be opened replaces nothing
                 table = path.open("w", encoding="utf-8", newline="")
-                csv.writer(table, lineterminator="\n").writerow(table_columns(predictor.au_names))
-            csv.writer(table, lineterminator="\n").writerows(table_rows(item, predictor.thresholds))
+                csv.writer(table, lineterminator="\n").writerow(table_columns(names, intensity_aus))
+            rows = table_rows(item, names, predictor.thresholds, intensity_aus)
+            csv.writer(table, lineterminator="\n").writerows(rows)
             table.flush()
             counts[item.status] += 1
             progress.advanced(item)

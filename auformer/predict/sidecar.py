@@ -16,9 +16,10 @@ from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
 from auformer.predict.outputs import Plan
 from auformer.predict.pipeline import share_cores
 from auformer.predict.predictor import AUPredictor
+from auformer.predict.resting import FEWEST, QUANTILE
 from auformer.predict.sources import Source
 from auformer.predict.types import Selection
-from auformer.report.html import DEMO_NOTE
+from auformer.report.html import demo_note
 
 
 class Loaded:
@@ -43,7 +44,9 @@ class Loaded:
         self.checkpoint = {"given": str(checkpoint), "file": str(file), "sha256": sha256(file), "revision": revision}
         self.backbone_checkpoint = None if backbone_checkpoint is None else str(backbone_checkpoint)
         self.options = dict(options)
-        self.notice = DEMO_NOTE if file == DEMO_DETECTOR else None
+        self.notice = None
+        if file == DEMO_DETECTOR:
+            self.notice = demo_note(intensity=bool(self.predictor.intensity_aus))
 
     def sidecar(self, settings: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
         """The sidecar of a table, as plain JSON values, from `run_settings` and what was counted."""
@@ -86,8 +89,10 @@ class Loaded:
 MADE_WITH, SOURCE_MARK = "made_with", "source_mark"  # entries of sidecars of a cluster run
 
 
-def run_settings(predictor: AUPredictor, selection: Selection, shard: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Every choice of a run that changes its rows, as plain JSON values."""
+def run_settings(
+    predictor: AUPredictor, selection: Selection, shard: tuple[int, int] | None = None, *, resting: bool = False
+) -> dict[str, Any]:
+    """Every choice of a run that changes its rows, as plain JSON values; `resting` as in `Plan`."""
     smooth = None if predictor.smooth is None else {"kind": "causal exponential mean", "seconds": predictor.smooth}
     return {
         "detector": predictor.detector.name,
@@ -98,6 +103,9 @@ def run_settings(predictor: AUPredictor, selection: Selection, shard: tuple[int,
         "thresholds": dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True)),
         "precision": predictor.precision,
         "probability_smoothing": smooth,
+        "resting_level": {"subtracted_from": "AU.._intensity_pred", "quantile": QUANTILE, "min_frames": FEWEST}
+        if resting
+        else None,
         "frames": {"every": selection.every, "fps": selection.fps, "start_s": selection.start, "end_s": selection.end},
         "shard": None if shard is None else f"{shard[0]}/{shard[1]}",
     }

@@ -20,10 +20,10 @@ SIGNATURES = {b"\x89PNG": "image/png", b"RIFF": "image/webp", b"\xff\xd8\xff": "
 RENDERED_ONLY = (
     "Training has seen rendered faces only; how well the result does on photographs of people has not been measured."
 )
-OCCURRENCE = "The values are probabilities that an action unit occurs, not intensities."
-DEMO_NOTE = (  # what every output of the packaged AU detector says; its figures are those of its model card
-    "This AU detector was trained on rendered faces only and is no measuring instrument: on photographs it is far "
-    f"weaker (mean AUROC .78 of 13 AUs against uncertified readings; see its model card).\n{OCCURRENCE}"
+OCCURRENCE = "Probabilities that an action unit occurs, not intensities."
+INTENSITY = (
+    "The probability that an action unit occurs, 0 to 1, and its intensity, 0 to 5, are two outputs of the network, "
+    "which may disagree."
 )
 RESPONSIBLE_USE = (
     "An action unit is a visible movement of facial muscles. It does not tell what someone feels or means: this is no "
@@ -63,10 +63,27 @@ def notice(heading: str, points: Sequence[str]) -> str:
     return f'<aside class="notice"><h3>{html.escape(heading)}</h3><ul>{items}</ul></aside>'
 
 
-def responsible_use(note: str | None) -> str:
-    """Return the box about what the numbers are and are not, after a note on their network, such as `RENDERED_ONLY`."""
-    points = (note, *RESPONSIBLE_USE) if note else RESPONSIBLE_USE
-    return notice("What these numbers are, and what they are not", points)
+def meaning(*, intensity: bool) -> str:
+    """What the values of a network are, with or without an intensity head."""
+    return INTENSITY if intensity else OCCURRENCE
+
+
+def demo_note(*, intensity: bool) -> str:
+    """What every output of the packaged AU detector says in two lines; its figures are those of its model card."""
+    return (
+        "This AU detector was trained on rendered faces only and is no measuring instrument: on photographs it is far "
+        f"weaker (mean AUROC .78 of 13 AUs against uncertified readings; see its model card).\n"
+        f"{meaning(intensity=intensity)}"
+    )
+
+
+def responsible_use(note: str | None, *, intensity: bool = False) -> str:
+    """Return the box about what the numbers are and are not, after a note on their network, such as `RENDERED_ONLY`.
+
+    `intensity`: whether the network gives intensities.
+    """
+    points = [meaning(intensity=intensity) if point == OCCURRENCE else point for point in RESPONSIBLE_USE]
+    return notice("What these numbers are, and what they are not", [note, *points] if note else points)
 
 
 def code(text: str, label: str) -> str:

@@ -49,7 +49,12 @@ PHOTOS = [
     photo("p/a.jpg", (0.5, 0.2), (0.499, 0.75)),
     *(photo(f"{s}.jpg", status=s) for s in ("no_face", "unreadable")),
 ]
-TABLE = predictions_table([frame(0, (0, 0.9)), frame(1), frame(2, (0, 0.4), (3, 0.8))], AUS, np.array([0.5, 0.3, 0.5]))
+FRAMES, CUTS = [frame(0, (0, 0.9)), frame(1), frame(2, (0, 0.4), (3, 0.8))], np.array([0.5, 0.3, 0.5])
+TABLE = predictions_table(FRAMES, AUS, CUTS)
+LEVELS = predictions_table(  # AU12 and AU24 have intensities: five times the probability, and 1.005
+    [replace(one, faces=[replace(f, intensity=np.array((5 * f.probs[0], np.nan, 1.005))) for f in one.faces])
+     for one in FRAMES], AUS, CUTS, ["AU12", "AU24"],
+)  # fmt: skip
 
 
 class TestOurs:
@@ -65,6 +70,13 @@ class TestOurs:
         assert table.loc[:1, BOX].values.tolist() == [[0.33, 2, 50, 51, 0.8765], [10.33, 2, 50, 51, 0.8765]]
         assert table.loc[:1, probs].values.tolist() == [[0.5, 1, 0.2, 0], [0.499, 0, 0.75, 1]]
         assert table.loc[2:, ["time_s", *BOX, *probs]].isna().all(axis=None)
+
+    def test_intensities_stand_behind_the_occurrence_of_their_au(self):
+        aus = ["prob", "active", "intensity_pred"]
+        columns = [*(f"AU12_{kind}" for kind in aus), "AU1_prob", "AU1_active", *(f"AU24_{kind}" for kind in aus)]
+        assert list(LEVELS)[-8:] == columns
+        assert LEVELS["AU12_intensity_pred"].tolist() == pytest.approx([4.5, np.nan, 2.0, 4.0], nan_ok=True)
+        pd.testing.assert_frame_equal(LEVELS[list(TABLE)], TABLE)  # the rest is as without
 
     def test_times_and_numbers_of_a_video(self):
         frames = [
@@ -134,6 +146,22 @@ class TestOpenFace:
         empty = [*R, *(name for name in C if name not in ("AU12_c", "AU01_c"))]
         assert {row[name] for row in table for name in empty} == {""}  # no invented intensity
 
+    def test_intensities_have_two_decimals_and_presence_stays(self, tmp_path):
+        table, plain = (cells(written(tmp_path, openface_table(one, photo=False))) for one in (LEVELS, TABLE))
+        assert [row["AU12_r"] for row in table] == ["4.50", "", "2.00", "4.00"]
+        assert {row[name] for row in table for name in R if name != "AU12_r"} == {""}
+        for row, before in zip(table, plain, strict=True):
+            assert {**row, "AU12_r": ""} == before
+
+    def test_blinks_fill_their_columns(self, tmp_path):
+        """AU28 has no `_r` in OpenFace, and AU45 no probability of its own."""
+        blink = {"AU45_active": pd.array([1, None, 0, 0], "Int8"), "AU45_intensity_pred": [3.456, np.nan, 0.0, 0.0]}
+        lips = {"AU28_active": pd.array([0, None, 1, 0], "Int8"), "AU28_intensity_pred": [0.0, np.nan, 2.0, 0.0]}
+        table = cells(written(tmp_path, openface_table(LEVELS.assign(**blink, **lips), photo=False)))
+        assert [row["AU45_r"] for row in table] == ["3.46", "", "0.00", "0.00"]
+        assert [row["AU45_c"] for row in table] == ["1.0", "", "0.0", "0.0"]
+        assert [row["AU28_c"] for row in table] == ["0.0", "", "1.0", "0.0"] and list(table[0])[5:] == [*R, *C]
+
     def test_a_photo_has_the_head_of_single_images(self):
         assert list(openface_table(TABLE.iloc[:1], photo=True))[:3] == ["face", "confidence", "AU01_r"]
 
@@ -179,7 +207,7 @@ class TestPyFeat:
 
     def test_read_back(self, tmp_path):
         back = read_predictions(written(tmp_path, pyfeat_table(TABLE, size=None)))
-        assert back.attrs["format"] == "pyfeat" and back["subject"].unique().tolist() == ["talk"]
+        assert back.attrs["format"] == "pyfeat" and back["subject"].unique().tolist() == ["in/talk.mp4"]
         assert back["frame"].tolist() == [0, 1, 2, 2] and back["face"].tolist() == [0, 0, 0, 3]
         assert back["status"].tolist() == ["ok", "no_face", "ok", "ok"]
         for name in ("AU12_prob", "x"):
@@ -195,10 +223,14 @@ def test_the_real_reader_of_py_feat(tmp_path):
 
 
 def test_notes_say_which_columns_are_real():
-    notes = format_notes("openface", AUS)
+    notes = format_notes("openface", AUS, list(TABLE))
     assert notes["predicted"] == ["AU12", "AU1"] and notes["predicted_without_column"] == ["AU24"]
-    assert "AU45" in notes["columns_without_values"] and "AU12" not in notes["columns_without_values"]
-    assert "_r" in notes["values"]
+    assert {*R, "AU45_c"} <= set(notes["columns_without_values"]) and "AU12_c" not in notes["columns_without_values"]
+    assert "AU.._r: empty" in notes["values"]
+    notes = format_notes("openface", AUS, list(LEVELS))
+    assert "AU12_r" not in notes["columns_without_values"] and "AU01_r" in notes["columns_without_values"]
+    assert notes["values"].endswith("AU.._r: intensity, 0 to 5")
+    assert "AU43" in format_notes("pyfeat", AUS, list(LEVELS))["columns_without_values"]
 
 
 def test_other_files_are_refused(tmp_path):

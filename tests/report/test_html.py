@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from auformer.report.html import (
+    OCCURRENCE,
     RENDERED_ONLY,
     Section,
     build_report,
     code,
+    demo_note,
     figure,
+    meaning,
     notice,
     paragraph,
     responsible_use,
@@ -139,8 +142,15 @@ def test_a_page_without_sections_is_refused():
 def test_the_box_says_what_the_numbers_are_not():
     words = " ".join(_read(responsible_use(RENDERED_ONLY)).words)
     thoughts = ("rendered faces only", "movement of facial muscles", "not tell what someone feels", "not intensities")
-    assert all(thought in words for thought in (*thoughts, "probabilities", "consent"))
+    assert all(thought in words for thought in (*thoughts, "Probabilities", "consent"))
     assert "rendered" not in responsible_use(None)
+
+
+def test_the_words_about_values_follow_the_network():
+    words = " ".join(_read(responsible_use(None, intensity=True)).words)
+    assert "not intensities" not in words and "intensity, 0 to 5" in words and "consent" in words
+    assert meaning(intensity=True) in demo_note(intensity=True).splitlines()[1]
+    assert demo_note(intensity=False).splitlines() == [demo_note(intensity=True).splitlines()[0], OCCURRENCE]
 
 
 def test_pages_and_figures_share_their_colours():

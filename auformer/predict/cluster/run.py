@@ -40,7 +40,7 @@ def predict_on_cluster(
     require("ray", "cluster")
     check_address(address)
     loaded = load("cpu")
-    settings = run_settings(loaded.predictor, selection)
+    settings = run_settings(loaded.predictor, selection, resting=plan.resting)
     mark = run_mark(settings, loaded.checkpoint, plan)
     finished = {source.name: side for source in sources if (side := finished_sidecar(plan, source, mark))}
     problems = {name: str(side["problem"]) for name, side in finished.items() if side.get("problem")}

@@ -171,7 +171,10 @@ class SourceWorker:
 
     def _check_alike(self) -> None:
         """Refuse to write other numbers than the machine where the command was given would."""
-        sha256, settings = self.loaded.checkpoint["sha256"], run_settings(self.loaded.predictor, self.job.selection)
+        sha256, settings = (
+            self.loaded.checkpoint["sha256"],
+            run_settings(self.loaded.predictor, self.job.selection, resting=self.job.plan.resting),
+        )
         mine, first = (
             {"checkpoint": sha256, **settings},
             {"checkpoint": self.job.checkpoint["sha256"], **self.job.settings},
