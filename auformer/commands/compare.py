@@ -3,8 +3,9 @@
   auformer compare runs/talk/predictions.csv openface/talk.csv
   auformer compare a.csv b.csv --out agreement.csv --plot agreement.png
 
-Each file may be ours (CSV or Parquet), OpenFace's or Py-Feat's. Sources are matched by file name (if each file has one
-source, they are taken to be the same), frames by number, faces by their boxes if both files have them. Kappa is the
+Each file may be ours, OpenFace's or Py-Feat's: CSV with any separator and decimal sign, .xlsx or Parquet. Sources are
+matched by file name (if each file has one source, they are taken to be the same), frames by number, faces by their
+place in the image (OpenFace's by its landmarks; faces of one image that have no place are left out). Kappa is the
 agreement beyond chance on what is active; the correlation is that of the probabilities or intensities themselves, if
 both files have some. Agreement is not accuracy: two AU detectors may share their mistakes.
 """
@@ -13,8 +14,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from auformer.predict.agreement import Pairs
+
+_SHOWN = 3  # sources that a line names [ours]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
     first, second = read_predictions(args.first), read_predictions(args.second)
     pairs = pair_rows(first, second)
     table = agreement(pairs)
-    counts = pairs.counts
-    print(f"A  {args.first} ({first.attrs['format']})\nB  {args.second} ({second.attrs['format']})\n")
-    only = f"in A only: {counts['only_first']:,}, in B only: {counts['only_second']:,}"
-    print(f"images in both: {counts['images']:,}; faces in both: {counts['in_both']:,}, {only}\n")
-    if table.empty or not counts["in_both"]:
+    for letter, path, read in (("A", args.first, first), ("B", args.second, second)):
+        print("\n   ".join([f"{letter}  {path} ({read.attrs['format']})", *read.attrs["notes"]]))
+    print("\n" + "\n".join(_count_lines(pairs)) + "\n")
+    if table.empty or not pairs.counts["in_both"]:
         raise ValueError(
-            "Expected the files to share a face and an action unit, but they share none: there is nothing to compare."
+            "Expected the files to share a face and an action unit, but they share none: there is nothing to compare. "
+            "Faces are matched by their place: were both files made from images of one size?"
         )
     print(f"{'':<6}{'faces':>8}{'A active':>10}{'B active':>10}{'agree':>8}{'kappa':>8}{'corr.':>8}")
     for row in table.itertuples():
@@ -73,6 +80,27 @@ def run(args: argparse.Namespace) -> int:
         save_png(agreement_plot(*columns, title=title), args.plot)
         print(f"wrote {args.plot}")
     return 0
+
+
+def _count_lines(pairs: Pairs) -> list[str]:
+    """How many images and faces the files have in common, and what one of them lacks."""
+    counts, lines = pairs.counts, []
+    for what, both, a, b in (
+        ("images", "images", "images_first", "images_second"),
+        ("faces", "in_both", "only_first", "only_second"),
+    ):
+        lines.append(f"{what} in both: {counts[both]:,}, in A only: {counts[a]:,}, in B only: {counts[b]:,}")
+    for letter, names in zip("AB", pairs.alone, strict=True):
+        if names:
+            more = " ..." if len(names) > _SHOWN else ""
+            lines.append(f"sources in {letter} only: {len(names):,} ({', '.join(names[:_SHOWN])}{more})")
+    if counts["unreadable_first"] or counts["unreadable_second"]:
+        first, second = counts["unreadable_first"], counts["unreadable_second"]
+        lines.append(f"images that could not be read, and are not counted: {first:,} of A, {second:,} of B")
+    if counts["undecided"]:
+        text = "of images with several, of which a file does not say where they are"
+        lines.append(f"faces left out: {counts['undecided']:,}, {text}")
+    return lines
 
 
 def _show(value: float, digits: int) -> str:

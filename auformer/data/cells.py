@@ -201,7 +201,7 @@ def _decimal_sign(columns: Mapping[str, Sequence[Any]], place: Callable[[int], s
         plain = text.replace(",", "."), text.replace(",", "").replace(".", "")
         raise ManifestError(
             f"{place(row)}: `{text}` in {name} may be {plain[0]} or {plain[1]}, and the table does not say which; "
-            "write all its numbers with a decimal point, or all with a decimal comma, and without a sign between thousands"
+            "write all its numbers with a decimal point, or all with a decimal comma, without a sign for thousands"
         )
     if commas:
         notes["numbers have decimal commas"] += 1

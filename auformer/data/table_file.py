@@ -90,6 +90,19 @@ def open_table(
         raise ManifestError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
 
 
+def table_names(path: str | Path, header: Header) -> list[str]:
+    """The names of the columns of a table, without reading it as a whole; arguments and errors as of `open_table`."""
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(f"Expected a table at {path}, but there is no such file; check the path")
+    if _is_parquet(path):
+        return [str(name).strip() for name in _parquet(path).columns]
+    if is_spreadsheet(path):
+        sheet, top, _ = pick_sheet(path, read_sheets(path), header)
+        return [cell_text(cell) for cell in sheet.rows[top] if cell_text(cell)]
+    return [name for name in read_text_table(path, header, names_only=True).names if name]
+
+
 def place_of(table: pd.DataFrame, row: int) -> str:
     """Where the row at a position of an open table stands: `labels.csv, line 3`."""
     return f"{table.attrs['place']} {table.index[row]}"
@@ -100,10 +113,8 @@ def _opened(
     strict: bool,
 ) -> pd.DataFrame:  # fmt: skip
     """The table of a file that is there."""
-    with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1" or path.suffix.lower() == ".parquet"
     columns: dict[str, Sequence[Any]]
-    if is_parquet:
+    if _is_parquet(path):
         frame = _parquet(path).rename(columns=lambda name: str(name).strip())
         names, place, lines, notes = list(frame.columns), f"{path}, row", list(range(1, len(frame) + 1)), []
         _refuse_doubles(path, names)
@@ -146,6 +157,12 @@ def _text(cells: Sequence[Any]) -> np.ndarray:
 def _objects(column: pd.Series) -> list[Any]:
     """The cells of a Parquet column, None where it has none."""
     return column.astype(object).where(column.notna(), None).tolist()
+
+
+def _is_parquet(path: Path) -> bool:
+    """Whether a file is a Parquet file by its first bytes or its name."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1" or path.suffix.lower() == ".parquet"
 
 
 def _parquet(path: Path) -> pd.DataFrame:

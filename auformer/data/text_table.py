@@ -49,7 +49,12 @@ class TextTable:
 
 
 def read_text_table(
-    path: Path, header: Header | None, *, named: bool = True, keep: Callable[[str], bool] | None = None
+    path: Path,
+    header: Header | None,
+    *,
+    named: bool = True,
+    keep: Callable[[str], bool] | None = None,
+    names_only: bool = False,
 ) -> TextTable:
     """Read a text file as a table.
 
@@ -58,6 +63,7 @@ def read_text_table(
         header: Whether a row of names is the header; None takes the first row that is not empty.
         named: Whether the table has a header.
         keep: Whether a column is wanted, by its name; None wants all.
+        names_only: Read no rows.
 
     Raises:
         ManifestError: The file is no text, or a line has not the cells that the header asks for.
@@ -72,6 +78,8 @@ def read_text_table(
             raise ManifestError(f"{path}: the file is empty; write it again")
         while not names[-1]:
             names.pop()
+        if names_only:
+            return TextTable(names, [], [], notes)
     rows = _Rows(path, names, separator, keep)
     again = sum(not rows.add(line, row) for line, row in records if _filled(row))
     if rows.short:
