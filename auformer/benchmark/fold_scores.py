@@ -127,7 +127,7 @@ class GroupScorer:
         self.subjects = {fold: tuple(sorted(names)) for fold, names in sorted(tested.items())}
         self.single = len(tested) > 1 and all(len(names) == 1 for names in tested.values())
         # the score that tables are sorted by
-        together = group.protocol == "micro" and (self.single or group.one_data_set_left_out)
+        together = self.single or group.one_data_set_left_out
         self.main = "f1_pooled" if together else "f1_folds"
         self.once = everybody(self.subjects)
         # fold -> how often each subject was drawn `(B, S)`; None where there is nothing to draw
@@ -191,7 +191,7 @@ class GroupScorer:
         draws = None if weights is None else mean_of_defined([how(score, counts, weights) for counts in seeds])
         rests = (lambda c: ~np.isnan(score(c.sum(0)))) if over_folds else (lambda c: c.sum((0, 1)) > 0)
         defined = [{fold: rests(c) for fold, c in counts.items()} for counts in seeds]
-        return AUScore(values, _folds_defined(defined, len(self.group.au_names)), draws)
+        return AUScore(values, folds_defined(defined, len(self.group.au_names)), draws)
 
     def _per_line(self, seeds: Sequence[Mapping[str, Line]], name: str) -> AUScore:
         """A score that lines hold ready, averaged over folds."""
@@ -202,7 +202,7 @@ class GroupScorer:
         ]
         values = mean_of_defined([mean_of_defined(list(table.values())) for table in tables])
         defined = [{fold: ~np.isnan(row) for fold, row in table.items()} for table in tables]
-        return AUScore(values, _folds_defined(defined, len(aus)))
+        return AUScore(values, folds_defined(defined, len(aus)))
 
     def _bins(self, line: Line) -> np.ndarray:
         """Reliability bins of a line `(N, M, 3)`; without rows where it has not the AU."""
@@ -229,7 +229,7 @@ def not_comparable(first: MethodScores, second: MethodScores) -> str:
     return ""
 
 
-def _folds_defined(seeds: Sequence[Mapping[str, np.ndarray]], num: int) -> np.ndarray:
+def folds_defined(seeds: Sequence[Mapping[str, np.ndarray]], num: int) -> np.ndarray:
     """In how many different folds a score is defined in any seed `(num,)`."""
     total = np.zeros(num, dtype=np.int64)
     for fold in {fold for seed in seeds for fold in seed}:

@@ -22,6 +22,7 @@ from auformer.data.splits import PUBLISHED_FOLDS, dataset_id, subject_folds
 # how the epoch is chosen: on training subjects held out, on the test split, or not at all
 VALIDATIONS = ("validation", "test", "last")
 MICRO_SPLITS = ("loso", "4fold", "lodo")
+LOSO = "loso"  # in place of a number of folds: each subject is one
 # folds of ours: as many as the published ones of BP4D and DISFA; as those of the micro-expression papers
 FOLDS, MICRO_FOLDS = 3, 4
 FOLD_SEED = 0  # of the folds that are ours: the same for all methods and seeds [ours]
@@ -167,13 +168,16 @@ def shared_aus(train: Sequence[DataSet], test: DataSet) -> tuple[str, ...] | Non
     return shared
 
 
-def within(data: DataSet, common: Common, *, folds: int = FOLDS) -> list[Run]:
+def within(data: DataSet, common: Common, *, folds: int | str = FOLDS) -> list[Run]:
     """A run per fold: those of the column `fold` (which holds the published ones), or without it `folds` of ours.
 
+    With `folds` "loso" a run per subject, whatever that column says, as papers on UNBC-McMaster do.
+
     Raises:
-        ValueError: There are fewer than two folds, or rows in none of them.
+        ValueError: There are fewer than two folds or subjects, or rows in none of them.
     """
-    return _multiply("within", [_cut(data, *fold) for fold in _folds(data, folds)], common)
+    chosen = _subjects_out(data) if folds == LOSO else _folds(data, int(folds))
+    return _multiply("within", [_cut(data, *fold) for fold in chosen], common)
 
 
 def cross(train: Sequence[DataSet], tests: Sequence[DataSet], common: Common) -> list[Run]:
@@ -237,7 +241,7 @@ def micro(data: Sequence[DataSet], split: str, common: Common) -> list[Run]:
     elif split == "4fold":
         runs = [_cut(one, *fold) for one in data for fold in _four_folds(one)]
     else:
-        runs = [run for one in data for run in _leave_one_subject_out(one)]
+        runs = [_cut(one, *fold) for one in data for fold in _subjects_out(one)]
     return _multiply("micro", [replace(run, clips=True) for run in runs], common)
 
 
@@ -256,10 +260,14 @@ def _leave_one_data_set_out(data: Sequence[DataSet]) -> list[Run]:
     return runs
 
 
-def _leave_one_subject_out(data: DataSet) -> list[Run]:
-    """A run per subject; on absent data one that stands for all."""
+Fold = tuple[str, "str | None", "tuple[str, ...] | None", tuple[str, ...], str]
+"""Arguments of `_cut` after the data set."""
+
+
+def _subjects_out(data: DataSet) -> list[Fold]:
+    """A fold per subject; of absent data one that stands for all."""
     if data.facts is None:
-        return [_cut(data, "", None, None, (), "each subject left out")]
+        return [("", None, None, (), "each subject left out")]
     subjects = data.facts.subjects
     if len(subjects) < 2:
         raise ValueError(
@@ -267,11 +275,7 @@ def _leave_one_subject_out(data: DataSet) -> list[Run]:
         )
     plain = [subject.partition("/")[2] for subject in subjects]
     shown = plain if len(set(plain)) == len(plain) else subjects
-    return [_cut(data, name, None, (subject,)) for name, subject in zip(shown, subjects, strict=True)]
-
-
-Fold = tuple[str, "str | None", "tuple[str, ...] | None", tuple[str, ...], str]
-"""Arguments of `_cut` after the data set."""
+    return [(name, None, (subject,), (), "") for name, subject in zip(shown, subjects, strict=True)]
 
 
 def _folds(data: DataSet, folds: int) -> list[Fold]:

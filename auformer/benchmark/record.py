@@ -1,7 +1,8 @@
 """What the line of a finished run holds about its scores: enough to make every table again without the predictions.
 
 Counts are kept per subject, so that folds can be pooled and subjects resampled later; what rests on the order of
-probabilities (AUROC, AP) and on their size (reliability, ECE) is kept per AU.
+probabilities (AUROC, AP) and on their size (reliability, ECE) is kept per AU. Of intensities the sums per subject are
+kept that every score of them is made of.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from auformer import metrics
+from auformer import agreement, metrics
 from auformer.benchmark.protocols import subject_names
 from auformer.data.manifest import KEY, validate_predictions
 from auformer.errors import ManifestError
 from auformer.metrics import expected_calibration_error, plain_bins, reliability_bins
+from auformer.scoring.intensity import codes_and_predictions, intensity_aus
+from auformer.scoring.pain import PSPI, pspi_columns
 from auformer.scoring.scores import optional, scored_aus, truth_and_probs
+
+DIGITS = 6  # of sums in a line: a score then differs by less than the last digit that a table shows
 
 
 def record(
@@ -40,7 +45,8 @@ def record(
         * `counts`: AU -> `dataset/subject` -> [TP, FP, FN, TN] at 0.5; `thresholds`, and `counts_tuned` at those, or
           None;
         * `auroc`, `ap`, `ece`: AU -> value; `reliability`: AU -> ten bins of [mean probability, rate of positives,
-          rows].
+          rows];
+        * `intensity`: as `record_intensity` gives it, None without coded and predicted intensities.
 
     Raises:
         ManifestError: The table breaks the contract (nan or a probability outside [0, 1] in a row that is `ok`, a key
@@ -76,7 +82,27 @@ def record(
         "ap": _by_au(aus, metrics.average_precision(true, prob), optional),
         "ece": _by_au(aus, expected_calibration_error(bins), optional),
         "reliability": _by_au(aus, bins, plain_bins),
+        "intensity": record_intensity(ok),
     }
+
+
+def record_intensity(rows: pd.DataFrame) -> dict[str, Any] | None:
+    """What a line holds of intensities, from the rows of a predictions file that count; None without any.
+
+    Plain JSON: `aus`, those with coded and predicted intensities; `sums`: AU -> `dataset/subject` -> seven sums, see
+    `auformer.agreement.SUMS`; PSPI is among them where its AUs are there.
+
+    Raises:
+        ValueError: A prediction is missing in a coded row.
+    """
+    aus, _ = intensity_aus(rows)
+    if not aus:
+        return None
+    names = [*aus, *([PSPI] if pspi_columns(rows) is not None else [])]
+    people, whose = np.unique(subject_names(rows).to_numpy(str), return_inverse=True)
+    sums = agreement.subject_sums(*codes_and_predictions(rows, names), whose, len(people)).round(DIGITS)
+    by_au = {au: dict(zip(people.tolist(), sums[:, :, i].tolist(), strict=True)) for i, au in enumerate(names)}
+    return {"aus": aus, "sums": by_au}
 
 
 def counts_by_subject(

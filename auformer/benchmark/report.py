@@ -13,6 +13,8 @@ from auformer import __version__
 from auformer.benchmark.cells import TEST_NOTE, size_text
 from auformer.benchmark.fold_scores import GroupScorer, MethodScores, add_rank_draws
 from auformer.benchmark.groups import Line, group_lines, subset_order
+from auformer.benchmark.intensity import IntensityScorer
+from auformer.benchmark.intensity_tables import intensity_tables
 from auformer.benchmark.tables import Matrix, cross_matrix_of, group_tables, matrix_table, summary_table
 from auformer.files import atomic_path, write_text
 from auformer.metrics import add_bins
@@ -20,6 +22,7 @@ from auformer.report.html import RENDERED_ONLY, Section, build_report, figure, p
 from auformer.report.scores import MEAN, cross_matrix, f1_bars, reliability_diagram, training_size_curves
 from auformer.report.style import copy_layout, image_bytes
 from auformer.report.table import Table
+from auformer.scoring.tables import agreement_cell
 
 DRAWS = 1000  # [ours]: the ends of a 95 % interval then rest on 25 draws each
 SHOWN = 6  # methods in one figure: as many as there are colours that everyone can tell apart
@@ -72,7 +75,11 @@ def write_results(
     matrix = cross_matrix_of(scorers)
     tables = [summary_table(scorers), *([] if matrix is None else [matrix_table(matrix)])]
     chapters = [Chapter("All experiments", tables, [] if matrix is None else [matrix_figure(matrix)])]
-    chapters += [Chapter(scorer.group.title, group_tables(scorer), group_figures(scorer)) for scorer in scorers]
+    for scorer in scorers:
+        graded = IntensityScorer(scorer)
+        tables = [*group_tables(scorer), *intensity_tables(graded)]
+        figures = [*group_figures(scorer), *([_intensity_figure(graded)] if graded.ranked else [])]
+        chapters.append(Chapter(scorer.group.title, tables, figures))
     for one in (one for chapter in chapters for one in chapter.tables):
         one.write(out / "tables")
     images = {one.name: _write_figure(one, out / "figures") for chapter in chapters for one in chapter.figures}
@@ -128,6 +135,28 @@ def _bars_figure(scorer: GroupScorer) -> Figure:
         f"F1 × 100 per action unit and their mean; {marks}{_left_out(scorer)}",
         f"Bars of F1 per action unit. {_means(shown)} The values stand in the table {group.name}.",
         lambda theme: f1_bars(scores, floor=floor, intervals=ends, footnote=_note(shown), theme=theme),
+    )
+
+
+def _intensity_figure(scorer: IntensityScorer) -> Figure:
+    """ICC per AU of the best methods, with intervals."""
+    group, shown = scorer.scorer.group, scorer.ranked[:SHOWN]
+    scores, ends = {}, {}
+    for one in shown:
+        label = _plain(one.method.label)
+        scores[label] = dict(zip(scorer.au_names, one.icc.values.tolist(), strict=True))
+        found = {**dict(zip(scorer.au_names, one.icc.intervals(), strict=True)), MEAN: one.icc.mean_interval()}
+        ends[label] = {au: (value.low, value.high) for au, value in found.items() if value is not None and value.num}
+    note = TEST_NOTE if any(one.method.on_test for one in shown) else None
+    means = ", ".join(f"{one.method.label} {agreement_cell(one.icc.mean.value)}" for one in shown)
+    text = {"axis": "ICC(3,1) x 100", "undefined": "codes do not differ"}
+    return Figure(
+        f"{group.name}-intensity",
+        f"{group.title}: ICC of intensities per action unit",
+        "ICC(3,1) × 100 of coded and predicted intensities per action unit and their mean; thin lines: 95 % intervals "
+        f"over subjects; below 0 there is no bar.{_left_out(scorer.scorer)}",
+        f"Bars of ICC per action unit. Means: {means}. The values stand in the table {group.name}-intensity.",
+        lambda theme: f1_bars(scores, intervals=ends, **text, footnote=note, theme=theme),
     )
 
 

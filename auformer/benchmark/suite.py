@@ -9,6 +9,7 @@
       auformer: {config: bp4d.yaml, set: {trainer.max_epochs: 10, network.expert_width: 8}}
     runs:
       - {protocol: within, data: bp4d}
+      - {protocol: within, data: unbc, folds: loso, set: {network.intensity: ordinal}}      # each subject by itself
       - {protocol: cross, train: bp4d, test: [lab_a], seeds: {default: [0], auformer: [0, 1, 2]}}
       - {protocol: efficiency, data: bp4d, sizes: [100, 1.0], methods: [auformer], seeds: [0]}
       - {protocol: micro, data: [clips], split: 4fold, init: [null, demo], set: {data.clip_input: difference}}
@@ -61,7 +62,7 @@ class Entry:
     data: str | list[str] = field(default_factory=list)  # names of data sets; `train` and `test` too
     train: str | list[str] = field(default_factory=list)
     test: str | list[str] = field(default_factory=list)
-    folds: int = protocols.FOLDS
+    folds: int | str = protocols.FOLDS  # of `within` also `loso`: each subject is one
     sizes: int | float | list[int | float] = field(default_factory=lambda: list(protocols.SIZES))
     min_steps: int = protocols.MIN_STEPS
     split: str = "loso"
@@ -73,7 +74,12 @@ class Entry:
         self.name = self.name or self.protocol
         for seeds in self.seeds.values() if isinstance(self.seeds, dict) else [self.seeds]:
             _check_numbers("seeds", as_list(seeds), 0)
-        _check_numbers("folds", [self.folds], 2)
+        if isinstance(self.folds, str):
+            if self.folds != protocols.LOSO or self.protocol != "within":
+                told = f"whole numbers, or `{protocols.LOSO}` in the protocol within"
+                raise ValueError(f"Expected `folds` to be {told}, but got {self.folds!r} in {self.protocol}")
+        else:
+            _check_numbers("folds", [self.folds], 2)
         _check_numbers("min_steps", [self.min_steps], 0)
         for key in ("methods", "data", "train", "test", "sizes", "init"):
             values = as_list(getattr(self, key))
@@ -92,7 +98,7 @@ class Entry:
             return protocols.cross(data["train"], data["test"], common)
         if self.protocol == "micro":
             return protocols.micro(data["data"], self.split, common)
-        options: dict[str, Any] = {"sizes": as_list(self.sizes), "folds": self.folds, "min_steps": self.min_steps}
+        options: dict[str, Any] = {"sizes": as_list(self.sizes), "folds": int(self.folds), "min_steps": self.min_steps}
         return [run for one in data["data"] for run in protocols.efficiency(one, common, **options)]
 
 

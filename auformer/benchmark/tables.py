@@ -26,11 +26,12 @@ from auformer.benchmark.cells import (
 )
 from auformer.benchmark.fold_scores import RANKS, GroupScorer, MethodScores, descending, not_comparable
 from auformer.benchmark.groups import Group
+from auformer.benchmark.intensity import IntensityScorer
 from auformer.report.table import Table, best_cells
 from auformer.scoring.bootstrap import difference
 from auformer.scoring.published import FLOOR_METHOD, MARK, Published, published_rows
 from auformer.scoring.scores import optional
-from auformer.scoring.tables import percent
+from auformer.scoring.tables import agreement_cell, percent
 
 UNREAD = "AUFormer"  # its within-domain tables: nothing is filled in from memory
 SCORES_NOTE = (
@@ -245,22 +246,33 @@ def summary_table(scorers: Sequence[GroupScorer]) -> Table:
     """A row per method of every group: its mean F1 and what else a reader asks first."""
     names = ("auroc", "ap", "ece")
     rows, values, blocks = [], [], []
+    graded = {
+        scorer.group.name: {one.method.label: one.icc for one in IntensityScorer(scorer).ranked} for scorer in scorers
+    }
+    has_icc = any(graded.values())
     for group, scores in ((scorer.group, scores) for scorer in scorers for scores in scorer.ranked):
         dagger, size = scores.method.on_test, scores.method.subset
         where = group.title + (f", {size_text(size)} frames" if group.protocol == "efficiency" else "")
         f1, others = scores.f1, [scores.scores[name] for name in names]
         cells = [mean_cell(f1, dagger=dagger), interval_cell(f1.mean_interval(), dagger=dagger), seeds_cell(scores)]
         cells += [mean_cell(score, dagger=dagger) for score in others]
+        icc = graded[group.name].get(scores.method.label)
+        if has_icc:
+            shown = "" if icc is None else agreement_cell(icc.mean.value, icc.mean.num, len(icc.values))
+            cells.append(marked(shown, dagger))
         rows.append([where, scores.method.label, *cells, trained_cell(scores.method), str(len(scores.method.runs))])
         means = [f1.mean.value, None, None, *(score.mean.value for score in others)]
+        means += [None if icc is None else icc.mean.value] if has_icc else []
         values.append([None if dagger or value is None else optional(value) for value in means])
         blocks.append((group.name, size))
     bold = {(i, 2 + k) for i, k in best_cells(values, blocks, lowest=[5])}
-    header = ["experiment", "method", "mean F1", INTERVAL, "seeds", "AUROC", "AP", "ECE", "trained", "runs"]
+    header = ["experiment", "method", "mean F1", INTERVAL, "seeds", "AUROC", "AP", "ECE"]
+    header += [*(["ICC"] if has_icc else []), "trained", "runs"]
     notes = [
         "Means over AUs × 100, (k/n) behind them where they rest on k of n; the rest stands in the table of each "
         "experiment. Bold (* in plain text): best of the experiment; ECE: lower is better. Trained: number of trained "
         "parameters.",
+        *(["ICC: ICC(3,1) of the intensities, as it is, mean over AUs."] if has_icc else []),
         *dagger_notes(scores for scorer in scorers for scores in scorer.ranked),
     ]
     title = "Every experiment, means × 100"

@@ -74,7 +74,8 @@ def _add_protocol(parser: argparse.ArgumentParser, name: str) -> None:
         add("--init", metavar="CHECKPOINT", help=init)
         return
     folds = "folds of ours where there is no column `fold` (default: 3)"
-    add("--folds", type=_at_least(2), default=3, metavar="N", help=folds)
+    people = "" if name == "efficiency" else "; loso: each subject is one"
+    add("--folds", type=_at_least(2) if name == "efficiency" else _folds, default=3, metavar="N", help=folds + people)
     if name == "efficiency":
         sizes = "frames, or 0.5 for half (default: 100 1000 5000 10000 1.0)"
         add("--sizes", nargs="+", type=_size, metavar="SIZE", help=sizes)
@@ -138,6 +139,11 @@ def _suite(args: argparse.Namespace) -> Suite:
     )
     out = args.out or Path("runs") / f"{args.word}-{'-'.join(data)}"
     return Suite(out, data, methods, [parse_entry(entry, f"`auformer benchmark {args.word}`")], tuple(seeds))
+
+
+def _folds(text: str) -> int | str:
+    """A number of folds, or the word that makes each subject one."""
+    return text if text == "loso" else _at_least(2)(text)
 
 
 def _size(text: str) -> int | float:

@@ -26,6 +26,7 @@ HATCH = "////"  # bars whose numbers were not made in this run
 FLOOR = "Always positive (floor)"
 NUMBER = 7  # width of a mean's number on the axis of 0 to 100
 MEAN = "Mean"  # label of the last group
+F1_AXIS = "F1 x 100, at a probability of 0.5"
 ROW = 0.28  # inches per AU of the agreement [ours]
 CELL = 0.42  # inches, the height of a cell of the matrix [ours]
 NAME = 14  # letters of a data set's name
@@ -38,10 +39,10 @@ Point = tuple[float, float, float]
 
 def f1_bars(
     scores: Mapping[str, Rates], *, floor: Rates | None = None, hatched: Collection[str] = (),
-    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None, title: str | None = None,
-    footnote: str | None = None, theme: str = "light",
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None, axis: str = F1_AXIS,
+    undefined: str = "no positives", title: str | None = None, footnote: str | None = None, theme: str = "light",
 ) -> Figure:  # fmt: skip
-    """Draw F1 per AU of several methods as grouped horizontal bars, and under them the mean over AUs.
+    """Draw F1 per AU, or another score, of several methods as grouped horizontal bars, and below their mean over AUs.
 
     Args:
         scores: Label of a method -> AU -> F1 in [0, 1], NaN or None where it is undefined; the same AUs for every
@@ -49,6 +50,8 @@ def f1_bars(
         floor: AU -> F1 of an always-positive AU detector, drawn as a mark across the group.
         hatched: Labels whose bars are hatched, because their numbers were not made in this run.
         intervals: Label of a method -> AU, or `MEAN` -> (low, high) in [0, 1], a line across the end of the bar.
+        axis: Name of the score; one below 0 has no bar.
+        undefined: What stands in place of a bar where the score is undefined.
         title: See the module.
         footnote: See the module.
         theme: See the module.
@@ -75,22 +78,23 @@ def f1_bars(
     marks = np.full(len(centres), math.nan) if floor is None else _with_mean(floor, names)
     for row, (label, rates) in enumerate(scores.items()):
         places = centres + (row - (len(scores) - 1) / 2) * BAR
-        undefined = (math.nan, math.nan)
-        ends = [(intervals or {}).get(label, {}).get(name, undefined) for name in (*names, MEAN)]
+        nowhere = (math.nan, math.nan)
+        ends = [(intervals or {}).get(label, {}).get(name, nowhere) for name in (*names, MEAN)]
         shown, colour = _with_mean(rates, names), style.series(theme, row)[0]
-        lengths = np.nan_to_num(shown)
+        lengths = np.nan_to_num(shown).clip(0)
         bars = axes.barh(places, lengths, BAR * 0.86, label=label, color=colour, edgecolor=colour, linewidth=0.8)
         if label in hatched:
             for bar in bars:
                 bar.set(facecolor=style.THEMES[theme]["background"], hatch=HATCH)
-        _label_bars(axes, places, shown, 100 * np.array(ends, dtype=float), mark=marks[-1], theme=theme)
+        spans = 100 * np.array(ends, dtype=float).clip(0)
+        _label_bars(axes, places, shown, spans, mark=marks[-1], undefined=undefined, theme=theme)
     if floor is not None:
         reach = len(scores) * BAR / 2 + 0.03
         axes.vlines(marks, centres - reach, centres + reach, color=ink, linewidth=2.0, label=FLOOR)
     axes.axhline((centres[-2] + centres[-1]) / 2, color=style.THEMES[theme]["quiet"], linewidth=0.8)
     axes.set_yticks(centres, [*(style.au_label(name) for name in names), MEAN])
     axes.get_yticklabels()[-1].set_fontweight("bold")
-    axes.set(xlim=(0, 100), xlabel="F1 x 100, at a probability of 0.5")
+    axes.set(xlim=(0, 100), xlabel=axis)
     axes.set(ylim=(centres[-1] + pitch / 2 + 0.05, centres[0] - pitch / 2))
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i] == FLOOR)  # the methods in the order of the bars
@@ -111,19 +115,19 @@ def _with_mean(values: Rates, names: list[str]) -> np.ndarray:
 
 
 def _label_bars(
-    axes: Axes, places: np.ndarray, values: np.ndarray, ends: np.ndarray, *, mark: float, theme: str
+    axes: Axes, places: np.ndarray, values: np.ndarray, ends: np.ndarray, *, mark: float, undefined: str, theme: str
 ) -> None:
     """Intervals `(N + 1, 2)` of bars, words at undefined ones, the number of the mean, beside its floor's `mark`."""
     inks = style.THEMES[theme]
     for place, value in zip(places, values, strict=True):
         if math.isnan(value):
-            axes.text(1, place, "no positives", va="center", size=style.SMALL, color=inks["quiet"])
+            axes.text(1, place, undefined, va="center", size=style.SMALL, color=inks["quiet"])
     if not np.isnan(ends).all():
         axes.hlines(places, ends[:, 0], ends[:, 1], color=inks["ink"], linewidth=1.0)
     if not math.isnan(values[-1]):
         start = values[-1] if math.isnan(ends[-1, 1]) else max(values[-1], ends[-1, 1])
         start = mark if start - 1 < mark < start + NUMBER else start
-        left = min(start + 1.2, 100 - NUMBER)
+        left = min(max(start, 0) + 1.2, 100 - NUMBER)
         axes.text(left, places[-1], f"{values[-1]:.1f}", va="center", size=style.SMALL, color=inks["ink"])
 
 

@@ -127,7 +127,7 @@ def entry(**keys):
         ({"runs": [{"protocol": "within", "data": "a", "seeds": {"svm": 1}}]}, "or `default`, but got svm"),
         (entry(seeds={"m": "x"}), "`seeds` of entry 2 of `runs` in .*suite.yaml to be int .* dict"),
         (entry(select_on_test="maybe"), "`select_on_test` of entry 2 of `runs` .* to be bool, but got 'maybe'"),
-        (entry(folds="three"), "`folds` of entry 2"),
+        (entry(folds="three"), "entry 2 .*`folds`.* `loso` in the protocol within"),
         (entry(folds=1), "entry 2 .*`folds` .* at least 2, each once, but got"),
         (entry(sizes=[1.0, 1.0]), "entry 2 .*`sizes` .* once"),
         (entry(min_steps=-3), "entry 2 .*`min_steps`"),
