@@ -1,13 +1,19 @@
 """The two tables that everything else reads or writes: the manifest of faces and the predictions file.
 
 Both are CSV or Parquet, one row per frame and face, with the key `dataset, subject, sequence, frame, face`. A
-manifest's labels are in columns `AU12` (1, 0, -1 or empty), `AU12_left`, `AU12_right`, `AU12_intensity`; a predictions
-file has `AU12_true`, `AU12_prob`, `AU12_active` and never a plain `AU12`, so that one cannot be taken for the other.
-Beside `NAME.csv` lies `NAME.json` with where the table comes from; it is optional for readers.
+manifest's labels are in columns `AU12` (1, 0, -1 or empty), `AU12_left`, `AU12_right`, `AU12_intensity` (0 to 5 or
+empty); a predictions file has `AU12_true`, `AU12_prob`, `AU12_active`, `AU12_intensity_pred`, `AU12_intensity_true` and
+never a plain `AU12`, so that one cannot be taken for the other. Beside `NAME.csv` lies `NAME.json` with where the table
+comes from; it is optional for readers.
+
+An action unit with intensities only is present from a level on, and gets its column `AU12` when the manifest is read:
+`occurrence_threshold` of the sidecar, else 1. `intensity_scale: 1` there says that intensities are fractions of 0 to 1,
+which are read as levels, times 5.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +22,23 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.schema import (
+    DEFAULT_THRESHOLD,
+    HIGHEST,
     KEY,
     MANIFEST_KINDS,
     PREDICTION_KINDS,
+    SCALE,
     SIDES,
+    THRESHOLD,
     au_kinds,
     aus_with,
     check_clips,
+    check_intensity_scale,
     check_sides,
     fail,
+    has_letters,
     image_column,
+    intensity_column,
     keyed,
     label_column,
     parse_column,
@@ -41,6 +54,8 @@ __all__ = [
     "write_predictions",
 ]  # fmt: skip
 
+
+_log = logging.getLogger(__name__)
 
 MANIFEST, ROW = "@manifest", "@row"  # columns of joined manifests: the file a row is from, and its number there
 
@@ -63,24 +78,55 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
     """Read and check a manifest, CSV or Parquet.
 
     Returns:
-        The table as `validate_manifest` gives it. `attrs` holds `path` (text), `au_names` (list) and `side` (the
-        sidecar's content, empty where there is none).
+        The table as `validate_manifest` gives it, with labels of action units that have intensities only. `attrs` holds
+        `path` (text), `au_names` (list), `side` (the sidecar's content, empty where there is none) and `notes` (what
+        was read as something else, sentences).
 
     Raises:
         ManifestError: The file is missing or is no manifest; the message says where and what to do.
     """
-    frame = validate_manifest(read_table(path), str(path))
-    frame.attrs.update(path=str(path), au_names=au_columns(frame), side=read_sidecar(path))
+    table, side = read_table(path), read_sidecar(path)
+    frame = validate_manifest(table, str(path), scale=_number(side, SCALE, (1.0, HIGHEST), str(path)))
+    letters = [au for au in aus_with(table.columns, "intensity") if has_letters(table[f"{au}_intensity"])]
+    notes = [f"letters A to E were read as 1 to 5: intensities of {', '.join(letters)}"] if letters else []
+    notes += _derive(frame, side, str(path))
+    for note in notes:
+        _log.warning("%s: %s", path, note)
+    frame.attrs.update(path=str(path), au_names=au_columns(frame), side=side, notes=notes)
     return frame
 
 
-def validate_manifest(frame: pd.DataFrame, where: str = "manifest") -> pd.DataFrame:
+def _number(side: dict[str, Any], key: str, allowed: Sequence[float] | None, where: str) -> float | None:
+    """A number of a sidecar, None where it is not there."""
+    value = side.get(key)
+    wanted = f"one of {', '.join(f'{one:g}' for one in allowed)}" if allowed else f"above 0 and at most {HIGHEST:g}"
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (good and (value in allowed if allowed else 0 < value <= HIGHEST)):
+        raise ManifestError(f"{sidecar_path(where)}: `{key}` should be {wanted}, but is {value!r}; correct it")
+    return None if value is None else float(value)
+
+
+def _derive(frame: pd.DataFrame, side: dict[str, Any], where: str) -> list[str]:
+    """Add labels of action units that have intensities only, in place; what is to be said about it."""
+    derived = [au for au in aus_with(frame.columns, "intensity") if au not in frame.columns]
+    if not derived:
+        return []
+    threshold = _number(side, THRESHOLD, None, where) or DEFAULT_THRESHOLD
+    for au in derived:
+        level = frame[f"{au}_intensity"]
+        frame.insert(frame.columns.get_loc(level.name), au, (level >= threshold).astype(np.int8).mask(level.isna(), -1))
+    return [f"occurrence is an intensity of {threshold:g} or more for {', '.join(derived)}, which have no labels"]
+
+
+def validate_manifest(frame: pd.DataFrame, where: str = "manifest", *, scale: float | None = HIGHEST) -> pd.DataFrame:
     """Check a manifest and bring its columns into the types of the contract.
 
     Args:
         frame: Table with at least `dataset, subject, sequence, frame`. Columns without a meaning in the contract pass
             through.
         where: What messages call it, its path as a rule.
+        scale: Highest intensity: 5, or 1 for fractions of 0 to 1, which become levels; None: levels, unless they look
+            like fractions.
 
     Returns:
         A copy with a fresh index: keys as text, `frame` and `face` as int64 (`face` 0 where absent), `status` (`ok`
@@ -100,9 +146,13 @@ def validate_manifest(frame: pd.DataFrame, where: str = "manifest") -> pd.DataFr
         frame["image"] = image_column(frame["image"], (frame["status"] == "ok").to_numpy(bool), where)
     for name, (_, kind) in kinds.items():
         if kind == "intensity":
-            frame[name] = range_column(frame[name], where, 0.0, 5.0)
+            highest = HIGHEST if scale is None else scale
+            frame[name] = intensity_column(frame[name], where, highest=highest) * (HIGHEST / highest)
         else:
             frame[name] = label_column(frame[name], where)
+    if scale is None:
+        strengths = [name for name, (_, kind) in kinds.items() if kind == "intensity"]
+        check_intensity_scale({name: frame[name] for name in strengths}, where)
     check_sides(frame, kinds, where)
     check_clips(frame, where)
     return frame
@@ -149,13 +199,15 @@ def write_manifest(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) 
     Args:
         frame: As `validate_manifest` takes it.
         path: CSV or Parquet file.
-        side: Content of the sidecar in plain JSON values; `format_version` is added.
+        side: Content of the sidecar in plain JSON values; `format_version` is added, and `intensity_scale` of a
+            manifest with intensities, which are levels of 0 to 5 in memory.
 
     Raises:
         ManifestError: The table breaks the contract; nothing is written.
     """
     checked = validate_manifest(frame, str(path))
-    write_sidecar(side, path)
+    scale = {SCALE: int(HIGHEST)} if aus_with(checked.columns, "intensity") else {}
+    write_sidecar({**side, **scale}, path)
     write_table(checked, path)
 
 
@@ -182,7 +234,8 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
 
     Returns:
         A copy with a fresh index: keys and `status` as `validate_manifest` gives them, `AU.._true` as int8 (-1 where
-        not known), `AU.._prob` as float64 (nan only where `status` is not `ok`), `AU.._active` as nullable Int8.
+        not known), `AU.._prob` as float64 (nan only where `status` is not `ok`), `AU.._active` as nullable Int8,
+        `AU.._intensity_pred` and `AU.._intensity_true` as float64 in [0, 5], nan where empty.
 
     Raises:
         ManifestError: A column is missing or its values break the contract, a key occurs twice, or the table is a
@@ -209,6 +262,8 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
             fail(where, empty, f"`{name}` is empty in a row whose `status` is `ok`", "predict again")
         elif kind == "true":
             frame[name] = label_column(frame[name], where)
+        elif kind.startswith("intensity"):
+            frame[name] = intensity_column(frame[name], where)
         else:
             frame[name] = label_column(frame[name], where, allowed=(0, 1)).astype("Int8").mask(frame[name].isna())
     return frame

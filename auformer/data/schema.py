@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,18 +25,24 @@ TEXT_KEY = ["dataset", "subject", "sequence"]
 CLIP_FRAMES = ["onset", "apex", "offset"]
 NUMBERS = ["time_s", "x", "y", "w", "h", "score"]
 SIDES = ("left", "right")  # the person's own sides, as in FACS
-PREDICTION_KINDS = ("true", "prob", "active")
+PREDICTION_KINDS = ("true", "prob", "active", "intensity_pred", "intensity_true")
 MANIFEST_KINDS = ("", "left", "right", "intensity")
 
-_COLUMN = re.compile(r"AU(\d+)(?:_(left|right|intensity|true|prob|active))?", re.IGNORECASE)
+HIGHEST = 5.0  # intensity E of FACS, the maximum; 0 is absent
+LETTERS = {"A": 1.0, "B": 2.0, "C": 3.0, "D": 4.0, "E": 5.0}  # how FACS coders write intensities, trace to maximum
+SCALE, THRESHOLD = "intensity_scale", "occurrence_threshold"  # keys of a manifest's sidecar
+DEFAULT_THRESHOLD = 1.0  # level A, as BP4D's coders count an AU as present; the literature on DISFA starts from 2
+
+_KINDS = "left|right|intensity_pred|intensity_true|intensity|true|prob|active"
+_COLUMN = re.compile(rf"AU(\d+)(?:_({_KINDS}))?", re.IGNORECASE)
 
 
 def parse_column(name: object) -> tuple[str, str] | None:
     """Take the name of an action unit column apart.
 
     Returns:
-        Canonical AU and kind: `""` for the label, `left`, `right`, `intensity`, or `true`, `prob`, `active` of a
-        prediction; None for a column that is not about an AU.
+        Canonical AU and kind: `""` for the label, `left`, `right`, `intensity`, or `true`, `prob`, `active`,
+        `intensity_pred`, `intensity_true` of a prediction; None for a column that is not about an AU.
 
     Raises:
         ValueError: The column is about an AU that does not exist, or its spelling is not the canonical one.
@@ -175,6 +182,60 @@ def range_column(column: pd.Series, where: str, low: float, high: float) -> pd.S
         message = f"`{column.name}` should be in {low:g} to {high:g}, but is {_first(column, bad)!r}"
         fail(where, bad, message, "correct it")
     return pd.Series(numbers, index=column.index, name=column.name)
+
+
+def intensity_column(column: pd.Series, where: str, *, highest: float = HIGHEST) -> pd.Series:
+    """A column of intensities as float64 in `[0, highest]`, nan where empty; letters A to E of FACS are 1 to 5.
+
+    Raises:
+        ManifestError: A cell is neither empty nor such a number or letter.
+
+    >>> intensity_column(pd.Series(["A", "", 3, None, "e"]).replace("", None), "here").tolist()
+    [1.0, nan, 3.0, nan, 5.0]
+    """
+    if has_letters(column):
+        text = column.astype(object)
+        column = text.map(lambda cell: LETTERS.get(str(cell).strip().upper(), cell)).rename(column.name)
+    numbers = number_column(column, where)
+    bad = (numbers < 0) | (numbers > highest)
+    if bad.any():
+        told = f" (the sidecar says `{SCALE}`: {highest:g})" if highest != HIGHEST else ""
+        message = f"`{column.name}` should be in 0 to {highest:g}{told}, but is {_first(column, bad)!r}"
+        fail(where, bad, message, "correct it, or bring the column to 0 to 5")
+    return pd.Series(numbers, index=column.index, name=column.name)
+
+
+def has_letters(column: pd.Series) -> bool:
+    """Whether intensities are written in the letters of FACS, at least in part."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return False
+    cells = column.dropna().astype(object).map(lambda cell: str(cell).strip().upper())
+    return bool(cells.isin(list(LETTERS)).any())
+
+
+def check_intensity_scale(intensities: Mapping[str, Any], where: str) -> None:
+    """Refuse intensities that look like fractions of 0 to 1 in the place of levels of 0 to 5.
+
+    They do where some are not whole numbers and none is above 1, in all columns together: one column of a rare action
+    unit may well hold nothing but weak ones.
+
+    Args:
+        intensities: Column name -> numbers `(rows,)`, nan where empty.
+        where: What the message calls the table.
+
+    Raises:
+        ManifestError: Says which column it is and what to set.
+    """
+    values = {name: np.asarray(column, dtype=np.float64) for name, column in intensities.items()}
+    known = {name: column[~np.isnan(column)] for name, column in values.items()}
+    broken = {name: column[column != np.round(column)] for name, column in known.items()}
+    odd = next((name for name, column in broken.items() if column.size), None)
+    if odd is not None and not any((column > 1).any() for column in known.values()):
+        raise ManifestError(
+            f"{where}: intensities are levels of 0 to 5, but those here are not whole numbers and none is above 1 "
+            f'(`{odd}`, {broken[odd][0]:g}), as on a scale of 0 to 1; multiply them by 5, or write `"{SCALE}": 1` into '
+            f"the sidecar, or 5 where they are levels all the same"
+        )
 
 
 def image_column(column: pd.Series, ok: np.ndarray, where: str) -> pd.Series:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from auformer.data.cells import INTENSITY, LABEL, NUMBER, cell_text, read_numbers
+from auformer.data.cells import LABEL, NUMBER, cell_text, read_numbers
 from auformer.data.schema import CLIP_FRAMES, NUMBERS, parse_column
 from auformer.data.spreadsheet import Sheet, is_spreadsheet, read_sheets
 from auformer.data.text_table import NOTES, Header, read_text_table
@@ -22,7 +22,7 @@ from auformer.errors import ManifestError
 from auformer.files import atomic_path, write_text
 
 FORMAT_VERSION = 1
-_KINDS = {"prob": NUMBER, "intensity": INTENSITY}  # of columns about an AU; all others are labels
+_LABELS = ("", "left", "right", "true", "active")  # kinds of columns about an AU in which TRUE may stand
 Kinds = Callable[[str], str]
 
 
@@ -249,7 +249,7 @@ def _kind(name: str) -> str:
         parsed = parse_column(name)
     except ValueError:  # its name is refused later
         return NUMBER
-    return "" if parsed is None else _KINDS.get(parsed[1].removesuffix("_pred").removesuffix("_true"), LABEL)
+    return "" if parsed is None else LABEL if parsed[1] in _LABELS else NUMBER
 
 
 def read_sidecar(path: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 
-from auformer.data.aperture import Aperture, clean_aperture, has_box
+from auformer.data.containers import Aperture, clean_aperture, has_box, is_cut_avi
 from auformer.data.images import image_kind
 from auformer.data.timeline import NOMINAL_FPS, Slots, Timeline
 
@@ -271,15 +271,17 @@ class Video:
         declared, duration = self.facts.frames, self._length
         if duration is None or self._flags & (_NO_STAMPS | _DISCONT):
             return  # a length that FFmpeg estimated from the file as it is
+        if self._slotted and not is_cut_avi(self.path):
+            return  # the last slots may be empty
         if declared is not None and index + 1 + self._hidden >= declared:
             return
         length = max(last / index if index else self._step, self._last_length)
         start = max(0.0, float((self._stream.start_time or 0) * self._stream.time_base))
-        if max(start + last + length, self._end) < duration - _MISSING * length:
+        if self._slotted or max(start + last + length, self._end) < duration - _MISSING * length:
             of = f" of {declared}" if declared else ""
             raise ValueError(
-                f"{self._named} ends early: {index + 1}{of} frames, {last + length:.2f} of {duration:.2f} s; "
-                "copy it again"
+                f"{self._named} ends early: {index + 1}{of} frames, {last + length:.2f} of "
+                f"{max(duration, (declared or 0) * self._step):.2f} s; copy it again"
             )
 
     def _image(self, frame: Any) -> np.ndarray:

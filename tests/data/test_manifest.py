@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path, name):
     assert back["fold"].isna().tolist() == [False, False, True]
     assert back["face"].tolist() == [0, 0, 0] and back["status"].tolist() == ["ok"] * 3
     assert back.attrs["path"] == str(path) and back.attrs["au_names"] == ["AU1", "AU12"]
-    assert back.attrs["side"] == {"format_version": 1, "data_set": "BP4D", "crop_recipe": "eyes"}
+    assert back.attrs["side"] == {"format_version": 1, "data_set": "BP4D", "crop_recipe": "eyes", "intensity_scale": 5}
     pd.testing.assert_frame_equal(validate_manifest(frame), back, check_dtype=False)
 
 

@@ -1,4 +1,4 @@
-"""The part of the coded image that is meant to be seen, where a container says so and FFmpeg's decoders leave it.
+"""What containers say and FFmpeg keeps to itself: the visible part of the coded image, and whether a file is whole.
 
 ISO/IEC 14496-12 (MP4, QuickTime), box `clap`; Matroska (RFC 9559), elements `PixelCrop...`.
 """
@@ -62,6 +62,22 @@ def has_box(path: Path, name: str) -> bool | None:
         size = path.stat().st_size
         names = [box for box, _, _ in _boxes(file, 0, size)]
     return name in names if names and names[0] in ("ftyp", "moov", "mdat", "wide", "free", "skip") else None
+
+
+def is_cut_avi(path: Path) -> bool:
+    """Whether an AVI file is shorter than its outermost chunks say; FFmpeg takes the length that is left for the whole.
+
+    A file that was not closed says nothing.
+    """
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            name, length = struct.unpack("<4sI", file.read(8))
+            if name != b"RIFF" or length in (0, 0xFFFFFFFF):
+                return False
+            at += 8 + length + length % 2
+    return at > size + 1
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
