@@ -7,13 +7,14 @@ Which tables, told apart by their columns (spaces around names do not count):
 * **OpenFace 2.x**, FeatureExtraction or FaceLandmarkImg (`frame` or `face`, `confidence`, `x_0`..`y_67`, as in its
   `RecorderCSV.cpp`): pupils are the means of the eye contours, nose tip is landmark 30, mouth corners 48 and 54. One
   file belongs to the video or image whose name it has; for several, name the folder that holds them.
-* **CSV or Parquet with a column `file`**, `frame` where the files are videos, and `x, y, w, h` and/or `pupil_left_x` ..
-  `mouth_right_y` (the names of a faces file), optionally `score`. Pixels, with the origin at the image's upper left
-  corner. Of boxes alone, the landmarks come from the regressor.
+* **Any table with a column `file`** (CSV with any separator, `.xlsx`, Parquet), `frame` where the files are videos, and
+  `x, y, w, h` and/or `pupil_left_x` .. `mouth_right_y` (the names of a faces file), optionally `score`. Pixels, with
+  the origin at the image's upper left corner. Of boxes alone, the landmarks come from the regressor.
 
 **Frames.** A row's frame number is looked up as it is: the table counts as the manifest does. OpenFace counts frames
-from 1; its first frame is taken for frame 0, or for frame N where the manifest counts from N: `table:FILE?first=N`. A
-number beyond an OpenFace table's ends is an error, so that a wrong base is noticed. **Files** are compared from the end
+from 1 (programs in its form from 0, which their times show); its first frame is taken for frame 0, or for frame N where
+the manifest counts from N: `table:FILE?first=N`. A number beyond an OpenFace table's ends is an error, so that a wrong
+base is noticed; a table without rows is of a video in which nobody was seen. **Files** are compared from the end
 of their paths, folder by folder as far as both go. What the table does not hold, or holds without a value, has no face.
 """
 
@@ -30,6 +31,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from auformer.data.cells import LABEL, NUMBER
+from auformer.data.openface import LANDMARKS, TO_CORNER, first_frame
+from auformer.data.table_file import open_table, place_of, table_names
 from auformer.faces.face import POINT_COLUMNS, Face
 from auformer.faces.recipes import Box
 from auformer.faces.regressor import locate_in_any_box
@@ -37,8 +41,8 @@ from auformer.faces.regressor import locate_in_any_box
 BOX_COLUMNS = ("x", "y", "w", "h")
 _EYES = (slice(36, 42), slice(42, 48))  # contours of the image-left and image-right eye among the 68 landmarks
 _NOSE, _MOUTH = 30, (48, 54)  # tip; image-left and image-right corner
-_OPENFACE = [f"{axis}_{i}" for axis in "xy" for i in range(68)]
-_TO_CORNER = 0.5  # pixels: OpenCV's origin, and so OpenFace's, is the centre of the first pixel; ours is its corner
+_OPENFACE = [*LANDMARKS[0], *LANDMARKS[1]]
+_NUMBERS = {"frame", "score", *BOX_COLUMNS, *POINT_COLUMNS}
 # Box of a face that is given by landmarks, as the frontal-face cascade's: pupils 0.40 of its side apart, at 0.413 of
 # its height. [ours]
 _APART, _HEIGHT = 0.40, 0.413
@@ -103,6 +107,8 @@ class Table:
                 "name the folder that holds a table for each file, or the file's own table."
             )
         frames = read_openface(str(table))
+        if not frames:  # nobody was seen
+            return []
         if None in frames:  # the table of an image
             return frames[None]
         last = max((number for number in frames if number is not None), default=0)
@@ -187,9 +193,9 @@ def read_index(path: str) -> Index:
         )
     index = Index()
     files, nothing = table["file"].astype(str), np.full((len(table), 1), np.nan)
-    box_rows = _numbers(table, BOX_COLUMNS, path) if boxes else nothing
-    point_rows = _numbers(table, POINT_COLUMNS, path) if points else nothing
-    frames, scores = (_numbers(table, (name,), path) if name in table else nothing for name in ("frame", "score"))
+    box_rows = table[list(BOX_COLUMNS)].to_numpy(float) if boxes else nothing
+    point_rows = table[list(POINT_COLUMNS)].to_numpy(float) if points else nothing
+    frames, scores = (table[[name]].to_numpy(float) if name in table else nothing for name in ("frame", "score"))
     for file, values, landmarks, (frame,), (score,) in zip(files, box_rows, point_rows, frames, scores, strict=True):
         x, y, w, h = map(float, values) if np.isfinite(values).all() else (np.nan,) * 4
         box = None if np.isnan(w) else (x, y, w, h)
@@ -221,7 +227,8 @@ def _with_files(faces: pd.DataFrame, path: Path) -> pd.DataFrame:
         got = ", ".join(map(str, table.columns[:12]))
         raise ValueError(f"Expected {manifest} to have a column file or image, but got {got}.")
     for side in (faces, table):
-        side[key] = side[key].astype(str)
+        for name in key:
+            side[name] = side[name].astype(float if name in ("frame", "face") else str)
     joined = faces.merge(table[[*key, what]].drop_duplicates(key), on=key, how="inner").rename(columns={what: "file"})
     if len(joined) < len(faces):
         lost = len(faces) - len(joined)
@@ -238,19 +245,25 @@ def read_openface(path: str) -> dict[int | None, list[Entry]]:
     Raises:
         ValueError: The table is none of OpenFace's.
     """
-    table = _read(path)
-    if not {"confidence", *_OPENFACE} <= set(table.columns):
-        got = ", ".join(table.columns[:8])
+    table = open_table(path, header=_has_landmarks, kinds=_openface_kind, keep=lambda name: _openface_kind(name) != "")
+    if not _has_landmarks(table.columns):
+        got = ", ".join(table_names(path, _has_landmarks)[:8])
         raise ValueError(f"Expected {path} to be an OpenFace table with x_0 .. y_67, but got {got}.")
-    try:
-        values = table[[*_OPENFACE, "confidence"]].to_numpy(np.float64)
-    except ValueError as error:
-        raise ValueError(f"Expected numbers in the landmarks of {path}, but got others: {error}") from error
-    tracked = table["success"].to_numpy() != 0 if "success" in table else np.full(len(table), True)
-    numbers: list[int | None] = table["frame"].to_numpy(np.int64).tolist() if "frame" in table else [None] * len(table)
+    values = table[[*_OPENFACE, "confidence"]].to_numpy(np.float64)
+    tracked = table["success"].to_numpy() > 0 if "success" in table else np.full(len(table), True)
+    numbers: list[int | None] = [None] * len(table)
+    if "frame" in table:
+        found = table["frame"].to_numpy(np.float64)
+        odd = np.flatnonzero(found != np.round(found))
+        if odd.size:
+            raise ValueError(
+                f"{place_of(table, int(odd[0]))}: expected a whole number in frame, but got {found[odd[0]]}."
+            )
+        times = table["timestamp"].to_numpy(np.float64) if "timestamp" in table else None
+        numbers = (found - first_frame(found, times) + 1).astype(np.int64).tolist()
     frames: dict[int | None, list[Entry]] = {number: [] for number in numbers}
     for row in np.flatnonzero(tracked & np.isfinite(values[:, :136]).all(1)):
-        landmarks = values[row, :136].reshape(2, 68).T + _TO_CORNER
+        landmarks = values[row, :136].reshape(2, 68).T + TO_CORNER
         (left, top), (right, bottom) = landmarks.min(0).tolist(), landmarks.max(0).tolist()
         points = [*(landmarks[eye].mean(0) for eye in _EYES), landmarks[_NOSE], *landmarks[list(_MOUTH)]]
         entry = Entry((left, top, right - left, bottom - top), np.array(points), float(values[row, 136]))
@@ -258,41 +271,30 @@ def read_openface(path: str) -> dict[int | None, list[Entry]]:
     return frames
 
 
-def _read(path: str, nrows: int | None = None) -> pd.DataFrame:
-    """A CSV or Parquet file, names without spaces around them."""
-    if Path(path).suffix.lower() == ".parquet":
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"Expected {path} to be a Parquet file, but it cannot be read: {error}") from error
-    try:
-        text = {"file": str, "subject": str, "sequence": str}
-        table = pd.read_csv(path, nrows=nrows, skipinitialspace=True, encoding="utf-8", dtype=text)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        what = "a table of comma-separated values"
-        raise ValueError(f"Expected {path} to be {what}, but it cannot be read: {error}") from error
-    return table.rename(columns=lambda name: str(name).strip())
+def _has_landmarks(names: Sequence[str]) -> bool:
+    """Whether names are those of OpenFace's columns."""
+    return {"confidence", *_OPENFACE} <= set(names)
 
 
-def _numbers(table: pd.DataFrame, names: Sequence[str], path: str) -> np.ndarray:
-    """Columns as float64 `(rows, names)`, empty cells nan."""
-    columns = []
-    for name in names:
-        column = table[name]
-        values = pd.to_numeric(column, errors="coerce")
-        wrong = column[values.isna() & column.notna() & (column.astype(str).str.strip() != "")]
-        if len(wrong):
-            got = f"{wrong.iloc[0]!r} in row {wrong.index[0] + 1}"
-            raise ValueError(f"Expected numbers in column {name} of {path}, but got {got}.")
-        columns.append(values.to_numpy(np.float64))
-    return np.stack(columns, 1)
+def _openface_kind(name: str) -> str:
+    """The kind of a column of OpenFace's table; empty where it is not read."""
+    return LABEL if name == "success" else NUMBER if name in ("frame", "timestamp", "confidence", *_OPENFACE) else ""
+
+
+def _is_plain(names: Sequence[str]) -> bool:
+    """Whether names are those of a faces file, a manifest or a plain table."""
+    return "file" in names or {"subject", "frame"} <= set(names)
+
+
+def _read(path: str) -> pd.DataFrame:
+    """A faces file, a manifest or a plain table, its numbers as such."""
+    numbers = {*_NUMBERS, "face"}
+    return open_table(path, header=_is_plain, kinds=lambda name: NUMBER if name in numbers else "")
 
 
 @lru_cache(maxsize=4)
 def _is_openface(path: str) -> bool:
-    if Path(path).suffix.lower() != ".csv":
-        return False
-    return {"confidence", *_OPENFACE} <= set(_read(path, nrows=0).columns)
+    return _has_landmarks(table_names(path, lambda names: _has_landmarks(names) or _is_plain(names)))
 
 
 def _table_of(file: str, folder: str) -> Path | None:

@@ -11,6 +11,7 @@ import pandas as pd
 from auformer.aus import ACTION_UNITS, canonical
 from auformer.data import manifest
 from auformer.data.cells import LABEL, NUMBER
+from auformer.data.openface import LANDMARKS, TO_CORNER, first_frame
 from auformer.data.table_file import open_table, place_of, read_sidecar, table_names
 from auformer.errors import ManifestError
 from auformer.predict.outputs import OPENFACE_AUS, PYFEAT_BOX
@@ -19,10 +20,7 @@ from auformer.predict.table import DATASET
 
 _NATIVE = {"dataset", "subject", "sequence"}
 _OPENFACE = {name + kind for name in OPENFACE_AUS for kind in ("_c", "_r")}
-_LANDMARKS = [[f"{axis}_{number}" for number in range(68)] for axis in "xy"]
-_OPENFACE_NUMBERS = {"frame", "face_id", "face", "timestamp", "confidence", *_LANDMARKS[0], *_LANDMARKS[1]}
-_TO_CORNER = 0.5  # pixels: OpenFace's origin is the centre of the first pixel, ours its corner
-_WHOLE = 0.02  # by which a first frame's number, computed from rounded times, may miss a whole number [ours]
+_OPENFACE_NUMBERS = {"frame", "face_id", "face", "timestamp", "confidence", *LANDMARKS[0], *LANDMARKS[1]}
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
@@ -130,12 +128,12 @@ def _from_openface(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     success = raw["success"] == 1 if "success" in raw else pd.Series(confidence > 0, raw.index)
     table["score"] = pd.Series(confidence, raw.index).where(success)
     table["status"] = success.map({True: "ok", False: "no_face"})
-    if {name for axis in _LANDMARKS for name in axis} <= set(raw):
+    if {name for axis in LANDMARKS for name in axis} <= set(raw):
         low, high = (
-            np.stack([getattr(raw[axis].to_numpy(float), end)(axis=1) for axis in _LANDMARKS], 1)
+            np.stack([getattr(raw[list(axis)].to_numpy(float), end)(axis=1) for axis in LANDMARKS], 1)
             for end in ("min", "max")
         )
-        box = np.hstack([low + _TO_CORNER, high - low])
+        box = np.hstack([low + TO_CORNER, high - low])
         table[["x", "y", "w", "h"]] = np.where(success.to_numpy()[:, None], box, np.nan)
     values = {}
     for name in OPENFACE_AUS:
@@ -144,27 +142,6 @@ def _from_openface(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
         if f"{name}_r" in raw:
             values[f"{canonical(name)}_intensity"] = raw[f"{name}_r"].where(success)
     return pd.concat([table, pd.DataFrame(values, index=raw.index)], axis=1).dropna(axis=1, how="all")
-
-
-def first_frame(frames: np.ndarray, times: np.ndarray | None) -> int:
-    """The number of a video's first frame in a table like OpenFace's: 1, or 0 as pyfaceau counts.
-
-    Args:
-        frames: `(rows,)` whole numbers.
-        times: `(rows,)` seconds, which start at 0 and rise with the frames; None where the table has none.
-
-    >>> first_frame(np.array([3.0, 4.0, 5.0]), np.array([0.08, 0.12, 0.16])), first_frame(np.array([1.0, 2.0]), None)
-    (1, 1)
-    >>> first_frame(np.array([3.0, 4.0, 5.0]), np.array([0.12, 0.16, 0.20])), first_frame(np.array([0.0, 1.0]), None)
-    (0, 0)
-    """
-    if not len(frames) or frames.min() < 1:
-        return 0
-    if times is None or np.isnan(times).any() or np.ptp(frames) == 0:
-        return 1
-    rate = np.ptp(times) / np.ptp(frames)
-    start = frames - times / rate if rate > 0 else np.ones(len(frames))
-    return 0 if np.abs(start).max() < max(_WHOLE, 0.001 / rate if rate > 0 else 0) else 1
 
 
 def _refuse_doubles(table: pd.DataFrame, raw: pd.DataFrame, number: str | None) -> None:

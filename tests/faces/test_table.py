@@ -87,11 +87,11 @@ class TestPlain:
         [
             ("file,x,y,w\na,1,2,3\n", r"x, y, w, h or pupil_left_x \.\. mouth_right_y, but got file, x, y, w"),
             ("name,x,y,w,h\na,1,2,3,4\n", "but got name, x, y, w, h"),
-            ("file,x,y,w,h\na,1,2,wide,4\n", "numbers in column w of .*'wide' in row 1"),
+            ("file,x,y,w,h\na,1,2,wide,4\n", "t.csv, line 2: expected `w` to be a number or empty, but got 'wide'"),
             ("file,x,y,w,h\na,1,2,0,4\n", "w and h above 0"),
             ("file,frame,x,y,w,h\na,1.5,1,2,3,4\n", "frames of .* whole numbers, but got 1.5"),
-            ("", "cannot be read"),
-            ('file,x\n"a', "but"),
+            ("", "the file is empty"),
+            ('file,x\n"a', "line 2: the cells cannot be told apart"),
         ],
     )
     def test_bad_tables(self, tmp_path, text, message):
@@ -111,7 +111,7 @@ class TestPlain:
             with pytest.raises(ValueError, match=message):
                 make_detector(f"table:{spec}")
         (tmp_path / "t.parquet").write_bytes(b"no Parquet")
-        with pytest.raises(ValueError, match="to be a Parquet file"):
+        with pytest.raises(ValueError, match="cannot be read as a parquet"):
             make_detector(f"table:{tmp_path / 't.parquet'}")
 
 
@@ -200,6 +200,34 @@ class TestOpenFace:
             with pytest.raises(ValueError, match=r"has 1 to 3, but got \d\. Frames are counted from 0 on, or from N"):
                 make_detector(spec)(IMAGE, file="clip.avi", frame=frame)
 
+    def test_frames_that_the_table_counts_from_zero(self, tmp_path):
+        """As pyfaceau writes them; without a frame 0 their times say so."""
+        path = write_openface(tmp_path / "clip.csv", frames=(0, 1, 2))
+        detector = make_detector(f"table:{path}")
+        assert [detector(IMAGE, file="clip.avi", frame=n)[0].points[0, 0] for n in range(3)] == [30.5, 40.5, 50.5]
+        later = pd.read_csv(write_openface(tmp_path / "b.csv", frames=(3, 4, 5)), skipinitialspace=True)
+        later.assign(timestamp=later["frame"] / 30).to_csv(tmp_path / "b.csv", index=False)
+        detector = make_detector(f"table:{tmp_path / 'b.csv'}")
+        assert [len(detector(IMAGE, file="b.avi", frame=n)) for n in range(6)] == [0, 0, 0, 1, 1, 1]
+
+    def test_nobody_was_seen(self, tmp_path):
+        """OpenFace then writes a header and nothing else."""
+        detector = make_detector(f"table:{write_openface(tmp_path / 'clip.csv', frames=(), success=())}")
+        assert [detector(IMAGE, file="clip.avi", frame=frame) for frame in (0, 99)] == [[], []]
+
+    def test_saved_by_a_european_spreadsheet(self, tmp_path):
+        path = write_openface(tmp_path / "clip.csv")
+        text = path.read_text(encoding="utf-8").replace(", ", ";").replace(".", ",")
+        path.write_bytes(b"\xff\xfe" + ("sep=;\r\n" + text.replace("\n", "\r\n")).encode("utf-16-le"))
+        (face,) = make_detector(f"table:{path}")(IMAGE, file="clip.avi", frame=1)
+        assert np.allclose(face.points, FIVE + 20) and face.score == pytest.approx(0.98)
+
+    def test_a_failed_landmark_is_no_face(self, tmp_path):
+        path = write_openface(tmp_path / "clip.csv")
+        path.write_text(path.read_text(encoding="utf-8").replace(" 65.0", " -nan(ind)", 1), encoding="utf-8")
+        detector = make_detector(f"table:{path}")
+        assert sorted(len(detector(IMAGE, file="clip.avi", frame=n)) for n in range(3)) == [0, 1, 1]
+
     def test_lost_and_left_out_frames(self, tmp_path):
         detector = make_detector(f"table:{write_openface(tmp_path / 'clip.csv', frames=(1, 2, 4), success=(1, 0, 1))}")
         assert [len(detector(IMAGE, file="clip.avi", frame=frame)) for frame in range(4)] == [1, 0, 0, 1]
@@ -230,7 +258,9 @@ class TestOpenFace:
     def test_damaged(self, tmp_path):
         path = write_openface(tmp_path / "clip.csv")
         path.write_text(path.read_text(encoding="utf-8").replace("0.98", "high", 1), encoding="utf-8")
-        with pytest.raises(ValueError, match="numbers in the landmarks"):
+        with pytest.raises(
+            ValueError, match="clip.csv, line 2: expected `confidence` to be a number or empty, but got 'high'"
+        ):
             make_detector(f"table:{path}")(IMAGE, file="clip.avi", frame=0)
         (tmp_path / "more").mkdir()
         (tmp_path / "more" / "x.csv").write_text("frame,success\n1,1\n", encoding="utf-8")
