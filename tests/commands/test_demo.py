@@ -113,7 +113,7 @@ def test_faces_and_settings(done):
     tables = {name: read_manifest(done / "faces" / name / "manifest.csv") for name in splits}
     people = [set(zip(table["dataset"], table["subject"], strict=True)) for table in tables.values()]
     assert sum(map(len, people)) == len(set.union(*people)) == 6 + 2 + 2 + 2
-    assert tuple(tables["test_a"].attrs["au_names"]) == BP4D and len(tables["test_b"].attrs["au_names"]) == 17
+    assert tuple(tables["test_a"].attrs["au_names"]) == BP4D and len(tables["test_b"].attrs["au_names"]) == 24
     config = yaml.safe_load((done / "config.yaml").read_text(encoding="utf-8"))
     assert (config["command"], config["fast"], config["seed"]) == ("auformer demo", True, 0)
     assert config["faces"]["train"] == {"lab": "A", "first": 0, "faces": 6, "pictures_each": 8}

@@ -149,6 +149,6 @@ def test_the_au_detector_is_trained_and_scored(tmp_path, monkeypatch):
     words = ["--folder", str(tmp_path / "run"), "--out", str(tmp_path), "--epochs", "1", "--threads", "1"]
     train_demo_detector.main(words)
     result = json.loads((tmp_path / "demo_detector.json").read_text(encoding="utf-8"))
-    assert result["training_images"] == 40 and len(result["lab_a"]["per_au"]) == 17
+    assert result["training_images"] == 40 and len(result["lab_a"]["per_au"]) == 24
     assert (tmp_path / "packaged.safetensors").stat().st_size > 10**6
-    assert (tmp_path / "demo_detector.md").read_text(encoding="utf-8").count("| AU") == 18
+    assert (tmp_path / "demo_detector.md").read_text(encoding="utf-8").count("| AU") == 25
