@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--threshold", metavar="P|FILE", help="decision threshold per AU: one number, or YAML or JSON such as AU12: 0.4"
     )
-    add("--smooth", type=float, metavar="SECONDS", help="smooth probabilities over time in videos (default: off)")
+    add("--smooth", type=float, metavar="SECONDS", help="smooth all values over time in videos (default: off)")
+    resting = "subtract from a face's intensities in a video what is predicted of it at rest (default: off)"
+    add("--subtract-resting-level", action="store_true", help=resting)
 
     add = parser.add_argument_group("faces").add_argument
     add("--faces", default="all", metavar="all|largest|N", help="which faces of an image (default: all)")
@@ -115,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
             "detector",
             "detect_every",
             "smooth",
+            "subtract_resting_level",
             "batch_size",
             "precision",
             "cluster",
@@ -135,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
             progress=console,
             **{name: getattr(args, name) for name in names},
         )
-    return _summary(args, written, console.notice)
+    return _summary(args, written, console.notice, intensity=bool(console.predictor.intensity_aus))
 
 
 class Console:
@@ -184,9 +187,10 @@ class Console:
                 tqdm.write(f"auformer: {image.status}: {about(image.file, image.message)}", file=sys.stderr)
 
 
-def _summary(args: argparse.Namespace, written: Written, notice: str | None) -> int:
+def _summary(args: argparse.Namespace, written: Written, notice: str | None, *, intensity: bool) -> int:
     """Print what was written and where there are problems; the exit code."""
     from auformer.predict.progress import about, summary_lines
+    from auformer.report.html import meaning
 
     counts, of = written.counts["pictures"], len(written.sources)
     if not of:
@@ -200,12 +204,14 @@ def _summary(args: argparse.Namespace, written: Written, notice: str | None) -> 
         print(f"wrote {what}: {images:,} images and frames, {faces:,} faces")
         if written.begun_again:
             print(f"started more than once, because a process died: {written.begun_again} of {of} sources")
+        for note in written.notes:
+            print(note)
     elif written.sources[0].kind == "camera":
         frames = f"{sum(counts.values())} frames, {counts.get('no_face', 0)} without a face"
         print(f"\nwrote {written.tables[0]} and its sidecar: {frames}")
     else:
         if not notice:
-            print("\nProbabilities that an action unit occurs, not intensities.")
+            print(f"\n{meaning(intensity=intensity)}")
         print("\n" + "\n".join(summary_lines(written)))
     for source, problem in written.problems:
         if args.cluster or source.kind != "photo":  # those of photos are printed already

@@ -18,6 +18,7 @@ import numpy as np
 from auformer.files import atomic_path
 from auformer.predict.types import FacePrediction, ImagePrediction
 from auformer.report.style import SERIES, THEMES, au_order
+from auformer.report.timeline import HIGHEST
 
 # The first that this FFmpeg has is used; the last one is MPEG-4 Part 2, which browsers do not play.
 ENCODERS = ("libx264", "h264", "mpeg4")
@@ -183,6 +184,7 @@ def _packets(pieces: Sequence[Path]) -> Iterator[Any]:
 _LINE = 18  # pixels per AU in the panel where there is room [ours]
 _PANEL = 230  # pixels of the panel's width for lines of that height [ours]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LEVEL = 26  # pixels beside the bars for an intensity's number [ours]
 _SMALLEST = 360  # pixels of the canvas' height, so that letters stay legible beside tiny images [ours]
 
 
@@ -191,7 +193,10 @@ def _rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def draw(image: ImagePrediction, au_names: Sequence[str], thresholds: np.ndarray, *, notice: str = "") -> np.ndarray:
+def draw(
+    image: ImagePrediction, au_names: Sequence[str], thresholds: np.ndarray, *, notice: str = "",
+    intensity: bool = False,
+) -> np.ndarray:  # fmt: skip
     """Draw the predictions of an image into it.
 
     Args:
@@ -199,6 +204,7 @@ def draw(image: ImagePrediction, au_names: Sequence[str], thresholds: np.ndarray
         au_names: The N AUs of its probabilities.
         thresholds: (N,) decision threshold per AU.
         notice: One short line at the bottom, such as what the network was trained on.
+        intensity: Leave room for intensities, also in an image without a face.
 
     Returns:
         (H', W', 3) uint8 RGB, both even: the image with its boxes, enlarged by a whole number where it is small, and
@@ -212,7 +218,7 @@ def draw(image: ImagePrediction, au_names: Sequence[str], thresholds: np.ndarray
         active = {au for au, on in zip(au_names, found.probs >= thresholds, strict=True) if on}
         _box(canvas, found, factor, unit, [au for au in au_order(au_names) if au in active])
     largest = max(image.faces, key=lambda found: found.face.box[2], default=None)
-    panel = _panel(canvas.shape[0], au_names, thresholds, largest, notice)
+    panel = _panel(canvas.shape[0], au_names, thresholds, largest, notice, intensity=intensity)
     canvas = np.concatenate([canvas, panel], axis=1)
     return np.pad(canvas, ((0, canvas.shape[0] % 2), (0, canvas.shape[1] % 2), (0, 0)), mode="edge")
 
@@ -233,9 +239,13 @@ def _box(canvas: np.ndarray, found: FacePrediction, factor: int, unit: float, ac
 
 
 def _panel(
-    height: int, au_names: Sequence[str], thresholds: np.ndarray, found: FacePrediction | None, notice: str
-) -> np.ndarray:
-    """The bars of one face: full where an AU is active, hollow where it is not, an upright line at the threshold."""
+    height: int, au_names: Sequence[str], thresholds: np.ndarray, found: FacePrediction | None, notice: str, *,
+    intensity: bool,
+) -> np.ndarray:  # fmt: skip
+    """The bars of one face: full where an AU is active, hollow where it is not, an upright line at the threshold.
+
+    With intensities a bar of 0 to 5 lies under that of the probability, its number beside it.
+    """
     unit = height / (_LINE * (len(au_names) + 3))  # one line for the head, two for the foot
     panel = np.full((height, round(_PANEL * unit), 3), _rgb(THEMES["dark"]["background"]), np.uint8)
     ink, quiet, blue = (_rgb(colour) for colour in (THEMES["dark"]["ink"], THEMES["dark"]["quiet"], SERIES["dark"][0]))
@@ -244,19 +254,32 @@ def _panel(
         place = (round(left * unit), round((line + 0.75) * _LINE * unit))
         cv2.putText(panel, text, place, _FONT, scale * unit, colour, max(1, round(unit)), cv2.LINE_AA)
 
-    say("no face" if found is None else f"face #{found.track}: probability", 0, quiet)
+    unknown = np.full(len(au_names), np.nan)
+    levels = unknown if found is None or found.intensity is None else found.intensity
+    told = "probability, intensity" if intensity else "probability"
+    say("no face" if found is None else f"face #{found.track}: {told}", 0, quiet)
     for line, au in enumerate(au_order(au_names), 1):
         place = list(au_names).index(au)
         prob, cut = (0.0 if found is None else float(found.probs[place])), float(thresholds[place])
         on = found is not None and prob >= cut
         say(au, line, ink if on else quiet)
-        left, right = 58 * unit, (_PANEL - 10) * unit
-        top, bottom = round((line * _LINE + 4) * unit), round((line * _LINE + _LINE - 4) * unit)
+        left, right = 58 * unit, (_PANEL - 10 - (_LEVEL if intensity else 0)) * unit
+        tall = _LINE - 9 if intensity else _LINE - 4
+        top, bottom = round((line * _LINE + 4) * unit), round((line * _LINE + tall) * unit)
         end = round(left + prob * (right - left))
         cv2.rectangle(panel, (round(left), top), (round(right), bottom), _rgb(THEMES["dark"]["grid"]), 1)
         if found is not None:
             cv2.rectangle(panel, (round(left), top), (end, bottom), blue, -1 if on else 1)
         tick = round(left + cut * (right - left))
         cv2.line(panel, (tick, top - 2), (tick, bottom + 2), ink, 1)
-    say(notice or "occurrence, not intensity", len(au_names) + 1.2, quiet, scale=0.36)
+        if intensity and not np.isnan(levels[place]):
+            level = float(levels[place])
+            end, foot = round(left + level / HIGHEST * (right - left)), round((line * _LINE + _LINE - 3) * unit)
+            cv2.rectangle(
+                panel, (round(left), bottom + max(1, round(2 * unit))), (end, foot), _rgb(SERIES["dark"][1]), -1
+            )
+            say(f"{level:.1f}", line, ink if on else quiet, left=_PANEL - 4 - _LEVEL, scale=0.36)
+    what = "orange: intensity, 0 to 5" if intensity else "occurrence, not intensity"
+    for row, text in enumerate([notice, what] if notice and intensity else [notice or what]):
+        say(text, len(au_names) + 1.2 + 0.85 * row, quiet, scale=0.36)
     return panel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -16,10 +16,11 @@ from auformer.files import atomic_path
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.types import ImagePrediction
 from auformer.report.faces import Evidence, au_bars, evidence_grid
+from auformer.report.html import meaning
 from auformer.report.timeline import timeline
 
-FOOTER = "Probabilities that an action unit occurs, not intensities."
 LINE, WIDE_LINE = 90, 120  # characters, as the figures ask for
+HIGH = 0.95  # quantile of a high intensity: of the highest single frame much is noise [ours]
 
 
 def times_of(table: pd.DataFrame) -> tuple[np.ndarray, str]:
@@ -39,6 +40,7 @@ class Series(NamedTuple):
         frames: Time of each of the n frames, by its number.
         unit: As of `times_of`.
         probs: (n, N) its probabilities, nan where it is not seen.
+        intensity: (n, N) its intensities, nan where it is not seen and for AUs without; None without any.
     """
 
     face: int
@@ -46,10 +48,19 @@ class Series(NamedTuple):
     frames: pd.Series
     unit: str
     probs: np.ndarray
+    intensity: np.ndarray | None
+
+
+def shown_aus(table: pd.DataFrame, au_names: Iterable[str]) -> list[str]:
+    """The AUs of a network, and AU45 where blinks were found out from the frames of a video."""
+    return list(dict.fromkeys([*au_names, *(["AU45"] if "AU45_active" in table else [])]))
 
 
 def main_series(table: pd.DataFrame, au_names: Sequence[str]) -> Series | None:
-    """The face that the rows of one video show longest; None without a face."""
+    """The face that the rows of one video show longest; None without a face.
+
+    AU45, which has no probability of its own, has that of AU43 during a blink and 0 else.
+    """
     seen = table[table["status"] == "ok"]
     if seen.empty:
         return None
@@ -57,16 +68,26 @@ def main_series(table: pd.DataFrame, au_names: Sequence[str]) -> Series | None:
     times, unit = times_of(table)
     frames = pd.Series(times, table["frame"]).groupby(level=0).first().sort_index()
     rows = seen[seen["face"] == face].set_index("frame").reindex(frames.index)
-    probs = rows[[f"{au}_prob" for au in au_names]].to_numpy(float)
-    return Series(face, seen["face"].nunique() - 1, frames, unit, probs)
+    probs = np.column_stack([_probs(rows, au) for au in au_names])
+    levels = rows.reindex(columns=[f"{au}_intensity_pred" for au in au_names]).to_numpy(float)
+    intensity = None if np.isnan(levels).all() else levels
+    return Series(face, seen["face"].nunique() - 1, frames, unit, probs, intensity)
+
+
+def _probs(rows: pd.DataFrame, au: str) -> np.ndarray:
+    """(n,) probabilities of an AU to be drawn."""
+    if f"{au}_prob" in rows:
+        return rows[f"{au}_prob"].to_numpy(float)
+    return rows["AU43_prob"].to_numpy(float) * rows["AU45_active"].astype("Float64").to_numpy(float, na_value=np.nan)
 
 
 def au_summary(table: pd.DataFrame, au: str, face: int) -> dict[str, Any]:
-    """How often and how long one face shows an AU in the rows of one video.
+    """How often, how long and how strongly one face shows an AU in the rows of one video.
 
     Returns:
         `share` of the face's frames in [0, 1], `spans` (see `episodes`), `mean_length` of them (nan without),
-        `mean_prob`.
+        `mean_prob`; `mean_intensity`, and `high_intensity`, which the strongest twentieth of the frames reach; nan
+        where the AU has none.
     """
     rows = table[(table["status"] == "ok") & (table["face"] == face)].sort_values("frame")
     times, _ = times_of(rows)
@@ -77,13 +98,23 @@ def au_summary(table: pd.DataFrame, au: str, face: int) -> dict[str, Any]:
         "share": float(active.mean()) if len(active) else float("nan"),
         "spans": spans,
         "mean_length": float(np.mean(lengths)) if lengths else float("nan"),
-        "mean_prob": float(rows[f"{au}_prob"].mean()),
+        "mean_prob": _mean(rows, f"{au}_prob"),
+        "mean_intensity": _mean(rows, f"{au}_intensity_pred"),
+        "high_intensity": float(rows[name].quantile(HIGH))
+        if (name := f"{au}_intensity_pred") in rows
+        else float("nan"),
     }
 
 
-def wrap(notice: str | None, line: int = LINE) -> str:
-    """The footer of every figure, in lines that fit."""
-    return "\n".join(part for text in (notice or FOOTER).splitlines() for part in textwrap.wrap(text, line))
+def _mean(rows: pd.DataFrame, name: str) -> float:
+    """Mean of a column; nan where there is none."""
+    return float(rows[name].mean()) if name in rows else float("nan")
+
+
+def wrap(notice: str | None, line: int = LINE, *, intensity: bool = False) -> str:
+    """The footer of every figure, in lines that fit; without a notice, what the values are."""
+    words = notice or meaning(intensity=intensity)
+    return "\n".join(part for text in words.splitlines() for part in textwrap.wrap(text, line))
 
 
 def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str | None = None) -> Any:
@@ -98,20 +129,24 @@ def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str 
         predictor.thresholds,
         None if maps is None else maps[0],
         title=f"{PurePosixPath(photo.name).name}{several}",
-        footer=wrap(notice),
+        footer=wrap(notice, intensity=largest.intensity is not None),
+        intensity=largest.intensity,
     )
 
 
 def timeline_figure(table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None) -> Any:
     """Draw the timeline of the face that the rows of one video show longest; None where there is no face."""
-    series = main_series(table, au_names)
+    names = shown_aus(table, au_names)
+    series = main_series(table, names)
     if series is None:
         return None
-    events = {au: au_summary(table, au, series.face)["spans"] for au in au_names}
+    events = {au: au_summary(table, au, series.face)["spans"] for au in names}
     heading = f"{title}, face {series.face}" + (f" (of {series.others + 1})" if series.others else "")
-    footer = wrap(notice, WIDE_LINE)
-    times = series.frames.to_numpy()
-    return timeline(times, series.probs, au_names, events, title=heading, footer=footer, unit=series.unit)
+    footer = wrap(notice, WIDE_LINE, intensity=series.intensity is not None)
+    return timeline(
+        series.frames.to_numpy(), series.probs, names, events,
+        intensity=series.intensity, title=heading, footer=footer, unit=series.unit,
+    )  # fmt: skip
 
 
 class BestFaces:

@@ -27,6 +27,7 @@ from auformer.data.images import write_image
 from auformer.files import digest
 from auformer.predict import figures
 from auformer.predict.annotate import VideoPieces, draw, find_encoder
+from auformer.predict.blinks import blinking, with_blinks
 from auformer.predict.outputs import Plan
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.resting import resting_notes, subtract_resting_levels
@@ -273,17 +274,19 @@ class Recorder:
         """
         predictor = self.predictor
         rows = (row for source in sources for row in self.parts[source.name].rows())
-        table, more = rows_table(rows, predictor.au_names, predictor.intensity_aus), {}
+        table, more = rows_table(rows, predictor.au_names, predictor.intensity_aus), dict[str, Any]()
         videos = [source.name for source in sources if source.kind != "photo"]
+        active, facts = blinking(table, predictor.au_names, predictor.thresholds, videos)
+        more |= facts
         if self.plan.resting:
             levels: dict[str, Any] = {}
             if predictor.intensity_aus:
                 table, levels = subtract_resting_levels(table, predictor.intensity_aus, videos)
             some, intensity = len(videos) < len(sources), bool(predictor.intensity_aus)
             notes = resting_notes(levels, photos=some, intensity=intensity)
-            more = {"resting_levels": levels, "resting_notes": notes}
+            more |= {"resting_levels": levels, "resting_notes": notes}
             self.notes.update(dict.fromkeys(notes))
-        return table, more
+        return with_blinks(table, active), more
 
     def counts(self) -> dict[str, Any]:
         """Number of sources, images by status, and faces by where their landmarks come from."""
@@ -334,7 +337,8 @@ class Recorder:
     def _draw(self, image: ImagePrediction) -> np.ndarray:
         """An image that was kept, with its predictions: (H, W, 3), both even."""
         notice = SHORT_NOTICE if self.notice else ""
-        return draw(image, self.predictor.au_names, self.predictor.thresholds, notice=notice)
+        predictor, intensity = self.predictor, bool(self.predictor.intensity_aus)
+        return draw(image, predictor.au_names, predictor.thresholds, notice=notice, intensity=intensity)
 
     def _photo(self, image: ImagePrediction) -> None:
         """Write the figure and the annotated image of a photo."""

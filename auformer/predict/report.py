@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,15 +15,16 @@ import pandas as pd
 from auformer.data.images import read_image
 from auformer.data.video import images_at
 from auformer.files import write_text
-from auformer.predict.figures import au_summary, main_series, small
+from auformer.predict.figures import HIGH, au_summary, main_series, shown_aus, small
 from auformer.predict.progress import about
 from auformer.predict.sources import Source, sequence_files
-from auformer.report.html import Section, build_report, code, figure, paragraph, responsible_use, table
+from auformer.report.html import Section, build_report, code, figure, meaning, paragraph, responsible_use, table
 from auformer.report.style import au_label, au_order
 from auformer.report.table import Table
 from auformer.report.timeline import hover_timeline
 
 MOST = 30  # sources with a section of their own; the page stays small enough to open [ours]
+_FACES = 8  # of a video, in the table of its people: more are too wide for a page [ours]
 _SHOTS, _SHOT_WIDTH = 6, 150  # small images along a timeline, and their width in pixels [ours]
 _PHOTO_WIDTH = 360  # pixels [ours]
 _QUALITY = 80  # of JPEG [ours]
@@ -41,25 +42,27 @@ def write_report(
     Args:
         path: HTML file.
         entries: Each source with its rows and the problem with it, empty where there is none.
-        side: Content of the sidecar; with a notice, the network has seen rendered faces only.
+        side: Content of the sidecar; with a notice, the network has seen rendered faces only; `resting_levels` as of
+            `auformer.predict.resting`, where that was asked for.
         command: How the run was started, for the settings.
     """
-    aus = au_order(side["au_names"])
-    words = [responsible_use((side["notice"] or "").split("\n")[0]), paragraph(_population(side)), paragraph(SCORES)]
+    aus, intensity = au_order(side["au_names"]), any(_levels_of(rows) for _, rows, _ in entries)
+    use = responsible_use((side["notice"] or "").split("\n")[0], intensity=intensity)
+    words = [use, paragraph(_population(side)), paragraph(SCORES)]
     sections = [Section("Sources", [_overview(entries), *words], wide=True)]
     for source, rows, problem in entries[:MOST]:
-        section = _photo if source.kind == "photo" else _video
-        sections.append(section(source, rows, aus, problem))
+        if source.kind == "photo":
+            sections.append(_photo(source, rows, aus, problem))
+        else:
+            resting = side.get("resting_levels", {}).get(source.name, {})
+            sections.append(_video(source, rows, aus, problem, resting))
     if len(entries) > MOST:
         more = len(entries) - MOST
         rest = f"{more} more sources are in the table only: a page with all of them would be too large to open."
         sections.append(Section("Further sources", [paragraph(rest)]))
     settings = code(f"{command}\n\n{json.dumps(side, indent=1, ensure_ascii=False)}", "settings")
     sections.append(Section("Settings", [settings], wide=True))
-    lead = (
-        "Visible movements of facial muscles, image by image: probabilities that each action unit occurs, "
-        "not intensities."
-    )
+    lead = f"Visible movements of facial muscles, image by image. {meaning(intensity=intensity)}"
     write_text(path, build_report("Action units", sections, lead=lead, footer=f"auformer {side['package_version']}"))
 
 
@@ -95,8 +98,17 @@ def _overview(entries: Sequence[tuple[Source, pd.DataFrame, str]]) -> str:
     return table(Table(header, rows, title="What was read", notes=[note, *problems]))
 
 
-def _video(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
-    """Timeline and summary of the face that a video shows longest."""
+def _levels_of(rows: pd.DataFrame) -> list[str]:
+    """Columns of intensities."""
+    return [name for name in rows if str(name).endswith("_intensity_pred")]
+
+
+def _video(source: Source, rows: pd.DataFrame, aus: list[str], problem: str, resting: Mapping[str, Any]) -> Section:
+    """Timeline and summary of the face that a video shows longest, and how strongly each face shows each AU.
+
+    `resting` holds what was subtracted from the intensities of each face, where that was asked for.
+    """
+    aus = au_order(shown_aus(rows, aus))
     blocks = [paragraph(f"Problem: {problem}")] if problem else []
     series = main_series(rows, aus)
     if series is None:
@@ -104,12 +116,19 @@ def _video(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> 
     seconds = series.unit != "Frame"
     summary = {au: au_summary(rows, au, series.face) for au in aus}
     which = f", the one seen longest of {series.others + 1}" if series.others else ""
-    blocks.append(paragraph(f"Face {series.face}{which}. Point at the strips for numbers."))
+    strips = "strips" if series.intensity is None else "bands (area: intensity, 0 to 5; line: probability, 0 to 1)"
+    blocks.append(paragraph(f"Face {series.face}{which}. Point at the {strips} for numbers."))
     events = {au: summary[au]["spans"] for au in aus}
     shots, times = _shots(source, series.frames), series.frames.to_numpy()
     label = f"Probabilities of {len(aus)} action units over time in {source.name}"
-    blocks.append(hover_timeline(times, series.probs, aus, events, shots, label=label, seconds=seconds))
+    blocks.append(
+        hover_timeline(
+            times, series.probs, aus, events, shots, label=label, seconds=seconds, intensity=series.intensity
+        )
+    )
     blocks.append(_summary(summary, "s" if seconds else "frames"))
+    if series.intensity is not None:
+        blocks.append(_people(rows, aus, resting))
     return Section(source.name, blocks, wide=True)
 
 
@@ -118,11 +137,34 @@ def _summary(summary: dict[str, dict[str, Any]], unit: str) -> str:
     rows = []
     for au, facts in summary.items():
         length = "–" if np.isnan(facts["mean_length"]) else f"{facts['mean_length']:.2f}"
-        numbers = (f"{100 * facts['share']:.1f}", str(len(facts["spans"])), length, f"{facts['mean_prob']:.3f}")
+        prob = "–" if np.isnan(facts["mean_prob"]) else f"{facts['mean_prob']:.3f}"
+        numbers = (f"{100 * facts['share']:.1f}", str(len(facts["spans"])), length, prob)
         rows.append([au_label(au), *numbers])
     header = ["Action unit", "Active, % of frames", "Episodes", f"Mean length, {unit}", "Mean probability"]
     notes = ["Active: at or above the decision threshold, see Settings."]
+    if "AU45" in summary:
+        notes.append("AU45: eyes closed (AU43) for less than half a second; each episode is a blink.")
     return table(Table(header, rows, title="Per action unit, frames with this face", notes=notes))
+
+
+def _people(rows: pd.DataFrame, aus: list[str], resting: Mapping[str, Any]) -> str:
+    """Per AU the mean and the high intensity of each face, those seen longest first."""
+    counts = rows.loc[rows["status"] == "ok", "face"].value_counts().sort_index()
+    faces = counts.sort_values(ascending=False, kind="stable").index.tolist()[:_FACES]
+    cells = []
+    for au in aus:
+        facts = [au_summary(rows, au, face) for face in faces]
+        pairs = [(one["mean_intensity"], one["high_intensity"]) for one in facts]
+        cells.append([au_label(au), *("–" if np.isnan(a) else f"{a:.2f} ({b:.1f})" for a, b in pairs)])
+    header = ["Action unit", *(f"Face {face}, {counts[face]:,} frames" for face in faces)]
+    notes = [f"Mean over the frames with the face, in brackets what the strongest {100 * (1 - HIGH):.0f} % reach."]
+    if len(counts) > len(faces):
+        notes.append(f"Of {len(counts)} faces the {len(faces)} seen longest; the others are in the table.")
+    left = [str(face) for face in faces if resting.get(str(face), {}).get("levels") is None]
+    if resting:
+        which = f", but not from that of face {', '.join(left)}, seen too shortly" if left else ""
+        notes.append(f"The resting level of each face was subtracted from its intensity{which}.")
+    return table(Table(header, cells, title="Intensity, 0 to 5, of each person", notes=notes))
 
 
 def _photo(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> Section:
@@ -136,10 +178,20 @@ def _photo(source: Source, rows: pd.DataFrame, aus: list[str], problem: str) -> 
         header = ["Action unit", *(f"Face {face}" for face in found["face"])]
         cells = []
         for au in aus:
-            values = zip(found[f"{au}_prob"], found[f"{au}_active"], strict=True)
-            cells.append([au_label(au), *(f"{prob:.2f}{' active' if on else ''}" for prob, on in values)])
-        blocks.append(table(Table(header, cells, title="Probability, the largest face first")))
+            columns = found.reindex(columns=[f"{au}_{kind}" for kind in ("prob", "active", "intensity_pred")])
+            cells.append([au_label(au), *(_photo_cell(*values) for values in columns.itertuples(index=False))])
+        what = "Probability and intensity" if _levels_of(found) else "Probability"
+        blocks.append(table(Table(header, cells, title=f"{what}, the largest face first")))
     return Section(source.name, blocks or [paragraph("No face was found.")])
+
+
+def _photo_cell(prob: float, active: int, level: float) -> str:
+    """What to say of one AU of one face; `level` is nan without an intensity.
+
+    >>> _photo_cell(0.931, 1, 3.2), _photo_cell(0.1, 0, float("nan"))
+    ('0.93 active, 3.2 of 5', '0.10')
+    """
+    return f"{prob:.2f}{' active' if active else ''}{'' if np.isnan(level) else f', {level:.1f} of 5'}"
 
 
 def _shots(source: Source, frames: pd.Series) -> list[tuple[float, bytes]]:

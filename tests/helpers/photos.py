@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -50,10 +51,12 @@ def write_photos(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def write_detector(folder: Path, **header: object) -> AUFormer:
+def write_detector(
+    folder: Path, *, au_names: Sequence[str] = AUS, intensity: str = "none", **header: object
+) -> AUFormer:
     """A small AUFormer with random experts; writes its `adapter.safetensors` and `backbone.safetensors`."""
     torch.manual_seed(0)
-    network = AUFormer(f"vit_tests_{vits.FIT[0]}", AUS, expert_width=2).eval()
+    network = AUFormer(f"vit_tests_{vits.FIT[0]}", au_names, expert_width=2, intensity=intensity).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.requires_grad:

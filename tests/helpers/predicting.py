@@ -18,8 +18,8 @@ from tests.helpers.trees.images import write_video
 from tests.helpers.videos import moving, scene
 
 
-def make_checkpoint(folder: Path, **header: object) -> Path:
-    """A folder with a small adapter file and its frozen weights."""
+def make_checkpoint(folder: Path, **header: Any) -> Path:
+    """A folder with a small adapter file and its frozen weights; arguments as of `write_detector`."""
     write_detector(folder, **header)
     return folder
 

@@ -24,7 +24,9 @@ from auformer.predict.sources import Source
 from auformer.predict.types import Selection
 
 DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is Ray's choice
-_OWN = ("source", "source_mark", "counts", "problem", "settings")  # in sidecars, what may differ between sources
+_OWN = (  # in sidecars, what may differ between sources
+    *("source", "source_mark", "counts", "problem", "settings", "AU45", "resting_levels", "resting_notes"),
+)
 
 
 def predict_on_cluster(
@@ -66,9 +68,11 @@ def predict_on_cluster(
     found = _join(plan, sides, len(sources), suffix) if plan.kind == "native" else 0
     counts = {"sources": len(sources), **_counts(sides.values())}
     wrong = [(source, problems[source.name]) for source in sources if source.name in problems]
+    notes = _whole_tracks(list(sides.values())).get("resting_notes", [])
     return Written(
-        plan.out, list(sources), [joined] if found else [], counts, wrong, begun_again=begun_again, joined=found
-    )
+        plan.out, list(sources), [joined] if found else [], counts, wrong, begun_again=begun_again, joined=found,
+        notes=notes,
+    )  # fmt: skip
 
 
 def _check_arguments(plan: Plan, sources: Sequence[Source], workers: int | None, device: str) -> None:
@@ -157,7 +161,8 @@ def merge_tables(
         table.attrs = {}
     order = ["subject", "frame", "face"]
     joined = pd.concat(tables, ignore_index=True).sort_values(order, kind="stable", ignore_index=True)
-    write_predictions(joined, path, {**side, "settings": _comparable(sides[0], "settings"), "counts": counts})
+    side |= {"settings": _comparable(sides[0], "settings"), "counts": counts, **_whole_tracks(sides)}
+    write_predictions(joined, path, side)
     return path, len(tables), side["num_sources"], problems
 
 
@@ -171,6 +176,20 @@ def _check_alike(sides: list[dict[str, Any]], paths: list[str]) -> None:
                     f"{path}: expected the same `{what}` as {paths[0]}, but got {mine} and {first}: all shards need "
                     "the same command; predict the odd ones again with --overwrite"
                 )
+
+
+def _whole_tracks(sides: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What sidecars say of blinks and resting levels, of all sources together."""
+    found: dict[str, Any] = {}
+    for side in sides:
+        if "AU45" in side:
+            reasons = found.setdefault("AU45", {**side["AU45"], "not_counted": {}})["not_counted"]
+            reasons.update(side["AU45"]["not_counted"])
+        if "resting_levels" in side:
+            found.setdefault("resting_levels", {}).update(side["resting_levels"])
+            notes = [*found.get("resting_notes", []), *side["resting_notes"]]
+            found["resting_notes"] = list(dict.fromkeys(notes))
+    return found
 
 
 def _comparable(side: dict[str, Any], what: str) -> Any:
