@@ -1,0 +1,151 @@
+"""Expressions whose action units (AUs) do not come in the usual company, for training on photographs [ours].
+
+The labs' samplers draw AUs by shared causes, so that a detector may learn the cause in place of the muscle. Here every
+face is one of several kinds, and in most of them each muscle is drawn for itself: one to six independent muscles;
+speech with anything; bared teeth under lowered brows; smiles with closed lips; raised brows in speech; a squint in the
+sun without AU6; faces at rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from auformer.synthetic.canvas import Array, F
+from auformer.synthetic.muscles import AU_NAMES
+from auformer.synthetic.sampling import sample_aus
+
+NUM_AUS = len(AU_NAMES)
+_I = {name: i for i, name in enumerate(AU_NAMES)}
+#: Share of each kind of face.
+KINDS = {
+    "lab": 0.28, "independent": 0.30, "speech": 0.11, "bared": 0.07, "closed_smile": 0.07, "raised_speech": 0.05,
+    "squint": 0.05, "rest": 0.07,
+}  # fmt: skip
+BROWS, LIDS, MIDDLE = ("AU1", "AU2", "AU4"), ("AU5", "AU6", "AU7"), ("AU9", "AU10", "AU11")
+ONE_SIDED = 0.12  # share of AUs that act on one half only, where they can
+#: AUs that cannot act together, or cannot be told apart when they do: the weaker one gives way.
+AGAINST = (
+    ("AU24", "AU25"), ("AU24", "AU26"), ("AU24", "AU27"), ("AU28", "AU25"), ("AU28", "AU27"), ("AU26", "AU27"),
+    ("AU5", "AU43"), ("AU22", "AU24"), ("AU22", "AU28"), ("AU18", "AU20"), ("AU18", "AU28"), ("AU24", "AU28"),
+    ("AU12", "AU18"), ("AU16", "AU24"), ("AU16", "AU28"), ("AU22", "AU20"), ("AU22", "AU18"), ("AU23", "AU27"),
+    ("AU10", "AU28"), ("AU7", "AU43"),
+)  # fmt: skip
+PARTS_LIPS = ("AU27", "AU16", "AU22")  # these part the lips whatever else happens
+#: How often each AU is drawn among independent muscles; one half for those that few sets code.
+_OFTEN = {"AU43": 0.6, "AU27": 0.5, "AU28": 0.6, "AU18": 0.7, "AU22": 0.6, "AU11": 0.6, "AU16": 0.7}
+
+
+def sample_expression(rng: np.random.Generator, lab: str) -> tuple[Array, str]:
+    """Intensities `(24, 2)` float32 in [0, 1], columns image left and right, and the kind of face they belong to."""
+    kind = str(rng.choice(list(KINDS), p=np.array(list(KINDS.values())) / sum(KINDS.values())))
+    if kind == "lab":
+        return sample_aus(rng, lab)[1], kind
+    a = np.zeros(NUM_AUS)
+    _DRAW[kind](a, rng)
+    _settle(a)
+    return _both_sides(a, rng), kind
+
+
+def _level(rng: np.random.Generator, low: float = 0.15, high: float = 1.0) -> float:
+    return float(low + (high - low) * rng.beta(1.15, 1.5))
+
+
+def _any(a: Array, rng: np.random.Generator, most: int, among: tuple[str, ...] = AU_NAMES, low: float = 0.15) -> None:
+    """Some independent muscles among those named."""
+    odds = np.array([_OFTEN.get(name, 1.0) for name in among])
+    number = min(int(rng.integers(1, most + 1)), len(among))
+    for name in rng.choice(among, number, replace=False, p=odds / odds.sum()):
+        a[_I[str(name)]] = max(a[_I[str(name)]], _level(rng, low))
+
+
+def _independent(a: Array, rng: np.random.Generator) -> None:
+    _any(a, rng, 6)
+
+
+def _rest(a: Array, rng: np.random.Generator) -> None:
+    """Nothing, or traces below any coder's threshold."""
+    a += np.where(rng.random(NUM_AUS) < 0.2, rng.uniform(0, 0.08, NUM_AUS), 0)
+
+
+def _speech(a: Array, rng: np.random.Generator) -> None:
+    """Talking: parted lips, a jaw that moves, now and then rounded lips; with anything else on the face."""
+    a[_I["AU25"]] = _level(rng)
+    if rng.random() < 0.65:
+        a[_I["AU26"]] = _level(rng, 0.15, 0.9)
+    elif rng.random() < 0.25:
+        a[_I["AU27"]] = _level(rng, 0.25, 0.9)
+    for name, share in (("AU18", 0.15), ("AU22", 0.12), ("AU16", 0.20), ("AU10", 0.15)):
+        if rng.random() < share:
+            a[_I[name]] = _level(rng, 0.15, 0.8)
+    if rng.random() < 0.6:
+        _any(a, rng, 3, tuple(name for name in AU_NAMES if name not in ("AU24", "AU28", "AU27", "AU26")))
+
+
+def _bared(a: Array, rng: np.random.Generator) -> None:
+    """Bared teeth with lowered brows: rage, effort, pain."""
+    a[_I["AU4"]] = _level(rng, 0.35)
+    a[_I["AU25"]] = _level(rng, 0.35)
+    a[_I["AU10" if rng.random() < 0.6 else "AU20"]] = _level(rng, 0.3)
+    for name, share in (
+        ("AU7", 0.6), ("AU9", 0.45), ("AU16", 0.45), ("AU26", 0.35), ("AU27", 0.15), ("AU12", 0.2), ("AU20", 0.25),
+        ("AU6", 0.3), ("AU17", 0.15), ("AU5", 0.15), ("AU23", 0.15),
+    ):  # fmt: skip
+        if rng.random() < share:
+            a[_I[name]] = max(a[_I[name]], _level(rng, 0.2))
+
+
+def _closed_smile(a: Array, rng: np.random.Generator) -> None:
+    """A smile with the lips together, with or without the cheeks."""
+    a[_I["AU12"]] = _level(rng, 0.25)
+    for name, share in (("AU6", 0.5), ("AU14", 0.2), ("AU17", 0.15), ("AU24", 0.12), ("AU23", 0.1), ("AU7", 0.2)):
+        if rng.random() < share:
+            a[_I[name]] = _level(rng, 0.2)
+    if rng.random() < 0.35:
+        _any(a, rng, 2, BROWS)
+
+
+def _raised_speech(a: Array, rng: np.random.Generator) -> None:
+    """Raised brows while talking."""
+    _speech(a, rng)
+    a[_I["AU4"]] = 0
+    for name in ("AU1", "AU2"):
+        if rng.random() < 0.8:
+            a[_I[name]] = _level(rng, 0.25)
+
+
+def _squint(a: Array, rng: np.random.Generator) -> None:
+    """Sun in the eyes: lids tighten, brows come down, cheeks do not rise; AU10 or AU12 now and then."""
+    a[_I["AU7"]] = _level(rng, 0.3)
+    for name, share in (("AU4", 0.6), ("AU10", 0.2), ("AU12", 0.2), ("AU25", 0.3), ("AU9", 0.12), ("AU20", 0.1)):
+        if rng.random() < share:
+            a[_I[name]] = _level(rng, 0.2)
+    a[_I["AU6"]] = 0
+
+
+_DRAW: dict[str, Callable[[Array, np.random.Generator], None]] = {
+    "independent": _independent, "speech": _speech, "bared": _bared, "closed_smile": _closed_smile,
+    "raised_speech": _raised_speech, "squint": _squint, "rest": _rest,
+}  # fmt: skip
+
+
+def _settle(a: Array) -> None:
+    """Take away what cannot be: of two that exclude each other the weaker, lips that cannot be shut."""
+    for one, other in AGAINST:
+        i, j = _I[one], _I[other]
+        if a[i] > 0.08 and a[j] > 0.08:
+            a[i if a[i] < a[j] else j] = 0
+    parted = max(a[_I[name]] for name in PARTS_LIPS)
+    if parted > 0.1:
+        a[_I["AU25"]] = max(a[_I["AU25"]], min(1.0, 0.2 + 0.6 * parted))
+        a[_I["AU24"]] = a[_I["AU28"]] = 0
+
+
+def _both_sides(a: Array, rng: np.random.Generator) -> Array:
+    """Two halves `(24, 2)`: mostly nearly alike, some on one half only; what the jaw does is the same on both."""
+    lean = np.clip(rng.normal(0, 0.10, NUM_AUS), -0.4, 0.4)
+    lean = np.where(rng.random(NUM_AUS) < ONE_SIDED, rng.choice([-1.0, 1.0], NUM_AUS) * rng.uniform(0.6, 1.0, NUM_AUS), lean)
+    for name in ("AU17", "AU18", "AU22", "AU23", "AU24", "AU25", "AU26", "AU27", "AU28"):
+        lean[_I[name]] = 0
+    return np.stack([a * (1 - np.maximum(lean, 0)), a * (1 + np.minimum(lean, 0))], 1).astype(F)
