@@ -13,6 +13,11 @@ from auformer.errors import DatasetLayoutError
 #: Columns that a reader's table has besides those of a manifest; they say where the image of a row is.
 SOURCE, SOURCE_FRAME, SOURCE_MEMBER = "source", "source_frame", "source_member"
 
+LETTERS = (
+    "FACS letters A to E are 1 to 5; 0 where an action unit is absent, empty where it is present without a letter or "
+    "unknown"
+)
+
 _SHOWN = 20  # findings that one message lists [ours]
 _LISTS = ("notes", "corrections", "incomplete")  # keys of `Findings.summary`
 
@@ -33,6 +38,8 @@ class Release:
         per_clip: All frames of a clip are cropped by the onset frame's transform (micro-expressions).
         doubts: What could not be confirmed in a public source; empty where nothing.
         options: Keyword argument of `read` -> what argparse is given for it; defaults are those of `read`.
+        intensity: What its intensities are and how they became 0 to 5; counts only where its table has any.
+        levels: Levels of 0 to 5 that one unit of its option `threshold` is.
     """
 
     name: str
@@ -46,6 +53,8 @@ class Release:
     per_clip: bool = False
     doubts: str = ""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    intensity: str = LETTERS
+    levels: float = 1.0
 
 
 @dataclass

@@ -33,6 +33,7 @@ AU-Intensity-Codes3.0/AU06/F001_T1_AU06.csv   optional; also AU Intensity Codes3
     frames="the number in the image's name and in the label file, from 1; frame n of a video is its n-th image",
     source="CVI-SZU/ME-GraphAU:data/BP4D; lingjivoo/OpenGraphAU:tool/dataset_process.py; "
     "TadasBaltrusaitis/FERA-2015:BP4D_baseline; forever208/FMAE-IAT:AU/BP4D_preprocess.py",
+    intensity="0 to 5 as coded, in whole numbers, empty for the code 9; occurrence is coded by itself",
     options={
         "source": source_option("", " made of them (2F01_T1.avi); auto: the images where there are any (default: auto)")
     },

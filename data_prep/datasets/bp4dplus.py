@@ -49,6 +49,7 @@ RawData/AUCoding/AU_INT/AU06/F001_T1_AU06.csv  optional""",
     doubts="whether the images in the archives are numbered from 0 or from 1: where a sequence has an image 0, label "
     "n is paired with image n - 1, since public code takes label n for the n-th image; the names in the header of the "
     "occurrence tables",
+    intensity="0 to 5 as coded, in whole numbers, empty for the code 9; occurrence is coded by itself",
     options={
         "source": source_option(
             " in the archives", " (F001_T1.mp4); auto: the archives where there are any (default: auto)"

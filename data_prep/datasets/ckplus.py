@@ -34,6 +34,8 @@ cohn-kanade-images/S005/001/S005_001_00000011.png   the whole sequence; only the
     frames="the number in the image's name; of a sequence only the peak is coded, the neutral first frame has no row",
     source="lingjivoo/OpenGraphAU:tool/dataset_process.py; cosanlab/py-feat:scripts/extract_au_training_features.py; "
     "release notes of CK+",
+    intensity="1 to 5 as coded, 0 where an action unit is not listed, empty where the release says 0 (present, not "
+    "scored)",
     doubts="the list of action units (Lucey et al. 2010, table 2) was not checked against the paper; one of it that "
     "no file names is 0",
 )

@@ -33,6 +33,7 @@ ActionUnit_Labels/SN001/SN001_au1.txt         one file per AU""",
     frames="the label file's number, from 1; frame n is the n-th image of the video",
     source="CVI-SZU/ME-GraphAU; lkq52110/au-recognition:tool/DISFA_image_label_process.py; "
     "sharpstill/AU_R-CNN:dataset_toolkit; ihp-lab/LibreFace",
+    intensity="0 to 5 as coded, in whole numbers; an action unit is present from `occurrence_threshold` on",
     options={
         "threshold": threshold_option(THRESHOLD, ", the field's"),
         "camera": {"choices": ("left", "right"), "help": "whose videos (default: left, which papers use)"},

@@ -30,6 +30,7 @@ DISFAPlusDataset/Images/SN001/<trial>/000.jpg""",
     frames="the number in the image's name",
     source="cosanlab/py-feat:feat/evaluation/datasets.py, feat/data.py",
     doubts="the nine people are people of DISFA, so DISFA and DISFA+ are never training and test set of each other",
+    intensity="0 to 5 as coded, in whole numbers; an action unit is present from `occurrence_threshold` on",
     options={"threshold": threshold_option(THRESHOLD, ", the field's")},
 )
 

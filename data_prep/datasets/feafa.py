@@ -52,6 +52,9 @@ Videos_LeftCamera/LeftVideoSN001_comp.avi      of DISFA, copied or linked into t
     doubts="the order of the 24 values (name it with --columns FILE), the names of FEAFA-A's images beyond their "
     "number, whether FEAFA-B counts frames from 0 or 1, and which five people of FEAFA-A are in two of its 127 "
     "sequences",
+    intensity="values of 0 to 1 times 5, so not in whole numbers; of an action unit with sides the higher one; an "
+    "action unit is present from `occurrence_threshold` on",
+    levels=SCALE,
     options={
         "columns": {
             "type": names_in,

@@ -40,6 +40,8 @@ Images/042-ll042/ll042t1aaaff/ll042t1aaaff001.png""",
     "cosanlab/py-feat:scripts/extract_au_training_features.py",
     doubts="the third and fourth number of a row (not read); an action unit listed with intensity 0, which is taken "
     "as unknown; frames 1 to 7 of tv095t2aeunaff are black, as public code says, so they become rows without a face",
+    intensity="1 to 5 as coded, 0 where an action unit is not listed, empty where it is listed with 0; AU43 is coded "
+    "as there or not and has none; the others are present from `occurrence_threshold` on",
     options={"threshold": threshold_option(THRESHOLD)},
 )
 

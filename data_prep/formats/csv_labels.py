@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS
-from auformer.errors import DatasetLayoutError
+from auformer.data.schema import HIGHEST, check_intensity_scale
+from auformer.errors import DatasetLayoutError, ManifestError
 
 from ..release import Findings
+from .au_text import INTENSITIES
 from .codes import occurrence
 from .text_lines import bad_line
 
 #: Ending of a column's name -> kind in a manifest. `_c` and `_r` are OpenFace's presence and regression (intensity).
 _KINDS = {"": "", "c": "", "left": "left", "right": "right", "r": "intensity", "intensity": "intensity"}
 _COLUMN = re.compile(r"AU\s?0*(\d+)(?:_(\w+))?", re.IGNORECASE)
-_HIGHEST = 5.0  # FACS intensities A to E are 1 to 5
 
 
 class LabelColumn(NamedTuple):
@@ -58,43 +59,84 @@ def label_columns(names: Sequence[str], where: str) -> list[LabelColumn]:
 
 
 def read_labels(
-    table: pd.DataFrame, *, missing: frozenset[float], threshold: float, where: str, findings: Findings
-) -> pd.DataFrame:
+    table: pd.DataFrame, *, missing: frozenset[float], threshold: float, where: str, findings: Findings,
+    scale: float | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """The labels of a table as columns of a manifest.
 
     Args:
         table: Text cells.
         missing: Numbers that mean not annotated, besides an empty cell.
-        threshold: An action unit that has an intensity only is present from there on.
+        threshold: An action unit that has an intensity only is present from there on, on the manifest's scale.
         where: What messages call the table.
-        findings: Takes a note for each number that was read as not annotated.
+        findings: Takes a note for each number that was read as not annotated, for letters, and for occurrence that
+            follows from an intensity.
+        scale: Highest intensity of the table's scale, which becomes 5; None: 5, unless they look like fractions.
 
     Raises:
-        DatasetLayoutError: A column or a cell cannot be understood.
+        DatasetLayoutError: A column or a cell cannot be understood, or the intensities look like fractions of 0 to 1.
     """
     labels: dict[str, np.ndarray] = {}
     columns = label_columns(list(table.columns), where)
     for column in columns:
-        values = _numbers(table[column.name], where)
+        cells = _levels(table[column.name], where, findings) if column.kind == "intensity" else table[column.name]
+        values = _numbers(cells, where)
         unknown = np.isin(values, list(missing))
         for value in sorted(set(values[unknown])):
             text = f"{value:g} in {int((values == value).sum()):,} rows of {column.name}"
             findings.note("read as not annotated", where, text)
         values[unknown] = np.nan
         if column.kind == "intensity":
-            _refuse(table[column.name], (values < 0) | (values > _HIGHEST), where, "an intensity of 0 to 5")
-            labels[f"{column.au}_intensity"] = values
+            highest = scale or HIGHEST
+            advice = (
+                "correct it, name values that mean not annotated with --missing-values, or the highest value of the "
+            )
+            advice += "table's scale with --intensity-scale"
+            wanted = f"an intensity of 0 to {highest:g}"
+            _refuse(table[column.name], (values < 0) | (values > highest), where, wanted, advice)
+            labels[f"{column.au}_intensity"] = values * (HIGHEST / highest)
         else:
             _refuse(table[column.name], ~np.isnan(values) & (values != 0) & (values != 1), where, "0, 1 or empty")
             name = f"{column.au}_{column.kind}" if column.kind else column.au
             labels[name] = np.where(np.isnan(values), -1, values).astype(np.int8)
+    _check_scale(labels, scale, where)
     for au in dict.fromkeys(column.au for column in columns):
-        _complete(labels, au, threshold)
+        if _complete(labels, au, threshold):
+            text = f"{au}: present from an intensity of {threshold:g} on"
+            findings.note("occurrence from intensity", where, text)
     return pd.DataFrame({name: labels[name] for name in sorted(labels, key=_order)}, index=table.index)
 
 
-def _complete(labels: dict[str, np.ndarray], au: str, threshold: float) -> None:
-    """Add what a manifest needs beside the columns of an action unit: both sides, and whether it is present at all."""
+def _levels(column: pd.Series, where: str, findings: Findings) -> pd.Series:
+    """The cells of a column of intensities, with the letters of FACS as their numbers."""
+    text = column.fillna("").str.strip().str.upper()
+    letters = text.isin(list(INTENSITIES))
+    if not letters.any():
+        return column
+    findings.note("letters A to E read as 1 to 5", where, f"{int(letters.sum()):,} cells of {column.name}")
+    return column.where(~letters, text.map(lambda cell: str(INTENSITIES.find(cell) + 1)))
+
+
+def _check_scale(labels: dict[str, np.ndarray], scale: float | None, where: str) -> None:
+    """Refuse what looks like fractions of 0 to 1 unless the scale is named."""
+    if scale is not None:
+        return
+    try:
+        check_intensity_scale({name: each for name, each in labels.items() if name.endswith("_intensity")}, where)
+    except ManifestError as error:
+        raise DatasetLayoutError(
+            f"{where}: expected intensities of 0 to 5, but they are not whole numbers and none is above 1, as on a "
+            "scale of 0 to 1; name the highest value of the scale: --intensity-scale 1, or 5 where they are levels all "
+            "the same"
+        ) from error
+
+
+def _complete(labels: dict[str, np.ndarray], au: str, threshold: float) -> bool:
+    """Add what a manifest needs beside the columns of an action unit: both sides, and whether it is present at all.
+
+    Returns:
+        Whether its occurrence is that of an intensity.
+    """
     left, right = f"{au}_left", f"{au}_right"
     if left in labels or right in labels:
         one = labels.get(left, labels.get(right))
@@ -104,8 +146,10 @@ def _complete(labels: dict[str, np.ndarray], au: str, threshold: float) -> None:
         low, high = np.minimum(labels[left], labels[right]), np.maximum(labels[left], labels[right])
         labels.setdefault(au, np.where((high == 1) | (low >= 0), high, -1).astype(np.int8))
     intensity = labels.get(f"{au}_intensity")
-    if au not in labels and intensity is not None:
-        labels[au] = occurrence(intensity, threshold)
+    if au in labels or intensity is None:
+        return False
+    labels[au] = occurrence(intensity, threshold)
+    return True
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -120,9 +164,11 @@ def _numbers(column: pd.Series, where: str) -> np.ndarray:
     return values.copy()
 
 
-def _refuse(column: pd.Series, bad: np.ndarray, where: str, expected: str) -> None:
+def _refuse(
+    column: pd.Series, bad: np.ndarray, where: str, expected: str,
+    advice: str = "correct it, or name values that mean not annotated: --missing-values",
+) -> None:  # fmt: skip
     rows = np.flatnonzero(bad)
     if rows.size:
         got = f"{column.iloc[rows[0]]!r}" + (f" (and {rows.size - 1:,} more)" if rows.size > 1 else "")
-        advice = "correct it, or name values that mean not annotated: --missing-values"
         raise bad_line(where, column.index[rows[0]] + 2, f"`{column.name}` to be {expected}", got, advice)

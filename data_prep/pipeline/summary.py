@@ -8,6 +8,7 @@ import pandas as pd
 
 from auformer import __version__
 from auformer.data.manifest import au_columns
+from auformer.data.schema import THRESHOLD, aus_with
 from auformer.errors import DatasetLayoutError
 
 from ..release import SOURCE, SOURCE_FRAME, SOURCE_MEMBER, Findings, Release
@@ -73,6 +74,16 @@ def label_rates(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return rates
 
 
+def intensities(release: Release, manifest: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
+    """What the sidecar says of intensities: what they are, rows coded per AU, and from where on an AU is present."""
+    coded = {au: int(manifest[f"{au}_intensity"].notna().sum()) for au in aus_with(manifest.columns, "intensity")}
+    if not coded:
+        return {}
+    threshold = record.get("threshold")
+    known = {} if threshold is None else {THRESHOLD: round(release.levels * float(threshold), 6)}
+    return {"intensity": release.intensity, "intensity_coded": coded, **known}
+
+
 def note_problems(findings: Findings, rows: list[Row], results: pd.DataFrame) -> None:
     """Add what went wrong with images to the findings, one note per folder, video or archive."""
     groups: dict[tuple[str, str, str], list[int]] = {}
@@ -115,6 +126,7 @@ def sidecar(
         "rows_with_several_faces": int((results["faces_found"] > 1).sum()),
         "limit": record["limit"],
         "label_rates": label_rates(manifest),
+        **intensities(release, manifest, record),
         "corrected": found.pop("corrections"),
         "findings": found,
         "doubts": release.doubts,
@@ -145,6 +157,8 @@ def table_lines(manifest: pd.DataFrame) -> list[str]:
     for au, rate in rates.items():
         share = f"{rate['measured']:.3f}" if rate["known"] else "-"
         lines.append(f"{au:<6}{rate['positives']:>10,}{rate['known']:>10,}{share:>8}")
+    if strengths := aus_with(manifest.columns, "intensity"):
+        lines += ["", f"intensity of 0 to 5: {', '.join(strengths)}"]
     return lines
 
 
