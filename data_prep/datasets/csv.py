@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from auformer.errors import DatasetLayoutError
@@ -34,6 +35,8 @@ RELEASE = Release(
 <images>      paths of the table are relative to --root; without --table every image below it is taken, without labels
 """,
     au_names=(),
+    intensity="as in the table, whose highest value, `intensity_scale` or 5, is 5; FACS letters A to E are 1 to 5; an "
+    "action unit that has no labels is present from `occurrence_threshold` on",
     frames="the table's column `frame` (of videos the position, from 0; see --first-frame), 0 of a photo without one",
     source="names of columns: TadasBaltrusaitis/OpenFace:lib/local/Utilities/src/RecorderCSV.cpp, "
     "cosanlab/py-feat:feat/utils/io.py",
@@ -50,7 +53,13 @@ RELEASE = Release(
         "threshold": {
             "type": float,
             "metavar": "X",
-            "help": f"intensity from which an AU is present (default: {THRESHOLD:g})",
+            "help": f"intensity of 0 to 5 from which an AU without labels is present (default: {THRESHOLD:g})",
+        },
+        "intensity_scale": {
+            "type": float,
+            "metavar": "X",
+            "help": "highest value of the table's intensities, which becomes 5: 1 for fractions, 100 for per cent "
+            "(default: 5)",
         },
         "first_frame": {
             "type": int,
@@ -68,6 +77,7 @@ def read(
     table: str | None = None,
     missing_values: str = MISSING,
     threshold: float = THRESHOLD,
+    intensity_scale: float | None = None,
     first_frame: int = 0,
 ) -> pd.DataFrame:
     """One row per line of the table, or per photo; without a column `subject`, every file is a subject of its own."""
@@ -77,7 +87,12 @@ def read(
         return _photos(root, findings)
     path = root / table if (root / table).is_file() else Path(table)
     cells, name = _cells(path), path.name
-    labels = read_labels(cells, missing=_missing(missing_values), threshold=threshold, where=name, findings=findings)
+    if intensity_scale is not None and not 0 < intensity_scale < np.inf:
+        raise ValueError(f"Expected `--intensity-scale` to be a number above 0, but got {intensity_scale}")
+    labels = read_labels(
+        cells, missing=_missing(missing_values), threshold=threshold, where=name, findings=findings,
+        scale=intensity_scale,
+    )  # fmt: skip
     if not len(labels.columns):
         text = f"no column such as AU12, AU01_c or AU12_r among {', '.join(cells.columns[:10])}"
         findings.note("no labels", name, text)
