@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from auformer.cli import main
+from auformer.data.images import write_image
 from auformer.data.manifest import validate_manifest
 from auformer.data.schema import aus_with
 from auformer.data_prep.datasets import feafa
@@ -15,6 +17,7 @@ from auformer.errors import DatasetLayoutError
 from tests.helpers.trees import kinds, read
 from tests.helpers.trees.bp4d import write_bp4d
 from tests.helpers.trees.disfa import write_disfa, write_disfaplus
+from tests.helpers.trees.images import plain_image
 from tests.helpers.trees.others import write_ckplus, write_unbc
 from tests.helpers.trees.photo_sets import FEAFA_COLUMNS, write_bosphorus, write_feafa
 
@@ -111,3 +114,13 @@ class TestTables:
         assert self.read(scale=100.0, AU12_r=["20", "80"])["AU12_intensity"].tolist() == [1, 4]
         with pytest.raises(DatasetLayoutError, match="0 to 1, but got '1.5'"):
             self.read(scale=1.0, AU12_r=["0.5", "1.5"])
+
+
+def test_the_scale_is_an_option_of_the_command(tmp_path, capsys):
+    write_image(tmp_path / "a.png", plain_image(1))
+    (tmp_path / "labels.csv").write_text("path,AU12_r\na.png,0.5\n", encoding="utf-8")
+    words = ["prepare", "csv", "--root", str(tmp_path), "--table", str(tmp_path / "labels.csv"), "--dry-run"]
+    assert main(words) == 1 and "--intensity-scale 1, or 5" in capsys.readouterr().err
+    assert main([*words, "--intensity-scale", "1"]) == 0
+    assert "intensity of 0 to 5: AU12" in capsys.readouterr().out
+    assert main([*words, "--intensity-scale", "0"]) == 1 and "above 0" in capsys.readouterr().err
