@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.cells import LABEL, NUMBER, cell_text, read_numbers
+from auformer.data.plain_csv import read_plain
 from auformer.data.schema import CLIP_FRAMES, NUMBERS, parse_column
 from auformer.data.spreadsheet import Sheet, is_spreadsheet, read_sheets
 from auformer.data.text_table import NOTES, Header, read_text_table
@@ -227,7 +228,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if path.suffix.lower() == ".parquet" and path.is_file():
         return _parquet(path)
-    table = open_table(path, header=_is_ours, kinds=_kind, strict=False).reset_index(drop=True)
+    plain = read_plain(path, _is_ours, lambda name: _kind(name) != "") if path.is_file() else None
+    table = open_table(path, header=_is_ours, kinds=_kind, strict=False) if plain is None else plain
+    table = table.reset_index(drop=True)
     for name, column in table.items():
         if not pd.api.types.is_float_dtype(column):
             table[name] = column.astype("str").replace("", np.nan)
