@@ -168,10 +168,9 @@ def agreement(pairs: Pairs) -> pd.DataFrame:
     """How far two files agree on each AU that both have.
 
     Returns:
-        By AU: `faces` (with a value in both), `active_first` and `active_second` (shares), `agree` (share), `kappa`
-            (Cohen 1960; nan
-        where one says the same throughout), `correlation` (Pearson, of probabilities or intensities; nan where there is
-        none).
+        By AU: `faces` (with an activity in both), `active_first` and `active_second` (shares), `agree` (share), `kappa`
+        (Cohen 1960; nan where one says the same throughout), `correlation` (Pearson; of probabilities where both have
+        them, else of intensities, else of one with the other; nan where there is none).
     """
     rows = []
     for au in sorted(_aus(pairs.first) & _aus(pairs.second), key=lambda name: int(name[2:])):
@@ -179,8 +178,7 @@ def agreement(pairs: Pairs) -> pd.DataFrame:
         known = ~(np.isnan(a) | np.isnan(b))
         a, b = a[known], b[known]
         shares = (a.mean(), b.mean(), (a == b).mean()) if len(a) else (np.nan,) * 3
-        correlation = _correlation(_value(pairs.first, au), _value(pairs.second, au))
-        rows.append([au, len(a), *shares, _kappa(a, b), correlation])
+        rows.append([au, len(a), *shares, _kappa(a, b), _correlation(*_values(pairs, au))])
     return pd.DataFrame(rows, columns=["au", "faces", "active_first", "active_second", "agree", "kappa", "correlation"])
 
 
@@ -197,7 +195,7 @@ def _boxes(table: pd.DataFrame) -> np.ndarray:
 
 def _aus(table: pd.DataFrame) -> set[str]:
     """AUs of which a table has an activity, a probability or an intensity."""
-    return {au for kind in ("active", "prob", "intensity") for au in aus_with(table.columns, kind)}
+    return {au for kind in ("active", "prob", "intensity_pred") for au in aus_with(table.columns, kind)}
 
 
 def active_values(table: pd.DataFrame, au: str) -> np.ndarray:
@@ -208,10 +206,15 @@ def active_values(table: pd.DataFrame, au: str) -> np.ndarray:
     return np.where(np.isnan(value), np.nan, (value >= ACTIVE).astype(float))
 
 
-def _value(table: pd.DataFrame, au: str) -> np.ndarray:
-    """(n,) probability or intensity of an AU, nan where there is none."""
-    name = next((f"{au}_{kind}" for kind in ("prob", "intensity") if f"{au}_{kind}" in table), None)
-    return np.full(len(table), np.nan) if name is None else table[name].to_numpy(float)
+def _values(pairs: Pairs, au: str) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) values of an AU in either file, of one kind where both have it; nan where there is none."""
+    kinds = ("prob", "intensity_pred")
+    alike = [kind for kind in kinds if f"{au}_{kind}" in pairs.first and f"{au}_{kind}" in pairs.second]
+    found = []
+    for table in (pairs.first, pairs.second):
+        name = next((f"{au}_{kind}" for kind in (*alike, *kinds) if f"{au}_{kind}" in table), None)
+        found.append(np.full(len(table), np.nan) if name is None else table[name].to_numpy(float))
+    return found[0], found[1]
 
 
 def _kappa(a: np.ndarray, b: np.ndarray) -> float:

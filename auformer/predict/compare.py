@@ -32,7 +32,8 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
     Returns:
         The key, `file, time_s` and box where known, `score, status`, then per AU what there is: `_prob` (ours,
-        Py-Feat), `_active` (ours, OpenFace's `_c`), `_intensity` (OpenFace's `_r`, 0 to 5). Frames count from 0.
+        Py-Feat), `_active` (ours, OpenFace's `_c`), `_intensity_pred` (ours,
+        OpenFace's `_r`, 0 to 5). Frames count from 0.
         `attrs` holds `path`, `format`, `side`, and `notes` about what is not plain in the file.
 
     Raises:
@@ -140,7 +141,7 @@ def _from_openface(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
         if f"{name}_c" in raw:
             values[f"{canonical(name)}_active"] = _activity(raw, f"{name}_c").where(success).astype("Int8")
         if f"{name}_r" in raw:
-            values[f"{canonical(name)}_intensity"] = raw[f"{name}_r"].where(success)
+            values[f"{canonical(name)}_intensity_pred"] = raw[f"{name}_r"].where(success)
     return pd.concat([table, pd.DataFrame(values, index=raw.index)], axis=1).dropna(axis=1, how="all")
 
 

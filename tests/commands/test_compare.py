@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +51,29 @@ def test_table_and_figure(files, capsys):
     assert compare(*both, "--out", out, "--plot", plot) == 1 and "--overwrite" in capsys.readouterr().err
     assert compare(*both, "--out", out, "--plot", plot, "--overwrite") == 0
     assert compare(*both, "--plot", files / "a.jpg") == 1 and ".png" in capsys.readouterr().err
+
+
+def test_intensities_of_two_files(files, capsys):
+    """B is half a level above A throughout: bias -0.5, no spread, complete consistency."""
+    level = np.linspace(0, 4, 10)
+    one = pd.read_csv(files / "ours.csv").assign(AU12_intensity_pred=level)
+    write_predictions(one, files / "one.csv", {})
+    openface_table(one.assign(AU12_intensity_pred=level + 0.5), photo=False).to_csv(files / "two.csv", index=False)
+    words, out, plot = (files / "one.csv", files / "two.csv"), files / "i.csv", files / "i.png"
+    assert compare(*words, "--out", out, "--bland-altman", plot) == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["AU12", "10", "1.00", "0.50", "-0.50", "-0.51", "to", "-0.49"] in said  # OpenFace's two decimals
+    (row,) = json.loads((files / "i.json").read_text())["agreement"]
+    assert row["intensity_faces"] == 10 and row["bias"] == pytest.approx(-0.5, abs=0.005) and row["au"] == "AU12"
+    assert pd.read_csv(out)["icc"].tolist() == [pytest.approx(1, abs=1e-4)] and plot.stat().st_size > 5000
+    assert compare(*words, "--out", files / "j.csv", "--plot", plot) == 1  # no output is replaced unasked
+    (files / "k.json").write_text("mine")
+    assert compare(*words, "--out", files / "k.csv") == 1 and (files / "k.json").read_text() == "mine"
+    assert not (files / "j.csv").exists() and "--overwrite" in capsys.readouterr().err
+    plain = (files / "ours.csv", files / "feat.csv")
+    assert compare(*plain, "--bland-altman", files / "l.png") == 1
+    assert "no action unit has one in both" in capsys.readouterr().err and not (files / "l.png").exists()
+    assert compare(*plain, "--out", files / "l.csv") == 0 and "icc" not in pd.read_csv(files / "l.csv")
 
 
 def test_nothing_to_compare(files, capsys):

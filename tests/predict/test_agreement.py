@@ -100,7 +100,7 @@ def test_agreement_by_hand():
     second = table(
         rows,
         AU1_active=pd.array([1, 0, 0, 0, None], "Int8"),
-        AU1_intensity=[4.0, 3.5, 0.5, 0.0, nan],
+        AU1_intensity_pred=[4.0, 3.5, 0.5, 0.0, nan],
         AU2_prob=[0.1, 0.2, 0.3, 0.4, 0.5],
     )
     found = agreement(pair_rows(first, second)).set_index("au")
