@@ -439,7 +439,10 @@ def cumulative_loss(level_logits: Tensor, target: Tensor) -> Tensor:
 
 
 class IntensityLoss(nn.Module):
-    """Loss of an intensity head, by its form: smooth L1 and concordance, or the cumulative links' cross-entropy.
+    """Loss of an intensity head: by its form smooth L1 or the cumulative links' cross-entropy, and concordance [ours].
+
+    The first asks for the levels, entry by entry; the second that they go along over the batch, which no average over
+    entries that are mostly 0 does: without it predictions keep to the middle.
 
     Args:
         form: ``regression`` or ``ordinal``, see `auformer.models.intensity`.
@@ -458,10 +461,12 @@ class IntensityLoss(nn.Module):
         """Compute the loss and its terms from the network's `outputs` and intensities ``(B, N)``, NaN where not coded.
 
         Returns:
-            Scalars: ``intensity``, the loss, and of the form ``regression`` what it is the sum of, ``smooth_l1`` and
+            Scalars: ``intensity``, the loss, and what it is the sum of: ``smooth_l1`` or ``cumulative``, and
             ``concordance``.
         """
         if self.form == "ordinal":
-            return {"intensity": cumulative_loss(outputs["level_logits"], target)}
-        near, concordance = (loss(outputs["intensity"], target) for loss in (smooth_l1_loss, concordance_loss))
-        return {"intensity": near + concordance, "smooth_l1": near, "concordance": concordance}
+            name, level = "cumulative", cumulative_loss(outputs["level_logits"], target)
+        else:
+            name, level = "smooth_l1", smooth_l1_loss(outputs["intensity"], target)
+        concordance = concordance_loss(outputs["intensity"], target)
+        return {"intensity": level + concordance, name: level, "concordance": concordance}

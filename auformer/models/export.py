@@ -24,15 +24,23 @@ _OPSET = 20  # first with GELU as one operator
 _INT8 = ("MatMul", "Gemm")  # where nearly all of the time goes; convolutions and softmax stay in float32
 
 
-class _Probabilities(nn.Module):
-    """From images to probabilities: normalisation is inside the network already, the sigmoid is `predict_probs`'s."""
+def output_names(intensity: str) -> list[str]:
+    """Outputs of an exported network, by the form of its intensity head: `probs`, and `intensity` where it has one."""
+    return ["probs"] if intensity == "none" else ["probs", "intensity"]
+
+
+class _Predictions(nn.Module):
+    """From images to probabilities and intensities: normalisation and sigmoid are inside the network already."""
 
     def __init__(self, network: AUNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network.predict_probs(images)
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.network.intensity == "none":
+            return self.network.predict_probs(images)
+        found = self.network.outputs(images)
+        return found["probs"], found["intensity"]
 
 
 def export_detector(
@@ -53,7 +61,8 @@ def export_detector(
         source: Where the network comes from, kept in the file.
 
     Returns:
-        The file. Input `images (B, 3, H, W)` float32 RGB in [0, 1], any `B`; output `probs (B, N)`. Action units,
+        The file. Input `images (B, 3, H, W)` float32 RGB in [0, 1], any `B`; output `probs (B, N)`, and with an
+        intensity head `intensity (B, N)` in [0, 5], which counts for the `intensity_aus` of the metadata. Action units,
         thresholds, crop recipe and all else that an adapter file says about itself are in its metadata, as JSON.
 
     Raises:
@@ -70,12 +79,12 @@ def export_detector(
     header = json.dumps(describe(network) | {"exported": {"kind": kind, "int8": int8, "source": dict(source or {})}})
     if kind == "onnx":
         require("onnxscript", "export")
-    program = _program(network)
+    program, names = _program(network), output_names(network.intensity)
     with atomic_path(out) as temporary:
         if kind == "torch":
             torch.export.save(program, temporary, extra_files={HEADER: header})
         else:
-            _write_onnx(program, temporary, header, int8)
+            _write_onnx(program, temporary, header, names, int8)
     return out
 
 
@@ -85,7 +94,7 @@ def _program(network: AUNetwork) -> torch.export.ExportedProgram:
     example = torch.rand(2, 3, *network.image_size)
     with torch.no_grad(), _maps_as_they_are(network, example):
         return torch.export.export(
-            _Probabilities(network), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
+            _Predictions(network), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}
         )
 
 
@@ -105,12 +114,12 @@ def _maps_as_they_are(network: AUNetwork, example: Tensor) -> Iterator[None]:
             del group._composed
 
 
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, int8: bool) -> None:
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, header: str, names: list[str], int8: bool) -> None:
     """Translate a program to ONNX, with its metadata."""
     onnx = require("onnx", "export")
     with quiet():
         made = torch.onnx.export(
-            program, dynamo=True, opset_version=_OPSET, input_names=["images"], output_names=["probs"],
+            program, dynamo=True, opset_version=_OPSET, input_names=["images"], output_names=names,
             optimize=False, verbose=False,
         )  # fmt: skip
     assert made is not None
@@ -184,6 +193,8 @@ class OnnxDetector(nn.Module):
         au_names: Canonical names of the action units, in the order of the probabilities.
         image_size: `(H, W)` in pixels.
         thresholds: Probability from which an action unit counts as active, per name.
+        intensity: Form of the intensities, `none` where there are none.
+        intensity_aus: Action units whose intensity was trained; empty where there are none.
         crop_recipe: Name of the crop recipe of the training images, or None where it is unknown.
         metadata: What the adapter file said that it was exported from.
 
@@ -216,25 +227,40 @@ class OnnxDetector(nn.Module):
         self.thresholds: dict[str, float] = dict(self.metadata["thresholds"])
         self.image_size: tuple[int, int] = (int(self.metadata["image_size"][0]), int(self.metadata["image_size"][1]))
         self.crop_recipe: str | None = self.metadata.get("crop_recipe")
+        self.intensity: str = self.metadata["arguments"].get("intensity", "none")
+        learned = () if self.intensity == "none" else self.metadata.get("intensity_aus", self.au_names)
+        self.intensity_aus: tuple[str, ...] = tuple(learned)
         self._check_shapes(path)
 
     def _check_shapes(self, path: Path) -> None:
-        """Refuse a model whose input or output is not what its metadata says."""
+        """Refuse a model whose input or outputs are not what its metadata says."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         found = [each.name for each in inputs], [each.name for each in outputs]
-        if found != (["images"], ["probs"]):
+        names = output_names(self.intensity)
+        if found != (["images"], names):
+            wanted = " and ".join(f"`{name}`" for name in names)
             raise CheckpointError(
-                f"Expected {path} to take `images` and give `probs`, but it takes {found[0]} and gives {found[1]}"
+                f"Expected {path} to take `images` and give {wanted}, but it takes {found[0]} and gives {found[1]}"
             )
-        taken, given = list(inputs[0].shape[1:]), outputs[0].shape[-1]
-        if taken != [3, *self.image_size] or given != len(self.au_names):
+        taken, given = list(inputs[0].shape[1:]), [each.shape[-1] for each in outputs]
+        if taken != [3, *self.image_size] or set(given) != {len(self.au_names)}:
             raise CheckpointError(
-                f"Expected {path} to take images {(3, *self.image_size)} and give {len(self.au_names)} probabilities, "
-                f"as its metadata says, but it takes {taken} and gives {given}"
+                f"Expected {path} to take images {(3, *self.image_size)} and give {len(self.au_names)} numbers per "
+                f"image, as its metadata says, but it takes {taken} and gives {', '.join(map(str, given))}"
             )
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """Images `(B, 3, H, W)` float in [0, 1] to `probs (B, N)`, and `intensity (B, N)` where there are any.
+
+        All are float32, on the device of the images.
+        """
+        return self._run(output_names(self.intensity), images)
 
     def predict_probs(self, images: Tensor) -> Tensor:
         """Images `(B, 3, H, W)` float in [0, 1] to probabilities `(B, N)`, float32 on the device of the images."""
+        return self._run(["probs"], images)["probs"]
+
+    def _run(self, names: list[str], images: Tensor) -> dict[str, Tensor]:
         given = images.detach().to("cpu", torch.float32).contiguous().numpy()
-        (probs,) = self._session.run(["probs"], {"images": given})
-        return torch.from_numpy(probs).to(images.device)
+        found = self._session.run(names, {"images": given})
+        return {name: torch.from_numpy(one).to(images.device) for name, one in zip(names, found, strict=True)}
