@@ -44,6 +44,7 @@ SPLITS: Splits = {
 }
 EPOCHS, SEED = 3, 0
 FORM = "ordinal"  # of the intensities, see `auformer.models.intensity`
+INTENSITY_WEIGHT = 2.0  # of their loss beside that of occurrence [ours]
 RATES = {"joint": 5e-3, "alone": 5e-3, "probe": 1e-2}  # the best of results/demo.md for each network
 """What is trained, with its learning rate: AUFormer for occurrence and intensity, for occurrence alone, a linear probe
 for both."""
@@ -76,7 +77,7 @@ def train(
     settings |= {} if what == "alone" else {"intensity": form}
     settings |= {} if what == "probe" else {"expert_width": 4, "average_heads": True}
     network = partial(LinearProbe if what == "probe" else AUFormer, **settings)
-    module = AUModule(network, data.au_names, data.au_weights, lr=RATES[what])
+    module = AUModule(network, data.au_names, data.au_weights, lr=RATES[what], intensity_weight=INTENSITY_WEIGHT)
     folder = out / (f"alone-seed{seed}" if what == "alone" else f"{what}-{form}-seed{seed}")
     return fit(module, data, folder, epochs=epochs, seed=seed, precision="bf16-mixed", tune=True, progress=progress)
 
