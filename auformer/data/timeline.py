@@ -64,6 +64,11 @@ class Slots:
         self._delay = -1
         self._frames = 0
 
+    @property
+    def delay(self) -> int:
+        """How many packets a frame waits for its turn; 0 until the first frame is known."""
+        return max(0, self._delay)
+
     def packet(self, slot: int) -> None:
         """Note the slot of the next packet."""
         self._slots.append(slot)
@@ -81,5 +86,5 @@ class Slots:
 
     def in_order(self, count: int) -> list[int | None]:
         """The slots of the first frames, so many; None behind the last."""
-        delay = max(0, self._delay)
-        return [self._slots[place] if place < len(self._slots) else None for place in range(delay, delay + count)]
+        places = range(self.delay, self.delay + count)
+        return [self._slots[place] if place < len(self._slots) else None for place in places]

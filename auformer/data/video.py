@@ -17,6 +17,13 @@ from auformer.data.containers import Aperture, clean_aperture, has_box, is_cut_a
 from auformer.data.images import image_kind
 from auformer.data.timeline import NOMINAL_FPS, Slots, Timeline
 
+#: Suffixes of containers that FFmpeg reads, and of bare streams of images [ours].
+VIDEOS = frozenset(
+    {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3gpp", ".3g2", ".f4v", ".insv", ".lrv", ".avi", ".divx", ".xvid", ".mkv"}
+    | {".webm", ".ogv", ".wmv", ".asf", ".flv", ".mpg", ".mpeg", ".mpe", ".mod", ".tod", ".vob", ".ts", ".mts", ".m2ts"}
+    | {".mxf", ".dv", ".rm", ".rmvb", ".ivf", ".y4m", ".nut", ".gif", ".m1v", ".m2v", ".h264", ".264", ".h265", ".265"}
+    | {".hevc", ".mjpeg", ".mjpg"}
+)
 # Bits of AVStream.disposition (FFmpeg, libavformat/avformat.h): covers, thumbnails, stills, layers of another stream.
 _DEFAULT, _NO_VIDEO = 0x1, 0x400 | 0x800 | 0x40000 | 0x80000 | 0x100000
 _NO_STAMPS, _DISCONT = 0x80, 0x200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT (libavformat/avformat.h)
@@ -73,6 +80,8 @@ class Video:
         facts: What the header says.
         others: Names the streams of moving images that are not read; empty where there is none.
         stamped: Whether the container has a time stamp for each frame; else they have equal distances.
+        numbers_packets: Whether the place of a packet in the file is all that says its time, as in AVI.
+        timed: Whether the time of a frame says which one it is, also behind damage; known from the first frame on.
 
     Raises:
         ValueError: It is no video; the message says what it is and what to do.
@@ -91,8 +100,8 @@ class Video:
         stream.thread_type = "AUTO"
         codec.thread_count = threads
         flags, kind = int(self._container.format.flags), self._container.format.name
-        self._flags, self._slotted = flags, kind == "avi"
-        self.stamped = not flags & _NO_STAMPS
+        self._flags, self.numbers_packets = flags, kind == "avi"
+        self.stamped = self.timed = not flags & _NO_STAMPS
         rate = stream.guessed_rate or stream.average_rate
         self._step = 1 / float(rate or NOMINAL_FPS)
         self._length = _duration(self._container, stream)
@@ -128,7 +137,7 @@ class Video:
         if self.others:
             _log.warning(self.others)
         line, slots, index, last = Timeline(self._step), Slots(), -1, 0.0
-        decoded = self._decoded(slots)
+        decoded = (frame for packet in self._packets(slots) for frame in packet.decode())
         while True:
             try:
                 frame = next(decoded, None)
@@ -146,39 +155,42 @@ class Video:
             yield VideoFrame(index, last, frame, self)
         if index < 0:
             raise _not_opened(self._named, ValueError("not one frame of it can be decoded"))
-        self._check_end(index, last)
+        if early := self._ends_early(index, last):
+            raise ValueError(f"{self._named} {early}")
 
     def sound_frames(self) -> Iterator[VideoFrame | str]:
         """As `frames`, but past damage: what is spoilt is left out up to the next key frame that is sound.
 
         Yields:
-            Frames; and, where there is damage, what it is. `index` counts what comes, so behind damage the place of a
-            frame follows from its time alone, see `frame_times`.
+            Frames; and, where there is damage or the video ends early, what it is. `index` counts what comes, so behind
+            damage the place of a frame follows from its time alone, see `frame_times` and `timed`.
         """
-        codec, line, slots = self._stream.codec_context, Timeline(self._step), Slots()
-        codec.flags |= _OUTPUT_CORRUPT  # a frame that is left out in silence would shift those behind it
-        index, waiting = -1, False
+        self._stream.codec_context.flags |= _OUTPUT_CORRUPT  # what is left out in silence would shift what follows
+        line, slots, index, waiting, time = Timeline(self._step), Slots(), -1, False, 0.0
         try:
-            for packet in self._container.demux(self._stream):
-                self._note(packet, slots)
+            for packet in self._packets(slots):
+                spoilt = f"it is damaged at frame {index + 1}"
+                if packet.is_corrupt:  # by the end of the file; decoders do not all notice
+                    yield spoilt
+                    return
                 try:
-                    decoded = [] if packet.is_corrupt else codec.decode(packet)
+                    decoded = packet.decode()
                 except av.error.InvalidDataError:
                     decoded, waiting = [], True
-                    yield f"it is damaged at frame {index + 1}"
-                if packet.is_corrupt:  # by the end of the file; decoders do not all notice
-                    yield f"it is damaged at frame {index + 1}"
-                    return
+                    yield spoilt
                 for frame in decoded:
                     time = line.place(self._stamp(frame, slots))
                     if frame.is_corrupt:
                         waiting = True
-                        yield f"it is damaged at frame {index + 1}"
+                        yield spoilt
                     elif not waiting or frame.key_frame:
                         waiting, index = False, index + 1
                         yield VideoFrame(index, time, frame, self)
         except _ERRORS as error:
             yield f"it cannot be read{f' beyond frame {index}' if index >= 0 else ''} ({_reason(error)})"
+            return
+        if early := self._ends_early(index, time):
+            yield early
 
     def nearest(self, times: Sequence[float]) -> list[np.ndarray | None]:
         """One image near each time, found from the key frame before it: cheap, and exact to a few frames at most.
@@ -236,22 +248,22 @@ class Video:
         base = self._stream.time_base
         return [None if slot is None else float(slot * base) for slot in slots.in_order(count)]
 
-    def _decoded(self, slots: Slots) -> Iterator[Any]:
-        """Decoded frames; packets of other streams are looked at only where they say how long the file is."""
+    def _packets(self, slots: Slots) -> Iterator[Any]:
+        """Packets of the stream; those of others are looked at only where they say how long the file is."""
         streams = [self._stream]
         if self._whole_length:
             streams += [one for one in self._container.streams if one.type == "audio"]
         for packet in self._container.demux(streams):
             self._note(packet, slots)
             if packet.stream_index == self._stream.index:
-                yield from packet.decode()
+                yield packet
 
     def _note(self, packet: Any, slots: Slots) -> None:
         """Keep what a packet says about places and lengths."""
         ours = packet.stream_index == self._stream.index
         if ours and packet.size and packet.is_discard:
             self._hidden += 1
-        if ours and self._slotted and packet.dts is not None:
+        if ours and self.numbers_packets and packet.dts is not None:
             slots.packet(packet.dts)
         if self._whole_length and packet.pts is not None:
             self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
@@ -259,30 +271,30 @@ class Video:
     def _stamp(self, frame: Any, slots: Slots) -> float | None:
         """The time stamp of a frame in seconds, those of `Slots` where the container has none."""
         self._last_length = float((getattr(frame, "duration", 0) or 0) * (frame.time_base or 0))
-        stamp = slots.frame(frame.dts) if self._slotted else frame.pts if self.stamped else None
+        stamp = slots.frame(frame.dts) if self.numbers_packets else frame.pts if self.stamped else None
+        self.timed = self.stamped and not slots.delay
         return None if stamp is None else float(stamp * self._stream.time_base)
 
-    def _check_end(self, index: int, last: float) -> None:
-        """Refuse a video that ends before its header says: fewer frames (where they are counted) and a shorter time.
+    def _ends_early(self, index: int, last: float) -> str:
+        """Words for a video that ends before its header says: fewer frames (where they are counted), a shorter time.
 
         Containers differ in whether their length counts from zero or from the first frame's time; the longer reading is
-        believed. Where the length is that of the longest stream, the sound may reach it.
+        believed. Where the length is that of the longest stream, the sound may reach it. Empty for a whole one.
         """
         declared, duration = self.facts.frames, self._length
         if duration is None or self._flags & (_NO_STAMPS | _DISCONT):
-            return  # a length that FFmpeg estimated from the file as it is
-        if self._slotted and not is_cut_avi(self.path):
-            return  # the last slots may be empty
+            return ""  # a length that FFmpeg estimated from the file as it is
+        if self.numbers_packets and not is_cut_avi(self.path):
+            return ""  # the last slots may be empty
         if declared is not None and index + 1 + self._hidden >= declared:
-            return
-        length = max(last / index if index else self._step, self._last_length)
+            return ""
+        length = max(last / index if index > 0 else self._step, self._last_length)
         start = max(0.0, float((self._stream.start_time or 0) * self._stream.time_base))
-        if self._slotted or max(start + last + length, self._end) < duration - _MISSING * length:
-            of = f" of {declared}" if declared else ""
-            raise ValueError(
-                f"{self._named} ends early: {index + 1}{of} frames, {last + length:.2f} of "
-                f"{max(duration, (declared or 0) * self._step):.2f} s; copy it again"
-            )
+        if not self.numbers_packets and max(start + last + length, self._end) >= duration - _MISSING * length:
+            return ""
+        of = f" of {declared}" if declared else ""
+        whole = max(duration, (declared or 0) * self._step)
+        return f"ends early: {index + 1}{of} frames, {last + length:.2f} of {whole:.2f} s; copy it again"
 
     def _image(self, frame: Any) -> np.ndarray:
         """A decoded frame as uint8 RGB (H, W, 3): cropped, with square pixels, turned."""
@@ -335,7 +347,7 @@ def frame_times(path: str | Path) -> list[float]:
     """
     with Video(path, threads=1) as video:
         try:
-            stamps = video._slot_stamps() if video._slotted else video._packet_stamps()
+            stamps = video._slot_stamps() if video.numbers_packets else video._packet_stamps()
         except _ERRORS as error:
             raise ValueError(f"{path} cannot be read to its end: {_reason(error)}") from error
         line = Timeline(video._step)

@@ -10,12 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-# Suffixes [ours]: what OpenCV decodes as one image, and containers that FFmpeg reads. Any other counts as an image.
-IMAGES = frozenset({".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".tif", ".tiff", ".bmp", ".pgm", ".ppm"})
-VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"}
-    | {".ogv", ".gif", ".asf", ".vob", ".mxf", ".dv", ".m2v", ".mjpeg", ".mjpg"}
-)
+from auformer.data.images import IMAGES
+from auformer.data.video import VIDEOS
+
 LISTS = frozenset({".txt", ".lst"})
 _CAMERA = re.compile(r"camera:(\d+)")
 _NUMBERED = re.compile(r"%0?(\d*)d")  # of FFmpeg's image sequences: frames/%05d.png
@@ -85,13 +82,18 @@ def _expand(word: str) -> Iterator[str]:
         yield from found
     elif path.suffix.lower() in LISTS and path.is_file():
         yield from _listed(path)
-    elif glob.has_magic(word) and not path.exists():
+    elif glob.has_magic(word) and not path.exists() and not _is_sequence(path):
         found = sorted(file for file in glob.glob(word, recursive=True) if os.path.isfile(file))
         if not found:
             raise ValueError(f"Expected files that match {word}, but found none.")
         yield from found
     else:
         yield word
+
+
+def _is_sequence(path: Path) -> bool:
+    """Whether a path names numbered images that are there, whatever brackets its folders have in their names."""
+    return bool(_NUMBERED.search(path.name)) and path.parent.is_dir() and not glob.has_magic(path.name)
 
 
 def _below(folder: Path) -> Iterator[Path]:

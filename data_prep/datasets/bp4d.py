@@ -14,6 +14,7 @@ from auformer.errors import DatasetLayoutError
 from ..formats.coding import SUBJECT, find_occurrence, find_source, read_coding, source_option
 from ..formats.folds import with_folds
 from ..formats.frames import Key, index_frames, join_sequences, pair_files, pair_video
+from ..formats.videos import numbering_option
 from ..release import Findings, Release
 
 SUBJECTS = tuple([f"F{i:03d}" for i in range(1, 24)] + [f"M{i:03d}" for i in range(1, 19)])
@@ -35,7 +36,10 @@ AU-Intensity-Codes3.0/AU06/F001_T1_AU06.csv   optional; also AU Intensity Codes3
     "TadasBaltrusaitis/FERA-2015:BP4D_baseline; forever208/FMAE-IAT:AU/BP4D_preprocess.py",
     intensity="0 to 5 as coded, in whole numbers, empty for the code 9; occurrence is coded by itself",
     options={
-        "source": source_option("", " made of them (2F01_T1.avi); auto: the images where there are any (default: auto)")
+        "source": source_option(
+            "", " made of them (2F01_T1.avi); auto: the images where there are any (default: auto)"
+        ),
+        "numbering": numbering_option(),
     },
 )
 
@@ -46,7 +50,7 @@ _TASK = "T[0-9]"
 _VIDEO = re.compile(r"2([FM])(\d{2})_(T\d)\.avi", re.IGNORECASE)
 
 
-def read(root: Path, findings: Findings, *, source: str = "auto") -> pd.DataFrame:
+def read(root: Path, findings: Findings, *, source: str = "auto", numbering: str = "auto") -> pd.DataFrame:
     """One row per coded frame: labels of the 27 coded AUs (-1 for code 9), intensities of five where there are any."""
     labels = find_occurrence(root)
     images = _find_images(root, source)
@@ -56,8 +60,8 @@ def read(root: Path, findings: Findings, *, source: str = "auto") -> pd.DataFram
     def paired() -> Iterator[tuple[Key, pd.DataFrame]]:
         for key, rows in read_coding(root, labels, images, columns_of, findings, subjects=SUBJECTS, tasks=TASKS):
             path = images.get(key)
-            if path is not None and not path.is_dir():  # only some frames of every sequence are coded: no finding
-                yield key, pair_video(rows, root, path, Findings())
+            if path is not None and not path.is_dir():
+                yield key, pair_video(rows, root, path, findings, numbering=numbering, partly=True)
             else:
                 yield key, pair_files(rows, root, index_frames(path) if path else {})
 

@@ -24,6 +24,7 @@ from ..formats.frames import (
     pair_members,
     pair_video,
 )
+from ..formats.videos import numbering_option
 from ..release import Findings, Release
 
 TASKS = ("T1", "T6", "T7", "T8")  # those that are coded (ubicomplab/rPPG-Toolbox)
@@ -53,7 +54,8 @@ RawData/AUCoding/AU_INT/AU06/F001_T1_AU06.csv  optional""",
     options={
         "source": source_option(
             " in the archives", " (F001_T1.mp4); auto: the archives where there are any (default: auto)"
-        )
+        ),
+        "numbering": numbering_option(),
     },
 )
 
@@ -64,7 +66,9 @@ MISALIGNED = "misaligned"  # status of rows whose labels and images are known no
 Images = tuple[Path, dict[int, str] | None]  # archive and its members by number, or a folder or a video and None
 
 
-def read(root: Path, findings: Findings, *, source: str = "auto", corrections: bool = True) -> pd.DataFrame:
+def read(
+    root: Path, findings: Findings, *, source: str = "auto", numbering: str = "auto", corrections: bool = True
+) -> pd.DataFrame:
     """One row per coded frame: labels of 34 AUs (-1 for code 9), intensities of five where there are any.
 
     Known faults: labels that do not fit their video get the status `misaligned`, an entry without data is ignored.
@@ -84,7 +88,7 @@ def read(root: Path, findings: Findings, *, source: str = "auto", corrections: b
 
     def paired() -> Iterator[tuple[Key, pd.DataFrame]]:
         for key, rows in read_coding(root, labels, images, columns_of, findings, subjects=subjects, tasks=TASKS):
-            rows = _pair(rows, root, images.get(key), "/".join(key), findings)
+            rows = _pair(rows, root, images.get(key), "/".join(key), numbering, findings)
             status, reason = faults.get("/".join(key), ("", ""))
             if status == MISALIGNED:
                 rows["status"] = rows["status"].where(rows["status"] != "ok", MISALIGNED)
@@ -155,13 +159,15 @@ def _members(archive: Path, wanted: set[str]) -> dict[str, dict[int, str]]:
     return tasks
 
 
-def _pair(rows: pd.DataFrame, root: Path, images: Images | None, where: str, findings: Findings) -> pd.DataFrame:
+def _pair(
+    rows: pd.DataFrame, root: Path, images: Images | None, where: str, numbering: str, findings: Findings
+) -> pd.DataFrame:
     """Rows of a sequence with their images; see `RELEASE.doubts` for the numbers in archives."""
     if images is None:
         return pair_files(rows, root, {})
     path, members = images
     if members is None and not path.is_dir():
-        return pair_video(rows, root, path, Findings())  # only some frames of every sequence are coded: no finding
+        return pair_video(rows, root, path, findings, numbering=numbering, partly=True)
     files = index_frames(path) if members is None else {}
     shift = int(0 in (files if members is None else members))
     if shift:

@@ -8,16 +8,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from auformer.data.images import IMAGES
+from auformer.data.video import VIDEOS
 from auformer.errors import DatasetLayoutError
 from auformer.files import leads_outside
 
-from ..formats.archives import IMAGES
 from ..formats.csv_labels import read_labels
-from ..formats.frames import NO_IMAGE, count_video_frames, list_files
+from ..formats.frames import NO_IMAGE, list_files, note_dropped
 from ..formats.text_lines import bad_line
+from ..formats.videos import match_numbers, numbering_option, read_places
 from ..release import SOURCE, SOURCE_FRAME, Findings, Release
 
-VIDEOS = frozenset({".avi", ".mp4", ".mkv", ".mov", ".webm", ".wmv", ".mpg", ".mpeg", ".m4v"})
 TABLES = frozenset({".csv", ".tsv", ".txt", ".parquet"})
 MISSING = "-1,9,999"  # of BP4D (9), EmotioNet (999), Aff-Wild2 (-1)
 THRESHOLD = 2.0  # DISFA's, see `auformer.data_prep.datasets.disfa`
@@ -66,6 +67,7 @@ RELEASE = Release(
             "metavar": "N",
             "help": "number of a video's first frame in the table (default: 0)",
         },
+        "numbering": numbering_option(),
     },
 )
 
@@ -79,6 +81,7 @@ def read(
     threshold: float = THRESHOLD,
     intensity_scale: float | None = None,
     first_frame: int = 0,
+    numbering: str = "auto",
 ) -> pd.DataFrame:
     """One row per line of the table, or per photo; without a column `subject`, every file is a subject of its own."""
     if not root.is_dir():
@@ -96,7 +99,7 @@ def read(
     if not len(labels.columns):
         text = f"no column such as AU12, AU01_c or AU12_r among {', '.join(cells.columns[:10])}"
         findings.note("no labels", name, text)
-    rows = pd.concat([_places(cells, root, name, first_frame, findings), _kept(cells, name), labels], axis=1)
+    rows = pd.concat([_places(cells, root, name, first_frame, numbering, findings), _kept(cells, name), labels], axis=1)
     return rows.sort_values(["subject", "sequence", "frame"], kind="stable", ignore_index=True)
 
 
@@ -160,7 +163,7 @@ def _missing(text: str) -> frozenset[float]:
         ) from error
 
 
-def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Findings) -> pd.DataFrame:
+def _places(cells: pd.DataFrame, root: Path, name: str, first: int, numbering: str, findings: Findings) -> pd.DataFrame:
     named = [column for column in PATHS if column in cells.columns]
     if len(named) != 1:
         raise DatasetLayoutError(
@@ -175,19 +178,20 @@ def _places(cells: pd.DataFrame, root: Path, name: str, first: int, findings: Fi
             f"{name}: expected a column `frame` with the frames of the videos, but there is none; add it"
         )
     numbers = frames if frames is not None else [0] * len(cells)
-    positions = [number - first if video else None for number, video in zip(numbers, is_video, strict=True)]
-    for line, number, position in zip(cells.index, numbers, positions, strict=True):
+    from_0 = [number - first if video else None for number, video in zip(numbers, is_video, strict=True)]
+    for line, number, position in zip(cells.index, numbers, from_0, strict=True):
         if position is not None and position < 0:
             raise DatasetLayoutError(
                 f"{name}, line {line + 2}: frame {number} comes before the first, {first}; see --first-frame"
             )
     if "subject" not in cells.columns:
         findings.note("no subjects", name, "every file counts as a subject of its own")
+    status, positions = _matched(sources, from_0, root, name, numbering, findings, cells.index)
     table = pd.DataFrame({
         "subject": cells["subject"].tolist() if "subject" in cells.columns else sources,
         "sequence": cells["sequence"].tolist() if "sequence" in cells.columns else sources,
         "frame": numbers,
-        "status": _status(sources, positions, root, name, findings, cells.index),
+        "status": status,
         SOURCE: sources,
         SOURCE_FRAME: pd.array(positions, dtype="Int64"),
     }, index=cells.index)  # fmt: skip
@@ -217,30 +221,43 @@ def _frames(cells: pd.DataFrame, name: str) -> list[int] | None:
     return [int(float(text)) for text in cells["frame"]]
 
 
-def _status(
-    sources: list[str], positions: list[int | None], root: Path, name: str, findings: Findings, lines: pd.Index
-) -> list[str]:
-    """`ok`, or `no_image` where there is no such file or the video is shorter; a missing file is reported once."""
-    videos = dict.fromkeys(source for source, at in zip(sources, positions, strict=True) if at is not None)
-    lengths = {source: count_video_frames(root / source) for source in videos}
-    there = {source: (root / source).is_file() for source in dict.fromkeys(sources)}
+def _matched(
+    sources: list[str],
+    numbers: list[int | None],
+    root: Path,
+    name: str,
+    numbering: str,
+    findings: Findings,
+    lines: pd.Index,
+) -> tuple[list[str], list[int | None]]:
+    """Status and position in its video of each row, whose number counts from 0; None for both where it is an image.
+
+    The status is `ok`, or `no_image` where there is no such file, the video is shorter, or the frame was dropped while
+    recording. A missing file is reported once.
+    """
+    of = pd.Series(sources)
+    there = {source: (root / source).is_file() for source in of.unique()}
     for source, is_there in there.items():
         if not is_there:
             findings.miss(source, f"named by {name}, line {lines[sources.index(source)] + 2}")
-    last: dict[str, int] = {}
-    status = []
-    for source, position in zip(sources, positions, strict=True):
-        length = lengths.get(source)
-        is_late = position is not None and length is not None and position >= length
-        status.append("ok" if there[source] and not is_late else NO_IMAGE)
-        last[source] = max(last.get(source, 0), position or 0)
-    for source, length in lengths.items():
-        if length is not None and last[source] >= length:
-            text = f"up to frame {last[source]} from 0; it has {length:,} frames"
+    status = ["ok" if there[source] else NO_IMAGE for source in sources]
+    positions = list(numbers)
+    frames = pd.Series(numbers, dtype="Int64")
+    for source, rows in frames[frames.notna()].groupby(of):
+        places = read_places(root / source) if there[source] else None
+        if places is None:  # decoding will say why
+            continue
+        given, length = rows.to_numpy(np.int64), places.length
+        for row, position in zip(rows.index, match_numbers(given, places, source, numbering), strict=True):
+            positions[row] = int(position) if position >= 0 else numbers[row]
+            status[row] = "ok" if position >= 0 else NO_IMAGE
+        if given.max() >= length:
+            text = f"up to frame {given.max()} from 0; it has {length:,} frames"
             findings.note("labels beyond the end of a video", source, text)
-        elif length is not None and last[source] < length - 1:
-            findings.note("frames behind the last label", source, f"{length - 1 - last[source]:,} of {length:,}")
-    return status
+        elif given.max() < length - 1:
+            findings.note("frames behind the last label", source, f"{length - 1 - given.max():,} of {length:,}")
+        note_dropped(places, source, findings)
+    return status, positions
 
 
 def _refuse_doubles(table: pd.DataFrame, name: str) -> None:

@@ -15,6 +15,7 @@ from auformer.errors import DatasetLayoutError
 from ..formats.codes import INTENSITY_CODES, THRESHOLD, check_threshold, join_aus, read_codes, threshold_option
 from ..formats.folds import with_folds
 from ..formats.frames import Key, join_sequences, pair_files, pair_video
+from ..formats.videos import numbering_option
 from ..release import Findings, Release, find_path
 from ..verify.published import published
 
@@ -37,13 +38,16 @@ ActionUnit_Labels/SN001/SN001_au1.txt         one file per AU""",
     options={
         "threshold": threshold_option(THRESHOLD, ", the field's"),
         "camera": {"choices": ("left", "right"), "help": "whose videos (default: left, which papers use)"},
+        "numbering": numbering_option(),
     },
 )
 
 _LABELS = re.compile(r"SN\d{3}_au(\d+)\.txt", re.IGNORECASE)
 
 
-def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD, camera: str = "left") -> pd.DataFrame:
+def read(
+    root: Path, findings: Findings, *, threshold: int = THRESHOLD, camera: str = "left", numbering: str = "auto"
+) -> pd.DataFrame:
     """One row per labelled frame: labels and intensities of 12 AUs; every sequence is called by its camera."""
     check_threshold(threshold)
     labels = _find_labels(root)
@@ -58,7 +62,7 @@ def read(root: Path, findings: Findings, *, threshold: int = THRESHOLD, camera: 
         for subject in sorted(labels):
             rows = _read_subject(labels[subject], subject, threshold, findings)
             if subject in videos:
-                rows = pair_video(rows, root, videos[subject], findings)
+                rows = pair_video(rows, root, videos[subject], findings, numbering=numbering)
             else:
                 findings.miss(f"ActionUnit_Labels/{subject}", f"the video of the {camera} camera is not there")
                 rows = pair_files(rows, root, {})

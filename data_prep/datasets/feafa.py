@@ -16,8 +16,9 @@ from auformer.errors import DatasetLayoutError
 
 from ..formats.codes import occurrence
 from ..formats.folds import fold_of
-from ..formats.frames import Key, count_video_frames, index_frames, join_sequences, pair_files, pair_video
+from ..formats.frames import Key, index_frames, join_sequences, pair_files, pair_video
 from ..formats.text_lines import number_rows, read_lines
+from ..formats.videos import numbering_option, read_places
 from ..release import Findings, Release, find_path
 
 VALUES = 24
@@ -71,6 +72,7 @@ Videos_LeftCamera/LeftVideoSN001_comp.avi      of DISFA, copied or linked into t
             "choices": (0, 1),
             "help": "number of the first frame of DISFA's videos in FEAFA-B, where the files do not show it",
         },
+        "numbering": numbering_option(),
     },
 )
 
@@ -93,6 +95,7 @@ def read(
     columns: str | None = None,
     threshold: float = THRESHOLD,
     first: int | None = None,
+    numbering: str = "auto",
 ) -> pd.DataFrame:
     """One row per label file: labels, per side where the values are, and intensities from 0 to 5.
 
@@ -117,7 +120,8 @@ def read(
 
     def paired() -> Iterator[tuple[Key, pd.DataFrame]]:
         for subject, folder in labels:
-            rows = _pair(_read_folder(folder, names, threshold), root, folder, subject, first, findings)
+            rows = _read_folder(folder, names, threshold)
+            rows = _pair(rows, root, folder, subject, first, numbering, findings)
             yield (subject, "FEAFA-A" if subject.startswith("PV") else "FEAFA-B"), rows
 
     table = join_sequences(paired(), findings, where=itemgetter(0))
@@ -193,7 +197,7 @@ def _read_values(path: Path) -> list[float]:
 
 
 def _pair(
-    rows: pd.DataFrame, root: Path, folder: Path, subject: str, first: int | None, findings: Findings
+    rows: pd.DataFrame, root: Path, folder: Path, subject: str, first: int | None, numbering: str, findings: Findings
 ) -> pd.DataFrame:
     """Rows of a sequence with the images beside the label files, or with DISFA's video of the subject."""
     for images in (folder, folder.with_name(subject)):
@@ -205,14 +209,15 @@ def _pair(
         findings.miss(folder.relative_to(root).as_posix(), text)
         return pair_files(rows, root, {})
     shift = 1 - (_first_frame(rows["frame"].to_numpy(), video) if first is None else first)
-    paired = pair_video(rows.assign(frame=rows["frame"] + shift), root, video, findings)
+    paired = pair_video(rows.assign(frame=rows["frame"] + shift), root, video, findings, numbering=numbering)
     return paired.assign(frame=rows["frame"])
 
 
 def _first_frame(frames: np.ndarray, video: Path) -> int:
     if 0 in frames:
         return 0
-    if count_video_frames(video) == frames.max():
+    places = read_places(video)
+    if places is not None and frames.max() in (places.length, len(places.times)):
         return 1
     raise DatasetLayoutError(
         f"Expected the label files of {video.name} to show if frames count from 0 or 1 (a file 00000000.auw, or a last "

@@ -6,10 +6,9 @@ import stat
 import zipfile
 from pathlib import Path
 
+from auformer.data.images import IMAGES
 from auformer.errors import DatasetLayoutError
 from auformer.files import leads_outside
-
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 LARGEST = 64 * 2**20  # bytes of one image unpacked, 20 times a 1040 x 1392 bitmap [ours]
 _MOST = 200  # unpacked by packed size; images are packed already, DEFLATE reaches 1,032 on a bomb [ours]

@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import av
 import numpy as np
 import pandas as pd
 
+from auformer.data.images import IMAGES
 from auformer.errors import DatasetLayoutError
 
 from ..release import SOURCE, SOURCE_FRAME, SOURCE_MEMBER, Findings
-from .archives import IMAGES
+from .videos import Places, match_numbers, read_places
 
 NO_IMAGE = "no_image"
 _LAST_NUMBER = re.compile(r"(\d+)\D*$", re.ASCII)
@@ -93,19 +93,6 @@ def index_sequences(base: Path, pattern: str = "*/*", holds: str = "*") -> dict[
     return {(folder.parent.name, folder.name): folder for folder in folders if next(folder.glob(holds), None)}
 
 
-def count_video_frames(path: Path) -> int | None:
-    """How many frames a video has by its header, without decoding it.
-
-    Returns:
-        The number; None where the container does not say (Matroska), or the file cannot be opened as a video.
-    """
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            return container.streams.video[0].frames or None if container.streams.video else None
-    except (av.error.FFmpegError, OSError, ValueError):
-        return None
-
-
 def pair_files(rows: pd.DataFrame, root: Path, images: Mapping[int, Path]) -> pd.DataFrame:
     """Pair frame k with the file of that number below the root; `images` is empty where there are none."""
     sources = [images[frame].relative_to(root).as_posix() if frame in images else "" for frame in rows["frame"]]
@@ -120,20 +107,34 @@ def pair_members(rows: pd.DataFrame, root: Path, archive: Path, members: Mapping
     return _paired(rows, there, [source if found else "" for found in there], None, names)
 
 
-def pair_video(rows: pd.DataFrame, root: Path, video: Path, findings: Findings) -> pd.DataFrame:
-    """Pair frame k, counted from 1, with position k - 1 of a video.
+def pair_video(
+    rows: pd.DataFrame, root: Path, video: Path, findings: Findings, *, numbering: str = "auto", partly: bool = False
+) -> pd.DataFrame:
+    """Pair frame k, counted from 1, with its image in a video; see `match_numbers` for `numbering`.
 
-    A video that continues after the last label is noted; so are labels beyond its end, where its header says how long
-    it is.
+    Noted are frames that were dropped, and a video that continues after the last label, unless it is coded `partly`.
+
+    Raises:
+        DatasetLayoutError: It is not clear which image a number means.
     """
     frames = rows["frame"].to_numpy()
-    length = count_video_frames(video)
-    there = np.ones(len(rows), bool) if length is None else frames <= length
-    source = video.relative_to(root).as_posix()
-    if length is not None and length > frames.max():
-        text = f"{length:,} frames, the last label is for frame {frames.max():,}"
+    source, places = video.relative_to(root).as_posix(), read_places(video)
+    if places is None:  # decoding will say why
+        return _paired(rows, np.ones(len(rows), bool), [source] * len(rows), frames - 1, None)
+    positions = match_numbers(frames - 1, places, source, numbering)
+    if places.length > frames.max() and not partly:
+        text = f"{places.length:,} frames, the last label is for frame {frames.max():,}"
         findings.note("labels end before the video", source, text)
-    return _paired(rows, there, [source if found else "" for found in there], np.where(there, frames - 1, -1), None)
+    note_dropped(places, source, findings)
+    there = positions >= 0
+    return _paired(rows, there, [source if found else "" for found in there], positions, None)
+
+
+def note_dropped(places: Places, source: str, findings: Findings) -> None:
+    """Note the frames that a camera has dropped."""
+    if places.slots is not None:
+        text = f"{places.length - len(places.times):,} of {places.length:,} frame times have no image"
+        findings.note("frames dropped while recording", source, text)
 
 
 def _paired(

@@ -1,144 +1,159 @@
-"""Frames of a video by position, decoded once and in presentation order; only those that are wanted become images."""
+"""Frames of a video by position, and which position a frame number of a label file means.
+
+A position counts the images that a video shows, from 0, in presentation order. It is found by time stamps where the
+container has them, so that damage and frames that cannot be decoded shift nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
-_OUTPUT_CORRUPT = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT of libavcodec/avcodec.h; PyAV 13 and 14 name it differently
-_ERRORS = (av.error.FFmpegError, OSError, ValueError)
+from auformer.data.video import Video, frame_times, nearest_index
+from auformer.errors import DatasetLayoutError
+
+NUMBERINGS = ("auto", "time", "order")
+_GRID = 0.2  # frame lengths by which a time stamp may lie beside a constant rate's [ours]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the images of a video are.
+
+    Args:
+        times: Seconds of each image from the first one.
+        slots: Number of each image if one is counted per frame time of a constant rate, so that dropped frames have
+            numbers of their own; None where none was dropped or the rate varies.
+    """
+
+    times: Sequence[float]
+    slots: Sequence[int] | None
+
+    @property
+    def length(self) -> int:
+        """How many frames can be numbered: images, and dropped frames where there are any."""
+        return len(self.times) if self.slots is None else self.slots[-1] + 1
+
+
+def read_places(path: Path) -> Places | None:
+    """The places of a video's images, by its packets; None where it cannot be read as a video."""
+    try:
+        times = frame_times(path)
+    except ValueError:
+        return None
+    return Places(times, count_slots(times)) if times else None
+
+
+def count_slots(times: Sequence[float]) -> list[int] | None:
+    """Number of each image on the grid of a constant frame rate; None where no frame time is left out.
+
+    >>> count_slots([0.0, 0.04, 0.08, 0.2, 0.24]), count_slots([0.0, 0.04, 0.08]), count_slots([0.0, 0.04, 0.1, 0.2])
+    ([0, 1, 2, 5, 6], None, None)
+    """
+    steps = np.diff(np.asarray(times, np.float64))
+    if not len(steps):
+        return None
+    lengths = steps / np.median(steps)
+    whole = np.rint(lengths)
+    if whole.max() < 2 or whole.min() < 1 or np.abs(lengths - whole).max() > _GRID:
+        return None
+    return [0, *np.cumsum(whole).astype(int).tolist()]
+
+
+def match_numbers(numbers: np.ndarray, places: Places, name: str, numbering: str = "auto") -> np.ndarray:
+    """Positions of the images that frame numbers mean.
+
+    Args:
+        numbers: (K,) frame numbers from 0.
+        places: Where the video's images are.
+        name: What messages call the video.
+        numbering: `time` counts frame times, dropped ones too; `order` counts images; `auto` is either where both say
+            the same, or where one alone is possible.
+
+    Returns:
+        (K,) positions, -1 where there is no image.
+
+    Raises:
+        DatasetLayoutError: Both are possible and differ.
+    """
+    shown = len(places.times)
+    by_order = np.where((numbers >= 0) & (numbers < shown), numbers, -1)
+    if places.slots is None or numbering == "order" or not len(numbers):
+        return by_order
+    position = np.full(places.length, -1)
+    position[np.asarray(places.slots)] = np.arange(shown)
+    by_time = np.where(numbers < places.length, position[np.clip(numbers, 0, places.length - 1)], -1)
+    by_time[numbers < 0] = -1
+    if numbering == "time" or numbers.max() >= shown or (by_time == by_order).all():
+        return by_time
+    dropped = places.length - shown
+    first = int(np.flatnonzero(np.diff(places.slots) > 1)[0]) + 1
+    raise DatasetLayoutError(
+        f"{name}: expected labels that show how they count frames, but {dropped} frames were dropped while recording, "
+        f"the first of them frame {first} (from 0). Either the numbers count frame times, dropped ones too "
+        f"({places.length} of them): then --numbering time. Or they count the images that are there ({shown}): then "
+        "--numbering order. Compare a blink behind the gap in both"
+    )
+
+
+def numbering_option() -> dict[str, object]:
+    """The option `--numbering` of readers that pair labels with videos."""
+    return {
+        "choices": NUMBERINGS,
+        "help": "how labels number the frames of a video in which some were dropped: time counts those too, order only "
+        "the images (default: auto, what is possible; an error where both are)",
+    }
 
 
 def read_frames(path: Path, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray | None, str, str]]:
-    """Decode a video up to the last wanted position; they are in presentation order, from 0, rising, each once.
+    """Decode a video up to the last wanted position; they rise, each once. Others never become images.
 
     Yields:
         (position, image, status, message) for each wanted position, rising: (H, W, 3) uint8 RGB with `ok`; None with
         `unreadable` where the video is damaged or ends earlier than its header says, or with `no_image` where it has no
         such frame.
     """
-    left = list(reversed(wanted))
-    decoder = _Decoder(path)
-    for position, frame in decoder.frames():
-        while left and left[-1] < position:
-            yield left.pop(), None, *decoder.reason(position)
-        if left and left[-1] == position:
-            yield left.pop(), decoder.image(frame), "ok", ""
-        if not left:  # leave before the next frame is decoded
-            return
-    while left:
-        position = left.pop()
-        yield position, None, *decoder.reason(position)
+    left, damage, count = list(reversed(wanted)), "", 0
+    places = read_places(path)
+    times = [] if places is None else places.times
 
+    def reason(position: int) -> tuple[str, str]:
+        if damage or position < len(times):
+            return "unreadable", f"{path.name}: {damage or f'frame {position} cannot be decoded'}"
+        return "no_image", f"{path.name}: it has {count} frames"
 
-class _Decoder:
-    """The frames of one video in order, and afterwards why there are no more.
-
-    Positions are counted. Frames may be lost in damage, and then those behind it would be shifted. So behind damage the
-    time stamps say the position, from the next whole key frame on; but only if they have agreed with the count so far
-    and the file still holds as many packets as its header says (an AVI file numbers what it finds). If not, nothing
-    more is handed out. Damage that the decoder silently ignores shows only at the end, by frames that are missing
-    there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0  # position of the next frame
-        self.promised = 0  # frames by the header, 0 where it does not say (Matroska)
-        self.expected = 0  # the same, or where it does not say, by its duration
-        self.damage = ""
-        self._step = self._start = 0.0  # time stamps per frame, and that of the first
-        self._timed = True  # whether time stamps agree with the count so far
-        self._waiting = False  # for a key frame
-        self._reformatter = VideoReformatter()
-
-    def frames(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decode until the end, or until positions cannot be trusted: (position, frame), rising."""
-        try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                if not container.streams.video:
-                    self.damage = "it holds no video"
-                    return
-                stream = container.streams.video[0]
-                self.promised = stream.frames
-                seconds = (container.duration or 0) / av.time_base
-                self.expected = self.promised or round(seconds * float(stream.average_rate or 0))
-                if stream.average_rate and stream.time_base:
-                    self._step = float(1 / (stream.average_rate * stream.time_base))
-                codec = stream.codec_context
-                codec.thread_count = 1  # workers share the cores among them
-                codec.flags |= _OUTPUT_CORRUPT  # a frame that is left out would shift those behind it
-                for packet in container.demux(stream):
-                    yield from self._placed(codec, packet)
-                    if packet.is_corrupt or (self.damage and not self._timed):
-                        return
-        except _ERRORS as error:
-            self._hurt(f"it cannot be read{f' beyond frame {self.count - 1}' if self.count else ''} ({error})")
-
-    def _placed(self, codec: av.VideoCodecContext, packet: av.Packet) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The whole frames that come out of the decoder with a packet, with their positions."""
-        if packet.is_corrupt:  # by the end of the file; decoders do not all notice
-            self._hurt(f"it is damaged at frame {self.count}")
-        try:
-            decoded = codec.decode(None if packet.is_corrupt else packet)
-        except av.error.InvalidDataError:
-            self._hurt(f"it is damaged at frame {self.count}")
-            return
-        for frame in decoded:
-            if frame.is_corrupt:
-                self._hurt(f"it is damaged at frame {self.count}")
-            elif not self._waiting or frame.key_frame:
-                position = self._position(frame)
-                if position >= self.count:
-                    self._waiting, self.count = False, position + 1
-                    yield position, frame
-
-    def _position(self, frame: av.VideoFrame) -> int:
-        """Position of a frame: counted, or by its time stamp behind damage."""
-        if self.count == 0 and not self.damage:
-            self._start = float(frame.pts or 0)
-        timed = -1 if frame.pts is None or not self._step else round((frame.pts - self._start) / self._step)
-        if self.damage:
-            return timed
-        self._timed &= timed == self.count
-        return self.count
-
-    def _hurt(self, message: str) -> None:
-        """Note the first damage, and wait for a key frame."""
-        if not self.damage:
-            self.damage = message
-            self._timed &= self.count > 0 and 0 < self.promised == _count_packets(self.path)
-        self._waiting = True
-
-    def image(self, frame: av.VideoFrame) -> np.ndarray:
-        """A frame as (H, W, 3) uint8 RGB, turned as the video says."""
-        image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
-        return turned(image, getattr(frame, "rotation", 0))  # PyAV knows it since 14
-
-    def reason(self, position: int) -> tuple[str, str]:
-        """Status and message of a position that was not reached."""
-        if self.damage:
-            return "unreadable", f"{self.path.name}: {self.damage}"
-        if position < self.expected:
-            text = f"only {self.count} of {self.expected} frames are there, and lost ones may lie before the end"
-            return "unreadable", f"{self.path.name}: {text}; copy it again"
-        return "no_image", f"{self.path.name}: it has {self.count} frames"
-
-
-def _count_packets(path: Path) -> int:
-    """How many packets the video in a file has, counted; -1 where it cannot be read to its end."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
-    except _ERRORS:
-        return -1
+        with Video(path, threads=1) as video:  # workers share the cores among them
+            for frame in video.sound_frames():
+                if isinstance(frame, str):
+                    damage = damage or frame
+                    if not _go_on(video, times):
+                        break
+                    continue
+                position = nearest_index(times, frame.time_s) if video.timed and times else frame.index
+                if position < count:
+                    continue
+                count = position + 1
+                while left and left[-1] < position:
+                    yield left[-1], None, *reason(left.pop())
+                if left and left[-1] == position:
+                    yield left.pop(), frame.image(), "ok", ""
+                if not left:  # leave before the next frame is decoded
+                    return
+    except ValueError as error:
+        damage = damage or f"it cannot be read ({str(error).replace(str(path), path.name)})"
+    while left:
+        yield left[-1], None, *reason(left.pop())
 
 
-def turned(image: np.ndarray, rotation: float) -> np.ndarray:
-    """A frame (H, W, 3) turned counter-clockwise by a multiple of 90 degrees, as of telephones held upright."""
-    turns = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def _go_on(video: Video, times: Sequence[float]) -> bool:
+    """Whether the times of frames behind damage can be believed.
+
+    Not where frames are only counted; and an AVI file numbers what it finds, which must be what its header says.
+    """
+    if not video.timed or not times:
+        return False
+    return not video.numbers_packets or video.facts.frames == round(times[-1] * (video.facts.fps or 0)) + 1

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from auformer.data_prep.formats.frames import count_video_frames, find_photo, frame_number, index_frames, index_photos
+from auformer.data_prep.formats.frames import find_photo, frame_number, index_frames, index_photos
 from auformer.errors import DatasetLayoutError
-from tests.helpers.trees.images import plain_image, write_video
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -43,15 +42,6 @@ def test_frames_come_in_the_order_of_their_numbers_whatever_the_padding(tmp_path
 def test_a_folder_that_is_not_there(tmp_path, index):
     with pytest.raises(DatasetLayoutError, match="folder of images at"):
         index(tmp_path / "T9")
-
-
-def test_the_length_of_a_video_by_its_header(tmp_path):
-    images = [plain_image(k, (64, 48)) for k in range(7)]
-    assert count_video_frames(write_video(tmp_path / "é 1.avi", images)) == 7
-    assert count_video_frames(write_video(tmp_path / "a.mp4", images)) == 7
-    assert count_video_frames(write_video(tmp_path / "a.mkv", images)) is None  # Matroska does not say
-    (tmp_path / "b.avi").write_bytes(b"no video")
-    assert count_video_frames(tmp_path / "b.avi") is None and count_video_frames(tmp_path / "missing.avi") is None
 
 
 def test_photos_at_any_depth_and_suffix(tmp_path):

@@ -2,12 +2,14 @@
 
 import re
 
+import av
 import numpy as np
 import pytest
 
-from auformer.data_prep.formats import videos
-from auformer.data_prep.formats.videos import read_frames
+from auformer.data_prep.formats.videos import match_numbers, read_frames, read_places
+from auformer.errors import DatasetLayoutError
 from tests.helpers.trees.images import face_image, write_video
+from tests.helpers.videos import write_times
 
 FRAMES = 30
 
@@ -100,9 +102,54 @@ def test_what_is_no_video(tmp_path, content):
     assert "it cannot be read" in found[0][3] or "holds no video" in found[0][3]
 
 
-def test_a_turned_video_is_turned_back():
-    """A telephone held upright writes lying frames and how far to turn them, in degrees against the clock."""
-    image = np.arange(6).reshape(2, 3)
-    turns = {-90: [[3, 0], [4, 1], [5, 2]], 90: [[2, 5], [1, 4], [0, 3]], 180: [[5, 4, 3], [2, 1, 0]]}
-    wanted = turns | {0: image.tolist()}
-    assert {degrees: videos.turned(image, degrees).tolist() for degrees in wanted} == wanted
+def write_slots(path, images, slots, codec="mpeg4", **options):
+    """A video of 25 frames a second in which some frames are missing."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for image, slot in zip(images, slots, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = slot
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+GAP = [*range(10), *range(15, 30)]  # five frames were dropped
+
+
+class TestNumbers:
+    """Which image a frame number means, where frames were dropped while recording."""
+
+    @pytest.mark.parametrize(
+        ("name", "codec", "options"),
+        [("a.avi", "mpeg4", {}), ("a.avi", "mjpeg", {}), ("a.avi", "libx264", {"bf": "2"}), ("a.mp4", "libx264", {}),
+         ("a.mkv", "mpeg4", {"bf": "1"}), ("a.ts", "libx264", {})],
+    )  # fmt: skip
+    def test_dropped_frames_keep_their_numbers(self, images, tmp_path, name, codec, options):
+        path = write_slots(tmp_path / name, images[: len(GAP)], GAP, codec, **options)
+        places = read_places(path)
+        assert places.slots == GAP and places.length == 30
+        positions = match_numbers(np.arange(30), places, name)
+        assert positions.tolist() == [*range(10), *[-1] * 5, *range(10, 25)]
+        for position, image, _, _ in read_frames(path, [9, 10, 20]):
+            assert np.argmin(distances(image, images)) == position
+
+    def test_two_stories_are_refused_and_told(self, images, tmp_path):
+        places = read_places(write_slots(tmp_path / "a.avi", images[: len(GAP)], GAP))
+        with pytest.raises(DatasetLayoutError, match="(?s)a.avi.*--numbering time.*--numbering order"):
+            match_numbers(np.arange(25), places, "a.avi")
+        assert match_numbers(np.arange(25), places, "", "order").tolist() == list(range(25))
+        assert match_numbers(np.arange(12, 17), places, "", "time").tolist() == [-1, -1, -1, 10, 11]
+        assert match_numbers(np.arange(10), places, "").tolist() == list(range(10))  # both say the same
+        assert match_numbers(np.array([-1, 31]), places, "").tolist() == [-1, -1]
+
+    def test_a_rate_that_varies_has_no_numbers_but_the_order(self, images, tmp_path):
+        path = write_times(tmp_path / "a.mkv", images[:6], [0, 40, 100, 130, 900, 935])
+        assert read_places(path).slots is None
+        assert match_numbers(np.arange(8), read_places(path), "").tolist() == [0, 1, 2, 3, 4, 5, -1, -1]
+
+    def test_what_is_no_video_has_no_places(self, tmp_path):
+        (tmp_path / "b.avi").write_bytes(b"no video")
+        assert read_places(tmp_path / "b.avi") is None and read_places(tmp_path / "missing.avi") is None

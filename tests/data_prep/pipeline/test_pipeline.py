@@ -227,7 +227,7 @@ def test_limit_takes_the_first_rows_with_an_image(tree, reader, monkeypatch, tmp
 
 def test_a_dry_run_opens_no_image_and_writes_nothing(tree, reader, tmp_path, monkeypatch):
     monkeypatch.setattr("auformer.data_prep.pipeline.crops.read_image", lambda path: pytest.fail("an image was opened"))
-    monkeypatch.setattr("auformer.data_prep.formats.videos.av.open", lambda *_, **__: pytest.fail("a video was opened"))
+    monkeypatch.setattr("auformer.data_prep.formats.videos.Video", lambda *_, **__: pytest.fail("a video was opened"))
     done = prepare("tiny", tree, tmp_path / "out", dry_run=True)
     assert len(done.table) == 16 and done.manifest is None and not list(tmp_path.iterdir())
 
