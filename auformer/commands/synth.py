@@ -2,6 +2,7 @@
 
   auformer synth --lab A --subjects 40 --frames 100 --aus all --out runs/lab_a
   auformer synth --lab A --subjects 20 --clips 8 --aus casme2 --out runs/clips     micro-expressions
+  auformer synth --lab A --subjects 4 --videos 2 --out runs/videos                 MP4, with blinks
   auformer synth --sheet --out runs/sheet                                          a contact sheet only
 
 Run the same command again to resume an interrupted run; a finished data set is left as it is. Data sets whose subject
@@ -19,13 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer synth`."""
     add = parser.add_argument
     labs = "A: expressive, even light; B: sparse, side light, worse camera (default: A)"
-    aus = "AUs to label: bp4d, disfa, all, another set, or AU1,AU12,... (default: bp4d in A, disfa in B)"
+    aus = "AUs to label: bp4d, disfa, all, another set, or AU1,AU12,... (default: bp4d in A, disfa in B, all in videos)"
     seed = "seed of expressions, scenes and noise; faces depend on their number only (default: 0)"
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the data set")
     add("--lab", choices=("A", "B"), default="A", help=labs)
     add("--subjects", type=int, metavar="N", help="number of faces (default: 40)")
-    add("--frames", type=int, metavar="N", help="images per face (default: 100)")
+    add("--frames", type=int, metavar="N", help="images per face (default: 100), or frames per video (default: 250)")
     add("--clips", type=int, metavar="N", help="micro-expression clips per face, in place of images")
+    add("--videos", type=int, metavar="N", help="videos per face (MP4), in place of images; a row per frame")
+    add("--fps", type=float, metavar="X", help="frames a second of the videos, 20 to 240 (default: 25)")
     add("--aus", metavar="LIST", help=aus)
     add("--size", type=int, default=112, metavar="PIXELS", help="side of an image (default: 112)")
     add("--seed", type=int, default=0, metavar="N", help=seed)
@@ -34,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-jitter", action="store_true", help="crop exactly by the `eyes` recipe")
     add("--no-roll", action="store_true", help="keep heads upright")
     add("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
-    add("--sheet", action="store_true", help="write DIR/sheet.png; without --subjects, --frames or --clips, only that")
+    add(
+        "--sheet",
+        action="store_true",
+        help="write DIR/sheet.png; without --subjects, --frames, --clips or --videos, only that",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,18 +50,18 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError: The options do not fit together, or the folder holds something else.
     """
-    if args.frames is not None and args.clips is not None:
-        raise ValueError("Expected either `--frames` or `--clips`, but got both")
+    from auformer.synthetic.writing import OPTIONS, check_options, render_options
+
+    options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    check_options(options)
     if args.sheet:
         from auformer.synthetic.sheet import write_sheet
 
         print(f"wrote {write_sheet(args.out / 'sheet.png', args.size, args.seed, args.first_subject)}")
-        if args.subjects is None and args.frames is None and args.clips is None:
+        if all(getattr(args, name) is None for name in ("subjects", "frames", "clips", "videos")):
             return 0
     from auformer.data.manifest import read_manifest
-    from auformer.synthetic.writing import OPTIONS, render_options
 
-    options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     manifest = render_options(args.out, options, workers=args.workers, progress=True)
     print(summary(read_manifest(manifest).attrs["side"]))
     print(manifest)
@@ -64,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def summary(side: dict[str, Any]) -> str:
     """Text table of a rendered data set, from its sidecar: rows, subjects, and how often each AU is present."""
     what = f"{side['clips']['count']} clips, " if "clips" in side else ""
+    if "videos" in side:
+        what = "{count} videos of {fps:g} frames a second with {blinks} blinks, ".format(**side["videos"])
     lines = [
         f"{side['dataset']}: {what}{side['rows']:,} images of {side['subjects']} subjects, {side['image_size'][0]} px",
         "",

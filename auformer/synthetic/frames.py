@@ -18,7 +18,7 @@ from auformer.synthetic.sampling import lab_table, sample_aus, sample_scene
 #: kept for the pre-training of the demo backbone (experiments/pretraining/pretrain_data.py); no data set may show them.
 LAB_IDENTITIES = 100_000
 FIRST_IDENTITY = {"A": 0, "B": 200_000}
-MUSCLES, SCENE, CLIP = 1, 2, 3  # keys of the random streams of a frame, or of a clip
+MUSCLES, SCENE, CLIP, VIDEO = 1, 2, 3, 4  # keys of the random streams of a frame, of a clip, or of a video
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Frame:
         background_seed: Seed of the background's random numbers.
         seed: Seed of the camera noise.
         present: (N, 2) labels that hold for the whole clip, or None where the lab's threshold decides.
-        clip: The manifest's clip columns, empty for stills.
+        clip: The manifest's clip columns, empty for stills and videos.
+        time_s: Seconds from the first frame of a video, None elsewhere.
+        truth: Further columns of the table of truth.
     """
 
     sequence: str
@@ -46,6 +48,8 @@ class Frame:
     seed: int
     present: np.ndarray | None = None
     clip: dict[str, Any] = field(default_factory=dict)
+    time_s: float | None = None
+    truth: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

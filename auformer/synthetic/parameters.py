@@ -9,14 +9,17 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+from auformer.blinks import FEWEST_FPS
 from auformer.synthetic.clips import plan_clips
 from auformer.synthetic.frames import Frame, SceneOptions, identity_number, plan_stills
 from auformer.synthetic.labels import rendered_aus
 from auformer.synthetic.sampling import lab_table
+from auformer.synthetic.videos import fewest_frames, plan_videos
 
 #: Modules of this package that decide neither pixels nor labels.
 _NO_PIXELS = ("__init__.py", "parameters.py", "sheet.py", "writing.py")
 SMALLEST, LARGEST = 32, 1024  # pixels per side [ours]
+FASTEST_FPS = 240.0  # frames a second of a video [ours]
 
 
 @cache
@@ -24,7 +27,7 @@ def renderer_fingerprint() -> str:
     """First 12 hex digits of a SHA-256 over the renderer's sources and tables: no folder mixes two versions."""
     package = files("auformer")
     modules = sorted(item.name for item in (package / "synthetic").iterdir() if item.name.endswith(".py"))
-    names = ["assets/labs.json", "assets/muscles.json", "faces/align.py"]
+    names = ["assets/labs.json", "assets/muscles.json", "blinks.py", "faces/align.py"]
     names += [f"synthetic/{name}" for name in modules if name not in _NO_PIXELS]
     digest = sha256()
     for name in names:
@@ -32,11 +35,16 @@ def renderer_fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
+#: Whole numbers among the parameters, and the lowest of each.
+COUNTS = (("subjects", 1), ("frames", 0), ("clips", 0), ("videos", 0), ("seed", 0), ("first_subject", 0))
+
+
 @dataclass(frozen=True)
 class DatasetParameters:
     """Parameters of `auformer.synthetic.writing.render_dataset`, where they are described; checked.
 
-    Either `frames` or `clips` is 0; `au_names` are ones that the renderer knows.
+    Either `frames` or `clips` is 0, and so is `videos` with clips; `frames` are those of a video where there are
+    videos; `au_names` are ones that the renderer knows.
 
     Raises:
         ValueError: One of them is out of range.
@@ -53,17 +61,21 @@ class DatasetParameters:
     pose_scale: float
     jitter: bool
     roll: bool
+    videos: int = 0
+    fps: float = 25.0
 
     def __post_init__(self) -> None:
         lab_table(self.lab)  # raises for an unknown lab
         rendered_aus(self.au_names)
-        for name, lowest in (("subjects", 1), ("frames", 0), ("clips", 0), ("seed", 0), ("first_subject", 0)):
+        for name, lowest in COUNTS:
             if getattr(self, name) < lowest:
                 raise ValueError(f"Expected `{name}` to be at least {lowest}, but got {getattr(self, name)}")
         if (self.frames > 0) == (self.clips > 0):
             raise ValueError(
                 f"Expected one of `frames` and `clips` to be above 0, but got {self.frames} and {self.clips}"
             )
+        if self.videos:
+            self._check_videos()
         if not SMALLEST <= self.size <= LARGEST or self.size % 4:
             raise ValueError(
                 f"Expected `size` to be {SMALLEST} to {LARGEST} pixels, a multiple of 4, but got {self.size}"
@@ -71,6 +83,20 @@ class DatasetParameters:
         if not 0 <= self.pose_scale <= 3:
             raise ValueError(f"Expected `pose_scale` to be 0 to 3, but got {self.pose_scale}")
         identity_number(self.lab, self.numbers[-1])
+
+    def _check_videos(self) -> None:
+        if self.clips:
+            raise ValueError(f"Expected either `clips` or `videos`, but got {self.clips} and {self.videos}")
+        if not FEWEST_FPS <= self.fps <= FASTEST_FPS:
+            raise ValueError(
+                f"Expected `fps` to be {FEWEST_FPS:g} to {FASTEST_FPS:g} frames a second (blinks need as many), "
+                f"but got {self.fps:g}"
+            )
+        if self.frames < (fewest := fewest_frames(self.fps)):
+            raise ValueError(
+                f"Expected at least {fewest} `frames` in a video of {self.fps:g} frames a second, for two expressions "
+                f"with rest around them, but got {self.frames}"
+            )
 
     @property
     def dataset(self) -> str:
@@ -89,6 +115,8 @@ class DatasetParameters:
     def plan(self, number: int) -> Iterator[Frame]:
         """The frames of one subject, in order."""
         options = SceneOptions(self.pose_scale, self.jitter, self.roll)
+        if self.videos:
+            return plan_videos(self.lab, number, self.videos, self.frames, self.fps, seed=self.seed, options=options)
         if self.clips:
             return plan_clips(self.lab, number, self.clips, self.au_names, seed=self.seed, options=options)
         return plan_stills(self.lab, number, self.frames, seed=self.seed, options=options)

@@ -1,23 +1,27 @@
-"""Renders one subject into a folder of images and returns what is known about each of them."""
+"""Renders one subject into a folder of images or videos and returns what is known about each frame."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from auformer.blinks import blink_columns
 from auformer.faces.face import POINT_COLUMNS
 from auformer.synthetic.frames import Frame, identity_number, subject_name
 from auformer.synthetic.identity import Identity
-from auformer.synthetic.labels import label_columns, truth_columns
+from auformer.synthetic.labels import five_point, label_columns, truth_columns
+from auformer.synthetic.muscles import INDEX
 from auformer.synthetic.parameters import DatasetParameters
 from auformer.synthetic.renderer import Renderer
+from auformer.synthetic.video_file import VideoFile
 
 #: JPEG at quality 95 without chroma subsampling. Measured on lab A and B images of 112 px: 4.9 KB against 18 KB for
 #: PNG, written ten times faster; it changes a pixel by 1 level on average, camera noise by 2 to 4, and the correlation
@@ -32,7 +36,7 @@ class SubjectJob:
     """One subject to render; plain values only, so that it can be sent to another process.
 
     Args:
-        folder: The data set's folder of images; a folder with the subject's name is made in it.
+        folder: The data set's folder of images or videos; a folder with the subject's name is made in it.
         number: The subject's number in the lab.
         parameters: Those of the data set.
     """
@@ -86,15 +90,33 @@ def _render_into(folder: Path, job: SubjectJob) -> dict[str, dict[str, Any]]:
     face = renderer.bake(identity)
     plan = list(job.parameters.plan(job.number))
     points = []
-    for frame in plan:
+    for frame, keep in _destinations(folder, job, plan):
         background = renderer.background(np.random.default_rng(frame.background_seed), **frame.background)
         rendered = renderer.render(
             face, frame.intensity, scene=frame.scene, background=background, seed=frame.seed, points=True
         )
-        (folder / image_name(frame)).write_bytes(encode(rendered.image))
+        keep(rendered.image)
         assert rendered.points is not None  # asked for above
         points.append(rendered.points)
     return _tables(job, identity, plan, np.stack(points))
+
+
+def _destinations(
+    folder: Path, job: SubjectJob, plan: list[Frame]
+) -> Iterator[tuple[Frame, Callable[[np.ndarray], Any]]]:
+    """Every frame with what writes its image: a file of its own, or the end of its video."""
+    if not job.parameters.videos:
+        for frame in plan:
+            yield frame, partial(_write_image, folder / image_name(frame))
+        return
+    for sequence, frames in groupby(plan, lambda frame: frame.sequence):
+        with VideoFile(folder / f"{sequence}.mp4", job.parameters.size, job.parameters.fps) as video:
+            for frame in frames:
+                yield frame, video.add
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    path.write_bytes(encode(image))
 
 
 def image_name(frame: Frame) -> str:
@@ -120,13 +142,13 @@ def _tables(job: SubjectJob, identity: Identity, plan: list[Frame], points: np.n
         "face": np.zeros(n, np.int64),
     }  # fmt: skip
     clip = {column: [frame.clip[column] for frame in plan] for column in plan[0].clip}
-    images = [f"images/{job.name}/{image_name(frame)}" for frame in plan]
     nuisance = [flatten({**frame.scene, "background": frame.background, "noise_seed": frame.seed}) for frame in plan]
     return {
         "manifest": {
             **key,
-            "image": images,
+            **_files(job, plan),
             **label_columns(intensity, parameters.au_names, parameters.lab, np.stack(labels) if labels else None),
+            **(_blinks(plan, intensity) if parameters.videos and "AU43" in parameters.au_names else {}),
             **clip,
             **{column: [value] * n for column, value in groups(identity).items()},
         },
@@ -134,6 +156,7 @@ def _tables(job: SubjectJob, identity: Identity, plan: list[Frame], points: np.n
             **key,
             **truth_columns(intensity),
             **{column: [row.get(column, np.nan) for row in nuisance] for column in nuisance[0]},
+            **{column: [frame.truth[column] for frame in plan] for column in plan[0].truth},
         },
         "faces": {
             **key,
@@ -143,6 +166,27 @@ def _tables(job: SubjectJob, identity: Identity, plan: list[Frame], points: np.n
             **dict(zip(POINT_COLUMNS, points.reshape(n, -1).T, strict=True)),
         },
     }
+
+
+def _files(job: SubjectJob, plan: list[Frame]) -> dict[str, Any]:
+    """Columns that name the image of each frame, or its video and when it is shown there."""
+    if not job.parameters.videos:
+        return {"image": [f"images/{job.name}/{image_name(frame)}" for frame in plan]}
+    return {
+        "file": [f"videos/{job.name}/{frame.sequence}.mp4" for frame in plan],
+        "time_s": [round(frame.time_s or 0.0, 6) for frame in plan],
+    }
+
+
+def _blinks(plan: list[Frame], intensity: np.ndarray) -> dict[str, np.ndarray]:
+    """The column `AU45` of videos: blinks found in the rendered closure `(n, N, 2)` by the rule for everybody's."""
+    closure = five_point(intensity[:, INDEX["AU43"]].max(axis=1))
+    found, at = np.zeros(len(plan), np.int8), 0
+    for _, frames in groupby(plan, lambda frame: frame.sequence):
+        time_s = np.array([frame.time_s for frame in frames], float)
+        found[at : at + len(time_s)] = blink_columns(closure[at : at + len(time_s)], time_s)["AU45"]
+        at += len(time_s)
+    return {"AU45": found}
 
 
 def groups(identity: Identity) -> dict[str, str]:

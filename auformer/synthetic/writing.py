@@ -1,6 +1,7 @@
 """A rendered data set on disk: images, the manifest, exact truth, landmarks, and a sidecar with what makes it again.
 
     OUT/images/A00012/00017.jpg     the images, a folder per subject
+    OUT/videos/A00012/video000.mp4  in their place where videos are asked for; the tables have a row per frame
     OUT/manifest.csv                labels as the lab's coders would give them
     OUT/manifest.json               its sidecar: parameters, expected and measured label rates, crop recipe
     OUT/manifest.faces.parquet      box and five landmarks of every face, in pixels
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from auformer import __version__
 from auformer.aus import parse_au_names
+from auformer.blinks import CLOSED, LONGEST_S, OPENED
 from auformer.data.manifest import write_faces, write_manifest
 from auformer.data.table_file import write_table
 from auformer.faces.align import EYES
@@ -37,16 +39,18 @@ from auformer.workspace import Workspace
 TABLES = ("manifest", "truth", "faces")
 #: Options of `auformer synth` that say what is rendered, with their types.
 OPTIONS: dict[str, type] = {
-    "lab": str, "subjects": int, "frames": int, "clips": int, "aus": str, "size": int, "seed": int,
-    "first_subject": int, "pose_scale": float, "no_jitter": bool, "no_roll": bool,
+    "lab": str, "subjects": int, "frames": int, "clips": int, "videos": int, "fps": float, "aus": str, "size": int,
+    "seed": int, "first_subject": int, "pose_scale": float, "no_jitter": bool, "no_roll": bool,
 }  # fmt: skip
-OWNED = ("manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet", "images")
+OWNED = ("manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet", "images", "videos")
+FRAMES, VIDEO_FRAMES, FPS = 100, 250, 25.0  # stills per subject; frames of a video, and how many are shown a second
 
 
 def render_dataset(
-    out: str | Path, *, lab: str, subjects: int = 40, frames: int = 100, au_names: str | Sequence[str] | None = None,
-    size: int = 112, seed: int = 0, first_subject: int = 0, workers: int = 1, clips: int = 0, pose_scale: float = 1.0,
-    jitter: bool = True, roll: bool = True, progress: bool = False,
+    out: str | Path, *, lab: str, subjects: int = 40, frames: int | None = None,
+    au_names: str | Sequence[str] | None = None, size: int = 112, seed: int = 0, first_subject: int = 0,
+    workers: int = 1, clips: int = 0, videos: int = 0, fps: float = FPS, pose_scale: float = 1.0, jitter: bool = True,
+    roll: bool = True, progress: bool = False,
 ) -> Path:  # fmt: skip
     """Render a data set into a folder, resume an interrupted one, or find that it is there already.
 
@@ -54,14 +58,17 @@ def render_dataset(
         out: The folder; made if it does not exist.
         lab: "A" (expressive, even light) or "B" (sparse, side light, worse camera).
         subjects: Number of faces, at least 1.
-        frames: Stills per subject; ignored where there are clips.
+        frames: Stills per subject, 100 by default, or frames of each video, 250 by default; ignored where there are
+            clips.
         au_names: AUs that get labels: a set's name, names with commas, or a sequence; None is BP4D's 12 in lab A,
-            DISFA's 8 in lab B.
+            DISFA's 8 in lab B, and all of them for videos. Videos with AU43 also get `AU45`.
         size: Pixels per side, 32 to 1,024, a multiple of 4.
         seed: Of expressions, scenes and noise, at least 0; the faces do not depend on it.
         first_subject: Number of the first face; sets whose numbers do not overlap share no face, and two labs never do.
         workers: Processes; more than one need the entry guard of `multiprocessing` in scripts.
         clips: micro-expression clips per subject in place of stills, 0 for stills.
+        videos: Videos per subject in place of stills, 0 for stills.
+        fps: Frames a second of the videos.
         pose_scale: Factor on the spread of the head pose, 0 to 3.
         jitter: Whether the crop's centre and side vary around the `eyes` recipe.
         roll: Whether the head rolls.
@@ -75,9 +82,9 @@ def render_dataset(
         OSError: The folder cannot be written.
     """
     parameters = DatasetParameters(
-        lab=lab, subjects=subjects, frames=0 if clips else frames, clips=clips, au_names=default_aus(lab, au_names),
-        size=size, seed=seed, first_subject=first_subject, pose_scale=float(pose_scale), jitter=bool(jitter),
-        roll=bool(roll),
+        lab=lab, subjects=subjects, frames=_frames(frames, clips, videos), clips=clips, videos=videos, fps=float(fps),
+        au_names=default_aus(lab, "all" if videos and au_names is None else au_names), size=size, seed=seed,
+        first_subject=first_subject, pose_scale=float(pose_scale), jitter=bool(jitter), roll=bool(roll),
     )  # fmt: skip
     if workers < 1:
         raise ValueError(f"Expected `workers` to be at least 1, but got {workers}")
@@ -85,13 +92,13 @@ def render_dataset(
     manifest, side = workspace.path / "manifest.csv", workspace.path / "manifest.json"
     complete = side.exists() and manifest.exists() and not workspace.state.exists()
     workspace.claim(parameters.as_dict(), finished=(read_json(side) or {}).get("parameters") if complete else None)
-    images = workspace.path / "images"
-    jobs = [SubjectJob(str(images), number, parameters) for number in parameters.numbers]
+    shown = workspace.path / ("videos" if videos else "images")
+    jobs = [SubjectJob(str(shown), number, parameters) for number in parameters.numbers]
     if complete:
         names = _damaged(manifest)
         missing = [job for job in jobs if job.name in names]
     else:
-        missing = [job for job in jobs if not (workspace.kept(job.name) and (images / job.name).is_dir())]
+        missing = [job for job in jobs if not (workspace.kept(job.name) and (shown / job.name).is_dir())]
     title = f"rendering lab {lab}"
     done = len(jobs) - len(missing)
     with tqdm(total=len(jobs), initial=done, desc=title, unit="subject", disable=not progress) as bar:
@@ -102,6 +109,13 @@ def render_dataset(
     if not complete:
         _write_tables(workspace, [job.name for job in jobs], parameters)
     return manifest
+
+
+def _frames(frames: int | None, clips: int, videos: int) -> int:
+    """Frames of a subject or a video: what was asked for, or the usual number; clips have their own."""
+    if clips and not videos:
+        return 0
+    return frames if frames is not None else VIDEO_FRAMES if videos else FRAMES
 
 
 def render_options(out: str | Path, options: Mapping[str, Any], *, workers: int = 1, progress: bool = False) -> Path:
@@ -126,15 +140,28 @@ def render_options(out: str | Path, options: Mapping[str, Any], *, workers: int 
         except (TypeError, ValueError):
             told = f"but got {name}: {value!r}"
             raise ValueError(f"Expected options of `auformer synth` that say what is rendered, {told}") from None
-    if "clips" in values and "frames" in values:
-        raise ValueError("Expected either `--frames` or `--clips`, but got both")
-    if values.get("clips", 1) < 1:
-        raise ValueError(f"Expected `--clips` to be at least 1, but got {values['clips']}")
+    check_options(values)
     jitter, roll = (not values.pop(f"no_{name}", False) for name in ("jitter", "roll"))
     au_names = values.pop("aus", None)
     return render_dataset(
         out, **values, au_names=au_names, jitter=jitter, roll=roll, workers=workers, progress=progress
     )
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of `auformer synth` that do not go together.
+
+    Raises:
+        ValueError: Says which.
+    """
+    for first, second in (("clips", "videos"), ("frames", "clips")):
+        if first in options and second in options:
+            raise ValueError(f"Expected either `--{first}` or `--{second}`, but got both")
+    for name in ("clips", "videos"):
+        if options.get(name, 1) < 1:
+            raise ValueError(f"Expected `--{name}` to be at least 1, but got {options[name]}")
+    if "fps" in options and "videos" not in options:
+        raise ValueError("Expected `--videos` beside `--fps`, which says how many of their frames are shown a second")
 
 
 def default_aus(lab: str, au_names: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -147,10 +174,10 @@ def default_aus(lab: str, au_names: str | Sequence[str] | None) -> tuple[str, ..
 
 
 def _damaged(manifest: Path) -> set[str]:
-    """Subjects of whom an image has gone."""
-    table = pd.read_csv(manifest, usecols=["subject", "image"], dtype=str)
-    pairs = zip(table["subject"], table["image"], strict=True)
-    return {subject for subject, image in pairs if not (manifest.parent / image).exists()}
+    """Subjects of whom an image or a video has gone."""
+    table = pd.read_csv(manifest, usecols=lambda name: name in ("subject", "image", "file"), dtype=str)
+    pairs = table[["subject", "image" if "image" in table else "file"]].drop_duplicates()
+    return {subject for subject, name in pairs.itertuples(index=False) if not (manifest.parent / name).exists()}
 
 
 def _keep(workspace: Workspace, name: str, tables: dict[str, dict[str, Any]]) -> None:
@@ -172,22 +199,23 @@ def _write_tables(workspace: Workspace, subjects: list[str], parameters: Dataset
     manifest = workspace.path / "manifest.csv"
     write_table(tables["truth"], workspace.path / "truth.parquet")
     write_faces(tables["faces"], manifest)
-    write_manifest(tables["manifest"], manifest, side=sidecar(parameters, tables["manifest"]))
+    blinks = int(tables["truth"].groupby(["subject", "sequence"])["blink"].max().sum()) if parameters.videos else 0
+    write_manifest(tables["manifest"], manifest, side=sidecar(parameters, tables["manifest"], blinks))
     workspace.finish()
 
 
 def label_rates(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Per AU: rows labelled present, their share, and for stills the share to expect after the lab's threshold."""
     rates: dict[str, dict[str, Any]] = {}
-    for name in parameters.au_names:
+    for name in (*parameters.au_names, *(["AU45"] if "AU45" in manifest else [])):
         rates[name] = {"positives": int(manifest[name].sum()), "measured": round(float(manifest[name].mean()), 4)}
-        if not parameters.clips:
+        if not (parameters.clips or parameters.videos):
             rates[name]["expected"] = expected_rates(parameters.lab)[name]
     return rates
 
 
-def sidecar(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, Any]:
-    """What the manifest's sidecar says."""
+def sidecar(parameters: DatasetParameters, manifest: pd.DataFrame, blinks: int = 0) -> dict[str, Any]:
+    """What the manifest's sidecar says; `blinks` is the number of those rendered in videos."""
     level = lab_table(parameters.lab)["level"]
     side: dict[str, Any] = {
         "format_version": 1,
@@ -218,5 +246,11 @@ def sidecar(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[str, 
         side["clips"] = {
             "count": int(manifest["clip"].nunique()), "frames": [SHORTEST, LONGEST], "peak": list(PEAK),
             "drift_rad": DRIFT,
+        }  # fmt: skip
+    if parameters.videos:
+        side["videos"] = {
+            "count": int(manifest["file"].nunique()), "frames": parameters.frames, "fps": parameters.fps,
+            "blinks": blinks, "blink": f"AU45: AU43 reaches level {CLOSED:g} and is below {OPENED:g} again within "
+            f"less than {LONGEST_S:g} s; in truth.parquet `blink` numbers the rendered ones of each video",
         }  # fmt: skip
     return side
