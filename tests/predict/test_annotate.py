@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tests.helpers.videos import photo_source
 
 AUS = ("AU12", "AU1")
 CUTS = np.array([0.5, 0.5])
+ORANGE = tuple(bytes.fromhex(SERIES["dark"][1][1:]))  # of intensities
 BLUE = tuple(bytes.fromhex(SERIES["dark"][0][1:]))  # of the bars, and of face 0
 
 
@@ -53,6 +56,26 @@ class TestDrawing:
         low, high = bars(draw(predicted(480, 640, (1, box, [0.75, 0.74])), AUS, CUTS)[:, 640:])
         assert low == pytest.approx(high, rel=0.05)
         assert bars(draw(predicted(480, 640), AUS, CUTS)[:, 640:]) == []
+
+    def test_a_bar_of_intensity_under_that_of_the_probability(self):
+        """AU1 2.5, AU12 5.0: half of the room and all of it; without a face the room stays, and is empty."""
+        one = predicted(480, 640, (0, (20.0, 30.0, 40.0, 40.0), [0.75, 0.25]))
+        face = replace(one.faces[0], intensity=np.array([5.0, 2.5]))
+        drawn = draw(replace(one, faces=[face]), AUS, CUTS, intensity=True)
+        orange = (drawn == ORANGE).all(2)
+        rows = np.flatnonzero(orange.any(1))
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+        half, whole = (int(orange[run].sum(1).max()) for run in runs)
+        assert whole == pytest.approx(2 * half, abs=3)
+        blue = np.flatnonzero((drawn[:, 640:] == BLUE).all(2).any(1))
+        assert blue.min() < runs[0].min() and not np.intersect1d(blue, rows).size
+        empty = draw(predicted(480, 640), AUS, CUTS, intensity=True)
+        assert empty.shape == drawn.shape and not (empty == ORANGE).all(2).any()
+
+    def test_an_intensity_that_was_not_learned_has_no_bar(self):
+        one = predicted(480, 640, (0, (20.0, 30.0, 40.0, 40.0), [0.75, 0.25]))
+        face = replace(one.faces[0], intensity=np.array([np.nan, np.nan]))
+        assert not (draw(replace(one, faces=[face]), AUS, CUTS, intensity=True) == ORANGE).all(2).any()
 
     def test_the_panel_is_of_the_largest_face_and_boxes_may_leave_the_image(self):
         small, large = (1, (10.0, 300.0, 60.0, 60.0), [0.1, 0.1]), (2, (500.0, -40.0, 300.0, 300.0), [0.9, 0.9])

@@ -78,6 +78,7 @@ def test_arguments_must_fit_together(face):
         (lambda: face_grid(face[None], NAMES, one, one, captions=["a", "b"]), "`captions`"),
         (lambda: au_bars(face, NAMES, four, four[:3]), "`thresholds`"),
         (lambda: au_bars(face, NAMES, four, four, np.zeros((4, 4))), "`maps`"),
+        (lambda: au_bars(face, NAMES, four, four, intensity=four[:3]), "`intensity`"),
     ):
         with pytest.raises(ValueError, match=match):
             draw()
@@ -94,6 +95,21 @@ def test_a_photo_s_bars_are_full_from_the_threshold_on(face):
     hollow = [to_hex(bar.get_facecolor()) == "#ffffff" for bar in axes.patches]
     assert hollow == [False, True, True, False]
     np.testing.assert_allclose([segment[0][0] for segment in axes.collections[0].get_segments()], [0.1, 0.8, 0.5, 0.5])
+
+
+def test_a_photo_s_intensities_stand_beside_its_probabilities(face):
+    """AU4 has none: no bar and no number; the numbers stand inside long bars and behind short ones."""
+    levels = dict(zip(NAMES, (3.25, 0.5, 5.0, np.nan), strict=True))
+    missing = NAMES[3]
+    figure = au_bars(face, NAMES, np.full(4, 0.5), np.full(4, 0.5), intensity=np.array(list(levels.values())))
+    rows = sorted(NAMES, key=lambda name: int(name[2:]))
+    axes = figure.axes[2]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], np.nan_to_num([levels[au] for au in rows]))
+    numbers = {text.get_position()[1]: (text.get_text(), text.get_ha()) for text in axes.texts}
+    words = {5.0: ("5.0", "right"), 3.25: ("3.2", "right"), 0.5: ("0.5", "left")}
+    assert numbers == {row: words[levels[au]] for row, au in enumerate(rows) if au != missing}
+    assert axes.get_xlim() == (0, 5) and axes.get_ylim() == figure.axes[1].get_ylim()
+    assert {"Intensity", "Probability"} <= set(texts(figure)) and cut_texts(figure) == []
 
 
 def test_a_photo_s_maps_stand_under_their_aus(face, rng):
@@ -114,7 +130,7 @@ def test_other_people_s_file_names_neither_warn_nor_reach_over_the_edge(face, na
         maps = np.zeros((len(names), 2, 2))
         figure = au_bars(
             face, names, np.ones(len(names)), np.full(len(names), 0.5), maps, title,
-            "Rendered faces only.\nNot feeling.", theme=theme,
+            "Rendered faces only.\nNot feeling.", intensity=np.full(len(names), 5.0), theme=theme,
         )  # fmt: skip
         assert cut_texts(figure) == []
     shown = next(text for text in texts(figure) if text.startswith("W"))
