@@ -19,6 +19,7 @@ from auformer import __version__
 from auformer.data.dataset import AUDataset
 from auformer.data.images import read_image
 from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
+from auformer.data.schema import HIGHEST
 from auformer.files import atomic_path, check_writable, digest, sha256
 from auformer.models import AUNetwork, OnnxDetector
 from auformer.models.batches import FittingBatches, find_device
@@ -227,22 +228,22 @@ def _image_size(manifest: pd.DataFrame) -> list[int] | None:
 
 
 class PartialPredictions:
-    """Probabilities of an unfinished job in an `.npz` file, so that the same job can be resumed, and no other one."""
+    """Values of an unfinished job in an `.npz` file, so that the same job can be resumed, and no other one."""
 
     def __init__(self, path: str | Path, job: str) -> None:
         self.path, self.job = Path(path), job
 
     def load(self) -> np.ndarray | None:
-        """Probabilities of the first rows `(m, N)`, or None where this job has left none."""
+        """Values of the first rows `(m, K)`, or None where this job has left none."""
         with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), self.path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
-            return content["probs"] if str(content["job"]) == self.job else None
+            return content["values"] if str(content["job"]) == self.job else None
         return None
 
-    def save(self, probs: np.ndarray) -> None:
-        """Replace what is on disk by the probabilities of the first rows `(m, N)`."""
+    def save(self, values: np.ndarray) -> None:
+        """Replace what is on disk by the values of the first rows `(m, K)`."""
         with atomic_path(self.path) as temporary:
-            np.savez(temporary, job=np.array(self.job), probs=probs)
+            np.savez(temporary, job=np.array(self.job), values=values)
 
 
 def predict_manifest(
@@ -276,11 +277,12 @@ def predict_manifest(
     Returns:
         Predictions in the order of the manifest: the key; `file, time_s, x, y, w, h, score, fold, clip, group_*` where
         the manifest has them; `status`; per AU `_true` (only where the manifest has the AU), `_prob` (nan where
-        `status` is not `ok`) and `_active` (`_prob` is at least the network's threshold).
+        `status` is not `ok`) and `_active` (`_prob` is at least the network's threshold); of AUs whose intensity the
+        network has learned also `_intensity_pred` in [0, 5], and `_intensity_true` where the manifest has it.
 
     Raises:
         ManifestError: An image is missing or damaged; the message names row and file.
-        ValueError: An argument is out of its range, or the network gives something that is no probability.
+        ValueError: An argument is out of its range, or the network gives something that is no probability or intensity.
     """
     names = list(network.au_names if au_names is None else au_names)
     unknown = [au for au in names if au not in network.au_names]
@@ -291,22 +293,28 @@ def predict_manifest(
     if batch_size < 1 or num_workers < 0:
         raise ValueError(f"Expected `batch_size` >= 1 and `num_workers` >= 0, but got {batch_size} and {num_workers}.")
     ok = (manifest["status"] == "ok").to_numpy() if "status" in manifest else np.ones(len(manifest), bool)
-    probs = np.full((len(manifest), len(network.au_names)), np.nan)
+    number, learned = len(network.au_names), getattr(network, "intensity_aus", ())
+    values = np.full((len(manifest), number * (2 if learned else 1)), np.nan)
     store = None if partial is None else PartialPredictions(partial, _job(network, manifest[ok], identity))
     if ok.any():
         dataset = AUDataset(manifest[ok], Path(manifest.attrs["path"]).parent, network.au_names, network.image_size)
-        probs[ok] = _predict(
+        values[ok] = _predict(
             network.to(device), dataset, batch_size, torch.device(device), num_workers, progress, store
         )
-    columns = [network.au_names.index(au) for au in names]
-    return _table(manifest, names, probs[:, columns].round(DECIMALS), [network.thresholds[au] for au in names])
+    places = {au: network.au_names.index(au) for au in names}
+    probs = {au: values[:, place].round(DECIMALS) for au, place in places.items()}
+    intensities = {au: values[:, number + place].round(DECIMALS) for au, place in places.items() if au in learned}
+    return _table(manifest, probs, intensities, network.thresholds)
 
 
 def _predict(
     network: AUNetwork | OnnxDetector, dataset: AUDataset, batch_size: int, device: torch.device, num_workers: int,
     progress: bool, store: PartialPredictions | None,
 ) -> np.ndarray:  # fmt: skip
-    """Probabilities `(n, N)` of a data set, kept in the store also when the work stops early."""
+    """Probabilities of a data set `(n, N)`, of a network with an intensity head its intensities behind them `(n, 2N)`.
+
+    They are kept in the store also when the work stops early.
+    """
     done = store.load() if store is not None else None
     parts = [] if done is None else [done]
     first = 0 if done is None else len(done)
@@ -318,7 +326,11 @@ def _predict(
     batches, saved = FittingBatches(batch_size), time.monotonic()
 
     def predict(images: torch.Tensor) -> torch.Tensor:
-        return network.predict_probs(images.to(device, non_blocking=True)).cpu().double()
+        images = images.to(device, non_blocking=True)
+        if not getattr(network, "intensity_aus", ()):
+            return network.predict_probs(images).cpu().double()
+        found = network.outputs(images)
+        return torch.cat([found["probs"], found["intensity"]], dim=1).cpu().double()
 
     try:
         with (
@@ -326,7 +338,7 @@ def _predict(
             tqdm(total=len(dataset), initial=first, desc="predict", unit="img", disable=not progress) as bar,
         ):
             for batch in loader:
-                parts.append(_checked_probs(batches.run(predict, batch["image"])))
+                parts.append(_checked(batches.run(predict, batch["image"]), len(network.au_names)))
                 bar.update(len(batch["image"]))
                 if store is not None and time.monotonic() - saved > SAVE_SECONDS:
                     store.save(np.concatenate(parts))
@@ -337,13 +349,16 @@ def _predict(
     return np.concatenate(parts)
 
 
-def _checked_probs(probs: torch.Tensor) -> np.ndarray:
-    """Probabilities `(B, N)` float64 as an array; a network that gives nan is an error, not an empty cell later."""
-    array = probs.numpy()
-    if not ((array >= 0) & (array <= 1)).all():
-        raise ValueError(
-            "Expected the network to give probabilities in [0, 1], but got others, or nan: its weights are damaged."
-        )
+def _checked(values: torch.Tensor, number: int) -> np.ndarray:
+    """Values of `_predict` as an array; a network that gives nan is an error, not an empty cell later."""
+    array = values.numpy()
+    parts = {"probabilities": (array[:, :number], 1), "intensities": (array[:, number:], HIGHEST)}
+    for what, (part, highest) in parts.items():
+        if not ((part >= 0) & (part <= highest)).all():
+            raise ValueError(
+                f"Expected the network to give {what} in [0, {highest:g}], but got others, or nan: its weights are "
+                "damaged."
+            )
     return array
 
 
@@ -355,18 +370,25 @@ def _job(network: AUNetwork | OnnxDetector, rows: pd.DataFrame, identity: str) -
 
 
 def _table(
-    manifest: pd.DataFrame, au_names: Sequence[str], probs: np.ndarray, thresholds: Sequence[float]
+    manifest: pd.DataFrame,
+    probs: Mapping[str, np.ndarray],
+    intensities: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, float],
 ) -> pd.DataFrame:
-    """The predictions table from probabilities `(rows, N)`."""
+    """The predictions table from probabilities and intensities `(rows,)` by AU."""
     groups = [name for name in manifest if str(name).startswith("group_")]
     carried = [*KEY, *(name for name in _CARRIED if name in manifest), *groups]
     columns: dict[str, object] = {str(name): manifest[name] for name in carried if name in manifest}
     columns["status"] = manifest.get("status", "ok")
     annotated = set(au_columns(manifest))
-    for column, (au, threshold) in enumerate(zip(au_names, thresholds, strict=True)):
+    for au, values in probs.items():
         if au in annotated:
             columns[f"{au}_true"] = manifest[au]
-        prob = pd.Series(probs[:, column], index=manifest.index)
+        prob = pd.Series(values, index=manifest.index)
         columns[f"{au}_prob"] = prob
-        columns[f"{au}_active"] = (prob >= threshold).astype("Int8").mask(prob.isna())
+        columns[f"{au}_active"] = (prob >= thresholds[au]).astype("Int8").mask(prob.isna())
+        if au in intensities:
+            columns[f"{au}_intensity_pred"] = pd.Series(intensities[au], index=manifest.index)
+            if f"{au}_intensity" in manifest:
+                columns[f"{au}_intensity_true"] = manifest[f"{au}_intensity"]
     return pd.DataFrame(columns, index=manifest.index).reset_index(drop=True)

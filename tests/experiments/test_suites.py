@@ -55,11 +55,17 @@ def _build(suite: Suite, method: str, entry: str) -> tuple[AUModule, dict[str, A
 def test_every_suite_lists_its_runs_and_builds_its_methods(path: Path) -> None:
     suite = read_suite(path)
     runs = _runs(suite)
-    numbers = {"within": 12, "cross": 4, "efficiency": 30, "micro": 24, "synthetic": 61}
+    numbers = {
+        "within": 12, "cross": 4, "efficiency": 30, "micro": 24, "synthetic": 61, "intensity": 29,
+        "intensity-synthetic": 13,
+    }  # fmt: skip
     assert len(runs) == numbers[path.stem.removeprefix("suite-")]
     assert {run.protocol for run in runs} == {entry.protocol for entry in suite.entries}
     for method, entry in sorted({(run.method, run.name) for run in runs}):
-        assert type(_build(suite, method, entry)[0].network) is (LinearProbe if method == "linear_probe" else AUFormer)
+        network = _build(suite, method, entry)[0].network
+        assert type(network) is (LinearProbe if method == "linear_probe" else AUFormer)
+        form = "regression" if method.endswith("regression") else "ordinal"
+        assert network.intensity == (form if "intensity" in path.stem else "none")
 
 
 @pytest.mark.parametrize(

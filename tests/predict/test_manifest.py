@@ -99,6 +99,50 @@ class TestTable:
         assert table["AU1_prob"].isna().all() and network.batches == []
 
 
+class Grader(StandIn):
+    """Five times the mean of colour channel k is the intensity of AU number k; that of AU25 was never learned."""
+
+    intensity_aus = ("AU1", "AU12")
+
+    def outputs(self, images):
+        probs = self.predict_probs(images)
+        return {"probs": probs, "intensity": 5 * probs, "logits": probs}
+
+
+class TestIntensities:
+    def test_beside_the_codes_of_those_that_were_learned(self, manifest):
+        coded = manifest.assign(AU12_intensity=np.arange(len(manifest)) % 6.0, AU25_intensity=1.0)
+        coded.attrs = manifest.attrs
+        table, faces = predict_manifest(Grader(), coded, batch_size=5), (manifest["status"] == "ok").to_numpy()
+        named = [name for name in table if "intensity" in name]
+        assert named == ["AU1_intensity_pred", "AU12_intensity_pred", "AU12_intensity_true"]
+        for channel, au in enumerate(("AU1", "AU12")):
+            expected = 5 * channel_means(manifest, channel)[faces]
+            np.testing.assert_allclose(table[f"{au}_intensity_pred"][faces], expected, atol=10 / 255)
+        assert table["AU1_intensity_pred"][~faces].isna().all()
+        assert table["AU12_intensity_true"].tolist() == coded["AU12_intensity"].tolist()
+        plain = predict_manifest(StandIn(), coded)
+        pd.testing.assert_frame_equal(table.drop(columns=named), plain)  # a network without them writes none
+        validate_predictions(table)
+
+    def test_an_interrupted_job_goes_on_with_them(self, manifest, tmp_path):
+        partial = tmp_path / "partial.npz"
+        with pytest.raises(KeyboardInterrupt):
+            predict_manifest(Grader(fail_after=2), manifest, batch_size=4, partial=partial)
+        network = Grader()
+        table = predict_manifest(network, manifest, batch_size=4, partial=partial)
+        assert sum(network.batches) == 3  # of eleven faces, eight were there
+        pd.testing.assert_frame_equal(table, predict_manifest(Grader(), manifest))
+
+    def test_what_is_no_intensity_is_refused(self, manifest):
+        class Wild(Grader):
+            def outputs(self, images):
+                return {**super().outputs(images), "intensity": images.mean((2, 3)) + 5.5}
+
+        with pytest.raises(ValueError, match=r"intensities in \[0, 5\]"):
+            predict_manifest(Wild(), manifest)
+
+
 class TestBatches:
     @pytest.mark.parametrize("batch_size", [1, 4, 100])
     def test_size_changes_nothing(self, manifest, batch_size):
