@@ -78,15 +78,16 @@ def export_annotations(
     if not abs(offset_s) < 1e7:
         raise ValueError(f"Expected --offset to be seconds, but got {offset_s}")
     out, path = Path(out), Path(str(table.attrs["path"])) if "path" in table.attrs else None
-    collected = collect(table)
+    collected, note = collect(table), _note(table)
+    del table  # that of an hour of video is large, and the videos hold what is needed
     items, notes = _items(collected, path)
-    job = Job(items, out, offset_s, _date(path), _note(table), continuous, text)
+    job = Job(items, out, offset_s, _date(path), note, continuous, text)
     writers: dict[str, Writer] = importlib.import_module(f"auformer.annotations.{FORMATS[to]}").files(job)
     _check(writers, out, overwrite)
     for name, write in writers.items():
         with atomic_path(out / name) as temporary:
-            note = write(temporary)
-        notes += [note] if note else []
+            said = write(temporary)
+        notes += [said] if said else []
     people = sum(len(item.video.people) for item in items)
     files = [out / name for name in writers]
     return Exported(files, len(items), people, collected.rows_without_times, collected.sources_without_times, notes)

@@ -179,17 +179,16 @@ def au_text(au: str) -> str:
 
 
 class _Values:
-    """The numbers of a table, (rows, N) each."""
+    """The numbers of a table: N columns (rows,) of each kind, stacked where a person's rows are taken from them."""
 
     def __init__(self, table: pd.DataFrame, au_names: tuple[str, ...]) -> None:
         self.au_names = au_names
         self.frames, self.faces = table["frame"].to_numpy(), table["face"].to_numpy()
         self.seen = (table["status"] == "ok").to_numpy(bool)
         self.files = table["file"].fillna("").astype(str).to_numpy() if "file" in table else None
-        self.active = np.column_stack([active_values(table, au) == 1 for au in au_names])
-        self.probs = np.column_stack([_numbers(table, [f"{au}_prob"]) for au in au_names])
-        kinds = [[f"{au}_{kind}" for kind in _INTENSITIES] for au in au_names]
-        self.intensity = np.column_stack([_numbers(table, names) for names in kinds])
+        self.active = [active_values(table, au) == 1 for au in au_names]
+        self.probs = [_numbers(table, [f"{au}_prob"]) for au in au_names]
+        self.intensity = [_numbers(table, [f"{au}_{kind}" for kind in _INTENSITIES]) for au in au_names]
 
     def video(
         self, key: tuple[str, str, str], stem: str, rows: np.ndarray, seconds: np.ndarray, *, timed: bool, where: str
@@ -212,7 +211,7 @@ class _Values:
             own = seen[self.faces[seen] == face]
             places = np.searchsorted(frames, self.frames[own])
             label = f"face{face}" if key[0] == DATASET else _word(key[1]) + (f"-face{face}" if face else "")
-            values = (self.active[own], self.probs[own], self.intensity[own])
+            values = [_stacked(columns, own) for columns in (self.active, self.probs, self.intensity)]
             people.append(Person(int(face), label, places, times[places], ends[places], *values))
         file = "" if self.files is None else str(self.files[rows[0]])
         return Video(key, file, stem, self.au_names, times, ends, usual, tuple(people), timed)
@@ -225,7 +224,15 @@ def _number(au: str) -> int:
 def _numbers(table: pd.DataFrame, names: list[str]) -> np.ndarray:
     """(rows,) the first of some columns that is there, else nan."""
     name = next((name for name in names if name in table), None)
-    return np.full(len(table), np.nan) if name is None else pd.to_numeric(table[name]).to_numpy(float, na_value=np.nan)
+    if name is None:
+        return np.full(len(table), np.nan)
+    values = pd.to_numeric(table[name])
+    return values.to_numpy() if values.dtype == np.float64 else values.to_numpy(float, na_value=np.nan)  # no copy
+
+
+def _stacked(columns: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """(n, N) some rows of N columns."""
+    return np.stack([column[rows] for column in columns], axis=1)
 
 
 def _word(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,20 +36,32 @@ def read_plain(
     names = _names(path)
     if names is None or not is_header(names):
         return None
-    types = {name: pa.float64() if is_number(name) else pa.string() for name in names}
+    numbers = {name: is_number(name) for name in names}
+    types = {name: pa.float64() if number else pa.string() for name, number in numbers.items()}
     options = pa.csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False)
+    parts: dict[str, list[Any]] = {name: [] for name in names}
     try:
-        table = pa.csv.read_csv(path, convert_options=options)
+        with pa.csv.open_csv(path, convert_options=options) as batches:  # piece by piece: little more than the result
+            if batches.schema.names != names:
+                return None
+            for batch in batches:
+                for name, column in zip(names, batch.columns, strict=True):
+                    parts[name].append(column.to_numpy(zero_copy_only=False) if numbers[name] else _trimmed(column))
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError):
         return None
-    if table.column_names != names or not len(table):
+    if not parts[names[0]]:
         return None
-    for place, name in enumerate(names):
-        if not is_number(name):
-            table = table.set_column(place, name, pc.utf8_trim_whitespace(table[name]))
-    frame = table.to_pandas(split_blocks=True)
-    numbers = [name for name in names if is_number(name)]
-    return None if any(np.isinf(frame[name]).any() for name in numbers) else frame
+    columns: dict[str, Any] = {}
+    for name in names:
+        pieces = parts.pop(name)
+        columns[name] = np.concatenate(pieces) if numbers[name] else pa.chunked_array(pieces).to_pandas()
+    frame = pd.DataFrame(columns, copy=False)
+    return None if not len(frame) or any(np.isinf(frame[name]).any() for name in names if numbers[name]) else frame
+
+
+def _trimmed(column: pa.Array) -> pa.Array:
+    """Text without outer blanks."""
+    return pc.utf8_trim_whitespace(column)
 
 
 def _names(path: Path) -> list[str] | None:
