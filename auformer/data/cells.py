@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,42 @@ _DATE = re.compile(
 _SHOWN = 3  # words that a note lists [ours]
 
 
+@dataclass(frozen=True)
+class DateCell:
+    """A date in a spreadsheet.
+
+    Args:
+        value: The date.
+        form: How the program shows it (`d-mmm`).
+    """
+
+    value: datetime.date | datetime.time | datetime.timedelta
+    form: str
+
+    def __str__(self) -> str:
+        """The date, without a time of 0:00."""
+        return str(self.value).removesuffix(" 00:00:00")
+
+    def numbers(self) -> tuple[int, ...] | None:
+        """The numbers of which the date was made, in some order; None where the form does not say which.
+
+        A program shows what was entered: `4-5` as `5-Apr` (day and month), `4-25` as `Apr-25` (month and year).
+
+        >>> DateCell(datetime.datetime(2014, 5, 4), "d-mmm").numbers()
+        (4, 5)
+        >>> DateCell(datetime.datetime(2025, 4, 1), "mmm-yy").numbers()
+        (4, 25)
+        >>> DateCell(datetime.datetime(2014, 5, 4), "yyyy-mm-dd").numbers() is None
+        True
+        """
+        shown = set(re.sub(r'\[[^\]]*\]|"[^"]*"|\\.|[^a-z]', "", self.form.lower()))
+        if not isinstance(self.value, datetime.date):
+            return None
+        if shown == {"d", "m"}:
+            return self.value.day, self.value.month
+        return (self.value.month, self.value.year % 100) if shown == {"m", "y"} and self.value.day == 1 else None
+
+
 def is_missing(text: str, more: Collection[str] = ()) -> bool:
     """Whether a text stands for a number that is not there; `more` are further words, in small letters.
 
@@ -69,12 +106,12 @@ def facs_level(text: str) -> int | None:
 def is_date(value: object) -> bool:
     """Whether a cell is a date, as spreadsheet programs make of codes such as `4-5` and `1.2`.
 
-    >>> is_date("5-Apr"), is_date("04.05.2026"), is_date(datetime.date(2026, 4, 5)), is_date("4+5")
+    >>> is_date("5-Apr"), is_date("04.05.2026"), is_date(DateCell(datetime.date(2026, 4, 5), "d-mmm")), is_date("4+5")
     (True, True, True, False)
     """
     if isinstance(value, str):
         return _DATE.fullmatch(value.strip()) is not None
-    return isinstance(value, datetime.date | datetime.time | datetime.timedelta)
+    return isinstance(value, DateCell)
 
 
 def cell_text(value: object) -> str:

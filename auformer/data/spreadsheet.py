@@ -12,12 +12,13 @@ import itertools
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
+from auformer.data.cells import DateCell
 from auformer.errors import ManifestError, require
 
 _MOST_ROWS = 1_048_576  # rows of a sheet in Excel 2007 and later
@@ -43,17 +44,19 @@ _PAGES = (b"<!doctype html", b"<html", b"<table", b"<head", b"<meta")
 
 @dataclass
 class Sheet:
-    """The cells of one sheet: text without blanks around it, int, float, bool, a date, or None.
+    """The cells of one sheet: text without blanks around it, int, float, bool, `DateCell` or None.
 
     Args:
         title: Its name.
         rows: From the first on, without blank rows at the end; they may differ in length.
         visible: Whether a spreadsheet program shows it.
+        merged: How many groups of cells are merged.
     """
 
     title: str
     rows: list[tuple[Any, ...]]
     visible: bool = True
+    merged: int = 0
 
 
 def is_spreadsheet(path: Path) -> bool:
@@ -109,16 +112,27 @@ def read_sheets(path: Path, *, formulas: bool = False) -> list[Sheet]:
     return sheets
 
 
-def _plain(value: Any) -> object:
+def _plain(value: Any, form: str = "") -> object:
+    if isinstance(value, date | time | timedelta):
+        return DateCell(value, form)
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if value is None or isinstance(value, bool | int | float | date) else str(value)
+    return value if value is None or isinstance(value, bool | int | float | DateCell) else str(value)
 
 
-def _rows(rows: Iterator[Sequence[Any]], path: Path) -> list[tuple]:
-    kept = [tuple(_plain(value) for value in row[:_MOST_COLUMNS]) for row in itertools.islice(rows, _MOST_ROWS + 1)]
+def _of_cell(cell: Any) -> object:
+    """The value of a cell of openpyxl."""
+    return (
+        _plain(cell.value, cell.number_format)
+        if isinstance(cell.value, date | time | timedelta)
+        else _plain(cell.value)
+    )
+
+
+def _rows(rows: Iterator[Iterable[Any]], path: Path) -> list[tuple]:
+    kept = [tuple(itertools.islice(row, _MOST_COLUMNS)) for row in itertools.islice(rows, _MOST_ROWS + 1)]
     if len(kept) > _MOST_ROWS:
         raise ManifestError(
             f"Expected at most {_MOST_ROWS:,} rows in {path}, but it has more; this is no table of a release"
@@ -139,7 +153,7 @@ def _xlsx(path: Path, formulas: bool) -> list[Sheet]:
     try:
         for sheet in book.worksheets:
             sheet.reset_dimensions()  # the size that the file states may be wrong
-            rows = _rows(sheet.iter_rows(values_only=True), path)
+            rows = _rows((map(_of_cell, row) for row in sheet.iter_rows()), path)
             sheets.append(Sheet(sheet.title, rows, sheet.sheet_state == "visible"))
     finally:
         book.close()
@@ -147,6 +161,7 @@ def _xlsx(path: Path, formulas: bool) -> list[Sheet]:
         whole = openpyxl.load_workbook(path, data_only=not formulas, keep_links=False)
         for sheet, full in zip(sheets, whole.worksheets, strict=True):
             for cells in full.merged_cells.ranges:
+                sheet.merged += 1
                 _fill(sheet.rows, cells.min_row - 1, cells.max_row - 1, cells.min_col - 1, cells.max_col - 1)
     return sheets
 
@@ -205,25 +220,26 @@ def _xls(path: Path) -> list[Sheet]:
             if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
                 return None
             if cell.ctype == xlrd.XL_CELL_NUMBER:
-                return int(cell.value) if float(cell.value).is_integer() else cell.value
+                return int(cell.value) if float(cell.value).is_integer() else _plain(cell.value)
             if cell.ctype == xlrd.XL_CELL_DATE:
-                return _old_date(xlrd, cell.value, book.datemode)
+                form = book.format_map[book.xf_list[cell.xf_index].format_key].format_str
+                return _old_date(xlrd, cell.value, book.datemode, form)
             if cell.ctype == xlrd.XL_CELL_ERROR:
                 return xlrd.error_text_from_code.get(cell.value, "#ERROR!")
-            return bool(cell.value) if cell.ctype == xlrd.XL_CELL_BOOLEAN else str(cell.value)
+            return bool(cell.value) if cell.ctype == xlrd.XL_CELL_BOOLEAN else _plain(str(cell.value))
 
         sheets = []
         for sheet in book.sheets():
-            rows = _rows((([plain(cell) for cell in sheet.row(row)]) for row in range(sheet.nrows)), path)
+            rows = _rows((map(plain, sheet.row(row)) for row in range(sheet.nrows)), path)
             for top, below, left, beside in sheet.merged_cells:
                 _fill(rows, top, below - 1, left, beside - 1)
-            sheets.append(Sheet(sheet.name, rows, not sheet.visibility))
+            sheets.append(Sheet(sheet.name, rows, not sheet.visibility, len(sheet.merged_cells)))
         return sheets
 
 
-def _old_date(xlrd: Any, value: float, datemode: int) -> datetime | str:
-    """A date of an `.xls`; as text where it is a time of day alone or none."""
+def _old_date(xlrd: Any, value: float, datemode: int, form: str) -> object:
+    """A date of an `.xls`; a time of day alone where it has no day."""
     try:
-        return datetime(*xlrd.xldate_as_tuple(value, datemode))
+        return DateCell(xlrd.xldate_as_datetime(value, datemode), form)
     except (ValueError, xlrd.XLDateError):
         return f"{value:g} (a date)"

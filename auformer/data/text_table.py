@@ -40,12 +40,14 @@ class TextTable:
         columns: Cells by place of the column, without blanks around them.
         lines: Number of each row's line in the file, from 1.
         notes: What is not plain about the file.
+        first: Number of the header's line.
     """
 
     names: list[str]
     columns: list[list[str]]
     lines: list[int]
     notes: list[str] = field(default_factory=list)
+    first: int = 0
 
 
 def read_text_table(
@@ -72,14 +74,15 @@ def read_text_table(
     separator, start = _layout(path, encoding, header, notes, named=named)
     records = _records(path, encoding, separator, start)
     names: list[str] = []
+    first = 0
     if named:
-        names = next(([cell.strip() for cell in row] for _, row in records if _filled(row)), [])
+        first, names = next(((line, [cell.strip() for cell in row]) for line, row in records if _filled(row)), (0, []))
         if not names:
             raise ManifestError(f"{path}: the file is empty; write it again")
         while not names[-1]:
             names.pop()
         if names_only:
-            return TextTable(names, [], [], notes)
+            return TextTable(names, [], [], notes, first)
     rows = _Rows(path, names, separator, keep)
     again = sum(not rows.add(line, row) for line, row in records if _filled(row))
     if rows.short:
@@ -90,7 +93,7 @@ def read_text_table(
     if rows.shift:
         notes.append("the first cell of each row has no name in the header (names of rows, as R writes them)")
     columns = [list(column) for column in zip(*rows.cells, strict=True)] if rows.cells else [[] for _ in rows.places]
-    return TextTable([names[at] for at in rows.places] if named else [], columns, rows.lines, notes)
+    return TextTable([names[at] for at in rows.places] if named else [], columns, rows.lines, notes, first)
 
 
 def _filled(row: Sequence[str]) -> bool:

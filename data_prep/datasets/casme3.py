@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.aus import AU_SETS
+from auformer.data.cells import cell_text
 
 from ..formats.clips import Clip, Folders, read_clips, read_table
-from ..formats.sheets import cell_text
 from ..release import Findings, Release, find_path
 
 RELEASE = Release(

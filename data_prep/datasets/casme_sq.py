@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.aus import AU_SETS
+from auformer.data.cells import cell_text
 from auformer.errors import DatasetLayoutError
 
-from ..formats.clips import Clip, Folders, read_clips, rows_with_clips
-from ..formats.sheets import cell_number, cell_text, place, read_sheet
+from ..formats.clips import Clip, Folders, read_clips, rows_with_clips, without_dates
+from ..formats.sheets import cell_number, place, read_sheet
 from ..release import Findings, Release, find_path
 
 _TYPES = {
@@ -46,7 +47,8 @@ _IMAGES = ("selectedpic", "selectedpic/selectedpic", "*/selectedpic", "rawpic", 
 def read(root: Path, findings: Findings, *, expressions: str = "micro") -> pd.DataFrame:
     """One row per frame of each expression."""
     table = find_path(root, *_TABLES, what="the table of CAS(ME)^2")
-    sheet = rows_with_clips(read_sheet(table, header=None, columns=_COLUMNS, findings=findings), findings)
+    sheet = read_sheet(table, header=None, columns=_COLUMNS, findings=findings)
+    sheet = rows_with_clips(without_dates(sheet, findings), findings)
     sheet = _of_type(sheet, _TYPES[expressions], findings)
     sheet = _mend_zeros(sheet, findings)
     subjects, videos = _names(table)

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS, AU_SETS
+from auformer.data.cells import cell_text
 from auformer.errors import DatasetLayoutError
 
 from ..formats.folds import with_folds
 from ..formats.frames import find_photo, index_photos, pair_photos
-from ..formats.sheets import cell_text, place, read_sheet
+from ..formats.sheets import place, read_sheet
 from ..formats.text_lines import bad_line
 from ..release import Findings, Release, find_path
 

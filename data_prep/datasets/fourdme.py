@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS
+from auformer.data.cells import cell_text
 
 from ..formats.au_text import parse_aus
 from ..formats.clips import find_clips, read_clips, read_table, with_cd6me
-from ..formats.sheets import cell_number, cell_text, place
+from ..formats.sheets import cell_number, place
 from ..release import Findings, Release, find_path
 
 RELEASE = Release(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from auformer.data.cells import cell_text
+
 from ..formats.clips import Folders, find_clips, read_clips, read_table, with_cd6me
-from ..formats.sheets import cell_number, cell_text
+from ..formats.sheets import cell_number
 from ..release import Findings, Release, find_path
 
 RELEASE = Release(

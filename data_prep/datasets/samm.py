@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from auformer.data.cells import cell_text
+
 from ..formats.clips import find_clips, read_clips, read_table, with_cd6me
-from ..formats.sheets import cell_text
 from ..release import Findings, Release, find_path
 
 RELEASE = Release(

@@ -3,12 +3,6 @@
 A clip's rows are its frames from onset to offset that have an image; the frame number is the one in the image's name.
 All of them carry the clip's label, onset, apex and offset. The coders wrote down every action unit that they saw, so an
 AU that the text does not name is 0.
-
-Known faults of annotation tables are data, one CSV file per release in `assets/corrections/`: `row` (0-based, after the
-header, as pandas counts; or a name, in tables that are indexed by one), `column` (name in the reader's table), `value`
-(what the cell should hold; `row N` takes the cell of row N before any correction), `when` (empty: always; `missing`:
-only where the cell holds no number; `ambiguous`: only where the AU text leaves alternatives open), `source` (who says
-so).
 """
 
 from __future__ import annotations
@@ -21,18 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from auformer.aus import AU_SETS
+from auformer.data.cells import DateCell, cell_text
 from auformer.errors import DatasetLayoutError
 
 from ..release import Findings, Release, find_path
 from .au_text import AUText, label_columns, note_terms, parse_aus
+from .corrections import APEX, AU, OFFSET, ONSET, PENDING, apply_corrections, in_order, list_correction
 from .frames import index_frames
-from .sheets import Place, cell_number, cell_text, place, read_sheet
+from .sheets import Place, au_code, cell_number, place, read_sheet
 
-#: Columns of an annotation table that `read_clips` reads; `apex` may be missing.
-ONSET, APEX, OFFSET, AU = "onset", "apex", "offset", "au"
-
-_CORRECTIONS = Path(__file__).resolve().parents[1] / "assets" / "corrections"
-_ROW = "row "  # start of a value that is another row's
 _SHOWN = 5  # names that a finding lists [ours]
 _SHOWN_CLIPS = 3  # folders that a message names [ours]
 
@@ -90,44 +81,6 @@ def _without_zeros(name: str) -> str:
     return re.sub(r"\d+", lambda match: match[0].lstrip("0") or "0", name.casefold())
 
 
-def read_corrections(name: str) -> pd.DataFrame:
-    """The table of one release: `row` (int or a name), `column`, `value`, `when`, `source`; maybe empty."""
-    path = _CORRECTIONS / f"{name}.csv"
-    if not path.is_file():
-        return pd.DataFrame(columns=["row", "column", "value", "when", "source"])
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    table["row"] = [int(row) if row.isdecimal() else row for row in table["row"]]
-    return table if "when" in table.columns else table.assign(when="")
-
-
-def apply_corrections(frame: pd.DataFrame, name: str, findings: Findings) -> pd.DataFrame:
-    """A copy of a table in which the cells with known faults, and no others, are changed; every change is listed."""
-    corrected = frame.copy()
-    for each in read_corrections(name).itertuples():
-        column, text = str(each.column), str(each.value)
-        origin = int(text.removeprefix(_ROW)) if text.startswith(_ROW) else each.row
-        if not {each.row, origin} <= set(frame.index) or column not in frame.columns:
-            continue
-        number = cell_number(text)
-        value = frame.at[origin, column] if text.startswith(_ROW) else text if number is None else number
-        old = frame.at[each.row, column]
-        if cell_text(old) == cell_text(value) or not _is_due(str(each.when), old):
-            continue
-        corrected.at[each.row, column] = value
-        changed = f"{column} {cell_text(old) or 'empty'} -> {cell_text(value) or 'empty'} ({each.source})"
-        findings.correct(name, each.row, changed)
-    return corrected
-
-
-def _is_due(when: str, old: object) -> bool:
-    if when == "missing":
-        return cell_number(old) is None
-    if when == "ambiguous":
-        text = parse_aus(cell_text(old))
-        return bool(text.ambiguous or text.unread)
-    return True
-
-
 @dataclass(frozen=True)
 class Clip:
     """Where the clip of one row of the table is.
@@ -165,9 +118,31 @@ def read_table(
     """
     path = find_path(root, *tables, what=f"the table of {title or release.title}")
     stated = read_sheet(path, columns=columns, sheet=sheet, header=header, optional=optional, findings=findings)
+    stated = without_dates(stated, findings)
     return stated, rows_with_clips(
         apply_corrections(stated, release.name, findings) if corrections else stated, findings
     )
+
+
+def without_dates(sheet: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """A table in which dates are the AU codes that a spreadsheet program made them of; a copy where there are any.
+
+    Raises:
+        DatasetLayoutError: What a date was made of is not certain.
+    """
+    dates = {name: [row for row in sheet.index if isinstance(sheet.at[row, name], DateCell)] for name in sheet.columns}
+    sheet = sheet.copy() if any(dates.values()) else sheet
+    for name, rows in dates.items():
+        for row in rows:
+            where, value = place(sheet, row), sheet.at[row, name]
+            if name != AU:
+                raise DatasetLayoutError(
+                    f"{where}: expected {name} to be a number or a name, but got the date {value}, which a spreadsheet "
+                    "program makes of entries such as 4-5; enter there what was meant, as text"
+                )
+            sheet.at[row, name] = au_code(value, where)
+            findings.note("AU codes that had become a date", where, f"{value} is {sheet.at[row, name]}")
+    return sheet
 
 
 def rows_with_clips(sheet: pd.DataFrame, findings: Findings) -> pd.DataFrame:
@@ -272,22 +247,31 @@ def _named_twice(sheet: pd.DataFrame, clips: Sequence[Clip], findings: Findings)
 def _fitting(
     sheet: pd.DataFrame, stated: pd.DataFrame, row: int, clip: Clip, images: dict[int, Path], findings: Findings
 ) -> dict[str, object]:
-    """Onset, apex and offset of a row: as corrected, or as stated where the correction does not fit the images.
-
-    Corrections are known by the numbers of rows; in another edition of the table the same row may be another clip's
-    [ours].
-    """
+    """Onset, apex and offset of a row: as stated, or as corrected where only those fit each other and the images."""
     names = (ONSET, APEX, OFFSET)
     numbers, before = (
         {name: table.at[row, name] for name in names if name in table.columns} for table in (sheet, stated)
     )
-    if not clip.alone or numbers == before or _has_ends(numbers, images) or not _has_ends(before, images):
+    sources = sheet.attrs.get(PENDING, {})
+    changed = [name for name in numbers if (row, name) in sources]
+    if not changed:
         return numbers
-    changed = [name for name in numbers if numbers[name] != before[name]]
-    said = ", ".join(f"{name} {cell_text(numbers[name]) or 'empty'}" for name in changed)
-    text = f"{said}; the table's own numbers taken"
-    findings.note("correction that does not fit the images", place(sheet, row), text)
-    return before
+    is_sound = in_order(before) and _has_ends(before, images) and _is_complete(before)
+    if is_sound or (_has_ends(before, images) and not _has_ends(numbers, images)):
+        said = ", ".join(f"{name} {cell_text(numbers[name]) or 'empty'}" for name in changed)
+        text = f"{said}; the table's own numbers taken, which fit the images"
+        findings.note("known fault that the table does not show", place(sheet, row), text)
+        return before
+    for name in changed:
+        list_correction(
+            findings, sheet.attrs["corrections"], row, name, before[name], numbers[name], sources[row, name]
+        )
+    return numbers
+
+
+def _is_complete(numbers: dict[str, object]) -> bool:
+    """Whether every number is one."""
+    return all(cell_number(value) is not None for value in numbers.values())
 
 
 def _has_ends(numbers: dict[str, object], images: dict[int, Path]) -> bool:

@@ -1,5 +1,6 @@
 """Spreadsheets: columns by name and by position, both formats, formulas, and files that are damaged or mean harm."""
 
+import datetime
 import re
 import struct
 import zipfile
@@ -9,7 +10,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from auformer.data_prep.formats.sheets import cell_number, cell_text, place, read_sheet
+from auformer.data.cells import cell_text
+from auformer.data_prep.formats.clips import without_dates
+from auformer.data_prep.formats.sheets import cell_number, place, read_sheet
 from auformer.data_prep.release import Findings
 from auformer.errors import DatasetLayoutError, MissingExtraError
 from tests.helpers.trees.micro import write_table
@@ -59,7 +62,7 @@ def test_a_missing_column_names_those_there(tmp_path):
     with pytest.raises(DatasetLayoutError, match=wanted):
         read_sheet(path, columns=COLUMNS)
     assert read_sheet(path, columns=COLUMNS, optional=("au",))["au"].tolist() == [None]
-    with pytest.raises(DatasetLayoutError, match="holds nothing"):
+    with pytest.raises(DatasetLayoutError, match="is empty"):
         read_sheet(write_table(tmp_path / "empty.xlsx", {"s": []}), columns=COLUMNS)
 
 
@@ -151,14 +154,115 @@ def _replace(path: Path, part: str, change: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"hello", b"PK\x03\x04 junk", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), b"Subject,OnsetF\n1,2\n"],
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"PK\x03\x04 junk", "a spreadsheet at .*, but it cannot be read"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "a spreadsheet at .*, but it cannot be read"),
+        (b"Subject,OnsetF\n1,2\n", "a column 'Action Units' in row 1 .* holds 'Subject', 'OnsetF'"),
+        (b"<html><table><tr><td>Subject</td></tr></table>", "this is a web page with a table"),
+        (b"$FL2@(#) SPSS", "this is an SPSS file: save it there as CSV"),
+        (b"\x7fELF\0\0\1\2", "this is no text"),
+    ],
 )
 @pytest.mark.parametrize("name", ["a.xlsx", "a.xls"])
-def test_no_spreadsheet(tmp_path, name, content):
+def test_no_spreadsheet(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DatasetLayoutError, match=f"a spreadsheet at .*{name}, but it cannot be read"):
+    with pytest.raises(DatasetLayoutError, match=message) as caught:
         read_sheet(tmp_path / name, columns=COLUMNS)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (("mimetype", "application/vnd.oasis.opendocument.spreadsheet"), "an OpenDocument spreadsheet: save it as"),
+        (("xl/workbook.bin", "x"), "a binary spreadsheet"),
+        (("Index/Document.iwa", "x"), "a spreadsheet of Numbers"),
+    ],
+)
+def test_spreadsheets_of_other_programs(tmp_path, part, message):
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr(*part)
+    with pytest.raises(DatasetLayoutError, match=message):
+        read_sheet(tmp_path / "a.xlsx", columns=COLUMNS)
+
+
+def test_a_table_saved_as_text(tmp_path):
+    path = tmp_path / "CASME2.xls"  # many programs call text so
+    path.write_bytes("Notes;;\r\n\r\nSubject;OnsetF;Action Units\r\n1;46;4+L12\r\n;;\r\n2;/;\r\n".encode("utf-16"))
+    frame = read_sheet(path, columns=COLUMNS)
+    assert frame.to_dict("index") == {
+        0: {"subject": "1", "onset": "46", "au": "4+L12"}, 2: {"subject": "2", "onset": "/", "au": None},
+    }  # fmt: skip
+    assert place(frame, 2) == "CASME2.xls row 6"
+
+
+def test_the_sheet_with_the_columns_is_read_wherever_it_stands(tmp_path):
+    sheets = {"about": [["notes"]], "macro": [["Subject", "Onset"]], "label": [HEAD, [1, None, 2, "4"]]}
+    findings = Findings()
+    path = write_table(tmp_path / "t.xlsx", sheets)
+    assert read_sheet(path, columns=COLUMNS, findings=findings).loc[0].tolist() == [1, 2, "4"]
+    assert findings.notes == [("sheets of a table", "t.xlsx", "'label' of 3 has the columns and is read")]
+    book = openpyxl.load_workbook(path)
+    book.copy_worksheet(book["label"]).title = "label (2)"
+    book.save(path)
+    with pytest.raises(DatasetLayoutError, match=r"the sheets 'label' and 'label \(2\)' both hold such a table"):
+        read_sheet(path, columns=COLUMNS)
+    book["label (2)"].sheet_state = "hidden"
+    book.save(path)
+    assert len(read_sheet(path, columns=COLUMNS)) == 1
+
+
+def test_merged_cells_give_their_value_to_all_their_rows(tmp_path):
+    path = table(tmp_path, HEAD, [6, None, 10, "4"], [None, None, 20, "12"], [7, None, 30, None], [None] * 4)
+    book = openpyxl.load_workbook(path)
+    for cells in ("A2:A3", "C4:D4", "A5:D5"):
+        book.active.merge_cells(cells)
+    book.active["A5"] = "the end"
+    book.save(path)
+    findings = Findings()
+    rows = read_sheet(path, columns=COLUMNS, findings=findings)[list(COLUMNS)].values.tolist()
+    assert rows == [[6, 10, "4"], [6, 20, "12"], [7, 30, 30], ["the end", None, None]]
+    assert [(kind, text) for kind, _, text in findings.notes] == [
+        ("merged cells", "3 in sheet 'label'; each row has their value")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("day", "form", "codes"),
+    [
+        ((2014, 5, 4), "d-mmm", "4+5"),
+        ((2014, 12, 1), "d/m", "1+12"),
+        ((2025, 4, 1), "mmm-yy", "4+25"),
+        ((2014, 5, 4), "[$-407]d/ mmm;@", "4+5"),
+        ((2012, 5, 4), "dd.mm.yyyy", None),
+        ((2012, 5, 4), "General", None),
+    ],
+)
+def test_codes_that_had_become_a_date(tmp_path, day, form, codes):
+    path = table(tmp_path, HEAD, [1, None, 2, datetime.datetime(*day)])
+    book = openpyxl.load_workbook(path)
+    book.active["D2"].number_format = form
+    book.save(path)
+    frame = read_sheet(path, columns=COLUMNS)
+    if form == "General":  # the number of a day, as no code is
+        assert frame.at[0, "au"] == 41033
+        return
+    if codes is not None:
+        assert without_dates(frame, findings := Findings()).at[0, "au"] == codes
+        assert findings.notes == [
+            ("AU codes that had become a date", "table é 1.xlsx row 2", f"{day[0]}-{day[1]:02}-{day[2]:02} is {codes}")
+        ]
+        return
+    with pytest.raises(DatasetLayoutError, match=r"row 2: expected action units, but got the date 2012-05-04"):
+        without_dates(frame, Findings())
+
+
+def test_a_date_in_the_place_of_a_frame_is_refused(tmp_path):
+    frame = read_sheet(table(tmp_path, HEAD, [1, None, datetime.datetime(2014, 5, 4), "4"]), columns=COLUMNS)
+    with pytest.raises(DatasetLayoutError, match=r"row 2: expected onset to be a number or a name, but got the date"):
+        without_dates(frame, Findings())
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.7, 0.99])

@@ -129,7 +129,10 @@ FOURDME_HEADER: Row = ["sub_ID", "fold_name", "Emotion", "Onset", "Apex", "Offse
 
 
 def write_fourdme(root: Path) -> list[Clip]:
-    """4DME: a static action `(k)`, AU columns of which one disagrees with its text, two rows with each other's AUs."""
+    """4DME: a static action `(k)`, AU columns of which one disagrees with its text, two rows with each other's AUs.
+
+    The table has the release's 267 rows, by subject and clip.
+    """
     table = {
         0: ["S01", "S01_1st_001", "Negative", 10, 11, 12, "AU4+AU7(k)", 1, 1, 0, 0],
         1: ["S01", "S01_1st_002", "Positive", 20, 21, 22, "L12+45", 0, 1, 1, 1],
@@ -142,7 +145,10 @@ def write_fourdme(root: Path) -> list[Clip]:
         clip("S13", "S13_1st_001_01_1", "gray_micro/S13/S13_1st_001_01_1", [2489, 2490, 2491], 2490, AU4=1),
         clip("S13", "S13_1st_001_01_2", "gray_micro/S13/S13_1st_001_01_2", [2600, 2601, 2602], 2601, AU12=1),
     ]
-    body = filled(table, ["S40", "FILL", "Others", 1, 2, 3, "AU4", 1, 0, 0, 0])
+    body = [
+        table.get(at, ["S05" if at < 144 else "S40", f"F{at}", "Others", 1, 2, 3, "AU4", 1, 0, 0, 0])
+        for at in range(267)
+    ]
     write_table(root / "4DME_Labelling_Micro_release v1.xlsx", {"Sheet1": [FOURDME_HEADER, *body]})
     write_clips(root, clips, "{0}.jpg")
     return clips
