@@ -39,12 +39,17 @@ _log = logging.getLogger(__name__)
 
 
 class VideoFacts(NamedTuple):
-    """What a video's header says; None where it does not."""
+    """What a video's header says; None where it does not.
+
+    `delay_s` is how long after the file's beginning, that of its sound included, the first frame comes: players count
+    from the file's beginning, `time_s` from the first frame.
+    """
 
     frames: int | None
     duration_s: float | None
     fps: float | None
     codec: str
+    delay_s: float = 0.0
 
 
 class VideoFrame:
@@ -106,7 +111,8 @@ class Video:
         self._step = 1 / float(rate or NOMINAL_FPS)
         self._length = _duration(self._container, stream)
         fps = float(rate if not self.stamped and rate else stream.average_rate or 0) or None
-        self.facts = VideoFacts(stream.frames or None, self._length, fps, codec.name)
+        delay = _delay(self._container, stream) if self.stamped else 0.0
+        self.facts = VideoFacts(stream.frames or None, self._length, fps, codec.name, delay)
         size = (codec.width, codec.height)
         self._aperture: Aperture | None = clean_aperture(
             self.path, kind, track=stream.id, index=stream.index, size=size
@@ -426,6 +432,13 @@ def _duration(container: Any, stream: Any) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None
+
+
+def _delay(container: Any, stream: Any) -> float:
+    """Seconds from the file's beginning to that of a stream; 0 where either is unknown."""
+    if stream.start_time is None or container.start_time is None:
+        return 0.0
+    return max(0.0, round(float(stream.start_time * stream.time_base) - container.start_time / av.time_base, 6))
 
 
 def _square(image: np.ndarray, ratio: float) -> np.ndarray:
