@@ -63,6 +63,6 @@ def choose(on: Array, cause: Array) -> Array:
 
 def silenced(on: Array) -> Array:
     """AUs `(N,)` bool of which not even a trace may be seen, because an AU acts that excludes them."""
-    quiet: Array = _SILENCES[on].any(0)
+    quiet: Array = np.asarray(_SILENCES[on].any(0))
     quiet[_STRETCH] |= not on[_STRETCH]  # a trace would already be a wide open mouth
     return quiet

@@ -144,11 +144,11 @@ def test_the_committed_pages_follow_from_their_numbers():
 @pytest.mark.slow
 def test_the_au_detector_is_trained_and_scored(tmp_path, monkeypatch):
     monkeypatch.setattr(train_demo_detector, "PACKAGED", tmp_path / "packaged.safetensors")
-    tiny = {"train": (2, 10), "val": (2, 6), "test": (2, 6)}
+    tiny = {"train": (2, 16), "val": (2, 6), "test": (2, 6)}
     monkeypatch.setattr(train_demo_detector, "SPLITS", {split: {"A": n, "B": n} for split, n in tiny.items()})
     words = ["--folder", str(tmp_path / "run"), "--out", str(tmp_path), "--epochs", "1", "--threads", "1"]
     train_demo_detector.main(words)
     result = json.loads((tmp_path / "demo_detector.json").read_text(encoding="utf-8"))
-    assert result["training_images"] == 40 and len(result["lab_a"]["per_au"]) == 24
+    assert result["training_images"] == 64 and len(result["lab_a"]["per_au"]) == 24
     assert (tmp_path / "packaged.safetensors").stat().st_size > 10**6
     assert (tmp_path / "demo_detector.md").read_text(encoding="utf-8").count("| AU") == 25
