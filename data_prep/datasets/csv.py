@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
+from auformer.data.cells import LABEL, NUMBER
 from auformer.data.images import IMAGES
+from auformer.data.openface import first_frame as first_frame_of
+from auformer.data.table_file import open_table
 from auformer.data.video import VIDEOS
-from auformer.errors import DatasetLayoutError
+from auformer.errors import DatasetLayoutError, ManifestError
 from auformer.files import leads_outside
 
-from ..formats.csv_labels import read_labels
+from ..formats.csv_labels import is_openface, label_kind, read_labels
 from ..formats.frames import NO_IMAGE, list_files, note_dropped
 from ..formats.text_lines import bad_line
 from ..formats.videos import match_numbers, numbering_option, read_places
 from ..release import SOURCE, SOURCE_FRAME, Findings, Release
 
-TABLES = frozenset({".csv", ".tsv", ".txt", ".parquet"})
+TABLES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xls"})
 MISSING = "-1,9,999"  # of BP4D (9), EmotioNet (999), Aff-Wild2 (-1)
 THRESHOLD = 2.0  # DISFA's, see `auformer.data_prep.datasets.disfa`
 PATHS = ("path", "image", "file", "filename", "video", "input")  # accepted names of the column with paths
@@ -44,12 +48,13 @@ RELEASE = Release(
     options={
         "table": {
             "metavar": "FILE",
-            "help": "table of paths and labels, below --root or elsewhere: .csv, .tsv or .parquet (default: none, "
-            "photos)",
+            "help": "table of paths and labels, below --root or elsewhere: CSV with any separator, .xlsx, .xls or "
+            "Parquet (default: none, photos)",
         },
         "missing_values": {
             "metavar": "LIST",
-            "help": f"numbers that mean not annotated, as empty cells do (default: {MISSING})",
+            "help": f"numbers and words that mean not annotated, as empty cells and words such as NA do (default: "
+            f"{MISSING})",
         },
         "threshold": {
             "type": float,
@@ -65,7 +70,8 @@ RELEASE = Release(
         "first_frame": {
             "type": int,
             "metavar": "N",
-            "help": "number of a video's first frame in the table (default: 0)",
+            "help": "number of a video's first frame in the table (default: 0; of OpenFace's tables 1, unless their "
+            "times say 0)",
         },
         "numbering": numbering_option(),
     },
@@ -80,7 +86,7 @@ def read(
     missing_values: str = MISSING,
     threshold: float = THRESHOLD,
     intensity_scale: float | None = None,
-    first_frame: int = 0,
+    first_frame: int | None = None,
     numbering: str = "auto",
 ) -> pd.DataFrame:
     """One row per line of the table, or per photo; without a column `subject`, every file is a subject of its own."""
@@ -89,11 +95,14 @@ def read(
     if table is None:
         return _photos(root, findings)
     path = root / table if (root / table).is_file() else Path(table)
-    cells, name = _cells(path), path.name
+    missing, words = _missing(missing_values)
+    cells, name = _cells(path, words), path.name
+    for note in cells.attrs["notes"]:
+        findings.note("how the table is read", name, note)
     if intensity_scale is not None and not 0 < intensity_scale < np.inf:
         raise ValueError(f"Expected `--intensity-scale` to be a number above 0, but got {intensity_scale}")
     labels = read_labels(
-        cells, missing=_missing(missing_values), threshold=threshold, where=name, findings=findings,
+        cells, missing=missing, threshold=threshold, where=name, findings=findings,
         scale=intensity_scale,
     )  # fmt: skip
     if not len(labels.columns):
@@ -124,53 +133,59 @@ def _photos(root: Path, findings: Findings) -> pd.DataFrame:
     )
 
 
-def _cells(path: Path) -> pd.DataFrame:
-    """A table as text; an empty cell is empty text, blanks around names and cells are dropped."""
-    suffix = path.suffix.lower()
-    if suffix not in TABLES:
-        raise DatasetLayoutError(
-            f"Expected `--table` to end in {', '.join(sorted(TABLES))}, but got {path}; save it as CSV"
+def _cells(path: Path, words: Collection[str]) -> pd.DataFrame:
+    """The table: labels and times as numbers, all else as text; the index is each row's line."""
+    try:
+        cells = open_table(path, header=lambda names: bool(set(PATHS) & set(names)), kinds=_kind, missing=words)
+    except ManifestError as error:
+        advice = (
+            ", or name words that mean not annotated: --missing-values" if "a number or empty" in str(error) else ""
         )
-    try:
-        if suffix == ".parquet":
-            frame = pd.read_parquet(path)
-            cells = frame.astype(object).where(frame.notna(), "").astype(str)
-        else:
-            with open(path, encoding="utf-8-sig") as file:
-                separator = max("\t;,", key=file.readline().count)
-            cells = pd.read_csv(  # without a header, since pandas would rename a column that is there twice
-                path, sep=separator, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig",
-                skip_blank_lines=False,
-            )  # fmt: skip
-            cells = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1).reset_index(drop=True)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise DatasetLayoutError(
-            f"Expected a table at {path}, but it cannot be read ({error}); save it as CSV in UTF-8"
-        ) from error
-    cells.columns = pd.Index([str(name).strip() for name in cells.columns])
-    if not len(cells) or not cells.columns.is_unique:
-        raise DatasetLayoutError(f"Expected {path} to hold rows, and every column once, but it does not; correct it")
-    cells = cells.apply(lambda column: column.fillna("").str.strip())
-    return cells[(cells != "").any(axis=1)]  # empty lines go, the others keep their number
+        raise DatasetLayoutError(f"{error}{advice}") from error
+    if not len(cells):
+        raise DatasetLayoutError(f"Expected {path} to hold rows, but it has a header only")
+    return cells
 
 
-def _missing(text: str) -> frozenset[float]:
-    try:
-        return frozenset(float(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise ValueError(
-            f"Expected `--missing-values` to be numbers with commas, as in {MISSING}, but got {text!r}"
-        ) from error
+def _kind(name: str) -> str:
+    """The kind of a column's cells, for `open_table`."""
+    if name in ("timestamp", "success") or (name in KEPT and name != "clip"):
+        return NUMBER if name != "success" else LABEL
+    return label_kind(name)
 
 
-def _places(cells: pd.DataFrame, root: Path, name: str, first: int, numbering: str, findings: Findings) -> pd.DataFrame:
+def _missing(text: str) -> tuple[frozenset[float], frozenset[str]]:
+    """The numbers and the words of `--missing-values`."""
+    numbers, words = set(), set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            numbers.add(float(part))
+        except ValueError:
+            words.add(part.lower())
+    return frozenset(numbers), frozenset(words)
+
+
+def _first_frames(cells: pd.DataFrame, sources: list[str], frames: list[int], first: int | None) -> list[int]:
+    """The number of the first frame of each row's video: as said, or as OpenFace's table of it counts."""
+    if first is not None or not is_openface(cells.columns):
+        return [first or 0] * len(cells)
+    found = {}
+    for source, rows in pd.Series(frames).groupby(np.array(sources)):
+        times = cells["timestamp"].to_numpy(float)[rows.index] if "timestamp" in cells else None
+        found[source] = first_frame_of(rows.to_numpy(float), times)
+    return [found[source] for source in sources]
+
+
+def _places(
+    cells: pd.DataFrame, root: Path, name: str, first: int | None, numbering: str, findings: Findings
+) -> pd.DataFrame:
     named = [column for column in PATHS if column in cells.columns]
     if len(named) != 1:
         raise DatasetLayoutError(
             f"{name}: expected one column of paths, called {', '.join(PATHS)}, but got {', '.join(named) or 'none'} "
             f"among {', '.join(cells.columns[:10])}; rename or remove columns"
         )
-    sources = [_relative(text, root, name, line + 2) for line, text in cells[named[0]].items()]
+    sources = [_relative(text, root, name, line) for line, text in cells[named[0]].items()]
     frames = _frames(cells, name)
     is_video = [PurePosixPath(source).suffix.lower() in VIDEOS for source in sources]
     if any(is_video) and frames is None:
@@ -178,11 +193,14 @@ def _places(cells: pd.DataFrame, root: Path, name: str, first: int, numbering: s
             f"{name}: expected a column `frame` with the frames of the videos, but there is none; add it"
         )
     numbers = frames if frames is not None else [0] * len(cells)
-    from_0 = [number - first if video else None for number, video in zip(numbers, is_video, strict=True)]
-    for line, number, position in zip(cells.index, numbers, from_0, strict=True):
+    firsts = _first_frames(cells, sources, numbers, first)
+    if first is None and any(firsts):
+        findings.note("frames count from 1, as OpenFace's do", name, "--first-frame 0 counts them from 0")
+    from_0 = [number - one if video else None for number, one, video in zip(numbers, firsts, is_video, strict=True)]
+    for line, number, one, position in zip(cells.index, numbers, firsts, from_0, strict=True):
         if position is not None and position < 0:
             raise DatasetLayoutError(
-                f"{name}, line {line + 2}: frame {number} comes before the first, {first}; see --first-frame"
+                f"{name}, line {line}: frame {number} comes before the first, {one}; see --first-frame"
             )
     if "subject" not in cells.columns:
         findings.note("no subjects", name, "every file counts as a subject of its own")
@@ -217,7 +235,7 @@ def _frames(cells: pd.DataFrame, name: str) -> list[int] | None:
     bad = ~cells["frame"].str.fullmatch(r"-?\d+(\.0+)?")
     if bad.any():
         line = bad.idxmax()
-        raise bad_line(name, line + 2, "`frame` to be a whole number", repr(cells["frame"][line]))
+        raise bad_line(name, line, "`frame` to be a whole number", repr(cells["frame"][line]))
     return [int(float(text)) for text in cells["frame"]]
 
 
@@ -239,7 +257,7 @@ def _matched(
     there = {source: (root / source).is_file() for source in of.unique()}
     for source, is_there in there.items():
         if not is_there:
-            findings.miss(source, f"named by {name}, line {lines[sources.index(source)] + 2}")
+            findings.miss(source, f"named by {name}, line {lines[sources.index(source)]}")
     status = ["ok" if there[source] else NO_IMAGE for source in sources]
     positions = list(numbers)
     frames = pd.Series(numbers, dtype="Int64")
@@ -268,7 +286,7 @@ def _refuse_doubles(table: pd.DataFrame, name: str) -> None:
         first = (table[key] == table.loc[line, key]).all(axis=1).idxmax()
         what = ", ".join(f"{column} {value}" for column, value in table.loc[line, key].items())
         raise DatasetLayoutError(
-            f"{name}, line {line + 2}: {what} is that of line {first + 2} already; remove one of them, or add "
+            f"{name}, line {line}: {what} is that of line {first} already; remove one of them, or add "
             "`sequence` and `frame`"
         )
 
@@ -282,6 +300,4 @@ def _kept(cells: pd.DataFrame, name: str) -> pd.DataFrame:
     if splits:
         kept["fold"] = cells[splits[0]]
     table = pd.DataFrame(kept, index=cells.index).replace("", None)
-    for column in [column for column in KEPT if column in table.columns and column != "clip"]:
-        table[column] = pd.to_numeric(table[column], errors="coerce").where(table[column].notna())
     return table

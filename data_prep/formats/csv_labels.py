@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS
+from auformer.data.cells import INTENSITY, LABEL
 from auformer.data.schema import HIGHEST, check_intensity_scale
 from auformer.errors import DatasetLayoutError, ManifestError
 
 from ..release import Findings
-from .au_text import INTENSITIES
 from .codes import occurrence
 from .text_lines import bad_line
 
@@ -58,19 +58,35 @@ def label_columns(names: Sequence[str], where: str) -> list[LabelColumn]:
     return sorted(found.values(), key=lambda column: (int(column.au[2:]), column.kind))
 
 
+def label_kind(name: str) -> str:
+    """What the cells of a column may be, for `open_table`: numbers of labels or intensities; empty for other columns.
+
+    >>> [label_kind(name) for name in ("AU01_c", "AU12_r", "path")]
+    ['label', 'intensity', '']
+    """
+    match = _COLUMN.fullmatch(name)
+    kind = _KINDS.get((match.group(2) or "").lower()) if match else None
+    return "" if kind is None else INTENSITY if kind == "intensity" else LABEL
+
+
+def is_openface(names: Sequence[str]) -> bool:
+    """Whether a table is one of OpenFace's, whose `success` says in which rows a face was followed."""
+    return "success" in names and any(label_kind(name) and name.lower().endswith(("_c", "_r")) for name in names)
+
+
 def read_labels(
-    table: pd.DataFrame, *, missing: frozenset[float], threshold: float, where: str, findings: Findings,
+    table: pd.DataFrame, *, missing: Collection[float], threshold: float, where: str, findings: Findings,
     scale: float | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """The labels of a table as columns of a manifest.
 
     Args:
-        table: Text cells.
+        table: As `open_table` gives it with `label_kind`.
         missing: Numbers that mean not annotated, besides an empty cell.
         threshold: An action unit that has an intensity only is present from there on, on the manifest's scale.
         where: What messages call the table.
-        findings: Takes a note for each number that was read as not annotated, for letters, and for occurrence that
-            follows from an intensity.
+        findings: Takes a note for each number that was read as not annotated, for rows in which OpenFace followed no
+            face, and for occurrence that follows from an intensity.
         scale: Highest intensity of the table's scale, which becomes 5; None: 5, unless they look like fractions.
 
     Raises:
@@ -78,9 +94,14 @@ def read_labels(
     """
     labels: dict[str, np.ndarray] = {}
     columns = label_columns(list(table.columns), where)
+    lost = np.zeros(len(table), bool)
+    if is_openface(table.columns):
+        lost = ~(table["success"] == 1).to_numpy(bool)
+        if lost.any():
+            text = f"{int(lost.sum()):,} of {len(table):,} rows have `success` 0"
+            findings.note("no face was followed, so nothing is annotated", where, text)
     for column in columns:
-        cells = _levels(table[column.name], where, findings) if column.kind == "intensity" else table[column.name]
-        values = _numbers(cells, where)
+        values = table[column.name].to_numpy(np.float64, copy=True)
         unknown = np.isin(values, list(missing))
         for value in sorted(set(values[unknown])):
             text = f"{value:g} in {int((values == value).sum()):,} rows of {column.name}"
@@ -94,27 +115,17 @@ def read_labels(
             advice += "table's scale with --intensity-scale"
             wanted = f"an intensity of 0 to {highest:g}"
             _refuse(table[column.name], (values < 0) | (values > highest), where, wanted, advice)
-            labels[f"{column.au}_intensity"] = values * (HIGHEST / highest)
+            labels[f"{column.au}_intensity"] = np.where(lost, np.nan, values * (HIGHEST / highest))
         else:
             _refuse(table[column.name], ~np.isnan(values) & (values != 0) & (values != 1), where, "0, 1 or empty")
             name = f"{column.au}_{column.kind}" if column.kind else column.au
-            labels[name] = np.where(np.isnan(values), -1, values).astype(np.int8)
+            labels[name] = np.where(np.isnan(values) | lost, -1, values).astype(np.int8)
     _check_scale(labels, scale, where)
     for au in dict.fromkeys(column.au for column in columns):
         if _complete(labels, au, threshold):
             text = f"{au}: present from an intensity of {threshold:g} on"
             findings.note("occurrence from intensity", where, text)
     return pd.DataFrame({name: labels[name] for name in sorted(labels, key=_order)}, index=table.index)
-
-
-def _levels(column: pd.Series, where: str, findings: Findings) -> pd.Series:
-    """The cells of a column of intensities, with the letters of FACS as their numbers."""
-    text = column.fillna("").str.strip().str.upper()
-    letters = text.isin(list(INTENSITIES))
-    if not letters.any():
-        return column
-    findings.note("letters A to E read as 1 to 5", where, f"{int(letters.sum()):,} cells of {column.name}")
-    return column.where(~letters, text.map(lambda cell: str(INTENSITIES.find(cell) + 1)))
 
 
 def _check_scale(labels: dict[str, np.ndarray], scale: float | None, where: str) -> None:
@@ -157,18 +168,11 @@ def _order(name: str) -> tuple[int, str]:
     return int(au[2:]), kind
 
 
-def _numbers(column: pd.Series, where: str) -> np.ndarray:
-    text = column.fillna("").str.strip()
-    values = pd.to_numeric(text.where(text != ""), errors="coerce").to_numpy(np.float64)
-    _refuse(column, (np.isnan(values) & (text != "").to_numpy(bool)) | np.isinf(values), where, "a number or empty")
-    return values.copy()
-
-
 def _refuse(
     column: pd.Series, bad: np.ndarray, where: str, expected: str,
     advice: str = "correct it, or name values that mean not annotated: --missing-values",
 ) -> None:  # fmt: skip
     rows = np.flatnonzero(bad)
     if rows.size:
-        got = f"{column.iloc[rows[0]]!r}" + (f" (and {rows.size - 1:,} more)" if rows.size > 1 else "")
-        raise bad_line(where, column.index[rows[0]] + 2, f"`{column.name}` to be {expected}", got, advice)
+        got = f"'{column.iloc[rows[0]]:g}'" + (f" (and {rows.size - 1:,} more)" if rows.size > 1 else "")
+        raise bad_line(where, column.index[rows[0]], f"`{column.name}` to be {expected}", got, advice)

@@ -1,5 +1,6 @@
 """Tables of anybody's making: spellings of columns, unknown values, thresholds, videos, damage; and plain photos."""
 
+import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from auformer.data_prep.release import Findings
 from auformer.errors import DatasetLayoutError
 from tests.helpers.trees import assert_rows, write_text
 from tests.helpers.trees.images import face_image, plain_image, write_video
+from tests.helpers.trees.micro import write_table
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +66,7 @@ def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root):
     with pytest.raises(DatasetLayoutError, match=wanted):
         read(root, "path,AU1\na.jpg,9\nwall.png,999\n", missing_values="9")
     assert read(root, "path,AU1\na.jpg,7\n", missing_values="7, 8")["AU1"].tolist() == [-1]
-    with pytest.raises(ValueError, match="--missing-values"):
-        read(root, "path,AU1\na.jpg,7\n", missing_values="nine")
+    assert read(root, "path,AU1\na.jpg,Nine\n", missing_values="7,nine")["AU1"].tolist() == [-1]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_values_that_mean_not_annotated_are_a_choice_and_are_told(root):
         ("path,AU1,split,fold\na.jpg,1,a,b\n", r"`split` and `fold` mean the same"),
         ("path,AU1\na.jpg,1\n\nwall.png,3\n\n", r"line 4: expected `AU1`"),
         ("path,AU1\n", r"to hold rows"),
-        ("", r"cannot be read"),
+        ("", r"the file is empty"),
     ],
 )
 def test_damaged_tables(root, text, match):
@@ -177,8 +178,49 @@ def test_folders_without_images(tmp_path):
     for folder, options, match in (
         (tmp_path, {}, "Expected images in"),
         (tmp_path / "gone", {}, "Expected `--root` to be a folder"),
-        (tmp_path, {"table": "gone.csv"}, "cannot be read"),
-        (tmp_path, {"table": "labels.ods"}, "to end in"),
+        (tmp_path, {"table": "gone.csv"}, "there is no such file"),
     ):
         with pytest.raises(DatasetLayoutError, match=match):
             csv.read(folder, Findings(), **options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_table_saved_by_a_european_spreadsheet_program(root, encoding):
+    text = "sep=;\r\nStudy of 2020;;\r\npath;AU1;AU12_r\r\nb 1/é.png;WAHR;1,5\r\na.jpg;FALSCH;NA\r\npath;AU1;AU12_r\r\n"
+    (root.parent / "e.csv").write_bytes(text.encode(encoding))
+    found = Findings()
+    table = csv.read(root, found, table=str(root.parent / "e.csv"))
+    assert_rows(table, pd.DataFrame({"AU1": [0, 1], "AU12": [-1, 0], "AU12_intensity": [None, 1.5]}))
+    notes = [text for kind, _, text in found.notes if kind == "how the table is read"]
+    assert notes[-4:] == [
+        "the header stands 1 more time among the rows and is passed over", "numbers have decimal commas",
+        "TRUE and FALSE read as 1 and 0 (2 cells)", "`NA` read as missing",
+    ]  # fmt: skip
+
+
+def test_a_spreadsheet_and_its_dates(root):
+    path = root.parent / "l.xlsx"
+    write_table(path, {"labels": [["path", "AU1", "AU12_r"], ["a.jpg", True, 2.5], ["wall.png", 0, None]]})
+    table = csv.read(root, Findings(), table=str(path))
+    assert_rows(table, pd.DataFrame({"AU1": [1, 0], "AU12": [1, -1], "AU12_intensity": [2.5, None]}))
+    write_table(path, {"labels": [["path", "AU1", "AU12_r"], ["a.jpg", 1, datetime.datetime(2026, 2, 1)]]})
+    wanted = (
+        r"sheet 'labels', row 2: expected `AU12_r` to be a number or empty, but got 2026-02-01; a spreadsheet program"
+    )
+    with pytest.raises(DatasetLayoutError, match=wanted):
+        csv.read(root, Findings(), table=str(path))
+
+
+def test_openface_s_table_of_a_video(root):
+    """Its frames count from 1, and where no face was followed its zeros say nothing."""
+    rows = [f"film.avi,{k + 1},{k / 25:.3f},0.9,{int(k != 2)},{int(k == 1)},{float(k == 1)}\n" for k in range(4)]
+    text = "file,frame,timestamp,confidence,success,AU01_c,AU12_r\n" + "".join(rows)
+    found = Findings()
+    table = read(root, text, found)
+    expected = {"frame": [1, 2, 3, 4], "source_frame": [0, 1, 2, 3], "AU1": [0, 1, -1, 0], "AU12": [0, 0, -1, 0]}
+    assert_rows(table, pd.DataFrame({**expected, "AU12_intensity": [0, 1, None, 0]}))
+    kinds = [kind for kind, _, _ in found.notes]
+    assert {"no face was followed, so nothing is annotated", "frames count from 1, as OpenFace's do"} <= set(kinds)
+    from_0 = text.replace("film.avi,1,", "film.avi,0,").replace("film.avi,2,", "film.avi,1,")
+    from_0 = from_0.replace("film.avi,3,", "film.avi,2,").replace("film.avi,4,", "film.avi,3,")
+    assert read(root, from_0)["source_frame"].tolist() == [0, 1, 2, 3]
