@@ -42,7 +42,8 @@ def _write(path: Path, item: Item, job: Job) -> str:
     ]
     rows = pd.concat(parts, ignore_index=True).sort_values(["step", "order"], kind="stable", ignore_index=True)
     times = rows["step"].to_numpy() / PER_SECOND
-    frames = np.maximum(np.searchsorted(item.video.times.round(3), times, side="right") - 1, 0)
+    shown = (item.video.times + item.media.delay_s).round(3)
+    frames = np.maximum(np.searchsorted(shown, times, side="right") - 1, 0)
     length = f"{item.media.length:.3f}"
     first = {
         "Observation id": item.video.stem,

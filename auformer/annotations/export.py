@@ -109,6 +109,11 @@ def _items(collected: Collected, path: Path | None) -> tuple[tuple[Item, ...], l
             continue
         if media.name and media.path is None:
             notes.append(f"{media.name}: the video was not found; put it beside the files written here")
+        if media.delay_s:
+            notes.append(
+                f"{media.name}: its first frame comes {media.delay_s:g} s after its sound; ELAN, Praat and BORIS get "
+                "the times of a player, the others those of the predictions"
+            )
         items.append(Item(video, media))
     if not items:
         raise ValueError(f"Expected a face in some video, but {where} has none: there is nothing to write")

@@ -19,14 +19,16 @@ class Media:
     Args:
         name: Its name without folders; empty where the table names no file.
         path: Where it is; None where it was not found.
-        length: Seconds: those of its header and at least until the last frame's end.
+        length: Seconds on a player's time line: those of its header and at least until the last frame's end.
         fps: Frames per second by the header, else by the usual frame length.
+        delay_s: Seconds from the beginning of a player's time line to the first frame, whose time is 0 in tables.
     """
 
     name: str
     path: Path | None
     length: float
     fps: float
+    delay_s: float = 0.0
 
     @property
     def kind(self) -> str:
@@ -54,9 +56,10 @@ def find_media(video: Video, beside: Path | None) -> Media:
     name = PurePath(video.file.replace("\\", "/")).name
     places = [Path(video.file), *([beside / name] if beside is not None else [])] if name else []
     path = next((place for place in places if place.is_file()), None)
-    length, fps = video.length, 1 / video.usual if video.usual > 0 else 0.0
+    length, fps, delay = video.length, 1 / video.usual if video.usual > 0 else 0.0, 0.0
     if path is not None:
         with contextlib.suppress(ValueError):  # it is there and cannot be read: the rows say how long it is
             facts = video_facts(path)
-            length, fps = max(length, facts.duration_s or 0.0), facts.fps or fps
-    return Media(name, path, length, fps)
+            delay, fps = facts.delay_s, facts.fps or fps
+            length = max(length, facts.duration_s or 0.0) + delay
+    return Media(name, path, length, fps, delay)

@@ -60,16 +60,16 @@ def tiers(item: Item, per_second: int, offset_s: float = 0.0) -> tuple[list[Tier
     Args:
         item: The video.
         per_second: Steps per second.
-        offset_s: Seconds that are added to every time.
+        offset_s: Seconds that are added to every time, besides the delay of the video's first frame.
 
     Returns:
         The tiers, and a note about episodes that were too short to be told apart; empty where there is none.
     """
-    found, lost = [], 0
+    found, lost, shift = [], 0, item.media.delay_s + offset_s
     for person in item.video.people:
         table = episode_table(item.video, person)
         groups = table.groupby("au").indices
-        begin_s, end_s = table["begin_s"].to_numpy(float) + offset_s, table["end_s"].to_numpy(float) + offset_s
+        begin_s, end_s = (table[name].to_numpy(float) + shift for name in ("begin_s", "end_s"))
         words = letters(table["peak_intensity"].to_numpy(float))
         for au in item.video.au_names:
             rows = groups.get(au, np.empty(0, np.int64))
