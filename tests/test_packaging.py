@@ -25,6 +25,7 @@ IMPORTED_AS = {
 EXTRAS = {
     "prepare": {"openpyxl", "defusedxml", "xlrd", "scipy"}, "export": {"onnx", "onnxscript", "onnxruntime"},
     "peft": {"peft"}, "cluster": {"ray"}, "tensorboard": {"tensorboard"},
+    "scanned": {"numba"},
 }  # fmt: skip
 OWN = {"auformer", "experiments", "tests"}  # data_prep is imported as auformer.data_prep alone
 PLANTED = {"half_installed", "no_such_package_here"}  # in the tests of `require`

@@ -3,6 +3,7 @@
   auformer synth --lab A --subjects 40 --frames 100 --aus all --out runs/lab_a
   auformer synth --lab A --subjects 20 --clips 8 --aus casme2 --out runs/clips     micro-expressions
   auformer synth --lab A --subjects 4 --videos 2 --out runs/videos                 MP4, with blinks
+  auformer synth --geometry scanned --facekit ICT-FaceKit --aus all --out runs/scanned    as photographs show faces
   auformer synth --sheet --out runs/sheet                                          a contact sheet only
 
 Run the same command again to resume an interrupted run; a finished data set is left as it is. Data sets whose subject
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     labs = "A: expressive, even light; B: sparse, side light, worse camera (default: A)"
     aus = "AUs to label: bp4d, disfa, all, another set, or AU1,AU12,... (default: bp4d in A, disfa in B, all in videos)"
+    geometry = "drawn: by this package alone; scanned: stills on the model in --facekit, needs numba (default: drawn)"
     seed = "seed of expressions, scenes and noise; faces depend on their number only (default: 0)"
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the data set")
     add("--lab", choices=("A", "B"), default="A", help=labs)
@@ -34,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help=seed)
     add("--first-subject", type=int, default=0, metavar="N", help="number of the first face (default: 0)")
     add("--pose-scale", type=float, default=1.0, metavar="X", help="factor on the spread of the head pose (default: 1)")
+    add("--geometry", choices=("drawn", "scanned"), help=geometry)
+    add("--facekit", type=Path, metavar="PATH", help="your copy of ICT-FaceKit: its folder, or a .npz of its arrays")
     add("--no-jitter", action="store_true", help="crop exactly by the `eyes` recipe")
     add("--no-roll", action="store_true", help="keep heads upright")
     add("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
@@ -55,9 +59,8 @@ def run(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     check_options(options)
     if args.sheet:
-        from auformer.synthetic.sheet import write_sheet
-
-        print(f"wrote {write_sheet(args.out / 'sheet.png', args.size, args.seed, args.first_subject)}")
+        for path in _sheets(args):
+            print(f"wrote {path}")
         if all(getattr(args, name) is None for name in ("subjects", "frames", "clips", "videos")):
             return 0
     from auformer.data.manifest import read_manifest
@@ -66,6 +69,20 @@ def run(args: argparse.Namespace) -> int:
     print(summary(read_manifest(manifest).attrs["side"]))
     print(manifest)
     return 0
+
+
+def _sheets(args: argparse.Namespace) -> list[Path]:
+    """Write the contact sheets of the geometry that was asked for -> their paths."""
+    if args.geometry == "scanned":
+        from auformer.synthetic.scanned.facekit import read_facekit
+        from auformer.synthetic.scanned.plan import person_number
+        from auformer.synthetic.scanned.sheet import write_sheets
+
+        first = person_number(args.lab, args.first_subject)
+        return write_sheets(args.out, read_facekit(args.facekit), args.size, args.seed, first)
+    from auformer.synthetic.sheet import write_sheet
+
+    return [write_sheet(args.out / "sheet.png", args.size, args.seed, args.first_subject)]
 
 
 def summary(side: dict[str, Any]) -> str:

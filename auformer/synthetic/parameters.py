@@ -11,9 +11,10 @@ from typing import Any
 
 from auformer.blinks import FEWEST_FPS
 from auformer.synthetic.clips import plan_clips
-from auformer.synthetic.frames import Frame, SceneOptions, identity_number, plan_stills
+from auformer.synthetic.frames import Frame, SceneOptions, identity_number, plan_stills, subject_name
 from auformer.synthetic.labels import rendered_aus
 from auformer.synthetic.sampling import lab_table
+from auformer.synthetic.scanned.plan import person_number, plan_scanned, scanned_name
 from auformer.synthetic.videos import fewest_frames, plan_videos
 
 #: Modules of this package that decide neither pixels nor labels.
@@ -35,6 +36,19 @@ def renderer_fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
+@cache
+def scanned_fingerprint() -> str:
+    """The same of the renderer of scanned faces, which draws with much of the other one's code."""
+    package = files("auformer").joinpath("synthetic", "scanned")
+    digest = sha256(renderer_fingerprint().encode())
+    for name in sorted(item.name for item in package.iterdir() if item.name.endswith(".py")):
+        if name not in _NO_PIXELS:
+            digest.update(name.encode() + (package / name).read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:12]
+
+
+#: What faces are made of: drawn by this package alone, or a scanned model that the user brings.
+GEOMETRIES = ("drawn", "scanned")
 #: Whole numbers among the parameters, and the lowest of each.
 COUNTS = (("subjects", 1), ("frames", 0), ("clips", 0), ("videos", 0), ("seed", 0), ("first_subject", 0))
 
@@ -44,7 +58,8 @@ class DatasetParameters:
     """Parameters of `auformer.synthetic.writing.render_dataset`, where they are described; checked.
 
     Either `frames` or `clips` is 0, and so is `videos` with clips; `frames` are those of a video where there are
-    videos; `au_names` are ones that the renderer knows.
+    videos; `au_names` are ones that the renderer knows. `facekit` is the digest of the scanned model's arrays, empty
+    where faces are drawn.
 
     Raises:
         ValueError: One of them is out of range.
@@ -63,6 +78,8 @@ class DatasetParameters:
     roll: bool
     videos: int = 0
     fps: float = 25.0
+    geometry: str = "drawn"
+    facekit: str = ""
 
     def __post_init__(self) -> None:
         lab_table(self.lab)  # raises for an unknown lab
@@ -83,6 +100,23 @@ class DatasetParameters:
         if not 0 <= self.pose_scale <= 3:
             raise ValueError(f"Expected `pose_scale` to be 0 to 3, but got {self.pose_scale}")
         identity_number(self.lab, self.numbers[-1])
+        if self.geometry not in GEOMETRIES:
+            raise ValueError(f"Expected `geometry` to be one of {', '.join(GEOMETRIES)}, but got {self.geometry!r}")
+        if self.scanned and (self.clips or self.videos):
+            raise ValueError("Expected stills of scanned faces: clips and videos are of drawn ones")
+
+    @property
+    def scanned(self) -> bool:
+        """Whether faces are those of the scanned model."""
+        return self.geometry == "scanned"
+
+    def name(self, number: int) -> str:
+        """The manifest's name of a subject."""
+        return scanned_name(self.lab, number) if self.scanned else subject_name(self.lab, number)
+
+    def person(self, number: int) -> int:
+        """The number of a subject's face."""
+        return person_number(self.lab, number) if self.scanned else identity_number(self.lab, number)
 
     def _check_videos(self) -> None:
         if self.clips:
@@ -101,7 +135,7 @@ class DatasetParameters:
     @property
     def dataset(self) -> str:
         """The data set's name in the manifest."""
-        return f"synthetic_{self.lab.lower()}"
+        return f"synthetic_scanned_{self.lab.lower()}" if self.scanned else f"synthetic_{self.lab.lower()}"
 
     @property
     def numbers(self) -> range:
@@ -110,11 +144,17 @@ class DatasetParameters:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the renderer's fingerprint."""
-        return {**vars(self), "au_names": list(self.au_names), "renderer": renderer_fingerprint()}
+        values = {**vars(self), "au_names": list(self.au_names)}
+        if self.scanned:
+            return {**values, "renderer": scanned_fingerprint()}
+        del values["geometry"], values["facekit"]  # a drawn set needs neither to be made again
+        return {**values, "renderer": renderer_fingerprint()}
 
     def plan(self, number: int) -> Iterator[Frame]:
         """The frames of one subject, in order."""
         options = SceneOptions(self.pose_scale, self.jitter, self.roll)
+        if self.scanned:
+            return plan_scanned(self.lab, number, self.frames, seed=self.seed, options=options)
         if self.videos:
             return plan_videos(self.lab, number, self.videos, self.frames, self.fps, seed=self.seed, options=options)
         if self.clips:

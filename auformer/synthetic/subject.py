@@ -15,12 +15,15 @@ import numpy as np
 
 from auformer.blinks import blink_columns
 from auformer.faces.face import POINT_COLUMNS
-from auformer.synthetic.frames import Frame, identity_number, subject_name
+from auformer.synthetic.frames import Frame
 from auformer.synthetic.identity import Identity
 from auformer.synthetic.labels import five_point, label_columns, truth_columns
 from auformer.synthetic.muscles import INDEX
 from auformer.synthetic.parameters import DatasetParameters
-from auformer.synthetic.renderer import Renderer
+from auformer.synthetic.renderer import Rendered, Renderer
+from auformer.synthetic.scanned.facekit import read_facekit
+from auformer.synthetic.scanned.person import Person
+from auformer.synthetic.scanned.renderer import ScannedRenderer
 from auformer.synthetic.video_file import VideoFile
 
 #: JPEG at quality 95 without chroma subsampling. Measured on lab A and B images of 112 px: 4.9 KB against 18 KB for
@@ -39,22 +42,53 @@ class SubjectJob:
         folder: The data set's folder of images or videos; a folder with the subject's name is made in it.
         number: The subject's number in the lab.
         parameters: Those of the data set.
+        facekit: File of the scanned model's arrays; empty where faces are drawn.
     """
 
     folder: str
     number: int
     parameters: DatasetParameters
+    facekit: str = ""
 
     @property
     def name(self) -> str:
         """The subject's name in the manifest."""
-        return subject_name(self.parameters.lab, self.number)
+        return self.parameters.name(self.number)
 
 
 @lru_cache(maxsize=1)
 def _renderer(size: int) -> Renderer:
     """One renderer per process: it owns scratch memory."""
     return Renderer(size)
+
+
+@lru_cache(maxsize=1)
+def _scanned_renderer(path: str, digest: str, size: int) -> ScannedRenderer:
+    """One renderer of scanned faces per process, of the model at `path`; `digest` is what that must be."""
+    kit = read_facekit(path)
+    assert kit.digest == digest  # the parent has written the file
+    return ScannedRenderer(kit, size)
+
+
+Draw = Callable[[Frame], Rendered]
+
+
+def _drawing(job: SubjectJob) -> tuple[Identity, Draw]:
+    """Who the subject is, and what draws its frames."""
+    number, size = job.parameters.person(job.number), job.parameters.size
+    if not job.parameters.scanned:
+        identity, renderer = Identity.sample(number), _renderer(size)
+        return identity, partial(_draw, renderer, renderer.bake(identity))
+    person, scanned = Person.sample(number), _scanned_renderer(job.facekit, job.parameters.facekit, size)
+    return person.identity, partial(_draw, scanned, scanned.bake(person))
+
+
+def _draw(renderer: Any, face: Any, frame: Frame) -> Rendered:
+    background = renderer.background(np.random.default_rng(frame.background_seed), **frame.background)
+    rendered: Rendered = renderer.render(
+        face, frame.intensity, scene=frame.scene, background=background, seed=frame.seed, points=True
+    )
+    return rendered
 
 
 def render_subject(job: SubjectJob) -> dict[str, dict[str, Any]]:
@@ -85,16 +119,11 @@ def render_subject(job: SubjectJob) -> dict[str, dict[str, Any]]:
 
 
 def _render_into(folder: Path, job: SubjectJob) -> dict[str, dict[str, Any]]:
-    renderer = _renderer(job.parameters.size)
-    identity = Identity.sample(identity_number(job.parameters.lab, job.number))
-    face = renderer.bake(identity)
+    identity, draw = _drawing(job)
     plan = list(job.parameters.plan(job.number))
     points = []
     for frame, keep in _destinations(folder, job, plan):
-        background = renderer.background(np.random.default_rng(frame.background_seed), **frame.background)
-        rendered = renderer.render(
-            face, frame.intensity, scene=frame.scene, background=background, seed=frame.seed, points=True
-        )
+        rendered = draw(frame)
         keep(rendered.image)
         assert rendered.points is not None  # asked for above
         points.append(rendered.points)

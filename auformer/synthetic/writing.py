@@ -14,8 +14,11 @@ interrupted run resumes and has lost at most the subjects that it was drawing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -26,6 +29,7 @@ from auformer.aus import parse_au_names
 from auformer.blinks import CLOSED, LONGEST_S, OPENED
 from auformer.data.manifest import write_faces, write_manifest
 from auformer.data.table_file import write_table
+from auformer.errors import require
 from auformer.faces.align import EYES
 from auformer.files import read_json
 from auformer.pool import run_tasks
@@ -33,6 +37,8 @@ from auformer.synthetic.clips import DRIFT, LONGEST, PEAK, SHORTEST
 from auformer.synthetic.labels import expected_rates, rendered_aus
 from auformer.synthetic.parameters import DatasetParameters
 from auformer.synthetic.sampling import lab_table
+from auformer.synthetic.scanned.expressions import expected_rates as scanned_rates
+from auformer.synthetic.scanned.facekit import FaceKit, read_facekit
 from auformer.synthetic.subject import SubjectJob, render_subject
 from auformer.workspace import Workspace
 
@@ -40,7 +46,8 @@ TABLES = ("manifest", "truth", "faces")
 #: Options of `auformer synth` that say what is rendered, with their types.
 OPTIONS: dict[str, type] = {
     "lab": str, "subjects": int, "frames": int, "clips": int, "videos": int, "fps": float, "aus": str, "size": int,
-    "seed": int, "first_subject": int, "pose_scale": float, "no_jitter": bool, "no_roll": bool,
+    "seed": int, "first_subject": int, "pose_scale": float, "no_jitter": bool, "no_roll": bool, "geometry": str,
+    "facekit": Path,
 }  # fmt: skip
 OWNED = ("manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet", "images", "videos")
 FRAMES, VIDEO_FRAMES, FPS = 100, 250, 25.0  # stills per subject; frames of a video, and how many are shown a second
@@ -50,7 +57,7 @@ def render_dataset(
     out: str | Path, *, lab: str, subjects: int = 40, frames: int | None = None,
     au_names: str | Sequence[str] | None = None, size: int = 112, seed: int = 0, first_subject: int = 0,
     workers: int = 1, clips: int = 0, videos: int = 0, fps: float = FPS, pose_scale: float = 1.0, jitter: bool = True,
-    roll: bool = True, progress: bool = False,
+    roll: bool = True, geometry: str = "drawn", facekit: str | Path | None = None, progress: bool = False,
 ) -> Path:  # fmt: skip
     """Render a data set into a folder, resume an interrupted one, or find that it is there already.
 
@@ -72,20 +79,33 @@ def render_dataset(
         pose_scale: Factor on the spread of the head pose, 0 to 3.
         jitter: Whether the crop's centre and side vary around the `eyes` recipe.
         roll: Whether the head rolls.
+        geometry: "drawn", or "scanned": stills on the scanned model in `facekit`, lit and worn as photographs show
+            faces, with expressions in unusual company; numba draws them (`auformer[scanned]`).
+        facekit: The user's own copy of ICT-FaceKit, for scanned faces: its folder, or a `.npz` of its arrays.
         progress: Whether a bar is shown on the error stream.
 
     Returns:
         Path of the manifest.
 
     Raises:
-        ValueError: A parameter is out of range, or the folder holds something else.
-        OSError: The folder cannot be written.
+        ValueError: A parameter is out of range, the folder holds something else, or the copy of ICT-FaceKit is not one.
+        OSError: The folder cannot be written, or there is no such copy.
+        MissingExtraError: Scanned faces are asked for and numba is not installed.
     """
+    if (geometry == "scanned") != (facekit is not None):
+        raise ValueError(
+            "Expected `facekit` (--facekit), a copy of ICT-FaceKit, with `geometry` scanned and only there, "
+            f"but got geometry {geometry!r} and facekit {facekit}"
+        )
+    kit = None if facekit is None else read_facekit(facekit)
     parameters = DatasetParameters(
         lab=lab, subjects=subjects, frames=_frames(frames, clips, videos), clips=clips, videos=videos, fps=float(fps),
         au_names=default_aus(lab, "all" if videos and au_names is None else au_names), size=size, seed=seed,
         first_subject=first_subject, pose_scale=float(pose_scale), jitter=bool(jitter), roll=bool(roll),
+        geometry=geometry, facekit=kit.digest if kit else "",
     )  # fmt: skip
+    if kit:
+        require("numba", "scanned")
     if workers < 1:
         raise ValueError(f"Expected `workers` to be at least 1, but got {workers}")
     workspace = Workspace(out, kind="a rendered data set", owned=OWNED)
@@ -101,7 +121,11 @@ def render_dataset(
         missing = [job for job in jobs if not (workspace.kept(job.name) and (shown / job.name).is_dir())]
     title = f"rendering lab {lab}"
     done = len(jobs) - len(missing)
-    with tqdm(total=len(jobs), initial=done, desc=title, unit="subject", disable=not progress) as bar:
+    with (
+        _model_file(kit) as file,
+        tqdm(total=len(jobs), initial=done, desc=title, unit="subject", disable=not progress) as bar,
+    ):
+        missing = [replace(job, facekit=file) for job in missing]
         for job, tables in run_tasks(render_subject, missing, workers, threads=1):
             if not complete:  # an image that has gone from a complete set is only drawn again
                 _keep(workspace, job.name, tables)
@@ -109,6 +133,17 @@ def render_dataset(
     if not complete:
         _write_tables(workspace, [job.name for job in jobs], parameters)
     return manifest
+
+
+@contextmanager
+def _model_file(kit: FaceKit | None) -> Iterator[str]:
+    """A file of the scanned model's arrays for the workers, gone when they are done; an empty name without a model."""
+    if kit is None:
+        yield ""
+        return
+    with TemporaryDirectory(prefix="auformer-") as folder:
+        kit.save(Path(folder) / "facekit.npz")
+        yield str(Path(folder) / "facekit.npz")
 
 
 def _frames(frames: int | None, clips: int, videos: int) -> int:
@@ -160,6 +195,10 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name in ("clips", "videos"):
         if options.get(name, 1) < 1:
             raise ValueError(f"Expected `--{name}` to be at least 1, but got {options[name]}")
+    if options.get("geometry") == "scanned" and ("clips" in options or "videos" in options):
+        raise ValueError("Expected stills with `--geometry scanned`: clips and videos are of drawn faces")
+    if (options.get("geometry") == "scanned") != ("facekit" in options):
+        raise ValueError("Expected `--geometry scanned` and `--facekit PATH`, a copy of ICT-FaceKit, together")
     if "fps" in options and "videos" not in options:
         raise ValueError("Expected `--videos` beside `--fps`, which says how many of their frames are shown a second")
 
@@ -210,7 +249,8 @@ def label_rates(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[s
     for name in (*parameters.au_names, *(["AU45"] if "AU45" in manifest else [])):
         rates[name] = {"positives": int(manifest[name].sum()), "measured": round(float(manifest[name].mean()), 4)}
         if not (parameters.clips or parameters.videos):
-            rates[name]["expected"] = expected_rates(parameters.lab)[name]
+            expected = scanned_rates if parameters.scanned else expected_rates
+            rates[name]["expected"] = expected(parameters.lab)[name]
     return rates
 
 
@@ -239,6 +279,9 @@ def sidecar(parameters: DatasetParameters, manifest: pd.DataFrame, blinks: int =
         "label_rates": label_rates(parameters, manifest),
         "corrected": [],
     }
+    if parameters.scanned:
+        side["source"] = "auformer.synthetic.scanned: rendered faces, no person is shown"
+        side["licence"] = "Apache-2.0; geometry of ICT-FaceKit, MIT, (c) 2020 USC Institute for Creative Technologies"
     if parameters.clips:
         side["labels"] = (
             "present in all rows of a clip if the AU acts in it; the _intensity columns hold each frame's own"

@@ -56,12 +56,14 @@ def bake_glasses(person: Person, points: Array, landmarks: Array) -> Glasses | N
     inner = 0.5 - half[0]
     bridge = np.array([(-inner, low - 0.06, front), (0, low - 0.10, front + 0.02), (inner, low - 0.06, front)])
     hinge = 0.5 + half[0]
-    arms = np.array(
-        [[(s * hinge, low - 0.08, front - 0.16 * hinge**2), (s * 1.20, low - 0.05, -1.0)] for s in (-1, 1)]
-    )
+    arms = np.array([[(s * hinge, low - 0.08, front - 0.16 * hinge**2), (s * 1.20, low - 0.05, -1.0)] for s in (-1, 1)])
     dark = rng.random() < 0.65
     colour = rng.uniform(0.005, 0.05, 3) if dark else rng.uniform(0.1, 0.5, 3)
-    through = {"clear": np.full(3, 0.93), "tinted": rng.uniform(0.25, 0.7, 3), "sun": np.full(3, rng.uniform(0.01, 0.15))}
+    through = {
+        "clear": np.full(3, 0.93),
+        "tinted": rng.uniform(0.25, 0.7, 3),
+        "sun": np.full(3, rng.uniform(0.01, 0.15)),
+    }
     return Glasses(
         np.array(rims, F), bridge.astype(F), arms.astype(F), float(rng.choice([0.0, rng.uniform(0.015, 0.035), rng.uniform(0.035, 0.07)])),
         colour.astype(F), through[kind].astype(F),
@@ -193,7 +195,9 @@ def _hand(size: int, ppi: float, skin: Array, rng: np.random.Generator) -> tuple
     palm = tip + scale * along * 1.7
     capsules.append((*(palm - 0.25 * scale * across), *(palm + 0.25 * scale * across), 0.42 * scale, 0.42 * scale))
     thumb = rng.choice([-1, 1]) * across
-    capsules.append((*(tip + scale * (thumb * 0.75 + along * 0.9)), *(palm + 0.3 * scale * thumb), 0.12 * scale, 0.17 * scale))
+    capsules.append(
+        (*(tip + scale * (thumb * 0.75 + along * 0.9)), *(palm + 0.3 * scale * thumb), 0.12 * scale, 0.17 * scale)
+    )
     return [tuple(float(v) for v in c) for c in capsules], np.repeat(skin[None].astype(F), len(capsules), 0)
 
 
@@ -206,7 +210,8 @@ def _microphone(size: int, ppi: float, rng: np.random.Generator) -> tuple[list[t
         down = np.array([rng.uniform(-0.6, 0.6), 1.0])
         foot = head + down * 3 * ppi
         capsules += [(*head, *(head + 0.2 * down * ppi), radius, radius), (*head, *foot, 0.5 * radius, 0.6 * radius)]
-        colours += [np.full(3, rng.uniform(0.01, 0.12)) if rng.random() < 0.7 else rng.uniform(0.05, 0.5, 3), np.full(3, 0.03)]
+        colours += [
+            np.full(3, rng.uniform(0.01, 0.12)) if rng.random() < 0.7 else rng.uniform(0.05, 0.5, 3),
+            np.full(3, 0.03),
+        ]
     return [tuple(float(v) for v in c) for c in capsules], np.array(colours, F)
-
-

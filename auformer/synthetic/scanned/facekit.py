@@ -5,7 +5,8 @@ https://github.com/ICT-VGL/ICT-FaceKit. This package holds none of its arrays: i
 them. Two forms are read:
 
     FaceXModel/generic_neutral_mesh.obj, identity000.obj ... identity099.obj, browDown_L.obj ..., vertex_indices.json
-    NAME.npz with `base` (V, 3), `faces` (T, 3), `idn` (K, V, 3), `exn` (E,), `ex` (E, V, 3)
+    NAME.npz with `base` (V, 3), `faces` (T, 3), `idn` (K, V, 3), `exn` (E,), `ex` (E, V, 3); where the mesh is another
+    one, also `parts` (names), `starts` (first vertex of each) and `landmarks` (68,)
 
 Nothing in them is ever run: OBJ and JSON are read as text, arrays without pickle. Lengths are the model's own,
 centimetres, y up, z to the camera.
@@ -26,6 +27,7 @@ from auformer.synthetic.canvas import Array, F
 
 NEUTRAL, INDICES = "generic_neutral_mesh.obj", "vertex_indices.json"
 ARRAYS = ("base", "faces", "idn", "exn", "ex")
+LAYOUT_ARRAYS = ("parts", "starts", "landmarks")
 #: Vertices of the 68 landmarks, in the usual order (jaw, brows, nose, eyes, lips): README of ICT-FaceKit, "Facial
 #: Landmarks". They tell this version of the model from earlier ones, whose vertices are ordered otherwise.
 LANDMARKS = (
@@ -35,13 +37,12 @@ LANDMARKS = (
     5841, 5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966,
 )  # fmt: skip
 _SIDED = (
-    "browDown", "browInnerUp", "browOuterUp", "cheekRaiser", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn",
-    "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress",
+    "browDown", "browInnerUp", "browOuterUp", "cheekRaiser", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookUp",
+    "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress",
     "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer",
 )  # fmt: skip
 _WHOLE = (
     "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
-    "mouthShrugUpper",
 )  # fmt: skip
 #: The expression shapes that the renderer drives; a copy may hold more.
 EXPRESSIONS = (*(f"{name}_{side}" for name in _SIDED for side in "LR"), *_WHOLE)
@@ -107,7 +108,9 @@ class FaceKit:
         names = list(self.expressions)
         np.savez(
             path, base=self.base, faces=self.triangles, idn=self.identities, exn=np.array(names),
-            ex=np.stack([self.expressions[name] for name in names]),
+            ex=np.stack([self.expressions[name] for name in names]), landmarks=np.array(self.layout.landmarks),
+            parts=np.array([name for name, _ in self.layout.parts]),
+            starts=np.array([start for _, start in self.layout.parts]),
         )  # fmt: skip
 
 
@@ -116,7 +119,7 @@ def read_facekit(path: str | Path, layout: Layout = LIGHT) -> FaceKit:
 
     Args:
         path: The repository's folder, its folder `FaceXModel`, or a `.npz` of arrays.
-        layout: The version to expect.
+        layout: The version to expect, where a `.npz` does not name its own.
 
     Raises:
         FileNotFoundError: There is nothing at `path`.
@@ -135,12 +138,33 @@ def _read_arrays(path: Path, layout: Layout) -> FaceKit:
             if missing:
                 raise ValueError(f"it has no {', '.join(missing)}")
             arrays = {name: stored[name] for name in ARRAYS}
+            if all(name in stored for name in LAYOUT_ARRAYS):
+                layout = _stored_layout(arrays, *(stored[name] for name in LAYOUT_ARRAYS))
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"Expected {path} to be a .npz with {', '.join(ARRAYS)}, but {error}") from None
     names = [str(name) for name in arrays["exn"]]
     _check_names(path, [f"the shape {name}" for name in EXPRESSIONS if name not in names])
     shapes = {name: arrays["ex"][names.index(name)] for name in EXPRESSIONS}
     return _checked(path, arrays["base"], arrays["faces"], arrays["idn"], shapes, layout)
+
+
+def _stored_layout(arrays: dict[str, Array], parts: Array, starts: Array, landmarks: Array) -> Layout:
+    """The layout that a file of arrays names itself.
+
+    Raises:
+        ValueError: It does not fit the arrays.
+    """
+    count, names = len(arrays["base"]), [str(name) for name in parts]
+    known = [name for name, _ in LIGHT.parts]
+    if sorted(names) != sorted(known) or len(starts) != len(names):
+        raise ValueError(f"its `parts` and `starts` do not name {', '.join(known)}")
+    if landmarks.shape != (68,) or landmarks.min() < 0 or landmarks.max() >= count:
+        raise ValueError(f"its `landmarks` are not 68 vertices below {count}")
+    first = [int(start) for start in starts]
+    if first != sorted(first) or first[0] != 0 or first[-1] >= count:
+        raise ValueError(f"its `starts` do not rise from 0 to below {count}")
+    chosen = tuple(int(vertex) for vertex in landmarks)
+    return Layout(count, len(arrays["idn"]), tuple(zip(names, first, strict=True)), chosen)
 
 
 def _read_folder(folder: Path, layout: Layout) -> FaceKit:

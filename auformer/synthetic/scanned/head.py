@@ -79,7 +79,10 @@ class HeadModel:
         self._mouth = self._mouth_zone()
         self.balls = [np.nonzero(self.part == name)[0] for name in EYES]
         face = self.part == "face"
-        self._lids = [np.nonzero(face & (np.linalg.norm(self.base - centre, axis=1) < LID_ZONE))[0] for centre, _ in self.eyeballs(self.base)]
+        self._lids = [
+            np.nonzero(face & (np.linalg.norm(self.base - centre, axis=1) < LID_ZONE))[0]
+            for centre, _ in self.eyeballs(self.base)
+        ]
         self._sparse = []
         for shape in self.shapes.reshape(len(self.names), -1, 3):
             vertices = np.nonzero(np.abs(shape).max(1) > TRACE)[0]

@@ -133,7 +133,12 @@ class ScannedRenderer:
         for ball, (centre, radius) in zip(model.balls, model.eyeballs(points), strict=True):
             out[ball, 4:7] = (points[ball] - centre) / radius
         deep = (float(points[model.landmarks[62], 2]) - points[:, 2]).clip(0)
-        for name, near, fall in (("teeth", 1.1, 1.2), ("gums", 0.75, 1.5), ("mouth_socket", 0.30, 1.2), ("eye_socket", 0.5, 0)):
+        for name, near, fall in (
+            ("teeth", 1.1, 1.2),
+            ("gums", 0.75, 1.5),
+            ("mouth_socket", 0.30, 1.2),
+            ("eye_socket", 0.5, 0),
+        ):
             out[:, 7] = np.where(model.part == name, near * np.exp(-fall * deep), out[:, 7])
         return out
 
@@ -187,7 +192,9 @@ class ScannedRenderer:
             self._depth, self._colour, self._facing, self._bumps, self._extra, self._kind, back, self._shadow,
             to_shadow, light, self._lit,
         )  # fmt: skip
-        exposure = float(self._lit[self._kind == kernels.SKIN, :3].mean()) if (self._kind == kernels.SKIN).any() else 0.3
+        exposure = (
+            float(self._lit[self._kind == kernels.SKIN, :3].mean()) if (self._kind == kernels.SKIN).any() else 0.3
+        )
         if face.glasses is not None and worn["glasses"]:
             put_on_glasses(self._lit, face.glasses, camera, light, bool(worn["glare"]), int(worn["seed"]))
         amount = self._draw_layers(layers, placed, light, to_shadow, back)
@@ -285,9 +292,7 @@ class ScannedRenderer:
 
     def _targets(self, face: ScannedFace, moved: Array, relief: Array, seen: Seen, cells: int) -> Array:
         vertex = np.column_stack([self.model.template, (moved - face.points)[:, :2], face.face])
-        return dense_targets(
-            seen, self.model.triangles, vertex, face.attributes[:, :2], face.skin.masks, relief, cells
-        )
+        return dense_targets(seen, self.model.triangles, vertex, face.attributes[:, :2], face.skin.masks, relief, cells)
 
     def _points(self, face: ScannedFace, moved: Array, camera: Camera3D) -> Array:
         """Pupils, nose tip, mouth corners `(5, 2)` in image pixels from its corner, image left first."""
@@ -328,5 +333,9 @@ def _eye_colours(identity: Any, rng: np.random.Generator) -> Array:
 
 def _mouth_colours(rng: np.random.Generator) -> Array:
     """Colours of the mouth's wall, gums with tongue, and teeth `(3, 3)`."""
-    tooth = np.array([0.86, 0.79, 0.68]) * rng.uniform(0.65, 1.1) * np.array([1, rng.uniform(0.94, 1.02), rng.uniform(0.78, 1.08)])
+    tooth = (
+        np.array([0.86, 0.79, 0.68])
+        * rng.uniform(0.65, 1.1)
+        * np.array([1, rng.uniform(0.94, 1.02), rng.uniform(0.78, 1.08)])
+    )
     return np.array([(0.16, 0.045, 0.04), np.array((0.30, 0.10, 0.095)) * rng.uniform(0.7, 1.3), tooth], F)

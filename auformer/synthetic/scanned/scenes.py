@@ -27,7 +27,8 @@ def sample_scene(
         roll: Whether the head rolls.
     """
     yaw, pitch, tilt = (
-        float(np.clip(rng.normal(m, sd * pose_scale), -c, c)) for m, sd, c in ((0, 0.24, 0.75), (0, 0.13, 0.4), (0, 0.07, 0.3))
+        float(np.clip(rng.normal(m, sd * pose_scale), -c, c))
+        for m, sd, c in ((0, 0.24, 0.75), (0, 0.13, 0.4), (0, 0.07, 0.3))
     )
     moved = rng.normal(0, 0.05), rng.normal(0, 0.05), float(np.exp(rng.normal(0, 0.055)))
     blink = float(np.clip(rng.uniform(0.3, 1.1), 0, 1)) if rng.random() < BLINKS else 0.0
@@ -35,7 +36,10 @@ def sample_scene(
     gaze = (
         (float(np.clip(rng.normal(0, 0.55), -1, 1)), float(np.clip(rng.normal(0.1, 0.4), -0.8, 0.9)))
         if looks
-        else (float(np.clip(rng.normal(-yaw * 0.6, 0.2), -1, 1)), float(np.clip(rng.normal(-pitch * 0.5, 0.15), -0.7, 0.8)))
+        else (
+            float(np.clip(rng.normal(-yaw * 0.6, 0.2), -1, 1)),
+            float(np.clip(rng.normal(-pitch * 0.5, 0.15), -0.7, 0.8)),
+        )
     )
     scene = {
         "pose": (yaw, pitch, tilt if roll else 0.0), "jitter": moved if jitter else (0.0, 0.0, 1.0),
@@ -48,7 +52,11 @@ def sample_scene(
 def _trace(rng: np.random.Generator) -> dict[str, float]:
     if rng.random() >= TALKS:
         return {"open": 0.0, "jaw": 0.0, "pucker": 0.0}
-    return {"open": float(rng.uniform(0, 0.09)), "jaw": float(rng.uniform(0, 0.09)), "pucker": float(rng.uniform(0, 0.09))}
+    return {
+        "open": float(rng.uniform(0, 0.09)),
+        "jaw": float(rng.uniform(0, 0.09)),
+        "pucker": float(rng.uniform(0, 0.09)),
+    }
 
 
 def _worn(rng: np.random.Generator) -> dict[str, float]:

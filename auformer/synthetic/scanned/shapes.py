@@ -40,7 +40,8 @@ TABLE: dict[str, Row] = {
         {"browDown": 1.15},
         "the model's own AU4 lowers but hardly gathers: corrugator draws the inner brows together and piles up skin",
         moves=(
-            (0.20, -0.36, -0.045, 0.055, 0.025, 0.15, 0.13), (0.50, -0.38, -0.02, 0.035, 0.012, 0.20, 0.12),
+            (0.20, -0.36, -0.045, 0.055, 0.025, 0.15, 0.13),
+            (0.50, -0.38, -0.02, 0.035, 0.012, 0.20, 0.12),
             (0.12, -0.24, -0.01, 0.02, 0.025, 0.09, 0.09),
         ),
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -41,11 +41,13 @@ def au_sheet(renderer: ScannedRenderer, face: ScannedFace, names: tuple[str, ...
         rows.append(np.hstack(images))
     header = np.full((HEADER, rows[0].shape[1], 3), 255, np.uint8)
     for i, title in enumerate(TITLES):
-        cv2.putText(header, title, (i * renderer.size + 4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA)
+        cv2.putText(
+            header, title, (i * renderer.size + 4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (40, 40, 40), 1, cv2.LINE_AA
+        )
     return np.vstack([header, *rows])
 
 
-def scene_sheet(renderer: ScannedRenderer, first: int, rows: int = 8, columns: int = 10, **options: Any) -> Array:
+def scene_sheet(renderer: ScannedRenderer, first: int, seed: int = 0, rows: int = 8, columns: int = 10) -> Array:
     """Faces from number `first` on, a row for every two of them, in sampled scenes and expressions; uint8 RGB."""
     lines = []
     for row in range(rows):
@@ -54,19 +56,30 @@ def scene_sheet(renderer: ScannedRenderer, first: int, rows: int = 8, columns: i
             number = first + 2 * row + half
             face = renderer.bake(Person.sample(number))
             for i in range(columns // 2):
-                rng = np.random.default_rng([660, number, i])
+                rng = np.random.default_rng([660, seed, number, i])
                 a, _ = sample_expression(rng, "A")
-                scene, wall = sample_scene(rng, **options)
-                images.append(renderer.render(face, a, scene=scene, background=renderer.background(rng, **wall), seed=i).image)
+                scene, wall = sample_scene(rng)
+                background = renderer.background(rng, **wall)
+                images.append(renderer.render(face, a, scene=scene, background=background, seed=i).image)
         lines.append(np.hstack(images))
     return np.vstack(lines)
 
 
-def write_sheets(folder: str | Path, kit: FaceKit, size: int = 112, first: int = 400_000) -> list[Path]:
-    """Write `sheet_aus.png` and `sheet_scenes.png` into a folder -> their paths."""
+def write_sheets(folder: str | Path, kit: FaceKit, size: int = 112, seed: int = 0, first: int = 400_000) -> list[Path]:
+    """Write `sheet_aus.png` and `sheet_scenes.png` into a folder -> their paths.
+
+    The face of the first is the next one from `first` on with bare eyes and forehead.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
     renderer = ScannedRenderer(kit, size)
-    face = renderer.bake(Person.sample(first))
+    shown = next(person for person in map(Person.sample, count(first)) if _bare(person))
     paths = [Path(folder) / "sheet_aus.png", Path(folder) / "sheet_scenes.png"]
-    write_image(paths[0], au_sheet(renderer, face))
-    write_image(paths[1], scene_sheet(renderer, first))
+    write_image(paths[0], au_sheet(renderer, renderer.bake(shown)))
+    write_image(paths[1], scene_sheet(renderer, first, seed))
     return paths
+
+
+def _bare(person: Person) -> bool:
+    return person["lens"] == "none" and person["hat"] == "none" and person["style"] in ("short", "buzz", "tied")

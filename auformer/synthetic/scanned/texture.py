@@ -141,7 +141,9 @@ def _brows(canvas: Canvas, person: Person, rng: np.random.Generator) -> Array:
         for i in range(15):
             radius = max(1, round(thick * (1 - 0.72 * s[i] ** 1.6) * ppi * 0.85))
             cv2.line(band, knots[i].tolist(), knots[i + 1].tolist(), 255, radius, cv2.LINE_AA, 4)
-    fine = cv2.resize(cv2.GaussianBlur(hairs, (0, 0), 0.009 * ppi), (canvas.size, canvas.size), interpolation=cv2.INTER_AREA)
+    fine = cv2.resize(
+        cv2.GaussianBlur(hairs, (0, 0), 0.009 * ppi), (canvas.size, canvas.size), interpolation=cv2.INTER_AREA
+    )
     soft = cv2.resize(band, (canvas.size, canvas.size), interpolation=cv2.INTER_AREA).astype(F) / 255
     soft = cv2.GaussianBlur(soft, (0, 0), 0.022 * canvas.ppi)
     cover = F(1.5) * fine.astype(F) / 255 + F(0.5 * min(density, 1.3)) * soft
