@@ -404,9 +404,9 @@ def concordance_loss(intensity: Tensor, target: Tensor) -> Tensor:
     """
     intensity, target, known = _coded(intensity, target)
     count = known.sum(0).clamp_min(1)
-    level = torch.floor(target + 0.5)  # 0 where not coded, which the two below leave out
-    highest, lowest = torch.where(known, level, -1.0).amax(0), torch.where(known, level, HIGHEST + 1).amin(0)
-    varied = highest > lowest
+    levels = torch.arange(HIGHEST + 1, device=target.device)
+    shown = (torch.floor(target + 0.5).unsqueeze(-1) == levels) & known.unsqueeze(-1)  # (B, N, 6)
+    varied = shown.any(0).sum(-1) >= 2
     mean_pred, mean_true = intensity.sum(0) / count, target.sum(0) / count
     pred, true = (torch.where(known, one - mean, 0.0) for one, mean in ((intensity, mean_pred), (target, mean_true)))
     spread = (pred.square() + true.square()).sum(0) / count + (mean_pred - mean_true).square()
