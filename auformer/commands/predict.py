@@ -9,7 +9,7 @@
   auformer predict videos/ --out runs/videos --cluster ray    (on all cores here, or on a cluster: --address HOST:PORT)
 
 Writes DIR/predictions.csv (a row per image and face, empty where there is no face) with its JSON sidecar, and a figure
-per photo. --format openface or pyfeat writes DIR/NAME.csv per source in the columns of those tools instead. Only
+per photo: the probability that each AU occurs, and its intensity where the checkpoint has a head for it. --format openface or pyfeat writes DIR/NAME.csv per source in the columns of those tools instead. Only
 upright faces that look at the camera are found. A problem with one source is reported, the others continue, and the
 exit code is 1. The same command resumes an interrupted run. The default checkpoint is the packaged AU detector, which
 was trained on rendered faces only.

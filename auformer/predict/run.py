@@ -6,19 +6,22 @@ import csv
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from auformer.data.table_file import write_sidecar
 from auformer.files import check_writable
 from auformer.predict.outputs import NAME, Plan
-from auformer.predict.progress import Progress, Silent, Written
+from auformer.predict.progress import Progress, Silent, Written, left_out_note
 from auformer.predict.recorder import Recorder
 from auformer.predict.sidecar import Loaded, run_mark, run_settings
-from auformer.predict.sources import Source, find_sources, in_shard, unique_stems
+from auformer.predict.sources import Source, find_sources, in_shard, left_out, unique_stems
 from auformer.predict.table import table_columns, table_rows
 from auformer.predict.types import ImagePrediction, Selection, SourceEnd
 from auformer.predict.video import count_frames
+
+MOST_NAMED = 1000  # files that were not read which a sidecar names [ours]
 
 
 def predict_to_files(
@@ -112,13 +115,14 @@ def predict_to_files(
     if cluster is not None:
         from auformer.predict.cluster.run import predict_on_cluster
 
-        return predict_on_cluster(
+        done = predict_on_cluster(
             load, plan, everything, selection,
             suffix=suffix, address=address, workers=workers, device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip
+        return replace(done, notes=[*done.notes, *left_out_note(left_out(words, out))])
     if everything[0].kind == "camera":
-        more = plot or annotate or maps or report or shard or subtract_resting_level
-        if more or format != "native" or suffix != ".csv":
+        further = plot or annotate or maps or report or shard or subtract_resting_level
+        if further or format != "native" or suffix != ".csv":
             raise ValueError(
                 "Expected a camera with a native CSV table only: no figures, report, shard, resting level or other "
                 "format; record a video first, and predict that."
@@ -133,14 +137,17 @@ def predict_to_files(
         return Written(out, [], [], {"sources": 0, "pictures": {}, "points_source": {}}, [])
     named = shlex.join(map(str, words))
     command = f"auformer predict {named} --checkpoint {shlex.quote(str(checkpoint))}"
-    return _predict(loaded, plan, mine, selection, len(everything), command, overwrite, progress)
+    others = left_out(words, out)
+    more = {"num_sources": len(everything), "left_out": {"count": len(others), "files": others[:MOST_NAMED]}}
+    done = _predict(loaded, plan, mine, selection, more, command, overwrite, progress)
+    return replace(done, notes=[*done.notes, *left_out_note(others)])
 
 
 def _predict(
-    loaded: Loaded, plan: Plan, sources: list[Source], selection: Selection, num_sources: int, command: str,
+    loaded: Loaded, plan: Plan, sources: list[Source], selection: Selection, more: dict[str, Any], command: str,
     overwrite: bool, progress: Progress,
 ) -> Written:  # fmt: skip
-    """Predict sources on this machine, then write report and tables."""
+    """Predict sources on this machine, then write report and tables; `more` goes into the sidecars."""
     predictor = loaded.predictor
     settings = run_settings(predictor, selection, plan.shard, resting=plan.resting)
     mark = run_mark(settings, loaded.checkpoint, plan)
@@ -158,24 +165,25 @@ def _predict(
             recorder.add(item)
             if isinstance(item, ImagePrediction):
                 progress.advanced(item)
-        side = loaded.sidecar(settings, recorder.counts()) | {"num_sources": num_sources}
+        side = loaded.sidecar(settings, recorder.counts()) | more
         problems = recorder.problems()
         if plan.page:
             from auformer.predict.report import write_report
 
             said, entries, levels = dict(problems), [], {}
             for source in sources:
-                table, more = recorder.finished([source])
+                table, found = recorder.finished([source])
                 entries.append((source, table, said.get(source, "")))
-                levels.update(more.get("resting_levels", {}))
+                levels.update(found.get("resting_levels", {}))
             write_report(plan.page, entries, {**side, "resting_levels": levels}, command=command)
         tables = recorder.write_tables(side)
     finally:
         recorder.abandon()
     counts, seconds = recorder.counts(), predictor.clock.seconds
+    photos = [recorder.parts[source.name].counts["pictures"] for source in sources if source.kind == "photo"]
     return Written(
         plan.out, sources, tables, counts, problems, seconds=seconds, encoder=recorder.encoder,
-        notes=list(recorder.notes),
+        notes=list(recorder.notes), photos_read=sum(one.total() - one["unreadable"] for one in photos),
     )  # fmt: skip
 
 
