@@ -9,10 +9,11 @@
   auformer predict videos/ --out runs/videos --cluster ray    (on all cores here, or on a cluster: --address HOST:PORT)
 
 Writes DIR/predictions.csv (a row per image and face, empty where there is no face) with its JSON sidecar, and a figure
-per photo: the probability that each AU occurs, and its intensity where the checkpoint has a head for it. --format openface or pyfeat writes DIR/NAME.csv per source in the columns of those tools instead. Only
-upright faces that look at the camera are found. A problem with one source is reported, the others continue, and the
-exit code is 1. The same command resumes an interrupted run. The default checkpoint is the packaged AU detector, which
-was trained on rendered faces only.
+per photo: the probability that each AU occurs, and its intensity of 0 to 5 where the checkpoint has a head for it.
+Blinks (AU45) are found from AU43 over time, in videos of 20 frames a second or more. --format openface or pyfeat writes
+DIR/NAME.csv per source in the columns of those tools instead. Only upright faces that look at the camera are found. A
+problem with one source is reported, the others continue, and the exit code is 1. The same command resumes an
+interrupted run. The default checkpoint is the packaged AU detector, which was trained on rendered faces only.
 """
 
 from __future__ import annotations
