@@ -1,4 +1,4 @@
-"""Say what a checkpoint is: network, action units with thresholds, backbone, sizes, crop recipe, training data.
+"""Say what a checkpoint is: network, action units, thresholds, intensities, backbone, crop recipe, training data.
 
   auformer info runs/demo/adapter.safetensors
   auformer info demo
@@ -40,10 +40,12 @@ def run(args: argparse.Namespace) -> int:
     for label, value in _facts(path, header, network.num_parameters()):
         shown = "".join(sign if sign.isprintable() else "?" for sign in value)  # a stranger's text steers no terminal
         print(f"  {label:<14} {shown}")
-    print(f"\n  {'AU':<5} {'name':<24} {'region':<7} threshold")
+    learned = header.get("intensity_aus", network.intensity_aus) if network.intensity_aus else None
+    print(f"\n  {'AU':<5} {'name':<24} {'region':<7} threshold{'' if learned is None else '  intensity'}")
     for au in header["au_names"]:
         unit = ACTION_UNITS[au]
-        print(f"  {au:<5} {unit.name:<24} {unit.region:<7} {header['thresholds'][au]:.3f}")
+        strength = "" if learned is None else f"{'0 to 5' if au in learned else '-':>{len('    intensity')}}"
+        print(f"  {au:<5} {unit.name:<24} {unit.region:<7} {header['thresholds'][au]:.3f}{strength}")
     if path == DEMO_DETECTOR:
         print("\n" + demo_note(intensity=bool(network.intensity_aus)))
     return 0
@@ -63,10 +65,19 @@ def _facts(path: Path, header: dict[str, Any], parameters: tuple[int, int]) -> l
         ("images", f"{header['image_size'][0]} x {header['image_size'][1]} pixels (height x width)"),
         ("mean, std", f"{_numbers(header['mean'])} and {_numbers(header['std'])}"),
         ("crop recipe", header.get("crop_recipe") or "unknown"),
+        ("intensity", _intensity(header)),
         ("arguments", ", ".join(f"{key}={value}" for key, value in own.items()) or "none"),
         *_nested("trained on", header.get("training_data")),
         *(_nested("also", header["extra"]) if header.get("extra") else []),
     ]
+
+
+def _intensity(header: dict[str, Any]) -> str:
+    """Whether a checkpoint gives intensities, and of how many action units."""
+    form, names = header["arguments"].get("intensity", "none"), header["au_names"]
+    if form == "none":
+        return "no: occurrence only"
+    return f"of {len(header.get('intensity_aus', names))} of {len(names)} action units, 0 to 5 ({form})"
 
 
 def _nested(label: str, value: Any) -> list[tuple[str, str]]:

@@ -92,6 +92,7 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
     notes += _derive(frame, side, str(path))
     for note in notes:
         _log.warning("%s: %s", path, note)
+    notes = [*table.attrs.get("notes", []), *notes]
     frame.attrs.update(path=str(path), au_names=au_columns(frame), side=side, notes=notes)
     return frame
 

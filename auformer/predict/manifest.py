@@ -161,7 +161,8 @@ def _sidecar(
     network: Any, checkpoint: str, adapter: Path, manifests: Sequence[pd.DataFrame], choice: AUChoice, fold: str | None
 ) -> dict[str, Any]:
     """Where predictions come from, in plain JSON values; None where something is not known."""
-    header = network.metadata
+    header, learned = network.metadata, getattr(network, "intensity_aus", ())
+    strengths = {"intensity_aus": [au for au in choice.predicted if au in learned]} if learned else {}
     facts = [{**_manifest_facts(table), "fold": fold} for table in manifests]
     if len(facts) > 1:
         paths = [Path(table.attrs["path"]) for table in manifests]
@@ -172,6 +173,7 @@ def _sidecar(
         "adapter": {"file": adapter.name, "sha256": sha256(adapter), "package_version": header.get("package_version")},
         "au_names": choice.predicted,
         "thresholds": {au: network.thresholds[au] for au in choice.predicted},
+        **strengths,
         "aus_without_truth": choice.without_truth,
         "aus_not_in_checkpoint": choice.not_in_checkpoint,
         "crop_recipe": network.crop_recipe,
@@ -188,6 +190,8 @@ def _manifest_facts(manifest: pd.DataFrame) -> dict[str, Any]:
     rows = {str(status): int(num) for status, num in manifest["status"].value_counts().items()}
     path, sidecar = Path(manifest.attrs["path"]), manifest.attrs["side"]
     facts = {"file": path.name, "sha256": sha256(path), "rows": rows}
+    if notes := manifest.attrs.get("notes"):  # letters, labels that were made of intensities, ...
+        facts["read_as"] = list(notes)
     return facts | {name: sidecar.get(name) for name in ("dataset", "crop_recipe", "image_size")}
 
 
