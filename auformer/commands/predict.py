@@ -12,8 +12,24 @@ Writes DIR/predictions.csv (a row per image and face, empty where there is no fa
 per photo: the probability that each AU occurs, and its intensity of 0 to 5 where the checkpoint has a head for it.
 Blinks (AU45) are found from AU43 over time, in videos of 20 frames a second or more. --format openface or pyfeat writes
 DIR/NAME.csv per source in the columns of those tools instead. Only upright faces that look at the camera are found. A
-problem with one source is reported, the others continue, and the exit code is 1. The same command resumes an
-interrupted run. The default checkpoint is the packaged AU detector, which was trained on rendered faces only.
+problem with one source is reported, the others continue, and the exit code is 1; files of a folder that are no images
+or videos are named at the end. The same command resumes an interrupted run. The default checkpoint is the packaged AU
+detector, which was trained on rendered faces only.
+
+Columns of predictions.csv:
+  dataset                 user
+  subject, sequence       the source: its path below the folder that all sources share
+  frame                   counted from 0 in a video (OpenFace's tables count from 1); the image's own number where images
+                          are numbered; 0 for a photo
+  face                    number of the face: over time in a video, by size in a photo (0 is the largest)
+  file                    the source as it was named
+  time_s                  seconds from the video's beginning; empty where there are no time stamps, as for images
+  x, y, w, h              the face's box: left, top, width and height in pixels from the image's upper left corner
+  score                   how sure the face detector is, higher is surer; its scale is the detector's own
+  status                  ok, no_face, or unreadable; only rows with ok have values
+  AU12_prob               probability of 0 to 1 that the action unit (here AU12) occurs; one such column per AU
+  AU12_active             1 where that reaches the decision threshold (in the sidecar; see --threshold), else 0
+  AU12_intensity_pred     0 (absent) to 5 (maximum); only with a checkpoint that has a head for it
 """
 
 from __future__ import annotations
@@ -110,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("the following arguments are required: " + ("SOURCE" if not args.sources else "--out"))
     if args.cluster is None and (args.address is not None or args.workers is not None):
         args.usage_error("--address and --workers go with --cluster")
+    print("loading the AU detector ...", file=sys.stderr, flush=True)  # the imports take seconds
     from auformer.predict import Selection, predict_to_files
 
     names = (

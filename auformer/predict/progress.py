@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from auformer.predict.sources import Source
 from auformer.predict.types import ImagePrediction
 from auformer.report.style import au_order
 
+SHOWN = 10  # files that a line names [ours]
 LANDMARKS = {"eyes": "both eyes found", "one_eye": "one eye found", "box": "eyes placed by the box"}
 
 
@@ -51,7 +53,8 @@ class Written:
         joined: Tables of a cluster that were joined.
         seconds: How long each stage has worked, on this machine.
         encoder: Of annotated videos; None where there are none.
-        notes: What was asked for and could not be done, such as a resting level of photos.
+        notes: What was asked for and could not be done, such as a resting level of photos; files that were not read.
+        photos_read: How many photos could be read.
     """
 
     out: Path
@@ -64,6 +67,7 @@ class Written:
     seconds: dict[str, float] = field(default_factory=dict)
     encoder: str | None = None
     notes: list[str] = field(default_factory=list)
+    photos_read: int = 0
 
 
 def about(file: str, message: str) -> str:
@@ -73,6 +77,19 @@ def about(file: str, message: str) -> str:
     ('a.mp4: no face', 'a.mp4 ends early')
     """
     return message if file in message else f"{file}: {message}"
+
+
+def left_out_note(files: Sequence[str]) -> list[str]:
+    """A line about files that were not read, none where there are none.
+
+    >>> left_out_note(["d/a.txt", "d/b.xmp"])
+    ['not read, since their names are not those of images or videos: 2 files (d/a.txt, d/b.xmp)']
+    """
+    if not files:
+        return []
+    more = f" and {len(files) - SHOWN:,} more, see the sidecar" if len(files) > SHOWN else ""
+    named = f"{_count(len(files), 'file')} ({', '.join(files[:SHOWN])}{more})"
+    return [f"not read, since their names are not those of images or videos: {named}"]
 
 
 def photo_lines(predictor: AUPredictor, image: ImagePrediction) -> list[str]:
@@ -97,16 +114,19 @@ def photo_lines(predictor: AUPredictor, image: ImagePrediction) -> list[str]:
 def summary_lines(written: Written) -> list[str]:
     """What was written, and where the time went."""
     counts = written.counts
-    photos = sum(source.kind == "photo" for source in written.sources)
-    frames = sum(counts["pictures"].values()) - photos
-    what = ", ".join(_count(number, name) for number, name in ((photos, "photo"), (frames, "frame")) if number)
+    lost, photos = counts["pictures"].get("unreadable", 0), written.photos_read
+    frames = sum(counts["pictures"].values()) - lost - photos
+    read = [_count(number, name) for number, name in ((photos, "photo"), (frames, "frame")) if number]
+    what = ", ".join(read) or "nothing that could be read"
     shown = f"{len(written.tables)} tables and their sidecars in {written.out}"
     if len(written.tables) == 1:
         shown = f"{written.tables[0]} and its sidecar"
     lines = [f"wrote {shown}: {what}, {_count(sum(counts['points_source'].values()), 'face')}"]
-    for status, words in (("no_face", "without a face"), ("unreadable", "unreadable")):
-        if counts["pictures"].get(status):
-            lines.append(f"{_count(counts['pictures'][status], 'image')} {words}: empty rows")
+    if counts["pictures"].get("no_face"):
+        lines.append(f"{_count(counts['pictures']['no_face'], 'image')} without a face: empty rows")
+    if lost:
+        what = "a photo, a video or an image of a sequence" if lost == 1 else "photos, videos or images of sequences"
+        lines.append(f"{lost:,} unreadable ({what}): an empty row each")
     if written.encoder == "mpeg4":
         lines.append("annotated videos are MPEG-4 Part 2, which browsers do not play: this FFmpeg has no H.264 encoder")
     total = sum(written.seconds.values())

@@ -61,6 +61,24 @@ def find_sources(words: Sequence[str | Path]) -> list[Source]:
     return [Source(file, name, _kind_of(file)) for file, name in name_sources(files)]
 
 
+def left_out(words: Sequence[str | Path], out: str | Path) -> list[str]:
+    """Files in the folders that a user names which are no images or videos by their names, and so are not read.
+
+    Hidden ones, and those in the output folder `out`, are not among them.
+    """
+    folders = [path for word in words if (path := Path(word)).is_dir()]
+    own = os.path.abspath(out)
+    found = {}
+    for folder in folders:
+        for parent, inside, names in os.walk(folder):
+            inside[:] = [
+                name for name in inside if not name.startswith(".") and os.path.abspath(Path(parent, name)) != own
+            ]
+            files = (Path(parent, name) for name in names if not name.startswith("."))
+            found.update({str(file): None for file in files if file.suffix.lower() not in IMAGES | VIDEOS})
+    return sorted(found)
+
+
 def _kind_of(file: str) -> str:
     """What a path is by its name: `photo`, `video` or `sequence`.
 

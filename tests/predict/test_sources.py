@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auformer.predict.sources import Source, find_sources, in_shard, name_sources, sequence_files, unique_stems
+from auformer.predict.sources import (
+    Source,
+    find_sources,
+    in_shard,
+    left_out,
+    name_sources,
+    sequence_files,
+    unique_stems,
+)
 
 PARTS = st.lists(st.sampled_from(["a", "b", "c d", "é"]), min_size=1, max_size=4)
 
@@ -159,3 +167,12 @@ def test_shards_share_everything_out_once():
 def test_names_of_outputs_never_meet(names, stems):
     assert unique_stems([Source(name, name, "photo") for name in names], taken=("predictions",)) == stems
     assert len({stem.lower() for stem in stems}) == len(names)
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(tmp_path):
+    for name in ("a.jpg", "b.MP4", "c.xmp", "notes.txt", "p/d.psd", ".hidden.txt", ".git/config", "out/predictions.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    expected = [str(tmp_path / name) for name in ("c.xmp", "notes.txt", "p/d.psd")]
+    assert left_out([tmp_path, tmp_path / "p"], tmp_path / "out") == expected
+    assert left_out([tmp_path / "a.jpg", tmp_path / "notes.txt"], tmp_path / "out") == []

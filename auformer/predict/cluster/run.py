@@ -26,6 +26,7 @@ from auformer.predict.types import Selection
 DEVICES = ("auto", "cpu", "cuda")  # which of several GPUs is Ray's choice
 _OWN = (  # in sidecars, what may differ between sources
     *("source", "source_mark", "counts", "problem", "settings", "AU45", "resting_levels", "resting_notes"),
+    "left_out",
 )
 
 
