@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -269,10 +269,14 @@ def _intensity_bars(axes: Axes, levels: np.ndarray, *, theme: str) -> None:
     inks, places = style.THEMES[theme], np.arange(len(levels))
     style.dress_axes(axes, theme=theme)
     axes.barh(places, np.nan_to_num(levels), 0.62, color=style.SERIES[theme][1])
-    for place, level in zip(places, levels, strict=True):
+    for place, level in zip(places.tolist(), levels.tolist(), strict=True):
         if not np.isnan(level):
             inside = level > HIGHEST / 2
-            beside = {"ha": "right" if inside else "left", "va": "center", "fontsize": style.SMALL - 1.5}
+            beside: dict[str, Any] = {
+                "ha": "right" if inside else "left",
+                "va": "center",
+                "fontsize": style.SMALL - 1.5,
+            }
             ink = style.THEMES["light"]["ink"] if inside else inks["ink"]
             axes.text(level + (-0.1 if inside else 0.1), place, f"{level:.1f}", color=ink, **beside)
     axes.set(xlim=(0, HIGHEST), ylim=(len(levels) - 0.45, -0.55), xlabel="Intensity", yticks=[])

@@ -11,6 +11,7 @@ import html
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -159,7 +160,12 @@ def _draw_band(axes: Axes, edges: np.ndarray, row: int, probs: np.ndarray, level
     axes.stairs(floor - _TALL * levels / HIGHEST, edges, baseline=floor, fill=True, color=area, alpha=0.75, linewidth=0)
     axes.stairs(floor - _TALL * probs, edges, baseline=None, color=line, linewidth=0.9)
     for text, place in (("0", floor), (f"{HIGHEST:.0f}", floor - _TALL)):
-        beside = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+        beside: dict[str, Any] = {
+            "xytext": (3, 0),
+            "textcoords": "offset points",
+            "va": "center",
+            "annotation_clip": False,
+        }
         axes.annotate(text, (edges[-1], place), fontsize=style.SMALL - 2, color=inks["quiet"], **beside)
 
 
@@ -168,7 +174,7 @@ def _draw_key(axes: Axes, *, theme: str) -> None:
     line, area = style.SERIES[theme][:2]
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    looks = {"fontsize": style.SMALL - 0.5, "color": style.THEMES[theme]["quiet"], "va": "center"}
+    looks: dict[str, Any] = {"fontsize": style.SMALL - 0.5, "color": style.THEMES[theme]["quiet"], "va": "center"}
     axes.fill_between([0, 0.09], 0.3, 1.3, color=area, alpha=0.75, linewidth=0, clip_on=False)
     axes.text(0.12, 0.8, "Intensity, 0 to 5", **looks)
     axes.plot([0, 0.09], [-0.5, -0.5], color=line, linewidth=1.4, clip_on=False)

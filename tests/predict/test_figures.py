@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from auformer.predict import AUPredictor, ImagePrediction, find_sources
-from auformer.predict.figures import BestFaces, photo_figure, timeline_figure
+from auformer.predict.figures import BestFaces, au_summary, main_series, photo_figure, shown_aus, timeline_figure
 from tests.helpers.figures import cut_texts, texts
 from tests.helpers.photos import AUS, write_photos
 from tests.helpers.predictions import StandIn
@@ -87,6 +88,26 @@ class TestVideos:
         empty.save(tmp_path / "best.npz")
         empty.restore(tmp_path / "best.npz")
         assert empty.figure(predictor, title="x") is None
+
+    def test_intensities_and_blinks_are_drawn_where_the_table_has_them(self, video):
+        """AU45 has no probability: it takes AU43's during a blink. AU1 has no intensity here."""
+        _, table, _ = video
+        table = table.rename(columns={"AU25_prob": "AU43_prob", "AU25_active": "AU43_active"})
+        blink = pd.array([0, 1, 0, None, None, 0, 0, 0], "Int8")
+        table = table.assign(
+            AU12_intensity_pred=2.5, AU45_active=blink, AU45_intensity_pred=[0, 4, 0, *[np.nan] * 2, 0, 0, 0]
+        )
+        names = shown_aus(table, ("AU12", "AU1", "AU43"))
+        series = main_series(table, names)
+        assert names == ["AU12", "AU1", "AU43", "AU45"]
+        seen = table.set_index("frame")["AU43_prob"].to_numpy()
+        np.testing.assert_allclose(series.probs[:, 3], seen * [0, 1, 0, np.nan, np.nan, 0, 0, 0])
+        assert np.isnan(series.intensity[:, [1, 2]]).all() and np.nanmax(series.intensity[:, 3]) == 4
+        facts = au_summary(table, "AU45", 0)
+        assert len(facts["spans"]) == 1 and np.isnan(facts["mean_prob"]) and facts["mean_intensity"] == 4 / 6
+        figure = timeline_figure(table, ("AU12", "AU1", "AU43"), title="talk.mp4")
+        assert {"AU45 Blink", "Intensity, 0 to 5"} <= set(texts(figure)) and cut_texts(figure) == []
+        assert any("are two outputs of the network" in text.replace("\n", " ") for text in texts(figure))
 
     def test_nothing_to_draw(self, video):
         predictor, table, _ = video

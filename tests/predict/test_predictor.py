@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from auformer.data.images import write_image
 from auformer.errors import CheckpointError, FaceNotFoundError
-from auformer.faces import align, detect
+from auformer.faces import Face, align, detect
 from auformer.models import LinearProbe, load_detector
 from auformer.predict.pipeline import SMALL, share_cores
 from auformer.predict.predictor import AUPredictor
@@ -39,6 +40,58 @@ def network(checkpoint):
 @pytest.fixture
 def photos(tmp_path):
     return write_photos(tmp_path)
+
+
+class Graded(StandIn):
+    """A stand-in with an intensity head that has learned the intensities of AU12 and AU25 only."""
+
+    intensity_aus = ("AU12", "AU25")
+    highest = 5.0
+
+    def outputs(self, images):
+        probs = self.predict_probs(images)
+        return {"logits": probs.logit(), "probs": probs, "intensity": self.highest * probs}
+
+
+class TestIntensities:
+    CROPS = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+
+    def test_both_in_one_pass_and_nothing_of_what_was_not_learned(self):
+        network = Graded(("AU1", "AU12", "AU25"))
+        predictor = AUPredictor(network, batch_size=2)
+        found = predictor.outputs(self.CROPS)
+        assert network.batches == [2, 2, 1] and predictor.intensity_aus == ("AU12", "AU25")
+        means = self.CROPS.mean((1, 2)) / 255
+        assert np.allclose(found["probs"], means, atol=1e-6)
+        assert np.isnan(found["intensity"][:, 0]).all()
+        assert np.allclose(found["intensity"][:, 1:], 5 * means[:, 1:], atol=1e-5)
+        assert np.array_equal(found["probs"], predictor.predict_proba(self.CROPS))
+        assert [values.shape for values in predictor.outputs([]).values()] == [(0, 3), (0, 3)]
+
+    def test_a_network_without_the_head_has_probabilities_only(self):
+        predictor = AUPredictor(StandIn())
+        assert list(predictor.outputs(self.CROPS)) == ["probs"] and predictor.intensity_aus == ()
+        assert predictor.predict_image(face_image())[0].intensity is None
+
+    def test_damaged_weights(self):
+        network = Graded(("AU1", "AU12", "AU25"))
+        network.highest = 5.5
+        white = np.full((1, 8, 8, 3), 255, np.uint8)
+        with pytest.raises(ValueError, match=r"intensities in \[0, 5\].*damaged"):
+            AUPredictor(network).outputs(white)
+
+    def test_smoothing_follows_both_alike(self, tmp_path):
+        """The second frame is black: both fall to the same share of what they were."""
+        for k, value in enumerate((200, 0)):
+            image = np.full((60, 60, 3), value, np.uint8)
+            write_image(tmp_path / f"{k}.png", image)
+        face = Face(
+            (10.0, 10.0, 40.0, 40.0), 0.9, np.array([[20, 25], [40, 25], [30, 35], [24, 42], [36, 42.0]]), "eyes"
+        )
+        predictor = AUPredictor(Graded(("AU1", "AU12", "AU25")), smooth=0.1, detector=lambda image, **_: [face])
+        one, two = (image.faces[0] for image in predicted(predictor, [tmp_path / "%d.png"]))
+        share = two.probs / one.probs
+        assert 0.5 < share[1] < 0.9 and np.allclose(two.intensity[1:] / one.intensity[1:], share[1:])
 
 
 class TestOneImage:
