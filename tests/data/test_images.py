@@ -1,12 +1,13 @@
 import io
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
-from auformer.data.images import read_image, write_image
+from auformer.data.images import decode_image, image_kind, read_image, write_image
 
 
 @pytest.fixture
@@ -75,6 +76,96 @@ def test_a_truncated_file_is_named(tmp_path, photo, suffix, kept):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(ValueError, match=f"cut{suffix}"):
         read_image(path)
+
+
+def oriented(image: Image.Image, form: str, orientation: int, **options) -> bytes:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(buffer, form, exif=exif, **options)
+    return buffer.getvalue()
+
+
+# (0-th row, 0-th column) of the image as it should be seen, EXIF 2.32 table 4.6.4: what lies at its upper left corner
+CORNERS = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (-1, 0), 7: (-1, -1), 8: (0, -1)}
+
+
+@pytest.mark.parametrize("orientation", CORNERS)
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_orientation_of_every_format(photo, form, orientation):
+    options = (
+        {"lossless": True} if form == "WEBP" else {"quality": 95, "subsampling": "4:4:4"} if form == "AVIF" else {}
+    )
+    got = decode_image(oriented(Image.fromarray(photo), form, orientation, **options), "a")
+    assert got.shape == ((24, 16, 3) if orientation > 4 else (16, 24, 3))
+    tolerance = 12 if form == "AVIF" else 0
+    assert np.abs(got[0, 0].astype(int) - photo[CORNERS[orientation]]).max() <= tolerance
+    turned = photo.swapaxes(0, 1) if orientation > 4 else photo
+    flips = [got, got[::-1], got[:, ::-1], got[::-1, ::-1]]
+    assert min(np.abs(flip.astype(int) - turned).mean() for flip in flips) <= tolerance / 4
+
+
+def test_orientation_of_xmp(photo):
+    """As editors write it, where there is no EXIF; the number 6 is a quarter turn clockwise."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    xmp += b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG", quality=95, xmp=xmp)
+    got = decode_image(buffer.getvalue(), "a")
+    assert got.shape == (24, 16, 3) and np.abs(got.astype(int) - np.rot90(photo, -1)).mean() < 4
+
+
+def test_heic(tmp_path, photo):
+    heif = pytest.importorskip("pillow_heif")
+    big = np.repeat(np.repeat(photo, 4, 0), 4, 1)
+    heif.from_pillow(Image.fromarray(big)).save(tmp_path / "a.HEIC", quality=95)
+    assert image_kind(tmp_path / "a.HEIC") == "HEIC"
+    got = read_image(tmp_path / "a.HEIC")
+    assert got.shape == big.shape and np.abs(got.astype(int) - big).mean() < 4
+
+
+def test_formats_without_a_reader_are_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
+    for data, words in {
+        heic: r"this is HEIC.*pip install.*\[heic\]",
+        b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(300): "this is AVIF",
+        b"8BPS" + bytes(300): "this is Photoshop; save it as PNG or JPEG",
+        b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(300): "this is a video",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            decode_image(data, "a")
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_of_an_animation_the_first_image(photo, form):
+    buffer, options = io.BytesIO(), {"lossless": True} if form == "WEBP" else {}
+    first, second = Image.fromarray(photo), Image.fromarray(255 - photo)
+    first.save(buffer, form, save_all=True, append_images=[second], **options)
+    assert np.abs(decode_image(buffer.getvalue(), "a").astype(int) - photo).mean() < 6
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_inks(photo, form):
+    buffer = io.BytesIO()
+    Image.fromarray(photo).convert("CMYK").save(buffer, form)
+    assert np.abs(decode_image(buffer.getvalue(), "a").astype(int) - photo).mean() < 4
+
+
+def test_lab(photo):
+    lab = ImageCms.createProfile("LAB")
+    image = ImageCms.profileToProfile(Image.fromarray(photo), ImageCms.createProfile("sRGB"), lab, outputMode="LAB")
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF")
+    assert np.abs(decode_image(buffer.getvalue(), "a").astype(int) - photo).mean() < 4
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+def test_what_follows_the_end_does_not_count(photo, suffix):
+    """A telephone appends the seconds before and after; in its bytes a marker may stand by chance."""
+    data = cv2.imencode(suffix, photo[..., ::-1])[1].tobytes()
+    want = decode_image(data, "a")
+    for more in (bytes(100), b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 50, data[: len(data) // 2]):
+        np.testing.assert_array_equal(decode_image(data + more, "a"), want)
 
 
 def test_a_jpeg_whose_thumbnail_is_complete_is_still_truncated(tmp_path, photo):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from auformer.data.video import images_at, read_video, video_facts
+from auformer.data.containers import clean_aperture
+from auformer.data.video import frame_times, images_at, read_video, video_facts
+from tests.helpers.films import GAPS, Film, number_in, write_film
 from tests.helpers.trees.images import write_video
 from tests.helpers.videos import write_sound, write_times
 
@@ -80,6 +83,9 @@ MATRICES = {  # (a, b, c, d) of the display matrix -> corners of what should be 
     "half turn": ((-1, 0, 0, -1), "wbgr"),
     "quarter turn back": ((0, -1, 1, 0), "gwrb"),
     "mirrored": ((-1, 0, 0, 1), "grwb"),
+    "upside down": ((1, 0, 0, -1), "bwrg"),
+    "along the diagonal": ((0, 1, 1, 0), "rbgw"),
+    "along the other diagonal": ((0, -1, -1, 0), "wgbr"),
 }
 
 
@@ -157,3 +163,147 @@ def test_facts_and_images_at_times(tmp_path):
     assert (facts.frames, facts.fps, facts.codec) == (20, 10, "h264") and facts.duration_s == pytest.approx(2, abs=0.01)
     images = images_at(path, [0.0, 1.0, 1.9])
     assert np.allclose([image.mean() for image in images], [20, 100, 172], atol=8)
+
+
+class TestStreams:
+    """Which of several streams of images is meant."""
+
+    def shades(self, path):
+        return [round(frame.image().mean()) for frame in read_video(path)]
+
+    def test_the_default_one_and_the_other_is_named(self, tmp_path, caplog):
+        path = write_film(Film(".mkv", "libx264", order="default"), tmp_path)
+        assert [number_in(frame.image()) for frame in read_video(path)] == list(range(12))
+        assert "has 2 video streams: stream 1 (96 x 64), the default one, is read, and not stream 0" in caplog.text
+
+    @pytest.mark.parametrize("order", ["depth", "cover"])
+    def test_depth_maps_and_covers_never(self, tmp_path, caplog, order):
+        """The depth map is marked as the default stream."""
+        path = write_film(Film(".mkv" if order == "depth" else ".mp4", "libx264", order=order), tmp_path)
+        assert [number_in(frame.image()) for frame in read_video(path)] == list(range(12))
+        assert caplog.text == ""
+
+    def test_a_title_says_that_it_is_a_map(self, tmp_path):
+        path = tmp_path / "a.mkv"
+        with av.open(str(path), "w") as container:
+            streams = [container.add_stream("ffv1", rate=25) for _ in range(2)]
+            for stream, title in zip(streams, ("DEPTH", "COLOR"), strict=True):
+                stream.width, stream.height, stream.pix_fmt, stream.metadata["title"] = 96, 64, "bgr0", title
+            for stream, shade in zip(streams, (10, 200), strict=True):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(flat(shade), format="rgb24")))
+            for stream in streams:
+                container.mux(stream.encode(None))
+        assert self.shades(path) == [200]
+
+
+class TestShape:
+    def test_pixels_that_are_not_square(self, tmp_path):
+        for pixel in (Fraction(4, 3), Fraction(3, 4)):
+            path = write_film(Film(".mp4", "libx264", pixel=pixel), tmp_path)
+            assert {frame.image().shape for frame in read_video(path)} == {(64, 96, 3)}
+
+    def test_clean_aperture_of_mp4(self, tmp_path):
+        """Eight columns on the left and four rows below are not meant to be seen."""
+        image = flat(200)
+        image[:, :8], image[-4:] = 20, 20
+        path = write_video(tmp_path / "a.mp4", [image] * 3, fps=10)
+        values = (88, 1, 60, 1, 4, 1, -2, 1)  # width, height, and how far its centre lies right and below
+        path.write_bytes(with_clap(path.read_bytes(), struct.pack(">IIIIiIiI", *values)))
+        (seen, *_) = [frame.image() for frame in read_video(path)]
+        assert seen.shape == (60, 88, 3) and seen.min() > 150
+
+    def test_clean_aperture_of_matroska(self, tmp_path):
+        def element(number, content):
+            return bytes.fromhex(number) + bytes([0x80 | len(content)]) + content
+
+        crops = element("54CC", b"\x08") + element("54AA", b"\x00\x04")
+        tracks = element("AE", element("83", b"\x02")) + element("AE", element("E0", element("B0", b"\x60") + crops))
+        path = tmp_path / "a.mkv"
+        header = element("1A45DFA3", b"") + bytes.fromhex("18538067") + b"\x01" + b"\xff" * 7  # of unknown length
+        path.write_bytes(header + element("EC", b"\x00" * 5) + element("1654AE6B", tracks))
+        options = {"track": 0, "size": (96, 64)}
+        assert clean_aperture(path, "matroska,webm", index=1, **options) == (8, 0, 0, 4)
+        assert clean_aperture(path, "matroska,webm", index=0, **options) is None  # sound
+        assert clean_aperture(path, "matroska,webm", index=1, track=0, size=(8, 8)) is None  # nothing would be left
+
+
+@pytest.mark.parametrize(("matrix", "number"), [("itu601", 6), ("itu709", 1)])
+@pytest.mark.parametrize("full", [False, True])
+def test_colours_by_the_streams_own_matrix_and_range(tmp_path, matrix, number, full):
+    image = quarters()
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = number, 2 if full else 1
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame = frame.reformat(format="yuv444p", dst_colorspace=matrix, dst_color_range="JPEG" if full else "MPEG")
+        frame.pts, frame.colorspace, frame.color_range = 0, number, 2 if full else 1
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    seen = next(iter(read_video(path))).image()
+    assert np.abs(seen.astype(int) - image).max() <= 4
+
+
+class TestTimes:
+    """What the corpus of tests/fuzz says about many kinds of files, on one of each."""
+
+    @pytest.mark.parametrize(
+        "film",
+        [Film(".avi", "libx264", 2), Film(".ts", "libx264", 2, joined=3), Film(".avi", "mpeg4", slots=GAPS[0]),
+         Film(".mp4", "mpeg4", cut=4), Film(".h264", "libx264", 2, Fraction(50)),
+         Film(".webm", "libvpx", order="sound"), Film(".wmv", "wmv2", order="sound")],
+        ids=lambda film: film.name,
+    )  # fmt: skip
+    def test_they_rise_and_each_frame_has_its_own(self, tmp_path, film):
+        path = write_film(film, tmp_path)
+        seen = [(number_in(frame.image()), frame.time_s) for frame in read_video(path)]
+        assert [number for number, _ in seen] == film.numbers
+        assert np.allclose([time for _, time in seen], film.times, atol=0.0011)
+        assert np.allclose(frame_times(path), [time for _, time in seen], atol=1e-6)
+
+    def test_frames_become_images_after_the_file_is_closed(self, tmp_path):
+        path = write_film(Film(".mp4", "libx264", 2), tmp_path)
+        assert [number_in(frame.image()) for frame in list(read_video(path))] == list(range(12))
+
+
+class TestWhatItIs:
+    """Messages name the format and what to do."""
+
+    def message(self, path):
+        with pytest.raises(ValueError, match="cannot be read as one") as error:
+            next(read_video(path))
+        return str(error.value)
+
+    def test_a_video_that_was_not_closed(self, tmp_path):
+        path = write_video(tmp_path / "a.mp4", shades(10), fps=10)
+        path.write_bytes(path.read_bytes()[: path.read_bytes().index(b"moov") - 4])
+        assert "the video was not closed (no moov atom)" in self.message(path)
+
+    def test_an_avi_file_that_was_not_closed_is_read(self, tmp_path):
+        """Its lengths are 0, and the index at its end is not there."""
+        path = write_video(tmp_path / "a.avi", shades(10), fps=10, codec="mjpeg")
+        data = path.read_bytes()
+        data = data[: data.rindex(b"idx1")]
+        path.write_bytes(data[:4] + bytes(4) + data[8:])
+        assert len(list(read_video(path))) == 10
+
+    def test_an_image(self, tmp_path):
+        (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+        assert "this is an image, HEIC" in self.message(tmp_path / "a.mp4")
+
+
+def with_clap(data: bytes, values: bytes) -> bytes:
+    """An MP4 file whose header, at its end, says what is seen of its first video."""
+    way, at, end, places = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"), 0, len(data), []
+    for name in way:
+        at = data.index(name, at)
+        places.append(at - 4)
+    entry = at + 12  # behind version and count
+    places.append(entry)
+    end = entry + int.from_bytes(data[entry : entry + 4], "big")
+    box = (8 + len(values)).to_bytes(4, "big") + b"clap" + values
+    changed = bytearray(data[:end] + box + data[end:])
+    for place in places:
+        changed[place : place + 4] = (int.from_bytes(data[place : place + 4], "big") + len(box)).to_bytes(4, "big")
+    return bytes(changed)
