@@ -149,14 +149,15 @@ def _intensity_figure(scorer: IntensityScorer) -> Figure:
         ends[label] = {au: (value.low, value.high) for au, value in found.items() if value is not None and value.num}
     note = TEST_NOTE if any(one.method.on_test for one in shown) else None
     means = ", ".join(f"{one.method.label} {agreement_cell(one.icc.mean.value)}" for one in shown)
-    text = {"axis": "ICC(3,1) x 100", "undefined": "codes do not differ"}
     return Figure(
         f"{group.name}-intensity",
         f"{group.title}: ICC of intensities per action unit",
         "ICC(3,1) × 100 of coded and predicted intensities per action unit and their mean; thin lines: 95 % intervals "
         f"over subjects; below 0 there is no bar.{_left_out(scorer.scorer)}",
         f"Bars of ICC per action unit. Means: {means}. The values stand in the table {group.name}-intensity.",
-        lambda theme: f1_bars(scores, intervals=ends, **text, footnote=note, theme=theme),
+        lambda theme: f1_bars(
+            scores, intervals=ends, axis="ICC(3,1) x 100", undefined="codes do not differ", footnote=note, theme=theme
+        ),
     )
 
 

@@ -61,7 +61,8 @@ def codes_and_predictions(rows: pd.DataFrame, au_names: Sequence[str]) -> tuple[
     columns: dict[str, tuple[pd.Series, pd.Series]] = {}
     for au in au_names:
         names = [f"{au}_intensity_{kind}" for kind in KINDS]
-        columns[au] = pspi_columns(rows) if au == PSPI else (rows[names[0]], rows[names[1]])
+        derived = pspi_columns(rows) if au == PSPI else None
+        columns[au] = (rows[names[0]], rows[names[1]]) if derived is None else derived
     tables = [
         np.stack([np.asarray(pair[k].to_numpy(np.float64, na_value=np.nan)) for pair in columns.values()], 1)
         for k in (0, 1)
@@ -121,7 +122,7 @@ def score_intensity(
         for end, how in ways.items()
     }
     per_au = _per_au(names, sums, values, drawn)
-    result = {"mean": _mean(values, drawn, len(scored)), "per_au": {au: per_au[au] for au in scored}}
+    result: dict[str, Any] = {"mean": _mean(values, drawn, len(scored)), "per_au": {au: per_au[au] for au in scored}}
     result |= {"pspi": per_au[PSPI]} if PSPI in per_au else {}
     if len(sums) > 1:
         result["folds"] = {name: _fold(one, scored) for name, one in sums.items()}
