@@ -19,8 +19,8 @@ detector, which was trained on rendered faces only.
 Columns of predictions.csv:
   dataset                 user
   subject, sequence       the source: its path below the folder that all sources share
-  frame                   counted from 0 in a video (OpenFace's tables count from 1); the image's own number where images
-                          are numbered; 0 for a photo
+  frame                   counted from 0 in a video (OpenFace's tables count from 1); the image's own number of
+                          numbered images; 0 of a photo
   face                    number of the face: over time in a video, by size in a photo (0 is the largest)
   file                    the source as it was named
   time_s                  seconds from the video's beginning; empty where there are no time stamps, as for images

@@ -134,10 +134,10 @@ class _Rows:
         Raises:
             ManifestError: It has more cells than the header.
         """
+        if self.names and row[0].strip() == self.names[0] and [cell.strip() for cell in row] == self.names:
+            return False
         if not self.lines:
             self._begin(row)
-        elif self.names and row[0].strip() == self.names[0] and [cell.strip() for cell in row] == self.names:
-            return False
         self.last = len(row)
         surplus, missing = row[self.width + self.shift :], self.width + self.shift - len(row)
         if (surplus and (_filled(surplus) or not self.names)) or (

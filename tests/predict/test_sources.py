@@ -170,7 +170,8 @@ def test_names_of_outputs_never_meet(names, stems):
 
 
 def test_files_of_a_folder_that_are_not_read_are_named(tmp_path):
-    for name in ("a.jpg", "b.MP4", "c.xmp", "notes.txt", "p/d.psd", ".hidden.txt", ".git/config", "out/predictions.csv"):
+    names = ("a.jpg", "b.MP4", "c.xmp", "notes.txt", "p/d.psd", ".hidden.txt", ".git/config", "out/predictions.csv")
+    for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     expected = [str(tmp_path / name) for name in ("c.xmp", "notes.txt", "p/d.psd")]
