@@ -54,7 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image, video, folder, pattern, .txt list, numbered images, camera:0",
     )
     add("--every", type=int, default=1, metavar="N", help="only every N-th frame of a video")
-    add("--fps", type=float, metavar="F", help="about F frames per second of a video")
+    add(
+        "--fps",
+        type=float,
+        metavar="F",
+        help="about F frames per second of a video; the rate of numbered images, which gives them times",
+    )
     add("--start", default="0", metavar="TIME", help="start time in a video: seconds or [H:]M:S")
     add("--end", metavar="TIME", help="end time")
 
