@@ -142,6 +142,8 @@ def _note(table: pd.DataFrame) -> str:
     """Where the annotations come from."""
     side: dict[str, Any] = table.attrs.get("side") or {}
     kind = table.attrs.get("format", "native")
+    if kind == "manifest":
+        return "The labels of a manifest."
     made = {"openface": "Predicted by OpenFace", "pyfeat": "Predicted by Py-Feat"}.get(kind, "Predicted by auformer")
     adapter = side.get("adapter")
     if kind == "native" and isinstance(adapter, dict):  # its name and digest, no folder of this machine

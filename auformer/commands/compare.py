@@ -3,7 +3,8 @@
   auformer compare runs/talk/predictions.csv openface/talk.csv
   auformer compare a.csv b.csv --out agreement.csv --plot agreement.png --bland-altman intensities.png
 
-Each file may be ours, OpenFace's or Py-Feat's: CSV with any separator and decimal sign, .xlsx or Parquet. Sources are
+Each file may be ours, OpenFace's or Py-Feat's: CSV with any separator and decimal sign, .xlsx or Parquet; or a
+manifest, such as that of your own coding (`auformer prepare annotations`), whose labels count as activity. Sources are
 matched by file name (if each file has one source, they are taken to be the same), frames by number, faces by their
 place in the image (OpenFace's by its landmarks; faces of one image that have no place are left out). Kappa is the
 agreement beyond chance on what is active; the correlation is that of the probabilities or intensities themselves, if

@@ -12,23 +12,26 @@ from auformer.aus import ACTION_UNITS, canonical
 from auformer.data import manifest
 from auformer.data.cells import LABEL, NUMBER
 from auformer.data.openface import LANDMARKS, TO_CORNER, first_frame
-from auformer.data.table_file import open_table, place_of, read_sidecar, table_names
+from auformer.data.schema import aus_with
+from auformer.data.table_file import open_table, place_of, read_sidecar, read_table, table_names
 from auformer.errors import ManifestError
 from auformer.predict.outputs import OPENFACE_AUS, PYFEAT_BOX
 from auformer.predict.sources import VIDEOS
 from auformer.predict.table import DATASET
 
 _NATIVE = {"dataset", "subject", "sequence"}
+_OWN_DATA = ("annotations", "csv")  # data sets of one's own files
+_BOX = ("x", "y", "w", "h")
 _OPENFACE = {name + kind for name in OPENFACE_AUS for kind in ("_c", "_r")}
 _OPENFACE_NUMBERS = {"frame", "face_id", "face", "timestamp", "confidence", *LANDMARKS[0], *LANDMARKS[1]}
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """Read a predictions file of any of the three formats, told apart by their columns.
+    """Read a predictions file of any of the three formats, or a manifest, told apart by their columns.
 
     Args:
         path: Our table; OpenFace's (2.0 with blanks in its header, 2.2, of single images, pyfaceau's); Py-Feat's. CSV
-            with any separator, a spreadsheet or Parquet.
+            with any separator, a spreadsheet or Parquet. Of a manifest the labels count as activity.
 
     Returns:
         The key, `file, time_s` and box where known, `score, status`, then per AU what there is: `_prob` (ours,
@@ -47,7 +50,9 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
             f"{path}: expected the predictions of auformer (`dataset, subject, ... AU12_prob`), OpenFace (`AU12_c`) or "
             f"Py-Feat (`FaceRectX`, `AU12`), but its columns are {', '.join(names[:12])}"
         )
-    if kind == "native":
+    if kind == "native" and aus_with(names, "") and not aus_with(names, "prob"):
+        table, kind = _from_manifest(path), "manifest"
+    elif kind == "native":
         table = manifest.read_predictions(path)
         table.attrs.setdefault("notes", [])
     else:
@@ -76,6 +81,29 @@ def _format(names: Sequence[str]) -> str | None:
     if found.issuperset(PYFEAT_BOX) and any(map(_pyfeat_au, names)):
         return "pyfeat"
     return None
+
+
+def _from_manifest(path: Path) -> pd.DataFrame:
+    """A manifest's labels as activity (-1 is empty), for faces that somebody has coded whether or not one was cropped.
+
+    Sources of one's own are named by their files, as in the predictions of `auformer predict`; boxes are those of the
+    file of faces beside it.
+    """
+    table = manifest.read_manifest(path)
+    side, places = table.attrs["side"], manifest.faces_path(path)
+    if places.is_file():
+        table = table.merge(read_table(places)[[*manifest.KEY, *_BOX]], on=manifest.KEY, how="left")
+    if "file" in table:
+        own = table["dataset"].isin(_OWN_DATA) & table["file"].notna()
+        for name in ("subject", "sequence"):
+            table[name] = table["file"].where(own, table[name])
+    table["status"] = table["status"].replace("no_face", "ok")
+    for au in manifest.au_columns(table):
+        table[f"{au}_active"] = table[au].astype("Int8").mask(table[au] == -1)
+        table = table.drop(columns=[name for name in (au, f"{au}_left", f"{au}_right") if name in table])
+    table.attrs.clear()
+    table.attrs.update(path=str(path), side=side, notes=[])
+    return table
 
 
 def _openface_kind(name: str) -> str:

@@ -12,7 +12,7 @@ from ..release import Findings, Release
 
 #: Word of the command and module in this package, in the order of `auformer prepare --list`.
 NAMES = (
-    "bp4d", "disfa", "casme2", "samm", "csv",
+    "bp4d", "disfa", "casme2", "samm", "csv", "annotations",
     "bp4dplus", "disfaplus", "casme", "mmew", "fourdme", "casme3", "casme_sq",
     "ckplus", "unbc", "affwild2", "emotionet", "rafau", "feafa", "bosphorus",
 )  # fmt: skip
