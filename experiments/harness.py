@@ -69,8 +69,11 @@ def medians(seconds: Seconds) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def kept_bytes(network: Any, images: Any) -> int:
-    """Bytes of the distinct storages that autograd keeps from forward to backward, without parameters and buffers."""
+def kept_bytes(network: Any, images: Any, forward: Callable[[Any], object] | None = None) -> int:
+    """Bytes of the distinct storages that autograd keeps from forward to backward, without parameters and buffers.
+
+    `forward` is a method of the network, `forward_all` by default.
+    """
     import torch
 
     own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
@@ -82,7 +85,7 @@ def kept_bytes(network: Any, images: Any) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network.forward_all(images)
+        (forward or network.forward_all)(images)
     return sum(tensor.untyped_storage().nbytes() for tensor in alive.values())
 
 

@@ -5,11 +5,12 @@
 
 ViT-B/16 at 224 px, 12 action units, expert width 8, float32, eager, two threads. Three ways are timed in turn in every
 round, and the ratio is taken within the round, so that a change in the machine's speed meets all of them: the bare
-frozen ViT, AUFormer, and the plain per-expert form of `tests/helpers/reference.py` with the same weights. Memory is
-what autograd keeps between forward and backward: the bytes of the distinct storages that it saves, parameters not
-counted; beside it, the growth of the peak resident memory of a process that does one training step and nothing else.
-Ratios are compared with the committed ones, whatever the machine; seconds never are, they say more about the machine
-than about the code. Writes `bench.json` and `bench.md`, to `build/bench` unless they are accepted.
+frozen ViT, AUFormer, and the plain per-expert form of `tests/helpers/reference.py` with the same weights; and in rounds
+of their own AUFormer without and with an intensity head, all else the same. Memory is what autograd keeps between
+forward and backward: the bytes of the distinct storages that it saves, parameters not counted; beside it, the growth of
+the peak resident memory of a process that does one training step and nothing else. Ratios are compared with the
+committed ones, whatever the machine; seconds never are, they say more about the machine than about the code. Writes
+`bench.json` and `bench.md`, to `build/bench` unless they are accepted.
 """
 
 from __future__ import annotations
@@ -35,13 +36,18 @@ TARGETS = {
     "training": Target("forward and backward, plain form / AUFormer", 1.6, below=False),
     "activations": Target("bytes kept for the backward pass, AUFormer / plain form", 0.5),
     "peak_memory": Target("growth of peak resident memory in one training step, AUFormer / plain form"),
+    "intensity": Target("forward, with an intensity head / without", 1.02),
+    "intensity_activations": Target("bytes kept for the backward pass, with an intensity head / without", 1.02),
     "load_seconds": Target("loading an adapter file onto a built model, seconds", 0.5),
 }
 # Relative worsening that is allowed of a ratio of two times, or of resident memory [ours]. From an idle machine to one
 # with other programs on both cores, ratios of times moved by 3 and 5 % and that of resident memory by 8 %; within a
 # run, their quartiles lie 7 to 14 % apart.
 TOLERANCE = 0.10
-TOLERANCES = {"activations": 0.01}  # counted bytes are the same in every run of one version of torch [ours]
+TOLERANCES = {
+    "activations": 0.01,
+    "intensity_activations": 0.01,
+}  # counted bytes are the same in every run of one version of torch [ours]
 SECONDS = ("load_seconds",)  # no ratio: it has a target, and is not compared
 # What a ratio is a ratio of; where one of these differs, the numbers are about two things.
 SAME = ("backbone", "image_size", "aus", "expert_width", "batch", "threads", "dtype")
@@ -63,11 +69,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(args: argparse.Namespace) -> tuple[AUFormer, Tensor]:
+def build(args: argparse.Namespace, intensity: str = "none") -> tuple[AUFormer, Tensor]:
     """The model with up-projections that are not zero, as after training, and a batch of images."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = AUFormer(args.backbone, args.aus, img_size=args.img_size, expert_width=args.expert_width)
+    model = AUFormer(
+        args.backbone, args.aus, img_size=args.img_size, expert_width=args.expert_width, intensity=intensity
+    )
     with torch.no_grad():
         for group in model.groups:
             group.up.weight.normal_(std=0.02)
@@ -96,6 +104,18 @@ def load_seconds(model: AUFormer, rounds: int) -> float:
         return harness.medians(harness.time_in_turn({"load": lambda: load_adapter(path, model)}, rounds))["load"]
 
 
+def measure_head(args: argparse.Namespace, model: AUFormer, images: Tensor) -> tuple[harness.Seconds, dict[str, int]]:
+    """Without and with an intensity head, the larger of the two: seconds of predicting, and bytes kept in training."""
+    networks = {"without": model, "with": build(args, "ordinal")[0]}
+    kept = {name: harness.kept_bytes(network, images, network.outputs) for name, network in networks.items()}
+
+    def predicting(network: AUFormer) -> Callable[[], object]:
+        network.eval()
+        return torch.no_grad()(lambda: network.outputs(images))
+
+    return harness.time_in_turn({name: predicting(one) for name, one in networks.items()}, 4 * args.rounds), kept
+
+
 def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
     """Everything in `TARGETS`, and the absolute figures behind it."""
     model, images = build(args)
@@ -111,12 +131,15 @@ def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
     steps = harness.time_in_turn(ways, args.rounds)
     kept = {"auformer": harness.kept_bytes(model, images), "plain": harness.kept_bytes(plain, images)}
     steps_of = {"auformer": "fused", "plain": "plain"}
+    heads, kept_heads = measure_head(args, model, images)
     peak = {name: int(harness.in_child(MODULE, *argv, "--step", step)) for name, step in steps_of.items()}
     ratios = {
         "forward": harness.ratio(forwards, "auformer", "vit"),
         "training": harness.ratio(steps, "plain", "auformer"),
         "activations": kept["auformer"] / kept["plain"],
         "peak_memory": peak["auformer"] / peak["plain"] if peak["plain"] else None,
+        "intensity": harness.ratio(heads, "with", "without"),
+        "intensity_activations": kept_heads["with"] / kept_heads["without"],
         "load_seconds": load_seconds(model, args.rounds),
     }
     return {
@@ -124,10 +147,12 @@ def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, Any]:
         "spread": {
             "forward": harness.spread(forwards, "auformer", "vit"),
             "training": harness.spread(steps, "plain", "auformer"),
+            "intensity": harness.spread(heads, "with", "without"),
         },
         "seconds_forward": harness.medians(forwards),
         "seconds_forward_backward": harness.medians(steps),
-        "bytes_kept": kept,
+        "seconds_intensity_head": harness.medians(heads),
+        "bytes_kept": {**kept, **{f"{name}_intensity_head": value for name, value in kept_heads.items()}},
         "bytes_peak_growth": peak,
         "parameters": dict(zip(("trainable", "total"), model.num_parameters(), strict=True)),
     }

@@ -14,7 +14,10 @@ from experiments import harness
 from experiments.speed import bench
 from experiments.speed.bench import Change, compare, judge
 
-BEFORE = {"forward": 1.10, "training": 2.0, "activations": 0.40, "peak_memory": 0.20, "load_seconds": 0.05}
+BEFORE = {
+    "forward": 1.10, "training": 2.0, "activations": 0.40, "peak_memory": 0.20, "intensity": 1.01,
+    "intensity_activations": 1.01, "load_seconds": 0.05,
+}  # fmt: skip
 SETTINGS = {"backbone": "vit_base_patch16_224", "batch": 4, "machine": "a"}
 
 
@@ -108,7 +111,7 @@ class TestGuard:
     )
     def test_worse_and_better(self, name: str, now: float, worse: float, failed: bool) -> None:
         changes = {change.name: change for change in compare({**BEFORE, name: now, "load_seconds": 0.5}, BEFORE)}
-        assert list(changes) == ["forward", "training", "activations", "peak_memory"]  # seconds are never compared
+        assert list(changes) == [name for name in BEFORE if name != "load_seconds"]  # seconds are never compared
         assert changes[name].worse == pytest.approx(worse, abs=1e-4)
         assert [other for other, change in changes.items() if change.failed] == ([name] if failed else [])
 
