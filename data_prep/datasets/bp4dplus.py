@@ -11,8 +11,8 @@ import pandas as pd
 from auformer.errors import DatasetLayoutError
 
 from ..formats.archives import list_members
-from ..formats.clips import read_corrections
 from ..formats.coding import SUBJECT, find_occurrence, find_source, read_coding, source_option
+from ..formats.corrections import read_corrections
 from ..formats.folds import ALL_SUBJECTS, with_folds
 from ..formats.frames import (
     Key,
