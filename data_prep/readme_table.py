@@ -18,11 +18,12 @@ from .verify.published import published
 README = Path(__file__).with_name("README.md")
 
 # What a command needs beside --root and --out.
-_NEEDS = {"csv": " --table labels.csv", "feafa": " --columns columns.txt"}
+_NEEDS = {"csv": " --table labels.csv", "annotations": " --table talk.eaf", "feafa": " --columns columns.txt"}
 
 # Counts of data sets that `auformer.data_prep.verify.published` does not have, with who says so.
 _COUNTS = {
     "csv": "your own",
+    "annotations": "your own",
     "disfaplus": "57,150 or 57,668 frames (Py-Feat)",
     "casme_sq": "53 micro- and 250 macro-expressions (first paper, Qu et al. 2016)",
     "ckplus": "593 frames of 123 people (release notes)",
