@@ -187,6 +187,65 @@ class TestOpenFace:
         assert back.loc[1, ["AU1_intensity_pred", "AU12_active"]].isna().all()  # OpenFace writes 0 where it failed
 
 
+class TestTablesAsTheyCome:
+    """OpenFace's and Py-Feat's tables that other programs have had in their hands."""
+
+    def read(self, tmp_path, text, name="talk.csv", encoding="utf-8"):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return read_predictions(tmp_path / name)
+
+    @pytest.mark.parametrize(
+        ("rows", "frames"),
+        [
+            (["0,0.000,1", "1,0.040,1"], [0, 1]),  # pyfaceau
+            (["2,0.080,1", "3,0.120,1"], [2, 3]),  # the same, without its first frames
+            (["2,0.040,1", "3,0.080,1"], [1, 2]),
+            (["1,,1", "2,,1"], [0, 1]),
+        ],
+    )
+    def test_where_frames_begin(self, tmp_path, rows, frames):
+        back = self.read(tmp_path, "frame,timestamp,success,AU12_r\n" + "".join(f"{row},1.5\n" for row in rows))
+        assert back["frame"].tolist() == frames and back["AU12_intensity_pred"].tolist() == [1.5, 1.5]
+
+    def test_saved_by_a_european_spreadsheet(self, tmp_path):
+        text = "sep=;\r\nframe;face_id;success;AU12_r;AU12_c\r\n1;0;1;2,25;1,0\r\n2;0;0;0;0\r\n3;0;1;-nan(ind);1\r\n"
+        back = self.read(tmp_path, text, encoding="utf-16")
+        assert back["AU12_active"].tolist() == [1, pd.NA, 1] and back["AU12_intensity_pred"].tolist()[0] == 2.25
+        assert back["AU12_intensity_pred"].isna().tolist() == [False, True, True]
+        assert back.attrs["notes"] == ["numbers have decimal commas", "`-nan(ind)` read as missing"]
+
+    def test_landmarks_are_a_place(self, tmp_path):
+        marks = {f"{axis}_{k}": float(k + 5 * (axis == "y")) for axis in "xy" for k in range(68)}
+        table = pd.DataFrame([{"frame": 1, "face_id": k, "success": k, **marks, "AU12_c": 1} for k in (0, 1)])
+        table.to_csv(tmp_path / "talk.csv", index=False)
+        back = read_predictions(tmp_path / "talk.csv")
+        assert back[["x", "y", "w", "h"]].iloc[1].tolist() == [0.5, 5.5, 67, 67] and back["x"].isna()[0]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("frame,success,AU12_c\n", "a header and no rows, as where nobody was seen"),
+            ("frame,face_id,AU12_c\n1,0,1\n1,0,0\n", "line 3: frame 1, face_id 0 is in line 2 too"),
+            ("frame,AU12_c\n1,0.5\n", "line 2: expected `AU12_c` to be 0, 1 or empty, but got 0.5"),
+            ("frame,AU12_c\n,1\n", "line 2: expected `frame` to be a whole number, but got nothing"),
+            ("frame,AU12_r\n1,2.5\n2,high\n", "line 3: expected `AU12_r` to be a number or empty, but got 'high'"),
+        ],
+    )
+    def test_what_is_refused(self, tmp_path, text, message):
+        with pytest.raises(ManifestError, match=message):
+            self.read(tmp_path, text)
+
+    def test_py_feat_of_several_images_and_faces(self, tmp_path):
+        """Py-Feat numbers the images of a list; an image is frame 0 here, and two of one name are two."""
+        head = "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,AU12,input,frame\n"
+        rows = ["1,2,3,4,0.9,0.8,/d/p1/a.jpg,0", "5,2,3,4,0.9,0.1,/d/p1/a.jpg,0", "1,2,3,4,0.9,0.5,/d/p2/a.jpg,1"]
+        rows += [",,,,,,/d/b.jpg,2", "1,2,3,4,0.9,0.7,C:\\films\\talk.mp4,7"]
+        back = self.read(tmp_path, head + "\n".join(rows) + "\n")
+        assert back["subject"].tolist() == ["/d/p1/a.jpg"] * 2 + ["/d/p2/a.jpg", "/d/b.jpg", "C:/films/talk.mp4"]
+        assert back["frame"].tolist() == [0, 0, 0, 0, 7] and back["face"].tolist() == [0, 1, 0, 0, 0]
+        assert back["status"].tolist() == ["ok", "ok", "ok", "no_face", "ok"] and back["AU12_prob"].isna()[3]
+
+
 class TestPyFeat:
     def test_header_and_cells(self, tmp_path):
         table = cells(written(tmp_path, pyfeat_table(TABLE, size=(120, 160))))
