@@ -15,7 +15,7 @@ import numpy as np
 
 from auformer.annotations.job import Item, Job, Writer
 from auformer.annotations.tiers import ACTIVE, Tier, tiers
-from auformer.annotations.videos import LETTERS
+from auformer.data.cells import LETTERS
 
 PER_SECOND = 1000
 _WORDS = {

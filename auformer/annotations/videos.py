@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS
+from auformer.data.cells import LETTERS
 from auformer.data.schema import aus_with
 from auformer.episodes import frame_ends, runs, usual_length
 from auformer.errors import ManifestError
@@ -19,7 +20,6 @@ from auformer.predict.table import DATASET, TIME_DECIMALS
 
 _SOURCE = ["dataset", "subject", "sequence"]
 _INTENSITIES = ("intensity_pred", "intensity")  # kinds of columns that hold intensities: ours, OpenFace's
-LETTERS = "ABCDE"  # FACS intensities 1 to 5
 
 
 @dataclass(frozen=True, eq=False)

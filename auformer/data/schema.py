@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS, canonical
+from auformer.data.cells import facs_level
 from auformer.errors import ManifestError
 from auformer.files import OUTSIDE
 
@@ -29,7 +30,6 @@ PREDICTION_KINDS = ("true", "prob", "active", "intensity_pred", "intensity_true"
 MANIFEST_KINDS = ("", "left", "right", "intensity")
 
 HIGHEST = 5.0  # intensity E of FACS, the maximum; 0 is absent
-LETTERS = {"A": 1.0, "B": 2.0, "C": 3.0, "D": 4.0, "E": 5.0}  # how FACS coders write intensities, trace to maximum
 SCALE, THRESHOLD = "intensity_scale", "occurrence_threshold"  # keys of a manifest's sidecar
 DEFAULT_THRESHOLD = 1.0  # level A, as BP4D's coders count an AU as present; the literature on DISFA starts from 2
 
@@ -195,7 +195,7 @@ def intensity_column(column: pd.Series, where: str, *, highest: float = HIGHEST)
     """
     if has_letters(column):
         text = column.astype(object)
-        column = text.map(lambda cell: LETTERS.get(str(cell).strip().upper(), cell)).rename(column.name)
+        column = text.map(lambda cell: facs_level(str(cell)) or cell).rename(column.name)
     numbers = number_column(column, where)
     bad = (numbers < 0) | (numbers > highest)
     if bad.any():
@@ -209,8 +209,7 @@ def has_letters(column: pd.Series) -> bool:
     """Whether intensities are written in the letters of FACS, at least in part."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return False
-    cells = column.dropna().astype(object).map(lambda cell: str(cell).strip().upper())
-    return bool(cells.isin(list(LETTERS)).any())
+    return any(facs_level(str(cell)) is not None for cell in column.dropna().unique())
 
 
 def check_intensity_scale(intensities: Mapping[str, Any], where: str) -> None:

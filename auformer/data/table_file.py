@@ -115,9 +115,10 @@ def _opened(
 ) -> pd.DataFrame:  # fmt: skip
     """The table of a file that is there."""
     columns: dict[str, Sequence[Any]]
+    notes: list[str] = []
     if _is_parquet(path):
         frame = _parquet(path).rename(columns=lambda name: str(name).strip())
-        names, place, lines, notes = list(frame.columns), f"{path}, row", list(range(1, len(frame) + 1)), []
+        names, place, lines = list(frame.columns), f"{path}, row", list(range(1, len(frame) + 1))
         _refuse_doubles(path, names)
         columns = {name: _objects(frame[name]) for name in names if keep is None or keep(name)}
     elif is_spreadsheet(path):

@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS, canonical
+from auformer.data.cells import facs_level
 
 from ..release import Findings
-
-INTENSITIES = "ABCDE"  # trace, slight, marked, severe, maximum (FACS 2002): 1 to 5
 
 _TERM = re.compile(
     r"(?:AU)?\s*(?P<before>[ALR])?\s*(?:AU)?\s*0*(?P<number>\d{1,2})\s*(?P<intensity>[A-E])?\s*(?P<after>[LR])?\s*(?P<kept>\(K\))?",
@@ -123,8 +122,7 @@ def _read_term(text: str, keep_marked: bool) -> dict[str, Term] | None:
     if match["kept"] and not keep_marked:
         return {}
     side = _SIDES.get((match["before"] or match["after"] or "").upper(), "")
-    letter = (match["intensity"] or "").upper()
-    return {f"AU{number}": Term(side, INTENSITIES.index(letter) + 1 if letter else None)}
+    return {f"AU{number}": Term(side, facs_level(match["intensity"] or ""))}
 
 
 def _both(first: Term, second: Term) -> Term:

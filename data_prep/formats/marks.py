@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from auformer.aus import ACTION_UNITS, canonical
+from auformer.data.cells import facs_level
 
 from ..release import Findings
-from .au_text import INTENSITIES, parse_aus
+from .au_text import parse_aus
 
 SIDES = {"l": "left", "r": "right", "left": "left", "right": "right"}
 _ABSENT = frozenset({"0", "absent", "no", "none", "off"})
@@ -194,8 +195,8 @@ def _one(au: str, side: str, mark: Mark, person: str, scale: bool, findings: Fin
         return AUMark(au, side, 0, None, mark)
     if word in _PLAIN:
         return AUMark(au, side, 1, None, mark)
-    if len(word) == 1 and word.upper() in INTENSITIES:
-        return AUMark(au, side, 1, INTENSITIES.index(word.upper()) + 1.0, mark)
+    if (letter := facs_level(word)) is not None:
+        return AUMark(au, side, 1, float(letter), mark)
     if re.fullmatch(r"[0-5](?:[.,]\d+)?", word):
         level = float(word.replace(",", "."))
         return AUMark(au, side, int(level > 0), level if scale and level > 0 else None, mark)
