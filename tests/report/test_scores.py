@@ -57,6 +57,17 @@ def test_bars_run_downwards_and_a_floor_mark_spans_its_group():
         assert segment[:, 1].min() < min(edges) and segment[:, 1].max() > max(edges)
 
 
+def test_another_score_has_its_own_words_and_below_zero_no_bar():
+    """The mean is that of the values, not of the bars."""
+    values = {"AU1": -0.4, "AU12": 0.6, "AU4": math.nan}
+    figure = f1_bars({"AUFormer": values}, axis="ICC x 100", undefined="codes do not differ")
+    axes = figure.axes[0]
+    np.testing.assert_allclose(_widths(axes.containers[0]), [0, 0, 60, 10])
+    assert axes.get_xlabel() == "ICC x 100" and "codes do not differ" in texts(figure)
+    worst = f1_bars({"AUFormer": {"AU1": -0.4}}, intervals={"AUFormer": {MEAN: (-0.6, -0.2)}})
+    assert "-40.0" in [text.get_text() for text in visible_texts(worst)] and not cut_texts(worst)
+
+
 def test_what_is_undefined_says_so_and_what_was_not_made_here_is_hatched():
     figure = f1_bars({"AUFormer": F1, "probe": WEAK}, hatched={"probe"})
     assert [text for text in texts(figure) if text == "no positives"] == ["no positives"]
