@@ -221,24 +221,33 @@ class Video:
                 found.append(None)
         return found
 
-    def _packet_stamps(self) -> list[float | None]:
-        """Time stamps of all frames that are shown, in presentation order; None where the container has none."""
+    def _packet_stamps(self) -> list[float | None] | None:
+        """Time stamps of all frames that are shown, in presentation order; None for those of a container without any.
+
+        None where some packets have none, as the second fields of frames.
+        """
         stamps: list[float | None] = []
         part: list[float] = []  # between two restarts of the stream's clock
-        before: int | None = None
+        newest: int | None = None  # of key frames
         for packet in self._container.demux(self._stream):
-            if not packet.size or packet.is_discard:  # the end; hidden by an edit list
+            if not packet.size or packet.is_discard or self._is_hidden(packet):
                 continue
             if not self.stamped:
                 stamps.append(None)
                 continue
-            if before is not None and packet.dts is not None and packet.dts < before:
-                stamps += sorted(part)
-                part = []
-            before = before if packet.dts is None else packet.dts
-            if packet.pts is not None:  # which the second field of a frame has not
-                part.append(float(packet.pts * self._stream.time_base))
+            if packet.pts is None:
+                return None
+            if packet.is_keyframe:
+                if newest is not None and packet.pts <= newest:
+                    stamps += sorted(part)
+                    part = []
+                newest = packet.pts
+            part.append(float(packet.pts * self._stream.time_base))
         return [*stamps, *sorted(part)]
+
+    def _is_hidden(self, packet: Any) -> bool:
+        """Whether a packet is decoded and not shown: VP8 has such reference frames (RFC 6386, 9.1, `show_frame`)."""
+        return self.facts.codec == "vp8" and not memoryview(packet)[0] & 0x10
 
     def _slot_stamps(self) -> list[float | None]:
         """As `_packet_stamps`, of a container of slots."""
@@ -261,12 +270,12 @@ class Video:
             streams += [one for one in self._container.streams if one.type == "audio"]
         for packet in self._container.demux(streams):
             self._note(packet, slots)
-            if packet.stream_index == self._stream.index:
+            if packet.stream.index == self._stream.index:  # `packet.stream_index` of the last one is always 0
                 yield packet
 
     def _note(self, packet: Any, slots: Slots) -> None:
         """Keep what a packet says about places and lengths."""
-        ours = packet.stream_index == self._stream.index
+        ours = packet.stream.index == self._stream.index
         if ours and packet.size and packet.is_discard:
             self._hidden += 1
         if ours and self.numbers_packets and packet.dts is not None:
@@ -346,7 +355,8 @@ def images_at(path: str | Path, times: Sequence[float]) -> list[np.ndarray | Non
 def frame_times(path: str | Path) -> list[float]:
     """Time of each frame in seconds from the first, in presentation order, by packets alone.
 
-    No more than one frame is decoded, so that damage, and frames that a decoder leaves out, move nothing.
+    No more than one frame is decoded, so that damage, and frames that a decoder leaves out, move nothing; all are where
+    some packets have no time stamp.
 
     Raises:
         ValueError: It is no video, or cannot be read to its end.
@@ -356,8 +366,11 @@ def frame_times(path: str | Path) -> list[float]:
             stamps = video._slot_stamps() if video.numbers_packets else video._packet_stamps()
         except _ERRORS as error:
             raise ValueError(f"{path} cannot be read to its end: {_reason(error)}") from error
-        line = Timeline(video._step)
-        return [line.place(stamp) for stamp in stamps]
+        if stamps is not None:
+            line = Timeline(video._step)
+            return [line.place(stamp) for stamp in stamps]
+    with Video(path, threads=1) as video:
+        return [frame.time_s for frame in video.sound_frames() if isinstance(frame, VideoFrame)]
 
 
 def nearest_index(times: Sequence[float], time: float) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,15 @@ class Places:
 
 def read_places(path: Path) -> Places | None:
     """The places of a video's images, by its packets; None where it cannot be read as a video."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return _read_places(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)  # clips of one video ask again and again [ours]
+def _read_places(path: Path, size: int, changed: int) -> Places | None:
     try:
         times = frame_times(path)
     except ValueError:

@@ -262,6 +262,23 @@ class TestTimes:
         assert np.allclose([time for _, time in seen], film.times, atol=0.0011)
         assert np.allclose(frame_times(path), [time for _, time in seen], atol=1e-6)
 
+    def test_frames_of_vp8_that_are_not_shown(self, tmp_path):
+        """Encoders write them to refer to; here two frames are made such ones."""
+        path, hidden = write_film(Film(".webm", "libvpx"), tmp_path), tmp_path / "hidden.webm"
+        with av.open(str(path)) as source, av.open(str(hidden), "w") as target:
+            copy = target.add_stream_from_template(source.streams.video[0])
+            for number, packet in enumerate(source.demux(video=0)):
+                if packet.size:
+                    data = bytearray(bytes(packet))
+                    data[0] &= 0xEF if number in (4, 7) else 0xFF
+                    changed = av.Packet(bytes(data))
+                    changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+                    changed.stream, changed.is_keyframe = copy, packet.is_keyframe
+                    target.mux(changed)
+        seen = [(number_in(frame.image()), frame.time_s) for frame in read_video(hidden)]
+        assert [number for number, _ in seen] == [0, 1, 2, 3, 5, 6, 8, 9, 10, 11]
+        assert frame_times(hidden) == [time for _, time in seen]
+
     def test_frames_become_images_after_the_file_is_closed(self, tmp_path):
         path = write_film(Film(".mp4", "libx264", 2), tmp_path)
         assert [number_in(frame.image()) for frame in list(read_video(path))] == list(range(12))

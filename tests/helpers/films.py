@@ -279,7 +279,8 @@ def _by_time(plain: Film, place: int) -> Iterator[Film]:
             yield replace(plain, slots=VARIABLE, rate=Fraction(50))
     if suffix in (".ts", ".mpg", ".h264", ".mkv", ".m2v"):
         yield replace(plain, joined=2)
-        yield replace(plain, joined=3, rate=Fraction(30))
+        if suffix != ".mkv":  # of which FFmpeg reads two parts
+            yield replace(plain, joined=3, rate=Fraction(30))
 
 
 def _by_shape(plain: Film, place: int) -> Iterator[Film]:

@@ -47,6 +47,22 @@ def write_times(
     return path
 
 
+def write_slots(
+    path: Path, images: Sequence[np.ndarray], slots: Sequence[int], codec: str = "mpeg4", **options: str
+) -> Path:
+    """A video of 25 frames a second in which some frames are missing."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for image, slot in zip(images, slots, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = slot
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def write_sound(path: Path) -> Path:
     """A WAV file of a tenth of a second of silence."""
     with av.open(str(path), "w") as container:

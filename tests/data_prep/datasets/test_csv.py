@@ -16,6 +16,7 @@ from auformer.errors import DatasetLayoutError
 from tests.helpers.trees import assert_rows, write_text
 from tests.helpers.trees.images import face_image, plain_image, write_video
 from tests.helpers.trees.micro import write_table
+from tests.helpers.videos import write_slots
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,40 @@ def test_frames_of_a_video(root):
     one = read(root, "video,frame,AU1\nfilm.avi,1,1\nfilm.avi,2,1\n", found, first_frame=1)
     assert one["frame"].tolist() == [1, 2] and one["source_frame"].tolist() == [0, 1]
     assert ("frames behind the last label", "film.avi", "2 of 4") in found.notes
+
+
+@pytest.fixture(scope="module")
+def dropped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dropped")
+    write_slots(folder / "film.avi", [face_image(2, k) for k in range(35)], [*range(10), *range(15, 40)])
+    return folder
+
+
+class TestDroppedFrames:
+    """A video of 40 frame times of which 10 to 14 have no image."""
+
+    def table(self, folder, numbers, found=None, **options):
+        lines = "".join(f"film.avi,{number},{number % 2}\n" for number in numbers)
+        return read(folder, "video,frame,AU1\n" + lines, Findings() if found is None else found, **options)
+
+    def test_labels_of_all_frame_times(self, dropped):
+        found = Findings()
+        table = self.table(dropped, range(40), found)
+        assert table["status"].tolist() == ["ok"] * 10 + ["no_image"] * 5 + ["ok"] * 25
+        assert table.loc[table["status"] == "ok", "source_frame"].tolist() == list(range(35))
+        text = "5 of 40 frame times have no image"
+        assert ("frames dropped while recording", "film.avi", text) in found.notes
+
+    def test_counted_from_one(self, dropped):
+        table = self.table(dropped, range(1, 41), first_frame=1)
+        assert table["status"].tolist() == ["ok"] * 10 + ["no_image"] * 5 + ["ok"] * 25
+
+    def test_labels_that_may_count_either_way(self, dropped):
+        with pytest.raises(DatasetLayoutError, match=r"film\.avi.*5 frames were dropped.*frame 10.*--numbering order"):
+            self.table(dropped, range(35))
+        assert self.table(dropped, range(35), numbering="order")["status"].tolist() == ["ok"] * 35
+        by_time = self.table(dropped, range(8, 35), numbering="time")
+        assert by_time["source_frame"].tolist()[-1] == 29 and (by_time["status"] == "no_image").sum() == 5
 
 
 def test_missing_files_are_rows_and_told_once(root):

@@ -2,14 +2,13 @@
 
 import re
 
-import av
 import numpy as np
 import pytest
 
 from auformer.data_prep.formats.videos import match_numbers, read_frames, read_places
 from auformer.errors import DatasetLayoutError
 from tests.helpers.trees.images import face_image, write_video
-from tests.helpers.videos import write_times
+from tests.helpers.videos import write_slots, write_times
 
 FRAMES = 30
 
@@ -100,20 +99,6 @@ def test_what_is_no_video(tmp_path, content):
     found = list(read_frames(path, [0, 5]))
     assert [(position, status) for position, _, status, _ in found] == [(0, "unreadable"), (5, "unreadable")]
     assert "it cannot be read" in found[0][3] or "holds no video" in found[0][3]
-
-
-def write_slots(path, images, slots, codec="mpeg4", **options):
-    """A video of 25 frames a second in which some frames are missing."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for image, slot in zip(images, slots, strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts = slot
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
 
 
 GAP = [*range(10), *range(15, 30)]  # five frames were dropped
