@@ -29,8 +29,8 @@ COMMANDS = {
     "benchmark": "run the paper's protocols on your manifests: tables, figures, report",
     "predict": "predict action units in your own images and videos",
     "export": "export a checkpoint to ONNX or torch.export",
-    "export-annotations": "write predictions for ELAN, Praat, BIDS, MNE, BORIS or as a table of episodes",
-    "summarise": "statistics per person, video and AU: share of time, episodes, intensity, co-occurrence",
+    "export-annotations": "write predictions for ELAN, Praat, BIDS, MNE, BORIS, or as a table",
+    "summarise": "statistics per person, video and AU: share of time, episodes, intensity",
     "compare": "agreement per AU of two predictions files of the same images",
     "info": "describe a checkpoint",
 }

@@ -81,7 +81,7 @@ def test_training_words_go_to_lightning(word: str, monkeypatch: pytest.MonkeyPat
 def test_the_table_is_the_folder() -> None:
     """A module of `commands` that no word reaches, or a word without its module, is a mistake."""
     files = {path.stem for path in (ROOT / "auformer" / "commands").glob("*.py")} - {"__init__"}
-    assert files == set(cli.COMMANDS)
+    assert files == {word.replace("-", "_") for word in cli.COMMANDS}
 
 
 # help and version -----------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_each_command_explains_itself(word: str, capsys: pytest.CaptureFixture[s
     assert cli.main([word, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: auformer {word} ")
-    command = importlib.import_module(f"auformer.commands.{word}")
+    command = importlib.import_module(f"auformer.commands.{word.replace('-', '_')}")
     assert (command.__doc__ or "").strip().splitlines()[0] in text
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
@@ -117,7 +117,8 @@ def test_help_of_a_command_loads_nothing_but_the_command(word: str) -> None:
     code = f"""
 import sys; from auformer.cli import main
 main(['{word}', '--help']); print({heavy} & set(sys.modules), [m for m in sys.modules if 'auformer.commands.' in m])"""
-    assert _python("-c", code).splitlines()[-1] == f"set() ['auformer.commands.{word}']"
+    module = f"auformer.commands.{word.replace('-', '_')}"
+    assert _python("-c", code).splitlines()[-1] == f"set() ['{module}']"
 
 
 def test_version_is_the_package_version() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "onnxruntime", "peft", "ray", "tensorboard")
+EXTRAS = (
+    "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "onnxruntime", "peft", "ray", "tensorboard", "mne", "praatio",
+)  # fmt: skip
 HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 
 # Floors that a notebook without a network may use.
@@ -20,6 +22,7 @@ LIGHT = (
     "auformer.workspace", "auformer.pool", "auformer.metrics", "auformer.data.manifest", "auformer.data.schema",
     "auformer.data.table_file", "auformer.data.splits", "auformer.data.images", "auformer.data.clips", "auformer.faces",
     "auformer.synthetic", "auformer.report", "auformer.scoring", "auformer.scoring.scores", "auformer.scoring.tables",
+    "auformer.episodes", "auformer.annotations", "auformer.annotations.export", "auformer.annotations.summary",
     "auformer.benchmark.suite", "auformer.benchmark.protocols", "auformer.benchmark.store", "auformer.benchmark.groups",
     "auformer.benchmark.tables", "auformer.data_prep",
 )  # fmt: skip

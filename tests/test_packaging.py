@@ -20,12 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # distribution -> what one imports of it, where the two names differ
 IMPORTED_AS = {
     "opencv-python-headless": "cv2", "scikit-learn": "sklearn", "pyyaml": "yaml", "scikit-image": "skimage",
-    "pillow": "PIL",
+    "pillow": "PIL", "pympi-ling": "pympi", "pybids": "bids",
 }  # fmt: skip
 EXTRAS = {
-    "prepare": {"openpyxl", "defusedxml", "xlrd", "scipy"}, "export": {"onnx", "onnxscript", "onnxruntime"},
+    "prepare": {"openpyxl", "defusedxml", "xlrd", "scipy"}, "heic": {"pillow-heif"},
+    "export": {"onnx", "onnxscript", "onnxruntime"},
     "peft": {"peft"}, "cluster": {"ray"}, "tensorboard": {"tensorboard"},
-    "scanned": {"numba"},
+    "annotations": {"mne", "praatio", "defusedxml"}, "scanned": {"numba"},
 }  # fmt: skip
 OWN = {"auformer", "experiments", "tests"}  # data_prep is imported as auformer.data_prep alone
 PLANTED = {"half_installed", "no_such_package_here"}  # in the tests of `require`

@@ -98,6 +98,7 @@ def _from_manifest(path: Path) -> pd.DataFrame:
         for name in ("subject", "sequence"):
             table[name] = table["file"].where(own, table[name])
     table["status"] = table["status"].replace("no_face", "ok")
+    table = table.rename(columns={f"{au}_intensity": f"{au}_intensity_pred" for au in aus_with(table, "intensity")})
     for au in manifest.au_columns(table):
         table[f"{au}_active"] = table[au].astype("Int8").mask(table[au] == -1)
         table = table.drop(columns=[name for name in (au, f"{au}_left", f"{au}_right") if name in table])
