@@ -15,6 +15,7 @@ import numpy as np
 
 from auformer.data.containers import Aperture, clean_aperture, has_box, is_cut_avi
 from auformer.data.images import image_kind
+from auformer.data.streams import choose_stream
 from auformer.data.timeline import NOMINAL_FPS, Slots, Timeline
 
 #: Suffixes of containers that FFmpeg reads, and of bare streams of images [ours].
@@ -24,16 +25,11 @@ VIDEOS = frozenset(
     | {".mxf", ".dv", ".rm", ".rmvb", ".ivf", ".y4m", ".nut", ".gif", ".m1v", ".m2v", ".h264", ".264", ".h265", ".265"}
     | {".hevc", ".mjpeg", ".mjpg"}
 )
-# Bits of AVStream.disposition (FFmpeg, libavformat/avformat.h): covers, thumbnails, stills, layers of another stream.
-_DEFAULT, _NO_VIDEO = 0x1, 0x400 | 0x800 | 0x40000 | 0x80000 | 0x100000
 _NO_STAMPS, _DISCONT = 0x80, 0x200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT (libavformat/avformat.h)
 _OUTPUT_CORRUPT = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT of libavcodec/avcodec.h; PyAV 13 and 14 name it differently
 _WHOLE_LENGTH = ("matroska", "asf", "flv")  # containers whose length is that of their longest stream, sound or images
-_MAPS = ("depth", "disparity", "infrared", "thermal", "alpha", "mask", "thumbnail")  # words in a stream's title [ours]
-_DEEP_GREY = ("gray9", "gray1", "grayf", "b16g")  # pixel formats of depth maps where another stream has colours [ours]
 _MISSING = 1.5  # frame lengths by which a video may end before its header says without counting as cut off [ours]
 _PIXEL = (0.25, 4.0)  # narrowest and widest pixel that is believed [ours]; DV and DVD have 0.9 to 1.43
-_UNKNOWN_CODEC = "its images are coded in a way that this FFmpeg does not know; convert it to MP4 (H.264)"
 _ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
 _log = logging.getLogger(__name__)
 
@@ -97,10 +93,11 @@ class Video:
         self._named = str(path)
         self._container = _opened(path)
         try:
-            self._stream, self.others = _chosen(self._container, self._named)
-        except ValueError:
+            self._stream, others = choose_stream(self._container)
+        except ValueError as error:
             self._container.close()
-            raise
+            raise _not_opened(path, error) from error
+        self.others = f"{path} {others}" if others else ""
         codec, stream = self._stream.codec_context, self._stream
         stream.thread_type = "AUTO"
         codec.thread_count = threads
@@ -395,49 +392,6 @@ def _opened(path: str | Path) -> Any:
         return av.open(str(path), metadata_errors="replace")
     except _ERRORS as error:
         raise _not_opened(path, error) from error
-
-
-def _chosen(container: Any, named: str) -> tuple[Any, str]:
-    """The stream to read, and a message about others that might have been meant."""
-    known = [one for one in container.streams.video if one.codec_context is not None]
-    moving = [one for one in known if not _flags(one) & _NO_VIDEO]
-    longer = [one for one in moving if one.frames != 1]
-    plain = [one for one in longer or moving if not _is_map(one)]
-    if any(not _is_deep_grey(one) for one in plain):
-        plain = [one for one in plain if not _is_deep_grey(one)]
-    found = plain or longer or moving
-    if not found:  # a sound file; its cover is no video
-        kinds = ", ".join(sorted({str(one.type) for one in container.streams})) or "nothing"
-        what = f"it has no moving pictures, only {kinds}" if known or not container.streams.video else _UNKNOWN_CODEC
-        raise _not_opened(named, ValueError(what))
-    marked = [one for one in found if _flags(one) & _DEFAULT]
-    stream = (marked or found)[0]
-    if len(found) == 1:
-        return stream, ""
-    rest = ", ".join(_description(one) for one in found if one is not stream)
-    why = "the default one" if marked else "the first"
-    return stream, f"{named} has {len(found)} video streams: {_description(stream)}, {why}, is read, and not {rest}"
-
-
-def _flags(stream: Any) -> int:
-    """The bits of a stream's disposition; PyAV has had several kinds of enumeration for them."""
-    return int(getattr(stream.disposition, "value", stream.disposition))
-
-
-def _description(stream: Any) -> str:
-    """A stream for messages."""
-    title = stream.metadata.get("title")
-    return f"stream {stream.index} ({stream.width} x {stream.height}{f', {title}' if title else ''})"
-
-
-def _is_map(stream: Any) -> bool:
-    """Whether a stream's title says that it is no image of what was filmed."""
-    said = " ".join(stream.metadata.get(key, "") for key in ("title", "handler_name", "name")).lower()
-    return any(word in said for word in _MAPS)
-
-
-def _is_deep_grey(stream: Any) -> bool:
-    return str(stream.codec_context.pix_fmt or "").startswith(_DEEP_GREY)
 
 
 def _duration(container: Any, stream: Any) -> float | None:
