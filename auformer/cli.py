@@ -20,7 +20,7 @@ from auformer import __version__
 
 # Each is a module of `auformer.commands` (with `_` for `-`) with `add_arguments` and `run`.
 COMMANDS = {
-    "demo": "render faces, train AUFormer and a linear probe on them, evaluate both, write a report",
+    "demo": "render faces, train AUFormer and a linear probe on them, evaluate both, report",
     "synth": "render faces with known action units: images, manifest, ground truth",
     "prepare": "turn the release of a licensed data set into aligned crops and a manifest",
     "verify": "check a manifest: counts, images, folds, published counts",
