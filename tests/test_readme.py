@@ -53,6 +53,9 @@ REDUCED: dict[str, str | None] = {
     "auformer prepare disfa --root disfa --out disfa-crops --dry-run": (
         "auformer prepare disfa --help"  # nobody may pass the data on
     ),
+    "auformer prepare annotations --root videos --table talk.eaf --out talk-coded": (
+        "auformer prepare annotations --root . --table runs/talk/elan/talk.eaf --dry-run"
+    ),
     "auformer predict videos/ --out runs/videos --cluster ray": None,  # tests/predict does so on two processes
 }
 
