@@ -122,9 +122,9 @@ class TestGuard:
 
     def test_what_is_not_known_here_does_not_fail_and_what_is_gone_does(self) -> None:
         assert not compare({**BEFORE, "peak_memory": None}, BEFORE)[3].failed
-        with pytest.raises(ValueError, match="none for training, peak_memory"):
+        with pytest.raises(ValueError, match="none for training, peak_memory, intensity, intensity_activations"):
             compare({"forward": 1.1, "activations": 0.4}, BEFORE)
-        assert [change.before for change in compare(BEFORE, {"forward": 1.1})] == [1.1, None, None, None]
+        assert [change.before for change in compare(BEFORE, {"forward": 1.1})] == [1.1, None, None, None, None, None]
         with pytest.raises(ValueError, match="'forward' to be above 0, but got nan"):
             compare({**BEFORE, "forward": float("nan")}, BEFORE)
 

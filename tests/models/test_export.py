@@ -99,6 +99,54 @@ def test_arguments_are_checked(network: AUFormer, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def strengths(tmp_path_factory: pytest.TempPathFactory) -> tuple[AUFormer, Path]:
+    """A network with an intensity head, and its file."""
+    network = vits.shaken(vits.network("token", NAMES, intensity="ordinal")).eval()
+    network.intensity_aus = ("AU1", "AU25")
+    return network, export_detector(network, tmp_path_factory.mktemp("exported") / "i.onnx")
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_onnx_gives_intensities_beside_probabilities(strengths: tuple[AUFormer, Path], batch: int) -> None:
+    network, path = strengths
+    detector = open_detector(path)
+    assert (detector.intensity, detector.intensity_aus) == ("ordinal", ("AU1", "AU25"))
+    with torch.no_grad():
+        wanted, found = network.outputs(_images(batch)), detector.outputs(_images(batch))
+    assert set(found) == {"probs", "intensity"} and wanted["intensity"].std() > 1e-2
+    for name, values in found.items():
+        assert torch.allclose(values, wanted[name], atol=1e-5, rtol=0)
+    assert torch.equal(detector.predict_probs(_images(batch)), found["probs"])
+
+
+def test_a_file_without_intensities_gives_none(exported: Path) -> None:
+    detector = OnnxDetector(exported)
+    assert set(detector.outputs(_images(1))) == {"probs"}
+    assert (detector.intensity, detector.intensity_aus) == ("none", ())
+
+
+def test_program_of_torch_gives_both(tmp_path: Path) -> None:
+    network = vits.shaken(vits.network("token", NAMES, intensity="regression")).eval()
+    program = torch.export.load(export_detector(network, tmp_path / "a.pt2", kind="torch")).module()
+    with torch.no_grad():
+        wanted = network.outputs(_images(4))
+        for name, found in zip(("probs", "intensity"), program(_images(4)), strict=True):
+            assert torch.allclose(found, wanted[name], atol=1e-5, rtol=0)
+
+
+def test_outputs_and_metadata_fit_each_other(exported: Path, strengths: tuple[AUFormer, Path], tmp_path: Path) -> None:
+    for source, intensity, match in (
+        (exported, "ordinal", r"give `probs` and `intensity`, but it takes .* and gives \['probs'\]"),
+        (strengths[1], "none", r"give `probs`, but it takes .* and gives \['probs', 'intensity'\]"),
+    ):
+        header = json.loads(onnx.load(source).metadata_props[-1].value)
+        header["arguments"]["intensity"] = intensity
+        (tmp_path / "a.onnx").write_bytes(_with_header(source, header))
+        with pytest.raises(CheckpointError, match=match):
+            OnnxDetector(tmp_path / "a.onnx")
+
+
 def test_foreign_models_are_refused(exported: Path, tmp_path: Path) -> None:
     plain = onnx.load(exported)
     header = json.loads(plain.metadata_props[-1].value)
