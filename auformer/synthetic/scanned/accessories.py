@@ -64,10 +64,10 @@ def bake_glasses(person: Person, points: Array, landmarks: Array) -> Glasses | N
         "tinted": rng.uniform(0.25, 0.7, 3),
         "sun": np.full(3, rng.uniform(0.01, 0.15)),
     }
+    width = float(rng.choice([0.0, rng.uniform(0.015, 0.035), rng.uniform(0.035, 0.07)]))
     return Glasses(
-        np.array(rims, F), bridge.astype(F), arms.astype(F), float(rng.choice([0.0, rng.uniform(0.015, 0.035), rng.uniform(0.035, 0.07)])),
-        colour.astype(F), through[kind].astype(F),
-    )  # fmt: skip
+        np.array(rims, F), bridge.astype(F), arms.astype(F), width, colour.astype(F), through[kind].astype(F)
+    )
 
 
 def _pixels(points: Array) -> Array:

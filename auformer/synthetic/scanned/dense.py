@@ -9,7 +9,7 @@ import numpy as np
 
 from auformer.synthetic.canvas import Array, F
 from auformer.synthetic.dense import CHANNELS
-from auformer.synthetic.scanned import kernels
+from auformer.synthetic.scanned import pixels
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def dense_targets(
     value = across(vertex)
     at = across(columns)
     kind, visible = seen.kind[hit], 1 - seen.hair[hit]
-    skin = kind == kernels.SKIN
+    skin = kind == pixels.SKIN
     looked = cv2.remap(
         np.dstack([masks[..., :3], relief]).astype(F), at[:, None, 0].astype(F), at[:, None, 1].astype(F),
         cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
@@ -56,14 +56,14 @@ def dense_targets(
     within = value[:, 4].clip(0, 1) * visible
     inside = (~skin) * visible  # eyes and mouth are looked into through the face
     on = np.where(skin, within, inside)
-    iris = kind > 16
-    eye = iris | (kind == kernels.EYE_FIRST) | (kind == kernels.EYE_SECOND)
-    mouth = (kind == kernels.INSIDE) | (kind == kernels.GUMS) | (kind == kernels.TEETH)
+    iris = kind > pixels.IRIS
+    eye = iris | (kind == pixels.EYE_FIRST) | (kind == pixels.EYE_SECOND)
+    mouth = (kind == pixels.INSIDE) | (kind == pixels.GUMS) | (kind == pixels.TEETH)
     flesh = skin * within
     planes = {
         "face": on, "hair": seen.hair[hit], "brow": looked[:, 0] * flesh, "eye": eye * visible, "iris": iris * visible,
         "upper_lip": looked[:, 1] * flesh, "lower_lip": looked[:, 2] * flesh, "opening": mouth * visible,
-        "teeth": (kind == kernels.TEETH) * visible, "template_x": value[:, 0].clip(-2, 2.5) * on,
+        "teeth": (kind == pixels.TEETH) * visible, "template_x": value[:, 0].clip(-2, 2.5) * on,
         "template_y": value[:, 1].clip(-2, 2.5) * on, "move_x": value[:, 2] * flesh, "move_y": value[:, 3] * flesh,
         "bulge": np.maximum(looked[:, 3], 0) * flesh, "furrow": np.maximum(-looked[:, 3], 0) * flesh,
     }  # fmt: skip

@@ -240,7 +240,8 @@ def read_obj(path: Path, *, faces: bool = False) -> tuple[Array, NDArray[np.int3
     line, number = "", 0
     try:
         with path.open(encoding="utf-8") as text:
-            for number, line in enumerate(text, 1):
+            for line in text:
+                number += 1
                 if line.startswith("v "):
                     vertices.append(line[2:])
                 elif faces and line.startswith("f "):

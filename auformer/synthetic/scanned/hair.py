@@ -32,8 +32,9 @@ class Layer:
         uv: Texture pixel of every vertex `(n, 2)`.
         cover: `TEXTURE` in [0, 1].
         strands: `TEXTURE`, brightness about 1.
-        colour: RGB, shine, gloss, roughness, translucency `(7,)`.
+        colour: RGB and strength of the strands' shine `(4,)`.
         solid: Whether it is a hat.
+        hangs: Whether it is seen behind the neck.
     """
 
     points: Array
@@ -43,6 +44,7 @@ class Layer:
     strands: Array
     colour: Array
     solid: bool = False
+    hangs: bool = True
 
 
 def _grid() -> tuple[Array, Array]:
@@ -99,12 +101,12 @@ def _triangles() -> NDArray[np.int32]:
     return np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]).astype(np.int32)
 
 
-def _layer(shell: Array, cover: Array, strands: Array, colour: Array, solid: bool = False) -> Layer:
+def _layer(points: Array, cover: Array, strands: Array, colour: Array, shine: float, kind: str = "hair") -> Layer:
     around, run = _grid()
     uv = np.stack([(around / (2 * np.pi) + 0.5) * (TEXTURE[1] - 1), run * (TEXTURE[0] - 1)], 2)
     return Layer(
-        shell.reshape(-1, 3).astype(F), _triangles(), uv.reshape(-1, 2).astype(F), np.ascontiguousarray(cover, F),
-        np.ascontiguousarray(strands, F), np.asarray(colour, F), solid,
+        points.reshape(-1, 3).astype(F), _triangles(), uv.reshape(-1, 2).astype(F), np.ascontiguousarray(cover, F),
+        np.ascontiguousarray(strands, F), np.array([*colour, shine], F), kind != "hair", kind in ("hair", "scarf"),
     )  # fmt: skip
 
 
@@ -135,7 +137,7 @@ def _cut(person: Person, angle: Array, rng: np.random.Generator) -> _Cut:
     """The cut of a style; `angle` `(n,)` is 0 in front, `limit` a height in IPD, y down."""
     p, style = person.identity.traits, person["style"]
     side, back = np.abs(angle), smoothstep((np.abs(angle) - 1.9) / 0.5)
-    line = p["hair_line"] + rng.normal(-0.02, 0.06)
+    line = p["hair_line"] + rng.normal(0.16, 0.08)
     recess = rng.uniform(0, 0.22) * (0.3 + 0.7 * p["age"]) * p["sex"]
     front = line + rng.uniform(0.05, 0.22) * (side / 0.8) ** 2 - recess * np.exp(-(((side - 0.5) / 0.22) ** 2))
     temple = smoothstep((side - 0.85) / 0.25)
@@ -195,11 +197,11 @@ def bake_hair(person: Person, points: Array) -> Layer | None:
     if person["style"] == "buzz":
         cover = cover * F(rng.uniform(0.45, 0.85))
     hair = np.array(person.identity["hair"]) * rng.uniform(0.8, 1.15)
-    return _layer(shell, cover, strands, np.array([*hair, 1.0, rng.uniform(0.5, 2.2), 0.1, 0.0]))
+    return _layer(shell, cover, strands, hair, rng.uniform(0.5, 2.2))
 
 
 def bake_hat(person: Person, points: Array) -> list[Layer]:
-    """What a subject may wear on its head: a cap with its peak, a beanie, a head scarf, a hat with a brim; or nothing."""
+    """What a subject may wear: a cap with its peak, a beanie, a head scarf, a hat with a brim; or nothing."""
     kind = person["hat"]
     if kind == "none":
         return []
@@ -208,50 +210,41 @@ def bake_hat(person: Person, points: Array) -> list[Layer]:
     side = np.abs(around[0])
     radius = skull_radius(points)
     brow = -0.72 + rng.uniform(-0.12, 0.16)
+    thick = {"scarf": 0.10, "beanie": 0.20}.get(kind, 0.16)
     if kind == "scarf":
         opening = 1.0 + rng.uniform(-0.12, 0.12)
         limit = brow - 0.25 + 0.05 * (side / 0.8) ** 2 + 3.5 * smoothstep((side - opening) / 0.16)
-        thick = np.full_like(radius, 0.10)
     else:
-        limit = (
-            brow
-            + 0.18 * smoothstep((side - 0.7) / 0.8)
-            + (0.25 if kind == "beanie" else 0.0) * smoothstep((side - 1.5) / 1)
-        )
-        thick = np.full_like(radius, 0.20 if kind == "beanie" else 0.16)
-    shell = _shell(radius, thick, 0.10 if kind == "scarf" else 0.0)
+        limit = brow + 0.18 * smoothstep((side - 0.7) / 0.8)
+        if kind == "beanie":
+            limit = limit + 0.25 * smoothstep(side - 1.5)
+    shell = _shell(radius, np.full_like(radius, thick), 0.10 if kind == "scarf" else 0.0)
     y, reach = _upsample(shell[..., 1]), _upsample(np.repeat(limit[None], DOWN + 1, 0))
     cover = smoothstep((reach - y) / 0.02 + 0.5)
-    weave = (
-        1
-        + 0.10 * _noise(rng, 30, 60)
-        + (0.25 * np.sin(np.linspace(0, 90 * np.pi, TEXTURE[1]))[None] if kind == "beanie" else 0)
-    )
+    weave = 1 + 0.10 * _noise(rng, 30, 60)
+    if kind == "beanie":
+        weave += F(0.25) * np.sin(np.linspace(0, 90 * np.pi, TEXTURE[1]))[None]
     cloth = np.clip(rng.uniform(0.02, 0.5, 3) * rng.uniform(0.3, 1.0), 0.01, 0.6)
-    layers = [_layer(shell, cover, np.clip(weave, 0.4, 1.6), np.array([*cloth, 1.0, 0.0, 0.1, 0.0]), True)]
+    layers = [_layer(shell, cover, np.clip(weave, 0.4, 1.6), cloth, 0.0, kind)]
     if kind in ("cap", "brim"):
-        layers.append(_peak(radius, thick, brow, kind == "brim", rng, cloth))
+        layers.append(_peak(radius + thick, brow, kind, rng, cloth))
     return layers
 
 
-def _peak(radius: Array, thick: Array, height: float, all_round: bool, rng: np.random.Generator, cloth: Array) -> Layer:
-    """The peak of a cap, or a brim all round: a ring sector that leaves the hat at `height`."""
+def _peak(radius: Array, height: float, kind: str, rng: np.random.Generator, cloth: Array) -> Layer:
+    """The peak of a cap, or a brim all round: a ring sector that leaves a hat of this radius at `height`."""
     around, run = _grid()
+    angle = around[0]
     reach = rng.uniform(0.35, 0.75)
-    row = int(round((DOWN // 2) * float(np.arccos(np.clip(-(height - CENTRE[1]) / 1.6, -1, 1)) / (np.pi / 2))))
-    row = int(np.clip(row, 1, DOWN // 2))
-    polar = row / (DOWN // 2) * np.pi / 2
-    inner = (radius + thick)[row] * np.sin(polar) - 0.03
-    wide = (
-        np.ones(AROUND + 1)
-        if all_round
-        else np.clip(np.cos(around[0] * 1.35), 0, None) ** 0.7 * (np.abs(around[0]) < 1.16)
-    )
+    polar = np.arccos(np.clip((CENTRE[1] - height) / 1.6, -1, 1))
+    row = int(np.clip(round(DOWN / 2 * float(polar) / (np.pi / 2)), 1, DOWN // 2))
+    inner = radius[row] * np.sin(row / (DOWN // 2) * np.pi / 2) - 0.03
+    wide = np.ones(AROUND + 1)
+    if kind == "cap":
+        wide = np.where(np.abs(angle) < 1.16, np.clip(np.cos(angle * 1.35), 0, None) ** 0.7, 0)
     level = inner[None] + run * reach * wide[None]
-    slope = rng.uniform(0.05, 0.45) * reach
-    points = np.stack(
-        [level * np.sin(around), height - CENTRE[1] + slope * run * wide[None], level * np.cos(around)], 2
-    )
-    cover = np.ones(TEXTURE, F) * _upsample(np.repeat((wide > 0.05).astype(F)[None], DOWN + 1, 0))
+    drop = height - CENTRE[1] + rng.uniform(0.05, 0.45) * reach * run * wide[None]
+    points = np.stack([level * np.sin(around), drop, level * np.cos(around)], 2) + CENTRE
+    cover = _upsample(np.repeat((wide > 0.05)[None], DOWN + 1, 0).astype(F))
     tone = np.clip(1 + 0.06 * _noise(rng, 8, 60), 0.5, 1.5)
-    return _layer(points + CENTRE, cover, tone, np.array([*(cloth * rng.uniform(0.5, 1.2)), 1.0, 0.0, 0.1, 0.0]), True)
+    return _layer(points, cover, tone, cloth * rng.uniform(0.5, 1.2), 0.0, kind)

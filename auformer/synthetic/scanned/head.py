@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from auformer.synthetic.canvas import Array, F
 from auformer.synthetic.head import rotation
 from auformer.synthetic.identity import TEMPLATE_Y
-from auformer.synthetic.scanned import kernels
+from auformer.synthetic.scanned import kernels, pixels
 from auformer.synthetic.scanned.facekit import FaceKit
 from auformer.synthetic.scanned.shapes import EXTRA, drive_matrix, own_pushes, shape_names
 
 PIVOT = np.array([0.0, 0.45, -0.55], F)  # the head turns about a point in the neck's line, behind the nose
 KINDS = {
-    "face": kernels.SKIN, "head": kernels.SKIN, "mouth_socket": kernels.INSIDE, "eye_socket": kernels.INSIDE,
-    "gums": kernels.GUMS, "teeth": kernels.TEETH, "eye_right": kernels.EYE_FIRST, "eye_left": kernels.EYE_SECOND,
+    "face": pixels.SKIN, "head": pixels.SKIN, "mouth_socket": pixels.INSIDE, "eye_socket": pixels.INSIDE,
+    "gums": pixels.GUMS, "teeth": pixels.TEETH, "eye_right": pixels.EYE_FIRST, "eye_left": pixels.EYE_SECOND,
 }  # fmt: skip
 TRACE = 2e-4  # offsets of a shape up to this are left out, in IPD: a fiftieth of a pixel at 112 px
 LID_ZONE = 0.42  # vertices as near as this to the middle of an eyeball are kept outside it
@@ -38,7 +38,7 @@ class HeadModel:
 
     Attributes:
         base: Neutral vertices `(n, 3)`.
-        triangles: `(T, 3)` int32; `kinds` `(T,)` uint8 what each shows.
+        triangles: `(T, 3)` int32; `kinds` `(T,)` uint8 what each shows; those from `hidden` on lie behind the lips.
         part: Name of the part of every vertex `(n,)`.
         template: Template coordinates `(n, 2)`: those of the drawn renderer, so that both name a place alike.
         shapes: Offsets `(S, n * 3)` in the order of `names`; `matrix` `(S, 24, 2)` how AUs drive them.
@@ -57,7 +57,12 @@ class HeadModel:
         renumber[used] = np.arange(len(used))
         self.triangles = np.ascontiguousarray(renumber[triangles], np.int32)
         self.part = part[used]
-        self.kinds = np.array([KINDS[name] for name in part[triangles[:, 0]]], np.uint8)
+        kinds = np.array([KINDS[name] for name in part[triangles[:, 0]]], np.uint8)
+        order = np.argsort(
+            np.isin(kinds, (pixels.GUMS, pixels.TEETH)), kind="stable"
+        )  # what a shut mouth hides is last
+        self.triangles, self.kinds = self.triangles[order], kinds[order]
+        self.hidden = int((~np.isin(kinds, (pixels.GUMS, pixels.TEETH))).sum())
         self.landmarks = renumber[np.array(kit.layout.landmarks)]
         eyes = kit.base[np.array(kit.layout.landmarks)[36:48]].reshape(2, 6, 3).mean(1)
         self._scale = F(1 / np.linalg.norm(eyes[1] - eyes[0]))

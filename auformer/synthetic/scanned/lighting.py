@@ -1,4 +1,4 @@
-"""Light on the scanned head: key with cast shadow, second light, sky and ground, openness of sockets and folds [ours]."""
+"""Light on the scanned head: key with cast shadow, second light, sky and ground, openness of sockets [ours]."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unit(direction: Any) -> Array:
 
 
 def pack(light: Mapping[str, Any], ppi: float) -> Array:
-    """A scene's light as the numbers that `kernels.light` reads `(40,)`; `ppi` is pixels per IPD of the shadow map."""
+    """A scene's light as the numbers that `pixels.light` reads `(40,)`; `ppi` is pixels per IPD of the shadow map."""
     scene = np.zeros(40, F)
     scene[0:3] = unit(light["dir"])
     scene[3:6] = np.asarray(light["color"]) * light["key"]

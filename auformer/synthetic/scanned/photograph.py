@@ -1,4 +1,4 @@
-"""From linear light to the file that a reader sees: exposure, grey, focus, resolution, noise, JPEG; backgrounds [ours]."""
+"""From linear light to a photograph: exposure, grey, focus, resolution, noise, JPEG; backgrounds [ours]."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _streak(length: float, angle: float) -> Array:
     kernel = np.zeros((side, side), F)
     middle, reach = side / 2 - 0.5, length / 2
     ends = [
-        tuple(int(round(8 * (middle + sign * reach * v))) for v in (np.cos(angle), np.sin(angle))) for sign in (-1, 1)
+        tuple(round(float(8 * (middle + sign * reach * v))) for v in (np.cos(angle), np.sin(angle))) for sign in (-1, 1)
     ]
     cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_8, 3)
     return kernel / max(float(kernel.sum()), 1e-6)

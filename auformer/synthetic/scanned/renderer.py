@@ -19,7 +19,7 @@ from auformer.synthetic.canvas import SPAN, Array, Canvas, F, smoothstep
 from auformer.synthetic.head import half_width
 from auformer.synthetic.muscles import drive
 from auformer.synthetic.renderer import Rendered
-from auformer.synthetic.scanned import kernels
+from auformer.synthetic.scanned import kernels, pixels
 from auformer.synthetic.scanned.accessories import Glasses, bake_glasses, put_in_front, put_on_glasses
 from auformer.synthetic.scanned.dense import Seen, dense_targets
 from auformer.synthetic.scanned.facekit import FaceKit
@@ -34,7 +34,9 @@ from auformer.synthetic.scanned.texture import Skin, bake_textures
 FINER = 1.5  # screen pixels per image pixel and side
 SHADOW_FINER = 1.3  # pixels of the shadow map per image pixel and side
 HEAD_MIDDLE = np.array([0.0, 0.25, -0.85], F)
+NECK = 2.1  # template height below which nothing casts a shadow on the face
 GAZE = 0.45  # radians of a full gaze sideways; half of it up and down
+MIDDLE_SKIN = 0.3  # brightness that the exposure expects where no skin is seen
 PLAIN_LIGHT: dict[str, Any] = {
     "dir": (0.3, -0.5, 0.85), "key": 0.85, "color": (1, 1, 1), "amb": 0.38, "amb_color": (1, 1, 1), "ground": 0.22,
     "ground_color": (1, 1, 1), "up": (0, -1, 0.2), "second_dir": (-0.7, -0.1, 0.6), "second": 0.12,
@@ -90,14 +92,18 @@ class ScannedRenderer:
         self._depth, self._index = np.empty((n, n), F), np.empty((n, n), np.int32)
         self._weights = np.empty((2, n, n), F)
         self._colour, self._facing = np.zeros((n, n, 3), F), np.zeros((n, n, 3), F)
-        self._bumps, self._extra = np.zeros((n, n, 2), F), np.zeros((n, n, 2), F)
+        self._extra, self._cavity = np.zeros((n, n, 4), F), np.zeros((n, n, 4), F)
+        self._reaches, self._highlight = np.zeros((n, n), F), np.zeros((n, n), F)
         self._kind, self._lit = np.zeros((n, n), np.uint8), np.zeros((n, n, 4), F)
-        self._layer = (np.empty((n, n), F), np.empty((n, n), np.int32))
+        self._layer, self._layer_weights = (np.empty((n, n), F), np.empty((n, n), np.int32)), np.empty((2, n, n), F)
         self._shadow, self._shadow_index = np.empty((far, far), F), np.empty((far, far), np.int32)
         self._shadow_weights = np.empty((2, far, far), F)
         self._normals = np.empty_like(self.model.base)
         self._relief = np.empty((self.canvas.size, self.canvas.size), F)
-        self._opaque = self.model.triangles[self.model.kinds == kernels.SKIN]
+        self._layers_of_skin = np.empty((self.canvas.size, self.canvas.size, 3), F)
+        at = self.model.template[self.model.triangles].mean(1)
+        casts = (self.model.kinds == pixels.SKIN) & (at[:, 1] < NECK)
+        self._opaque = np.ascontiguousarray(self.model.triangles[casts])
         self._no_mask, self._no_uv = np.zeros((1, 1), F), np.zeros((1, 2), F)
 
     def bake(self, person: Person) -> ScannedFace:
@@ -116,13 +122,14 @@ class ScannedRenderer:
         return ScannedFace(
             person=person, points=points, scale=scale, skin=skin,
             attributes=self._attributes(points, normals, columns, rng), face=_face_cover(model, person),
-            eyes=_eye_colours(identity, rng), balls=model.eyeballs(points), glasses=bake_glasses(person, points, model.landmarks),
-            hair=bake_hair(person, points), hat=bake_hat(person, points), inner=_mouth_colours(rng),
+            eyes=_eye_colours(identity, rng), balls=model.eyeballs(points),
+            glasses=bake_glasses(person, points, model.landmarks), hair=bake_hair(person, points),
+            hat=bake_hat(person, points), inner=_mouth_colours(rng),
             cloth=np.clip(rng.uniform(0.01, 0.6) * (1 + rng.normal(0, 0.3, 3)), 0.005, 0.9).astype(F),
         )  # fmt: skip
 
     def _attributes(self, points: Array, normals: Array, columns: Array, rng: np.random.Generator) -> Array:
-        """Per vertex `(n, 8)`, see `kernels.surface`."""
+        """Per vertex `(n, 8)`, see `pixels.skin`."""
         model = self.model
         out = np.zeros((len(points), 8), F)
         out[:, :2] = columns
@@ -187,14 +194,8 @@ class ScannedRenderer:
         back = np.array([ppi, self.fine / 2, self.fine / 2], F)
         middle = camera.screen(HEAD_MIDDLE[None], self.fine)[0]
         to_shadow = self._cast(screen, placed, layers, light, back, middle)
-        self._draw_head(face, screen, relief, moved, gaze)
-        self._kernels.light(
-            self._depth, self._colour, self._facing, self._bumps, self._extra, self._kind, back, self._shadow,
-            to_shadow, light, self._lit,
-        )  # fmt: skip
-        exposure = (
-            float(self._lit[self._kind == kernels.SKIN, :3].mean()) if (self._kind == kernels.SKIN).any() else 0.3
-        )
+        self._draw_head(face, screen, relief, moved, gaze, sealed(muscles) == 1)
+        exposure = self._light_head(light, back, to_shadow)
         if face.glasses is not None and worn["glasses"]:
             put_on_glasses(self._lit, face.glasses, camera, light, bool(worn["glare"]), int(worn["seed"]))
         amount = self._draw_layers(layers, placed, light, to_shadow, back)
@@ -217,25 +218,38 @@ class ScannedRenderer:
         return [*([face.hair] if face.hair is not None and not hidden else []), *worn]
 
     def _draw_head(
-        self, face: ScannedFace, screen: Array, relief: Array, moved: Array, gaze: tuple[float, float]
+        self, face: ScannedFace, screen: Array, relief: Array, moved: Array, gaze: tuple[float, float], shut: bool
     ) -> None:
         model, skin = self.model, face.skin
         self._depth.fill(kernels.FAR)
         self._index.fill(-1)
-        self._kernels.raster(
-            screen, model.triangles, 1, self._depth, self._index, *self._weights, self._no_mask, self._no_uv
-        )
+        drawn = model.triangles[: model.hidden] if shut else model.triangles
+        self._kernels.raster(screen, drawn, 1, self._depth, self._index, *self._weights, self._no_mask, self._no_uv)
         model.normals(screen, self._normals)
         eyes = face.eyes.copy()
         x, y = GAZE * gaze[0], 0.5 * GAZE * gaze[1]
         eyes[:, :3] = np.sin(x), np.sin(y) * np.cos(x), np.cos(x) * np.cos(y)
         for e, ((centre, radius), lid) in enumerate(zip(face.balls, ((37, 38), (43, 44)), strict=True)):
             eyes[e, 11] = (moved[model.landmarks[list(lid)], 1].mean() - centre[1]) / radius
-        self._kernels.surface(
-            model.triangles, model.kinds, self._index, *self._weights, self._normals, face.attributes, skin.albedo,
-            skin.height + relief, relief, skin.gloss, eyes, face.inner, face.cloth, self._colour, self._facing,
-            self._bumps, self._extra, self._kind,
-        )  # fmt: skip
+        buffers = (self._index, *self._weights)
+        np.add(skin.height, relief, out=self._layers_of_skin[..., 0])
+        self._layers_of_skin[..., 1] = relief
+        self._layers_of_skin[..., 2] = skin.gloss
+        k, triangles, out = self._kernels, model.triangles, (self._colour, self._extra)
+        k.facing(triangles, model.kinds, *buffers, self._normals, self._kind, self._facing)
+        k.skin(triangles, *buffers, self._kind, face.attributes, skin.albedo, self._layers_of_skin, face.cloth, *out)
+        k.eyes(triangles, *buffers, self._kind, face.attributes, eyes, *out)
+        k.inside(triangles, *buffers, self._kind, face.attributes, face.inner, *out)
+
+    def _light_head(self, light: Array, back: Array, to_shadow: Array) -> float:
+        """Light every pixel of the head -> mean brightness of the skin, for the exposure."""
+        k = self._kernels
+        k.furrow(self._depth, self._kind, self._extra, back[0], light[33], self._facing, self._cavity)
+        k.shade(self._depth, self._kind, back, self._shadow, to_shadow, light, self._reaches)
+        k.shine(self._kind, self._facing, self._cavity, self._extra, light, self._highlight)
+        k.light(self._kind, self._colour, self._cavity, self._extra, self._reaches, self._highlight, light, self._lit)
+        shown = self._kind == pixels.SKIN
+        return float(self._lit[shown, :3].mean()) if shown.any() else MIDDLE_SKIN
 
     def _cast(
         self, screen: Array, placed: list[Array], layers: list[Layer], light: Array, back: Array, middle: Array
@@ -274,9 +288,11 @@ class ScannedRenderer:
         """Hair and hats: first what lies behind the head, then what lies before it -> cover of hair `(n, n)`."""
         amount = np.zeros_like(self._depth)
         depth, index = self._layer
-        w1, w2 = np.empty_like(depth), np.empty_like(depth)
+        w1, w2 = self._layer_weights
         for over in (False, True):
             for layer, points in zip(layers, placed, strict=True):
+                if layer.solid and not over and not layer.hangs:
+                    continue  # the far side of a hat is behind the head
                 depth.fill(kernels.FAR)
                 index.fill(-1)
                 facing = 0 if layer.solid and over else (1 if over else -1)
@@ -321,13 +337,13 @@ def _face_cover(model: HeadModel, person: Person) -> Array:
 
 
 def _eye_colours(identity: Any, rng: np.random.Generator) -> Array:
-    """Per eye `(2, 14)`, see `kernels.surface`; gaze and lid are filled in per image."""
-    eyes = np.zeros((2, 14), F)
+    """Per eye `(2, 13)`, see `pixels.eyes`; gaze and lid are filled in per image."""
+    eyes = np.zeros((2, 13), F)
     iris = rng.uniform(0.38, 0.43)
     eyes[:, 3], eyes[:, 4] = iris, iris * rng.uniform(0.32, 0.58)
     eyes[:, 5:8] = np.array(identity["iris_colour"]) * rng.uniform(0.7, 1.3)
     eyes[:, 8:11] = np.array([0.56, 0.52, 0.50]) * rng.uniform(0.75, 1.1)
-    eyes[:, 12], eyes[:, 13] = rng.uniform(0.0, 0.45), 1.0
+    eyes[:, 12] = rng.uniform(0.0, 0.45)
     return eyes
 
 

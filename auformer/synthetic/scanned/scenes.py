@@ -74,26 +74,38 @@ def _colour(rng: np.random.Generator, warm: float, spread: float = 0.05) -> tupl
     return tuple(float(v) for v in np.clip(tint, 0.4, 1.6))  # type: ignore[return-value]
 
 
+#: Of each kind of light: bounds of the strengths of key, sky and ground, of the shadow's depth and its softness in IPD.
+LIGHTS = (
+    ((0.6, 1.1), (0.20, 0.50), (0.12, 0.35), (0.5, 0.90), (0.020, 0.08)),  # studio
+    ((0.7, 1.3), (0.12, 0.40), (0.08, 0.25), (0.5, 0.95), (0.030, 0.10)),  # window
+    ((0.9, 1.6), (0.15, 0.45), (0.10, 0.40), (0.8, 1.00), (0.010, 0.03)),  # overhead sun
+    ((0.7, 1.2), (0.05, 0.25), (0.04, 0.20), (0.7, 1.00), (0.010, 0.03)),  # flash
+    ((0.8, 1.5), (0.03, 0.20), (0.03, 0.15), (0.7, 1.00), (0.015, 0.05)),  # stage
+    ((0.1, 0.4), (0.50, 0.90), (0.15, 0.45), (0.2, 0.60), (0.060, 0.12)),  # dull sky
+)
+FLASH = 3
+
+
 def sample_light(rng: np.random.Generator) -> dict[str, Any]:
     """Light of one of six kinds: studio, window, overhead sun, flash, stage, dull sky."""
     n, u = rng.normal, rng.uniform
     side = float(rng.choice([-1, 1]))
     kind = int(rng.choice(6, p=(0.26, 0.20, 0.15, 0.15, 0.10, 0.14)))
-    direction, key, sky, ground, shadow, soft = {
-        0: ((n(0.3, 0.45), -abs(n(0.5, 0.25)), 0.8), u(0.6, 1.1), u(0.2, 0.5), u(0.12, 0.35), u(0.5, 0.9), u(0.02, 0.08)),
-        1: ((side * u(0.5, 1.4), n(-0.2, 0.3), u(0.1, 0.8)), u(0.7, 1.3), u(0.12, 0.4), u(0.08, 0.25), u(0.5, 0.95), u(0.03, 0.10)),
-        2: ((n(0, 0.5), -u(0.8, 1.8), u(0.1, 0.9)), u(0.9, 1.6), u(0.15, 0.45), u(0.10, 0.40), u(0.8, 1.0), u(0.010, 0.03)),
-        3: ((n(0, 0.12), n(-0.12, 0.1), 1.0), u(0.7, 1.2), u(0.05, 0.25), u(0.04, 0.2), u(0.7, 1.0), u(0.010, 0.03)),
-        4: ((n(0, 0.9), n(-0.3, 0.7), u(-0.3, 0.7)), u(0.8, 1.5), u(0.03, 0.2), u(0.03, 0.15), u(0.7, 1.0), u(0.015, 0.05)),
-        5: ((n(0, 0.6), -abs(n(0.8, 0.4)), 0.7), u(0.1, 0.4), u(0.5, 0.9), u(0.15, 0.45), u(0.2, 0.6), u(0.06, 0.12)),
-    }[kind]  # fmt: skip
+    direction = (
+        (n(0.3, 0.45), -abs(n(0.5, 0.25)), 0.8), (side * u(0.5, 1.4), n(-0.2, 0.3), u(0.1, 0.8)),
+        (n(0, 0.5), -u(0.8, 1.8), u(0.1, 0.9)), (n(0, 0.12), n(-0.12, 0.1), 1.0),
+        (n(0, 0.9), n(-0.3, 0.7), u(-0.3, 0.7)), (n(0, 0.6), -abs(n(0.8, 0.4)), 0.7),
+    )[kind]  # fmt: skip
+    key, sky, ground, shadow, soft = (u(*bounds) for bounds in LIGHTS[kind])
     warm = n(0.0, 0.45)
     return {
         "dir": direction, "key": float(key), "color": _colour(rng, warm), "amb": float(sky),
-        "amb_color": _colour(rng, -0.6 * warm + n(0, 0.3)), "ground": float(ground), "ground_color": _colour(rng, n(0.3, 0.4)),
+        "amb_color": _colour(rng, -0.6 * warm + n(0, 0.3)), "ground": float(ground),
+        "ground_color": _colour(rng, n(0.3, 0.4)),
         "up": (n(0, 0.3), -1.0, n(0.25, 0.3)), "second_dir": (-side * u(0.3, 1.2), n(-0.2, 0.4), u(-0.5, 0.9)),
         "second": float(u(0.0, 0.45) if rng.random() < 0.6 else 0.0), "second_color": _colour(rng, n(0, 0.5)),
-        "shine": float(np.exp(n(0.0, 0.5))) * (1.5 if kind == 3 else 1.0), "shadow": float(shadow), "soft": float(soft),
+        "shine": float(np.exp(n(0.0, 0.5))) * (1.5 if kind == FLASH else 1.0),
+        "shadow": float(shadow), "soft": float(soft),
     }  # fmt: skip
 
 
@@ -102,8 +114,10 @@ def sample_camera(rng: np.random.Generator) -> dict[str, Any]:
     n, u = rng.normal, rng.uniform
     poor = rng.random() < 0.22
     return {
-        "exposure": float(np.exp(n(0.02, 0.18))), "auto": float(u(0.3, 0.95)), "gain": _colour(rng, n(0, 0.25), 0.02),
-        "contrast": float(np.exp(n(0.05, 0.18))), "gamma": float(np.exp(n(0, 0.12))), "saturation": float(np.clip(n(0.85, 0.2), 0.15, 1.35)),
+        "exposure": float(np.exp(n(0.02, 0.18))), "auto": float(u(0.3, 0.95)),
+        "gain": _colour(rng, n(0, 0.25), 0.02),
+        "contrast": float(np.exp(n(0.05, 0.18))), "gamma": float(np.exp(n(0, 0.12))),
+        "saturation": float(np.clip(n(0.85, 0.2), 0.15, 1.35)),
         "grey": float(rng.random() < 0.30), "vignette": float(u(0, 0.35)), "blur": float(abs(n(0, 0.35))),
         "motion": float(u(1, 3)) if rng.random() < 0.06 else 0.0, "angle": float(u(0, np.pi)),
         "low": float(u(0.35, 0.9)) if poor else 1.0, "sharpen": float(u(0.2, 1.2)) if rng.random() < 0.25 else 0.0,
