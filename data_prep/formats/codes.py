@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from auformer.errors import DatasetLayoutError
+from auformer.data.cells import NUMBER, read_numbers
+from auformer.data.text_table import read_text_table
+from auformer.errors import DatasetLayoutError, ManifestError
 
 from ..release import Findings
 from .text_lines import bad_line, second_line
@@ -30,7 +32,7 @@ def check_threshold(threshold: int) -> None:
 
 
 def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int], *, header: bool) -> pd.DataFrame:
-    """Read frame numbers and codes from a comma-separated file; `columns` are names with positions, 0 is the frame's.
+    """Read frame numbers and codes from a text file; `columns` are names with positions, 0 is the frame's.
 
     Returns:
         `frame` (int64, rising) and one int16 column per name.
@@ -39,27 +41,31 @@ def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int],
         DatasetLayoutError: The file is empty or no such table, a frame number is no whole number from 1 on or occurs
             twice, or a code is unknown; the message names file, line and value.
     """
-    positions = [0, *columns.values()]
     try:
-        table = pd.read_csv(
-            path, header=None, skiprows=int(header), usecols=sorted(set(positions)), skip_blank_lines=False,
-            skipinitialspace=True, encoding="utf-8-sig", low_memory=False,
-        )  # fmt: skip
-    except ValueError as error:  # an empty file, missing columns, wrong bytes and pandas' own errors
+        table = read_text_table(path, None, named=header)
+    except (ManifestError, OSError) as error:
         raise DatasetLayoutError(
-            f"{path}: expected a table of frame numbers and codes with commas and at least {max(positions) + 1} "
-            f"columns, but it cannot be read as one ({error}); copy it again"
+            f"{path}: expected a table of frame numbers and codes, but it cannot be read as one ({error}); copy it "
+            "again"
         ) from error
-    table = table.dropna(how="all")
-    lines = table.index.to_numpy() + 1 + int(header)
-    if table.empty:
+    lines, wide = table.lines, 1 + max(0, *columns.values())
+    if not lines:
         raise DatasetLayoutError(f"{path}: expected a line per frame, but there is none; copy it again")
+    if len(table.columns) < wide:
+        raise DatasetLayoutError(
+            f"{path}: expected a table of frame numbers and codes with at least {wide} columns, but it cannot be read "
+            f"as one: it has {len(table.columns)}; copy it again"
+        )
 
     def numbers(position: int, good: Callable[[np.ndarray], np.ndarray], expected: str, advice: str = "") -> np.ndarray:
-        values = pd.to_numeric(table[position], errors="coerce").to_numpy(dtype=np.float64)
+        cells = table.columns[position]
+        read, _ = read_numbers({"": cells}, {"": NUMBER}, lambda row: f"{path}, line {lines[row]}", strict=False)
+        values = read.get("", pd.to_numeric(pd.Series(cells), errors="coerce").to_numpy(np.float64))
         bad = np.flatnonzero(~good(values))
         if bad.size:
-            raise bad_line(path, lines[bad[0]], expected, repr(_plain(table[position].iloc[bad[0]])), advice)
+            value = values[bad[0]]
+            shown = cells[bad[0]] if np.isnan(value) else int(value) if value == int(value) else float(value)
+            raise bad_line(path, lines[bad[0]], expected, repr(shown), advice)
         return values
 
     frames = numbers(0, lambda values: (values >= 1) & (values == np.round(values)), "a frame number from 1 on")
@@ -75,13 +81,6 @@ def read_codes(path: Path, columns: Mapping[str, int], allowed: Collection[int],
         )
         read[name] = codes.astype(np.int16)
     return pd.DataFrame(read).sort_values("frame", kind="stable", ignore_index=True)
-
-
-def _plain(value: object) -> object:
-    """A cell as a message shows it: whole numbers without a decimal point, an empty cell as an empty text."""
-    if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else int(value) if float(value).is_integer() else float(value)
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def occurrence(intensity: np.ndarray, threshold: float) -> np.ndarray:

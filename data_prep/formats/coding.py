@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from auformer.errors import DatasetLayoutError
+from auformer.data.text_table import read_text_table
+from auformer.errors import DatasetLayoutError, ManifestError
 
 from ..release import Findings, find_path
 from .codes import INTENSITY_CODES, read_codes
@@ -50,16 +50,11 @@ def _sequence(name: str) -> Key | None:
 
 
 def _header(path: Path) -> list[str]:
+    """The names of a table's columns."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            names = next(csv.reader(file), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetLayoutError(
-            f"{path}: expected a table with commas, but it cannot be read as text ({error}); copy it again"
-        ) from error
-    if not names:
-        raise DatasetLayoutError(f"{path}: expected a table with a header, but the file is empty; copy it again")
-    return [name.strip() for name in names]
+        return read_text_table(path, None, names_only=True).names
+    except ManifestError as error:
+        raise DatasetLayoutError(f"{path}: expected a table with a header ({error}); copy it again") from error
 
 
 def find_occurrence(root: Path) -> dict[Key, Path]:
