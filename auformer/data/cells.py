@@ -10,7 +10,7 @@ import datetime
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,26 +196,21 @@ def _plain_numbers(cells: Sequence[Any]) -> np.ndarray | None:
     return values
 
 
-def _texts(cells: Iterable[Any]) -> Iterable[tuple[int, str]]:
-    """Rows and plain texts of the cells that are text."""
-    return ((row, _plain(cell)) for row, cell in enumerate(cells) if isinstance(cell, str))
-
-
 def _plain(text: str) -> str:
     """A text without blanks around it or between groups of three digits, with a hyphen for a minus sign."""
     return _THOUSANDS_BLANK.sub("", text.strip().replace("\u2212", "-"))
 
 
-def _decimal_sign(columns: Mapping[str, Sequence[Any]], place: Callable[[int], str], notes: Counter[str]) -> str:
-    """The decimal sign of the numbers that are kept as text, `.` or `,`.
+_Found = tuple[str, str, str]  # name of the column, cell, its plain text
 
-    Raises:
-        ManifestError: Both are used, or numbers such as `1,234` may be read in both ways.
-    """
-    commas = points = weak = groups = None  # the first place and text of each; `1.234` is a weak sign for a point
+
+def _signs(columns: Mapping[str, Sequence[Any]]) -> tuple[_Found | None, ...]:
+    """The first cell with a decimal comma, with a point, with a point or a comma that may stand between thousands."""
+    commas = points = weak = groups = None
     for name, cells in columns.items():
-        for row, text in _texts(cells):
-            here = (row, name, text)
+        for cell in dict.fromkeys(cell for cell in cells if isinstance(cell, str)):
+            text = _plain(cell)
+            here = (name, cell, text)
             if "," in text:
                 if (match := _THOUSANDS_COMMA.fullmatch(text)) is not None:
                     points = points or (here if match[1] or text.count(",") > 1 else None)
@@ -227,17 +222,31 @@ def _decimal_sign(columns: Mapping[str, Sequence[Any]], place: Callable[[int], s
                     weak = weak or here
                 else:
                     points = here
+    return commas, points, weak, groups
+
+
+def _decimal_sign(columns: Mapping[str, Sequence[Any]], place: Callable[[int], str], notes: Counter[str]) -> str:
+    """The decimal sign of the numbers that are kept as text, `.` or `,`.
+
+    Raises:
+        ManifestError: Both are used, or numbers such as `1,234` may be read in both ways.
+    """
+    commas, points, weak, groups = _signs(columns)
+
+    def at(found: _Found) -> str:
+        return place(list(columns[found[0]]).index(found[1]))
+
     if commas and points:
         raise ManifestError(
-            f"{place(commas[0])}: `{commas[2]}` in {commas[1]} has a decimal comma and `{points[2]}` "
-            f"({place(points[0])}, {points[1]}) a decimal point; write all numbers of the table in one way"
+            f"{at(commas)}: `{commas[2]}` in {commas[0]} has a decimal comma and `{points[2]}` ({at(points)}, "
+            f"{points[0]}) a decimal point; write all numbers of the table in one way"
         )
     unclear = weak if commas else groups if groups and not points else None
     if unclear is not None:
-        row, name, text = unclear
+        name, _, text = unclear
         plain = text.replace(",", "."), text.replace(",", "").replace(".", "")
         raise ManifestError(
-            f"{place(row)}: `{text}` in {name} may be {plain[0]} or {plain[1]}, and the table does not say which; "
+            f"{at(unclear)}: `{text}` in {name} may be {plain[0]} or {plain[1]}, and the table does not say which; "
             "write all its numbers with a decimal point, or all with a decimal comma, without a sign for thousands"
         )
     if commas:
@@ -294,16 +303,16 @@ def _refusal(name: str, cell: Any, kind: str, where: str, decimal: str) -> Manif
 
 def _count_words(cells: Sequence[Any], name: str, kind: str, missing: Collection[str], notes: Counter[str]) -> None:
     """Count the words of a column that were read as missing, as truths or as intensities."""
-    for cell in cells:
+    for (_, cell), count in Counter(map(_key, cells)).items():
         if isinstance(cell, bool):
-            notes["TRUE and FALSE read as 1 and 0"] += 1
+            notes["TRUE and FALSE read as 1 and 0"] += count
         elif isinstance(cell, str) and (text := cell.strip()):
             if is_missing(text, missing):
-                notes[f"`{text}` read as missing"] += 1
+                notes[f"`{text}` read as missing"] += count
             elif kind == LABEL and text.lower() in _TRUTHS:
-                notes["TRUE and FALSE read as 1 and 0"] += 1
+                notes["TRUE and FALSE read as 1 and 0"] += count
             elif kind == INTENSITY and facs_level(text) is not None:
-                notes["the letters A to E read as the FACS intensities 1 to 5"] += 1
+                notes["the letters A to E read as the FACS intensities 1 to 5"] += count
 
 
 def _told(notes: Counter[str]) -> list[str]:

@@ -21,7 +21,10 @@ _LONGEST = 1 << 20  # bytes of a first line that is a header [ours]
 
 
 def read_plain(
-    path: Path, is_header: Callable[[Sequence[str]], bool], is_number: Callable[[str], bool]
+    path: Path,
+    is_header: Callable[[Sequence[str]], bool],
+    is_number: Callable[[str], bool],
+    keep: Callable[[str], bool] | None = None,
 ) -> pd.DataFrame | None:
     """Read a plain CSV file.
 
@@ -29,6 +32,7 @@ def read_plain(
         path: The file.
         is_header: Whether names are those of a table that is wanted.
         is_number: Whether a column holds numbers, by its name.
+        keep: Whether a column is wanted, by its name; all by default.
 
     Returns:
         Numbers as float64 (nan where empty), other columns as text without outer blanks; None where it is not plain.
@@ -36,12 +40,21 @@ def read_plain(
     names = _names(path)
     if names is None or not is_header(names):
         return None
+    given, names = names, [name for name in names if keep is None or keep(name)]
+    if not names:
+        return None
     numbers = {name: is_number(name) for name in names}
+    if not any(numbers.values()):  # nothing would tell a row from a header that is repeated
+        return None
     types = {name: pa.float64() if number else pa.string() for name, number in numbers.items()}
-    options = pa.csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False)
+    options = pa.csv.ConvertOptions(
+        column_types=types, null_values=[""], strings_can_be_null=False, include_columns=names
+    )
+    lines = pa.csv.ParseOptions(ignore_empty_lines=False)  # by the number of a line, a message names its row
+    reading = pa.csv.ReadOptions(column_names=given, skip_rows=1)
     parts: dict[str, list[Any]] = {name: [] for name in names}
     try:
-        with pa.csv.open_csv(path, convert_options=options) as batches:  # piece by piece: little more than the result
+        with pa.csv.open_csv(path, reading, lines, options) as batches:  # piece by piece: little more than the result
             if batches.schema.names != names:
                 return None
             for batch in batches:
@@ -56,7 +69,19 @@ def read_plain(
         pieces = parts.pop(name)
         columns[name] = np.concatenate(pieces) if numbers[name] else pa.chunked_array(pieces).to_pandas()
     frame = pd.DataFrame(columns, copy=False)
+    frame = _without_empty_end(frame)
+    if frame is None:
+        return None
     return None if not len(frame) or any(np.isinf(frame[name]).any() for name in names if numbers[name]) else frame
+
+
+def _without_empty_end(frame: pd.DataFrame) -> pd.DataFrame | None:
+    """A table without empty lines at its end; None where there is one before, after which rows and lines differ."""
+    first = frame.iloc[:, 0]
+    suspects = frame[(first.isna() | (first == "")).to_numpy(bool)]
+    empty = suspects.index[(suspects.isna() | (suspects == "")).all(axis=1).to_numpy(bool)]
+    kept = len(frame) - len(empty)
+    return frame.iloc[:kept] if (empty >= kept).all() else None
 
 
 def _trimmed(column: pa.Array) -> pa.Array:

@@ -135,6 +135,10 @@ def _opened(
         lines = [at for at, _ in kept]
         wanted = {name: at for at, name in enumerate(names) if name and (keep is None or keep(name))}
         columns = {name: [row[at] if at < len(row) else None for _, row in kept] for name, at in wanted.items()}
+    elif header and (plain := read_plain(path, header, lambda name: kinds(name) != "", keep)) is not None:
+        plain.index = pd.RangeIndex(2, len(plain) + 2)
+        plain.attrs.update(path=str(path), place=f"{path}, line", notes=[])
+        return plain
     else:
         text = read_text_table(path, header, keep=keep)
         names, place, lines, notes = text.names, f"{path}, line", text.lines, text.notes
@@ -229,9 +233,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if path.suffix.lower() == ".parquet" and path.is_file():
         return _parquet(path)
-    plain = read_plain(path, _is_ours, lambda name: _kind(name) != "") if path.is_file() else None
-    table = open_table(path, header=_is_ours, kinds=_kind, strict=False) if plain is None else plain
-    table = table.reset_index(drop=True)
+    table = open_table(path, header=_is_ours, kinds=_kind, strict=False).reset_index(drop=True)
     for name, column in table.items():
         if not pd.api.types.is_float_dtype(column):
             table[name] = column.astype("str").replace("", np.nan)
