@@ -94,7 +94,8 @@ class OutputCollector(Metric):
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
         kept = order[first]
-        parts = {"experts": None} | {name: dim_zero_cat(getattr(self, name))[kept] for name in self.parts}
+        parts: dict[str, Any] = {name: dim_zero_cat(getattr(self, name))[kept] for name in self.parts}
+        parts.setdefault("experts", None)
         return Outputs(index[kept], dim_zero_cat(self.target)[kept], **parts)
 
 
