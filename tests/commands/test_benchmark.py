@@ -33,6 +33,7 @@ def test_a_dry_run_needs_no_data(capsys, tmp_path):
     config = str(ROOT / "experiments" / "configs" / "base.yaml")
     calls = {
         "within --data bp4d.csv disfa.csv": 6,
+        "within --data unbc.csv --folds loso": 1,
         "cross --train bp4d.csv --test disfa.csv casme2.csv": 2,
         "efficiency --data bp4d.csv --sizes 100 1000 1.0": 9,
         "micro --data casme2.csv --protocol loso": 1,
