@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         print(note)
     if done.rows_without_times:
         rows, sources = done.rows_without_times, done.sources_without_times
-        print(f"left out: {rows:,} rows without a time ({sources:,} photographs or image sequences)")
-    print(f"{done.videos:,} videos, {done.people:,} people")
+        print(f"left out: rows without a time: {rows:,} of {sources:,} photographs or image sequences")
+    print(f"videos: {done.videos:,}, people in them: {done.people:,}")
     shown = done.files if len(done.files) <= 20 else [*done.files[:19], f"... and {len(done.files) - 19:,} more"]
     print("\n".join(f"wrote {path}" for path in shown))
     return 0

@@ -293,7 +293,7 @@ class TestWhatIsRefused:
         photo = rows([0], {}, name="photo.jpg").assign(time_s=np.nan)
         path = write_predictions_of(pd.concat([talk(), photo]), tmp_path)
         assert main(["export-annotations", str(path), "--to", "elan", "--out", str(tmp_path / "out")]) == 0
-        assert "left out: 1 rows without a time (1 photographs" in capsys.readouterr().out
+        assert "left out: rows without a time: 1 of 1 photographs" in capsys.readouterr().out
         assert [file.name for file in (tmp_path / "out").iterdir()] == [f"{STEM}.eaf"]
         path = write_predictions_of(photo, tmp_path / "photos")
         assert main(["export-annotations", str(path), "--to", "elan", "--out", str(tmp_path / "none")]) == 1
