@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +29,7 @@ _OUTPUT_CORRUPT = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT of libavcodec/avcodec.h
 _WHOLE_LENGTH = ("matroska", "asf", "flv")  # containers whose length is that of their longest stream, sound or images
 _MISSING = 1.5  # frame lengths by which a video may end before its header says without counting as cut off [ours]
 _PIXEL = (0.25, 4.0)  # narrowest and widest pixel that is believed [ours]; DV and DVD have 0.9 to 1.43
-_ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
+ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
 _log = logging.getLogger(__name__)
 
 
@@ -82,6 +81,9 @@ class Video:
         others: Names the streams of moving images that are not read; empty where there is none.
         stamped: Whether the container has a time stamp for each frame; else they have equal distances.
         numbers_packets: Whether the place of a packet in the file is all that says its time, as in AVI.
+        container: PyAV's container.
+        stream: PyAV's stream.
+        step: Seconds from frame to frame by the stream's rate.
         timed: Whether the time of a frame says which one it is, also behind damage; known from the first frame on.
 
     Raises:
@@ -91,24 +93,24 @@ class Video:
     def __init__(self, path: str | Path, *, threads: int = 0) -> None:
         self.path = Path(path)
         self._named = str(path)
-        self._container = _opened(path)
+        self.container = _opened(path)
         try:
-            self._stream, others = choose_stream(self._container)
+            self.stream, others = choose_stream(self.container)
         except ValueError as error:
-            self._container.close()
+            self.container.close()
             raise _not_opened(path, error) from error
         self.others = f"{path} {others}" if others else ""
-        codec, stream = self._stream.codec_context, self._stream
+        codec, stream = self.stream.codec_context, self.stream
         stream.thread_type = "AUTO"
         codec.thread_count = threads
-        flags, kind = int(self._container.format.flags), self._container.format.name
+        flags, kind = int(self.container.format.flags), self.container.format.name
         self._flags, self.numbers_packets = flags, kind == "avi"
         self.stamped = self.timed = not flags & _NO_STAMPS
         rate = stream.guessed_rate or stream.average_rate
-        self._step = 1 / float(rate or NOMINAL_FPS)
-        self._length = _duration(self._container, stream)
+        self.step = 1 / float(rate or NOMINAL_FPS)
+        self._length = _duration(self.container, stream)
         fps = float(rate if not self.stamped and rate else stream.average_rate or 0) or None
-        delay = _delay(self._container, stream) if self.stamped else 0.0
+        delay = _delay(self.container, stream) if self.stamped else 0.0
         self.facts = VideoFacts(stream.frames or None, self._length, fps, codec.name, delay)
         size = (codec.width, codec.height)
         self._aperture: Aperture | None = clean_aperture(
@@ -116,8 +118,8 @@ class Video:
         )
         self._coded_size, self._pixel = size, float(stream.sample_aspect_ratio or 1)
         self._whole_length = any(name in kind for name in _WHOLE_LENGTH)
-        self._hidden, self._start, self._end = 0, 0.0, 0.0  # packets without a frame to see; first stamp; last end
-        self._last_length = 0.0
+        self._hidden = 0  # packets of frames that an edit list hides
+        self._end = self._last_length = 0.0  # of all packets; of the last frame
 
     def __enter__(self) -> Video:
         """The video itself."""
@@ -129,7 +131,7 @@ class Video:
 
     def close(self) -> None:
         """Close the file."""
-        self._container.close()
+        self.container.close()
 
     def frames(self) -> Iterator[VideoFrame]:
         """All frames in presentation order, once; decoding is all that a frame costs until its image is asked for.
@@ -139,17 +141,17 @@ class Video:
         """
         if self.others:
             _log.warning(self.others)
-        line, slots, index, last = Timeline(self._step), Slots(), -1, 0.0
-        decoded = (frame for packet in self._packets(slots) for frame in packet.decode())
+        line, slots, index, last = Timeline(self.step), Slots(), -1, 0.0
+        decoded = self._decoded(slots)
         while True:
             try:
                 frame = next(decoded, None)
-            except _ERRORS as error:
+            except ERRORS as error:
                 if index < 0:
                     raise _not_opened(self._named, error) from error
                 where = f"frame {index} ({last:.2f} s)"
                 raise ValueError(
-                    f"{self._named} is damaged after {where}: {_reason(error)}; later frames are lost"
+                    f"{self._named} is damaged after {where}: {reason(error)}; later frames are lost"
                 ) from error
             if frame is None:
                 break
@@ -166,12 +168,14 @@ class Video:
 
         Yields:
             Frames; and, where there is damage or the video ends early, what it is. `index` counts what comes, so behind
-            damage the place of a frame follows from its time alone, see `frame_times` and `timed`.
+            damage the place of a frame follows from its time alone, see `packets.frame_times` and `timed`.
         """
-        self._stream.codec_context.flags |= _OUTPUT_CORRUPT  # what is left out in silence would shift what follows
-        line, slots, index, waiting, time = Timeline(self._step), Slots(), -1, False, 0.0
+        self.stream.codec_context.flags |= _OUTPUT_CORRUPT  # what is left out in silence would shift what follows
+        line, slots, index, waiting, time = Timeline(self.step), Slots(), -1, False, 0.0
+        start, begun = self.opening(), False
         try:
             for packet in self._packets(slots):
+                begun = begun or packet.is_keyframe
                 spoilt = f"it is damaged at frame {index + 1}"
                 if packet.is_corrupt:  # by the end of the file; decoders do not all notice
                     yield spoilt
@@ -179,9 +183,13 @@ class Video:
                 try:
                     decoded = packet.decode()
                 except av.error.InvalidDataError:
+                    if not begun:
+                        continue
                     decoded, waiting = [], True
                     yield spoilt
                 for frame in decoded:
+                    if index < 0 and start is not None and frame.pts is not None and frame.pts < start:
+                        continue
                     time = line.place(self._stamp(frame, slots))
                     if frame.is_corrupt:
                         waiting = True
@@ -189,8 +197,8 @@ class Video:
                     elif not waiting or frame.key_frame:
                         waiting, index = False, index + 1
                         yield VideoFrame(index, time, frame, self)
-        except _ERRORS as error:
-            yield f"it cannot be read{f' beyond frame {index}' if index >= 0 else ''} ({_reason(error)})"
+        except ERRORS as error:
+            yield f"it cannot be read{f' beyond frame {index}' if index >= 0 else ''} ({reason(error)})"
             return
         if early := self._ends_early(index, time):
             yield early
@@ -205,74 +213,61 @@ class Video:
             (H, W, 3) uint8 RGB for each time; None where there is none.
         """
         found: list[np.ndarray | None] = []
-        offset = self._stream.start_time or 0
+        offset = self.stream.start_time or 0
         for time in times:
             try:
-                self._container.seek(offset + int(time / self._stream.time_base), stream=self._stream)
-                frame, wanted = None, time + float(offset * self._stream.time_base)
-                for frame in self._container.decode(self._stream):
+                self.container.seek(offset + int(time / self.stream.time_base), stream=self.stream)
+                frame, wanted = None, time + float(offset * self.stream.time_base)
+                for frame in self.container.decode(self.stream):
                     if frame.time is None or frame.time >= wanted:
                         break
                 found.append(None if frame is None else self._image(frame))
-            except _ERRORS:
+            except ERRORS:
                 found.append(None)
         return found
 
-    def _packet_stamps(self) -> list[float | None] | None:
-        """Time stamps of all frames that are shown, in presentation order; None for those of a container without any.
+    def _decoded(self, slots: Slots) -> Iterator[Any]:
+        """Decoded frames; what cannot be decoded before the first key frame is no damage."""
+        begun = False
+        for packet in self._packets(slots):
+            begun = begun or packet.is_keyframe
+            try:
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                if begun:
+                    raise
 
-        None where some packets have none, as the second fields of frames.
+    def opening(self) -> int | None:
+        """Stamp of the first frame that can be shown where a recording begins amid a group of images.
+
+        Frames before its first key frame cannot be decoded, nor those that are shown before it and refer to what was
+        cut off. None where the container has no stamps.
         """
-        stamps: list[float | None] = []
-        part: list[float] = []  # between two restarts of the stream's clock
-        newest: int | None = None  # of key frames
-        for packet in self._container.demux(self._stream):
-            if not packet.size or packet.is_discard or self._is_hidden(packet):
-                continue
-            if not self.stamped:
-                stamps.append(None)
-                continue
-            if packet.pts is None:
-                return None
-            if packet.is_keyframe:
-                if newest is not None and packet.pts <= newest:
-                    stamps += sorted(part)
-                    part = []
-                newest = packet.pts
-            part.append(float(packet.pts * self._stream.time_base))
-        return [*stamps, *sorted(part)]
-
-    def _is_hidden(self, packet: Any) -> bool:
-        """Whether a packet is decoded and not shown: VP8 has such reference frames (RFC 6386, 9.1, `show_frame`)."""
-        return self.facts.codec == "vp8" and not memoryview(packet)[0] & 0x10
-
-    def _slot_stamps(self) -> list[float | None]:
-        """As `_packet_stamps`, of a container of slots."""
-        slots, count, known = Slots(), 0, False
-        for packet in self._container.demux(self._stream):
-            if not packet.size:
-                continue
-            self._note(packet, slots)
-            count += 1
-            if not known and (decoded := packet.decode()):  # how many packets a frame waits for its turn
-                slots.frame(decoded[0].dts)
-                known = True
-        base = self._stream.time_base
-        return [None if slot is None else float(slot * base) for slot in slots.in_order(count)]
+        if not self.stamped or self.numbers_packets:
+            return None
+        with Video(self.path, threads=1) as other:
+            key: int | None = None
+            for packet in other.container.demux(other.stream):
+                key = packet.pts if key is None and packet.is_keyframe else key
+                with contextlib.suppress(av.error.InvalidDataError):
+                    first = next((frame.pts for frame in packet.decode()), None)
+                    if first is not None:
+                        return first if key is None else min(first, key)
+        return key
 
     def _packets(self, slots: Slots) -> Iterator[Any]:
         """Packets of the stream; those of others are looked at only where they say how long the file is."""
-        streams = [self._stream]
+        streams = [self.stream]
         if self._whole_length:
-            streams += [one for one in self._container.streams if one.type == "audio"]
-        for packet in self._container.demux(streams):
+            streams += [one for one in self.container.streams if one.type == "audio"]
+        for packet in self.container.demux(streams):
             self._note(packet, slots)
-            if packet.stream.index == self._stream.index:  # `packet.stream_index` of the last one is always 0
+            if packet.stream.index == self.stream.index:  # `packet.stream_index` of the last one is always 0
                 yield packet
 
     def _note(self, packet: Any, slots: Slots) -> None:
         """Keep what a packet says about places and lengths."""
-        ours = packet.stream.index == self._stream.index
+        ours = packet.stream.index == self.stream.index
         if ours and packet.size and packet.is_discard:
             self._hidden += 1
         if ours and self.numbers_packets and packet.dts is not None:
@@ -285,7 +280,7 @@ class Video:
         self._last_length = float((getattr(frame, "duration", 0) or 0) * (frame.time_base or 0))
         stamp = slots.frame(frame.dts) if self.numbers_packets else frame.pts if self.stamped else None
         self.timed = self.stamped and not slots.delay
-        return None if stamp is None else float(stamp * self._stream.time_base)
+        return None if stamp is None else float(stamp * self.stream.time_base)
 
     def _ends_early(self, index: int, last: float) -> str:
         """Words for a video that ends before its header says: fewer frames (where they are counted), a shorter time.
@@ -300,12 +295,12 @@ class Video:
             return ""  # the last slots may be empty
         if declared is not None and index + 1 + self._hidden >= declared:
             return ""
-        length = max(last / index if index > 0 else self._step, self._last_length)
-        start = max(0.0, float((self._stream.start_time or 0) * self._stream.time_base))
+        length = max(last / index if index > 0 else self.step, self._last_length)
+        start = max(0.0, float((self.stream.start_time or 0) * self.stream.time_base))
         if not self.numbers_packets and max(start + last + length, self._end) >= duration - _MISSING * length:
             return ""
         of = f" of {declared}" if declared else ""
-        whole = max(duration, (declared or 0) * self._step)
+        whole = max(duration, (declared or 0) * self.step)
         return f"ends early: {index + 1}{of} frames, {last + length:.2f} of {whole:.2f} s; copy it again"
 
     def _image(self, frame: Any) -> np.ndarray:
@@ -349,39 +344,6 @@ def images_at(path: str | Path, times: Sequence[float]) -> list[np.ndarray | Non
         return video.nearest(times)
 
 
-def frame_times(path: str | Path) -> list[float]:
-    """Time of each frame in seconds from the first, in presentation order, by packets alone.
-
-    No more than one frame is decoded, so that damage, and frames that a decoder leaves out, move nothing; all are where
-    some packets have no time stamp.
-
-    Raises:
-        ValueError: It is no video, or cannot be read to its end.
-    """
-    with Video(path, threads=1) as video:
-        try:
-            stamps = video._slot_stamps() if video.numbers_packets else video._packet_stamps()
-        except _ERRORS as error:
-            raise ValueError(f"{path} cannot be read to its end: {_reason(error)}") from error
-        if stamps is not None:
-            line = Timeline(video._step)
-            return [line.place(stamp) for stamp in stamps]
-    with Video(path, threads=1) as video:
-        return [frame.time_s for frame in video.sound_frames() if isinstance(frame, VideoFrame)]
-
-
-def nearest_index(times: Sequence[float], time: float) -> int:
-    """Place of the time that is nearest to another in a rising sequence.
-
-    >>> [nearest_index([0.0, 0.04, 0.08], time) for time in (-1.0, 0.03, 0.05, 9.0)]
-    [0, 1, 1, 2]
-    """
-    place = bisect_left(times, time)
-    if place and (place == len(times) or time - times[place - 1] <= times[place] - time):
-        place -= 1
-    return place
-
-
 def _opened(path: str | Path) -> Any:
     """The container of a file."""
     try:
@@ -390,7 +352,7 @@ def _opened(path: str | Path) -> Any:
         if not Path(path).stat().st_size:
             raise ValueError("the file is empty; copy it again")
         return av.open(str(path), metadata_errors="replace")
-    except _ERRORS as error:
+    except ERRORS as error:
         raise _not_opened(path, error) from error
 
 
@@ -429,7 +391,7 @@ def _turned(image: np.ndarray, matrix: bytes) -> np.ndarray:
 
 def _not_opened(path: str | Path, error: BaseException) -> ValueError:
     """The error for a file that is no video, with what it is and what to do where that can be seen."""
-    return ValueError(f"Expected a video at {path}, but it cannot be read as one: {_diagnosis(path) or _reason(error)}")
+    return ValueError(f"Expected a video at {path}, but it cannot be read as one: {_diagnosis(path) or reason(error)}")
 
 
 def _diagnosis(path: str | Path) -> str:
@@ -449,6 +411,6 @@ def _diagnosis(path: str | Path) -> str:
     return ""
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What FFmpeg or the system says, without its numbers."""
     return str(getattr(error, "strerror", None) or error).rstrip(".") or type(error).__name__

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from auformer.data.video import VIDEOS, frame_times, video_facts
+from auformer.data.packets import frame_times
+from auformer.data.video import VIDEOS, video_facts
 from auformer.episodes import frame_ends
 from auformer.errors import DatasetLayoutError
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from auformer.data.video import Video, frame_times, nearest_index
+from auformer.data.packets import frame_times, nearest_index
+from auformer.data.video import Video
 from auformer.errors import DatasetLayoutError
 
 NUMBERINGS = ("auto", "time", "order")

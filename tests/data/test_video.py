@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from auformer.data.containers import clean_aperture
-from auformer.data.video import frame_times, images_at, read_video, video_facts
+from auformer.data.packets import frame_times
+from auformer.data.video import images_at, read_video, video_facts
 from tests.helpers.films import GAPS, Film, number_in, write_film
 from tests.helpers.trees.images import write_video
 from tests.helpers.videos import write_sound, write_times

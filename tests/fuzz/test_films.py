@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from auformer.data.video import frame_times, read_video
+from auformer.data.packets import frame_times
+from auformer.data.video import read_video
 from auformer.predict import predict_to_files
 from tests.helpers.films import SIZE, Film, all_films, number_in, write_film
 

@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 
+from auformer.data.video import read_video
 from auformer.data_prep.formats.videos import match_numbers, read_frames, read_places
 from auformer.errors import DatasetLayoutError
+from tests.helpers.films import number_in, seen
 from tests.helpers.trees.images import face_image, write_video
 from tests.helpers.videos import write_slots, write_times
 
@@ -102,6 +104,25 @@ def test_what_is_no_video(tmp_path, content):
 
 
 GAP = [*range(10), *range(15, 30)]  # five frames were dropped
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("libx264", {"x264-params": "open-gop=1:keyint=8:bframes=2:scenecut=0", "crf": "12"}),
+     ("mpeg2video", {"bf": "2", "g": "8"})],
+)  # fmt: skip
+def test_a_recording_that_begins_amid_a_group_of_images(tmp_path, codec, options):
+    """Its first images cannot be decoded: no reader counts them, and nothing is damaged."""
+    path = tmp_path / "a.ts"
+    write_slots(path, [seen(k) for k in range(24)], range(24), codec, **options)
+    whole = path.read_bytes()
+    for first in range(1, len(whole) // 188 // 2, 4):
+        path.write_bytes(whole[188 * first :])
+        shown = [number_in(frame.image()) for frame in read_video(path)]
+        assert shown == list(range(shown[0], 24)) and len(read_places(path).times) == len(shown)
+        found = list(read_frames(path, list(range(len(shown)))))
+        assert {status for *_, status, _ in found} == {"ok"}
+        assert [number_in(image) for _, image, _, _ in found] == shown
 
 
 class TestNumbers:
