@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from auformer.episodes import GAP, episodes, frame_ends, runs, usual_length
 
 def loop(times: list[float], active: list[bool]) -> list[tuple[float, float]]:
     """The same, frame by frame."""
-    steps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
+    steps = sorted(b - a for a, b in itertools.pairwise(times))
     middle = len(steps) // 2
     usual = 1.0 if not steps else steps[middle] if len(steps) % 2 else (steps[middle - 1] + steps[middle]) / 2
     spans: list[list[float]] = []
@@ -31,7 +33,7 @@ def test_any_times_and_activity(frames):
     times, active = np.cumsum([step for step, _ in frames]).astype(float), np.array([on for _, on in frames], bool)
     found = episodes(times, active)
     assert found == loop(times.tolist(), active.tolist())
-    assert all(a[1] <= b[0] for a, b in zip(found, found[1:], strict=False)), "episodes of one AU never overlap"
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(found)), "episodes of one AU never overlap"
 
 
 def test_a_gap_ends_an_episode():

@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = (
-    "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "onnxruntime", "peft", "ray", "tensorboard", "mne", "praatio",
+    "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "onnxruntime", "peft", "ray", "tensorboard", "mne",
+    "praatio",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 

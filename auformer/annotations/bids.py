@@ -32,7 +32,8 @@ def files(job: Job) -> dict[str, Writer]:
     found: dict[str, Writer] = {}
     for item in job.items:
         for person in item.video.people:
-            stem, given = item.video.own_stem(person), {"item": item, "person": person, "job": job}
+            stem = item.video.own_stem(person)
+            given: dict[str, Any] = {"item": item, "person": person, "job": job}
             if job.continuous:
                 found[f"{stem}_physio.tsv.gz"] = partial(_write_physio, **given)
                 found[f"{stem}_physio.json"] = partial(_write_physio_side, **given)

@@ -202,8 +202,8 @@ def _one(au: str, side: str, mark: Mark, person: str, scale: bool, findings: Fin
         return AUMark(au, side, int(level > 0), level if scale and level > 0 else None, mark)
     read = parse_aus(text).aus
     if list(read) == [au]:
-        level = read[au].intensity
-        return AUMark(au, read[au].side or side, 1, None if level is None else float(level), mark)
+        said = read[au].intensity
+        return AUMark(au, read[au].side or side, 1, None if said is None else float(said), mark)
     if tier_au(text) == (au, side):
         return AUMark(au, side, 1, None, mark)
     findings.note("texts that are no codes: the AU counts as present", where, f"{mark.where}: {text[:40]}")

@@ -76,6 +76,12 @@ def predictions(frames: int, people: int, seed: int = 0) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).sort_values(["frame", "face"], ignore_index=True)
 
 
+def count_episodes(table: pd.DataFrame, people: int) -> int:
+    """How often an AU of a person switches on."""
+    active = table.filter(regex="_active$").astype(int)
+    return int((active.diff(people).fillna(active) == 1).to_numpy().sum())
+
+
 def run_one(way: str, path: Path, folder: Path) -> str:
     """One export: wall and processor seconds since the process began, and its largest resident memory, as JSON."""
     words, out = WAYS[way], folder / way.replace(" ", "")
@@ -99,7 +105,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     path = folder / "predictions.csv"
     table = predictions(args.frames, args.people)
     write_predictions(table, path, {})
-    changes = int((table.filter(regex="_active$").astype(int).diff(args.people) == 1).to_numpy().sum())
+    changes = count_episodes(table, args.people)
     rounds: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for _ in range(args.rounds):
         for way, found in rounds.items():

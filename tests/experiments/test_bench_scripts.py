@@ -15,7 +15,7 @@ from onnx import TensorProto
 from auformer.models import OnnxDetector
 from auformer.predict.predictor import AUPredictor
 from experiments.harness import RESULTS
-from experiments.speed import bench_int8, bench_loader, bench_predict, bench_prepare, cost, vit_table
+from experiments.speed import bench_exports, bench_int8, bench_loader, bench_predict, bench_prepare, cost, vit_table
 from tests.helpers.photos import write_detector
 
 HOW = {"machine": "m", "commit": "c", "date": "d", "load": 3.5, "torch": "t"}
@@ -129,6 +129,44 @@ class TestLoader:
             assert text in said
         needed = [bench_loader.workers_needed(one["loader"], rate) for rate in (400.0, 500.0, 501.0, 901.0)]
         assert needed == [0, 0, 2, None]
+
+
+class TestExports:
+    def test_the_made_up_predictions_have_the_episodes_that_are_counted(self, tmp_path: Path) -> None:
+        from auformer.annotations import collect, episode_table
+        from auformer.data.manifest import validate_predictions
+
+        table = validate_predictions(bench_exports.predictions(200, 2))
+        (video,) = collect(table).videos
+        episodes = sum(len(episode_table(video, person)) for person in video.people)
+        assert episodes == bench_exports.count_episodes(table, 2)
+        assert len(video.au_names) == 18 and video.length == 8.0
+
+    def test_a_way_is_measured(self, tmp_path: Path) -> None:
+        path = tmp_path / "predictions.csv"
+        bench_exports.predictions(50, 2).to_csv(path, index=False)
+        for way in ("praat", "summarise"):
+            found = json.loads(bench_exports.run_one(way, path, tmp_path / "out"))
+            assert found["seconds"] > 0 and found["processor_seconds"] > 0
+        assert (tmp_path / "out" / "praat" / "talk.TextGrid").is_file() and (
+            tmp_path / "out" / "summarise.csv"
+        ).is_file()
+
+    def test_the_page_by_hand(self) -> None:
+        ways = {"elan": {"processor_seconds": 3.5, "seconds": 5.0, "mib": 400.0}}
+        found = {"seconds": 3.5, "mib": 501.0, "ways": ways, "file_mib": 66.0, "episodes": 1234}
+        how = {**HOW, "command": "x", "frames": 90_000, "people": 2, "rounds": 1, "pandas": "3", "mne": "1"}
+        said = bench_exports.page({"settings": how, "measured": found})
+        assert "| elan | 3.5 | 5.0 | 400 |" in said and "1,234 episodes" in said
+        assert said.count("| met |") == 1 and said.count("missed") == 1
+
+
+def test_reading_videos(tmp_path: Path) -> None:
+    """Without git: the older reader is left out."""
+    bench_video.main(["--frames", "6", "--size", "64", "48", "--rounds", "1", "--out", str(tmp_path)])
+    result = _result(tmp_path, "video")
+    assert list(result["fps"]) == ["bare", "now", "now, 1 of 5"] and result["ratios"]["now / bare"] > 0
+    assert "| now / bare |" in (tmp_path / "video.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
