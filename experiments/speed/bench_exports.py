@@ -11,12 +11,9 @@ time beside processor time, which other work on the machine disturbs less. Write
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +23,10 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import AU_SETS
-from auformer.cli import main as auformer
 from auformer.data.manifest import write_predictions
-from experiments.harness import Target, circumstances, in_child, new_parser, resident, target_table, write_result
+from experiments.harness import Target, circumstances, in_child, new_parser, target_table, write_result
+from experiments.speed.one_export import WAYS
 
-WAYS = {
-    "elan": ["export-annotations", "--to", "elan"],
-    "praat": ["export-annotations", "--to", "praat"],
-    "bids": ["export-annotations", "--to", "bids"],
-    "bids --continuous": ["export-annotations", "--to", "bids", "--continuous"],
-    "mne": ["export-annotations", "--to", "mne"],
-    "mne --text": ["export-annotations", "--to", "mne", "--text"],
-    "boris": ["export-annotations", "--to", "boris"],
-    "csv-episodes": ["export-annotations", "--to", "csv-episodes"],
-    "summarise": ["summarise"],
-}
 FPS, SWITCH = 25, 0.02  # frames a second; probability that an AU changes from one frame to the next
 TARGETS = {
     "seconds": Target("slowest format, processor seconds", 10.0),
@@ -54,7 +40,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--frames", type=int, default=90_000, help="frames of the video (default: %(default)s)")
     add("--people", type=int, default=2, help="faces in each (default: %(default)s)")
     add("--rounds", type=int, default=3, help="the best of so many runs counts (default: %(default)s)")
-    add("--one", nargs=3, help=argparse.SUPPRESS)  # way, predictions, folder: one export, in a process of its own
     return parser.parse_args(argv)
 
 
@@ -82,24 +67,6 @@ def count_episodes(table: pd.DataFrame, people: int) -> int:
     return int((active.diff(people).fillna(active) == 1).to_numpy().sum())
 
 
-def run_one(way: str, path: Path, folder: Path) -> str:
-    """One export: wall and processor seconds since the process began, and its largest resident memory, as JSON."""
-    words, out = WAYS[way], folder / way.replace(" ", "")
-    target = (
-        ["--out", str(out) + ".csv", "--pairs", str(out) + ".pairs.csv"] if way == "summarise" else ["--out", str(out)]
-    )
-    start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        code = auformer([words[0], str(path), *words[1:], *target, "--overwrite"])
-    assert code == 0, way
-    spent = os.times()
-    return json.dumps({
-        "seconds": round(time.perf_counter() - start, 2),
-        "processor_seconds": round(spent.user + spent.system, 2),
-        "mib": round(resident(peak=True) / 2**20, 1) or None,
-    })  # fmt: skip
-
-
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The best round of each way."""
     path = folder / "predictions.csv"
@@ -109,7 +76,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rounds: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for _ in range(args.rounds):
         for way, found in rounds.items():
-            found.append(json.loads(in_child("experiments.speed.bench_exports", "--one", way, path, folder)))
+            found.append(json.loads(in_child("experiments.speed.one_export", way, path, folder)))
     best = {way: {name: min(one[name] for one in found) for name in found[0]} for way, found in rounds.items()}
     return {
         "seconds": max(one["processor_seconds"] for one in best.values()),
@@ -146,9 +113,6 @@ machine's load was {how["load"]}: wall time is that of a busy machine.
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
-    if args.one:
-        print(run_one(args.one[0], Path(args.one[1]), Path(args.one[2])))
-        return
     plain = vars(parse_arguments([]))
     sizes = {key: getattr(args, key) for key in ("frames", "people", "rounds")}
     words = "".join(f" --{key} {value}" for key, value in sizes.items() if value != plain[key])

@@ -15,7 +15,16 @@ from onnx import TensorProto
 from auformer.models import OnnxDetector
 from auformer.predict.predictor import AUPredictor
 from experiments.harness import RESULTS
-from experiments.speed import bench_exports, bench_int8, bench_loader, bench_predict, bench_prepare, cost, vit_table
+from experiments.speed import (
+    bench_exports,
+    bench_int8,
+    bench_loader,
+    bench_predict,
+    bench_prepare,
+    bench_video,
+    cost,
+    vit_table,
+)
 from tests.helpers.photos import write_detector
 
 HOW = {"machine": "m", "commit": "c", "date": "d", "load": 3.5, "torch": "t"}
@@ -146,7 +155,7 @@ class TestExports:
         path = tmp_path / "predictions.csv"
         bench_exports.predictions(50, 2).to_csv(path, index=False)
         for way in ("praat", "summarise"):
-            found = json.loads(bench_exports.run_one(way, path, tmp_path / "out"))
+            found = json.loads(one_export.run_one(way, path, tmp_path / "out"))
             assert found["seconds"] > 0 and found["processor_seconds"] > 0
         assert (tmp_path / "out" / "praat" / "talk.TextGrid").is_file() and (
             tmp_path / "out" / "summarise.csv"
