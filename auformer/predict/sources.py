@@ -68,7 +68,7 @@ def left_out(words: Sequence[str | Path], out: str | Path) -> list[str]:
     """
     folders = [path for word in words if (path := Path(word)).is_dir()]
     own = os.path.abspath(out)
-    found = {}
+    found: dict[str, None] = {}
     for folder in folders:
         for parent, inside, names in os.walk(folder):
             inside[:] = [
