@@ -23,6 +23,7 @@ from experiments.speed import (
     bench_prepare,
     bench_video,
     cost,
+    one_export,
     vit_table,
 )
 from tests.helpers.photos import write_detector
