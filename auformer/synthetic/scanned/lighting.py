@@ -12,7 +12,7 @@ from auformer.synthetic.light import WRAP
 
 SHADOW_SPAN = 4.6  # side of the shadow map in IPD
 BIAS = 0.035  # IPD by which a surface must lie behind the map to be in shadow
-OPEN_MAP, OPEN_DIRECTIONS = 112, 32  # pixels and number of depth maps of the openness
+OPEN_MAP, OPEN_DIRECTIONS = 96, 28  # pixels and number of depth maps of the openness
 
 
 def basis(direction: Array) -> Array:

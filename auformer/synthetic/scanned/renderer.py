@@ -31,8 +31,8 @@ from auformer.synthetic.scanned.photograph import Photographer
 from auformer.synthetic.scanned.shapes import sealed, weights
 from auformer.synthetic.scanned.texture import Skin, bake_textures
 
-FINER = 1.5  # screen pixels per image pixel and side
-SHADOW_FINER = 1.3  # pixels of the shadow map per image pixel and side
+FINER = 1.4  # screen pixels per image pixel and side
+SHADOW_FINER = 1.2  # pixels of the shadow map per image pixel and side
 HEAD_MIDDLE = np.array([0.0, 0.25, -0.85], F)
 NECK = 2.1  # template height below which nothing casts a shadow on the face
 GAZE = 0.45  # radians of a full gaze sideways; half of it up and down
@@ -141,8 +141,8 @@ class ScannedRenderer:
             out[ball, 4:7] = (points[ball] - centre) / radius
         deep = (float(points[model.landmarks[62], 2]) - points[:, 2]).clip(0)
         for name, near, fall in (
-            ("teeth", 1.1, 1.2),
-            ("gums", 0.75, 1.5),
+            ("teeth", 1.2, 3.2),
+            ("gums", 0.75, 2.0),
             ("mouth_socket", 0.30, 1.2),
             ("eye_socket", 0.5, 0),
         ):
@@ -350,7 +350,7 @@ def _eye_colours(identity: Any, rng: np.random.Generator) -> Array:
 def _mouth_colours(rng: np.random.Generator) -> Array:
     """Colours of the mouth's wall, gums with tongue, and teeth `(3, 3)`."""
     tooth = (
-        np.array([0.86, 0.79, 0.68])
+        np.array([0.78, 0.71, 0.61])
         * rng.uniform(0.65, 1.1)
         * np.array([1, rng.uniform(0.94, 1.02), rng.uniform(0.78, 1.08)])
     )
