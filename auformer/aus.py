@@ -35,6 +35,8 @@ class ActionUnit:
         return f"AU{self.number}"
 
 
+MAX_INTENSITY = 5.0  # level E of FACS, the maximum; 0 is absent
+
 REGIONS = ("brow", "eyes", "nose", "cheeks", "mouth", "chin", "jaw", "neck", "head", "gaze")
 
 _TABLE = (

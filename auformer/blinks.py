@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from auformer.episodes import GAP, usual_length
+from auformer.episodes import GAP, runs, usual_length
 
 #: Eyes that stay closed for half a second or longer are AU43 and no blink (the manual of 2002). In dry-eye research
 #: blinks from half a second on are "superextended": 0.2 % of those of healthy subjects (Ousler et al., Clinical
@@ -114,25 +114,16 @@ def _episodes(
         raise ValueError("Expected `time_s` to be finite and to rise from frame to frame; sort the frames by time")
     if reason := why_not(time_s):
         raise ValueError(f"Expected a video in which blinks can be counted: {reason}")
-    broken = np.diff(time_s) > GAP * usual_length(time_s)  # (n - 1,) frames are missing here
+    usual = usual_length(time_s)
+    broken = np.diff(time_s) > GAP * usual  # (n - 1,) frames are missing here
     found: list[tuple[int, int]] = []
-    for first, last in _spans(closure > opened, broken):
+    for first, last in runs(time_s, closure > opened, usual).tolist():
         if (closure[first : last + 1] >= closed).any():
             if found and _is_dropout(found[-1][1], first, closure, time_s, broken):
                 found[-1] = (found[-1][0], last)
             else:
                 found.append((first, last))
     return found, [_is_known(pair, closure, broken) for pair in found]
-
-
-def _spans(above: np.ndarray, broken: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches of frames that are `above (n,)`, cut where frames are missing."""
-    places = np.flatnonzero(above)
-    if not len(places):
-        return []
-    cuts = (np.diff(places) > 1) | broken[places[:-1]]
-    firsts, lasts = places[np.append(True, cuts)], places[np.append(cuts, True)]
-    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
 
 def _is_dropout(last: int, first: int, closure: np.ndarray, time_s: np.ndarray, broken: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from auformer.losses import IntensityLoss, concordance_loss, cumulative_loss, smooth_l1_loss
+from auformer.intensity_losses import IntensityLoss, concordance_loss, cumulative_loss, smooth_l1_loss
 
 NAN = math.nan
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from auformer.aus import MAX_INTENSITY
 from auformer.data.schema import (
     DEFAULT_THRESHOLD,
-    HIGHEST,
     KEY,
     MANIFEST_KINDS,
     PREDICTION_KINDS,
@@ -86,7 +86,7 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         ManifestError: The file is missing or is no manifest; the message says where and what to do.
     """
     table, side = read_table(path), read_sidecar(path)
-    frame = validate_manifest(table, str(path), scale=_number(side, SCALE, (1.0, HIGHEST), str(path)))
+    frame = validate_manifest(table, str(path), scale=_number(side, SCALE, (1.0, MAX_INTENSITY), str(path)))
     letters = [au for au in aus_with(table.columns, "intensity") if has_letters(table[f"{au}_intensity"])]
     notes = [f"letters A to E were read as 1 to 5: intensities of {', '.join(letters)}"] if letters else []
     notes += _derive(frame, side, str(path))
@@ -100,9 +100,10 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
 def _number(side: dict[str, Any], key: str, allowed: Sequence[float] | None, where: str) -> float | None:
     """A number of a sidecar, None where it is not there."""
     value = side.get(key)
-    wanted = f"one of {', '.join(f'{one:g}' for one in allowed)}" if allowed else f"above 0 and at most {HIGHEST:g}"
+    listed = ", ".join(f"{one:g}" for one in allowed or ())
+    wanted = f"one of {listed}" if allowed else f"above 0 and at most {MAX_INTENSITY:g}"
     good = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is not None and not (good and (value in allowed if allowed else 0 < value <= HIGHEST)):
+    if value is not None and not (good and (value in allowed if allowed else 0 < value <= MAX_INTENSITY)):
         raise ManifestError(f"{sidecar_path(where)}: `{key}` should be {wanted}, but is {value!r}; correct it")
     return None if value is None else float(value)
 
@@ -119,7 +120,9 @@ def _derive(frame: pd.DataFrame, side: dict[str, Any], where: str) -> list[str]:
     return [f"occurrence is an intensity of {threshold:g} or more for {', '.join(derived)}, which have no labels"]
 
 
-def validate_manifest(frame: pd.DataFrame, where: str = "manifest", *, scale: float | None = HIGHEST) -> pd.DataFrame:
+def validate_manifest(
+    frame: pd.DataFrame, where: str = "manifest", *, scale: float | None = MAX_INTENSITY
+) -> pd.DataFrame:
     """Check a manifest and bring its columns into the types of the contract.
 
     Args:
@@ -147,8 +150,8 @@ def validate_manifest(frame: pd.DataFrame, where: str = "manifest", *, scale: fl
         frame["image"] = image_column(frame["image"], (frame["status"] == "ok").to_numpy(bool), where)
     for name, (_, kind) in kinds.items():
         if kind == "intensity":
-            highest = HIGHEST if scale is None else scale
-            frame[name] = intensity_column(frame[name], where, highest=highest) * (HIGHEST / highest)
+            highest = MAX_INTENSITY if scale is None else scale
+            frame[name] = intensity_column(frame[name], where, highest=highest) * (MAX_INTENSITY / highest)
         else:
             frame[name] = label_column(frame[name], where)
     if scale is None:
@@ -207,7 +210,7 @@ def write_manifest(frame: pd.DataFrame, path: str | Path, side: dict[str, Any]) 
         ManifestError: The table breaks the contract; nothing is written.
     """
     checked = validate_manifest(frame, str(path))
-    scale = {SCALE: int(HIGHEST)} if aus_with(checked.columns, "intensity") else {}
+    scale = {SCALE: int(MAX_INTENSITY)} if aus_with(checked.columns, "intensity") else {}
     write_sidecar({**side, **scale}, path)
     write_table(checked, path)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from auformer.aus import ACTION_UNITS, canonical
+from auformer.aus import ACTION_UNITS, MAX_INTENSITY, canonical
 from auformer.data.cells import facs_level
 from auformer.errors import ManifestError
 from auformer.files import OUTSIDE
@@ -29,7 +29,6 @@ SIDES = ("left", "right")  # the person's own sides, as in FACS
 PREDICTION_KINDS = ("true", "prob", "active", "intensity_pred", "intensity_true")
 MANIFEST_KINDS = ("", "left", "right", "intensity")
 
-HIGHEST = 5.0  # intensity E of FACS, the maximum; 0 is absent
 SCALE, THRESHOLD = "intensity_scale", "occurrence_threshold"  # keys of a manifest's sidecar
 DEFAULT_THRESHOLD = 1.0  # level A, as BP4D's coders count an AU as present; the literature on DISFA starts from 2
 
@@ -184,7 +183,7 @@ def range_column(column: pd.Series, where: str, low: float, high: float) -> pd.S
     return pd.Series(numbers, index=column.index, name=column.name)
 
 
-def intensity_column(column: pd.Series, where: str, *, highest: float = HIGHEST) -> pd.Series:
+def intensity_column(column: pd.Series, where: str, *, highest: float = MAX_INTENSITY) -> pd.Series:
     """A column of intensities as float64 in `[0, highest]`, nan where empty; letters A to E of FACS are 1 to 5.
 
     Raises:
@@ -199,7 +198,7 @@ def intensity_column(column: pd.Series, where: str, *, highest: float = HIGHEST)
     numbers = number_column(column, where)
     bad = (numbers < 0) | (numbers > highest)
     if bad.any():
-        told = f" (the sidecar says `{SCALE}`: {highest:g})" if highest != HIGHEST else ""
+        told = f" (the sidecar says `{SCALE}`: {highest:g})" if highest != MAX_INTENSITY else ""
         message = f"`{column.name}` should be in 0 to {highest:g}{told}, but is {_first(column, bad)!r}"
         fail(where, bad, message, "correct it, or bring the column to 0 to 5")
     return pd.Series(numbers, index=column.index, name=column.name)

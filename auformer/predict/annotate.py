@@ -15,10 +15,10 @@ import av
 import cv2
 import numpy as np
 
+from auformer.aus import MAX_INTENSITY
 from auformer.files import atomic_path
 from auformer.predict.types import FacePrediction, ImagePrediction
 from auformer.report.style import SERIES, THEMES, au_order
-from auformer.report.timeline import HIGHEST
 
 # The first that this FFmpeg has is used; the last one is MPEG-4 Part 2, which browsers do not play.
 ENCODERS = ("libx264", "h264", "mpeg4")
@@ -274,7 +274,7 @@ def _panel(
         cv2.line(panel, (tick, top - 2), (tick, bottom + 2), ink, 1)
         if intensity and not np.isnan(levels[place]):
             level = float(levels[place])
-            end, foot = round(left + level / HIGHEST * (right - left)), round((line * _LINE + _LINE - 3) * unit)
+            end, foot = round(left + level / MAX_INTENSITY * (right - left)), round((line * _LINE + _LINE - 3) * unit)
             cv2.rectangle(
                 panel, (round(left), bottom + max(1, round(2 * unit))), (end, foot), _rgb(SERIES["dark"][1]), -1
             )

@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from auformer import __version__
+from auformer.aus import MAX_INTENSITY
 from auformer.data.dataset import AUDataset
 from auformer.data.images import read_image
 from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
-from auformer.data.schema import HIGHEST
 from auformer.files import atomic_path, check_writable, digest, sha256
 from auformer.models import AUNetwork, OnnxDetector
 from auformer.models.batches import FittingBatches, find_device
@@ -356,7 +356,7 @@ def _predict(
 def _checked(values: torch.Tensor, number: int) -> np.ndarray:
     """Values of `_predict` as an array; a network that gives nan is an error, not an empty cell later."""
     array = values.numpy()
-    parts = {"probabilities": (array[:, :number], 1), "intensities": (array[:, number:], HIGHEST)}
+    parts = {"probabilities": (array[:, :number], 1), "intensities": (array[:, number:], MAX_INTENSITY)}
     for what, (part, highest) in parts.items():
         if not ((part >= 0) & (part <= highest)).all():
             raise ValueError(

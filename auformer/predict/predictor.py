@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from auformer.aus import MAX_INTENSITY
 from auformer.data.transforms import resize, to_float
 from auformer.errors import CheckpointError
 from auformer.faces import CROP_RECIPES, make_detector, require_faces
@@ -85,7 +86,6 @@ class Finisher:
 
 DEFAULT_RECIPE = "eyes"  # for checkpoints that do not say by which recipe their training images were cropped
 DECIMALS = 7  # of probabilities and intensities, as `auformer evaluate` writes them
-HIGHEST = 5.0  # of intensities, FACS level E
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 
 
@@ -210,10 +210,10 @@ class AUPredictor:
         if values is None:
             return dict.fromkeys(("probs", "intensity"), np.zeros((0, number)))
         intensity = values[:, number:]
-        if not ((intensity >= 0) & (intensity <= HIGHEST)).all():
+        if not ((intensity >= 0) & (intensity <= MAX_INTENSITY)).all():
             raise ValueError(
-                f"Expected the network to give intensities in [0, {HIGHEST:g}], but got others, or nan: its weights "
-                "are damaged."
+                f"Expected the network to give intensities in [0, {MAX_INTENSITY:g}], but got others, or nan: its "
+                "weights are damaged."
             )
         intensity[:, [au not in self.intensity_aus for au in self.au_names]] = np.nan
         return {"probs": _checked_probs(values[:, :number]), "intensity": intensity.round(DECIMALS)}

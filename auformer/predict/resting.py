@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from auformer.aus import MAX_INTENSITY
 from auformer.predict.table import INTENSITY_DECIMALS
 
 QUANTILE = 0.10  # of a track's frames that are taken to be at rest: OpenFace, see the module
 FEWEST = 100  # frames with the face: OpenFace 1's FeatureExtraction corrected videos of more than so many frames only
-HIGHEST = 5.0  # of an intensity, FACS level E
 _SHOWN = 5  # tracks named in a message [ours]
 
 
@@ -60,7 +60,7 @@ def subtract_resting_levels(
         if len(rows) >= FEWEST:
             values = rows[columns].to_numpy(float)
             level = resting_level(values)
-            table.loc[rows.index, columns] = (values - level).clip(0.0, HIGHEST).round(INTENSITY_DECIMALS)
+            table.loc[rows.index, columns] = (values - level).clip(0.0, MAX_INTENSITY).round(INTENSITY_DECIMALS)
             track["levels"] = dict(zip(intensity_aus, level.tolist(), strict=True))
     return table, facts
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from auformer.aus import MAX_INTENSITY
 from auformer.report import style
-from auformer.report.timeline import HIGHEST
 
 COLUMNS = 3  # panels side by side [ours]
 CELL = 1.6  # inches of each [ours]
@@ -63,16 +63,16 @@ def bland_altman_plot(
 
 def _draw(axes: Axes, a: np.ndarray, b: np.ndarray, limits: tuple[float, float, float], *, theme: str) -> None:
     """Draw one AU: faces in hexagons, bias, limits, and a line at no difference."""
-    inks, colour = style.THEMES[theme], style.SERIES[theme][5]
+    inks, colour, highest = style.THEMES[theme], style.SERIES[theme][5], MAX_INTENSITY
     style.dress_axes(axes, theme=theme, grid="both")
     axes.axhline(0, color=inks["quiet"], linewidth=0.8, linestyle=":")
     if len(a):
         axes.hexbin(
-            (a + b) / 2, a - b, gridsize=(_CELLS, _CELLS), extent=(0, HIGHEST, -HIGHEST, HIGHEST), bins="log", mincnt=1,
+            (a + b) / 2, a - b, gridsize=(_CELLS, _CELLS), extent=(0, highest, -highest, highest), bins="log", mincnt=1,
             cmap="Blues" if theme == "light" else "Blues_r", linewidths=0.1,
         )  # fmt: skip
     for value, line in zip(limits, ("-", "--", "--"), strict=True):
         if not np.isnan(value):
             axes.axhline(value, color=colour, linewidth=1.3, linestyle=line)
-    axes.set(xlim=(0, HIGHEST), ylim=(-HIGHEST, HIGHEST), xticks=range(int(HIGHEST) + 1), yticks=(-5, -2.5, 0, 2.5, 5))
+    axes.set(xlim=(0, highest), ylim=(-highest, highest), xticks=range(int(highest) + 1), yticks=(-5, -2.5, 0, 2.5, 5))
     axes.tick_params(labelsize=style.SMALL - 1)

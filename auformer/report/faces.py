@@ -11,9 +11,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from auformer.aus import ACTION_UNITS
+from auformer.aus import ACTION_UNITS, MAX_INTENSITY
 from auformer.report import style
-from auformer.report.timeline import HIGHEST
 
 OPACITY = 0.75  # of the strongest evidence over the face [ours]
 COLUMN = 2.6  # inches per face and its map where there are more than two columns [ours]
@@ -271,7 +270,7 @@ def _intensity_bars(axes: Axes, levels: np.ndarray, *, theme: str) -> None:
     axes.barh(places, np.nan_to_num(levels), 0.62, color=style.SERIES[theme][1])
     for place, level in zip(places.tolist(), levels.tolist(), strict=True):
         if not np.isnan(level):
-            inside = level > HIGHEST / 2
+            inside = level > MAX_INTENSITY / 2
             beside: dict[str, Any] = {
                 "ha": "right" if inside else "left",
                 "va": "center",
@@ -279,8 +278,8 @@ def _intensity_bars(axes: Axes, levels: np.ndarray, *, theme: str) -> None:
             }
             ink = style.THEMES["light"]["ink"] if inside else inks["ink"]
             axes.text(level + (-0.1 if inside else 0.1), place, f"{level:.1f}", color=ink, **beside)
-    axes.set(xlim=(0, HIGHEST), ylim=(len(levels) - 0.45, -0.55), xlabel="Intensity", yticks=[])
-    axes.set_xticks(range(int(HIGHEST) + 1))
+    axes.set(xlim=(0, MAX_INTENSITY), ylim=(len(levels) - 0.45, -0.55), xlabel="Intensity", yticks=[])
+    axes.set_xticks(range(int(MAX_INTENSITY) + 1))
     axes.tick_params(axis="x", labelsize=style.SMALL)
     axes.xaxis.label.set_fontsize(style.SMALL)
 

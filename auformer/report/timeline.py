@@ -20,6 +20,7 @@ from matplotlib.cbook import contiguous_regions
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from auformer.aus import MAX_INTENSITY
 from auformer.report import style
 
 TIMELINE_WIDTH = 8.0  # inches [ours]: twice a phone's width, for a desk
@@ -28,7 +29,6 @@ NAMES = 2.1  # inches for the longest FACS name of a rendered AU [ours]
 COLUMNS = 700  # most columns of the strip; more frames are averaged [ours]
 _SCALE = 0.12  # inches of the colour scale's height [ours]
 _FLOOR, _TALL = 0.28, 0.7  # of a band's row: its zero below the middle, and the height of its axis [ours]
-HIGHEST = 5.0  # intensity: FACS level E
 
 Event = tuple[float, float]
 
@@ -157,9 +157,11 @@ def _draw_band(axes: Axes, edges: np.ndarray, row: int, probs: np.ndarray, level
     """Draw intensities (M,) as an area and probabilities (M,) as a line, between a line at zero and one at the top."""
     inks, (line, area), floor = style.THEMES[theme], style.SERIES[theme][:2], row + _FLOOR
     axes.hlines([floor, floor - _TALL], edges[0], edges[-1], color=inks["grid"], linewidth=0.6)
-    axes.stairs(floor - _TALL * levels / HIGHEST, edges, baseline=floor, fill=True, color=area, alpha=0.75, linewidth=0)
+    axes.stairs(
+        floor - _TALL * levels / MAX_INTENSITY, edges, baseline=floor, fill=True, color=area, alpha=0.75, linewidth=0
+    )
     axes.stairs(floor - _TALL * probs, edges, baseline=None, color=line, linewidth=0.9)
-    for text, place in (("0", floor), (f"{HIGHEST:.0f}", floor - _TALL)):
+    for text, place in (("0", floor), (f"{MAX_INTENSITY:.0f}", floor - _TALL)):
         beside: dict[str, Any] = {
             "xytext": (3, 0),
             "textcoords": "offset points",
@@ -270,9 +272,9 @@ def _band(probs: np.ndarray, levels: np.ndarray, edges: np.ndarray, y: float, pl
     """
     floor, right = y + _BAND_BAR, place(edges[-1])
     parts = [f'<path class="g" d="M{_LEFT} {line}H{right}"/>' for line in (y, floor)]
-    for text, line in (("0", floor), (f"{HIGHEST:.0f}", y)):
+    for text, line in (("0", floor), (f"{MAX_INTENSITY:.0f}", y)):
         parts.append(f'<text class="q s" x="{right + 3}" y="{line + 3}">{text}</text>')
-    for values, filled in ((levels / HIGHEST, True), (probs, False)):
+    for values, filled in ((levels / MAX_INTENSITY, True), (probs, False)):
         tops = np.where(np.isnan(values), np.nan, np.round(floor - _BAND_BAR * values, 1))
         for first, last in contiguous_regions(~np.isnan(tops)):
             changes = [first, *(k for k in range(first + 1, last) if tops[k] != tops[k - 1])]

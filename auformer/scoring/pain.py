@@ -15,7 +15,6 @@ import pandas as pd
 PSPI = "PSPI"
 EYES_CLOSED = "AU43"
 GRADED = ("AU4", "AU6", "AU7", "AU9", "AU10")
-HIGHEST = 16
 
 
 def pspi(levels: pd.DataFrame, closed: pd.Series) -> pd.Series:

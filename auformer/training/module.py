@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.modules.module import _IncompatibleKeys
 
 from auformer.errors import CheckpointError
-from auformer.losses import AULoss, IntensityLoss
+from auformer.intensity_losses import IntensityLoss
+from auformer.losses import AULoss
 from auformer.models import AUNetwork
 from auformer.models.adapter_file import HEADER, describe, parse_header
 from auformer.models.checkpoints import (

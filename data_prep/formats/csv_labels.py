@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from auformer.aus import ACTION_UNITS
+from auformer.aus import ACTION_UNITS, MAX_INTENSITY
 from auformer.data.cells import INTENSITY, LABEL
-from auformer.data.schema import HIGHEST, check_intensity_scale
+from auformer.data.schema import check_intensity_scale
 from auformer.errors import DatasetLayoutError, ManifestError
 
 from ..release import Findings
@@ -108,14 +108,14 @@ def read_labels(
             findings.note("read as not annotated", where, text)
         values[unknown] = np.nan
         if column.kind == "intensity":
-            highest = scale or HIGHEST
+            highest = scale or MAX_INTENSITY
             advice = (
                 "correct it, name values that mean not annotated with --missing-values, or the highest value of the "
             )
             advice += "table's scale with --intensity-scale"
             wanted = f"an intensity of 0 to {highest:g}"
             _refuse(table[column.name], (values < 0) | (values > highest), where, wanted, advice)
-            labels[f"{column.au}_intensity"] = np.where(lost, np.nan, values * (HIGHEST / highest))
+            labels[f"{column.au}_intensity"] = np.where(lost, np.nan, values * (MAX_INTENSITY / highest))
         else:
             _refuse(table[column.name], ~np.isnan(values) & (values != 0) & (values != 1), where, "0, 1 or empty")
             name = f"{column.au}_{column.kind}" if column.kind else column.au

@@ -205,7 +205,7 @@ def test_the_head_sees_standardised_features() -> None:
 
 def test_every_trained_tensor_gets_a_gradient_also_from_a_batch_without_codes() -> None:
     """DDP waits for gradients that never come."""
-    from auformer.losses import IntensityLoss
+    from auformer.intensity_losses import IntensityLoss
 
     for form in FORMS:
         model = network(intensity=form)

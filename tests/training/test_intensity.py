@@ -14,7 +14,7 @@ import torch
 from auformer.agreement import agreement_sums, icc_from_sums, mae_from_sums
 from auformer.data.manifest import read_manifest, write_manifest
 from auformer.errors import CheckpointError
-from auformer.losses import IntensityLoss
+from auformer.intensity_losses import IntensityLoss
 from auformer.models import AUFormer, LinearProbe, load_detector, read_adapter_header
 from auformer.training.module import AUModule
 from auformer.training.run import describe_data, fit
