@@ -102,32 +102,23 @@ def evaluate(adapter: Path, manifests: list[str]) -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     labs = [result["lab_a"], result["lab_b"]]
-    graded = "intensity" in labs[0]  # not in a detector of occurrence alone
 
-    def cells(values: dict[str, Any], intensity: dict[str, Any] | None) -> list[str]:
-        shown = [*(percent(values[key]) for key in ("f1", "f1_tuned", "auroc"))]
-        shown += [] if intensity is None else [agreement_cell(intensity[key]) for key in ("icc", "mae")]
-        return [*shown, str(values["positives"])]
-
-    def of(lab: dict[str, Any], *path: str) -> dict[str, Any] | None:
-        found = lab.get("intensity")
-        for name in path:
-            found = None if found is None else found[name]
-        return found
+    def cells(values: dict[str, Any], intensity: dict[str, Any]) -> list[str]:
+        shown = [percent(values[key]) for key in ("f1", "f1_tuned", "auroc")]
+        return [*shown, *(agreement_cell(intensity[key]) for key in ("icc", "mae")), str(values["positives"])]
 
     rows = [
         [name, f"{entry['threshold']:.2f}"]
-        + [cell for lab in labs for cell in cells(lab["per_au"][name], of(lab, "per_au", name))]
+        + [cell for lab in labs for cell in cells(lab["per_au"][name], lab["intensity"]["per_au"][name])]
         for name, entry in labs[0]["per_au"].items()
     ]
-    means = [cell for lab in labs for cell in cells({**lab["mean"], "positives": ""}, of(lab, "mean"))]
-    scores = ["F1", "F1 tuned", "AUROC", *(["ICC", "MAE"] if graded else []), "positives"]
-    columns = [f"{lab}: {what}" for lab in "AB" for what in scores]
-    told = "; ICC(3,1) and mean absolute error of the intensities, in levels of 0 to 5" if graded else ""
+    means = [cell for lab in labs for cell in cells({**lab["mean"], "positives": ""}, lab["intensity"]["mean"])]
+    columns = [f"{lab}: {what}" for lab in "AB" for what in ("F1", "F1 tuned", "AUROC", "ICC", "MAE", "positives")]
     return f"""# The packaged AU detector on unseen rendered subjects
 
 Trained on rendered faces only: these numbers say nothing about photographs. F1 at 0.5 and at the thresholds in the
-file's header (chosen on validation subjects), AUROC and positives of 2,000 images, per cent{told}.
+file's header (chosen on validation subjects), AUROC and positives of 2,000 images, per cent; ICC(3,1) and mean absolute
+error of the intensities, in levels of 0 to 5.
 
 {Table(["AU", "threshold", *columns], [*rows, ["mean", "", *means]]).markdown()}
 
