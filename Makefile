@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(abspath $(VENV))/bin
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: demo quick test lint rules types contracts check-tree bench wheel-test clean
+.PHONY: demo quick test lint rules types contracts check-tree bench docs wheel-test clean
 
 demo: $(VENV)/.installed-base
 	$(BIN)/auformer demo
@@ -36,6 +36,10 @@ check-tree: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m experiments.speed.bench
+
+# Executes the notebooks, needs no network, and ends at the first warning: build/docs/index.html
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
 
 wheel-test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/test_wheel.py

@@ -7,16 +7,11 @@ domain, and `talk.mp4` moves over it. What documents name exists.
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
-import cv2
 import pytest
 
-from auformer.cli import main
-from tests.helpers.trees.images import write_video
+from tests.helpers.documents import blocks, commands, reader_files, run
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -78,34 +73,6 @@ SMALLER: dict[str, str] = {
 }
 
 
-def _blocks(language: str, text: str) -> list[str]:
-    """Contents of the fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-
-
-def _commands(text: str) -> list[str]:
-    """Every command of the bash blocks on one line each, without comments; `a && b` are two."""
-    found = []
-    for block in _blocks("bash", text):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            parts = " ".join("&&" if word == "&&" else shlex.quote(word) for word in words).split(" && ")
-            found += [part for part in parts if part]
-    return found
-
-
-def _run(command: str, folder: Path) -> int:
-    """Exit code of one reduced command; `auformer` runs in this process, which has its packages loaded already."""
-    words = shlex.split(command.replace("ROOT", str(ROOT)))
-    if words[0] == "auformer":
-        return main(words[1:])
-    if words[0] in ("python", "pip"):
-        words[:1] = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "pip"]
-    return subprocess.run(
-        words, cwd=ROOT if words[0] == "make" else folder, capture_output=True, check=False
-    ).returncode
-
-
 @pytest.fixture(scope="module")
 def readme() -> str:
     return README.read_text(encoding="utf-8")
@@ -114,23 +81,18 @@ def readme() -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a reader of README.md stands, with a photograph at hand."""
-    from skimage.data import astronaut
-
-    path = tmp_path_factory.mktemp("reader")
-    cv2.imwrite(str(path / "photo.jpg"), cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR))
-    write_video(path / "talk.mp4", [astronaut()[:240, 100 + k : 340 + k] for k in range(6)])
-    return path
+    return reader_files(tmp_path_factory.mktemp("reader"))
 
 
 def test_the_reader_of_blocks_sees_what_a_shell_would() -> None:
     shell = "pip install x  # once\nauformer synth \\\n  --lab A\n\n# only words\nmake a && make 'b c'\n"
     text = f"a\n```bash\n{shell}```\n```python\nmake = 1\n```\n"
-    assert _commands(text) == ["pip install x", "auformer synth --lab A", "make a", "make 'b c'"]
-    assert _blocks("python", text) == ["make = 1\n"]
+    assert commands(text) == ["pip install x", "auformer synth --lab A", "make a", "make 'b c'"]
+    assert blocks("python", text) == ["make = 1\n"]
 
 
 def test_every_reduced_form_belongs_to_a_command(readme: str) -> None:
-    said = _commands(readme)
+    said = commands(readme)
     assert [command for command in REDUCED if command not in said] == []
     assert {"auformer", "make"} <= {command.split()[0] for command in said}
 
@@ -141,14 +103,14 @@ def test_commands_and_python_run_in_the_order_of_the_readme(
     readme: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    for command in dict.fromkeys(_commands(readme)):
+    for command in dict.fromkeys(commands(readme)):
         reduced = _reduced(command)
         if reduced is not None:
-            assert _run(reduced, folder) == 0, f"{command}\n(as {reduced})"
-    blocks = _blocks("python", readme)
-    assert blocks
+            assert run(reduced, folder) == 0, f"{command}\n(as {reduced})"
+    python = blocks("python", readme)
+    assert python
     names: dict[str, object] = {"__name__": "readme"}
-    for block in blocks:
+    for block in python:
         for long, short in SMALLER.items():
             block = block.replace(long, short)
         exec(compile(block, str(README), "exec"), names)
