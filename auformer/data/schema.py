@@ -129,14 +129,14 @@ def text_column(column: pd.Series, where: str, *, required: bool) -> pd.Series:
     return text
 
 
-def number_column(column: pd.Series, where: str) -> np.ndarray:
-    """A column of numbers as float64, nan where empty."""
+def number_column(column: pd.Series, where: str, *, wanted: str = "a number") -> np.ndarray:
+    """A column of numbers as float64, nan where empty; `wanted` is what messages ask for."""
     values = pd.to_numeric(column, errors="coerce")
     bad = (values.isna() & column.notna()).to_numpy(bool)
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = bad | np.isinf(numbers)
     if bad.any():
-        fail(where, bad, f"column `{column.name}` should be a number, but is {_first(column, bad)!r}", "correct it")
+        fail(where, bad, f"column `{column.name}` should be {wanted}, but is {_first(column, bad)!r}", "correct it")
     return numbers
 
 
@@ -195,7 +195,7 @@ def intensity_column(column: pd.Series, where: str, *, highest: float = MAX_INTE
     if has_letters(column):
         text = column.astype(object)
         column = text.map(lambda cell: facs_level(str(cell)) or cell).rename(column.name)
-    numbers = number_column(column, where)
+    numbers = number_column(column, where, wanted=f"a number of 0 to {highest:g}, a letter A to E, or empty")
     bad = (numbers < 0) | (numbers > highest)
     if bad.any():
         told = f" (the sidecar says `{SCALE}`: {highest:g})" if highest != MAX_INTENSITY else ""

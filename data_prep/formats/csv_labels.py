@@ -111,8 +111,8 @@ def read_labels(
             highest = scale or MAX_INTENSITY
             advice = (
                 "correct it, name values that mean not annotated with --missing-values, or the highest value of the "
+                "table's scale with --intensity-scale"
             )
-            advice += "table's scale with --intensity-scale"
             wanted = f"an intensity of 0 to {highest:g}"
             _refuse(table[column.name], (values < 0) | (values > highest), where, wanted, advice)
             labels[f"{column.au}_intensity"] = np.where(lost, np.nan, values * (MAX_INTENSITY / highest))
