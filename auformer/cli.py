@@ -72,9 +72,10 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except Exception as error:
-        if not _is_user_error(error):
+        said = _user_error(error)
+        if said is None:
             raise
-        _report(f"auformer: error: {_message(error)}")
+        _report(f"auformer: error: {_message(said)}")
         return EXIT_FAILED
 
 
@@ -111,6 +112,15 @@ def _overview() -> str:
     for title, table in (("commands", COMMANDS), ("training (LightningCLI)", TRAINING)):
         lines += [f"{title}:", *(f"  {word:<18} {text}" for word, text in table.items()), ""]
     return "\n".join([*lines, "options:", "  --version  show the version", "  --help     show this text", ""])
+
+
+def _user_error(error: Exception) -> Exception | None:
+    """The error about the input: this one, or the one that it was raised from, as jsonargparse does; None for a bug."""
+    while not _is_user_error(error):
+        if not isinstance(error, ValueError) or not isinstance(error.__cause__, Exception):
+            return None
+        error = error.__cause__
+    return error
 
 
 def _is_user_error(error: Exception) -> bool:

@@ -172,6 +172,22 @@ def test_a_value_error_of_our_own_code_is_one_line(stand_in: StandIn, capsys: py
     assert said.count("\n") == 1
 
 
+def test_what_a_parser_makes_of_our_error_is_ours(stand_in: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(args: argparse.Namespace, kind: type[Exception] = ValueError) -> int:
+        try:
+            aus.parse_au_names("AU12,smile")
+        except ValueError as error:
+            raise kind("Does not validate against any of the Union subtypes") from error
+        return 0
+
+    stand_in(run)
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr().err.startswith("auformer: error: Expected `name` to be an action unit")
+    stand_in(lambda args: run(args, RuntimeError))
+    with pytest.raises(RuntimeError):
+        cli.main(["try"])
+
+
 @pytest.mark.parametrize("run", [lambda args: int(np.zeros(3).reshape(2, 2)[0, 0]), _raise(KeyError("AU12"))])
 def test_a_bug_keeps_its_traceback(run: Callable, stand_in: StandIn) -> None:
     stand_in(run)
