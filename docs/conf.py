@@ -32,6 +32,7 @@ nb_merge_streams = True
 default_role = "code"  # docstrings mark code with single backticks
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
+python_maximum_signature_line_length = 100
 napoleon_numpy_docstring = False
 # lines of a predictions file or a shell are not Python
 suppress_warnings = ["misc.highlighting_failure"]
