@@ -60,7 +60,7 @@ def has_box(path: Path, name: str) -> bool | None:
     """Whether an MP4 or QuickTime file has an outermost box; None where the file is no such file."""
     with path.open("rb") as file:
         size = path.stat().st_size
-        names = [box for box, _, _ in _boxes(file, 0, size)]
+        names = [box for box, _, _ in boxes(file, 0, size)]
     return name in names if names and names[0] in ("ftyp", "moov", "mdat", "wide", "free", "skip") else None
 
 
@@ -80,7 +80,7 @@ def is_cut_avi(path: Path) -> bool:
     return at > size + 1
 
 
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+def boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
     """Name, first and last byte of the contents of each box in a range of the file."""
     while start + 8 <= end:
         file.seek(start)
@@ -97,14 +97,14 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int
 
 def _of_mp4(file: BinaryIO, track: int, size: tuple[int, int]) -> Aperture | None:
     file.seek(0, 2)
-    moov = next(((a, b) for name, a, b in _boxes(file, 0, file.tell()) if name == "moov"), None)
-    for name, start, end in _boxes(file, *moov) if moov else ():
+    moov = next(((a, b) for name, a, b in boxes(file, 0, file.tell()) if name == "moov"), None)
+    for name, start, end in boxes(file, *moov) if moov else ():
         if name != "trak" or _track_number(file, start, end) != track:
             continue
         for step in _DEEP:
-            start, end = next((a, b) for box, a, b in _boxes(file, start, end) if box == step)
-        _, start, end = next(_boxes(file, start + 8, end))  # the first sample entry
-        found = next((a for box, a, _ in _boxes(file, start + _ENTRY, end) if box == "clap"), None)
+            start, end = next((a, b) for box, a, b in boxes(file, start, end) if box == step)
+        _, start, end = next(boxes(file, start + 8, end))  # the first sample entry
+        found = next((a for box, a, _ in boxes(file, start + _ENTRY, end) if box == "clap"), None)
         if found is None:
             return None
         file.seek(found)
@@ -117,7 +117,7 @@ def _of_mp4(file: BinaryIO, track: int, size: tuple[int, int]) -> Aperture | Non
 
 def _track_number(file: BinaryIO, start: int, end: int) -> int:
     """The number in a track's header."""
-    head = next((a for name, a, _ in _boxes(file, start, end) if name == "tkhd"), None)
+    head = next((a for name, a, _ in boxes(file, start, end) if name == "tkhd"), None)
     if head is None:
         return -1
     file.seek(head)
@@ -130,15 +130,15 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, 
     """Number, first and last byte of the contents of each element in a range of a Matroska file."""
     while start < end:
         file.seek(start)
-        number, used = _variable(file, keep=True)
-        size, more = _variable(file, keep=False)
+        number, used = variable(file, keep=True)
+        size, more = variable(file, keep=False)
         start += used + more
         stop = end if size == (1 << 7 * more) - 1 else start + size  # all ones: of unknown length
         yield number, start, min(stop, end)
         start = stop
 
 
-def _variable(file: BinaryIO, *, keep: bool) -> tuple[int, int]:
+def variable(file: BinaryIO, *, keep: bool) -> tuple[int, int]:
     """A number of variable length, with (`keep`) or without its marker, and its length in bytes."""
     first = file.read(1)[0]
     length = 9 - first.bit_length()

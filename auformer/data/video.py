@@ -14,6 +14,7 @@ import numpy as np
 
 from auformer.data.containers import Aperture, clean_aperture, has_box, is_cut_avi
 from auformer.data.images import image_kind
+from auformer.data.joins import part_starts
 from auformer.data.streams import choose_stream
 from auformer.data.timeline import NOMINAL_FPS, Slots, Timeline
 
@@ -27,6 +28,7 @@ VIDEOS = frozenset(
 _NO_STAMPS, _DISCONT = 0x80, 0x200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT (libavformat/avformat.h)
 _OUTPUT_CORRUPT = 1 << 3  # AV_CODEC_FLAG_OUTPUT_CORRUPT of libavcodec/avcodec.h; PyAV 13 and 14 name it differently
 _WHOLE_LENGTH = ("matroska", "asf", "flv")  # containers whose length is that of their longest stream, sound or images
+_NO_RATE = frozenset({"mjpeg", "mjpeg_2000"})  # bare streams of images without a number that says it
 _MISSING = 1.5  # frame lengths by which a video may end before its header says without counting as cut off [ours]
 _PIXEL = (0.25, 4.0)  # narrowest and widest pixel that is believed [ours]; DV and DVD have 0.9 to 1.43
 ERRORS = (av.error.FFmpegError, OSError, ValueError, EOFError)
@@ -120,6 +122,7 @@ class Video:
         self._whole_length = any(name in kind for name in _WHOLE_LENGTH)
         self._hidden = 0  # packets of frames that an edit list hides
         self._end = self._last_length = 0.0  # of all packets; of the last frame
+        self._reached = 0  # byte at which the last packet begins
 
     def __enter__(self) -> Video:
         """The video itself."""
@@ -141,6 +144,8 @@ class Video:
         """
         if self.others:
             _log.warning(self.others)
+        if self.container.format.name in _NO_RATE:
+            _log.warning(f"{self._named} says no frame rate: times are those of {NOMINAL_FPS:g} frames a second")
         line, slots, index, last = Timeline(self.step), Slots(), -1, 0.0
         decoded = self._decoded(slots)
         while True:
@@ -160,7 +165,7 @@ class Video:
             yield VideoFrame(index, last, frame, self)
         if index < 0:
             raise _not_opened(self._named, ValueError("not one frame of it can be decoded"))
-        if early := self._ends_early(index, last):
+        if early := self._parts_left(index, last) or self._ends_early(index, last):
             raise ValueError(f"{self._named} {early}")
 
     def sound_frames(self) -> Iterator[VideoFrame | str]:
@@ -200,7 +205,7 @@ class Video:
         except ERRORS as error:
             yield f"it cannot be read{f' beyond frame {index}' if index >= 0 else ''} ({reason(error)})"
             return
-        if early := self._ends_early(index, time):
+        if early := self._parts_left(index, time) or self._ends_early(index, time):
             yield early
 
     def nearest(self, times: Sequence[float]) -> list[np.ndarray | None]:
@@ -270,6 +275,8 @@ class Video:
         ours = packet.stream.index == self.stream.index
         if ours and packet.size and packet.is_discard:
             self._hidden += 1
+        if ours and packet.pos is not None:
+            self._reached = max(self._reached, packet.pos)
         if ours and self.numbers_packets and packet.dts is not None:
             slots.packet(packet.dts)
         if self._whole_length and packet.pts is not None:
@@ -281,6 +288,18 @@ class Video:
         stamp = slots.frame(frame.dts) if self.numbers_packets else frame.pts if self.stamped else None
         self.timed = self.stamped and not slots.delay
         return None if stamp is None else float(stamp * self.stream.time_base)
+
+    def _parts_left(self, index: int, last: float) -> str:
+        """Words for files that were joined byte by byte where FFmpeg has read the first of them only."""
+        kind = self.container.format.name
+        starts = part_starts(self.path, kind)
+        if len(starts) < 2 or ("mp4" not in kind and self._reached >= starts[-1]):
+            return ""  # of a second MP4 file FFmpeg reads nothing, or a part of its fragments
+        return (
+            f"holds {len(starts)} videos that were joined byte by byte, which its format does not allow: only a part "
+            f"of them is read, to frame {index} ({last:.2f} s); join the single videos by a video program, or give "
+            "them one by one"
+        )
 
     def _ends_early(self, index: int, last: float) -> str:
         """Words for a video that ends before its header says: fewer frames (where they are counted), a shorter time.

@@ -51,8 +51,9 @@ class Film:
     """What one video is made of; `slots` are the frame times at which there are frames, in frame lengths.
 
     Attributes:
-        order: Streams before and beside the one that is meant: `cover`, `depth`, `default` (the second), `sound`.
+        order: Streams before and beside the one that is meant: `cover`, `attached`, `depth`, `default` (the second), `sound`.
         joined: How often the file stands in a row.
+        parts: Of these, how many FFmpeg reads; that the others are missing is to be said.
         cut: So many frames at the beginning are hidden by an edit list.
     """
 
@@ -65,6 +66,7 @@ class Film:
     turn: int = 0
     order: str = ""
     joined: int = 1
+    parts: int = 0
     cut: int = 0
 
     @property
@@ -81,14 +83,27 @@ class Film:
     @property
     def numbers(self) -> list[int]:
         """The numbers that are seen, in order."""
-        return list(range(self.cut, len(self.slots))) * self.joined
+        return list(range(self.cut, len(self.slots))) * (self.parts or self.joined)
 
     @property
     def times(self) -> list[float]:
         """When they are seen, in seconds from the first."""
-        part = [float((slot - self.slots[self.cut]) / self.rate) for slot in self.slots[self.cut :]]
-        length = part[-1] + float(1 / self.rate)
-        return [length * k + time for k in range(self.joined) for time in part]
+        rate = 25 if self.suffix == ".mjpeg" else self.rate  # it says none
+        part = [float((slot - self.slots[self.cut]) / rate) for slot in self.slots[self.cut :]]
+        length = part[-1] + float(1 / rate)
+        return [length * k + time for k in range(self.parts or self.joined) for time in part]
+
+    @property
+    def untold(self) -> int:
+        """How many of the last times the file does not say: AVI has no other than those at which frames are decoded."""
+        return self.bframes if self.suffix == ".avi" and self.slots == VARIABLE else 0
+
+    @property
+    def said(self) -> str:
+        """What the reader has to say about it; empty where there is nothing."""
+        if self.parts and self.parts < self.joined:
+            return f"{self.joined} videos that were joined byte by byte"
+        return "says no frame rate" if self.suffix == ".mjpeg" else ""
 
 
 PIXELS = {
@@ -108,6 +123,8 @@ def write_film(film: Film, folder: Path) -> Path:
     forms = {".m4v": "m4v", ".m2v": "mpeg2video"}
     with av.open(str(path), "w", format=forms.get(film.suffix)) as container:
         cover = _cover(container) if film.order == "cover" else None
+        if film.order == "attached":
+            container.add_attachment("cover.jpg", "image/jpeg", cv2.imencode(".jpg", seen(63))[1].tobytes())
         other = _other(container, film) if film.order in ("depth", "default") else None
         sound = container.add_stream(_SOUND[film.suffix], rate=48000, layout="mono") if film.order == "sound" else None
         if sound is not None:
@@ -250,10 +267,27 @@ _CODECS = {
     ".mjpeg": (("mjpeg", 0),),
     ".gif": (("gif", 0),),
 }  # fmt: skip
+JOINED = {
+    ".ts": 9,
+    ".mpg": 9,
+    ".h264": 9,
+    ".m2v": 9,
+    ".m4v": 9,
+    ".avi": 9,
+    ".gif": 9,
+    ".mjpeg": 9,
+    ".mkv": 2,
+    ".webm": 2,
+    ".mp4": 1,
+    ".mov": 1,
+    ".3gp": 1,
+    ".flv": 1,
+    ".wmv": 1,
+}  # how many of several that are joined FFmpeg reads
 BARE = frozenset({".h264", ".hevc", ".m4v", ".m2v", ".mjpeg"})  # streams without a container and its times
 _CONSTANT = BARE | {".mpg"}
 _ASPECT = frozenset({".mp4", ".mov", ".mkv", ".ts", ".mpg", ".m2v", ".m4v", ".h264", ".3gp"})
-_SAYS_ASPECT = frozenset({"libx264", "libx265", "mpeg4", "mjpeg", "prores_ks"})
+_SAYS_ASPECT = frozenset({"libx264", "libx265", "mpeg4", "mjpeg", "prores_ks", "png", "qtrle"})
 
 
 def all_films() -> Iterator[Film]:
@@ -271,16 +305,15 @@ def _by_time(plain: Film, place: int) -> Iterator[Film]:
     suffix = plain.suffix
     rates = (Fraction(25), Fraction(50)) if suffix == ".gif" else RATES  # hundredths of a second
     rates = rates if suffix in BARE else rates[: 2 + place % 2]
-    yield from (replace(plain, rate=rate) for rate in (rates[:1] if suffix == ".mjpeg" else rates))  # it says no rate
+    yield from (replace(plain, rate=rate) for rate in rates)
     if suffix not in _CONSTANT:
         yield replace(plain, slots=GAPS[0])
         yield replace(plain, slots=GAPS[1], rate=Fraction(50 if suffix == ".gif" else 30))
-        if suffix != ".avi" or not plain.bframes:  # an AVI file does not say where the last of them are
-            yield replace(plain, slots=VARIABLE, rate=Fraction(50))
-    if suffix in (".ts", ".mpg", ".h264", ".mkv", ".m2v"):
-        yield replace(plain, joined=2)
-        if suffix != ".mkv":  # of which FFmpeg reads two parts
-            yield replace(plain, joined=3, rate=Fraction(30))
+        yield replace(plain, slots=VARIABLE, rate=Fraction(25 if suffix == ".gif" else 50))
+    if suffix in JOINED:
+        read = JOINED[suffix]
+        yield replace(plain, joined=2, parts=min(read, 2))
+        yield replace(plain, joined=3, parts=min(read, 3), rate=Fraction(25 if suffix in (".gif", ".mjpeg") else 30))
 
 
 def _by_shape(plain: Film, place: int) -> Iterator[Film]:
@@ -298,6 +331,10 @@ def _by_streams(plain: Film) -> Iterator[Film]:
     suffix, common = plain.suffix, plain.codec in ("libx264", "mpeg4")
     if suffix in (".mp4", ".mov", ".3gp") and common:
         yield replace(plain, cut=4)
-    orders = (["cover"] if suffix == ".mp4" and common else []) + (["depth"] if suffix in (".mkv", ".nut") else [])
+    orders = (
+        (["cover"] if suffix == ".mp4" and common else [])
+        + (["attached"] if suffix == ".mkv" else [])
+        + (["depth"] if suffix in (".mkv", ".nut") else [])
+    )
     orders += (["default"] if suffix in (".mkv", ".mp4") else []) + (["sound"] if suffix in _SOUND else [])
     yield from (replace(plain, order=order) for order in orders)
