@@ -43,7 +43,7 @@ def part_starts(path: Path, kind: str) -> list[int]:
 
 
 def _of_mp4(file: BinaryIO, end: int) -> Iterator[int]:
-    """Each part has a list of its frames, before or behind them, and begins with its brand or, in old ones, anywhere."""
+    """Each part has one list of its frames; it begins with its brand, where it has one."""
     start = 0
     for name, at, _ in boxes(file, 0, end):
         if name == "ftyp":

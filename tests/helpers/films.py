@@ -51,7 +51,8 @@ class Film:
     """What one video is made of; `slots` are the frame times at which there are frames, in frame lengths.
 
     Attributes:
-        order: Streams before and beside the one that is meant: `cover`, `attached`, `depth`, `default` (the second), `sound`.
+        order: Streams before and beside the one that is meant: `cover`, `attached`, `depth`, `default` (the second),
+            `sound`.
         joined: How often the file stands in a row.
         parts: Of these, how many FFmpeg reads; that the others are missing is to be said.
         cut: So many frames at the beginning are hidden by an edit list.
