@@ -150,8 +150,10 @@ class RunCheckpoints(Checkpoint):
         self._before = float(state_dict["seconds"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; a run that begins from another folder's checkpoint chooses among its own epochs."""
         self._started = time.monotonic()
+        if not self.folder.adapter.is_file():
+            self.score, self.epoch = -math.inf, 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what this epoch calls for; the score is the same on all ranks."""

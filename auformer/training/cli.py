@@ -145,6 +145,8 @@ class AUFormerCLI(LightningCLI):
         """Train into the run folder; an interrupted run of the same configuration is resumed."""
         folder = self.folder
         if self.trainer.is_global_zero:
+            if ckpt_path:
+                _check_start(Path(ckpt_path), folder, overwrite=self._option("overwrite"))
             folder.open(self.plain_config(), overwrite=self._option("overwrite"), free=FREE)
         resumed = Path(ckpt_path) if ckpt_path else folder.last if folder.resumable else None
         run(self.trainer, model, datamodule, folder, resumed)
@@ -159,6 +161,16 @@ class AUFormerCLI(LightningCLI):
         """Score the test split; figures go to `test.csv` in the run folder."""
         check_fit(model, datamodule)
         self.trainer.test(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=verbose, weights_only=True)
+
+
+def _check_start(path: Path, folder: RunFolder, *, overwrite: bool) -> None:
+    """Refuse a checkpoint to start from before the run folder is emptied for it."""
+    read_run_checkpoint(path, mmap=True)
+    if overwrite and path.resolve().is_relative_to(folder.path.resolve()):
+        raise ValueError(
+            f"Expected `ckpt_path` outside of the run folder, which --overwrite empties, but got {path}: choose "
+            "another --out, or leave --overwrite out to resume"
+        )
 
 
 def _listed(value: Any) -> list[Any]:

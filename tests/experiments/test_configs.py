@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,10 +12,10 @@ import torch
 import yaml
 
 from auformer.cli import main
-from auformer.models import AUFormer, FullFineTuning, LinearProbe
+from auformer.models import AUFormer, FullFineTuning, LinearProbe, read_adapter_header
 from auformer.training.config import merged_config, with_bases
 from auformer.training.module import AUModule
-from tests.helpers.runs import cli_words, write_workspace
+from tests.helpers.runs import AUS, cli_words, write_workspace
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -22,7 +23,13 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_workspace(tmp_path_factory.mktemp("experiments"))
+    folder = write_workspace(tmp_path_factory.mktemp("experiments"))
+    for name in ("data", "test"):  # intensities, for the configuration that asks for them
+        path = folder / name / "manifest.csv"
+        frame = pd.read_csv(path)
+        coded = {f"{au}_intensity": frame[au] * (1 + frame["frame"] % 5) for au in AUS}
+        frame.assign(**coded).to_csv(path, index=False)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +49,24 @@ def test_every_configuration_trains(workspace: Path, config: Path, capsys: pytes
     network = AUModule.load_from_checkpoint(workspace / config.stem / "last.ckpt").network
     kinds = {"synthetic_linear_probe": LinearProbe, "synthetic_full_finetuning": FullFineTuning}
     assert type(network) is kinds.get(config.stem, AUFormer)
+    assert network.intensity == ("ordinal" if config.stem == "synthetic_intensity" else "none")
     stored = yaml.safe_load((workspace / config.stem / "config.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
     assert stored["lr"] == merged_config(config)["model"]["init_args"]["lr"] and stored["warmup_fraction"] == 0.08
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"model__network__intensity": "yes"}, "`intensity` to be one of none, regression, ordinal, but got 'yes'"),
+        ({"model__intensity_weight": -1}, "`intensity_weight` to be 0 or more, but got -1"),
+    ],
+)
+def test_a_wrong_value_of_the_model_is_one_line(
+    workspace: Path, option: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *cli_words(workspace, FOLDER / "synthetic_intensity.yaml", "wrong", **option)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"auformer: error: Expected {said}")
+    assert not (workspace / "wrong").exists()
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -91,6 +114,27 @@ def test_a_stranger_s_checkpoint_names_no_class(
             assert main([word, *run, "--ckpt_path", str(tmp_path / "evil.ckpt"), *more]) == 1
             assert re.search("evil.Module.* the file is not safe", capsys.readouterr().err)
     assert not (tmp_path / "imported").exists()
+    assert (workspace / "run" / "best.ckpt").is_file()
+
+
+def test_no_run_is_lost_to_a_start_from_its_own_checkpoint(
+    workspace: Path, run: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workspace / "run"
+    for name, said in (("last.ckpt", "outside of the run folder"), ("none.ckpt", "there is no such file")):
+        assert main(["fit", *run, "--ckpt_path", str(folder / name), "--overwrite", "true"]) == 1
+        assert said in capsys.readouterr().err and (folder / "last.ckpt").is_file()
+
+
+def test_a_finished_run_goes_on_in_another_folder(workspace: Path, run: list[str], tmp_path: Path) -> None:
+    """Also where no further epoch is better than those before."""
+    checkpoint = torch.load(workspace / "run" / "last.ckpt", weights_only=True)
+    (state,) = [state for state in checkpoint["callbacks"].values() if "score" in state]
+    state["score"] = 2.0
+    torch.save(checkpoint, tmp_path / "start.ckpt")
+    more = ["--ckpt_path", str(tmp_path / "start.ckpt"), "--out", str(tmp_path / "on"), "--trainer.max_epochs", "3"]
+    assert main(["fit", *run, *more]) == 0
+    assert read_adapter_header(tmp_path / "on" / "adapter.safetensors")["extra"]["selection"]["epoch"] == 3
 
 
 def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
