@@ -28,6 +28,7 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # progress, and paths of whoever builds
 
 default_role = "code"  # docstrings mark code with single backticks
 autodoc_typehints = "signature"

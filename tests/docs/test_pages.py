@@ -37,9 +37,6 @@ REDUCED: dict[str, str | None] = {
     "pip install '.[heic,annotations]'": None,  # likewise
     "auformer demo --fast": "auformer demo --help",  # tests/test_readme.py runs it
     "auformer predict talk.mp4 --out runs/talk --annotate --plot --report": "auformer predict talk.mp4 --out runs/talk",
-    "auformer prepare annotations --root videos --table talk.eaf --out talk-coded": (
-        "auformer prepare annotations --root . --table talk.eaf --out talk-coded"
-    ),
     "auformer fit --config experiments/configs/synthetic.yaml --data.train photos-coded/manifest.csv --out runs/mine": (
         f"auformer fit --config ROOT/experiments/configs/synthetic.yaml --data.train photos-coded/manifest.csv "
         f"--out runs/mine {TINY}"
@@ -156,6 +153,7 @@ def test_commands_and_python_of_the_pages_run(tmp_path: Path, monkeypatch: pytes
         (tmp_path / "photos" / f"{number}.jpg").write_bytes((tmp_path / "photo.jpg").read_bytes())
         rows.append({"path": f"{number}.jpg", "subject": f"s{number // 2}", "AU12": number % 2})
     pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    _code_the_video(tmp_path)
     for name in IN_ORDER:
         text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
         for command in dict.fromkeys(commands(text)):
@@ -164,8 +162,6 @@ def test_commands_and_python_of_the_pages_run(tmp_path: Path, monkeypatch: pytes
                 continue
             if reduced.startswith("auformer benchmark"):
                 reduced = reduced.replace("experiments/", "ROOT/experiments/")
-            if "talk.eaf" in reduced:
-                _code_the_video(tmp_path)
             assert run(reduced, tmp_path) == 0, f"{name}: {command}\n(as {reduced})"
         names: dict[str, object] = {"__name__": name}
         for block in blocks("python", text):
@@ -173,12 +169,15 @@ def test_commands_and_python_of_the_pages_run(tmp_path: Path, monkeypatch: pytes
 
 
 def _code_the_video(folder: Path) -> None:
-    """A coding of `talk.mp4` as ELAN writes it."""
+    """`videos`, with `talk.mp4` and a coding of it as ELAN writes it."""
     import pympi
 
+    videos = folder / "videos"
+    videos.mkdir()
+    (videos / "talk.mp4").write_bytes((folder / "talk.mp4").read_bytes())
     coding = pympi.Elan.Eaf()
     coding.remove_tier("default")
-    coding.add_linked_file(str(folder / "talk.mp4"), relpath="./talk.mp4")
+    coding.add_linked_file(str(videos / "talk.mp4"), relpath="./talk.mp4")
     coding.add_tier("AU12")
     coding.add_annotation("AU12", 0, 120, "")
-    coding.to_file(str(folder / "talk.eaf"))
+    coding.to_file(str(videos / "talk.eaf"))
