@@ -99,9 +99,10 @@ def _from_manifest(path: Path) -> pd.DataFrame:
             table[name] = table["file"].where(own, table[name])
     table["status"] = table["status"].replace("no_face", "ok")
     table = table.rename(columns={f"{au}_intensity": f"{au}_intensity_pred" for au in aus_with(table, "intensity")})
-    for au in manifest.au_columns(table):
-        table[f"{au}_active"] = table[au].astype("Int8").mask(table[au] == -1)
-        table = table.drop(columns=[name for name in (au, f"{au}_left", f"{au}_right") if name in table])
+    aus = manifest.au_columns(table)
+    active = {f"{au}_active": table[au].astype("Int8").mask(table[au] == -1) for au in aus}
+    labels = [name for au in aus for name in (au, f"{au}_left", f"{au}_right") if name in table]
+    table = pd.concat([table.drop(columns=labels), pd.DataFrame(active, index=table.index)], axis=1)
     table.attrs.clear()
     table.attrs.update(path=str(path), side=side, notes=[])
     return table
