@@ -15,6 +15,7 @@ from auformer.report import style
 COLUMNS = 3  # panels side by side [ours]
 CELL = 1.6  # inches of each [ours]
 _CELLS = 24  # hexagons across a panel [ours]
+_FAINTEST = 0.2  # of the colour map's faint end, in faces: a single face is well above it [ours]
 
 
 def bland_altman_plot(
@@ -69,7 +70,7 @@ def _draw(axes: Axes, a: np.ndarray, b: np.ndarray, limits: tuple[float, float, 
     if len(a):
         axes.hexbin(
             (a + b) / 2, a - b, gridsize=(_CELLS, _CELLS), extent=(0, highest, -highest, highest), bins="log", mincnt=1,
-            cmap="Blues" if theme == "light" else "Blues_r", linewidths=0.1,
+            vmin=_FAINTEST, cmap="Blues" if theme == "light" else "Blues_r", linewidths=0.1,
         )  # fmt: skip
     for value, line in zip(limits, ("-", "--", "--"), strict=True):
         if not np.isnan(value):

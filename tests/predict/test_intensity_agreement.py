@@ -75,5 +75,8 @@ def test_the_figure_shows_each_au_with_its_lines():
     assert cut_texts(figure) == []
     places = [[line.get_ydata()[0] for line in axes.lines] for axes in figure.axes if axes.get_visible()]
     assert places == [[0], [0, -0.25, -1.0, 0.5]]  # AU1 first; its limits are undefined
+    figure.canvas.draw()
+    shades = [float(part.get_facecolor()[:, :3].mean()) for axes in figure.axes for part in axes.collections]
+    assert len(shades) == 2 and max(shades) < 0.8  # a single face stands out from the white page
     with pytest.raises(ValueError, match="at least one action unit"):
         bland_altman_plot({}, {})
