@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from auformer.data.diagnosis import reason
 from auformer.data.timeline import Slots, Timeline
-from auformer.data.video import ERRORS, Video, VideoFrame, reason
+from auformer.data.video import ERRORS, Video, VideoFrame
 
 
 def frame_times(path: str | Path) -> list[float]:

@@ -12,8 +12,8 @@ import av
 import cv2
 import numpy as np
 
-from auformer.data.containers import Aperture, clean_aperture, has_box, is_cut_avi
-from auformer.data.images import image_kind
+from auformer.data.containers import Aperture, clean_aperture, is_cut_avi
+from auformer.data.diagnosis import not_opened, reason
 from auformer.data.joins import part_starts
 from auformer.data.streams import choose_stream
 from auformer.data.timeline import NOMINAL_FPS, Slots, Timeline
@@ -100,7 +100,7 @@ class Video:
             self.stream, others = choose_stream(self.container)
         except ValueError as error:
             self.container.close()
-            raise _not_opened(path, error) from error
+            raise not_opened(path, error) from error
         self.others = f"{path} {others}" if others else ""
         codec, stream = self.stream.codec_context, self.stream
         stream.thread_type = "AUTO"
@@ -153,7 +153,7 @@ class Video:
                 frame = next(decoded, None)
             except ERRORS as error:
                 if index < 0:
-                    raise _not_opened(self._named, error) from error
+                    raise not_opened(self._named, error) from error
                 where = f"frame {index} ({last:.2f} s)"
                 raise ValueError(
                     f"{self._named} is damaged after {where}: {reason(error)}; later frames are lost"
@@ -164,7 +164,7 @@ class Video:
             last = line.place(self._stamp(frame, slots))
             yield VideoFrame(index, last, frame, self)
         if index < 0:
-            raise _not_opened(self._named, ValueError("not one frame of it can be decoded"))
+            raise not_opened(self._named, ValueError("not one frame of it can be decoded"))
         if early := self._parts_left(index, last) or self._ends_early(index, last):
             raise ValueError(f"{self._named} {early}")
 
@@ -372,7 +372,7 @@ def _opened(path: str | Path) -> Any:
             raise ValueError("the file is empty; copy it again")
         return av.open(str(path), metadata_errors="replace")
     except ERRORS as error:
-        raise _not_opened(path, error) from error
+        raise not_opened(path, error) from error
 
 
 def _duration(container: Any, stream: Any) -> float | None:
@@ -406,30 +406,3 @@ def _turned(image: np.ndarray, matrix: bytes) -> np.ndarray:
     if abs(a) >= abs(b):
         return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     return image.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
-
-
-def _not_opened(path: str | Path, error: BaseException) -> ValueError:
-    """The error for a file that is no video, with what it is and what to do where that can be seen."""
-    return ValueError(f"Expected a video at {path}, but it cannot be read as one: {_diagnosis(path) or reason(error)}")
-
-
-def _diagnosis(path: str | Path) -> str:
-    """What a file is that FFmpeg does not open; empty where that cannot be seen."""
-    with contextlib.suppress(OSError):
-        if not Path(path).is_file() or not Path(path).stat().st_size:
-            return ""
-        kind = image_kind(path)
-        if kind:
-            return f"this is an image, {kind}; name it as one"
-        if has_box(Path(path), "moov") is False and not has_box(Path(path), "moof"):
-            return (
-                "the video was not closed (no moov atom): the recording or the copy stopped before the list of its "
-                "frames was written; copy it again, or let a repair program write the list by another video of the "
-                "same camera"
-            )
-    return ""
-
-
-def reason(error: BaseException) -> str:
-    """What FFmpeg or the system says, without its numbers."""
-    return str(getattr(error, "strerror", None) or error).rstrip(".") or type(error).__name__

@@ -177,10 +177,10 @@ class TestStreams:
         assert [number_in(frame.image()) for frame in read_video(path)] == list(range(12))
         assert "has 2 video streams: stream 1 (96 x 64), the default one, is read, and not stream 0" in caplog.text
 
-    @pytest.mark.parametrize("order", ["depth", "cover"])
+    @pytest.mark.parametrize("order", ["depth", "cover", "attached"])
     def test_depth_maps_and_covers_never(self, tmp_path, caplog, order):
-        """The depth map is marked as the default stream."""
-        path = write_film(Film(".mkv" if order == "depth" else ".mp4", "libx264", order=order), tmp_path)
+        """The depth map is marked as the default stream; covers are streams of MP4 and attachments of Matroska."""
+        path = write_film(Film(".mp4" if order == "cover" else ".mkv", "libx264", order=order), tmp_path)
         assert [number_in(frame.image()) for frame in read_video(path)] == list(range(12))
         assert caplog.text == ""
 
@@ -202,6 +202,18 @@ class TestShape:
         for pixel in (Fraction(4, 3), Fraction(3, 4)):
             path = write_film(Film(".mp4", "libx264", pixel=pixel), tmp_path)
             assert {frame.image().shape for frame in read_video(path)} == {(64, 96, 3)}
+
+    def test_pixels_of_a_dvd(self, tmp_path):
+        """MPEG-2 says the shape of the whole image, here 4:3."""
+        path = tmp_path / "a.vob"
+        with av.open(str(path), "w", format="vob") as container:
+            stream = container.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 72, 60, "yuv420p"
+            stream.codec_context.sample_aspect_ratio = Fraction(10, 9)
+            for image in [flat(100, (72, 60))] * 4:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+        assert [frame.image().shape for frame in read_video(path)] == [(60, 80, 3)] * 4
 
     def test_clean_aperture_of_mp4(self, tmp_path):
         """Eight columns on the left and four rows below are not meant to be seen."""
@@ -305,6 +317,23 @@ class TestWhatItIs:
         data = data[: data.rindex(b"idx1")]
         path.write_bytes(data[:4] + bytes(4) + data[8:])
         assert len(list(read_video(path))) == 10
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [(b"a,b\n1,2\n" * 30, "this is text"), ("Grüße\n".encode() * 800, "this is text"),
+         (b"<!DOCTYPE html><HTML>404</HTML>", "this is a web page"), (bytes(5000), "nothing but zeros"),
+         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+         (b"PK\x03\x04" + bytes(300), "this is a ZIP file"), (b"\x1f\x8b\x08" + bytes(300), "this is a gzip file"),
+         (bytes(range(256)) * 20, "it is none that FFmpeg knows, or its beginning is damaged (Invalid data")],
+    )  # fmt: skip
+    def test_files_of_other_kinds(self, tmp_path, content, words):
+        (tmp_path / "a.mp4").write_bytes(content)
+        assert words in self.message(tmp_path / "a.mp4")
+
+    def test_bare_images_without_a_rate(self, tmp_path, caplog):
+        path = write_film(Film(".mjpeg", "mjpeg", rate=Fraction(50)), tmp_path)
+        assert [round(frame.time_s, 2) for frame in read_video(path)][:3] == [0, 0.04, 0.08]
+        assert "says no frame rate: times are those of 25 frames a second" in caplog.text
 
     def test_an_image(self, tmp_path):
         (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
