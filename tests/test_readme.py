@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = [
     "README.md",
-    "docs/glossary.md",
     "data_prep/README.md",
     "experiments/README.md",
+    *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))),
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "auformer" / "assets").glob("*.md"))),
 ]
 

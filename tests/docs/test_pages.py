@@ -37,7 +37,7 @@ REDUCED: dict[str, str | None] = {
     "pip install '.[heic,annotations]'": None,  # likewise
     "auformer demo --fast": "auformer demo --help",  # tests/test_readme.py runs it
     "auformer predict talk.mp4 --out runs/talk --annotate --plot --report": "auformer predict talk.mp4 --out runs/talk",
-    "auformer fit --config experiments/configs/synthetic.yaml --data.train photos-coded/manifest.csv --out runs/mine": (
+    "auformer fit --config experiments/configs/synthetic.yaml --data.train photos-coded/manifest.csv --data.test null --out runs/mine": (
         f"auformer fit --config ROOT/experiments/configs/synthetic.yaml --data.train photos-coded/manifest.csv "
         f"--out runs/mine {TINY}"
     ),
