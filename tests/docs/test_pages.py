@@ -31,15 +31,15 @@ TINY = (
     "--model.init_args.network.init_args.backbone test_vit --model.init_args.network.init_args.pretrained false "
     "--model.init_args.network.init_args.img_size 32"
 )
+FIT = "--data.train photos-coded/manifest.csv --data.test null --out runs/mine"
 # What a page says -> what runs here, ROOT being the checkout; None: there is nothing to run, and why.
 REDUCED: dict[str, str | None] = {
     "pip install .": None,  # whoever runs the tests has installed it; tests/test_wheel.py does so from a wheel
     "pip install '.[heic,annotations]'": None,  # likewise
     "auformer demo --fast": "auformer demo --help",  # tests/test_readme.py runs it
     "auformer predict talk.mp4 --out runs/talk --annotate --plot --report": "auformer predict talk.mp4 --out runs/talk",
-    "auformer fit --config experiments/configs/synthetic.yaml --data.train photos-coded/manifest.csv --data.test null --out runs/mine": (
-        f"auformer fit --config ROOT/experiments/configs/synthetic.yaml --data.train photos-coded/manifest.csv "
-        f"--out runs/mine {TINY}"
+    f"auformer fit --config experiments/configs/synthetic.yaml {FIT}": (
+        f"auformer fit --config ROOT/experiments/configs/synthetic.yaml {FIT} {TINY}"
     ),
     "auformer evaluate runs/mine others-coded/manifest.csv --out runs/others.csv": (
         "auformer evaluate runs/mine photos-coded/manifest.csv --out runs/others.csv"
