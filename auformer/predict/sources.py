@@ -120,7 +120,8 @@ def _below(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=unreadable.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files = (Path(parent, name) for name in names if not name.startswith("."))
-        yield from (file for file in files if file.suffix.lower() in IMAGES | VIDEOS and file.is_file())
+        named = (file for file in files if file.suffix.lower() in IMAGES | VIDEOS)
+        yield from (file for file in named if file.is_file() or file.is_symlink())  # also links to what is gone
     for error in unreadable:
         if Path(error.filename) == folder:
             raise ValueError(f"Expected a folder that can be read, but got {folder}: {error.strerror}.")

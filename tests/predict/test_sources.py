@@ -177,3 +177,10 @@ def test_files_of_a_folder_that_are_not_read_are_named(tmp_path):
     expected = [str(tmp_path / name) for name in ("c.xmp", "notes.txt", "p/d.psd")]
     assert left_out([tmp_path, tmp_path / "p"], tmp_path / "out") == expected
     assert left_out([tmp_path / "a.jpg", tmp_path / "notes.txt"], tmp_path / "out") == []
+
+
+def test_a_link_to_a_video_that_is_gone_is_a_source(tmp_path):
+    """It is reported then; left out it would be missing in silence."""
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "disk" / "gone.mp4")
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert [source.name for source in find_sources([str(tmp_path)])] == ["a.jpg", "gone.mp4"]
