@@ -139,7 +139,11 @@ began {how["load"]}.
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_arguments(argv)
-    command = f"python -m experiments.speed.bench_video{f' --before {args.before}' if args.before else ''}"
+    width, height = args.size
+    command = (
+        f"python -m experiments.speed.bench_video --frames {args.frames} --size {width} {height} --rounds {args.rounds}"
+    )
+    command += f" --before {args.before}" if args.before else ""
     settings = {
         "command": command,
         "frames": args.frames,
