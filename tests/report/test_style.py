@@ -102,6 +102,5 @@ def test_unknown_theme_and_order_of_all_aus():
     with pytest.raises(ValueError, match="light, dark"):
         training_curves({"AUFormer": LOG}, theme="sepia")
     assert au_order(reversed(AU_SETS["all"])) == [
-        f"AU{n}"
-        for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28, 43)
+        f"AU{n}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28, 43)
     ]
