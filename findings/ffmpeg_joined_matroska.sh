@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # FFmpeg in PyAV 18.1.0: of Matroska files that were joined byte by byte (`cat a b c`), the first two are read and all
-# further ones left out without an error. Whoever tries it with two files believes that it works.
+# further ones left out without an error, although RFC 8794 allows any number of documents in a row.
 # Seen: of 1, 2, 3 and 4 parts with 5 frames each [5, 10, 10, 10] frames are decoded.
 # What to do: count the EBML headers along the segments' lengths, or join by the concat demuxer.
 set -euo pipefail
