@@ -9,7 +9,7 @@ import pytest
 
 from auformer.data.joins import part_starts
 from auformer.data.video import read_video
-from data_prep.formats.videos import read_frames
+from auformer.data_prep.formats.videos import read_frames
 from tests.helpers.films import Film, number_in, seen, write_film
 
 KINDS = {".mp4": "mov,mp4,m4a,3gp,3g2,mj2", ".mkv": "matroska,webm", ".flv": "flv", ".wmv": "asf"}
