@@ -4,7 +4,8 @@
 
 Renders videos of subjects that no packaged weights have seen, in both labs, and predicts them as a user would, with
 `auformer predict`: faces found and tracked, AU45 from AU43 over time. A counted blink is right where it shares a frame
-with a rendered one that no other shares. Writes `rendered_blinks.json` and `.md`.
+with a rendered one that no other shares. Blinks whose frames, and those before and after, all have a face are counted
+beside: the others were lost by the face detector. Writes `rendered_blinks.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -56,17 +57,21 @@ def count(folder: Path, predictions: pd.DataFrame) -> list[dict[str, Any]]:
     files, rows = predictions["file"].str.replace("\\", "/"), []
     for (subject, sequence), frames in truth.groupby(KEY):
         name = f"{subject}/{sequence}.mp4"
-        own = predictions[files.str.endswith(name)].groupby("frame")["AU45_active"].max()  # of whichever track
-        active = own.reindex(frames["frame"]).fillna(0).to_numpy(bool)
+        own = predictions[files.str.endswith(name)].groupby("frame")[["AU45_active", "AU43_prob"]].max()  # of any track
+        own = own.reindex(frames["frame"])
+        active, face = own["AU45_active"].fillna(0).to_numpy(bool), own["AU43_prob"].notna().to_numpy()
         blink = frames["blink"].to_numpy()
         rendered = [spans(blink == number)[0] for number in range(1, blink.max() + 1)]
-        rows.append({"video": name, "frames": len(frames), **compare(rendered, spans(active))})
+        whole = [(first, last) for first, last in rendered if face[max(0, first - 1) : last + 2].all()]
+        row = {"video": name, "frames": len(frames), "with_face": int(face.sum()), **compare(rendered, spans(active))}
+        rows.append({**row, "whole": len(whole), "whole_right": compare(whole, spans(active))["right"]})
     return rows
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Sums over videos, counted over rendered, sensitivity and precision."""
-    total = {name: sum(row[name] for row in rows) for name in ("frames", "rendered", "counted", "right")}
+    names = ("frames", "with_face", "rendered", "counted", "right", "whole", "whole_right")
+    total = {name: sum(row[name] for row in rows) for name in names}
     ratio = total["counted"] / total["rendered"] if total["rendered"] else float("nan")
     return {
         "videos": len(rows), **total, "counted_over_rendered": round(ratio, 4),
@@ -76,12 +81,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any]) -> str:
-    columns = ["videos", "frames", "rendered", "counted", "right", "counted_over_rendered", "sensitivity", "precision"]
+    columns = ["frames", "with_face", "rendered", "counted", "right", "counted_over_rendered", "whole", "whole_right"]
     rows = [[f"lab {lab}", *(f"{result['labs'][lab][name]:,}" for name in columns)] for lab in result["labs"]]
     return f"""# Blinks in rendered videos
 
 Counted by `{result["checkpoint"]}` through `auformer predict` (AU45 from AU43 over time) beside those that were
-rendered, on subjects unseen in training. It says nothing about videos of people.
+rendered, on subjects unseen in training. It says nothing about videos of people. Whole: rendered blinks in
+which the face was found in every frame, and in those before and after; the others the face detector lost.
 
 {Table(["", *(name.replace("_", " ") for name in columns)], rows).markdown()}
 

@@ -32,10 +32,10 @@ def test_blinks_of_one_video_by_hand() -> None:
     assert compare([], [(1, 2)]) == {"rendered": 0, "counted": 1, "right": 0}
     assert compare([(1, 5)], [(1, 2), (4, 5)]) == {"rendered": 1, "counted": 2, "right": 1}  # one blink in two parts
     assert compare([(1, 5), (9, 12)], [(4, 10)]) == {"rendered": 2, "counted": 1, "right": 1}
-    sums = summarise([{"frames": 9, "rendered": 3, "counted": 4, "right": 2}] * 2)
-    assert sums == {
-        "videos": 2, "frames": 18, "rendered": 6, "counted": 8, "right": 4, "counted_over_rendered": 1.3333,
-        "sensitivity": 0.6667, "precision": 0.5,
+    row = {"frames": 9, "with_face": 8, "rendered": 3, "counted": 4, "right": 2, "whole": 2, "whole_right": 1}
+    assert summarise([row] * 2) == {
+        "videos": 2, "frames": 18, "with_face": 16, "rendered": 6, "counted": 8, "right": 4, "whole": 4,
+        "whole_right": 2, "counted_over_rendered": 1.3333, "sensitivity": 0.6667, "precision": 0.5,
     }  # fmt: skip
 
 
@@ -49,6 +49,11 @@ def test_the_truth_counts_every_blink_and_errors_are_seen(videos: Path) -> None:
     assert summarise(count(videos, blind))["right"] < perfect["right"]
     eager.loc[(eager["frame"] < 3), "AU45_active"] = 1
     assert summarise(count(videos, eager))["counted"] == perfect["counted"] + 3 and first > 4
+    assert perfect["whole"] == perfect["whole_right"] == perfect["rendered"] and perfect["with_face"] == 450
+    lost = table.mask((table["frame"] == first) & (table["sequence"] == "video000"))
+    lost = lost.assign(file=table["file"], frame=table["frame"])
+    assert summarise(count(videos, lost))["whole"] == perfect["whole"] - 1
+    assert summarise(count(videos, lost))["with_face"] == 449
     with pytest.raises(SystemExit, match="must predict AU43"):
         count(videos, table.drop(columns="AU45_active"))
 
