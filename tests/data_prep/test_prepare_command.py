@@ -24,6 +24,8 @@ AU     positives  labelled    rate
 AU1            8        16   0.500
 AU12           4        12   0.333
 
+intensity of 0 to 5: AU12
+
 Found on the way:
   no face found (4): S1/smile: frame 3; S1/weinen é/1: frame 3; film.mkv: frame 3 ...
   known faults of tiny: 1 rows corrected

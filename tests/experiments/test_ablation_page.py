@@ -377,7 +377,7 @@ def test_probability_and_intensity(tmp_path: Path) -> None:
     assert read_json(tmp_path / "probability_intensity.json") == result
     assert (tmp_path / "probability_intensity.png").stat().st_size > 20_000
     rises = [values[-1] - values[0] for values in result["mean_probability"].values()]
-    assert len(rises) == 17 and np.mean(rises) > 0.4  # an AU that is shown is seen
+    assert len(rises) == 24 and np.mean(rises) > 0.4  # an AU that is shown is seen
     rows = {"AU12": np.ones((3, 6)) * 0.5, "AU1": np.zeros((3, 6))}
     figure = intensity_curves(np.arange(6.0), rows, {"AU1": 0.5, "AU12": 0.4}, title="x")
     assert {"AU12 Lip corner puller", "True intensity (0 to 5)", "x"} <= set(texts(figure)) and cut_texts(figure) == []
