@@ -90,8 +90,8 @@ class TestOutputs:
         said = capsys.readouterr()
         assert f"no_face: {photos['none']}: no face found in 120 x 90 pixels" in said.err
         assert f"{photos['damaged']}" in said.err and f"{given[-1]}" in said.err
-        assert "3 of 4 sources" in said.err and "4 photos, 2 faces" in said.out
-        assert "1 image without a face" in said.out and "2 images unreadable" in said.out
+        assert "3 of 4 sources" in said.err and "2 photos, 2 faces" in said.out
+        assert "1 image without a face" in said.out and "2 unreadable (photos, videos" in said.out
 
     def test_the_demo_network_says_everywhere_what_it_was_trained_on(
         self, photos, checkpoint, tmp_path, monkeypatch, capsys

@@ -103,7 +103,7 @@ class TestLoader:
     ) -> None:
         monkeypatch.setattr(bench_loader, "WORKERS", (0, 1))
         monkeypatch.setattr(bench_loader, "TOGETHER", (0,))
-        words = "--tiny --images 16 --seconds 0.05 --threads 1 --out"
+        words = "--tiny --images 64 --seconds 0.05 --threads 1 --out"
         bench_loader.main([*words.split(), str(tmp_path)])
         sizes = _result(tmp_path, "loader")["sizes"]
         assert (tmp_path / "loader.md").read_text(encoding="utf-8") in capsys.readouterr().out
