@@ -23,7 +23,10 @@ def published_lines(data):
     aus = {"bp4d": BP4D_AUS, "disfa": DISFA_AUS}[data]
     lines = []
     for fold, (rows, positives) in PUBLISHED[data].items():
-        counts = {f"AU{au}": {f"{data}/x": [0, 0, n, rows - n]} for au, n in zip(aus, positives, strict=True)}
+        counts = {  # two subjects: folds of one each are scored together
+            f"AU{au}": {f"{data}/x": [0, 0, n, 0], f"{data}/y": [0, 0, 0, rows - n]}
+            for au, n in zip(aus, positives, strict=True)
+        }
         lines.append(counted_line(counts, data=data, fold=fold))
     return lines
 
