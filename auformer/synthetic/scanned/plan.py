@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auformer.synthetic.frames import LAB_IDENTITIES, MUSCLES, SCENE, Frame, SceneOptions, stream, subject_name
-from auformer.synthetic.sampling import lab_table
+from auformer.synthetic.frames import MUSCLES, SCENE, Frame, SceneOptions, identity_number, stream, subject_name
 from auformer.synthetic.scanned.expressions import sample_expression
 from auformer.synthetic.scanned.scenes import sample_scene
 
@@ -22,9 +21,7 @@ def person_number(lab: str, number: int) -> int:
     Raises:
         ValueError: Unknown lab, or `number` outside 0 to 99,999.
     """
-    lab_table(lab)  # raises for an unknown lab
-    if not 0 <= number < LAB_IDENTITIES:
-        raise ValueError(f"Expected a subject's number to be in 0 to {LAB_IDENTITIES - 1}, but got {number}")
+    identity_number(lab, number)  # the drawn faces' checks
     return FIRST_PERSON[lab] + number
 
 
