@@ -123,3 +123,18 @@ def test_the_scale_is_an_option_of_the_command(tmp_path, capsys):
     assert main([*words, "--intensity-scale", "1"]) == 0
     assert "intensity of 0 to 5: AU12" in capsys.readouterr().out
     assert main([*words, "--intensity-scale", "0"]) == 1 and "above 0" in capsys.readouterr().err
+
+
+def test_letters_are_levels_and_others_are_refused(tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, plain_image(1))
+    table = tmp_path / "labels.csv"
+    words = ["prepare", "csv", "--root", str(tmp_path), "--table", str(table), "--dry-run"]
+    table.write_text("path,AU12_r\na.png,A\nb.png,e\n", encoding="utf-8")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "the letters A to E read as the FACS intensities 1 to 5 (2 cells)" in said
+    assert "AU12           1         2   0.500" in said  # A is below the threshold of 2, E above
+    table.write_text("path,AU12_r\na.png,A\nb.png,F\n", encoding="utf-8")
+    assert main(words) == 1
+    assert "line 3: expected `AU12_r` to be a number or empty, but got 'F'" in capsys.readouterr().err
