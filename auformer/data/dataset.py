@@ -108,6 +108,8 @@ class AUDataset(Dataset):
             item["sides"] = torch.from_numpy(sides[:, ::-1].copy() if flipped else sides)
         if self.intensities is not None:
             item["intensity"] = torch.from_numpy(self.intensities[row])
+        if self.transform is not None:
+            item["flipped"] = flipped
         return item
 
 

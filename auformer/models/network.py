@@ -47,6 +47,8 @@ class AUNetwork(nn.Module):
     """
 
     frozen = True
+    clip_length = 1  # frames that the network sees at once; above 1 its images are clips `(B, T, 3, H, W)`
+    region_heads: Sequence[tuple[int, ...]] = ()  # action units of each region that it has a head for, by their places
     average_heads = False  # whether the prediction is the mean of two heads' probabilities
     trained_in_backbone: frozenset[str] = frozenset()  # names in the state, where a baseline trains parts of it
     backbone: Any  # a timm ViT, whose attributes timm does not type
@@ -71,7 +73,7 @@ class AUNetwork(nn.Module):
         check_form(intensity)
         if pool not in ("avg", "token"):
             raise ValueError(f"Expected `pool` to be 'avg' or 'token', but got {pool!r}")
-        self.backbone = create_backbone(
+        self.backbone = self.make_backbone(
             backbone, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size
         )
         if pool == "token" and self.backbone.cls_token is None:
@@ -79,8 +81,7 @@ class AUNetwork(nn.Module):
         self.pool = pool
         self.backbone_name = backbone
         self.fingerprint = fingerprint(self.backbone)
-        self.image_size: tuple[int, int] = tuple(self.backbone.patch_embed.img_size)
-        self.grid_size: tuple[int, int] = tuple(self.backbone.patch_embed.grid_size)
+        self.image_size, self.grid_size = self.sizes()
         for name in ("mean", "std"):  # normalisation belongs to the weight tag
             values = torch.tensor(self.backbone.pretrained_cfg[name]).view(3, 1, 1)
             self.register_buffer(f"pixel_{name}", values, persistent=False)
@@ -97,6 +98,14 @@ class AUNetwork(nn.Module):
         self.intensity_aus = () if intensity == "none" else self.au_names
         if intensity != "none":  # without, an adapter file is what it was before there was the argument
             self.arguments["intensity"] = intensity
+
+    def make_backbone(self, name: str, **options: Any) -> Any:
+        """The backbone of a name; `options` as of `create_backbone`."""
+        return create_backbone(name, **options)
+
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """`(H, W)` of an image in pixels, `(h, w)` of the grid of tokens."""
+        return tuple(self.backbone.patch_embed.img_size), tuple(self.backbone.patch_embed.grid_size)
 
     @property
     def embed_dim(self) -> int:
@@ -133,7 +142,11 @@ class AUNetwork(nn.Module):
             raise ValueError(
                 f"Expected `images` to be {wanted}, the size this network was built for, but got {tuple(images.shape)}"
             )
-        return embed_images(self.backbone, (images.to(self.dtype) - self.pixel_mean) / self.pixel_std)
+        return embed_images(self.backbone, self.normalise(images))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images `(..., 3, H, W)` in [0, 1], normalised as the backbone's weights want them, in the network's type."""
+        return (images.to(self.dtype) - self.pixel_mean) / self.pixel_std
 
     def plain_tokens(self, images: Tensor) -> Tensor:
         """Tokens of the plain ViT before its final norm `(B, P+T, D)`."""
@@ -157,8 +170,12 @@ class AUNetwork(nn.Module):
         """Pooled, normed features of the plain ViT `(B, D)`, before standardisation."""
         return self.pool_tokens(self.plain_tokens(images))
 
+    def measured_features(self, images: Tensor) -> Tensor:
+        """What standardisation is measured on: of images `(B, 3, H, W)` rows `(n, F)`, one or more per image."""
+        return self.pooled_features(images)
+
     def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Fix the head's standardisation: mean and deviation `(D,)` of `pooled_features` over training images."""
+        """Fix the head's standardisation: mean and deviation `(D,)` of `measured_features` over training images."""
         self.head.standardise.set_statistics(mean, std)
 
     def add_intensity_head(self, *, expert_width: int | None = None, linear: bool = False) -> None:
@@ -202,7 +219,10 @@ class AUNetwork(nn.Module):
             with an intensity head also `intensity (B, N)` in [0, 5] (of all action units, those not in `intensity_aus`
             among them), and of the form `ordinal` `level_logits (B, N, 5)` of `P(y >= k)`.
         """
-        pooled, carried = self.streams(images)
+        return self.head_outputs(*self.streams(images))
+
+    def head_outputs(self, pooled: Tensor, carried: Carried | None) -> dict[str, Tensor]:
+        """As `outputs`, from what `streams` gives."""
         logits, expert_logits = self.head(pooled), self.expert_logits(carried)
         found = {"logits": logits, "probs": self.mean_probs(logits, expert_logits)}
         if expert_logits is not None:

@@ -18,7 +18,7 @@ from auformer.synthetic.scanned.plan import person_number, plan_scanned, scanned
 from auformer.synthetic.videos import fewest_frames, plan_videos
 
 #: Modules of this package that decide neither pixels nor labels.
-_NO_PIXELS = ("__init__.py", "parameters.py", "sheet.py", "writing.py")
+_NO_PIXELS = ("__init__.py", "change.py", "parameters.py", "sheet.py", "writing.py")
 SMALLEST, LARGEST = 32, 1024  # pixels per side [ours]
 FASTEST_FPS = 240.0  # frames a second of a video [ours]
 

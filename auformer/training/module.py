@@ -57,7 +57,7 @@ def measure_features(network: AUNetwork, batches: Iterable[Mapping[str, Tensor]]
     shift = None  # the first batch's mean is taken off: near a large mean E[x^2] - E[x]^2 loses digits
     try:
         for batch in batches:
-            features = network.pooled_features(batch["image"].to(device)).double().cpu()
+            features = network.measured_features(batch["image"].to(device)).double().cpu()
             shift = features.mean(0) if shift is None else shift
             total, squares = total + (features - shift).sum(0), squares + (features - shift).square().sum(0)
             count += len(features)
@@ -190,11 +190,17 @@ class AUModule(pl.LightningModule):
             terms |= {**strength, "loss": terms["loss"] + self.hparams["intensity_weight"] * strength["intensity"]}
         return terms
 
+    def batch_terms(
+        self, batch: Mapping[str, Tensor], batch_idx: int
+    ) -> tuple[Mapping[str, Tensor], dict[str, Tensor]]:
+        """What the network says about a batch, and the loss with its terms."""
+        found = self.network.outputs(batch["image"])
+        return found, self.joint_terms(found, batch["label"], batch.get("intensity"))
+
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """One batch: the loss, or an error that names epoch, batch and AU where it is not finite."""
-        found = self.network.outputs(batch["image"])
+        found, terms = self.batch_terms(batch, batch_idx)
         logits, experts = found["logits"], found.get("expert_logits")
-        terms = self.joint_terms(found, batch["label"], batch.get("intensity"))
         if not torch.isfinite(terms["loss"]):
             where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
             strength = found.get("intensity")

@@ -1,0 +1,1 @@
+"""Sentences about muscles: lexicon, grammar, prompts, answers, and scores of texts; neither torch nor transformers."""
