@@ -141,7 +141,7 @@ def check_header(header: Mapping[str, Any], network: AUNetwork, where: str) -> N
     """
     own, theirs, name = describe(network), header["backbone"], network.backbone_name
     parameters = inspect.signature(type(network)).parameters
-    defaults = {key: value.default for key, value in parameters.items()}  # of arguments newer than the file
+    defaults = {"intensity": "none", **{key: one.default for key, one in parameters.items()}}  # newer than the file
     pairs = [
         ("action units", header["au_names"], own["au_names"]),
         ("backbone", theirs.get("name"), own["backbone"]["name"]),

@@ -1,0 +1,1 @@
+"""Networks that see clips: MDHR, the same head on a frozen ViT, AUFormer in time."""
