@@ -16,6 +16,7 @@ from auformer.data.images import read_image
 from auformer.data.manifest import MANIFEST, ROW
 from auformer.data.schema import SIDES, require_columns, row_name
 from auformer.data.transforms import image_shape, resize, to_float
+from auformer.data.views import ReleasedAugmentation, read_shape, see
 from auformer.errors import ManifestError
 
 Transform = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, bool]]
@@ -37,6 +38,7 @@ class AUDataset(Dataset):
         image_size: Side, or height and width `(H, W)`, in pixels.
         transform: Training augmentation `(image, rng) -> (image, flipped)` on uint8 `(H, W, 3)`; None: only the resize.
         seed: Of the augmentation, whose draws are a function of (seed, epoch, row).
+        view: What is seen of an image: `whole`, or its `centre`, see `auformer.data.views`.
 
     Raises:
         ManifestError: There is no column `image`, or a row is not `ok`.
@@ -44,7 +46,7 @@ class AUDataset(Dataset):
 
     def __init__(
         self, frame: pd.DataFrame, root: str | os.PathLike[str] | None, au_names: Sequence[str],
-        image_size: int | Sequence[int], transform: Transform | None = None, *, seed: int = 0,
+        image_size: int | Sequence[int], transform: Transform | None = None, *, seed: int = 0, view: str = "whole",
     ) -> None:  # fmt: skip
         where = str(frame.attrs.get("path", "manifest" if root is None else root))
         require_columns(frame, ["image"], where, "a data set of images")
@@ -55,7 +57,7 @@ class AUDataset(Dataset):
         self.au_names = tuple(au_names)
         self.image_size = image_shape(image_size)
         self.transform = transform
-        self.seed = seed
+        self.seed, self.view = seed, view
         self.labels = _labels(frame, self.au_names)
         named = [f"{au}_{side}" for au in self.au_names for side in SIDES]
         self.sides = _labels(frame, named).reshape(len(frame), -1, 2) if set(named) & set(frame.columns) else None
@@ -82,22 +84,30 @@ class AUDataset(Dataset):
 
     def _read(self, row: int) -> np.ndarray:
         """The image of a row, of a clip combined, in the size of the data set."""
-        image = resize(read_image(self.path(row)), self.image_size)
+        image = self._view(read_image(self.path(row)))
         if self.further is None or self.compose is None:
             return image
-        others = [
-            resize(read_image(os.path.join(self._root(row), name)), self.image_size) for name in self.further[row]
-        ]
+        others = [self._view(read_image(os.path.join(self._root(row), name))) for name in self.further[row]]
         return compose(self.compose[row], [image, *others])
+
+    def _view(self, image: np.ndarray) -> np.ndarray:
+        """An image in the size of the data set; with a released augmentation, larger by the margin that it crops."""
+        if isinstance(self.transform, ReleasedAugmentation):
+            return resize(image, read_shape(self.image_size))
+        return see(image, self.image_size, self.view)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         row, epoch = index if isinstance(index, tuple) else (index, 0)
+        return self.item(row, np.random.default_rng([self.seed, epoch, row]))
+
+    def item(self, row: int, rng: np.random.Generator) -> dict[str, Any]:
+        """The item of a row, every draw of its augmentation from `rng`."""
         try:
             image, flipped = self._read(row), False
         except ValueError as error:
             raise ManifestError(f"{self.source(row)}, {row_name(int(self.rows[row]))}: {error}") from error
         if self.transform is not None:
-            image, flipped = self.transform(image, np.random.default_rng([self.seed, epoch, row]))
+            image, flipped = self.transform(image, rng)
         item = {
             "image": torch.from_numpy(to_float(image)),
             "label": torch.from_numpy(self.labels[row].astype(np.int64)),
