@@ -19,7 +19,7 @@ from torch.nn import functional
 
 __all__ = [
     "AULoss", "MDWALoss", "asl_loss", "au_weights", "bce_loss", "dice_loss", "difficulty_exponents", "focal_loss",
-    "mdwa_loss", "wa_loss",
+    "mdwa_loss", "region_loss", "region_targets", "wa_loss",
 ]  # fmt: skip
 
 
@@ -269,6 +269,49 @@ def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> T
     overlap = 2.0 * (truth * probs).sum(0) + DICE_SMOOTH
     size = truth.sum(0) + probs.square().sum(0) + DICE_SMOOTH
     return (weight * (1.0 - overlap / size)).sum() / known.any(0).sum().clamp_min(1)
+
+
+def region_targets(target: Tensor, regions: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Classes of combinations of action units, as MDHR's regional heads predict them.
+
+    Args:
+        target: Labels ``(B, N)``: 1, 0, or -1 for not annotated.
+        regions: Places of the AUs of each region, the most significant bit first.
+
+    Returns:
+        Per region ``(B,)`` int64: the number whose bits are the labels, -100 where one of them is not annotated.
+
+    Example:
+        >>> region_targets(torch.tensor([[1, 0, 1], [0, -1, 1]]), [(0, 1), (2,)])
+        [tensor([   2, -100]), tensor([1, 1])]
+    """
+    found = []
+    for places in regions:
+        own = target[:, list(places)].long()
+        powers = 2 ** torch.arange(len(places) - 1, -1, -1, device=target.device)
+        found.append(torch.where((own >= 0).all(1), (own * powers).sum(1), -100))
+    return found
+
+
+def region_loss(logits: Tensor, target: Tensor, regions: Sequence[Sequence[int]]) -> Tensor:
+    """Cross-entropy of the combinations of action units in each region (MDHR), the mean over rows, then over regions.
+
+    Args:
+        logits: Logits of the classes of all regions, one region beside the other ``(B, classes)``.
+        target: Labels ``(B, N)``: 1, 0, or -1 for not annotated; a row counts in the regions whose AUs all are.
+        regions: See :func:`region_targets`.
+
+    Example:
+        >>> float(region_loss(torch.zeros(1, 6), torch.tensor([[1, 0, 1]]), [(0, 1), (2,)]))  # (log 4 + log 2) / 2
+        1.0397...
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    parts = logits.split([2 ** len(places) for places in regions], 1)
+    total = logits.new_zeros(())
+    for part, classes in zip(parts, region_targets(target, regions), strict=True):
+        known = (classes >= 0).sum().clamp_min(1)
+        total = total + functional.cross_entropy(part, classes, reduction="sum", ignore_index=-100) / known
+    return total / len(regions)
 
 
 KINDS = ("mdwa", "wa", "asl", "focal", "bce", "weighted_bce")

@@ -16,7 +16,7 @@ from torch.nn.modules.module import _IncompatibleKeys
 
 from auformer.errors import CheckpointError
 from auformer.intensity_losses import IntensityLoss
-from auformer.losses import AULoss
+from auformer.losses import AULoss, region_loss
 from auformer.models import AUNetwork
 from auformer.models.adapter_file import HEADER, describe, parse_header
 from auformer.models.checkpoints import (
@@ -92,11 +92,12 @@ def network_factory(spec: Mapping[str, Any], where: str = "`network`") -> Networ
 
 
 class AUModule(pl.LightningModule):
-    """Trains a network of this package: AUFormer or a baseline.
+    """Trains a network of this package: AUFormer, a baseline, or a network that sees clips.
 
     Batches are dicts: `image (B, 3, H, W)` float in [0, 1], `label (B, N)` in {1, 0, -1}, `index (B,)` the row in its
     split, and for a network with an intensity head `intensity (B, N)` in [0, 5], NaN where not coded; it is trained
-    together with occurrence, on `loss = occurrence + intensity_weight * intensity`.
+    together with occurrence, on `loss = occurrence + intensity_weight * intensity`. For a network that sees clips they
+    are `(B, T, ...)`, and rows that pad a clip have the label -1 and the index -1: they count nowhere.
 
     Args:
         network: The network, all but its action units; in YAML `class_path` and `init_args`, of a class below
@@ -112,8 +113,11 @@ class AUModule(pl.LightningModule):
         expert_loss_weight: Factor of the expert heads' term; with 0 the expert heads are not built.
         intensity_weight: Factor of the intensities' term, where the network has an intensity head, see `IntensityLoss`;
             with 0 the head is not built.
+        region_weight: Factor of the cross-entropy of MDHR's regional heads, where the network has some; 0.01 as
+            released.
         lr: Highest learning rate.
         weight_decay: Decay of AdamW; biases, norms and other vectors have none.
+        decay_all: They have it too, as in MDHR's released code.
         betas: Betas of AdamW.
         warmup_fraction: Fraction of the optimiser steps over which the learning rate rises; then it falls as a cosine.
 
@@ -136,8 +140,10 @@ class AUModule(pl.LightningModule):
         dice_weight: float = 1.0,
         expert_loss_weight: float = 1.0,
         intensity_weight: float = 1.0,
+        region_weight: float = 0.01,
         lr: float = 2e-3,
         weight_decay: float = 0.05,
+        decay_all: bool = False,
         betas: list[float] = [0.9, 0.99],  # noqa: B006 (a plain list, never changed: what YAML and checkpoints hold)
         warmup_fraction: float = 0.08,
     ) -> None:
@@ -159,9 +165,15 @@ class AUModule(pl.LightningModule):
             network, au_names, expert_heads=expert_loss_weight > 0, intensity=intensity_weight > 0
         )
         form = self.network.intensity
-        self.intensity_loss = None if form == "none" else IntensityLoss(form)
+        self.intensity_loss = (
+            None if form == "none" else IntensityLoss("ordinal" if form == "ordinal" else "regression")
+        )
         if form == "none":
             del self.hparams["intensity_weight"]  # it weighs nothing, so it is no fact about the run
+        if not 0 <= region_weight < math.inf:
+            raise ValueError(f"Expected `region_weight` to be 0 or more, but got {region_weight}")
+        if not self.network.region_heads:
+            del self.hparams["region_weight"]
         self.learning_rate = 0.0
         self.sums: dict[str, Any] = {}  # `rows`, and each term of the loss times its rows, over the epoch
         self.validation_rows: dict[str, Any] = {}  # `target`, `prob` `(n, N)` of the last validation, for thresholds
@@ -188,7 +200,16 @@ class AUModule(pl.LightningModule):
             coded = torch.full_like(found["intensity"], torch.nan) if coded is None else coded
             strength = self.intensity_loss(found, coded)
             terms |= {**strength, "loss": terms["loss"] + self.hparams["intensity_weight"] * strength["intensity"]}
+        if "region_logits" in found:
+            regions = region_loss(found["region_logits"], target, self.network.region_heads)
+            terms |= {"regions": regions, "loss": terms["loss"] + self.hparams["region_weight"] * regions}
         return terms
+
+    def rows(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A batch as the network's outputs are: of clips `(B, T, ...)` labels and the like with a row per frame."""
+        if self.network.clip_length == 1:
+            return dict(batch)
+        return {name: one if name == "image" else one.flatten(0, 1) for name, one in batch.items()}
 
     def batch_terms(
         self, batch: Mapping[str, Tensor], batch_idx: int
@@ -199,6 +220,7 @@ class AUModule(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """One batch: the loss, or an error that names epoch, batch and AU where it is not finite."""
+        batch = self.rows(batch)
         found, terms = self.batch_terms(batch, batch_idx)
         logits, experts = found["logits"], found.get("expert_logits")
         if not torch.isfinite(terms["loss"]):
@@ -247,7 +269,7 @@ class AUModule(pl.LightningModule):
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """Gather one batch of a validation or test split."""
-        found = self.network.outputs(batch["image"])
+        batch, found = self.rows(batch), self.network.outputs(batch["image"])
         self.outputs.update(batch["index"], batch["label"], found, batch.get("intensity"))
 
     def on_validation_epoch_end(self) -> None:
@@ -282,7 +304,10 @@ class AUModule(pl.LightningModule):
         h = self.hparams
         fused = self.trainer.precision != "16-mixed"  # it would hide gradients that a scaler scales from clipping
         optimizer = torch.optim.AdamW(
-            parameter_groups(self.network, h["weight_decay"]), lr=h["lr"], betas=tuple(h["betas"]), fused=fused
+            parameter_groups(self.network, h["weight_decay"], decay_all=h["decay_all"]),
+            lr=h["lr"],
+            betas=tuple(h["betas"]),
+            fused=fused,
         )
         factor = WarmupCosine(int(self.trainer.estimated_stepping_batches), h["warmup_fraction"])
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

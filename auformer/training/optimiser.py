@@ -12,12 +12,12 @@ from auformer.models import AUNetwork
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.RMSNorm)
 
 
-def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(network: AUNetwork, weight_decay: float, *, decay_all: bool = False) -> list[dict[str, Any]]:
     """Trainable parameters in two groups for AdamW: with weight decay, and without.
 
     No decay for biases, norms and other vectors (layer scale), nor for what timm names in `no_weight_decay` (position
     embedding, class and register tokens), which matters where the ViT itself is trained. Parameters that require no
-    gradient and empty groups are left out.
+    gradient and empty groups are left out. With `decay_all` everything decays, as in MDHR's released code.
 
     Raises:
         ValueError: Nothing is trainable.
@@ -35,7 +35,7 @@ def parameter_groups(network: AUNetwork, weight_decay: float) -> list[dict[str, 
         if parameter.requires_grad:
             bias = "bias" in name.rpartition(".")[2]
             spare = parameter.ndim <= 1 or bias or name in spared or id(parameter) in norms
-            (plain if spare else decayed).append(parameter)
+            (plain if spare and not decay_all else decayed).append(parameter)
     if not decayed and not plain:
         raise ValueError(f"Expected `network` to have trainable parameters, but got none in {type(network).__name__}")
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

@@ -69,7 +69,11 @@ def describe_data(data: AUDataModule, *, intensity: bool = False) -> dict[str, A
             described["train"]["coded_intensities"] = {
                 name: int(rows[f"{name}_intensity"].notna().sum()) for name in data.intensity_aus
             }
-    fed = {"image_size": list(data.image_size), "batch_size": data.batch_size}
+    fed: dict[str, Any] = {"image_size": list(data.image_size), "batch_size": data.batch_size}
+    if data.clip_length > 1:
+        fed |= {"clip_length": data.clip_length, "chunk_rows": data.chunk_rows}
+    if data.view != "whole":
+        fed["view"] = data.view
     return {**described, **fed, "augmented": data.augmentation is not None, "seed": data.seed}
 
 
@@ -218,6 +222,11 @@ def check_fit(module: AUModule, datamodule: AUDataModule) -> None:
     if tuple(network.image_size) != tuple(datamodule.image_size):
         raise ValueError(
             f"Expected `image_size` to be that of the network, {network.image_size}, but got {datamodule.image_size}"
+        )
+    if (network.clip_length, network.view) != (datamodule.clip_length, datamodule.view):
+        raise ValueError(
+            f"Expected `clip_length` and `view` of the data to be those of the network, {network.clip_length} and "
+            f"{network.view}, but got {datamodule.clip_length} and {datamodule.view}"
         )
 
 

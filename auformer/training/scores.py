@@ -76,15 +76,19 @@ class OutputCollector(Metric):
         self.update(empty[:, 0].long(), empty.long(), found, empty)
 
     def update(self, index: Tensor, target: Tensor, found: Mapping[str, Tensor], coded: Tensor | None = None) -> None:
-        """Add one batch: row ids `(B,)`, labels `(B, N)`, the network's `outputs`, and intensities `(B, N)`."""
-        self.index.append(index)
-        self.target.append(target.to(torch.int8))
+        """Add one batch: row ids `(B,)`, labels `(B, N)`, the network's `outputs`, and intensities `(B, N)`.
+
+        Rows with the id -1, which pad short clips, are left out.
+        """
+        real = index >= 0
+        self.index.append(index[real])
+        self.target.append(target[real].to(torch.int8))
         for name in self.parts:
             if name == "coded":
                 part = torch.full_like(found["intensity"], torch.nan) if coded is None else coded
             else:
                 part = found[PARTS[name]]
-            getattr(self, name).append(part.detach().float())
+            getattr(self, name).append(part.detach()[real].float())
 
     def compute(self) -> Outputs:
         """All rows of all ranks, in order, each once."""

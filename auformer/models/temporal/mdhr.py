@@ -36,6 +36,8 @@ class MDHR(ClipNetwork):
         reach: Transitions `k` on either side of a frame; 5 as released.
         ends: Transitions beyond a clip: `zeros` as released, or `inside`, which leaves them out of the mean [ours].
         edges: `active` as released; `none`, `all`, `others`: ablations.
+        view: What is tested of an image: its `centre`, as large as faces are in training, or the `whole`, in which they
+            are 1/8 smaller, as released.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -48,11 +50,14 @@ class MDHR(ClipNetwork):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, clip_length: int = 16,
-        reach: int = 5, ends: str = "zeros", edges: str = "active",
+        reach: int = 5, ends: str = "zeros", edges: str = "active", view: str = "centre",
     ) -> None:  # fmt: skip
         super().__init__(
             backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size
         )  # fmt: skip
+        if view not in ("centre", "whole"):
+            raise ValueError(f"Expected `view` to be centre or whole, but got {view!r}")
+        self.view = view
         del self.arguments["pool"]
         self.take_clip_length(clip_length)
         stages = self.backbone
@@ -60,7 +65,7 @@ class MDHR(ClipNetwork):
         dynamics = FacialDynamics(stages.channels, KERNELS, width, DIM, reach=reach, ends=ends)
         self.head = DynamicHead(self.au_names, stages.embed_dim, DIM, dynamics, edges=edges)
         self.region_heads = [region.aus for region in self.head.regions]
-        self.arguments |= {"reach": reach, "ends": ends, "edges": edges}
+        self.arguments |= {"reach": reach, "ends": ends, "edges": edges, "view": view}
         self.train()
 
     def make_backbone(self, name: str, **options: Any) -> Any:
