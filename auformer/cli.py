@@ -28,6 +28,7 @@ COMMANDS = {
     "score": "score a predictions file",
     "benchmark": "run the paper's protocols on your manifests: tables, figures, report",
     "predict": "predict action units in your own images and videos",
+    "page": "look at videos beside their action units over time, in your browser",
     "export": "export a checkpoint to ONNX or torch.export",
     "export-annotations": "write predictions for ELAN, Praat, BIDS, MNE, BORIS, or as a table",
     "summarise": "statistics per person, video and AU: share of time, episodes, intensity",

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = (
     "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "onnxruntime", "peft", "ray", "tensorboard", "mne",
-    "praatio",
+    "praatio", "starlette", "uvicorn",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 
@@ -128,7 +128,7 @@ sys.modules.update(dict.fromkeys({EXTRAS}))  # as if they were not installed
 import auformer, auformer.data_prep
 for package in (auformer, auformer.data_prep):
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith(("__main__", "page.server")):  # what only `auformer page` imports, after `require`
             importlib.import_module(found.name)
 print(len([name for name in sys.modules if name.startswith("auformer.")]), "albumentations" in sys.modules)
 """

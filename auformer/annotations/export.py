@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,6 +53,7 @@ def export_annotations(
     continuous: bool = False,
     text: bool = False,
     overwrite: bool = False,
+    media: Mapping[str, Path] | None = None,
 ) -> Exported:
     """Write the episodes of a predictions file for another program.
 
@@ -63,6 +65,8 @@ def export_annotations(
         continuous: BIDS only: values per frame in place of episodes.
         text: MNE only: its text form in place of FIF.
         overwrite: Replace files of the same names.
+        media: Where videos are, by the `file` that the table says; no other place is then looked at, and they are
+            linked as if they lay in `out`. By default they are looked for as given, and beside the table.
 
     Raises:
         ManifestError: The table cannot be read as videos.
@@ -80,7 +84,7 @@ def export_annotations(
     out, path = Path(out), Path(str(table.attrs["path"])) if "path" in table.attrs else None
     collected, note = collect(table), _note(table)
     del table  # that of an hour of video is large, and the videos hold what is needed
-    items, notes = _items(collected, path)
+    items, notes = _items(collected, path, media)
     job = Job(items, out, offset_s, _date(path), note, continuous, text)
     writers: dict[str, Writer] = importlib.import_module(f"auformer.annotations.{FORMATS[to]}").files(job)
     _check(writers, out, overwrite)
@@ -93,7 +97,9 @@ def export_annotations(
     return Exported(files, len(items), people, collected.rows_without_times, collected.sources_without_times, notes)
 
 
-def _items(collected: Collected, path: Path | None) -> tuple[tuple[Item, ...], list[str]]:
+def _items(
+    collected: Collected, path: Path | None, given: Mapping[str, Path] | None
+) -> tuple[tuple[Item, ...], list[str]]:
     """Videos in which somebody is seen, and notes on the others and on files that were not found."""
     where = path or "the table"
     if not collected.videos:
@@ -103,7 +109,7 @@ def _items(collected: Collected, path: Path | None) -> tuple[tuple[Item, ...], l
         )
     items, notes = [], []
     for video in collected.videos:
-        media = find_media(video, None if path is None else path.parent)
+        media = find_media(video, None if path is None else path.parent, given)
         if not video.people:
             notes.append(f"{media.name or video.key[2]}: no face was seen, no file is written")
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -22,6 +23,7 @@ class Media:
         length: Seconds on a player's time line: those of its header and at least until the last frame's end.
         fps: Frames per second by the header, else by the usual frame length.
         delay_s: Seconds from the beginning of a player's time line to the first frame, whose time is 0 in tables.
+        moves_along: Whether it will lie beside the files that link to it, wherever it is now.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Media:
     length: float
     fps: float
     delay_s: float = 0.0
+    moves_along: bool = False
 
     @property
     def kind(self) -> str:
@@ -37,7 +40,7 @@ class Media:
 
     def link(self, folder: Path) -> str:
         """The path relative to a folder, with `/`; a file that was not found is linked as if it lay there."""
-        if self.path is None:
+        if self.path is None or self.moves_along:
             return f"./{self.name}"
         try:
             relative = PurePath(os.path.relpath(self.path.resolve(), folder.resolve())).as_posix()
@@ -46,15 +49,18 @@ class Media:
         return relative if relative.startswith(".") else f"./{relative}"
 
 
-def find_media(video: Video, beside: Path | None) -> Media:
+def find_media(video: Video, beside: Path | None, given: Mapping[str, Path] | None = None) -> Media:
     """Look for the file of a video as it was given, and by its name in a folder.
 
     Args:
         video: The rows.
         beside: The folder; None where there is none.
+        given: Where files are, by the names that the rows give them; then no other place is looked at.
     """
     name = PurePath(video.file.replace("\\", "/")).name
     places = [Path(video.file), *([beside / name] if beside is not None else [])] if name else []
+    if given is not None:
+        places = [given[video.file]] if video.file in given else []
     path = next((place for place in places if place.is_file()), None)
     length, fps, delay = video.length, 1 / video.usual if video.usual > 0 else 0.0, 0.0
     if path is not None:
@@ -62,4 +68,4 @@ def find_media(video: Video, beside: Path | None) -> Media:
             facts = video_facts(path)
             delay, fps = facts.delay_s, facts.fps or fps
             length = max(length, facts.duration_s or 0.0) + delay
-    return Media(name, path, length, fps, delay)
+    return Media(name, path, length, fps, delay, moves_along=given is not None)
