@@ -51,6 +51,12 @@ class ClipDataset(Dataset):
         """Places of the rows of a training window `(T,)`, and which of them are no padding `(T,)`."""
         return training_window(self.runs[chunk], self.length, np.random.default_rng([self.rows.seed, epoch, chunk, 1]))
 
+    def by_row(self, values: np.ndarray) -> np.ndarray:
+        """Values of the windows' places, window after window `(W T, K)`, by the row that they are of `(rows, K)`."""
+        found = np.full((len(self.rows), values.shape[1]), np.nan)
+        found[self.windows[self.counts]] = values.reshape(*self.windows.shape, -1)[self.counts]
+        return found
+
     def _stack(self, places: np.ndarray, counts: np.ndarray, seed: list[int]) -> dict[str, Any]:
         """The items of the rows under each other; a row that is there several times is read once."""
         known = {place: self.rows.item(place, np.random.default_rng(seed)) for place in set(places.tolist())}

@@ -267,7 +267,10 @@ class AUFormer(AUNetwork):
 
 
 # arguments in which two networks may differ; the others shape the experts or say where they are
-FREE = ("backbone", "au_names", "img_size", "pool", "intensity", "expert_heads", "average_heads")
+FREE = (
+    *("backbone", "au_names", "img_size", "pool", "intensity", "expert_heads", "average_heads"),
+    *("clip_length", "time", "dim", "taps", "reach", "ends"),  # of an AUFormer that sees clips
+)
 
 
 def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:

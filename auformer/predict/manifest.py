@@ -17,9 +17,11 @@ from tqdm import tqdm
 
 from auformer import __version__
 from auformer.aus import MAX_INTENSITY
+from auformer.data.clip_dataset import ClipDataset
 from auformer.data.dataset import AUDataset
 from auformer.data.images import read_image
 from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
+from auformer.data.windows import find_runs
 from auformer.files import atomic_path, check_writable, digest, sha256
 from auformer.models import AUNetwork, OnnxDetector
 from auformer.models.batches import FittingBatches, find_device
@@ -296,41 +298,54 @@ def predict_manifest(
         )
     if batch_size < 1 or num_workers < 0:
         raise ValueError(f"Expected `batch_size` >= 1 and `num_workers` >= 0, but got {batch_size} and {num_workers}.")
-    ok = (manifest["status"] == "ok").to_numpy() if "status" in manifest else np.ones(len(manifest), bool)
+    ok = (manifest["status"] == "ok").to_numpy(bool) if "status" in manifest else np.ones(len(manifest), bool)
     number, learned = len(network.au_names), getattr(network, "intensity_aus", ())
     values = np.full((len(manifest), number * (2 if learned else 1)), np.nan)
     store = None if partial is None else PartialPredictions(partial, _job(network, manifest[ok], identity))
     if ok.any():
-        dataset = AUDataset(manifest[ok], Path(manifest.attrs["path"]).parent, network.au_names, network.image_size)
+        root, view = Path(manifest.attrs["path"]).parent, getattr(network, "view", "whole")
+        dataset = AUDataset(manifest[ok], root, network.au_names, network.image_size, view=view)
         values[ok] = _predict(
-            network.to(device), dataset, batch_size, torch.device(device), num_workers, progress, store
-        )
+            network.to(device), _samples(dataset, manifest[ok], network), batch_size, torch.device(device),
+            num_workers, progress, store,
+        )  # fmt: skip
     places = {au: network.au_names.index(au) for au in names}
     probs = {au: values[:, place].round(DECIMALS) for au, place in places.items()}
     intensities = {au: values[:, number + place].round(DECIMALS) for au, place in places.items() if au in learned}
     return _table(manifest, probs, intensities, network.thresholds)
 
 
+def _samples(rows: AUDataset, frame: pd.DataFrame, network: Any) -> AUDataset | ClipDataset:
+    """What a network sees at once: rows, or windows of consecutive rows that cover them."""
+    length: int = getattr(network, "clip_length", 1)
+    return rows if length == 1 else ClipDataset(rows, find_runs(frame), length)
+
+
 def _predict(
-    network: AUNetwork | OnnxDetector, dataset: AUDataset, batch_size: int, device: torch.device, num_workers: int,
-    progress: bool, store: PartialPredictions | None,
+    network: AUNetwork | OnnxDetector, dataset: AUDataset | ClipDataset, batch_size: int, device: torch.device,
+    num_workers: int, progress: bool, store: PartialPredictions | None,
 ) -> np.ndarray:  # fmt: skip
     """Probabilities of a data set `(n, N)`, of a network with an intensity head its intensities behind them `(n, 2N)`.
 
-    They are kept in the store also when the work stops early.
+    They are kept in the store also when the work stops early; of a network that sees clips with a row per place of a
+    window, those of padding among them.
     """
+    length = dataset.length if isinstance(dataset, ClipDataset) else 1
     done = store.load() if store is not None else None
     parts = [] if done is None else [done]
-    first = 0 if done is None else len(done)
+    first = 0 if done is None else len(done) // length
+    batch_size = max(1, batch_size // length)
     rest = Subset(dataset, range(first, len(dataset)))
     generator = torch.Generator()  # so that the loader draws nothing from the global one
     loader = DataLoader(
         rest, batch_size, num_workers=num_workers, pin_memory=device.type == "cuda", generator=generator
     )
-    batches, saved = FittingBatches(batch_size), time.monotonic()
+    batches, saved, unit = FittingBatches(batch_size), time.monotonic(), "img" if length == 1 else "clip"
 
     def predict(images: torch.Tensor) -> torch.Tensor:
-        images = images.to(device, non_blocking=True)
+        images, samples = images.to(device, non_blocking=True), len(images)
+        if length > 1:
+            return network.outputs(images)["probs"].view(samples, length, -1).cpu().double()
         if not getattr(network, "intensity_aus", ()):
             return network.predict_probs(images).cpu().double()
         found = network.outputs(images)
@@ -339,10 +354,11 @@ def _predict(
     try:
         with (
             torch.inference_mode(),
-            tqdm(total=len(dataset), initial=first, desc="predict", unit="img", disable=not progress) as bar,
+            tqdm(total=len(dataset), initial=first, desc="predict", unit=unit, disable=not progress) as bar,
         ):
             for batch in loader:
-                parts.append(_checked(batches.run(predict, batch["image"]), len(network.au_names)))
+                found = batches.run(predict, batch["image"])
+                parts.append(_checked(found.flatten(0, -2), len(network.au_names)))
                 bar.update(len(batch["image"]))
                 if store is not None and time.monotonic() - saved > SAVE_SECONDS:
                     store.save(np.concatenate(parts))
@@ -350,7 +366,8 @@ def _predict(
     finally:
         if store is not None and parts:
             store.save(np.concatenate(parts))
-    return np.concatenate(parts)
+    values = np.concatenate(parts)
+    return values if length == 1 else dataset.by_row(values)
 
 
 def _checked(values: torch.Tensor, number: int) -> np.ndarray:
