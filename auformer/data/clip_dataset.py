@@ -61,7 +61,9 @@ class ClipDataset(Dataset):
         """The items of the rows under each other; a row that is there several times is read once."""
         known = {place: self.rows.item(place, np.random.default_rng(seed)) for place in set(places.tolist())}
         items = [known[place] for place in places.tolist()]
-        stacked = {name: torch.stack([item[name] for item in items]) for name in items[0] if name != "index"}
+        stacked = {
+            name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in items[0] if name != "index"
+        }
         real = torch.from_numpy(counts)
         for name, nothing in (("label", -1), ("sides", -1), ("intensity", torch.nan)):
             if name in stacked:

@@ -1,0 +1,172 @@
+"""Networks that see clips in `fit`: frozen weights, padding, interruption, files, evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from auformer.data.dataset import AUDataset
+from auformer.data.manifest import read_manifest, write_manifest
+from auformer.errors import CheckpointError
+from auformer.models import load_adapter
+from auformer.models.checkpoints import load_detector
+from auformer.predict.manifest import evaluate, predict_manifest
+from auformer.training.module import AUModule
+from auformer.training.run import fit
+from auformer.training.run_folder import RunFolder
+from tests.helpers.clips import CLIP, clip_data, clip_module, clip_network, tiny_clips
+from tests.helpers.runs import AUS, write_vit
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    tiny_clips(folder / "data")
+    write_vit(folder / "vit.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> RunFolder:
+    """Three epochs, uninterrupted."""
+    module, data = clip_module(folder / "vit.safetensors"), clip_data(folder / "data" / "manifest.csv")
+    frozen = {name: one.clone() for name, one in module.network.backbone.state_dict().items()}
+    fit(module, data, folder / "run", epochs=3, seed=0, progress=False)
+    assert all(torch.equal(one, frozen[name]) for name, one in module.network.backbone.state_dict().items())
+    return RunFolder(folder / "run")
+
+
+def test_the_file_holds_the_head_alone(folder, run):
+    state = load_file(run.adapter)
+    assert state and not [name for name in state if name.startswith("backbone.")]
+    assert {"standardise.mean", "head.classifier.prototypes"} <= state.keys()
+    table = pd.read_csv(run.metrics)
+    assert {"train/wa", "train/regions", "val/f1"} <= set(table) and len(table) == 3
+    detector = load_detector(run.adapter, backbone_checkpoint=folder / "vit.safetensors")
+    assert detector.clip_length == CLIP and bool(detector.standardise.measured)
+    assert detector.metadata["training_data"]["clip_length"] == CLIP
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(folder, run, monkeypatch):
+    other = RunFolder(folder / "resumed")
+
+    def stop(self: AUModule) -> None:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        before(self)
+
+    before = AUModule.on_train_epoch_start
+    data = folder / "data" / "manifest.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(AUModule, "on_train_epoch_start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(clip_module(folder / "vit.safetensors"), clip_data(data), other.path, epochs=3, seed=0, progress=False)
+    assert other.resumable
+    fit(clip_module(folder / "vit.safetensors"), clip_data(data), other.path, epochs=3, seed=0, progress=False)
+    one, two = load_file(run.adapter), load_file(other.adapter)
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_permuted_manifest_and_workers_give_the_same_windows(folder, tmp_path):
+    path = folder / "data" / "manifest.csv"
+    table = read_manifest(path)
+    (tmp_path / "images").symlink_to(folder / "data" / "images")
+    write_manifest(table.sample(frac=1, random_state=1), tmp_path / "manifest.csv", {})
+    kept = [
+        clip_data(path, augment="default", num_workers=2),
+        clip_data(path, augment="default"),
+        clip_data(tmp_path / "manifest.csv", augment="default"),
+    ]
+    for epoch in (0, 3):
+        batches = []
+        for data in kept:
+            loader = data.train_dataloader()
+            loader.sampler.set_epoch(epoch)
+            batches.append(torch.cat([batch["image"] for batch in loader]))
+        assert torch.equal(batches[0], batches[1]) and torch.equal(batches[0], batches[2])
+    assert not torch.equal(batches[0], torch.cat([batch["image"] for batch in kept[1].train_dataloader()]))
+
+
+def test_frames_of_a_window_meet_the_same_augmentation(folder):
+    data = clip_data(folder / "data" / "manifest.csv", augment="mdhr")
+    dataset = data.train_dataset
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    dataset.rows._read = lambda row: grey
+    clip = dataset[(0, 5)]["image"]
+    assert torch.equal(clip[0], clip[1]) and torch.equal(clip[0], clip[3])
+    assert not torch.equal(clip, dataset[(1, 5)]["image"])
+
+
+def test_padding_reaches_neither_loss_nor_metrics(folder):
+    data = clip_data(folder / "data" / "manifest.csv", val_fraction=0.4)
+    module = clip_module(folder / "vit.safetensors").eval()
+    batches = list(data.val_dataloader())
+    batch = next(each for each in batches if (each["index"] < 0).any())
+    padded = batch["index"] < 0
+    assert (batch["label"][padded] == -1).all() and batch["intensity"][padded].isnan().all()
+    rows = module.rows(batch)
+    with torch.no_grad():
+        found, terms = module.batch_terms(rows, 0)
+        changed = {name: found[name].clone() for name in ("logits", "region_logits")}
+        for each in changed.values():
+            each[padded.flatten()] = 9.0
+        again = module.joint_terms({**found, **changed}, rows["label"], None)
+        module.outputs.start()
+        for each in batches:
+            module.validation_step(each, 0)
+    assert torch.equal(terms["loss"], again["loss"])
+    assert module.outputs.compute().rows.tolist() == list(range(len(data.splits["val"])))
+
+
+def test_predictions_have_a_row_per_frame_and_resume(folder, run, tmp_path):
+    path = folder / "data" / "manifest.csv"
+    table = read_manifest(path)
+    lost = table.assign(status=np.where(table.index == 4, "no_face", "ok"))
+    lost.attrs = table.attrs
+    network = load_detector(run.adapter, backbone_checkpoint=folder / "vit.safetensors")
+    whole = predict_manifest(network, lost)
+    assert len(whole) == len(table) and whole["AU12_prob"].isna().tolist() == [
+        index == 4 for index in range(len(table))
+    ]
+    dataset = AUDataset(table, path.parent, AUS, network.image_size)
+    with torch.no_grad():  # rows 0-3 are a window; 5-8 are the next, the run being cut at row 4
+        for rows in ([0, 1, 2, 3], [5, 6, 7, 8]):
+            probs = network.predict_probs(torch.stack([dataset[row]["image"] for row in rows]).unsqueeze(0))
+            np.testing.assert_allclose(whole.loc[rows, [f"{au}_prob" for au in AUS]], probs, atol=1e-6)
+    partial = tmp_path / "partial.npz"
+    calls = []
+    plain = network.outputs
+
+    def failing(images: torch.Tensor) -> dict[str, torch.Tensor]:
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(images)
+
+    network.outputs = failing
+    with pytest.raises(KeyboardInterrupt):
+        predict_manifest(network, lost, batch_size=2 * CLIP, partial=partial)
+    network.outputs = plain
+    resumed = predict_manifest(network, lost, batch_size=2 * CLIP, partial=partial)
+    pd.testing.assert_frame_equal(resumed, whole, rtol=0, atol=1e-6)
+
+
+def test_evaluate_and_what_does_not_fit(folder, run, tmp_path):
+    found = evaluate(
+        run.adapter, folder / "data" / "manifest.csv", tmp_path / "p.csv",
+        backbone_checkpoint=folder / "vit.safetensors",
+    )  # fmt: skip
+    assert len(found) == 75 and found["AU1_prob"].between(0, 1).all()
+    data = folder / "data" / "manifest.csv"
+    with pytest.raises(
+        ValueError, match="`clip_length` and `view` of the data to be those of the network, 4 and whole"
+    ):
+        fit(clip_module(folder / "vit.safetensors"), clip_data(data, clip_length=3), tmp_path / "no", epochs=1, seed=0)
+    other = clip_network(folder / "vit.safetensors", reach=1)
+    with pytest.raises(CheckpointError, match="expected `reach` 1, but got 2"):
+        load_adapter(run.adapter, other)
