@@ -304,7 +304,7 @@ class AUModule(pl.LightningModule):
         h = self.hparams
         fused = self.trainer.precision != "16-mixed"  # it would hide gradients that a scaler scales from clipping
         optimizer = torch.optim.AdamW(
-            parameter_groups(self.network, h["weight_decay"], decay_all=h["decay_all"]),
+            parameter_groups(self.network, h["weight_decay"], decay_all=h.get("decay_all", False)),
             lr=h["lr"],
             betas=tuple(h["betas"]),
             fused=fused,

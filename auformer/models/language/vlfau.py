@@ -27,7 +27,8 @@ from auformer.models.language.sentence_decoder import SentenceDecoder
 from auformer.models.language.speaking import Description, Saying
 from auformer.models.network import AUNetwork
 
-LONGEST, LONGEST_FACE = 32, 288  # words of a sentence about an AU, about a face of 24 of them [ours]
+LONGEST = 32  # words and signs after which a sentence about an AU ends in any case [ours]
+PER_CLAUSE, HEAD = 12, 8  # words and signs of a clause, and of the count before them, in a sentence about the face
 
 
 class Parts(NamedTuple):
@@ -70,7 +71,8 @@ class Speech(nn.Module):
         self.local_decoders = nn.ModuleList(
             [SentenceDecoder(len(words), width, subjects, longest=LONGEST, **ends) for _ in range(each)]
         )
-        self.face_decoder = SentenceDecoder(len(words), dim, 1, longest=LONGEST_FACE, **ends)
+        longest = HEAD + PER_CLAUSE * len(self.au_names)
+        self.face_decoder = SentenceDecoder(len(words), dim, 1, longest=longest, **ends)
 
     def _decoder(self, place: int) -> tuple[Any, int]:
         """The decoder of an AU, and which of its subjects the AU is."""
@@ -212,6 +214,7 @@ class VLFAU(AUFormer):
         """Images `(B, 3, H, W)` to probabilities `(B, N)`: the mean over main head, expert heads and branches."""
         return self.outputs(images)["probs"]
 
+    @torch.no_grad()
     def describe(self, images: Tensor) -> list[Description]:
         """Images `(B, 3, H, W)` to a sentence per action unit and one about the face, each."""
         return self.speech.write(self.parts(images))
