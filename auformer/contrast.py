@@ -23,6 +23,7 @@ MOST_SIMILAR, MEAN = 0.2, 0.8  # draws below the first take the most similar pos
 def contrastive_loss(
     features: Tensor, views: Tensor, target: Tensor, draws: Tensor, *, form: str = "corrected",
     beta: Sequence[float] = (BETA_POSITIVE, BETA_NEGATIVE), weight: Tensor | None = None,
+    memory: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
     """Mean over AUs and anchors of `-log(Pos / (Pos + Neg))`, with `s = exp(cosine / 0.5)`.
 
@@ -38,6 +39,7 @@ def contrastive_loss(
             the rarer its label; `corrected` leaves the row itself out and divides by the number of positives [ours].
         beta: Exponents of negatives for anchors whose label is 1 and 0.
         weight: Weights of the AUs `(N,)`, as the first release had them; None: 1 each.
+        memory: Features `(M, C, N)` and labels `(M, N)` of earlier faces, further negatives without gradient [ours].
 
     Returns:
         A scalar; an AU with one label only, and one without positives of an anchor, adds 0.
@@ -62,6 +64,11 @@ def contrastive_loss(
     other = (labels.unsqueeze(2) != labels.unsqueeze(1)) & pairs
     exponent = torch.where(labels == 1, *(similar.new_tensor(float(one)) for one in beta)).unsqueeze(2)
     negative = _log_sum(similar * exponent, other)
+    if memory is not None and len(memory[0]):
+        earlier, theirs = memory[0].to(both), memory[1].T  # (M, C, N), (N, M)
+        further = torch.einsum("acn,bcn->nab", both, earlier) / TEMPERATURE
+        unlike = (labels.unsqueeze(2) == 1 - theirs.unsqueeze(1)) & known.unsqueeze(2)
+        negative = torch.logaddexp(negative, _log_sum(further * exponent, unlike))
     positive = _log_positive(similar, same, draws.to(similar), form)
     loss = torch.logaddexp(positive, negative) - positive  # (N, 2B)
     counts = known & (positive > -math.inf)
