@@ -1,0 +1,264 @@
+"""Action units over time on rendered clips of unseen subjects: networks that see clips beside the same frame by frame.
+
+    python -m experiments.ablations.clips --folder runs/time
+
+Renders micro-expression clips in lab A, takes the tokens of the frozen demo backbone once (`features-*.pt`), and trains
+what stands above them, without augmentation, one line of `time_runs.jsonl` per row and seed: a killed run begins again
+with the row that it was in. Labels are per frame: an action unit is present from level 1 on, as lab A's coders see it.
+Rows of AUFormer train through `auformer.training.fit` on the images, since its experts are inside the ViT, and resume
+within a row. `--only` chooses rows, `--seeds` seeds; `python -m experiments.ablations.clips_page` writes the page.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auformer.aus import AU_SETS
+from auformer.data.datamodule import AUDataModule
+from auformer.data.dataset import AUDataset
+from auformer.data.manifest import read_manifest
+from auformer.data.splits import count_labels
+from auformer.data.windows import evaluation_windows, find_runs, label_frames, training_window
+from auformer.losses import au_weights, region_loss, wa_loss
+from auformer.metrics import auroc, average_precision, confusion_counts, f1_from_counts, mean_over_aus
+from auformer.models import load_adapter
+from auformer.models.temporal.auformer_in_time import AUFormerInTime
+from auformer.models.temporal.vit_mdhr import ViTMDHR
+from auformer.predict.manifest import predict_manifest
+from auformer.synthetic.writing import render_dataset
+from auformer.training import fit
+from auformer.training.module import AUModule
+from auformer.training.optimiser import WarmupCosine, parameter_groups
+from experiments.harness import circumstances, new_parser
+
+BACKBONE, SIZE = "vit_auformer_demo_112", 112
+AUS = list(AU_SETS["bp4d"])
+FIRST = {"train": 43_000, "test": 43_100}  # subjects that no packaged weights have seen
+SUBJECTS, CLIPS = {"train": 40, "test": 20}, {"train": 9, "test": 6}
+LENGTH, DIM = 16, 96
+EPOCHS, BATCH, LR, DECAY, REGIONS = 20, 16, 2e-3, 0.05, 0.01  # the design's section 6
+AUFORMER_LR = 5e-3  # best of the grid in results/demo.md
+SEEDS = (0, 1, 2)
+
+OFF: dict[str, Any] = {"dynamics": "none", "over_time": False}
+#: Rows above cached tokens, by name: what differs from the whole ViTMDHR.
+HEADS: dict[str, dict[str, Any]] = {
+    "vit_mdhr": {},
+    "frame_by_frame": OFF,
+    "dynamics_only": {"over_time": False},
+    "time_only": {"dynamics": "none"},
+    "sum_of_taps": {"dynamics": "sum"},
+    "last_tap": {"taps": [6]},
+    "edges_none": {"edges": "none"},
+    "edges_all": {"edges": "all"},
+    "edges_others": {"edges": "others"},
+    "no_region_loss": {"region_weight": 0.0},
+    "ends_zeros": {"ends": "zeros"},
+    **{f"reach_{k}": {"reach": k} for k in (1, 2, 10)},
+    **{f"length_{t}": {"clip_length": t} for t in (4, 8, 24)},
+}
+#: Rows on images.
+AUFORMERS = {f"auformer_{kind}": kind for kind in ("none", "dynamics", "convolution", "both")}
+ROWS = [*HEADS, *AUFORMERS]
+
+
+def render(folder: Path) -> dict[str, Path]:
+    """The manifests of the clips that are trained and tested on."""
+    return {
+        part: render_dataset(
+            folder / f"clips-{part}", lab="A", subjects=SUBJECTS[part], clips=CLIPS[part], au_names="bp4d",
+            first_subject=FIRST[part], size=SIZE, progress=True,
+        )
+        for part in FIRST
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def features(folder: Path, part: str, manifest: Path) -> dict[str, Any]:
+    """Tokens of the taps of every row in half precision `(n, h w, taps D)`, its labels `(n, N)`, the runs."""
+    table = label_frames(read_manifest(manifest), AUS, 1)
+    table.attrs["path"] = str(manifest)
+    runs, labels = find_runs(table), torch.from_numpy(table[AUS].to_numpy(np.int64))
+    path = folder / f"features-{part}.pt"
+    if not path.is_file():
+        network = ViTMDHR(BACKBONE, AUS, pretrained=True, dim=DIM)
+        rows = AUDataset(table, manifest.parent, AUS, SIZE)
+        batches = [torch.stack([rows[row]["image"] for row in group.tolist()]) for group in _groups(len(rows), 64)]
+        tokens = torch.cat([network.tap(images).half() for images in batches])
+        torch.save(tokens, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").rename(path)
+    return {"tokens": torch.load(path, weights_only=True), "labels": labels, "runs": runs, "table": table}
+
+
+def _groups(rows: int, size: int) -> list[np.ndarray]:
+    return np.split(np.arange(rows), np.arange(size, rows, size))
+
+
+def scores(target: np.ndarray, prob: np.ndarray) -> dict[str, Any]:
+    """F1 at 0.5, average precision and AUROC over all rows, means over action units, and F1 of each."""
+    f1 = f1_from_counts(confusion_counts(target, prob))
+    found = {"f1": mean_over_aus(f1), "ap": mean_over_aus(average_precision(target, prob))}
+    found["auroc"] = mean_over_aus(auroc(target, prob))
+    return {name: round(float(one.value), 5) for name, one in found.items()} | {
+        "f1_by_au": {au: round(float(value), 5) for au, value in zip(AUS, f1, strict=True)}
+    }
+
+
+def by_subject(table: Any, target: np.ndarray, prob: np.ndarray) -> dict[str, list[list[int]]]:
+    """TP, FP and FN of each AU by subject, from which intervals over subjects are drawn."""
+    called, known = prob >= 0.5, target >= 0
+    counts: dict[str, list[list[int]]] = {}
+    for subject in sorted(table["subject"].unique()):
+        own = (table["subject"] == subject).to_numpy()[:, None] & known
+        hits, false, missed = (called & (target == 1)), (called & (target == 0)), (~called & (target == 1))
+        counts[subject] = [[int(one) for one in (kind & own).sum(0)] for kind in (hits, false, missed)]
+    return counts
+
+
+def train_head(row: str, seed: int, folder: Path, train: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, Any]:
+    """One row above cached tokens: trained on one window per clip and epoch, tested on all windows.
+
+    After each epoch its state is kept in `head-ROW-SEED.pt`, from which a killed row goes on.
+    """
+    options = {"clip_length": LENGTH, "dim": DIM, **HEADS[row]}
+    weight_of_regions, length = options.pop("region_weight", REGIONS), options["clip_length"]
+    torch.manual_seed(seed)
+    network = ViTMDHR(BACKBONE, AUS, pretrained=True, **options)
+    part = slice(None) if len(network.taps) == 3 else slice(2 * network.embed_dim, None)
+    tokens, labels, runs = train["tokens"][..., part], train["labels"], train["runs"]
+    sample = tokens[np.random.default_rng(0).permutation(len(tokens))[:2048]].float().flatten(0, 1)
+    network.set_feature_statistics(sample.mean(0), sample.std(0))
+    weight = au_weights(*count_labels(train["table"], AUS), au_names=AUS)
+    optimizer = torch.optim.AdamW(parameter_groups(network, DECAY), lr=LR, betas=(0.9, 0.999))
+    batches = -(-len(runs) // BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(EPOCHS * batches, 0.0))
+    network.train()
+    parts, path = {"network": network, "optimizer": optimizer, "schedule": schedule}, folder / f"head-{row}-{seed}.pt"
+    first, seconds = _resume(path, parts)
+    for epoch in range(first, EPOCHS):
+        begin = time.process_time()
+        order = np.random.default_rng([seed, epoch]).permutation(len(runs))
+        for group in np.array_split(order, batches):
+            places = [training_window(runs[run], length, np.random.default_rng([seed, epoch, run])) for run in group]
+            rows = torch.from_numpy(np.concatenate([place for place, _ in places]))
+            real = torch.from_numpy(np.concatenate([kept for _, kept in places]))
+            target = torch.where(real.unsqueeze(1), labels[rows], -1)
+            found = network.head_outputs(tokens[rows].float(), length)
+            loss = wa_loss(found["logits"], target, weight)
+            loss = loss + weight_of_regions * region_loss(found["region_logits"], target, network.region_heads)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        seconds += time.process_time() - begin
+        _keep(path, parts, epoch + 1, seconds)
+        print(f"{row} seed {seed}: epoch {epoch + 1}, loss {float(loss.detach()):.4f}", flush=True)
+    prob = predict_head(network.eval(), test["tokens"][..., part], test["runs"], length)
+    target = test["labels"].numpy()
+    trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
+    return {
+        "row": row, "seed": seed, "trained": trained, "cpu_seconds": round(seconds, 1), **scores(target, prob),
+        "counts": by_subject(test["table"], target, prob),
+    }  # fmt: skip
+
+
+def _keep(path: Path, parts: Mapping[str, Any], epoch: int, seconds: float) -> None:
+    """Write the state after an epoch, whole or not at all."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    torch.save({**state, "epoch": epoch, "seconds": seconds}, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").rename(path)
+
+
+def _resume(path: Path, parts: Mapping[str, Any]) -> tuple[int, float]:
+    """Load a state that was kept: epochs that are done, and seconds that they took."""
+    if not path.is_file():
+        return 0, 0.0
+    state = torch.load(path, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return state["epoch"], state["seconds"]
+
+
+@torch.no_grad()
+def predict_head(network: ViTMDHR, tokens: Tensor, runs: list[np.ndarray], length: int) -> np.ndarray:
+    """Probabilities of every row `(n, N)`, each in its window."""
+    windows, counts = evaluation_windows(runs, length)
+    prob = np.full((len(tokens), len(AUS)), np.nan)
+    for place, kept in zip(windows, counts, strict=True):
+        found = network.head_outputs(tokens[torch.from_numpy(place)].float(), length)["probs"].numpy()
+        prob[place[kept]] = found[kept]
+    return prob
+
+
+def train_auformer(row: str, seed: int, folder: Path, manifests: Mapping[str, Path], epochs: int) -> dict[str, Any]:
+    """One row on images, through `fit`: an interrupted training goes on where it was."""
+    data = AUDataModule(
+        str(manifests["train"]), au_names=AUS, val_fraction=0.0, clip_length=LENGTH, frame_labels=1.0, image_size=SIZE,
+        batch_size=BATCH, augment="none", seed=seed,
+    )  # fmt: skip
+    network = partial(
+        AUFormerInTime, backbone=BACKBONE, pretrained=True, expert_width=4, clip_length=LENGTH, time=AUFORMERS[row],
+        dim=DIM,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    module = AUModule(network, data.au_names, data.au_weights, lr=AUFORMER_LR)
+    out = folder / f"{row}-{epochs}-{seed}"
+    adapter = fit(module, data, out, epochs=epochs, seed=seed, select="last", progress=False)
+    load_adapter(adapter, module.network)
+    table = label_frames(read_manifest(manifests["test"]), AUS, 1)
+    table.attrs["path"] = str(manifests["test"])
+    found = predict_manifest(module.network.eval(), table, batch_size=64)
+    target, prob = table[AUS].to_numpy(np.int64), found[[f"{au}_prob" for au in AUS]].to_numpy()
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    return {
+        "row": row, "seed": seed, "epochs": epochs, "trained": summary["trainable_parameters"],
+        "seconds": summary["seconds"], **scores(target, prob), "counts": by_subject(table, target, prob),
+    }  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = new_parser(__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where data, features and trainings lie")
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=" ".join(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="of the rows of AUFormer")
+    parser.add_argument("--lines", type=Path, default=Path("experiments/results/time_runs.jsonl"), metavar="FILE")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    manifests = render(args.folder)
+    known = (
+        [json.loads(line) for line in args.lines.read_text(encoding="utf-8").splitlines()]
+        if args.lines.is_file()
+        else []
+    )
+    done = {(line["row"], line["seed"], line.get("epochs")) for line in known}
+    cached: dict[str, Any] = {}
+    for seed in args.seeds:
+        for row in args.only:
+            epochs = args.epochs if row in AUFORMERS else None
+            if (row, seed, epochs) in done:
+                continue
+            if row in AUFORMERS:
+                line = train_auformer(row, seed, args.folder, manifests, args.epochs)
+            else:
+                cached = cached or {part: features(args.folder, part, manifests[part]) for part in FIRST}
+                line = train_head(row, seed, args.folder, cached["train"], cached["test"])
+            with args.lines.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**line, "circumstances": circumstances()}) + "\n")
+            (args.folder / f"head-{row}-{seed}.pt").unlink(missing_ok=True)
+            print(f"{row} seed {seed}: F1 {line['f1']:.4f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
