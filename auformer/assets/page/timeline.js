@@ -120,6 +120,7 @@ export class Timeline {
   draw() {
     const width = this.element.clientWidth, height = this.element.clientHeight;
     const ratio = Math.min(2, window.devicePixelRatio || 1);
+    if (!width || !height) return; // it is hidden
     this.inner.style.height = `${Math.max(this.height, height)}px`;
     for (const canvas of [this.canvas, this.head]) {
       if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
