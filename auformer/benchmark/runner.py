@@ -21,8 +21,9 @@ from auformer.benchmark.record import record
 from auformer.benchmark.store import CLAIM, LINE, LOCK, Line, RunLock, append_line, identity, read_lines
 from auformer.data.clips import clip_rows
 from auformer.data.datamodule import AUDataModule
-from auformer.data.manifest import read_manifest
+from auformer.data.manifest import au_columns, read_manifest
 from auformer.data.splits import cut_fold, cut_subjects
+from auformer.data.windows import label_frames
 from auformer.files import read_json, write_json
 from auformer.models import load_adapter, load_detector
 from auformer.models.auformer import transfer_experts
@@ -95,8 +96,10 @@ def _run(job: Job, progress: bool) -> Line:
         network, adapter, [table], job.folder / "predictions.csv", asked=network.au_names, fold=job.run.fold or None,
         warnings=told, notice=ON_TEST if job.run.validation == "test" else None, more={"run": dict(job.claim)},
         progress=progress, device="cuda" if torch.cuda.is_available() and job.config.accelerator != "cpu" else "cpu",
-        num_workers=job.config.data["num_workers"],
+        num_workers=job.config.data["num_workers"], clip_input=_reduction(job),
     )  # fmt: skip
+    if _reduction(job) != "frames":
+        table = clip_rows(table, "apex")
     tuned = dict(network.thresholds) if _tunes(job, data) else None
     scored = record(predictions, thresholds=tuned, expected=table)
     summary = read_json(RunFolder(job.folder).summary) or {}
@@ -133,16 +136,26 @@ def build_data(job: Job) -> AUDataModule:
 
 
 def test_table(job: Job) -> pd.DataFrame:
-    """The rows to predict, those without a face too; of clips one row each."""
+    """The rows to predict, those without a face too; of clips one row each, unless the network sees clips."""
     test = job.run.test
     manifest = rows = read_manifest(job.test or job.train[0])
     if test.fold is not None:
         rows = cut_fold(manifest, test.fold)[1]
     elif test.subjects is not None:
         rows = cut_subjects(manifest, test.subjects)[1]
-    rows = clip_rows(rows, job.config.data["clip_input"])
+    if job.config.data["clip_length"] == 1:
+        rows = clip_rows(rows, job.config.data["clip_input"])
+    elif job.config.data["frame_labels"] is not None:
+        aus = [au for au in au_columns(rows) if job.au_names is None or au in job.au_names]
+        rows = label_frames(rows, aus, job.config.data["frame_labels"])
     rows.attrs = manifest.attrs
     return rows
+
+
+def _reduction(job: Job) -> str:
+    """For a network that sees clips: which frames of a clip are averaged to one row, `frames` for none."""
+    data = job.config.data
+    return data["clip_input"] if data["clip_length"] > 1 else "frames"
 
 
 def _module(job: Job, data: AUDataModule, table: pd.DataFrame, told: list[str]) -> AUModule:
@@ -172,7 +185,7 @@ def _trained(job: Job, data: AUDataModule, module: AUModule, progress: bool) -> 
     if trained_by(folder):
         return folder.adapter
     chosen = dict(job.config.fit)
-    steps = math.ceil(len(data.splits["train"]) / data.batch_size) * chosen["epochs"]
+    steps = math.ceil(len(data.train_dataset) / data.batch_size) * chosen["epochs"]
     # as many validations as configured, so the choice among epochs stays as hard
     times = max(1, math.ceil(job.run.min_steps / steps))
     chosen |= {"epochs": chosen["epochs"] * times, "validate_every": chosen["validate_every"] * times}

@@ -7,7 +7,7 @@ a mean of frames.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -66,23 +66,39 @@ def clip_rows(frame: pd.DataFrame, clip_input: str) -> pd.DataFrame:
             f"Expected a manifest of clips for `clip_input` {clip_input!r}, but {fault}; use `frames` for single images"
         )
     ok = (frame["status"] == "ok").to_numpy(bool)
-    times, images = frame["frame"].to_numpy(np.float64), frame["image"].tolist()
-    onset, apex, offset = (frame[name].to_numpy(np.float64) for name in CLIP_FRAMES)
-    apex = np.where(np.isnan(apex), (onset + offset) / 2, apex)
+    times, images, onset = frame["frame"].to_numpy(np.float64), frame["image"].tolist(), frame["onset"].to_numpy(float)
     kept, further = [], []
-    for rows in _groups(frame):
-        with_image = rows[ok[rows]]
-        candidates = with_image if with_image.size else rows
-        near = candidates[np.argsort(np.abs(times[candidates] - apex[rows[0]]), kind="stable")]
+    for near in _nearest(frame, ok):
         others: np.ndarray = near[1:number] if kind == "mean" else near[:0]
-        if kind == "difference" and with_image.size:
-            others = with_image[[np.argmin(np.abs(times[with_image] - onset[rows[0]]))]]
+        if kind == "difference":
+            by_time = np.sort(near)[np.argsort(times[np.sort(near)], kind="stable")]
+            others = by_time[[np.argmin(np.abs(times[by_time] - onset[near[0]]))]]
         kept.append(near[0])
-        further.append(tuple(images[row] for row in others) if with_image.size else ())
+        further.append(tuple(images[row] for row in others) if ok[near[0]] else ())
     chosen = frame.iloc[kept].copy()
     chosen[FRAMES] = pd.Series(further, index=chosen.index, dtype=object)
     chosen[COMPOSE] = kind
     return chosen
+
+
+def apex_frames(frame: pd.DataFrame, number: int) -> list[np.ndarray]:
+    """Of each clip and face the places of the `number` frames with an image nearest its apex, the nearest first.
+
+    As `clip_rows` chooses them for `mean:K`; of a clip without an image the one row nearest its apex.
+    """
+    ok = (frame["status"] == "ok").to_numpy(bool) if "status" in frame else np.ones(len(frame), bool)
+    return [near[:number] if ok[near[0]] else near[:1] for near in _nearest(frame, ok)]
+
+
+def _nearest(frame: pd.DataFrame, ok: np.ndarray) -> Iterator[np.ndarray]:
+    """Places of the rows of each clip with an image (of all where none has one), by their distance from the apex."""
+    times = frame["frame"].to_numpy(np.float64)
+    onset, apex, offset = (frame[name].to_numpy(np.float64) for name in CLIP_FRAMES)
+    apex = np.where(np.isnan(apex), (onset + offset) / 2, apex)
+    for rows in _groups(frame):
+        with_image = rows[ok[rows]]
+        candidates = with_image if with_image.size else rows
+        yield candidates[np.argsort(np.abs(times[candidates] - apex[rows[0]]), kind="stable")]
 
 
 def _groups(frame: pd.DataFrame) -> list[np.ndarray]:

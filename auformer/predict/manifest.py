@@ -18,6 +18,7 @@ from tqdm import tqdm
 from auformer import __version__
 from auformer.aus import MAX_INTENSITY
 from auformer.data.clip_dataset import ClipDataset
+from auformer.data.clips import apex_frames, parse_clip_input
 from auformer.data.dataset import AUDataset
 from auformer.data.images import read_image
 from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
@@ -263,6 +264,7 @@ def predict_manifest(
     progress: bool = False,
     partial: str | Path | None = None,
     identity: str = "",
+    clip_input: str = "frames",
 ) -> pd.DataFrame:
     """Predict every face of a manifest.
 
@@ -279,6 +281,8 @@ def predict_manifest(
             is safe.
         identity: What tells this network from others, for example the SHA-256 of its file: a job of another is not gone
             on with.
+        clip_input: For a network that sees clips, `mean:K` gives one row per clip of the manifest, its apex with the
+            mean of the probabilities of the K frames nearest to it.
 
     Returns:
         Predictions in the order of the manifest: the key; `file, time_s, x, y, w, h, score, fold, clip, group_*` where
@@ -309,6 +313,10 @@ def predict_manifest(
             network.to(device), _samples(dataset, manifest[ok], network), batch_size, torch.device(device),
             num_workers, progress, store,
         )  # fmt: skip
+    kind, nearest = parse_clip_input(clip_input)
+    if kind == "mean":
+        groups = apex_frames(manifest, nearest)
+        values, manifest = np.stack([values[group].mean(0) for group in groups]), manifest.iloc[[g[0] for g in groups]]
     places = {au: network.au_names.index(au) for au in names}
     probs = {au: values[:, place].round(DECIMALS) for au, place in places.items()}
     intensities = {au: values[:, number + place].round(DECIMALS) for au, place in places.items() if au in learned}
