@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 # Nearly without loss, so that camera noise and faint AUs stay; one thread, so that the bytes do not depend on the
-# machine's cores. [ours]
+# machine's cores; libx264 still codes a frame of a tiny film otherwise now and then. [ours]
 OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1"}
 TICKS = 90_000  # a second in the file's time base, that of MPEG
 

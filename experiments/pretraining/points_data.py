@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from auformer.faces.regressor import INPUT, SIDE, normalise
 from auformer.files import atomic_path
-from auformer.synthetic import Identity, Renderer, sample_aus, sample_scene
-from experiments.pretraining.pretrain_data import sample_expression
+from auformer.synthetic import AU_NAMES, Identity, Renderer, sample_aus, sample_scene
+from auformer.synthetic.pairs import choose, silenced
 
 FIRST_TRAIN, FIRST_VAL, FIRST_TEST = 300_000, 380_000, 390_000
 SIZE = 112  # pixels
@@ -28,6 +28,25 @@ TURN = (0.24, 0.15, 0.60, 0.40)  # sd of yaw and pitch, and their largest, in ra
 # Half of the inputs lie as a face detector's box may, half as first landmarks leave them: turn in degrees, log scale,
 # shift in crop sides. [ours]
 WIDE, NEAR = (30.0, 0.26, 0.12), (6.0, 0.07, 0.025)
+
+
+def sample_expression(rng: np.random.Generator) -> np.ndarray:
+    """Intensities `(N, 2)`: 40 % as in lab A, 15 % as in lab B, 35 % one to five independent muscles, 10 % neutral."""
+    u = rng.random()
+    if u < 0.55:
+        return sample_aus(rng, "A" if u < 0.40 else "B")[1]
+    a = np.zeros((len(AU_NAMES), 2), np.float32)
+    if u >= 0.90:
+        return a
+    chosen = rng.choice(len(AU_NAMES), int(rng.integers(1, 6)), replace=False)
+    a[chosen] = rng.uniform(0.1, 1, (len(chosen), 1))
+    a *= np.where(rng.random(a.shape) < 0.15, rng.uniform(0.2, 1, a.shape), 1)  # some one-sided
+    on = choose(a.max(1) > 0.05, a.max(1))
+    a[~on | silenced(on)] = 0
+    parted, jaws = AU_NAMES.index("AU25"), [AU_NAMES.index("AU26"), AU_NAMES.index("AU27")]
+    if on[jaws].any() and not on[AU_NAMES.index("AU28")] and rng.random() < 0.8:
+        a[parted] = np.maximum(a[parted], rng.uniform(0.3, 1))
+    return a
 
 
 def render_subject(renderer: Renderer, number: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """Pre-train the demo backbone on dense face geometry, without AU labels.
 
-    python -m experiments.pretraining.pretrain_data --out runs/pretrain
-    python -m experiments.pretraining.pretrain_demo_backbone runs/pretrain --images 800000 --processes 2
+    python -m experiments.pretraining.pretrain_data --out runs/drawn
+    python -m experiments.pretraining.pretrain_data --out runs/scanned --facekit ict.npz
+    python -m experiments.pretraining.pretrain_demo_backbone runs/drawn runs/scanned --out runs/backbone
 
 One linear layer per token predicts part masks, template coordinates, skin displacement and relief in 4 x 4 cells of 4
 px; the loss of each channel is divided by that of a constant prediction, so that 1 is "knows nothing". `--processes` of
@@ -20,18 +21,23 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import timm
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from auformer.data.images import read_image
+from auformer.data.transforms import Strong, build_augmentation
 from auformer.files import atomic_path
 from auformer.models.demo_vit import DEMO_BACKBONE
+from auformer.training.run import fast_and_restored
 from experiments.harness import new_parser
 
 # Weights of the channels [ours]: lids, lips and movement decide about AUs; furrows are the hardest to see.
@@ -40,63 +46,77 @@ WEIGHTS = {
     "teeth": 0.5, "template_x": 0.5, "template_y": 0.5, "move_x": 3.0, "move_y": 3.0, "bulge": 2.5, "furrow": 3.0,
 }  # fmt: skip
 MIRRORED = ("template_x", "move_x")  # channels whose sign changes when the image is flipped
-HELD_OUT = 3000  # images of the last identities
+HELD_OUT = 3000  # images of the last identities of each folder
+SIZE = 112
 
 
 class Data:
-    """Memory-mapped images and targets of `pretrain_data`, standardisation, and the loss of a constant prediction.
+    """Images and targets of `pretrain_data`, standardisation, and the loss of a constant prediction.
 
     Args:
-        folder: With both.
+        folders: Each with both.
         channels: Targets to learn; None: all that are there.
     """
 
-    def __init__(self, folder: Path, channels: list[str] | None = None) -> None:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        n, size, cells, c = meta["images"], meta["size"], meta["cells"], len(meta["channels"])
-        self.channels: list[str] = [name for name in meta["channels"] if channels is None or name in channels]
-        self.columns = [meta["channels"].index(name) for name in self.channels]
-        self.images = np.memmap(folder / "images.u8", np.uint8, "r", shape=(n, size, size, 3))
-        self.targets = np.memmap(folder / "targets.f16", np.float16, "r", shape=(n, cells, cells, c))
-        self.num_training = n - HELD_OUT
-        self.held_out = np.arange(self.num_training, n)[::6]
-        sample = self._chosen(slice(0, self.num_training, max(1, n // 1500))).reshape(-1, len(self.columns))
+    def __init__(self, folders: Sequence[Path], channels: list[str] | None = None) -> None:
+        known = [json.loads((folder / "meta.json").read_text(encoding="utf-8")) for folder in folders]
+        names = known[0]["channels"]
+        self.channels: list[str] = [name for name in names if channels is None or name in channels]
+        self.columns = [names.index(name) for name in self.channels]
+        self.targets = [
+            np.memmap(folder / "targets.f16", np.float16, "r").reshape(-1, meta["cells"], meta["cells"], len(names))
+            for folder, meta in zip(folders, known, strict=True)
+        ]
+        tables = [pd.read_csv(folder / "manifest.csv", usecols=["image"])["image"] for folder in folders]
+        self.files = [str(folder / image) for folder, table in zip(folders, tables, strict=True) for image in table]
+        self.ends = np.cumsum([len(table) for table in tables])
+        rows = np.split(np.arange(len(self.files)), self.ends[:-1])
+        self.training = np.concatenate([part[:-HELD_OUT] for part in rows])
+        self.held_out = np.concatenate([part[-HELD_OUT::6] for part in rows])
+        sample = self._chosen(self.training[:: max(1, len(self.training) // 1500)]).reshape(-1, len(self.columns))
         self.mean, self.std = sample.mean(0), sample.std(0)
         self.constant = huber((sample - self.mean) / self.std).mean(0)
         weights = torch.tensor([WEIGHTS[name] for name in self.channels])
         self.weights = weights / weights.sum()
         self.sign = torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in self.channels])
+        self.looks = build_augmentation(SIZE, "strong", in_place=False)
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of sorted rows; with `rng`, augmented."""
-        x = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float().div_(255).sub_(0.45).div_(0.25)
+        """Normalised images `(B, 3, H, W)` and raw targets `(B, G, G, C)` of rows; with `rng`, augmented."""
+        images = [read_image(self.files[row]) for row in rows]
+        if rng is not None and self.looks is not None:
+            images = [self.looks(image, rng)[0] for image in images]
+        x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255).sub_(0.45).div_(0.25)
         t = self._chosen(rows)
         if rng is not None:
-            x, t = self._augment(x, t, rng)
+            x, t = self._move(x, t, rng)
         return x.contiguous(memory_format=torch.channels_last), t
 
-    def _chosen(self, rows: np.ndarray | slice) -> Tensor:
-        """The chosen channels of some rows, `(B, G, G, C)`; the rows first, since choosing channels copies."""
-        some = self.targets[rows]
-        some = some if len(self.columns) == some.shape[-1] else some[..., self.columns]
-        return torch.from_numpy(some.astype(np.float32))
+    def _chosen(self, rows: np.ndarray) -> Tensor:
+        """The chosen channels of some rows, `(B, G, G, C)`."""
+        where = np.searchsorted(self.ends, rows, side="right")
+        first = np.concatenate([[0], self.ends])[where]
+        some = np.stack([self.targets[k][row] for k, row in zip(where, rows - first, strict=True)])
+        return torch.from_numpy(some[..., self.columns].astype(np.float32))
 
-    def _augment(self, x: Tensor, t: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Flip, gain, offset, colour cast; a quarter blurred, a quarter noisy, an eighth grey."""
+    def _move(self, x: Tensor, t: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Flip the batch; rotate, scale and shift each image as the strong augmentation does, its targets with it.
 
-        def normal(sd: float, *shape: int) -> Tensor:
-            return torch.from_numpy(rng.normal(0, sd, shape)).float()
-
+        The movement of the skin is told in the head's own frame, which stays.
+        """
         n = len(x)
         if rng.random() < 0.5:
             x, t = x.flip(3), t.flip(2) * self.sign
-        x = x * normal(0.2, n, 1, 1, 1).exp() + normal(0.15, n, 1, 1, 1) + normal(0.08, n, 3, 1, 1)
-        order, k = torch.from_numpy(rng.permutation(n)), n // 4
-        x[order[:k]] = F.avg_pool2d(x[order[:k]], 3, 1, 1)
-        x[order[k : 2 * k]] += torch.from_numpy(rng.standard_normal((k, *x.shape[1:]), np.float32)) * 0.08
-        grey = order[2 * k : 2 * k + k // 2]
-        x[grey] = x[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        return x, t
+        angle = torch.from_numpy(rng.uniform(*np.deg2rad(Strong.rotation), n)).float()
+        size = 1 / torch.from_numpy(rng.uniform(*Strong.scale, n)).float()
+        where = torch.zeros(n, 2, 3)
+        where[:, 0, 0] = where[:, 1, 1] = angle.cos() * size
+        where[:, 1, 0], where[:, 0, 1] = angle.sin() * size, -angle.sin() * size
+        where[:, :, 2] = torch.from_numpy(rng.uniform(-2 * Strong.shift, 2 * Strong.shift, (n, 2))).float()
+        x = F.grid_sample(x, F.affine_grid(where, list(x.shape), False), padding_mode="border", align_corners=False)
+        t = t.permute(0, 3, 1, 2)
+        t = F.grid_sample(t, F.affine_grid(where, list(t.shape), False), align_corners=False)
+        return x, t.permute(0, 2, 3, 1)
 
     def losses(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Loss per channel `(C,)`; 1 is a constant prediction."""
@@ -163,9 +183,11 @@ def save(
         save_file(weights, temporary)
 
 
-def resume(net: DenseModel, optimiser: torch.optim.Optimizer, folder: Path) -> tuple[int, float]:
+def resume(net: DenseModel, optimiser: torch.optim.Optimizer, folder: Path, start: Path | None) -> tuple[int, float]:
     """Continue from the checkpoint of the folder where there is one: steps done, seconds spent."""
     if not (folder / "pretrain.ckpt").exists():
+        if start is not None:
+            net.vit.load_state_dict({name: value.float() for name, value in load_file(start).items()}, strict=True)
         return 0, 0.0
     state = torch.load(folder / "pretrain.ckpt", weights_only=True)
     net.load_state_dict(state["net"])
@@ -179,7 +201,7 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         SystemExit: So it is.
     """
-    known = json.loads((options.data / "meta.json").read_text(encoding="utf-8"))["channels"]
+    known = json.loads((options.data[0] / "meta.json").read_text(encoding="utf-8"))["channels"]
     chosen = [name for name in known if name in (options.channels or known)]
     odd = sorted(set(options.channels or known) - set(known))
     if odd:
@@ -191,13 +213,13 @@ def check(options: argparse.Namespace) -> None:
             raise SystemExit(f"{options.out} {told}: choose another --out, or the same channels")
 
 
+@fast_and_restored()
 def train(rank: int, options: argparse.Namespace) -> None:
     """One process of the training."""
     if options.processes > 1 and hasattr(os, "sched_setaffinity"):  # a scheduler may leave both on one core for long
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[(rank * options.threads + i) % len(cores)] for i in range(options.threads)})
     torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
     torch.manual_seed(SEED)
     world, data = options.processes, Data(options.data, options.channels)
     if world > 1:
@@ -207,14 +229,14 @@ def train(rank: int, options: argparse.Namespace) -> None:
     groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=True)
     share, steps, start = options.batch // world, options.images // options.batch, time.time()
-    first, before = resume(net, optimiser, options.out)
+    first, before = resume(net, optimiser, options.out, options.start)
     statistics = [b for b in net.buffers() if b.is_floating_point()]
     for step in range(first, steps):
         rng = np.random.default_rng([SEED, step, rank])
-        rows = rows_of(step, options.batch, data.num_training)[rank * share : (rank + 1) * share]
+        rows = rows_of(step, options.batch, len(data.training))[rank * share : (rank + 1) * share]
         for group in optimiser.param_groups:
             group["lr"] = options.lr * min(1, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
-        images, target = data.batch(np.sort(rows), rng)
+        images, target = data.batch(data.training[np.sort(rows)], rng)
         with torch.autocast("cpu", torch.bfloat16):
             prediction = net(images)
         loss = (data.losses(prediction, target) * data.weights).sum()
@@ -255,7 +277,8 @@ def report(losses: Tensor, data: Data, images: int, seconds: float, folder: Path
 def main(argv: list[str] | None = None) -> None:
     parser = new_parser(__doc__, out=None)
     add = parser.add_argument
-    add("data", type=Path, help="folder written by pretrain_data, the default of --out")
+    add("data", type=Path, nargs="+", help="folders written by pretrain_data; the first is the default of --out")
+    add("--start", type=Path, help="weights to begin with, as this script writes them (default: random)")
     add("--channels", nargs="+", metavar="CHANNEL", help="targets to learn; default: all that the data has")
     add("--images", type=int, default=800_000, help="training images to see, over all passes (default: %(default)s)")
     add("--batch", type=int, default=64, help="over all processes (default: %(default)s)")
@@ -264,7 +287,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--threads", type=int, default=1, help="per process (default: %(default)s)")
     add("--port", type=int, default=29600, help="where processes meet (default: %(default)s)")
     options = parser.parse_args(argv)
-    options.out = options.out or options.data
+    options.out = options.out or options.data[0]
     check(options)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.processes > 1:

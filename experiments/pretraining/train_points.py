@@ -20,6 +20,7 @@ from torch import nn
 
 from auformer.faces.regressor import MODEL, SIDE
 from auformer.files import atomic_path, write_json
+from auformer.training.run import fast_and_restored
 from experiments.harness import new_parser
 from experiments.pretraining.points_data import FIRST_TRAIN, FIRST_VAL, batch, render_shards
 
@@ -190,6 +191,7 @@ class Training:
         return float(square.detach().sqrt().mean())
 
 
+@fast_and_restored()
 def train(out: Path, steps: int, log: bool = True) -> tuple[PointNet, float]:
     """The averaged network in eval mode, and the seconds that training took."""
     images, points = render_shards(out / "data", FIRST_TRAIN, SUBJECTS, IMAGES)
@@ -197,7 +199,6 @@ def train(out: Path, steps: int, log: bool = True) -> tuple[PointNet, float]:
         batch(*render_shards(out / "data", FIRST_VAL, VAL_SUBJECTS, VAL_IMAGES), np.arange(CHECKS), 10**6 + i)
         for i in range(2)
     ]
-    torch.set_flush_denormal(True)
     training, path = Training(steps), out / "training.pt"
     if path.exists():
         training.load(path)

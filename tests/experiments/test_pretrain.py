@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -23,7 +25,9 @@ WORDS = ["--processes", "1", "--batch", "4", "--images", "12"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    rng.integers(0, 256, (IMAGES, SIZE, SIZE, 3), np.uint8).tofile(out / "images.u8")
+    for i in range(IMAGES):
+        cv2.imwrite(str(out / f"{i}.png"), rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8))
+    pd.DataFrame({"image": [f"{i}.png" for i in range(IMAGES)]}).to_csv(out / "manifest.csv", index=False)
     rng.normal(size=(IMAGES, CELLS, CELLS, len(CHANNELS))).astype(np.float16).tofile(out / "targets.f16")
     meta = {"images": IMAGES, "size": SIZE, "cells": CELLS, "channels": list(CHANNELS)}
     (out / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
@@ -42,7 +46,7 @@ def _train(folder: Path, out: Path, *words: str) -> None:
 
 
 def test_only_the_chosen_targets_are_learnt(folder: Path) -> None:
-    everything, some = Data(folder), Data(folder, SOME)
+    everything, some = Data([folder]), Data([folder], SOME)
     assert everything.channels == list(CHANNELS) and some.channels == ["face", "brow", "template_x"]
     columns = [CHANNELS.index(name) for name in some.channels]
     for name in ("mean", "std", "constant", "sign"):
@@ -100,8 +104,33 @@ def test_rendered_data_can_be_learnt_from(tmp_path: Path) -> None:
     words = ["--out", str(tmp_path), "--identities", "2", "--per-identity", "4", "--workers", "1"]
     for _ in range(2):  # the second time all is there
         pretrain_data.main(words)
-    images, targets = Data(tmp_path, SOME).batch(np.array([0, 7]))
+    data = Data([tmp_path, tmp_path], SOME)
+    images, targets = data.batch(np.array([0, 15]))
+    assert len(data.files) == 16 and data.training.tolist() == [0, 1, 8, 9] and data.held_out.tolist() == [2, 10]
+    torch.testing.assert_close(targets[1], data.batch(np.array([7]))[1][0])
     assert images.shape == (2, 3, SIZE, SIZE) and targets.shape == (2, CELLS, CELLS, 3)
     assert images.std() > 0.1 and targets[..., 0].max() == 1  # a face is there
     with pytest.raises(SystemExit, match="holds another set"):
         pretrain_data.main([*words, "--identities", "3"])
+
+
+def test_pixels_and_targets_move_together(folder: Path) -> None:
+    """A disc that is both seen and told lies in the same place after any augmentation."""
+    data = Data([folder], ["face"])
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    seen = torch.from_numpy(np.hypot(x - 40, y - 60) < 16).float()
+    told = seen.view(CELLS, 4, CELLS, 4).mean((1, 3))
+    images, targets = seen.expand(8, 3, -1, -1), told.expand(8, -1, -1)[..., None]
+    for seed in range(4):
+        moved, also = data._move(images.clone(), targets.clone(), np.random.default_rng(seed))
+        cells = moved[:, 0].view(8, CELLS, 4, CELLS, 4).mean((2, 4))
+        assert (moved - images).abs().mean() > 0.02 and (cells - also[..., 0]).abs().mean() < 0.01
+
+
+def test_a_training_begins_with_given_weights(folder: Path, tmp_path: Path) -> None:
+    _train(folder, tmp_path / "first")
+    start = str(tmp_path / "first" / "demo_backbone.safetensors")
+    _train(folder, tmp_path / "second", "--start", start, "--lr", "1e-12")
+    first, second = (load_file(tmp_path / name / "demo_backbone.safetensors") for name in ("first", "second"))
+    weights = [name for name in first if name.endswith("weight")]
+    assert all(torch.allclose(first[name].float(), second[name].float(), atol=1e-3) for name in weights)

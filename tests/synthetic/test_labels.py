@@ -8,7 +8,7 @@ import pytest
 from auformer.synthetic import AU_NAMES, Identity
 from auformer.synthetic.frames import identity_number, plan_stills, sample_intensity, subject_name
 from auformer.synthetic.labels import expected_rates, label_columns, occurrence, truth_columns
-from experiments.pretraining.pretrain_data import FIRST_IDENTITY
+from experiments.pretraining.pretrain_data import FIRST
 
 
 def intensities(lab: str, subjects: int, frames: int, seed: int = 0, first: int = 0) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_no_face_belongs_to_two_subjects():
     numbers = [identity_number(*subject) for subject in subjects]
     assert len(set(numbers)) == len({subject_name(*subject) for subject in subjects}) == len(subjects)
     assert len({str(Identity.sample(number).traits) for number in numbers}) == len(numbers)
-    assert identity_number("A", 99_999) < FIRST_IDENTITY <= FIRST_IDENTITY + 10_000 < identity_number("B", 0)
+    assert identity_number("A", 99_999) < FIRST["drawn"] <= FIRST["drawn"] + 10_000 < identity_number("B", 0)
 
 
 @pytest.mark.parametrize("number", [-1, 100_000])

@@ -14,7 +14,7 @@ from auformer.synthetic.frames import plan_stills
 from auformer.synthetic.muscles import INDEX, LATER, drive
 from auformer.synthetic.pairs import EXCLUDED, choose, silenced
 from auformer.synthetic.sampling import LOADING_CAP, SPEECH_RATE, _table
-from experiments.pretraining.pretrain_data import sample_expression
+from experiments.pretraining.points_data import sample_expression
 
 FIRST = [name for name in AU_NAMES if name not in LATER]
 CELLS = 56
