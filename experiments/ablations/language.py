@@ -1,0 +1,121 @@
+"""Sentences and answers on rendered faces of unseen subjects: VL-FAU and AU-LLaVA beside AUFormer and a linear probe.
+
+    python -m experiments.ablations.language --folder runs/language --seeds 0
+
+Trains on the faces of `auformer demo` (2,000 images of 40 subjects of lab A) whatever has no line yet in
+`language_runs.jsonl`, tests it on 2,000 images of 20 unseen subjects of each lab, and appends a line; `language.md` is
+made from the lines alone by `experiments.ablations.language_page`. An interrupted run is resumed. Before, what every
+active action unit changes in its image is drawn (`auformer.synthetic.change`), which guides the attention.
+
+`vlfau_unguided` is VL-FAU without the maps, `vlfau_silent` without any sentence, `plain_vlfau` with branches on the
+plain ViT, `aullava_unpaired` AU-LLaVA without training rows in which AU4 and AU12 are both active (`probe_unpaired`:
+the probe without them).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from auformer.aus import AU_SETS
+from auformer.data.datamodule import AUDataModule
+from auformer.demo.run import BACKBONE, FULL, render_splits
+from auformer.files import read_json
+from auformer.models import AUFormer, LinearProbe
+from auformer.models.language.aullava import AULLaVA
+from auformer.models.language.vlfau import VLFAU, PlainVLFAU
+from auformer.synthetic.change import change_path, write_changes
+from auformer.training import fit
+from auformer.training.language import AULLaVAModule, VLFAUModule
+from auformer.training.module import AUModule
+from experiments.harness import RESULTS, circumstances, new_parser
+
+LINES = RESULTS / "language_runs.jsonl"
+AUS = list(AU_SETS["bp4d"])
+PAIR = ("AU4", "AU12")
+EPOCHS, LM_EPOCHS = 6, 20  # of 2,000 images [ours]: what fits into a quarter of an hour on two cores
+QUESTIONS = ["occurrence", "list", "level", "describe"]
+KEY = ("what", "seed", "epochs")
+
+
+def networks() -> dict[str, tuple[Callable[..., Any], Any, dict[str, Any]]]:
+    """Per run: its module, its network, and the module's arguments; learning rates as in `demo.md`, else [ours]."""
+    vlfau, plain = partial(VLFAU, expert_width=4), PlainVLFAU
+    aullava = partial(AULLaVA, intensity="level", questions=QUESTIONS)
+    silent = {"local_weight": 0.0, "global_weight": 0.0}
+    return {
+        "aullava": (AULLaVAModule, aullava, {"lr": 1e-3}),
+        "vlfau": (VLFAUModule, vlfau, {"lr": 5e-3}),
+        "auformer": (AUModule, partial(AUFormer, expert_width=4), {"lr": 5e-3}),
+        "probe": (AUModule, LinearProbe, {"lr": 1e-2}),
+        "vlfau_unguided": (VLFAUModule, vlfau, {"lr": 5e-3, "map_weight": 0.0}),
+        "vlfau_silent": (VLFAUModule, vlfau, {"lr": 5e-3, **silent}),
+        "plain_vlfau": (VLFAUModule, plain, {"lr": 5e-3}),
+        "aullava_unpaired": (AULLaVAModule, aullava, {"lr": 1e-3}),
+        "probe_unpaired": (AUModule, LinearProbe, {"lr": 1e-2}),
+    }
+
+
+def train(what: str, seed: int, folder: Path, epochs: int, manifests: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
+    """The adapter file of a run, trained, resumed or found there, and what its summary says."""
+    kind, network, arguments = networks()[what]
+    speaks_only = kind is AULLaVAModule
+    data = AUDataModule(
+        str(manifests["train"]), str(manifests["val"]), au_names=AUS, image_size=FULL.size,
+        batch_size=32 if speaks_only else 16, augment="none" if speaks_only else "default", seed=seed,
+    )  # fmt: skip
+    if what.endswith("_unpaired"):
+        rows = data.splits["train"]
+        data.splits["train"] = rows[~((rows[PAIR[0]] == 1) & (rows[PAIR[1]] == 1))]
+    torch.manual_seed(seed)
+    made = partial(network, backbone=BACKBONE, pretrained=True)
+    module = kind(made, data.au_names, data.au_weights, **arguments)
+    precision = "32-true" if speaks_only else "bf16-mixed"
+    adapter = fit(module, data, folder, epochs=epochs, seed=seed, precision=precision, progress=False)
+    return adapter, read_json(folder / "summary.json") or {}
+
+
+def read_lines(path: Path = LINES) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = new_parser(__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("runs/language"), help="of runs (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
+    parser.add_argument("--only", nargs="+", choices=list(networks()), help="some of the runs (default: all)")
+    parser.add_argument("--train-only", action="store_true", help="no line is written: scores follow in another call")
+    args = parser.parse_args(argv)
+    manifests = render_splits(args.folder, FULL)
+    for split in ("train", "test_a", "test_b"):
+        if not change_path(manifests[split]).is_file():
+            write_changes(manifests[split], progress=True)
+    done = {tuple(line[key] for key in KEY) for line in read_lines()}
+    for seed in args.seeds:
+        for what in args.only or networks():
+            epochs = LM_EPOCHS if what.startswith("aullava") else EPOCHS
+            if (what, seed, epochs) in done:
+                continue
+            start = time.time()
+            adapter, summary = train(what, seed, args.folder / f"{what}-{seed}", epochs, manifests)
+            print(what, seed, f"{time.time() - start:.0f} s", summary, flush=True)
+            if args.train_only:
+                continue
+            from experiments.ablations.language_scores import score
+
+            line = dict(zip(KEY, (what, seed, epochs), strict=True))
+            line |= {name: summary[name] for name in ("seconds", "trainable_parameters", "score")}
+            line |= score(what, adapter, manifests)
+            line |= {name: circumstances()[name] for name in ("commit", "machine")}
+            with LINES.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
