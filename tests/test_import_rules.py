@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = (
-    "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "onnxruntime", "peft", "ray", "tensorboard", "mne",
+    "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "peft", "ray", "tensorboard", "mne",
     "praatio", "starlette", "uvicorn",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")

@@ -24,7 +24,7 @@ IMPORTED_AS = {
 }  # fmt: skip
 EXTRAS = {
     "prepare": {"openpyxl", "defusedxml", "xlrd", "scipy"}, "heic": {"pillow-heif"},
-    "export": {"onnx", "onnxscript", "onnxruntime"},
+    "export": {"onnx", "onnxscript"},
     "peft": {"peft"}, "cluster": {"ray"}, "tensorboard": {"tensorboard"},
     "annotations": {"mne", "praatio", "defusedxml"}, "scanned": {"numba"}, "docs": {"furo", "myst-nb"},
 }  # fmt: skip

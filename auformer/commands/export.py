@@ -59,10 +59,9 @@ def run(args: argparse.Namespace) -> int:
         MissingExtraError: The packages for ONNX are not installed.
         ValueError: The file is there already, has another suffix, or gives other probabilities than the network.
     """
-    from auformer.errors import require
     from auformer.files import atomic_path
     from auformer.models import export_detector, load_detector
-    from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
+    from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
     from auformer.models.export import FORMATS, output_names
 
     if args.out.suffix.lower() != FORMATS[args.format] or args.out.is_dir():
@@ -75,8 +74,6 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.int8 and args.format != "onnx":
         raise ValueError(f"Expected `--int8` with the format onnx only, but got {args.format}.")
-    if args.format == "onnx":
-        require("onnxruntime", "export")  # what reads the file back; better missed now than after the export
     path = resolve_checkpoint(args.checkpoint)
     network = load_detector(args.checkpoint, backbone_checkpoint=args.backbone_checkpoint)
     with atomic_path(args.out) as temporary:

@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CheckpointError: There is no such checkpoint, it is damaged, or it is not ours.
     """
-    from auformer.models.checkpoints import DEMO_DETECTOR, inspect_checkpoint, resolve_checkpoint
+    from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
+    from auformer.models.checkpoints import inspect_checkpoint
     from auformer.report.html import demo_note
 
     path = resolve_checkpoint(args.checkpoint)

@@ -79,8 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--faces", default="all", metavar="all|largest|N", help="which faces of an image (default: all)")
     spec = "face detector, as in `auformer prepare` (default: cascade)"
     add("--detector", default="cascade", metavar="SPEC", help=spec)
-    between = "in videos, detect faces in every N-th frame and track them in between"
-    add("--detect-every", type=int, default=1, metavar="N", help=between)
+    between = (
+        "in videos, detect faces in every N-th frame and move them by optical flow in between (default: follow them by "
+        "their landmarks, and detect where one is lost, and every 0.4 s for new ones)"
+    )
+    add("--detect-every", type=int, metavar="N", help=between)
 
     group = parser.add_argument_group("output")
     add = group.add_argument

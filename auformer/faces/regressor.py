@@ -28,6 +28,8 @@ _SQUARE, _LOWER = 1.1, 0.08
 _LOOKS = 2  # a third moves nothing that can be measured; for boxes of unknown make one more [ours]
 _DARKEST = 8.0  # grey levels: crops with less contrast are not stretched further [ours]
 
+_WITH_TRUNK = ["points", "onnx_node!deep4.out"]  # layers as OpenCV calls them
+
 _per_thread = threading.local()  # cv2's networks keep their blobs and must not be shared between threads
 
 
@@ -56,8 +58,21 @@ def look(gray: np.ndarray, square: Square) -> np.ndarray:
     matrix = square.matrix(INPUT)
     net = _net()
     net.setInput(normalise(warp(gray, matrix, INPUT))[None, None])
-    found = net.forward()[0].astype(np.float64) * INPUT
-    return (found - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    return _in_pixels(net.forward()[0], matrix)
+
+
+def ask(gray: np.ndarray, square: Square) -> tuple[np.ndarray, np.ndarray]:
+    """As `look`, with what its trunk made of the square: the points, and (64, 8, 8) float32."""
+    matrix = square.matrix(INPUT)
+    net = _net()
+    net.setInput(normalise(warp(gray, matrix, INPUT))[None, None])
+    points, features = net.forward(_WITH_TRUNK)
+    return _in_pixels(points[0], matrix), features[0]
+
+
+def _in_pixels(found: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Points (5, 2) in parts of the input's side as pixels of the image."""
+    return (found.astype(np.float64) * INPUT - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
 def square_of(points: np.ndarray) -> Square:

@@ -7,7 +7,6 @@ A `.safetensors` file with every tensor outside the frozen backbone in float32, 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,19 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from auformer import __version__
-from auformer.aus import parse_au_names
 from auformer.errors import CheckpointError
 from auformer.files import atomic_path
+from auformer.models.header import FORMAT_VERSION, HEADER, check_thresholds, parse_header
 from auformer.models.network import AUNetwork, TensorForm
 
-HEADER = "auformer"  # key of the JSON string, in adapter files, run checkpoints and exported files
-FORMAT_VERSION = 1
-_REQUIRED = {
-    "network": str, "arguments": dict, "au_names": list, "thresholds": dict, "backbone": dict, "image_size": list,
-    "mean": list, "std": list,
-}  # fmt: skip
 _DTYPES = {"F32": torch.float32, "BOOL": torch.bool, "I64": torch.int64}  # all that this package writes
-_MOVED = re.compile(r"auformer\.models\.rivals\.\w+\.(?=\w+$)")  # where earlier builds kept the baselines
 
 
 def describe(
@@ -50,7 +42,7 @@ def describe(
     name, _, tag = network.backbone_name.partition(".")
     config = network.backbone.pretrained_cfg
     thresholds = network.thresholds if thresholds is None else thresholds
-    _check_thresholds(thresholds, network.au_names)
+    check_thresholds(thresholds, network.au_names)
     strengths = {} if network.intensity == "none" else {"intensity_aus": list(network.intensity_aus)}
     return {
         "format_version": FORMAT_VERSION,
@@ -102,63 +94,6 @@ def save_adapter(
     }
     with atomic_path(path) as temporary:  # not `save_file`, whose files only their owner can read
         temporary.write_bytes(save(tensors, metadata={HEADER: text}))
-
-
-def parse_header(text: Any, where: str) -> dict[str, Any]:
-    """Read and check the JSON string of a file that may come from a stranger; `where` names the file in messages.
-
-    Raises:
-        CheckpointError: Not an auformer header, another format, or a value of another kind than expected.
-    """
-    if not isinstance(text, str):
-        raise CheckpointError(f"{where} is not an auformer adapter file: its header has no key `{HEADER}`")
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"The header of {where} is damaged: {error}") from error
-    version = header.get("format_version") if isinstance(header, dict) else None
-    if version != FORMAT_VERSION:
-        writer = header.get("package_version") if isinstance(header, dict) else None
-        known = isinstance(writer, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", writer)
-        ours = f"auformer {writer}" if known else "the version"
-        raise CheckpointError(
-            f"{where} has adapter format {version!r}, and this version of auformer ({__version__}) reads format "
-            f"{FORMAT_VERSION}: use {ours} that wrote it, or write the file again with this one"
-        )
-    for key, kind in _REQUIRED.items():
-        if not isinstance(header.get(key), kind):
-            raise CheckpointError(
-                f"Expected `{key}` in the header of {where} to be a {kind.__name__}, but got {header.get(key)!r}"
-            )
-    try:
-        names = parse_au_names(header["au_names"])
-        if list(names) != header["au_names"] or header["arguments"].get("au_names") != header["au_names"]:
-            raise ValueError("Expected `au_names` to be canonical and equal to the network's argument")
-        _check_thresholds(header["thresholds"], names)
-        _check_strengths(header.get("intensity_aus"), names)
-    except ValueError as error:
-        raise CheckpointError(f"The header of {where} is not usable: {error}") from error
-    if not isinstance(header["backbone"].get("fingerprint"), str):
-        raise CheckpointError(f"The header of {where} has no fingerprint of the frozen weights")
-    header["network"] = _MOVED.sub("auformer.models.baselines.", header["network"])
-    return header
-
-
-def _check_thresholds(thresholds: Mapping[str, Any], au_names: tuple[str, ...]) -> None:
-    if set(thresholds) != set(au_names):
-        raise ValueError(
-            f"Expected `thresholds` for {', '.join(au_names)}, but got {', '.join(map(str, thresholds)) or 'none'}"
-        )
-    for au, value in thresholds.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise ValueError(f"Expected the threshold of {au} to be between 0 and 1, but got {value!r}")
-
-
-def _check_strengths(found: Any, au_names: tuple[str, ...]) -> None:
-    if found is not None and (not isinstance(found, list) or found != [au for au in au_names if au in found]):
-        raise ValueError(
-            f"Expected `intensity_aus` to be some of {', '.join(au_names)} in their order, but got {found!r}"
-        )
 
 
 @contextmanager

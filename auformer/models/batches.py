@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import logging
+import os
+import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+Rows = TypeVar("Rows", np.ndarray, "torch.Tensor")
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
     (True, False)
     """
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch
         return True
     computed = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
     return computed and any(text in str(error).lower() for text in _SAID)
@@ -45,6 +53,10 @@ def find_device(name: str) -> str:
     Raises:
         ValueError: There is no such device here.
     """
+    if name == "cpu" or (name == "auto" and not may_have_gpu()):
+        return "cpu"
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -53,6 +65,15 @@ def find_device(name: str) -> str:
         reason = str(error).splitlines()[0]
         raise ValueError(f"Expected `--device` to be one that this machine has, but got {name!r}: {reason}") from error
     return name
+
+
+def may_have_gpu() -> bool:
+    """Whether a look at the machine leaves it open that torch finds a GPU, which it takes seconds to import to ask."""
+    if sys.platform == "darwin":
+        return False  # torch calls those of Apple `mps`
+    if sys.platform == "win32":
+        return ctypes.util.find_library("nvcuda") is not None
+    return any(os.path.exists(path) for path in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg"))
 
 
 class FittingBatches:
@@ -71,12 +92,12 @@ class FittingBatches:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def run(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    def run(self, function: Callable[[Rows], Rows], images: Rows) -> Rows:
         """Apply a function to images.
 
         Args:
-            function: `(b, ...)` to `(b, ...)`, row by row; it moves what it gets to its device itself, so that this may
-                fail too.
+            function: `(b, ...)` to `(b, ...)`, row by row, of arrays or of tensors; it moves what it gets to its device
+                itself, so that this may fail too.
             images: `(B, 3, H, W)`, B at least 1.
 
         Returns:
@@ -85,7 +106,7 @@ class FittingBatches:
         Raises:
             ValueError: Not even one image fits; the message says what to do.
         """
-        parts: list[Tensor] = []
+        parts: list[Rows] = []
         first = 0
         while first < len(images):
             piece = images[first : first + self.size]
@@ -95,10 +116,16 @@ class FittingBatches:
                 continue
             parts.append(part)
             first += len(piece)
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if len(parts) == 1:
+            return parts[0]
+        if isinstance(parts[0], np.ndarray):
+            return np.concatenate(parts)
+        import torch
+
+        return torch.cat(parts)
 
     @staticmethod
-    def _try(function: Callable[[Tensor], Tensor], piece: Tensor) -> tuple[Tensor | None, str]:
+    def _try(function: Callable[[Rows], Rows], piece: Rows) -> tuple[Rows | None, str]:
         """The result, or None and why; what the failed attempt held is free again when this returns."""
         try:
             return function(piece), ""
@@ -107,7 +134,7 @@ class FittingBatches:
                 raise
             return None, shortage(error)
 
-    def _halve(self, piece: Tensor, reason: str) -> None:
+    def _halve(self, piece: Any, reason: str) -> None:
         """Take half as many images from here on, and say so."""
         if len(piece) == 1:
             height, width = piece.shape[-2:]
@@ -115,7 +142,8 @@ class FittingBatches:
                 f"Expected one image of {height} x {width} pixels to fit into memory, but got: {reason}. "
                 "Close what else uses the memory, or compute on another device (--device cpu)."
             )
-        if torch.cuda.is_initialized():
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # what the failed attempt left in pieces
         self.size = max(1, len(piece) // 2)
         _log.warning("A batch of %d images does not fit into memory; going on with %d at once.", len(piece), self.size)

@@ -8,7 +8,6 @@ tensors have been compared with a network on torch's meta device. Of the classes
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
 import re
@@ -21,11 +20,10 @@ from torch import nn
 
 from auformer.errors import CheckpointError
 from auformer.models.adapter_file import HEADER, describe, open_adapter, parse_header, read_adapter_header, tensor_forms
-from auformer.models.export import FORMATS, OnnxDetector, quiet
+from auformer.models.checkpoint_path import ADAPTER_NAME, resolve_checkpoint
 from auformer.models.network import AUNetwork, check_tensors, forms
+from auformer.models.onnx_file import ONNX, OnnxDetector
 
-ADAPTER_NAME = "adapter.safetensors"
-DEMO_DETECTOR = Path(__file__).parent.parent / "assets" / "demo_detector.safetensors"
 # arguments that say where frozen weights come from; never in an adapter file
 WEIGHT_SOURCES = ("pretrained", "checkpoint_path")
 NETWORKS, MODULES = "auformer.models", "auformer.training"  # the allow-list: what a file may name a class below
@@ -35,53 +33,6 @@ _ZIP = b"PK\x03\x04"  # what torch.save writes
 _FREE = ("img_size", "average_heads")  # arguments that may differ between a file and the network it is loaded onto
 
 Class = TypeVar("Class", bound=nn.Module)
-
-
-def resolve_checkpoint(checkpoint: str | Path) -> Path:
-    """The file that a CHECKPOINT means: itself, the adapter file of a folder, `demo`, or `hf://owner/name`.
-
-    Raises:
-        CheckpointError: There is no such file.
-    """
-    text = str(checkpoint)
-    if text == "demo":
-        path = DEMO_DETECTOR
-    elif text.startswith("hf://"):
-        path = _from_hub(text)
-    else:
-        path = Path(checkpoint)
-        if path.is_dir():
-            path = path / ADAPTER_NAME
-    if not path.is_file():
-        raise CheckpointError(
-            f"Expected `checkpoint` to be an adapter file, a .ckpt, a folder with {ADAPTER_NAME}, 'demo' "
-            f"or 'hf://owner/name', but {path} does not exist"
-        )
-    return path
-
-
-def _from_hub(text: str) -> Path:
-    """Fetch a model folder's two files, and nothing else, from the Hugging Face hub, or take them from the cache.
-
-    `hf://owner/name@revision` pins a branch, tag or commit. The folder of the file that is returned is named after the
-    commit.
-    """
-    match = re.fullmatch(r"hf://([\w.\-]+/[\w.\-]+?)(?:@([\w.\-/]+))?/?", text)
-    if match is None:
-        raise CheckpointError(
-            f"Expected `checkpoint` to be like 'hf://owner/name' or 'hf://owner/name@revision', but got {text!r}"
-        )
-    from huggingface_hub import hf_hub_download
-
-    name, revision = match.groups()
-    try:
-        with quiet():  # the hub logs every retry
-            path = Path(hf_hub_download(repo_id=name, filename=ADAPTER_NAME, revision=revision))
-    except Exception as error:
-        raise CheckpointError(f"Cannot fetch {ADAPTER_NAME} from {text}: {error}") from error
-    with quiet(), contextlib.suppress(Exception):  # the card is for people; a model without one works as well
-        hf_hub_download(repo_id=name, filename="README.md", revision=revision)
-    return path
 
 
 # what a file may name
@@ -265,7 +216,7 @@ def inspect_checkpoint(path: Path) -> tuple[dict[str, Any], AUNetwork]:
     """
     if _is_run_checkpoint(path):
         return _examined(path, "cpu", True)[1:]
-    exported = path.suffix.lower() == FORMATS["onnx"]
+    exported = path.suffix.lower() == ONNX
     header = OnnxDetector(path).metadata if exported else read_adapter_header(path)
     skeleton = _skeleton(header["network"], header["arguments"], str(path))
     if not exported:
@@ -316,7 +267,7 @@ def load_detector(
             says what to do.
     """
     path = resolve_checkpoint(checkpoint)
-    if path.suffix.lower() == FORMATS["onnx"]:
+    if path.suffix.lower() == ONNX:
         raise CheckpointError(f"{path} is an ONNX model, which predicts only; here its adapter file is needed")
     if not _is_run_checkpoint(path):
         network = _build(inspect_checkpoint(path)[1], backbone_checkpoint)
@@ -350,10 +301,9 @@ def open_detector(
 
     Raises:
         CheckpointError: As `load_detector`; or an ONNX file and a device other than the CPU.
-        MissingExtraError: An ONNX file, and onnxruntime is not installed.
     """
     path = resolve_checkpoint(checkpoint)
-    if path.suffix.lower() != FORMATS["onnx"]:
+    if path.suffix.lower() != ONNX:
         return load_detector(checkpoint, device=device, backbone_checkpoint=backbone_checkpoint)
     if torch.device(device).type != "cpu":
         raise CheckpointError(

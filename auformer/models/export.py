@@ -1,11 +1,9 @@
-"""A trained network as one file that runs without this package (ONNX, `torch.export`), and such a file as a network."""
+"""A trained network as one file that runs without this package: ONNX, `torch.export`."""
 
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from auformer.errors import CheckpointError, require
+from auformer.errors import require
 from auformer.files import atomic_path
-from auformer.models.adapter_file import HEADER, describe, parse_header
+from auformer.models.adapter_file import describe
+from auformer.models.header import HEADER
 from auformer.models.network import AUNetwork
+from auformer.models.onnx_file import ONNX, output_names
+from auformer.models.quiet import quiet
 
-FORMATS = {"onnx": ".onnx", "torch": ".pt2"}  # and the suffix that each tool expects
+FORMATS = {"onnx": ONNX, "torch": ".pt2"}  # and the suffix that each tool expects
 _OPSET = 20  # first with GELU as one operator
 _INT8 = ("MatMul", "Gemm")  # where nearly all of the time goes; convolutions and softmax stay in float32
-
-
-def output_names(intensity: str) -> list[str]:
-    """Outputs of an exported network, by the form of its intensity head: `probs`, and `intensity` where it has one."""
-    return ["probs"] if intensity == "none" else ["probs", "intensity"]
 
 
 class _Predictions(nn.Module):
@@ -139,7 +135,9 @@ def _simplified(model: Any) -> Any:
     Those do both, and fold with a reference in Python: 82 seconds instead of 21 for the packaged one (12,000 nodes
     before, 1,600 after).
     """
-    onnx, runtime = require("onnx", "export"), require("onnxruntime", "export")
+    import onnxruntime as runtime
+
+    onnx = require("onnx", "export")
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3  # errors only
@@ -165,102 +163,3 @@ def _in_int8(model: Any) -> Any:
             before, after, weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(_INT8)
         )
         return onnx.load(after)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, other libraries keep their progress, advice and warnings to themselves."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-_LARGEST = 2**31  # bytes: what one ONNX file can hold
-
-
-class OnnxDetector(nn.Module):
-    """An AU detector in an ONNX file that `auformer export` wrote. It predicts only: no training, no evidence maps.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        au_names: Canonical names of the action units, in the order of the probabilities.
-        image_size: `(H, W)` in pixels.
-        thresholds: Probability from which an action unit counts as active, per name.
-        intensity: Form of the intensities, `none` where there are none.
-        intensity_aus: Action units whose intensity was trained; empty where there are none.
-        crop_recipe: Name of the crop recipe of the training images, or None where it is unknown.
-        metadata: What the adapter file said that it was exported from.
-
-    Raises:
-        CheckpointError: The file cannot be read as ONNX, or was not written by `auformer export`.
-        MissingExtraError: onnxruntime is not installed.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__()
-        runtime: Any = require("onnxruntime", "export")
-        path = Path(path)
-        if path.stat().st_size > _LARGEST:
-            raise CheckpointError(f"{path} is larger than an ONNX file can be; export it again")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors only
-        try:  # from bytes: what the file says about other files on this machine is not followed
-            self._session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has a dozen kinds, none of them public
-            raise CheckpointError(f"{path} cannot be read as an ONNX model: {error}. Export it again") from error
-        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER)
-        if text is None:
-            raise CheckpointError(
-                f"{path} is an ONNX model without action units, thresholds and crop recipe in its metadata: "
-                "only those written by `auformer export` can be used"
-            )
-        self.metadata = parse_header(text, str(path))
-        self.au_names: tuple[str, ...] = tuple(self.metadata["au_names"])
-        self.thresholds: dict[str, float] = dict(self.metadata["thresholds"])
-        self.image_size: tuple[int, int] = (int(self.metadata["image_size"][0]), int(self.metadata["image_size"][1]))
-        self.crop_recipe: str | None = self.metadata.get("crop_recipe")
-        self.intensity: str = self.metadata["arguments"].get("intensity", "none")
-        learned = () if self.intensity == "none" else self.metadata.get("intensity_aus", self.au_names)
-        self.intensity_aus: tuple[str, ...] = tuple(learned)
-        self._check_shapes(path)
-
-    def _check_shapes(self, path: Path) -> None:
-        """Refuse a model whose input or outputs are not what its metadata says."""
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        found = [each.name for each in inputs], [each.name for each in outputs]
-        names = output_names(self.intensity)
-        if found != (["images"], names):
-            wanted = " and ".join(f"`{name}`" for name in names)
-            raise CheckpointError(
-                f"Expected {path} to take `images` and give {wanted}, but it takes {found[0]} and gives {found[1]}"
-            )
-        taken, given = list(inputs[0].shape[1:]), [each.shape[-1] for each in outputs]
-        if taken != [3, *self.image_size] or set(given) != {len(self.au_names)}:
-            raise CheckpointError(
-                f"Expected {path} to take images {(3, *self.image_size)} and give {len(self.au_names)} numbers per "
-                f"image, as its metadata says, but it takes {taken} and gives {', '.join(map(str, given))}"
-            )
-
-    def outputs(self, images: Tensor) -> dict[str, Tensor]:
-        """Images `(B, 3, H, W)` float in [0, 1] to `probs (B, N)`, and `intensity (B, N)` where there are any.
-
-        All are float32, on the device of the images.
-        """
-        return self._run(output_names(self.intensity), images)
-
-    def predict_probs(self, images: Tensor) -> Tensor:
-        """Images `(B, 3, H, W)` float in [0, 1] to probabilities `(B, N)`, float32 on the device of the images."""
-        return self._run(["probs"], images)["probs"]
-
-    def _run(self, names: list[str], images: Tensor) -> dict[str, Tensor]:
-        given = images.detach().to("cpu", torch.float32).contiguous().numpy()
-        found = self._session.run(names, {"images": given})
-        return {name: torch.from_numpy(one).to(images.device) for name, one in zip(names, found, strict=True)}

@@ -26,7 +26,8 @@ from auformer.data.windows import find_runs
 from auformer.files import atomic_path, check_writable, digest, sha256
 from auformer.models import AUNetwork, OnnxDetector
 from auformer.models.batches import FittingBatches, find_device
-from auformer.models.checkpoints import DEMO_DETECTOR, open_detector, resolve_checkpoint
+from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
+from auformer.models.checkpoints import open_detector
 from auformer.report.html import demo_note
 
 DECIMALS = 7  # of probabilities: about the resolution of float32 near 1, and short enough to read in a CSV [ours]

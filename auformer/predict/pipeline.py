@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -14,12 +15,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from auformer.data.transforms import resize
 from auformer.faces import Face, align
+from auformer.predict.following import (
+    BEAT,
+    SEARCH,
+    Known,
+    appearance,
+    follow_face,
+    is_cut,
+    on_one_place,
+    refreshed,
+    thumbnail,
+    without_doubles,
+)
 from auformer.predict.sources import Source
-from auformer.predict.tracking import LandmarkSmoother, Tracker, follow, small_grey
+from auformer.predict.tracking import MAX_GAP, LandmarkSmoother, Tracker, follow, small_grey
 from auformer.predict.types import Frame, Selection
 from auformer.predict.video import read_source
 
@@ -28,6 +40,7 @@ R = TypeVar("R")
 _WAIT = 0.1  # seconds between looks whether the reader has left [ours]
 _AHEAD = 4  # frames that wait between two stages at most: a photo of 8000 x 6000 pixels has 144 MB [ours]
 _DETECTORS = 2  # threads that detect [ours]: OpenCV's cascades use one core each
+_SHRUNK = 0.8  # of the smallest face that is searched for: followed faces may be so small [ours]
 RESUME_FRAMES = 250  # after so many a killed run can resume [ours]
 # Parameters [ours]: measured on the demo network (3 million: detection takes longer) and ViT-B (86: the network does).
 SMALL = 10_000_000
@@ -99,15 +112,22 @@ def spread(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iter
                 future.cancel()
 
 
-def share_cores(network: torch.nn.Module, *, cores: int | None = None) -> int:
-    """Leave half of the `cores` to reading and detection where the network is small: 10 % more frames/s on two cores.
+def share_cores(network: Any, *, cores: int | None = None) -> int:
+    """Leave half of the `cores` to reading and detection where a network of torch is small: 10 % more frames/s on two.
 
     Returns:
         Number of threads that torch now computes with, in the whole process.
     """
+    import torch
+
     if sum(parameter.numel() for parameter in network.parameters()) < SMALL:
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or os.cpu_count() or 2) // 2)))
+        torch.set_num_threads(min(torch.get_num_threads(), half_of(cores)))
     return torch.get_num_threads()
+
+
+def half_of(cores: int | None) -> int:
+    """Half of so many cores, None for all of this machine, and at least one."""
+    return max(1, (cores or os.cpu_count() or 2) // 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,42 +171,121 @@ class FaceTracker:
 
     Args:
         cropper: Chooses and crops faces.
-        detect_every: Faces are detected in each such frame and tracked in those between.
+        detect_every: Faces are detected in each such frame and moved by optical flow in those between; None follows
+            them by their landmarks and detects where that says so, see `auformer.predict.following`.
         state: What `state` returned of an interrupted run.
+        detect: Finds the faces of an image, where following asks for it between the beats.
+        smallest: Pixels; followed faces whose box is narrower are lost.
     """
 
-    def __init__(self, cropper: Cropper, detect_every: int, state: Mapping[str, Any] | None = None) -> None:
-        self.cropper, self.detect_every = cropper, detect_every
+    def __init__(
+        self, cropper: Cropper, detect_every: int | None, state: Mapping[str, Any] | None = None, *,
+        detect: Callable[[np.ndarray, Frame], list[Face]] | None = None, smallest: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.cropper, self.detect_every, self._detect, self._smallest = cropper, detect_every, detect, smallest
         self._tracker = Tracker()
         self._smoothers: dict[int, LandmarkSmoother] = {}
         self._last: list[Face] = []
         self._grey: np.ndarray | None = None
+        self._known: dict[int, Known] = {}  # by number: faces of the last frame
+        self._gone: dict[int, Known] = {}  # faces that were lost a moment ago
+        self._lost = -math.inf  # when the last of them was lost
+        self._time: float | None = None  # of the last frame
+        self._shot: np.ndarray | None = None  # its thumbnail
         if state is not None:
             self._tracker.restore(state["tracker"])
             smoothers = state["smoothers"].items()
             self._smoothers = {int(number): LandmarkSmoother.from_state(value) for number, value in smoothers}
+            if detect_every is None:
+                self._known, self._gone = (
+                    {int(number): Known.from_state(one) for number, one in state[name].items()}
+                    for name in ("known", "gone")
+                )
+                self._lost, self._time = -math.inf if state["lost"] is None else state["lost"], state["time"]
+                self._shot = None if state["shot"] is None else np.array(state["shot"], np.uint8)
 
     def update(self, frame: Frame, image: np.ndarray, detected: Sequence[Face] | None) -> list[FoundFace]:
         """The faces of the next readable frame, from its image (H, W, 3) and its detections, if it has any."""
-        faces, grey = self._followed(image) if detected is None else (list(detected), None)
-        self._last, self._grey = faces, None
-        if faces and (frame.ordinal + 1) % self.detect_every:  # the next frame moves these faces
-            self._grey = small_grey(image)[0] if grey is None else grey
-        chosen = self.cropper.choose(faces)
-        numbers = self._tracker.update(chosen, frame.time)
+        if self.detect_every is None:
+            faces, numbers = self._follow(frame, image, detected)
+        else:
+            faces, numbers = self._move(frame, image, detected, self.detect_every)
         self._smoothers = {n: smoother for n, smoother in self._smoothers.items() if self._tracker.knows(n)}
         found = []
-        for face, number in zip(chosen, numbers, strict=True):
+        for face, number in zip(faces, numbers, strict=True):
             steady = _steady(face, self._smoothers.setdefault(number, LandmarkSmoother()), frame.time)
             found.append(FoundFace(steady, number, self.cropper.cut(image, steady)))
         return sorted(found, key=lambda item: item.track)
 
     def state(self) -> dict[str, Any]:
-        """Everything known after a frame that is followed by a detection, as plain JSON values."""
+        """Everything known after a frame, as plain JSON values; with `detect_every`, before a frame of detection."""
         smoothers = {str(number): smoother.state() for number, smoother in self._smoothers.items()}
-        return {"tracker": self._tracker.state(), "smoothers": smoothers}
+        state: dict[str, Any] = {"tracker": self._tracker.state(), "smoothers": smoothers}
+        if self.detect_every is None:
+            for name, faces in (("known", self._known), ("gone", self._gone)):
+                state[name] = {str(number): one.state() for number, one in faces.items()}
+            state |= {"lost": self._lost if math.isfinite(self._lost) else None, "time": self._time}
+            state["shot"] = None if self._shot is None else self._shot.tolist()
+        return state
 
-    def _followed(self, image: np.ndarray) -> tuple[list[Face], np.ndarray | None]:
+    def _follow(
+        self, frame: Frame, image: np.ndarray, detected: Sequence[Face] | None
+    ) -> tuple[list[Face], Sequence[int]]:
+        """Faces by following, and by a search where one is due; with their numbers."""
+        time, before, followed, shot = frame.time, self._known, dict[int, Known](), thumbnail(image)
+        if is_cut(self._shot, shot):  # nobody is followed into another shot
+            before, self._gone = (
+                {number: replace(one, cut=True) for number, one in faces.items()} for faces in (before, self._gone)
+            )
+        else:
+            found = {n: follow_face(image, known, time, smallest=self._smallest) for n, known in before.items()}
+            followed = without_doubles({n: now for n, now in found.items() if now is not None}, before)
+        self._shot = shot
+        self._gone = {number: one for number, one in self._gone.items() if time - one.time <= MAX_GAP}
+        lost = {number: one for number, one in before.items() if number not in followed}
+        if lost:
+            self._gone, self._lost = self._gone | lost, time
+        if detected is None and self._detect is not None and time - self._lost <= SEARCH:
+            detected = self._detect(image, frame)
+        new: list[Known] = []
+        for face in detected or ():
+            same = [n for n, known in followed.items() if on_one_place(known.face.box, face.box)]
+            if same:
+                followed |= {number: refreshed(followed[number], face) for number in same[:1]}
+            else:
+                new.append(Known(face, appearance(image, face.points), time))
+        everything: list[tuple[int | None, Known]] = [*followed.items(), *((None, one) for one in new)]
+        everything.sort(key=lambda pair: -pair[1].face.box[2])
+        chosen = everything[: self.cropper.how_many]
+        faces = [known.face for _, known in chosen]
+        numbers = self._tracker.update(
+            faces, time, numbers={place: n for place, (n, _) in enumerate(chosen) if n is not None},
+            may_be=lambda number, place: self._looks_like(number, chosen[place][1]),
+        )  # fmt: skip
+        self._known = {number: known for number, (_, known) in zip(numbers, chosen, strict=True)}
+        self._gone = {number: one for number, one in self._gone.items() if number not in self._known}
+        if not self._gone:
+            self._lost = -math.inf
+        self._time = time
+        return faces, numbers
+
+    def _looks_like(self, number: int, found: Known) -> bool:
+        """Whether a face that was searched for may be one that was lost a moment ago."""
+        gone = self._gone.get(number)
+        return gone is None or gone.may_be(found)
+
+    def _move(
+        self, frame: Frame, image: np.ndarray, detected: Sequence[Face] | None, detect_every: int
+    ) -> tuple[list[Face], Sequence[int]]:
+        """Faces by detection or, between two, by optical flow; with their numbers."""
+        faces, grey = self._flown(image) if detected is None else (list(detected), None)
+        self._last, self._grey = faces, None
+        if faces and (frame.ordinal + 1) % detect_every:  # the next frame moves these faces
+            self._grey = small_grey(image)[0] if grey is None else grey
+        chosen = self.cropper.choose(faces)
+        return chosen, self._tracker.update(chosen, frame.time)
+
+    def _flown(self, image: np.ndarray) -> tuple[list[Face], np.ndarray | None]:
         """The faces of the last frame where they are now, and the grey copy in which they were moved."""
         if self._grey is None:
             return [], None
@@ -215,6 +314,7 @@ class Task:
         source: What it belongs to.
         frame: The frame; None at the end of the source.
         message: At the end: why the source ends too early, or empty.
+        due: Whether its faces are to be detected before it is known whether they are needed.
         detected: Its faces; None where there was no detection.
         found: Its numbered, aligned faces.
         state: From time to time, what tracking resumes from after this frame.
@@ -223,6 +323,7 @@ class Task:
     source: Source
     frame: Frame | None
     message: str = ""
+    due: bool = True
     detected: list[Face] | None = None
     found: list[FoundFace] = field(default_factory=list)
     state: dict[str, Any] | None = None
@@ -236,14 +337,17 @@ class Clock:
         self._lock = threading.Lock()
 
     @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time of a block to a stage: `read`, `detect`, `follow` or `network`."""
+    def measure(self, stage: str, *, within: str | None = None) -> Iterator[None]:
+        """Add the time of a block to `read`, `detect`, `follow` or `network`, taking it off what it is within."""
         start = time.perf_counter()
         try:
             yield
         finally:
             with self._lock:
-                self.seconds[stage] += time.perf_counter() - start
+                spent = time.perf_counter() - start
+                self.seconds[stage] += spent
+                if within is not None:
+                    self.seconds[within] -= spent
 
 
 @dataclass(frozen=True)
@@ -253,7 +357,8 @@ class Pipeline:
     Args:
         detect: A face detector, called as `detect(image, file=..., frame=...)` from several threads.
         cropper: Chooses and crops faces.
-        detect_every: In videos, faces are detected in each such frame and tracked in those between.
+        detect_every: In videos, faces are detected in each such frame and moved by optical flow in those between; None
+            follows them and detects where that says so.
         selection: Which frames of videos.
         resume: By name of a source, `after` (index of its last frame that is done) and `faces` (state of tracking).
         clock: Where the stages note their time.
@@ -261,7 +366,7 @@ class Pipeline:
 
     detect: Callable[..., list[Face]]
     cropper: Cropper
-    detect_every: int
+    detect_every: int | None
     selection: Selection
     resume: Mapping[str, Mapping[str, Any]]
     clock: Clock
@@ -273,7 +378,8 @@ class Pipeline:
     def _read(self, sources: Sequence[Source]) -> Iterator[Task]:
         """Decode source after source; an error ends one source and not the others."""
         for source in sources:
-            after, message = self.resume.get(source.name, {}).get("after", -1), ""
+            known = self.resume.get(source.name, {})
+            after, message, before = known.get("after", -1), "", known.get("faces", {}).get("time")
             frames = read_source(source, self.selection, after=after)
             while True:
                 try:
@@ -281,23 +387,42 @@ class Pipeline:
                         frame = next(frames, None)
                 except (ValueError, OSError) as error:
                     frame, message = None, str(error)
-                yield Task(source, frame, message)
+                due = True
+                if frame is not None and source.kind != "photo" and frame.image is not None:
+                    due, before = self._is_due(frame, before), frame.time
+                yield Task(source, frame, message, due)
                 if frame is None:
                     break
 
+    def _is_due(self, frame: Frame, before: float | None) -> bool:
+        """Whether faces are to be detected in a frame of a video; `before` is the time of the last, None of none."""
+        if self.detect_every is not None:
+            return frame.ordinal % self.detect_every == 0
+        return before is None or math.floor(frame.time / BEAT) != math.floor(before / BEAT)
+
     def _look(self, task: Task) -> Task:
         """Detect the faces of a frame, where its turn has come."""
-        if task.frame is None or task.frame.image is None:
-            return task
-        if task.source.kind != "photo" and task.frame.ordinal % self.detect_every:
+        if task.frame is None or task.frame.image is None or not task.due:
             return task
         with self.clock.measure("detect"):
             return replace(task, detected=self.detect(task.frame.image, file=task.source.file, frame=task.frame.index))
 
+    def _tracker(self, source: Source) -> FaceTracker:
+        """What tracks the faces of a video, new or resumed."""
+
+        def detect(image: np.ndarray, frame: Frame) -> list[Face]:
+            with self.clock.measure("detect", within="follow"):
+                return self.detect(image, file=source.file, frame=frame.index)
+
+        known = self.resume.get(source.name, {}).get("faces")
+        smallest = _SHRUNK * getattr(self.detect, "min_size", 0)
+        return FaceTracker(self.cropper, self.detect_every, known, detect=detect, smallest=smallest)
+
     def _track(self, tasks: Iterator[Task]) -> Iterator[Task]:
         """Number, smooth and crop the faces of frame after frame."""
         tracker: FaceTracker | None = None
-        step = self.detect_every * -(-RESUME_FRAMES // self.detect_every)  # the next frame after it is detected
+        every = self.detect_every or 1
+        step = every * -(-RESUME_FRAMES // every)  # with `detect_every`, the next frame after it is detected
         for task in tasks:
             if task.frame is None or task.frame.image is None:
                 tracker = None if task.frame is None else tracker
@@ -307,9 +432,7 @@ class Pipeline:
                 if task.source.kind == "photo":
                     done = replace(task, found=self.cropper.found(task.frame.image, task.detected or []))
                 else:
-                    if tracker is None:
-                        known = self.resume.get(task.source.name, {}).get("faces")
-                        tracker = FaceTracker(self.cropper, self.detect_every, known)
+                    tracker = tracker or self._tracker(task.source)
                     done = replace(task, found=tracker.update(task.frame, task.frame.image, task.detected))
                     if (task.frame.ordinal + 1) % step == 0:
                         done = replace(done, state=tracker.state())

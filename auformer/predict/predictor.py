@@ -6,19 +6,18 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 from auformer.aus import MAX_INTENSITY
 from auformer.data.transforms import resize, to_float
 from auformer.errors import CheckpointError
 from auformer.faces import CROP_RECIPES, make_detector, require_faces
 from auformer.faces.detect import no_face
-from auformer.models import AUNetwork, OnnxDetector, open_detector
 from auformer.models.batches import FittingBatches
+from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
+from auformer.models.onnx_file import ONNX, OnnxDetector, open_demo
 from auformer.predict.pipeline import Clock, Cropper, FoundFace, Pipeline, Task
 from auformer.predict.sources import Source, find_sources
 from auformer.predict.table import predictions_table
@@ -26,6 +25,12 @@ from auformer.predict.tracking import ProbSmoother
 from auformer.predict.types import FacePrediction, Frame, ImagePrediction, Selection, SourceEnd
 
 _NO_FRAME = "no frame lies between the times asked for"
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from auformer.models.network import AUNetwork
 
 
 class Finisher:
@@ -85,8 +90,9 @@ class Finisher:
 
 
 DEFAULT_RECIPE = "eyes"  # for checkpoints that do not say by which recipe their training images were cropped
+FOLLOWED = ("cascade",)  # face detectors whose faces are followed by default: their landmarks are those of following
 DECIMALS = 7  # of probabilities and intensities, as `auformer evaluate` writes them
-PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
+PRECISIONS = {"32": None, "bf16": "bfloat16", "16": "float16"}  # and what torch calls them
 
 
 class AUPredictor:
@@ -101,7 +107,9 @@ class AUPredictor:
         precision: `32`, or `bf16` or `16` for faster matrix products with fewer digits.
         thresholds: Decision threshold for all AUs, or per AU, in [0, 1]; the checkpoint's own where not given.
         faces: How many of the largest faces of each image are predicted; None for all.
-        detect_every: In videos, faces are detected in each such frame and tracked by optical flow in those between.
+        detect_every: In videos, faces are detected in each such frame and moved by optical flow in those between. None
+            follows them by their landmarks and detects where one is new or lost, see `auformer.predict.following`; face
+            detectors other than the cascade are then asked in every frame.
         smooth: Time constant in seconds by which the probabilities of a video are smoothed; None for no smoothing.
 
     Attributes:
@@ -126,7 +134,7 @@ class AUPredictor:
         precision: str = "32",
         thresholds: float | Mapping[str, float] | None = None,
         faces: int | None = None,
-        detect_every: int = 1,
+        detect_every: int | None = None,
         smooth: float | None = None,
     ) -> None:
         for name, value in {"batch_size": batch_size, "faces": faces, "detect_every": detect_every}.items():
@@ -140,12 +148,14 @@ class AUPredictor:
                 f"The checkpoint was trained on crops by the recipe {self.recipe!r}, and this version of auformer "
                 f"knows {', '.join(CROP_RECIPES)} only: use a newer version, or another checkpoint"
             )
-        self.device = torch.device(device)
+        self.device = str(device)
         self.network = network.to(self.device).eval()
         self.cropper = Cropper(self.recipe, network.image_size, faces)
-        self.precision, self.faces, self.detect_every, self.smooth = precision, faces, detect_every, smooth
+        self.precision, self.faces, self.smooth = precision, faces, smooth
         self._batches = FittingBatches(batch_size)
         self.detector = make_detector(detector, largest=faces == 1) if isinstance(detector, str) else detector
+        follows = getattr(self.detector, "name", "") in FOLLOWED
+        self.detect_every = detect_every if detect_every is not None or follows else 1
         self.au_names = tuple(network.au_names)
         learned = getattr(network, "intensity_aus", ())
         self.intensity_aus = tuple(au for au in self.au_names if au in learned)
@@ -165,7 +175,11 @@ class AUPredictor:
         Raises:
             CheckpointError: The checkpoint is missing, damaged or not ours.
         """
-        return cls(open_detector(checkpoint, device=device), device=device, **options)
+        return cls(
+            open_network(checkpoint, device=str(device), precision=options.get("precision", "32")),
+            device=device,
+            **options,
+        )
 
     @property
     def batch_size(self) -> int:
@@ -202,9 +216,10 @@ class AUPredictor:
         if not self.intensity_aus:
             return {"probs": self.predict_proba(crops)}
 
-        def both(images: torch.Tensor) -> torch.Tensor:
+        def both(images: Any) -> Any:
             found = self.network.outputs(images)
-            return torch.cat([found["probs"], found["intensity"]], dim=1)
+            pair = [found["probs"], found["intensity"]]
+            return np.concatenate(pair, axis=1) if isinstance(images, np.ndarray) else _joined(pair)
 
         number, values = len(self.au_names), self._run(both, crops)
         if values is None:
@@ -223,29 +238,35 @@ class AUPredictor:
         expert_maps = getattr(self.network, "expert_maps", None)
         return None if expert_maps is None else self._run(expert_maps, crops)
 
-    @torch.inference_mode()
-    def _run(
-        self, function: Callable[[torch.Tensor], torch.Tensor], crops: np.ndarray | Sequence[np.ndarray]
-    ) -> np.ndarray | None:
+    def _run(self, function: Callable[[Any], Any], crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
         """Put crops (n, H, W, 3) through a function of the network in batches: (n, ...) float64, None without crops."""
         for crop in crops:
             if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
                 raise ValueError(
                     f"Expected `crops` to be uint8 RGB of shape (n, H, W, 3), but got one of {crop.dtype} {crop.shape}."
                 )
+        compute = self._compute if isinstance(self.network, OnnxDetector) else self._compute_by_torch
         parts, first = [], 0
         while first < len(crops):
             batch = crops[first : first + self.batch_size]
-            images = torch.from_numpy(np.stack([to_float(resize(crop, self.network.image_size)) for crop in batch]))
+            images = np.stack([to_float(resize(crop, self.network.image_size)) for crop in batch])
             first += len(images)
-            parts.append(self._batches.run(partial(self._compute, function), images).numpy())
+            parts.append(self._batches.run(partial(compute, function), images))
         return np.concatenate(parts) if parts else None
 
-    def _compute(self, function: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
-        """A function of the network on images (b, 3, H, W), at the precision asked for: (b, ...) float64 on the CPU."""
-        dtype = PRECISIONS[self.precision]
-        with contextlib.nullcontext() if dtype is None else torch.autocast(self.device.type, dtype):
-            return function(images.to(self.device)).cpu().double()
+    @staticmethod
+    def _compute(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+        """A function of a network that takes arrays, on images (b, 3, H, W): (b, ...) float64."""
+        return function(images).astype(np.float64)
+
+    def _compute_by_torch(self, function: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray) -> np.ndarray:
+        """The same of a network of torch, at the precision asked for."""
+        import torch
+
+        name = PRECISIONS[self.precision]
+        at = contextlib.nullcontext() if name is None else torch.autocast(_kind(self.device), getattr(torch, name))
+        with torch.inference_mode(), at:
+            return function(torch.from_numpy(images).to(self.device)).cpu().double().numpy()
 
     def predict_image(self, image: np.ndarray) -> list[FacePrediction]:
         """The faces of one image, the largest first.
@@ -314,6 +335,46 @@ class AUPredictor:
     def is_active(self, probs: np.ndarray) -> np.ndarray:
         """Which AUs are active: (..., N) bool, where the probabilities (..., N) reach the thresholds."""
         return probs >= self.thresholds
+
+
+def open_network(
+    checkpoint: str | Path, *, device: str = "cpu", backbone_checkpoint: str | Path | None = None,
+    precision: str = "32", maps: bool = False, threads: int | None = None,
+) -> AUNetwork | OnnxDetector:  # fmt: skip
+    """Anything that predicts; the packaged AU detector by onnxruntime where that can do what is asked, without torch.
+
+    Args:
+        checkpoint: As of `auformer.models.open_detector`.
+        device: The same.
+        backbone_checkpoint: The same.
+        precision: Of `AUPredictor`; onnxruntime computes in 32 bits.
+        maps: Whether evidence maps are wanted, which only torch gives.
+        threads: Of onnxruntime; None for its usual ones.
+
+    Raises:
+        CheckpointError: As of `auformer.models.open_detector`.
+    """
+    plain = device == "cpu" and backbone_checkpoint is None and precision == "32" and not maps
+    file = resolve_checkpoint(checkpoint)
+    if plain and file.suffix.lower() == ONNX:
+        return OnnxDetector(file, threads=threads)
+    if plain and file == DEMO_DETECTOR and (found := open_demo(threads=threads)) is not None:
+        return found
+    from auformer.models.checkpoints import open_detector
+
+    return open_detector(file, device=device, backbone_checkpoint=backbone_checkpoint)
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Tensors (b, N) beside each other."""
+    import torch
+
+    return torch.cat(list(parts), dim=1)
+
+
+def _kind(device: str) -> str:
+    """The type of a device of torch, as `cuda` of `cuda:1`."""
+    return device.partition(":")[0]
 
 
 def _checked_probs(probs: np.ndarray) -> np.ndarray:

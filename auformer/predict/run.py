@@ -40,7 +40,7 @@ def predict_to_files(
     selection: Selection | None = None,
     faces: int | None = None,
     detector: str = "cascade",
-    detect_every: int = 1,
+    detect_every: int | None = None,
     thresholds: float | Mapping[str, float] | None = None,
     smooth: float | None = None,
     subtract_resting_level: bool = False,
@@ -72,7 +72,8 @@ def predict_to_files(
         selection: Which frames of videos; all by default.
         faces: How many of the largest faces of each image; all by default.
         detector: The face detector, as `auformer.faces.make_detector` takes it.
-        detect_every: In videos, detect faces in every N-th frame and track them in between.
+        detect_every: In videos, detect faces in every N-th frame and move them by optical flow in between; by default
+            they are followed by their landmarks, and detected where one is new or lost.
         thresholds: Decision threshold for all AUs, or per AU; the checkpoint's own by default.
         smooth: Time constant in seconds by which the probabilities and intensities of a video are smoothed.
         subtract_resting_level: Subtract from the intensities of each face in a video what is predicted of it at rest,
@@ -108,7 +109,7 @@ def predict_to_files(
     }  # fmt: skip
 
     def load(on: str) -> Loaded:
-        loaded = Loaded(checkpoint, backbone_checkpoint, on, options)
+        loaded = Loaded(checkpoint, backbone_checkpoint, on, options, maps=maps)
         progress.loaded(loaded.predictor, loaded.notice)
         return loaded
 

@@ -10,12 +10,12 @@ from auformer import __version__
 from auformer.data.table_file import read_sidecar
 from auformer.errors import ManifestError
 from auformer.files import digest, sha256
-from auformer.models import open_detector
 from auformer.models.batches import find_device
-from auformer.models.checkpoints import DEMO_DETECTOR, resolve_checkpoint
+from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
+from auformer.models.onnx_file import OnnxDetector
 from auformer.predict.outputs import Plan
-from auformer.predict.pipeline import share_cores
-from auformer.predict.predictor import AUPredictor
+from auformer.predict.pipeline import half_of, share_cores
+from auformer.predict.predictor import AUPredictor, open_network
 from auformer.predict.resting import FEWEST, QUANTILE
 from auformer.predict.sources import Source
 from auformer.predict.types import Selection
@@ -23,7 +23,9 @@ from auformer.report.html import demo_note
 
 
 class Loaded:
-    """A checkpoint that predicts; `options` are arguments of `AUPredictor`, `cores` those that this process may use.
+    """A checkpoint that predicts.
+
+    The `options` are arguments of `AUPredictor`, `cores` those that this process may use; `maps` are evidence maps.
 
     Attributes:
         predictor: The predictor.
@@ -34,11 +36,15 @@ class Loaded:
 
     def __init__(
         self, checkpoint: str | Path, backbone_checkpoint: str | Path | None, device: str, options: Mapping[str, Any],
-        *, cores: int | None = None,
+        *, cores: int | None = None, maps: bool = False,
     ) -> None:  # fmt: skip
         device, file = find_device(device), resolve_checkpoint(checkpoint)
-        network = open_detector(file, device=device, backbone_checkpoint=backbone_checkpoint)
-        share_cores(network, cores=cores)
+        network = open_network(
+            file, device=device, backbone_checkpoint=backbone_checkpoint, maps=maps, threads=half_of(cores),
+            precision=options.get("precision", "32"),
+        )  # fmt: skip
+        if not isinstance(network, OnnxDetector):
+            share_cores(network, cores=cores)
         self.predictor = AUPredictor(network, device=device, **options)
         revision = file.parent.name if str(checkpoint).startswith("hf://") else None
         self.checkpoint = {"given": str(checkpoint), "file": str(file), "sha256": sha256(file), "revision": revision}
@@ -97,7 +103,7 @@ def run_settings(
     return {
         "detector": predictor.detector.name,
         "detector_version": predictor.detector.version,
-        "detect_every": predictor.detect_every,
+        "detect_every": predictor.detect_every,  # None: faces are followed
         "faces": "all" if predictor.faces is None else predictor.faces,
         "recipe": predictor.recipe,
         "thresholds": dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True)),

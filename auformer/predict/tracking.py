@@ -1,7 +1,8 @@
 """Faces tracked from frame to frame: numbered, and their landmarks and probabilities smoothed over time.
 
-Between two detections (`--detect-every`) a face is moved by optical flow on a grid inside its box (Lucas and Kanade
-1981). One that turns away or is covered is lost there; a new face is seen at the next detection only.
+With `--detect-every` a face is moved by optical flow on a grid inside its box between two detections (Lucas and Kanade
+1981). One that turns away or is covered is lost there; a new face is seen at the next detection only. Without, faces
+are followed by their landmarks, see `auformer.predict.following`.
 
 A face belongs to the track whose box, moved at its last speed, it overlaps most. Faces that cross keep their numbers as
 long as they move evenly; one that is away for longer than `MAX_GAP`, or comes back elsewhere, gets a new number:
@@ -11,7 +12,7 @@ nothing here recognises people. Two that swap places while both are hidden are c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -93,13 +94,17 @@ def overlap(box: Sequence[float], other: Sequence[float]) -> float:
 
 
 def match_boxes(
-    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], min_overlap: float
-) -> list[tuple[int, int]]:
-    """Pairs of places of boxes that show one face: by falling overlap down to `min_overlap`, each box once."""
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], min_overlap: float, *,
+    allowed: Callable[[int, int], bool] = lambda i, j: True,
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Pairs of places of boxes that show one face: by falling overlap down to `min_overlap`, each box once.
+
+    Of those that are `allowed`, a place in the first list and one in the second.
+    """
     scored = sorted((-overlap(one, two), i, j) for i, one in enumerate(first) for j, two in enumerate(second))
     found: dict[int, int] = {}
     for negative, i, j in scored:
-        if -negative >= min_overlap and i not in found and j not in found.values():
+        if -negative >= min_overlap and i not in found and j not in found.values() and allowed(i, j):
             found[i] = j
     return list(found.items())
 
@@ -111,18 +116,29 @@ class Tracker:
         self._tracks: dict[int, dict[str, Any]] = {}
         self._next = 0
 
-    def update(self, faces: Sequence[Face], time_s: float) -> list[int]:
+    def update(
+        self, faces: Sequence[Face], time_s: float, *, numbers: Mapping[int, int] | None = None,
+        may_be: Callable[[int, int], bool] = lambda number, place: True,
+    ) -> list[int]:  # fmt: skip
         """Numbers of the faces of one frame, in their order; a new face gets the next number, from 0 on.
 
         Args:
             faces: The faces; of two new ones the larger comes first.
             time_s: Time of the frame in seconds, later than all before.
+            numbers: Numbers of faces that are known already, by their place.
+            may_be: Whether the track of a number may be the face at a place.
         """
         self._tracks = {number: track for number, track in self._tracks.items() if time_s - track["time"] <= MAX_GAP}
-        known = list(self._tracks)
-        expected = [_expected(track, time_s) for track in self._tracks.values()]
-        pairs = match_boxes(expected, [face.box for face in faces], MIN_OVERLAP)
-        numbers = {place: known[track] for track, place in pairs}
+        numbers = dict(numbers or {})
+        taken = set(numbers.values())
+        known = [number for number in self._tracks if number not in taken]
+        expected = [_expected(self._tracks[number], time_s) for number in known]
+        open_places = [place for place in range(len(faces)) if place not in numbers]
+        pairs = match_boxes(
+            expected, [faces[place].box for place in open_places], MIN_OVERLAP,
+            allowed=lambda i, j: may_be(known[i], open_places[j]),
+        )  # fmt: skip
+        numbers |= {open_places[place]: known[track] for track, place in pairs}
         for place, face in enumerate(faces):
             if place not in numbers:
                 numbers[place] = self._next

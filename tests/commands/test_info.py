@@ -12,7 +12,7 @@ import torch
 
 from auformer.cli import main
 from auformer.models import AUFormer, LinearProbe, read_adapter_header, save_adapter
-from auformer.models.checkpoints import DEMO_DETECTOR
+from auformer.models.checkpoint_path import DEMO_DETECTOR
 from tests.helpers.runs import write_run_checkpoint
 
 

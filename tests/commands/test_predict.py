@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-import auformer.models.checkpoints as checkpoints
 from auformer.cli import main
 from auformer.data.images import read_image
 from auformer.faces import align, detect
@@ -96,7 +95,7 @@ class TestOutputs:
     def test_the_demo_network_says_everywhere_what_it_was_trained_on(
         self, photos, checkpoint, tmp_path, monkeypatch, capsys
     ):
-        monkeypatch.setattr(checkpoints, "DEMO_DETECTOR", checkpoint / "adapter.safetensors")
+        monkeypatch.setattr("auformer.models.checkpoint_path.DEMO_DETECTOR", checkpoint / "adapter.safetensors")
         monkeypatch.setattr("auformer.predict.sidecar.DEMO_DETECTOR", checkpoint / "adapter.safetensors")
         words = ["predict", str(photos["one"]), "--out", str(tmp_path / "out"), *options(checkpoint)[2:], "--report"]
         assert main(words) == 0

@@ -65,7 +65,7 @@ def test_missing_checkpoints_say_what_was_expected(tmp_path: Path, monkeypatch: 
     for checkpoint in (tmp_path / "absent.ckpt", tmp_path, "nowhere"):
         with pytest.raises(CheckpointError, match="'demo' or 'hf://owner/name'"):
             load_detector(checkpoint)
-    monkeypatch.setattr("auformer.models.checkpoints.DEMO_DETECTOR", tmp_path / "demo.safetensors")
+    monkeypatch.setattr("auformer.models.checkpoint_path.DEMO_DETECTOR", tmp_path / "demo.safetensors")
     with pytest.raises(CheckpointError, match=r"demo\.safetensors does not exist"):
         load_detector("demo")
 

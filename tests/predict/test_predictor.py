@@ -211,7 +211,7 @@ class TestCheckpoints:
         import auformer.predict.predictor as module
 
         asked = []
-        monkeypatch.setattr(module, "open_detector", lambda path, device: asked.append((path, device)) or network)
+        monkeypatch.setattr(module, "open_network", lambda path, device, **_: asked.append((path, device)) or network)
         predictor = AUPredictor.from_checkpoint(checkpoint, batch_size=3)
         assert asked == [(checkpoint, "cpu")] and predictor.batch_size == 3 and predictor.network is network
 

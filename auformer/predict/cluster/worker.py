@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from auformer.predict.outputs import Plan
 from auformer.predict.recorder import Recorder
@@ -83,11 +83,14 @@ class SourceWorker:
                 f"Expected every machine of the cluster to see the folder {job.folder}, but {socket.gethostname()} "
                 f"does not ({error.strerror}): give the command in a folder that all machines share."
             ) from error
-        torch.set_num_threads(job.threads)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(job.threads)
         cv2.setNumThreads(job.threads)
         given = job.checkpoint["given"]
         self.job = job
-        self.loaded = Loaded(given, job.backbone_checkpoint, job.device, job.options, cores=job.threads)
+        self.loaded = Loaded(
+            given, job.backbone_checkpoint, job.device, job.options, cores=job.threads, maps=job.plan.maps
+        )
         self._problems: dict[str, str] = {}  # of this batch's written sources, by name; empty where there is none
         self._attempts: dict[str, int] = {}  # by name
         self._check_alike()
