@@ -6,7 +6,9 @@ Renders micro-expression clips in lab A, takes the tokens of the frozen demo bac
 what stands above them, without augmentation, one line of `time_runs.jsonl` per row and seed: a killed run begins again
 with the row that it was in. Labels are per frame: an action unit is present from level 1 on, as lab A's coders see it.
 Rows of AUFormer train through `auformer.training.fit` on the images, since its experts are inside the ViT, and resume
-within a row. `--only` chooses rows, `--seeds` seeds; `python -m experiments.ablations.clips_page` writes the page.
+within a row. `--only` chooses rows, `--seeds` seeds. `--data videos` does the same on rendered videos, the harder test:
+expressions that come and go with rest between, talk, gaze, blinks and a turning head; there a training clip is drawn
+from every 48 frames. `python -m experiments.ablations.clips_page` writes the page.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ from torch import Tensor
 from auformer.aus import AU_SETS
 from auformer.data.datamodule import AUDataModule
 from auformer.data.dataset import AUDataset
-from auformer.data.manifest import read_manifest
+from auformer.data.images import write_image
+from auformer.data.manifest import read_manifest, write_manifest
 from auformer.data.splits import count_labels
-from auformer.data.windows import evaluation_windows, find_runs, label_frames, training_window
+from auformer.data.video import read_video
+from auformer.data.windows import cut_chunks, evaluation_windows, find_runs, label_frames, training_window
 from auformer.losses import au_weights, region_loss, wa_loss
 from auformer.metrics import auroc, average_precision, confusion_counts, f1_from_counts, mean_over_aus
 from auformer.models import load_adapter
@@ -44,6 +48,7 @@ BACKBONE, SIZE = "vit_auformer_demo_112", 112
 AUS = list(AU_SETS["bp4d"])
 FIRST = {"train": 43_000, "test": 43_100}  # subjects that no packaged weights have seen
 SUBJECTS, CLIPS = {"train": 40, "test": 20}, {"train": 9, "test": 6}
+VIDEO_SUBJECTS, VIDEOS, VIDEO_FRAMES, CHUNK = {"train": 20, "test": 10}, 1, 600, 48
 LENGTH, DIM = 16, 96
 EPOCHS, BATCH, LR, DECAY, REGIONS = 20, 16, 2e-3, 0.05, 0.01  # the design's section 6
 AUFORMER_LR = 5e-3  # best of the grid in results/demo.md
@@ -71,24 +76,49 @@ AUFORMERS = {f"auformer_{kind}": kind for kind in ("none", "dynamics", "convolut
 ROWS = [*HEADS, *AUFORMERS]
 
 
-def render(folder: Path) -> dict[str, Path]:
-    """The manifests of the clips that are trained and tested on."""
-    return {
-        part: render_dataset(
-            folder / f"clips-{part}", lab="A", subjects=SUBJECTS[part], clips=CLIPS[part], au_names="bp4d",
-            first_subject=FIRST[part], size=SIZE, progress=True,
+def render(folder: Path, data: str) -> dict[str, Path]:
+    """The manifests that are trained and tested on, with an image per row."""
+    found = {}
+    for part, first in FIRST.items():
+        found[part] = folder / f"{data}-{part}" / ("frames/manifest.csv" if data == "videos" else "manifest.csv")
+        if found[part].is_file():  # also one of an earlier renderer: rows of one file are of one data set
+            continue
+        shape: dict[str, Any] = {"subjects": SUBJECTS[part], "clips": CLIPS[part]}
+        if data == "videos":
+            shape = {"subjects": VIDEO_SUBJECTS[part], "videos": VIDEOS, "frames": VIDEO_FRAMES}
+            first += 1000
+        found[part] = render_dataset(
+            folder / f"{data}-{part}", lab="A", au_names="bp4d", first_subject=first, size=SIZE, progress=True, **shape
         )
-        for part in FIRST
-    }  # fmt: skip
+        if data == "videos":
+            found[part] = extract_frames(found[part], folder / f"{data}-{part}" / "frames")
+    return found
+
+
+def extract_frames(manifest: Path, folder: Path) -> Path:
+    """Images of the frames of rendered videos, and a manifest that names them: `folder/manifest.csv`, written last."""
+    path = folder / "manifest.csv"
+    if path.is_file():
+        return path
+    table = read_manifest(manifest)
+    table["image"] = ""
+    for file, rows in table.groupby("file", sort=False):
+        frames = iter(read_video(manifest.parent / str(file)))
+        for row in rows.sort_values("frame").index:
+            frame = next(frames)
+            name = f"{Path(str(file)).with_suffix('')}/{table.at[row, 'frame']:05d}.jpg".replace("videos/", "", 1)
+            write_image(folder / name, frame.image())
+            table.at[row, "image"] = name
+    write_manifest(table, path, {"crop_recipe": table.attrs["side"].get("crop_recipe")})
+    return path
 
 
 @torch.no_grad()
-def features(folder: Path, part: str, manifest: Path) -> dict[str, Any]:
+def features(folder: Path, part: str, manifest: Path, data: str) -> dict[str, Any]:
     """Tokens of the taps of every row in half precision `(n, h w, taps D)`, its labels `(n, N)`, the runs."""
     table = label_frames(read_manifest(manifest), AUS, 1)
-    table.attrs["path"] = str(manifest)
     runs, labels = find_runs(table), torch.from_numpy(table[AUS].to_numpy(np.int64))
-    path = folder / f"features-{part}.pt"
+    path = folder / f"features-{data}-{part}.pt"
     if not path.is_file():
         network = ViTMDHR(BACKBONE, AUS, pretrained=True, dim=DIM)
         rows = AUDataset(table, manifest.parent, AUS, SIZE)
@@ -96,7 +126,8 @@ def features(folder: Path, part: str, manifest: Path) -> dict[str, Any]:
         tokens = torch.cat([network.tap(images).half() for images in batches])
         torch.save(tokens, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)
-    return {"tokens": torch.load(path, weights_only=True), "labels": labels, "runs": runs, "table": table}
+    tokens, chunk = torch.load(path, weights_only=True), CHUNK if data == "videos" else None
+    return {"tokens": tokens, "labels": labels, "runs": runs, "table": table, "chunk": chunk}
 
 
 def _groups(rows: int, size: int) -> list[np.ndarray]:
@@ -124,17 +155,19 @@ def by_subject(table: Any, target: np.ndarray, prob: np.ndarray) -> dict[str, li
     return counts
 
 
-def train_head(row: str, seed: int, folder: Path, train: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, Any]:
+def train_head(
+    row: str, seed: int, folder: Path, data: str, train: Mapping[str, Any], test: Mapping[str, Any]
+) -> dict[str, Any]:
     """One row above cached tokens: trained on one window per clip and epoch, tested on all windows.
 
-    After each epoch its state is kept in `head-ROW-SEED.pt`, from which a killed row goes on.
+    After each epoch its state is kept in `head-DATA-ROW-SEED.pt`, from which a killed row goes on.
     """
     options = {"clip_length": LENGTH, "dim": DIM, **HEADS[row]}
     weight_of_regions, length = options.pop("region_weight", REGIONS), options["clip_length"]
     torch.manual_seed(seed)
     network = ViTMDHR(BACKBONE, AUS, pretrained=True, **options)
     part = slice(None) if len(network.taps) == 3 else slice(2 * network.embed_dim, None)
-    tokens, labels, runs = train["tokens"][..., part], train["labels"], train["runs"]
+    tokens, labels, runs = train["tokens"][..., part], train["labels"], cut_chunks(train["runs"], train["chunk"])
     sample = tokens[np.random.default_rng(0).permutation(len(tokens))[:2048]].float().flatten(0, 1)
     network.set_feature_statistics(sample.mean(0), sample.std(0))
     weight = au_weights(*count_labels(train["table"], AUS), au_names=AUS)
@@ -142,7 +175,10 @@ def train_head(row: str, seed: int, folder: Path, train: Mapping[str, Any], test
     batches = -(-len(runs) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(EPOCHS * batches, 0.0))
     network.train()
-    parts, path = {"network": network, "optimizer": optimizer, "schedule": schedule}, folder / f"head-{row}-{seed}.pt"
+    parts, path = (
+        {"network": network, "optimizer": optimizer, "schedule": schedule},
+        folder / f"head-{data}-{row}-{seed}.pt",
+    )
     first, seconds = _resume(path, parts)
     for epoch in range(first, EPOCHS):
         begin = time.process_time()
@@ -167,7 +203,8 @@ def train_head(row: str, seed: int, folder: Path, train: Mapping[str, Any], test
     target = test["labels"].numpy()
     trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
     return {
-        "row": row, "seed": seed, "trained": trained, "cpu_seconds": round(seconds, 1), **scores(target, prob),
+        "data": data, "row": row, "seed": seed, "trained": trained, "cpu_seconds": round(seconds, 1),
+        **scores(target, prob),
         "counts": by_subject(test["table"], target, prob),
     }  # fmt: skip
 
@@ -200,11 +237,13 @@ def predict_head(network: ViTMDHR, tokens: Tensor, runs: list[np.ndarray], lengt
     return prob
 
 
-def train_auformer(row: str, seed: int, folder: Path, manifests: Mapping[str, Path], epochs: int) -> dict[str, Any]:
+def train_auformer(
+    row: str, seed: int, folder: Path, name: str, manifests: Mapping[str, Path], epochs: int
+) -> dict[str, Any]:
     """One row on images, through `fit`: an interrupted training goes on where it was."""
     data = AUDataModule(
         str(manifests["train"]), au_names=AUS, val_fraction=0.0, clip_length=LENGTH, frame_labels=1.0, image_size=SIZE,
-        batch_size=BATCH, augment="none", seed=seed,
+        batch_size=BATCH, augment="none", seed=seed, chunk_rows=CHUNK if name == "videos" else None,
     )  # fmt: skip
     network = partial(
         AUFormerInTime, backbone=BACKBONE, pretrained=True, expert_width=4, clip_length=LENGTH, time=AUFORMERS[row],
@@ -212,50 +251,51 @@ def train_auformer(row: str, seed: int, folder: Path, manifests: Mapping[str, Pa
     )  # fmt: skip
     torch.manual_seed(seed)
     module = AUModule(network, data.au_names, data.au_weights, lr=AUFORMER_LR)
-    out = folder / f"{row}-{epochs}-{seed}"
+    out = folder / f"{name}-{row}-{epochs}-{seed}"
     adapter = fit(module, data, out, epochs=epochs, seed=seed, select="last", progress=False)
     load_adapter(adapter, module.network)
     table = label_frames(read_manifest(manifests["test"]), AUS, 1)
-    table.attrs["path"] = str(manifests["test"])
     found = predict_manifest(module.network.eval(), table, batch_size=64)
     target, prob = table[AUS].to_numpy(np.int64), found[[f"{au}_prob" for au in AUS]].to_numpy()
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     return {
-        "row": row, "seed": seed, "epochs": epochs, "trained": summary["trainable_parameters"],
+        "data": name, "row": row, "seed": seed, "epochs": epochs, "trained": summary["trainable_parameters"],
         "seconds": summary["seconds"], **scores(target, prob), "counts": by_subject(table, target, prob),
     }  # fmt: skip
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of finished rows."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where data, features and trainings lie")
+    parser.add_argument("--data", choices=("clips", "videos"), default="clips", help="what is rendered")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=" ".join(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")
     parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="of the rows of AUFormer")
     parser.add_argument("--lines", type=Path, default=Path("experiments/results/time_runs.jsonl"), metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    manifests = render(args.folder)
-    known = (
-        [json.loads(line) for line in args.lines.read_text(encoding="utf-8").splitlines()]
-        if args.lines.is_file()
-        else []
-    )
-    done = {(line["row"], line["seed"], line.get("epochs")) for line in known}
+    manifests = render(args.folder, args.data)
+    known = read_lines(args.lines)
+    done = {(line["data"], line["row"], line["seed"], line.get("epochs")) for line in known}
     cached: dict[str, Any] = {}
     for seed in args.seeds:
         for row in args.only:
             epochs = args.epochs if row in AUFORMERS else None
-            if (row, seed, epochs) in done:
+            if (args.data, row, seed, epochs) in done:
                 continue
             if row in AUFORMERS:
-                line = train_auformer(row, seed, args.folder, manifests, args.epochs)
+                line = train_auformer(row, seed, args.folder, args.data, manifests, args.epochs)
             else:
-                cached = cached or {part: features(args.folder, part, manifests[part]) for part in FIRST}
-                line = train_head(row, seed, args.folder, cached["train"], cached["test"])
+                cached = cached or {part: features(args.folder, part, manifests[part], args.data) for part in FIRST}
+                line = train_head(row, seed, args.folder, args.data, cached["train"], cached["test"])
             with args.lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**line, "circumstances": circumstances()}) + "\n")
-            (args.folder / f"head-{row}-{seed}.pt").unlink(missing_ok=True)
+            (args.folder / f"head-{args.data}-{row}-{seed}.pt").unlink(missing_ok=True)
             print(f"{row} seed {seed}: F1 {line['f1']:.4f}", flush=True)
     return 0
 
