@@ -179,7 +179,7 @@ def _refusal(asked: str, *, moves: bool) -> Declined | None:
     topics = (
         (FEELINGS, "feelings, thoughts or intentions"),
         (IDENTITY, "who a person is"),
-        (TRAITS, "traits of a person"),
+        (TRAITS if moves else (*TRAITS, *PEOPLE), "traits of a person"),
     )
     for stems, what in topics:
         if speaks_of(stems):

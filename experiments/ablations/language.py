@@ -92,7 +92,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=list(networks()), help="some of the runs (default: all)")
     parser.add_argument("--train-only", action="store_true", help="no line is written: scores follow in another call")
     args = parser.parse_args(argv)
-    manifests = render_splits(args.folder, FULL)
+    manifests = {split: args.folder / "faces" / split / "manifest.csv" for split in FULL.sizes()}
+    if not all(path.is_file() for path in manifests.values()):
+        manifests = render_splits(args.folder, FULL)
     for split in ("train", "test_a", "test_b"):
         if not change_path(manifests[split]).is_file():
             write_changes(manifests[split], progress=True)
