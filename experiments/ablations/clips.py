@@ -140,7 +140,7 @@ def scores(target: np.ndarray, prob: np.ndarray) -> dict[str, Any]:
     found = {"f1": mean_over_aus(f1), "ap": mean_over_aus(average_precision(target, prob))}
     found["auroc"] = mean_over_aus(auroc(target, prob))
     return {name: round(float(one.value), 5) for name, one in found.items()} | {
-        "f1_by_au": {au: round(float(value), 5) for au, value in zip(AUS, f1, strict=True)}
+        "f1_by_au": {au: round(float(one), 5) if one == one else None for au, one in zip(AUS, f1, strict=True)}
     }
 
 
