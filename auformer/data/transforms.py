@@ -193,7 +193,6 @@ def _looks_strongly(alb: Any, unit: float) -> list[Any]:
         ),
         alb.RandomGamma(gamma_limit=Strong.gamma, p=0.5),
         alb.RGBShift(Strong.cast, Strong.cast, Strong.cast, p=0.5),
-        alb.ToGray(p=0.5),
         alb.Illumination(mode="linear", intensity_range=Strong.shading, p=0.4),
         alb.Sharpen(alpha=(0.1, 0.4), p=0.1),
         alb.OneOf(
@@ -205,6 +204,7 @@ def _looks_strongly(alb: Any, unit: float) -> list[Any]:
             p=0.45,
         ),
         alb.GaussNoise(std_range=Strong.noise, p=0.35),
+        alb.ToGray(p=0.5),  # after the noise, which is grey then too
         alb.ImageCompression(quality_range=Strong.jpeg, p=0.35),
         alb.CoarseDropout(
             num_holes_range=Strong.holes,

@@ -19,22 +19,32 @@ from torch import nn
 DEMO_BACKBONE = "vit_auformer_demo_112"
 DEMO_WEIGHTS = Path(__file__).parent.parent / "assets" / "demo_backbone.safetensors"
 
+SCANNED_WEIGHTS = DEMO_WEIGHTS.with_name("scanned_backbone.safetensors")
+
+
+def _configuration(weights: Path) -> dict[str, Any]:
+    return {
+        "file": str(weights),
+        "num_classes": 0,
+        "input_size": (3, 112, 112),
+        "fixed_input_size": True,
+        "pool_size": None,
+        "crop_pct": 1.0,
+        "interpolation": "bicubic",
+        "mean": (0.45, 0.45, 0.45),
+        "std": (0.25, 0.25, 0.25),
+        "first_conv": "patch_embed.net.0",
+        "classifier": "head",
+        "license": "apache-2.0",
+    }
+
+
+#: Of the packaged weights: by drawn faces, for the demo and what compares with it, and by drawn and scanned ones under
+#: strong augmentation, for the packaged AU detector.
 default_cfgs = generate_default_cfgs(
     {
-        f"{DEMO_BACKBONE}.rendered_faces": {
-            "file": str(DEMO_WEIGHTS),
-            "num_classes": 0,
-            "input_size": (3, 112, 112),
-            "fixed_input_size": True,
-            "pool_size": None,
-            "crop_pct": 1.0,
-            "interpolation": "bicubic",
-            "mean": (0.45, 0.45, 0.45),
-            "std": (0.25, 0.25, 0.25),
-            "first_conv": "patch_embed.net.0",
-            "classifier": "head",
-            "license": "apache-2.0",
-        }
+        f"{DEMO_BACKBONE}.rendered_faces": _configuration(DEMO_WEIGHTS),
+        f"{DEMO_BACKBONE}.scanned_faces": _configuration(SCANNED_WEIGHTS),
     }
 )
 

@@ -23,7 +23,8 @@ from auformer.data.datamodule import AUDataModule
 from auformer.data.manifest import read_manifest
 from auformer.demo.run import BACKBONE, BATCH
 from auformer.files import read_json
-from auformer.models import AUFormer, LinearProbe, load_detector
+from auformer.models import AUFormer, FullFineTuning, LinearProbe, load_detector
+from auformer.models.demo_vit import DEMO_BACKBONE
 from auformer.predict.manifest import predict_manifest
 from auformer.scoring.intensity import score_intensity
 from auformer.scoring.scores import score_predictions
@@ -43,11 +44,13 @@ SPLITS: Splits = {
     "test": {"A": (20, 100), "B": (20, 100)},
 }
 EPOCHS, SEED = 3, 0
+AUGMENT, SCANNED = "strong", f"{DEMO_BACKBONE}.scanned_faces"
 FORM = "ordinal"  # of the intensities, see `auformer.models.intensity`
 INTENSITY_WEIGHT = 2.0  # of their loss beside that of occurrence [ours]
 RATES = {"joint": 5e-3, "alone": 5e-3, "probe": 1e-2}  # the best of results/demo.md for each network
 """What is trained, with its learning rate: AUFormer for occurrence and intensity, for occurrence alone, a linear probe
 for both."""
+WHOLE_RATE = 3e-4  # of the whole network, fine-tuned for both: `what="whole"`
 
 
 def render(out: Path, workers: int, splits: Splits | None = None) -> dict[str, list[str]]:
@@ -67,17 +70,22 @@ def render(out: Path, workers: int, splits: Splits | None = None) -> dict[str, l
 
 def train(
     out: Path, manifests: dict[str, list[str]], *, what: str = "joint", form: str = FORM, seed: int = SEED,
-    epochs: int = EPOCHS, threads: int = 1, progress: bool = True,
+    epochs: int = EPOCHS, threads: int = 1, augment: str = "default", backbone: str = BACKBONE,
+    progress: bool = True,
 ) -> Path:  # fmt: skip
-    """The adapter file of the best epoch on validation subjects; `what` is one of `RATES`."""
+    """The adapter file of the best epoch on validation subjects; `what` is one of `RATES`, or `whole`."""
     torch.set_num_threads(threads)
-    data = AUDataModule(manifests["train"], manifests["val"], au_names="all", batch_size=BATCH, seed=seed)
+    data = AUDataModule(
+        manifests["train"], manifests["val"], au_names="all", batch_size=BATCH, seed=seed, augment=augment
+    )
     torch.manual_seed(seed)
-    settings: dict[str, Any] = {"backbone": BACKBONE, "pretrained": True}
+    settings: dict[str, Any] = {"backbone": backbone, "pretrained": True}
     settings |= {} if what == "alone" else {"intensity": form}
-    settings |= {} if what == "probe" else {"expert_width": 4, "average_heads": True}
-    network = partial(LinearProbe if what == "probe" else AUFormer, **settings)
-    module = AUModule(network, data.au_names, data.au_weights, lr=RATES[what], intensity_weight=INTENSITY_WEIGHT)
+    settings |= {"expert_width": 4, "average_heads": True} if what in ("joint", "alone") else {}
+    network = partial({"probe": LinearProbe, "whole": FullFineTuning}.get(what, AUFormer), **settings)
+    module = AUModule(
+        network, data.au_names, data.au_weights, lr=RATES.get(what, WHOLE_RATE), intensity_weight=INTENSITY_WEIGHT
+    )
     folder = out / (f"alone-seed{seed}" if what == "alone" else f"{what}-{form}-seed{seed}")
     return fit(module, data, folder, epochs=epochs, seed=seed, precision="bf16-mixed", tune=True, progress=progress)
 
@@ -129,24 +137,33 @@ Command: `{result["command"]}`; {result["epochs"]} epochs of {result["training_i
 
 def main(argv: list[str] | None = None) -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("runs/detector"), help="of the run (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    add = parser.add_argument
+    add("--folder", type=Path, default=Path("runs/detector"), help="of the run (default: %(default)s)")
+    add("--more", nargs="*", default=[], metavar="MANIFEST", help="manifests of pretrain_data to train on besides")
+    add("--what", default="joint", choices=("joint", "whole"), help="whole: fine-tune all, as a check; not packaged")
+    add("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
+    add("--threads", type=int, default=2, help="default: %(default)s")
     args = parser.parse_args(argv)
     manifests = render(args.folder, args.threads)
-    adapter = train(args.folder, manifests, epochs=args.epochs, threads=args.threads)
-    words = f"--epochs {args.epochs} --threads {args.threads}"
+    every = {**manifests, "train": [*manifests["train"], *args.more]}
+    adapter = train(
+        args.folder, every, what=args.what, epochs=args.epochs, threads=args.threads, augment=AUGMENT, backbone=SCANNED
+    )
+    words = f"--what {args.what} --epochs {args.epochs} --threads {args.threads}"
     result: dict[str, Any] = {
-        "command": f"python -m experiments.pretraining.train_demo_detector {words}",
+        "command": f"python -m experiments.pretraining.train_demo_detector {words}"
+        + "".join(f" --more {Path(more).parent.name}/manifest.csv" for more in args.more),
         "epochs": args.epochs,
         "threads": args.threads,
-        "training_images": sum(subjects * frames for subjects, frames in SPLITS["train"].values()),
+        "training_images": sum(len(read_manifest(path)) for path in every["train"]),
         "seconds": round((read_json(adapter.with_name("summary.json")) or {})["seconds"]),
         **circumstances(),
         **evaluate(adapter, manifests["test"]),
     }
-    shutil.copyfile(adapter, PACKAGED)
-    write_result(args.out, "demo_detector", result, page(result))
+    if args.what == "joint":
+        shutil.copyfile(adapter, PACKAGED)
+        write_result(args.out, "demo_detector", result, page(result))
+    print(page(result))
 
 
 if __name__ == "__main__":

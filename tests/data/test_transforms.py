@@ -2,11 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import albumentations as alb
 import cv2
 import numpy as np
 import pytest
 
-from auformer.data.transforms import build_augmentation, image_shape, resize, to_float
+from auformer.data.transforms import _moved_strongly, build_augmentation, image_shape, resize, to_float
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,11 +107,50 @@ def test_changes_stay_small():
     assert min(levels) > 0.75 and max(levels) < 1.35 and np.std(levels) > 0.03
 
 
+def test_strong_changes_are_strong_and_half_of_the_images_grey():
+    augmentation, default, given = build_augmentation(112, "strong"), build_augmentation(112), face(112)
+    images = [draw(augmentation, seed, given)[0] for seed in range(200)]
+    usual = [draw(default, seed, given)[0] for seed in range(200)]
+    grey = np.mean([np.median(np.ptp(image.astype(int), axis=2)) == 0 for image in images])
+    assert 0.38 < grey < 0.62  # standard deviation .035
+    spreads = [np.std([image.mean() for image in some]) for some in (images, usual)]
+    assert spreads[0] > 2 * spreads[1]
+    for seed in range(5):
+        np.testing.assert_array_equal(draw(augmentation, seed, given)[0], draw(augmentation, seed, given)[0])
+
+
+def test_no_border_is_mirrored():
+    """What stands at the border is drawn out, so that no mouth near it appears a second time."""
+    given = np.full((112, 112, 3), 90, np.uint8)
+    given[100:106, 50:62] = 250
+    moved = alb.Compose(_moved_strongly(alb, 112, 112), seed=0)
+    bars = []
+    for _ in range(100):
+        column = (moved(image=given)["image"].min(2) > 170).any(1)
+        bars.append(np.count_nonzero(np.diff(column.astype(int), prepend=0) == 1))
+    assert max(bars) == 1 and sum(bars) > 60
+
+
+def test_in_place_changes_move_nothing():
+    dot = np.full((112, 112, 3), 60, np.uint8)
+    dot[22:34, 80:92] = 200
+    augmentation, places = build_augmentation(112, "strong", in_place=False), []
+    for seed in range(80):
+        image, flipped = draw(augmentation, seed, dot)
+        assert not flipped
+        level = image.astype(float).mean(2)
+        y, x = np.nonzero(level > (level[25:31, 83:89].mean() + np.median(level)) / 2)
+        if 110 < y.size < 190:  # not noisy, not hidden, no bright hole beside it
+            places.append((x.mean(), y.mean()))
+    assert len(places) > 25
+    assert np.abs(np.median(places, 0) - [85.5, 27.5]).max() < 0.6 and np.std(places, 0).max() < 1.5
+
+
 def test_strengths_and_sizes():
     image = cv2.resize(face(), (40, 24))
     assert draw(build_augmentation((24, 40)), 0, image)[0].shape == (24, 40, 3)
     assert build_augmentation(48, "none") is None
-    with pytest.raises(ValueError, match="'default' or 'none', but got 'hard'"):
+    with pytest.raises(ValueError, match="one of default, strong, none, but got 'hard'"):
         build_augmentation(48, "hard")
 
 
