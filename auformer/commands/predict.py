@@ -9,12 +9,12 @@
   auformer predict videos/ --out runs/videos --cluster ray    (on all cores here, or on a cluster: --address HOST:PORT)
 
 Writes DIR/predictions.csv (a row per image and face, empty where there is no face) with its JSON sidecar, and a figure
-per photo: the probability that each AU occurs, and its intensity of 0 to 5 where the checkpoint has a head for it.
-Blinks (AU45) are found from AU43 over time, in videos of 20 frames a second or more. --format openface or pyfeat writes
-DIR/NAME.csv per source in the columns of those tools instead. Only upright faces that look at the camera are found. A
-problem with one source is reported, the others continue, and the exit code is 1; files of a folder that are no images
-or videos are named at the end. The same command resumes an interrupted run. The default checkpoint is the packaged AU
-detector, which was trained on rendered faces only.
+per photo where there are at most 20: the probability that each AU occurs, and its intensity of 0 to 5 where the
+checkpoint has a head for it. Blinks (AU45) are found from AU43 over time, in videos of 20 frames a second or more.
+--format openface or pyfeat writes DIR/NAME.csv per source in the columns of those tools instead. Only upright faces
+that look at the camera are found. A problem with one source is reported, the others continue, and the exit code is 1;
+files of a folder that are no images or videos are named at the end. The same command resumes an interrupted run. The
+default checkpoint is the packaged AU detector, which was trained on rendered faces only.
 
 Columns of predictions.csv:
   dataset                 user
@@ -37,11 +37,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auformer.predict.progress import Written
+
+EVERY = 30.0  # seconds between two lines of progress in a log [ours]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--csv", dest="suffix", action=kind, const=".csv", default=".csv", help="native table as CSV (default)")
     add("--parquet", dest="suffix", action=kind, const=".parquet", help="native table as Parquet")
     add = group.add_argument
-    plot = "figure per photo, timeline per video (default: photos only)"
+    plot = "figure per photo, timeline per video (default: figures of up to 20 photos)"
     add("--plot", action=argparse.BooleanOptionalAction, help=plot)
     add("--annotate", action="store_true", help="images and videos with boxes and AU bars drawn into them")
     add("--maps", action="store_true", help="figure per source: the evidence of each AU's expert")
@@ -168,12 +172,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Console:
-    """Prints notices and photos, and shows a progress bar; implements `auformer.predict.Progress`."""
+    """Prints notices and a single photo, and shows the progress; implements `auformer.predict.Progress`.
+
+    In a terminal as a bar, elsewhere, as in a log, as a line every 30 seconds.
+    """
 
     def __init__(self) -> None:
         self.notice: str | None = None
         self.predictor: Any = None
         self._bar: Any = None
+        self._lines: Lines | None = None
+        self._single = False
 
     def close(self) -> None:
         """End the bar."""
@@ -196,21 +205,59 @@ class Console:
             print("reading the camera; press Ctrl-C to stop", flush=True)
         elif unit == "frames" and sources:
             print(f"resuming an interrupted run: {finished} of {sources} sources are done\n", flush=True)
+        self._single = total == 1
         hidden = True if unit == "camera" else None
+        if unit != "camera" and not sys.stderr.isatty():
+            self._lines = Lines(unit, total, done)
         self._bar = tqdm(total=total, initial=done, unit=f" {unit}", disable=hidden, smoothing=0.1, file=sys.stderr)
 
     def advanced(self, image: Any) -> None:
-        """Print the predictions or the problem of a photo; of videos nothing before the end."""
+        """Print the predictions of a single photo and the problem of any; of videos nothing before the end."""
         from tqdm import tqdm
 
         from auformer.predict.progress import about, photo_lines
 
         self._bar.update()
+        if self._lines is not None and (line := self._lines.advanced(time.monotonic())):
+            print(line, file=sys.stderr, flush=True)
         if image is not None and image.source.kind == "photo":
-            if image.status == "ok":
+            if image.status == "ok" and self._single:
                 tqdm.write("\n".join(photo_lines(self.predictor, image)), file=sys.stdout)
-            else:
+            elif image.status != "ok":
                 tqdm.write(f"auformer: {image.status}: {about(image.file, image.message)}", file=sys.stderr)
+
+
+class Lines:
+    """The progress as lines in a log.
+
+    Args:
+        unit: What is counted.
+        total: How many there are; None where that is unknown.
+        done: How many are done already.
+        start: Seconds, by the clock of `advanced`; now by default.
+    """
+
+    def __init__(self, unit: str, total: int | None, done: int, *, start: float | None = None) -> None:
+        self.unit, self.total, self._begun, self._done = unit, total, done, done
+        self._start = self._said = time.monotonic() if start is None else start
+
+    def advanced(self, now: float) -> str:
+        """One more is done at a time in seconds: the line that is due, or nothing.
+
+        >>> lines = Lines("frames", 4000, 0, start=0.0)
+        >>> [lines.advanced(0.1 * k) for k in range(1, 301)][-1]
+        '300 of 4,000 frames, 10.0 a second, 0:06:10 left'
+        """
+        self._done += 1
+        if now - self._said < EVERY:
+            return ""
+        self._said = now
+        rate = (self._done - self._begun) / max(now - self._start, 1e-9)
+        told = f"{self._done:,} {self.unit}, {rate:.1f} a second"
+        if self.total is None:
+            return told
+        left = timedelta(seconds=round(max(0, self.total - self._done) / rate))
+        return f"{self._done:,} of {self.total:,} {self.unit}, {rate:.1f} a second, {left} left"
 
 
 def _summary(args: argparse.Namespace, written: Written, notice: str | None, *, intensity: bool) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from auformer.aus import MAX_INTENSITY
 from auformer.files import atomic_path
 from auformer.predict.types import FacePrediction, ImagePrediction
-from auformer.report.style import SERIES, THEMES, au_order
+from auformer.report.inks import SERIES, THEMES, au_order
 
 # The first that this FFmpeg has is used; the last one is MPEG-4 Part 2, which browsers do not play.
 ENCODERS = ("libx264", "h264", "mpeg4")

@@ -1,4 +1,4 @@
-"""Figures of predictions."""
+"""Figures of predictions by matplotlib, which is imported when one is drawn."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from auformer.episodes import episodes
 from auformer.files import atomic_path
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.types import ImagePrediction
-from auformer.report.faces import Evidence, au_bars, evidence_grid
 from auformer.report.html import meaning
-from auformer.report.timeline import timeline
 
 LINE, WIDE_LINE = 90, 120  # characters, as the figures ask for
 HIGH = 0.95  # quantile of a high intensity: of the highest single frame much is noise [ours]
@@ -119,6 +117,8 @@ def wrap(notice: str | None, line: int = LINE, *, intensity: bool = False) -> st
 
 def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str | None = None) -> Any:
     """Draw the largest face of a photo with its action units, and the evidence maps of the predictor's network."""
+    from auformer.report.faces import au_bars
+
     largest = photo.faces[0]
     maps = predictor.evidence_maps([largest.crop])
     several = f", largest of {len(photo.faces)} faces" if len(photo.faces) > 1 else ""
@@ -136,6 +136,8 @@ def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str 
 
 def timeline_figure(table: pd.DataFrame, au_names: tuple[str, ...], *, title: str, notice: str | None = None) -> Any:
     """Draw the timeline of the face that the rows of one video show longest; None where there is no face."""
+    from auformer.report.timeline import timeline
+
     names = shown_aus(table, au_names)
     series = main_series(table, names)
     if series is None:
@@ -186,6 +188,8 @@ class BestFaces:
 
     def figure(self, predictor: AUPredictor, *, title: str, notice: str | None = None) -> Any:
         """Draw the evidence map of each AU on its best face; None without a face, or for a network without experts."""
+        from auformer.report.faces import Evidence, evidence_grid
+
         aus = [au for au in self.au_names if au in self._best]
         maps = predictor.evidence_maps([self._best[au][1] for au in aus])
         if maps is None:

@@ -13,7 +13,7 @@ from auformer.aus import ACTION_UNITS
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import Source
 from auformer.predict.types import ImagePrediction
-from auformer.report.style import au_order
+from auformer.report.inks import au_order
 
 SHOWN = 10  # files that a line names [ours]
 LANDMARKS = {"eyes": "both eyes found", "one_eye": "one eye found", "box": "eyes placed by the box"}

@@ -29,13 +29,13 @@ from auformer.predict import figures
 from auformer.predict.annotate import VideoPieces, draw, find_encoder
 from auformer.predict.blinks import blinking, with_blinks
 from auformer.predict.outputs import Plan
+from auformer.predict.photo_card import photo_card, save_card
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.resting import resting_notes, subtract_resting_levels
 from auformer.predict.sidecar import source_mark
 from auformer.predict.sources import Source
 from auformer.predict.table import rows_table, table_rows
 from auformer.predict.types import NOMINAL_FPS, ImagePrediction, SourceEnd
-from auformer.report.style import save_png
 from auformer.workspace import Workspace
 
 FOLDER, JOURNAL, BEST = ".predict", "journal.jsonl", "best.npz"
@@ -344,7 +344,11 @@ class Recorder:
         """Write the figure and the annotated image of a photo."""
         figure, annotated = self.plan.figure(image.source), self.plan.annotated(image.source)
         if figure is not None and image.faces:
-            _save(figures.photo_figure(self.predictor, image, notice=self.notice), figure)
+            if self.plan.maps:  # with the evidence of each AU
+                _save(figures.photo_figure(self.predictor, image, notice=self.notice), figure)
+            else:
+                names, thresholds = self.predictor.au_names, self.predictor.thresholds
+                save_card(figure, photo_card(image, names, thresholds, notice=self.notice))
         if annotated is not None and image.image is not None:
             write_image(annotated, self._draw(image))
 
@@ -372,4 +376,6 @@ class Recorder:
 def _save(figure: Any, path: Path) -> None:
     """Write a figure, where there is one."""
     if figure is not None:
+        from auformer.report.style import save_png  # and matplotlib, which most runs do without
+
         save_png(figure, path)

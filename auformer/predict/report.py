@@ -19,7 +19,7 @@ from auformer.predict.figures import HIGH, au_summary, main_series, shown_aus, s
 from auformer.predict.progress import about
 from auformer.predict.sources import Source, sequence_files
 from auformer.report.html import Section, build_report, code, figure, meaning, paragraph, responsible_use, table
-from auformer.report.style import au_label, au_order
+from auformer.report.inks import au_label, au_order
 from auformer.report.table import Table
 from auformer.report.timeline import hover_timeline
 

@@ -21,6 +21,7 @@ from auformer.predict.table import table_columns, table_rows
 from auformer.predict.types import ImagePrediction, Selection, SourceEnd
 from auformer.predict.video import count_frames
 
+MOST_FIGURES = 20  # photos that get a figure each unasked [ours]: a folder of thousands becomes no pile of pictures
 MOST_NAMED = 1000  # files that were not read which a sidecar names [ours]
 
 
@@ -65,7 +66,7 @@ def predict_to_files(
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` and so on.
         format: Columns of the table: `native`, or `openface` or `pyfeat`, one table per source.
         suffix: `.csv` or `.parquet`, of native tables.
-        plot: A figure per photo and a timeline per video; by default photos only, and none on a cluster.
+        plot: A figure per photo and a timeline per video; by default photos only, of at most 20, and none on a cluster.
         annotate: Annotated images and videos.
         maps: A figure of evidence maps per source.
         report: `report.html`.
@@ -99,7 +100,7 @@ def predict_to_files(
     plan = Plan(
         out, dict(zip([source.name for source in everything], stems, strict=True)), kind=format,
         suffix=".parquet" if cluster and format == "native" else suffix, per_source=divided,
-        photo_figures=format == "native" and cluster is None if plot is None else plot, timelines=bool(plot),
+        photo_figures=_figures_unasked(everything, format, cluster) if plot is None else plot, timelines=bool(plot),
         annotate=annotate, maps=maps, report=report, shard=shard,
         resting=subtract_resting_level,
     )  # fmt: skip
@@ -142,6 +143,12 @@ def predict_to_files(
     more = {"num_sources": len(everything), "left_out": {"count": len(others), "files": others[:MOST_NAMED]}}
     done = _predict(loaded, plan, mine, selection, more, command, overwrite, progress)
     return replace(done, notes=[*done.notes, *left_out_note(others)])
+
+
+def _figures_unasked(sources: Sequence[Source], format: str, cluster: str | None) -> bool:
+    """Whether photos get a figure each where none is asked for."""
+    photos = sum(source.kind == "photo" for source in sources)
+    return format == "native" and cluster is None and photos <= MOST_FIGURES
 
 
 def _predict(

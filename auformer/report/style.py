@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
 
-from auformer.aus import ACTION_UNITS
 from auformer.files import atomic_path
+from auformer.report.inks import SERIES, THEMES
+from auformer.report.inks import au_label as au_label
+from auformer.report.inks import au_order as au_order
 
 WIDTH = 5.2  # inches [ours]: shrunk to a 390 px wide phone, 8.5 points are still 8 px high
 DPI = 180  # [ours] 936 px wide: sharp on a phone's display and at 36 rem on a desk
@@ -28,45 +30,7 @@ LINE = 0.155  # inches per line of small text [ours]
 
 # Perceptually even and readable with every common form of colour blindness (van der Walt & Smith, 2015).
 COLOUR_MAP = "viridis"
-# Surfaces and inks of the two page themes; `html.py` uses the same values, so that figures have no edge there [ours].
-THEMES: dict[str, dict[str, str]] = {
-    "light": {
-        "background": "#ffffff",
-        "ink": "#1b1e24",
-        "quiet": "#5b626e",
-        "grid": "#dfe2e7",
-        "right": "#00634a",
-        "wrong": "#a63c00",
-    },
-    "dark": {
-        "background": "#1a1d23",
-        "ink": "#eceef2",
-        "quiet": "#a3abb8",
-        "grid": "#363b45",
-        "right": "#4fd0a5",
-        "wrong": "#ff9d5c",
-    },
-}
-# Okabe & Ito, "Color Universal Design" (2008): distinguishable with every form of colour blindness. Black is the ink.
-SERIES: dict[str, tuple[str, ...]] = {
-    "light": ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"),
-    "dark": ("#56b4e9", "#e69f00", "#2bbf92", "#dd9cbd", "#8d9fe8", "#f07b35"),
-}
 MARKERS = ("o", "s", "^", "D", "v", "P")  # a second sign beside colour
-
-
-def au_order(au_names: Iterable[str]) -> list[str]:
-    """Sort canonical AU names by number, the order of every figure and table.
-
-    >>> au_order(["AU12", "AU4", "AU1"])
-    ['AU1', 'AU4', 'AU12']
-    """
-    return sorted(au_names, key=lambda name: ACTION_UNITS[name].number)
-
-
-def au_label(au_name: str) -> str:
-    """Return the label under which an AU stands in every figure and table: its code and its FACS name."""
-    return f"{au_name} {ACTION_UNITS[au_name].name}"
 
 
 def series(theme: str, row: int) -> tuple[str, str]:
