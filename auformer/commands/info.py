@@ -64,6 +64,7 @@ def _facts(path: Path, header: dict[str, Any], parameters: tuple[int, int]) -> l
         ("backbone", " ".join(filter(None, (backbone.get("name"), tag)))),
         ("frozen weights", backbone["fingerprint"] or "unknown"),
         ("images", f"{header['image_size'][0]} x {header['image_size'][1]} pixels (height x width)"),
+        *([("clips", _clips(header["arguments"]))] if header["arguments"].get("clip_length", 1) > 1 else []),
         ("mean, std", f"{_numbers(header['mean'])} and {_numbers(header['std'])}"),
         ("crop recipe", header.get("crop_recipe") or "unknown"),
         ("intensity", _intensity(header)),
@@ -71,6 +72,13 @@ def _facts(path: Path, header: dict[str, Any], parameters: tuple[int, int]) -> l
         *_nested("trained on", header.get("training_data")),
         *(_nested("also", header["extra"]) if header.get("extra") else []),
     ]
+
+
+def _clips(arguments: dict[str, Any]) -> str:
+    """How many frames a network sees at once, and how far it looks for movement."""
+    reach = arguments.get("reach")
+    around = "" if reach is None else f", movement over {reach} frames on either side"
+    return f"of {arguments['clip_length']} consecutive frames of one face{around}"
 
 
 def _intensity(header: dict[str, Any]) -> str:

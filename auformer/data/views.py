@@ -34,6 +34,11 @@ def read_shape(image_size: int | Sequence[int]) -> tuple[int, int]:
     return round(height * (1 + MARGIN)), round(width * (1 + MARGIN))
 
 
+def shape_of(image_size: int | Sequence[int], view: str) -> tuple[int, int]:
+    """Size of the image that a `view` of this size is taken from, `(H, W)` in pixels."""
+    return read_shape(image_size) if view == "centre" else image_shape(image_size)
+
+
 def centre(image: np.ndarray, image_size: int | Sequence[int]) -> np.ndarray:
     """The middle of uint8 `(h, w, 3)`: brought to `read_shape`, the margin cropped off."""
     height, width = image_shape(image_size)

@@ -33,6 +33,8 @@ class _Predictions(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.network.clip_length > 1:
+            return self.network.predict_probs(images).unflatten(0, (-1, self.network.clip_length))
         if self.network.intensity == "none":
             return self.network.predict_probs(images)
         found = self.network.outputs(images)
@@ -58,7 +60,8 @@ def export_detector(
 
     Returns:
         The file. Input `images (B, 3, H, W)` float32 RGB in [0, 1], any `B`; output `probs (B, N)`, and with an
-        intensity head `intensity (B, N)` in [0, 5], which counts for the `intensity_aus` of the metadata. Action units,
+        intensity head `intensity (B, N)` in [0, 5], which counts for the `intensity_aus` of the metadata. Of a network
+        that sees clips, `images (B, T, 3, H, W)` and `probs (B, T, N)` with a fixed `T`. Action units,
         thresholds, crop recipe and all else that an adapter file says about itself are in its metadata, as JSON.
 
     Raises:
@@ -87,7 +90,8 @@ def export_detector(
 def _program(network: AUNetwork) -> torch.export.ExportedProgram:
     """The network as a graph whose first dimension is free."""
     network = network.to("cpu", torch.float32).eval()
-    example = torch.rand(2, 3, *network.image_size)
+    frames = () if network.clip_length == 1 else (network.clip_length,)
+    example = torch.rand(2, *frames, 3, *network.image_size)
     with torch.no_grad(), _maps_as_they_are(network, example):
         return torch.export.export(
             _Predictions(network), (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}

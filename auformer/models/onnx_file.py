@@ -54,6 +54,8 @@ class OnnxDetector:
         thresholds: Probability from which an action unit counts as active, per name.
         intensity: Form of the intensities, `none` where there are none.
         intensity_aus: Action units whose intensity was trained; empty where there are none.
+        clip_length: Frames that it sees at once; above 1 its images are clips `(B, T, 3, H, W)`.
+        view: What it sees of an image, the `whole` or its `centre`.
         crop_recipe: Name of the crop recipe of the training images, or None where it is unknown.
         metadata: What the adapter file said that it was exported from.
 
@@ -84,6 +86,8 @@ class OnnxDetector:
         self.intensity: str = self.metadata["arguments"].get("intensity", "none")
         learned = () if self.intensity == "none" else self.metadata.get("intensity_aus", self.au_names)
         self.intensity_aus: tuple[str, ...] = tuple(learned)
+        self.clip_length = int(self.metadata["arguments"].get("clip_length", 1))
+        self.view = str(self.metadata["arguments"].get("view", "whole"))
         self._check_shapes(path)
 
     def _check_shapes(self, path: Path) -> None:
@@ -97,7 +101,8 @@ class OnnxDetector:
                 f"Expected {path} to take `images` and give {wanted}, but it takes {found[0]} and gives {found[1]}"
             )
         taken, given = list(inputs[0].shape[1:]), [each.shape[-1] for each in outputs]
-        if taken != [3, *self.image_size] or set(given) != {len(self.au_names)}:
+        frames = [] if self.clip_length == 1 else [self.clip_length]
+        if taken != [*frames, 3, *self.image_size] or set(given) != {len(self.au_names)}:
             raise CheckpointError(
                 f"Expected {path} to take images {(3, *self.image_size)} and give {len(self.au_names)} numbers per "
                 f"image, as its metadata says, but it takes {taken} and gives {', '.join(map(str, given))}"
@@ -114,13 +119,15 @@ class OnnxDetector:
     def outputs(self, images: Any) -> dict[str, Any]:
         """Images `(B, 3, H, W)` float in [0, 1] to `probs (B, N)`, and `intensity (B, N)` where there are any.
 
-        All are float32: arrays for an array, tensors on its device for a tensor.
+        All are float32: arrays for an array, tensors on its device for a tensor. Of clips `(B, T, 3, H, W)` they have a
+        row per frame, `probs (B T, N)`.
         """
-        return self._run(output_names(self.intensity), images)
+        found = self._run(output_names(self.intensity), images)
+        return found if self.clip_length == 1 else {"probs": found["probs"].reshape(-1, len(self.au_names))}
 
     def predict_probs(self, images: Any) -> Any:
         """Images `(B, 3, H, W)` float in [0, 1] to probabilities `(B, N)` float32, an array or a tensor as `images`."""
-        return self._run(["probs"], images)["probs"]
+        return self.outputs(images)["probs"] if self.clip_length > 1 else self._run(["probs"], images)["probs"]
 
     def _run(self, names: list[str], images: Any) -> dict[str, Any]:
         if isinstance(images, np.ndarray):

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from auformer.aus import MAX_INTENSITY
-from auformer.data.transforms import resize, to_float
+from auformer.data.transforms import to_float
+from auformer.data.views import see, shape_of
 from auformer.errors import CheckpointError
 from auformer.faces import CROP_RECIPES, make_detector, require_faces
 from auformer.faces.detect import no_face
 from auformer.models.batches import FittingBatches
 from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
 from auformer.models.onnx_file import ONNX, OnnxDetector, open_demo
+from auformer.predict.clip_windows import clips_of, closes, resume_step, warn_of_photos
 from auformer.predict.pipeline import Clock, Cropper, FoundFace, Pipeline, Task
 from auformer.predict.sources import Source, find_sources
 from auformer.predict.table import predictions_table
@@ -45,7 +47,8 @@ class Finisher:
     def finish(self, tasks: Sequence[Task]) -> Iterator[ImagePrediction | SourceEnd]:
         """The predictions of several frames, whose faces go through the network together."""
         with self.predictor.clock.measure("network"):
-            values = self.predictor.outputs([found.crop for task in tasks for found in task.found])
+            crops = [found.crop for task in tasks for found in task.found]
+            values = self.predictor.outputs(crops, self.predictor.clips(tasks))
             rows = iter(np.concatenate(list(values.values()), axis=1))
         for task in tasks:
             if self._source != task.source.name:
@@ -150,7 +153,9 @@ class AUPredictor:
             )
         self.device = str(device)
         self.network = network.to(self.device).eval()
-        self.cropper = Cropper(self.recipe, network.image_size, faces)
+        self.clip_length: int = getattr(network, "clip_length", 1)
+        self.view: str = getattr(network, "view", "whole")
+        self.cropper = Cropper(self.recipe, shape_of(network.image_size, self.view), faces)
         self.precision, self.faces, self.smooth = precision, faces, smooth
         self._batches = FittingBatches(batch_size)
         self.detector = make_detector(detector, largest=faces == 1) if isinstance(detector, str) else detector
@@ -161,6 +166,7 @@ class AUPredictor:
         self.intensity_aus = tuple(au for au in self.au_names if au in learned)
         self.thresholds = _thresholds(network, thresholds)
         self.clock = Clock()
+        self._warned = False  # that photos are no clips
         if smooth is not None:
             ProbSmoother(smooth)  # refuses what it cannot use
 
@@ -186,6 +192,15 @@ class AUPredictor:
         """Faces per batch: as asked for, or what has fitted into memory."""
         return self._batches.size
 
+    def clips(self, tasks: Sequence[Task]) -> list[list[int]] | None:
+        """The clips among the faces of tasks, for a network that sees clips; None for others."""
+        if self.clip_length == 1:
+            return None
+        if not self._warned and any(task.source.kind == "photo" for task in tasks):
+            self._warned = True
+            warn_of_photos(self.clip_length)
+        return clips_of(tasks, self.clip_length, resume_step(self.detect_every))
+
     def predict_proba(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities of aligned faces.
 
@@ -198,13 +213,22 @@ class AUPredictor:
         Raises:
             ValueError: The crops are not uint8 RGB, or the network's weights are damaged.
         """
+        if self.clip_length > 1 and len(crops):
+            return self.outputs(crops)["probs"]
         probs = self._run(self.network.predict_probs, crops)
         if probs is None:
             return np.zeros((0, len(self.au_names)))
         return _checked_probs(probs)
 
-    def outputs(self, crops: np.ndarray | Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    def outputs(
+        self, crops: np.ndarray | Sequence[np.ndarray], clips: Sequence[Sequence[int]] | None = None
+    ) -> dict[str, np.ndarray]:
         """Everything about aligned faces, in one pass through the network; crops as in `predict_proba`.
+
+        Args:
+            crops: As in `predict_proba`.
+            clips: For a network that sees clips, which crops are consecutive frames of one face: places of each clip's
+                crops. None: each crop is a clip of its own, in which nothing moves.
 
         Returns:
             `probs` (n, N), as `predict_proba` gives them; where the network has an intensity head also `intensity`
@@ -213,6 +237,9 @@ class AUPredictor:
         Raises:
             ValueError: As `predict_proba`.
         """
+        if self.clip_length > 1 and len(crops):
+            alone = [[place] for place in range(len(crops))]
+            return {"probs": _checked_probs(self._run_clips(crops, alone if clips is None else clips))}
         if not self.intensity_aus:
             return {"probs": self.predict_proba(crops)}
 
@@ -240,19 +267,35 @@ class AUPredictor:
 
     def _run(self, function: Callable[[Any], Any], crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
         """Put crops (n, H, W, 3) through a function of the network in batches: (n, ...) float64, None without crops."""
-        for crop in crops:
-            if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
-                raise ValueError(
-                    f"Expected `crops` to be uint8 RGB of shape (n, H, W, 3), but got one of {crop.dtype} {crop.shape}."
-                )
+        _check_crops(crops)
         compute = self._compute if isinstance(self.network, OnnxDetector) else self._compute_by_torch
         parts, first = [], 0
         while first < len(crops):
             batch = crops[first : first + self.batch_size]
-            images = np.stack([to_float(resize(crop, self.network.image_size)) for crop in batch])
+            images = np.stack([to_float(see(crop, self.network.image_size, self.view)) for crop in batch])
             first += len(images)
             parts.append(self._batches.run(partial(compute, function), images))
         return np.concatenate(parts) if parts else None
+
+    def _run_clips(self, crops: Sequence[np.ndarray] | np.ndarray, clips: Sequence[Sequence[int]]) -> np.ndarray:
+        """Probabilities (n, N) of crops (n, H, W, 3), each in its clip; a short clip repeats its last crop."""
+        _check_crops(crops)
+        compute = self._compute if isinstance(self.network, OnnxDetector) else self._compute_by_torch
+        length, number = self.clip_length, len(self.au_names)
+
+        def probs(images: Any) -> Any:
+            return self.network.outputs(images)["probs"].reshape(len(images), length, number)
+
+        values, at_once = np.full((len(crops), number), np.nan), max(1, self.batch_size // length)
+        for first in range(0, len(clips), at_once):
+            batch = clips[first : first + at_once]
+            seen = {place: to_float(see(crops[place], self.network.image_size, self.view)) for one in batch for place in one}
+            padded = [[*one, *[one[-1]] * (length - len(one))] for one in batch]
+            images = np.stack([np.stack([seen[place] for place in one]) for one in padded])
+            found = self._batches.run(partial(compute, probs), images)
+            for one, rows in zip(batch, found, strict=True):
+                values[list(one)] = rows[: len(one)]
+        return values
 
     @staticmethod
     def _compute(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
@@ -314,7 +357,8 @@ class AUPredictor:
         waiting: list[Task] = []
         for task in pipeline.run(sources):
             waiting.append(task)
-            if max(len(waiting), sum(len(one.found) for one in waiting)) >= self.batch_size:
+            enough = max(len(waiting), sum(len(one.found) for one in waiting)) >= self.batch_size
+            if enough and (self.clip_length == 1 or closes(task, self.clip_length, resume_step(self.detect_every))):
                 yield from last.finish(waiting)
                 waiting = []
         yield from last.finish(waiting)
@@ -363,6 +407,15 @@ def open_network(
     from auformer.models.checkpoints import open_detector
 
     return open_detector(file, device=device, backbone_checkpoint=backbone_checkpoint)
+
+
+def _check_crops(crops: Sequence[np.ndarray] | np.ndarray) -> None:
+    """Refuse crops of another type or shape."""
+    for crop in crops:
+        if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
+            raise ValueError(
+                f"Expected `crops` to be uint8 RGB of shape (n, H, W, 3), but got one of {crop.dtype} {crop.shape}."
+            )
 
 
 def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
