@@ -289,7 +289,9 @@ class AUPredictor:
         values, at_once = np.full((len(crops), number), np.nan), max(1, self.batch_size // length)
         for first in range(0, len(clips), at_once):
             batch = clips[first : first + at_once]
-            seen = {place: to_float(see(crops[place], self.network.image_size, self.view)) for one in batch for place in one}
+            seen = {
+                place: to_float(see(crops[place], self.network.image_size, self.view)) for one in batch for place in one
+            }
             padded = [[*one, *[one[-1]] * (length - len(one))] for one in batch]
             images = np.stack([np.stack([seen[place] for place in one]) for one in padded])
             found = self._batches.run(partial(compute, probs), images)
