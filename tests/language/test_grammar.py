@@ -18,8 +18,8 @@ ALL = AU_SETS["all"]
 # beginnings of words that name feelings, intentions, health or character; none may be in a sentence about muscles
 FORBIDDEN = (
     "happ", "sad", "angr", "anger", "fear", "afraid", "disgust", "surpris", "contempt", "emotion", "feel", "smil",
-    "joy", "pain", "sick", "ill", "depress", "anxi", "lie", "lying", "fake", "genuin", "want", "intend", "think", "glück",
-    "traur", "wüt", "zorn", "furcht", "ekel", "freud", "schmerz", "lächel", "lach", "krank", "gefühl", "wein",
+    "joy", "pain", "sick", "ill", "depress", "anxi", "lie", "lying", "fake", "genuin", "want", "intend", "think",
+    "glück", "traur", "wüt", "zorn", "furcht", "ekel", "freud", "schmerz", "lächel", "lach", "krank", "gefühl", "wein",
 )  # fmt: skip
 MUSCLES = {"lachmuskel", "depressor"}  # the German name of risorius; a part of Latin names
 
