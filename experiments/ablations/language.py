@@ -63,7 +63,13 @@ def networks() -> dict[str, tuple[Callable[..., Any], Any, dict[str, Any]]]:
 
 
 def train(what: str, seed: int, folder: Path, epochs: int, manifests: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
-    """The adapter file of a run, trained, resumed or found there, and what its summary says."""
+    """Train one run.
+
+    The language model is validated in every fifth epoch, as that takes as long as half an epoch.
+
+    Returns:
+        The adapter file of a run, trained, resumed or found there, and what its summary says.
+    """
     kind, network, arguments = networks()[what]
     speaks_only = kind is AULLaVAModule
     data = AUDataModule(
@@ -77,7 +83,10 @@ def train(what: str, seed: int, folder: Path, epochs: int, manifests: dict[str, 
     made = partial(network, backbone=BACKBONE, pretrained=True)
     module = kind(made, data.au_names, data.au_weights, **arguments)
     precision = "32-true" if speaks_only else "bf16-mixed"
-    adapter = fit(module, data, folder, epochs=epochs, seed=seed, precision=precision, progress=False)
+    every = min(5, epochs) if speaks_only else 1
+    adapter = fit(
+        module, data, folder, epochs=epochs, seed=seed, precision=precision, validate_every=every, progress=False
+    )
     return adapter, read_json(folder / "summary.json") or {}
 
 
@@ -90,6 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/language"), help="of runs (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--only", nargs="+", choices=list(networks()), help="some of the runs (default: all)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
+    parser.add_argument("--lm-epochs", type=int, default=LM_EPOCHS, help="of AU-LLaVA (default: %(default)s)")
     parser.add_argument("--train-only", action="store_true", help="no line is written: scores follow in another call")
     args = parser.parse_args(argv)
     manifests = {split: args.folder / "faces" / split / "manifest.csv" for split in FULL.sizes()}
@@ -101,11 +112,11 @@ def main(argv: list[str] | None = None) -> None:
     done = {tuple(line[key] for key in KEY) for line in read_lines()}
     for seed in args.seeds:
         for what in args.only or networks():
-            epochs = LM_EPOCHS if what.startswith("aullava") else EPOCHS
+            epochs = args.lm_epochs if what.startswith("aullava") else args.epochs
             if (what, seed, epochs) in done:
                 continue
             start = time.time()
-            adapter, summary = train(what, seed, args.folder / f"{what}-{seed}", epochs, manifests)
+            adapter, summary = train(what, seed, args.folder / f"{what}-{seed}-{epochs}", epochs, manifests)
             print(what, seed, f"{time.time() - start:.0f} s", summary, flush=True)
             if args.train_only:
                 continue
