@@ -148,7 +148,7 @@ class RegionLearning(nn.Module):
 
     def active(self, logits: Sequence[Tensor]) -> Tensor:
         """Which AUs the most likely combinations say are active: `(B, N)` of 0 and 1, without gradient."""
-        found = logits[0].new_zeros(len(logits[0]), len(self.au_blocks), dtype=torch.long)
-        for region, each in zip(self.regions, logits, strict=True):
-            found[:, list(region.aus)] = bits(region, each.device)[each.detach().argmax(1)]
-        return found
+        pairs = zip(self.regions, logits, strict=True)
+        found = torch.cat([bits(region, each.device)[each.detach().argmax(1)] for region, each in pairs], 1)
+        places = [au for region in self.regions for au in region.aus]
+        return found[:, [places.index(au) for au in range(len(places))]]

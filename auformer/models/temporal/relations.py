@@ -29,14 +29,14 @@ def edges_of(active: Tensor, regions: Sequence[Region], kind: str = "active") ->
     number = active.shape[1]
     own = torch.eye(number, dtype=torch.bool, device=active.device)
     if kind == "none":
-        return own.expand(len(active), -1, -1)
+        return own.expand(active.shape[0], -1, -1)
     if kind == "all":
-        return torch.ones_like(own).expand(len(active), -1, -1)
+        return torch.ones_like(own).expand(active.shape[0], -1, -1)
     home = torch.zeros(number, dtype=torch.long, device=active.device)
     for place, region in enumerate(regions):
         home[list(region.aus)] = place
     apart = home.unsqueeze(0) != home.unsqueeze(1)
-    heard = apart.expand(len(active), -1, -1) if kind == "others" else apart & active.bool().unsqueeze(1)
+    heard = apart.expand(active.shape[0], -1, -1) if kind == "others" else apart & active.bool().unsqueeze(1)
     return heard | own
 
 
