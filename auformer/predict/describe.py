@@ -29,7 +29,7 @@ from auformer.data.dataset import AUDataset
 from auformer.data.manifest import KEY, read_manifest
 from auformer.data.table_file import open_table, read_sidecar, sidecar_path, write_sidecar, write_table
 from auformer.data.transforms import resize, to_float
-from auformer.errors import ManifestError
+from auformer.errors import FaceNotFoundError, ManifestError
 from auformer.files import check_writable, sha256
 from auformer.language.facts import Fact, fact_of, predicted_facts
 from auformer.language.grammar import Grammar, shown
@@ -227,6 +227,7 @@ def describe_to_file(
     Raises:
         CheckpointError: The checkpoint cannot be used.
         ManifestError: The manifest cannot be used, or it has no image.
+        FaceNotFoundError: There is no face in any source; nothing is written.
         ValueError: An argument is out of its range, there is a file already, or no AU of the checkpoint has words.
         OSError: The file cannot be written.
     """
@@ -259,6 +260,11 @@ def describe_to_file(
         rows += describer.rows(waiting)
         advanced(len(waiting))
         faces += len(waiting)
+    if not faces:
+        told = "; ".join(f"{file}: {problem}" for file, problem in problems[:3])
+        raise FaceNotFoundError(
+            f"Expected a face to describe, but found none ({told or 'no image'}); nothing is written"
+        )
     table = as_table(rows)
     notice = demo_note(intensity=bool(getattr(network, "intensity_aus", ()))) if adapter == DEMO_DETECTOR else None
     write_table(table, out)
