@@ -128,7 +128,7 @@ sys.modules.update(dict.fromkeys({EXTRAS}))  # as if they were not installed
 import auformer, auformer.data_prep
 for package in (auformer, auformer.data_prep):
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not found.name.endswith(("__main__", "page.server")):  # what only `auformer page` imports, after `require`
+        if not found.name.endswith(("__main__", "page.server", "page.forms")):  # `auformer page` alone imports these
             importlib.import_module(found.name)
 print(len([name for name in sys.modules if name.startswith("auformer.")]), "albumentations" in sys.modules)
 """

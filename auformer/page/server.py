@@ -15,7 +15,7 @@ import secrets
 import shutil
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib import resources
 from pathlib import Path, PurePath
 from typing import Any
@@ -34,6 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auformer import __version__
 from auformer.errors import MissingExtraError
+from auformer.page.forms import check_options, file_size, numbers, read_json, receive_file
 from auformer.page.jobs import Jobs
 from auformer.page.results import TABLES, Result, open_result
 from auformer.page.second import CODINGS, ReadCoding, compare, overlay, read_second
@@ -57,7 +58,6 @@ _HEADERS = {
     "cache-control": "no-store",
 }  # fmt: skip
 _NAMES = (HOST, "localhost")
-_MOST_JSON = 1_000_000  # bytes of a request that is no file [ours]
 _QUALITY = 90  # of JPEG [ours]
 _DENIED = (
     "This page belongs to whoever started it. Open the address that `auformer page` printed, with its token; or start "
@@ -228,7 +228,7 @@ class Page:
 
     async def new_item(self, request: Request, user: User) -> Response:
         """Announce files that are to be uploaded."""
-        asked = await _json(request)
+        asked = await read_json(request)
         files = asked.get("files")
         if not isinstance(files, list) or not all(isinstance(one, dict) for one in files):
             raise Refused("Expected a list of files.")
@@ -244,7 +244,7 @@ class Page:
         names = list(item.files)
         if item.state != "uploading" or item.folder is None or not 0 <= number < len(names):
             raise Refused("This file was not announced.", 409)
-        await _receive(request, item.folder / names[number], item.files[names[number]])
+        await receive_file(request, item.folder / names[number], item.files[names[number]])
         return JSONResponse({})
 
     async def start(self, request: Request, user: User) -> Response:
@@ -252,7 +252,7 @@ class Page:
         item = user.item(request.path_params["id"])
         if item.state not in ("uploading", "cancelled", "failed") or item.folder is None:
             raise Refused("This is done or under way.", 409)
-        missing = [name for name, size in item.files.items() if _size(item.folder / name) != size]
+        missing = [name for name, size in item.files.items() if file_size(item.folder / name) != size]
         if missing:
             raise Refused(f"{missing[0]} has not arrived completely; drop it again.", 409)
         if item.kind == "run":
@@ -344,7 +344,7 @@ class Page:
         await run_in_threadpool(shutil.rmtree, folder, True)
         folder.mkdir(parents=True)
         try:
-            await _receive(request, folder / name, size)
+            await receive_file(request, folder / name, size)
             second = await run_in_threadpool(read_second, folder / name, result, self.read_coding)
             told, _ = await run_in_threadpool(compare, result, second, {})
         except Refused:
@@ -366,7 +366,7 @@ class Page:
         from auformer.page.downloads import check_thresholds
 
         result, item = await self._result(request, user), user.item(request.path_params["id"])
-        asked = await _json(request)
+        asked = await read_json(request)
         thresholds, number = numbers(asked.get("thresholds") or {}), asked.get("source", 0)
         if item.second is None:
             raise Refused("There is no second file.", 409)
@@ -418,7 +418,7 @@ class Page:
         item = user.item(request.path_params["id"])
         if item.state != "done" or item.table is None:
             raise Refused("This is not finished.", 409)
-        return item.result or await run_in_threadpool(self._open, item)
+        return await run_in_threadpool(self._open, item)
 
     def _open(self, item: Item) -> Result:
         assert item.table is not None
@@ -432,34 +432,6 @@ class Page:
             if path not in self._shared:
                 self._shared[path] = open_result(path)
             return self._shared[path]
-
-
-def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Choices of a run: `every` N-th frame, how many `faces` of the largest (None: all), `smooth` in seconds.
-
-    Raises:
-        Refused: One is unknown or out of range.
-    """
-    every, faces, smooth = (options.get(name) for name in ("every", "faces", "smooth"))
-    if unknown := set(options) - {"every", "faces", "smooth"}:
-        raise Refused(f"There is no option {', '.join(sorted(unknown))}.")
-    for name, value, most in (("every", every, 1000), ("faces", faces, 100)):
-        if value is not None and not (type(value) is int and 1 <= value <= most):
-            raise Refused(f"Expected `{name}` to be a whole number from 1 to {most}, but got {value!r}.")
-    if smooth is not None and not (isinstance(smooth, int | float) and 0 < smooth <= 60):
-        raise Refused(f"Expected `smooth` to be seconds up to 60, but got {smooth!r}.")
-    return {"every": every or 1, "faces": faces, "smooth": smooth}
-
-
-def numbers(given: Any) -> dict[str, float]:
-    """Numbers by name.
-
-    Raises:
-        Refused: It is none.
-    """
-    if not isinstance(given, dict) or not all(type(value) in (int, float) for value in given.values()):
-        raise Refused("Expected thresholds by AU.")
-    return {str(name): float(value) for name, value in given.items()}
 
 
 def listen(port: int) -> socket.socket:
@@ -498,46 +470,6 @@ def make_server(page: Page) -> uvicorn.Server:
 
 def _asset(name: str) -> bytes:
     return resources.files("auformer").joinpath("assets", "page", name).read_bytes()
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """The object that a request holds."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _MOST_JSON:
-            raise Refused("The request is too large.", 413)
-    try:
-        asked = json.loads(body or b"{}")
-    except ValueError as error:
-        raise Refused("Expected JSON.") from error
-    if not isinstance(asked, dict):
-        raise Refused("Expected a JSON object.")
-    return asked
-
-
-async def _receive(request: Request, path: Path, size: int) -> None:
-    """Write a request's bytes into a file, which takes its name when all of them are there."""
-    partial, count = path.with_name(f".{path.name}.part"), 0
-    try:
-        with partial.open("wb") as file:
-            async for piece in request.stream():
-                count += len(piece)
-                if count > size:
-                    raise Refused("More bytes came than were announced.", 413)
-                await run_in_threadpool(file.write, piece)
-        if count != size:
-            raise Refused(f"Of {size:,} bytes {count:,} came; drop the file again.")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def address(page: Page, where: socket.socket) -> str:

@@ -76,7 +76,7 @@ function showState() {
   }
   for (const line of there.values()) line.remove();
   const hours = known.keep_s / 3600;
-  $("kept").textContent = `Uploads of up to ${megabytes(known.most_bytes)} at a time. They and their results are deleted when you remove them, when auformer page ends, and after ${Number(hours.toFixed(1))} hours without a request.`;
+  $("kept").textContent = `Uploads of up to ${megabytes(known.most_bytes)} at a time. They and their results are deleted when you remove them, when auformer page ends, and after ${Number(hours.toFixed(1))} ${hours === 1 ? "hour" : "hours"} without a request.`;
   $("foot").textContent = `auformer ${known.version}`;
 }
 

@@ -178,48 +178,65 @@ export class Timeline {
 
   /** One row: what is active behind, intensity from below, probability as a line, the second file at the foot. */
   row(row, { low, high }, W, H, y0, y1, thick) {
-    const cells = this.cells, colour = this.palette;
     const foot = row.second ? Math.max(thick * 4, Math.round((y1 - y0) / 6)) : 0;
-    const bottom = y1 - foot, room = bottom - y0 - 1;
-    const clip = (y) => Math.max(0, Math.min(H, y));
+    const bottom = y1 - foot, room = bottom - y0 - 1, colour = this.palette;
+    if (!this.shape || this.shape.back.length !== W) {
+      this.shape = { back: new Uint32Array(W), up: new Int32Array(W), top: new Int32Array(W), end: new Int32Array(W), other: new Int32Array(W) };
+    }
+    const { back, up, top, end, other } = this.shape; // of each column: colour behind, where intensity and lines are
     let before = -1;
     for (let x = 0; x < W; x++) {
       const first = low[x];
+      up[x] = top[x] = end[x] = bottom;
+      other[x] = -1;
       if (first < 0) {
         before = -1;
-        for (let y = clip(y0), stop = clip(y1); y < stop; y++) cells[y * W + x] = colour.gap.pixel;
+        back[x] = colour.gap.pixel;
         continue;
       }
       const seen = extremes(row, first, high[x]);
-      if (seen.active) for (let y = clip(y0), stop = clip(y1); y < stop; y++) cells[y * W + x] = colour.active.pixel;
-      if (seen.level > 0) {
-        const up = bottom - Math.round(seen.level / 5 * room);
-        for (let y = clip(up), stop = clip(bottom); y < stop; y++) cells[y * W + x] = colour.intensity.pixel;
+      back[x] = seen.active ? colour.active.pixel : colour.surface.pixel;
+      const value = row.second ? row.second.value[high[x]] : null;
+      if (value !== null) other[x] = bottom - 1 - Math.round(value * room);
+      if (seen.level > 0) up[x] = bottom - Math.round(seen.level / 5 * room);
+      if (seen.high < 0) continue; // no probability
+      top[x] = bottom - 1 - Math.round(seen.high * room);
+      end[x] = bottom - 1 - Math.round(seen.low * room) + thick;
+      const level = bottom - 1 - Math.round(row.probs[high[x]] * room);
+      if (before >= 0) {
+        if (before < top[x]) top[x] = before;
+        if (before + thick > end[x]) end[x] = before + thick;
       }
-      if (seen.high >= 0) {
-        let yTop = bottom - 1 - Math.round(seen.high * room), yLow = bottom - 1 - Math.round(seen.low * room) + thick;
-        const level = bottom - 1 - Math.round(row.probs[high[x]] * room);
-        if (before >= 0) {
-          yTop = Math.min(yTop, before);
-          yLow = Math.max(yLow, before + thick);
-        }
-        before = level;
-        for (let y = clip(yTop), stop = clip(yLow); y < stop; y++) cells[y * W + x] = colour.prob.pixel;
-      }
-      if (row.second) {
-        let on = 0, known = 0;
-        for (let i = first; i <= high[x]; i++) {
-          const value = row.second.active[i];
-          if (value === 1) on = 1;
-          if (value === 0 || value === 1) known = 1;
-        }
-        const up = on ? bottom : known ? y1 - thick : y1;
-        for (let y = clip(up), stop = clip(y1); y < stop; y++) cells[y * W + x] = colour.second.pixel;
-      }
+      before = level;
     }
-    if (row.threshold !== null && room > 0) { // dashes
-      const y = bottom - 1 - Math.round(row.threshold * room);
-      if (y >= 0 && y < H) for (let x = 0; x < W; x++) if (x % (8 * thick) < 3 * thick && low[x] >= 0) cells[y * W + x] = colour.quiet.pixel;
+    this.fill(W, Math.max(0, y0), Math.min(H, bottom), row.threshold === null ? -1 : bottom - 1 - Math.round(row.threshold * room), thick);
+    if (row.second) this.foot(row.second, low, high, W, Math.max(0, bottom), Math.min(H, y1), thick);
+  }
+
+  /** The pixels of a row from its columns, line by line, as memory has them; dashes at the threshold. */
+  fill(W, from, to, dash, thick) {
+    const { back, up, top, end, other } = this.shape, cells = this.cells, second = this.palette.second.pixel;
+    const prob = this.palette.prob.pixel, intensity = this.palette.intensity.pixel, quiet = this.palette.quiet.pixel;
+    const gap = this.palette.gap.pixel, long = 8 * thick, short = 3 * thick;
+    for (let y = from; y < to; y++) {
+      const line = y * W;
+      for (let x = 0; x < W; x++) cells[line + x] = y >= top[x] && y < end[x] ? prob : y >= up[x] ? intensity : back[x];
+      for (let x = 0; x < W; x++) if (other[x] === y) cells[line + x] = second;
+      if (y === dash) for (let x = 0; x < W; x++) if (x % long < short && back[x] !== gap) cells[line + x] = quiet;
+    }
+  }
+
+  /** The second file: full where it is active, a line where it is not, nothing where it does not say. */
+  foot(second, low, high, W, from, to, thick) {
+    const pixel = this.palette.second.pixel, back = this.palette.surface.pixel;
+    for (let x = 0; x < W; x++) {
+      let on = false, known = false;
+      for (let i = low[x]; i >= 0 && i <= high[x]; i++) {
+        const value = second.active[i];
+        on ||= value === 1;
+        known ||= value !== null;
+      }
+      for (let y = from; y < to; y++) this.cells[y * W + x] = on || (known && y >= to - thick) ? pixel : back;
     }
   }
 
