@@ -110,8 +110,9 @@ def bits(region: Region, device: torch.device | None = None) -> Tensor:
     >>> bits(Region("middle", (4, 5))).tolist()
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
-    shifts = torch.arange(len(region.aus) - 1, -1, -1, device=device)
-    return (torch.arange(region.classes, device=device).unsqueeze(1) >> shifts) & 1
+    shifts = range(len(region.aus) - 1, -1, -1)
+    rows = [[number >> shift & 1 for shift in shifts] for number in range(region.classes)]
+    return torch.tensor(rows, device=device)
 
 
 class RegionLearning(nn.Module):
