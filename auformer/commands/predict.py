@@ -50,6 +50,15 @@ EVERY = 30.0  # seconds between two lines of progress in a log [ours]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `auformer predict`."""
+    _add_input(parser)
+    _add_model(parser)
+    _add_faces(parser)
+    _add_output(parser)
+    _add_speed(parser)
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("input").add_argument
     add(
         "sources",
@@ -67,18 +76,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--start", default="0", metavar="TIME", help="start time in a video: seconds or [H:]M:S")
     add("--end", metavar="TIME", help="end time")
 
-    add = parser.add_argument_group("model").add_argument
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model")
+    add = model.add_argument
     ours = "adapter file, .ckpt, folder, .onnx, demo, hf://owner/name (default: demo)"
     add("--checkpoint", default="demo", metavar="CKPT", help=ours)
     frozen = "local file with the frozen weights, where they cannot be downloaded"
     add("--backbone-checkpoint", type=Path, metavar="FILE", help=frozen)
-    add(
-        "--threshold", metavar="P|FILE", help="decision threshold per AU: one number, or YAML or JSON such as AU12: 0.4"
-    )
+    decision = model.add_mutually_exclusive_group()
+    told = "decision threshold per AU: one number, or YAML or JSON such as AU12: 0.4 (default: the checkpoint's own)"
+    decision.add_argument("--threshold", metavar="P|FILE", help=told)
+    more = "the checkpoint's lower thresholds: more AUs are called active, and more of them wrongly"
+    decision.add_argument("--sensitive", action="store_true", help=more)
     add("--smooth", type=float, metavar="SECONDS", help="smooth all values over time in videos (default: off)")
     resting = "subtract from a face's intensities in a video what is predicted of it at rest (default: off)"
     add("--subtract-resting-level", action="store_true", help=resting)
 
+
+def _add_faces(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("faces").add_argument
     add("--faces", default="all", metavar="all|largest|N", help="which faces of an image (default: all)")
     spec = "face detector, as in `auformer prepare` (default: cascade)"
@@ -89,6 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--detect-every", type=int, metavar="N", help=between)
 
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     add = group.add_argument
     add("--out", type=Path, metavar="DIR", help="output folder (required unless --merge)")
@@ -107,6 +125,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--report", action="store_true", help="DIR/report.html")
     add("--overwrite", action="store_true", help="replace existing outputs")
 
+
+def _add_speed(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("speed").add_argument
     add("--device", default="auto", help="cpu, cuda, cuda:1, mps ... (default: auto, a GPU if there is one)")
     add("--batch-size", type=int, default=16, metavar="N", help="faces per batch (default: 16)")
@@ -118,7 +138,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cluster", choices=("ray",), help="spread the sources over a Ray cluster: a table per source, then joined")
     add("--address", metavar="HOST:PORT", help="of the cluster's head, or auto (default: start Ray on this machine)")
     add("--workers", type=int, metavar="N", help="processes of the cluster (default: one per GPU, or per two cores)")
-    parser.set_defaults(usage_error=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -163,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             selection=Selection(every=args.every, fps=args.fps, start=start, end=end),
             faces=parse_faces(args.faces),
-            thresholds=None if args.threshold is None else read_thresholds(args.threshold),
+            thresholds=_operating_point(args),
             shard=None if args.shard is None else parse_shard(args.shard),
             progress=console,
             **{name: getattr(args, name) for name in names},
@@ -348,6 +367,13 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
         raise ValueError(f"Expected `--shard` to be I/N with I from 1 to N, but got {text!r}.")
     return int(first), int(count)
+
+
+def _operating_point(args: argparse.Namespace) -> float | dict[str, float] | str | None:
+    """What `--threshold` or `--sensitive` ask for."""
+    if args.sensitive:
+        return "sensitive"
+    return None if args.threshold is None else read_thresholds(args.threshold)
 
 
 def read_thresholds(text: str) -> float | dict[str, float]:

@@ -18,6 +18,7 @@ from auformer.faces import CROP_RECIPES, make_detector, require_faces
 from auformer.faces.detect import no_face
 from auformer.models.batches import FittingBatches
 from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
+from auformer.models.header import check_thresholds
 from auformer.models.onnx_file import ONNX, OnnxDetector, open_demo
 from auformer.predict.clip_windows import clips_of, closes, resume_step, warn_of_photos
 from auformer.predict.pipeline import Clock, Cropper, FoundFace, Pipeline, Task
@@ -108,7 +109,8 @@ class AUPredictor:
             memory is halved for good, with a warning.
         detector: The face detector: a spec of `auformer.faces.make_detector`, or what that gives.
         precision: `32`, or `bf16` or `16` for faster matrix products with fewer digits.
-        thresholds: Decision threshold for all AUs, or per AU, in [0, 1]; the checkpoint's own where not given.
+        thresholds: Decision threshold for all AUs, or per AU, in [0, 1]; the checkpoint's own where not
+            given; `sensitive` for its second, lower ones.
         faces: How many of the largest faces of each image are predicted; None for all.
         detect_every: In videos, faces are detected in each such frame and moved by optical flow in those between. None
             follows them by their landmarks and detects where one is new or lost, see `auformer.predict.following`; face
@@ -135,7 +137,7 @@ class AUPredictor:
         batch_size: int = 16,
         detector: Any = "cascade",
         precision: str = "32",
-        thresholds: float | Mapping[str, float] | None = None,
+        thresholds: float | Mapping[str, float] | str | None = None,
         faces: int | None = None,
         detect_every: int | None = None,
         smooth: float | None = None,
@@ -441,9 +443,14 @@ def _checked_probs(probs: np.ndarray) -> np.ndarray:
     return probs.round(DECIMALS)
 
 
-def _thresholds(network: AUNetwork | OnnxDetector, given: float | Mapping[str, float] | None) -> np.ndarray:
+SENSITIVE = "sensitive_thresholds"  # in the header's `extra`: the second operating point
+
+
+def _thresholds(network: AUNetwork | OnnxDetector, given: float | Mapping[str, float] | str | None) -> np.ndarray:
     """(N,) the network's thresholds, replaced where others are given."""
     names = network.au_names
+    if isinstance(given, str):
+        given = _sensitive(network, given)
     given = dict.fromkeys(names, given) if isinstance(given, float | int) else dict(given or {})
     odd = sorted(set(given) - set(names))
     if odd:
@@ -452,3 +459,17 @@ def _thresholds(network: AUNetwork | OnnxDetector, given: float | Mapping[str, f
         if not 0 <= value <= 1:
             raise ValueError(f"Expected the threshold of {au} to be in [0, 1], but got {value}.")
     return np.array([given.get(au, network.thresholds[au]) for au in names], dtype=np.float64)
+
+
+def _sensitive(network: AUNetwork | OnnxDetector, name: str) -> dict[str, float]:
+    """The second operating point of a checkpoint that has one."""
+    found = (network.metadata.get("extra") or {}).get(SENSITIVE)
+    if name != "sensitive":
+        raise ValueError(f"Expected `thresholds` to be numbers or 'sensitive', but got {name!r}.")
+    if not isinstance(found, dict):
+        raise ValueError(
+            "Expected a checkpoint with a second, more sensitive set of thresholds, but this one has none: pass your "
+            "own with --threshold"
+        )
+    check_thresholds(found, network.au_names)
+    return found

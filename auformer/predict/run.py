@@ -42,7 +42,7 @@ def predict_to_files(
     faces: int | None = None,
     detector: str = "cascade",
     detect_every: int | None = None,
-    thresholds: float | Mapping[str, float] | None = None,
+    thresholds: float | Mapping[str, float] | str | None = None,
     smooth: float | None = None,
     subtract_resting_level: bool = False,
     batch_size: int = 16,
@@ -75,7 +75,7 @@ def predict_to_files(
         detector: The face detector, as `auformer.faces.make_detector` takes it.
         detect_every: In videos, detect faces in every N-th frame and move them by optical flow in between; by default
             they are followed by their landmarks, and detected where one is new or lost.
-        thresholds: Decision threshold for all AUs, or per AU; the checkpoint's own by default.
+        thresholds: Decision threshold for all AUs, or per AU, or `sensitive`; the checkpoint's own by default.
         smooth: Time constant in seconds by which the probabilities and intensities of a video are smoothed.
         subtract_resting_level: Subtract from the intensities of each face in a video what is predicted of it at rest,
             see `auformer.predict.resting`; what occurs stays as it is.

@@ -233,6 +233,20 @@ class TestCheckpoints:
         expected = [0.4] * 3 if given == 0.4 else [0.5, 0.4, 0.7]
         assert AUPredictor(network, thresholds=given).thresholds.tolist() == pytest.approx(expected)
 
+    def test_a_second_operating_point(self, tmp_path):
+        lower = {"AU12": 0.2, "AU1": 0.1, "AU25": 0.3}
+        path = make_checkpoint(
+            tmp_path, thresholds={"AU12": 0.5, "AU1": 0.3, "AU25": 0.7}, extra={"sensitive_thresholds": lower}
+        )
+        predictor = AUPredictor.from_checkpoint(path, thresholds="sensitive")
+        assert dict(zip(predictor.au_names, predictor.thresholds, strict=True)) == lower
+        with pytest.raises(ValueError, match="numbers or 'sensitive', but got 'low'"):
+            AUPredictor.from_checkpoint(path, thresholds="low")
+
+    def test_a_checkpoint_without_a_second_operating_point(self, network):
+        with pytest.raises(ValueError, match="this one has none: pass your own with --threshold"):
+            AUPredictor(network, thresholds="sensitive")
+
     @pytest.mark.parametrize("given", [1.5, {"AU1": -0.1}, {"AU4": 0.5}])
     def test_thresholds_refused(self, network, given):
         with pytest.raises(ValueError, match="threshold"):
