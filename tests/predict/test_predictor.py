@@ -238,10 +238,11 @@ class TestCheckpoints:
         path = make_checkpoint(
             tmp_path, thresholds={"AU12": 0.5, "AU1": 0.3, "AU25": 0.7}, extra={"sensitive_thresholds": lower}
         )
-        predictor = AUPredictor.from_checkpoint(path, thresholds="sensitive")
+        network = load_detector(path, backbone_checkpoint=path / "backbone.safetensors")
+        predictor = AUPredictor(network, thresholds="sensitive")
         assert dict(zip(predictor.au_names, predictor.thresholds, strict=True)) == lower
         with pytest.raises(ValueError, match="numbers or 'sensitive', but got 'low'"):
-            AUPredictor.from_checkpoint(path, thresholds="low")
+            AUPredictor(network, thresholds="low")
 
     def test_a_checkpoint_without_a_second_operating_point(self, network):
         with pytest.raises(ValueError, match="this one has none: pass your own with --threshold"):
