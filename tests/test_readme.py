@@ -51,6 +51,8 @@ REDUCED: dict[str, str | None] = {
     "auformer prepare annotations --root videos --table talk.eaf --out talk-coded": (
         "auformer prepare annotations --root . --table runs/talk/elan/talk.eaf --dry-run"
     ),
+    "pip install '.[page]'": None,  # likewise
+    "auformer page runs/talk": "auformer page --help",  # it runs until it is ended; tests/page opens it
     "auformer predict videos/ --out runs/videos --cluster ray": None,  # tests/predict does so on two processes
 }
 

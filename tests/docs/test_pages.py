@@ -24,13 +24,16 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Pages whose commands run here, in the order of the site. Those of data_prep/README.md need data that nobody has here.
-IN_ORDER = ("install", "first_photo", "first_video", "own_coding", "exports", "r", "benchmarks")
+IN_ORDER = ("install", "first_photo", "first_video", "page", "own_coding", "exports", "r", "benchmarks")
 
 FIT = "--data.train photos-coded/manifest.csv --data.test null --out runs/mine"
 # What a page says -> what runs here, ROOT being the checkout; None: there is nothing to run, and why.
 REDUCED: dict[str, str | None] = {
     "pip install .": None,  # whoever runs the tests has installed it; tests/test_wheel.py does so from a wheel
     "pip install '.[heic,annotations]'": None,  # likewise
+    "pip install '.[page]'": None,  # likewise
+    "auformer page": "auformer page --help",  # it runs until it is ended; tests/page opens it
+    "auformer page runs/talk": "auformer page --help",
     "auformer demo --fast": "auformer demo --help",  # tests/test_readme.py runs it
     "auformer predict talk.mp4 --out runs/talk --annotate --plot --report": "auformer predict talk.mp4 --out runs/talk",
     f"auformer fit --config experiments/configs/synthetic.yaml {FIT}": None,  # tests/test_readme.py trains with it

@@ -17,7 +17,7 @@ import pytest
 
 from auformer.annotations.videos import collect, episode_table
 from auformer.cli import main
-from auformer.data.images import write_image
+from auformer.data.images import decode_image, write_image
 from auformer.data.manifest import write_predictions
 from auformer.data.table_file import read_table
 from auformer.episodes import episodes, frame_ends, runs, usual_length
@@ -252,6 +252,7 @@ def test_the_row_under_the_playhead_is_the_image_s(
             assert one.now()["AU12"] == [f"{frame / 100:.2f} · {3.0 if 10 <= frame < 20 else 0.0}"]
             assert one.eval("auformer.player.frame") == frame
 
+        assert playhead(one) == pytest.approx(one.eval("auformer.timeline.x(auformer.timeline.playhead)"), abs=2)
         times = read_predictions(out / "predictions.csv")["time_s"].to_numpy()
         box = one.page.locator("#timeline").bounding_box()
         for frame in (5, 21, 38):  # a click in the middle of a frame
@@ -279,6 +280,14 @@ def test_the_row_under_the_playhead_is_the_image_s(
         one.page.keyboard.press("0")
         assert one.eval("auformer.timeline.to - auformer.timeline.from") == pytest.approx(whole)
         assert one.eval("document.getElementById('timeline').getAttribute('aria-valuetext')").endswith("frame 0")
+
+
+def playhead(tab: Tab) -> float:
+    """Where the playhead is seen in the timeline, in pixels from its left."""
+    image = decode_image(tab.page.locator("#timeline").screenshot(), "timeline").astype(int)
+    red = np.abs(image[40:-40] - (0xC1, 0x12, 0x1F)).sum(axis=2) < 30
+    (columns,) = np.nonzero(red.mean(axis=0) > 0.9)
+    return float(columns.mean())
 
 
 def test_a_video_that_the_browser_cannot_play(tab: Callable[..., Tab], tmp_path: Path) -> None:
