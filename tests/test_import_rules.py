@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = (
     "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "peft", "ray", "tensorboard", "mne",
-    "praatio", "starlette", "uvicorn",
+    "praatio", "starlette", "uvicorn", "transformers", "tokenizers", "sacrebleu",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 
@@ -25,7 +25,8 @@ LIGHT = (
     "auformer.synthetic", "auformer.report", "auformer.scoring", "auformer.scoring.scores", "auformer.scoring.tables",
     "auformer.episodes", "auformer.annotations", "auformer.annotations.export", "auformer.annotations.summary",
     "auformer.benchmark.suite", "auformer.benchmark.protocols", "auformer.benchmark.store", "auformer.benchmark.groups",
-    "auformer.benchmark.tables", "auformer.data_prep",
+    "auformer.benchmark.tables", "auformer.data_prep", "auformer.language.grammar", "auformer.language.answers",
+    "auformer.language.questions", "auformer.language.metrics", "auformer.synthetic.change",
 )  # fmt: skip
 
 

@@ -109,8 +109,8 @@ class Grammar:
         """One sentence about a face: its active AUs by region, or that nothing moves; drawn, or the plainest."""
         active = in_order(facts, self.au_names)
         if not active:
-            texts = self.lexicon.rest
-            return texts[0 if rng is None else int(rng.integers(len(texts)))]
+            rest = self.lexicon.rest
+            return rest[0 if rng is None else int(rng.integers(len(rest)))]
         clauses = []
         for fact in active:
             texts = self.texts(fact, cues=False)

@@ -167,6 +167,7 @@ class Describer:
             if self.everything or (decided[au].active if fact is None else fact.active or decided[au].active):
                 state = (None, None) if fact is None else (int(fact.active), fact.degree or None)
                 rows.append((*key, au, self._shown(saying.text), *state, agrees, saying.log_prob, MODEL))
+        whole: tuple[Any, ...]
         if found.face is None:
             whole = (shown(self.grammar.face(said)), None, None, None, None, RULE)
         else:

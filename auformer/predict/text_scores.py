@@ -75,7 +75,9 @@ def score_texts(
     if blank:
         conditions["blank"] = texts.assign(text=[blank.get(au, "") for au in texts["au"]])
     order = [name for name in ("own", "swapped", "constant", "blank") if name in conditions]
-    rows = {name: condition_scores(conditions[name], grammar, ngrams=ngrams) for name in order}
+    rows: dict[str, dict[str, float]] = {}
+    for name in order:
+        rows[name] = condition_scores(conditions[name], grammar, ngrams=ngrams)
     return TextScores(rows, au_names, texts["image"].nunique(), said)
 
 

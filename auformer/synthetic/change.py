@@ -135,7 +135,9 @@ def write_changes(
     subjects = tqdm(parameters.numbers, desc="changes", unit="subject", disable=not progress)
     for row, face, frame in _rows(table, pairs, subjects):
         active = [place for place, au in enumerate(names) if table[au].iat[row] == 1]
-        image = pairs.draw(face, frame) if active else None
+        if not active:
+            continue
+        image = pairs.draw(face, frame)
         for place in active:
             maps[row, place] = pairs.change(face, frame, names[place], image, cells)
     path = change_path(manifest)
@@ -228,7 +230,7 @@ def fixed_regions(au_names: Sequence[str], grid: tuple[int, int]) -> Array:
     rows, columns = grid
     found = []
     for au in au_names:
-        region = np.array(_regions()["maps"].get(au, np.ones((CELLS, CELLS))), np.float32)
-        region = cv2.resize(region, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        known = np.array(_regions()["maps"].get(au, np.ones((CELLS, CELLS))), np.float32)
+        region = np.asarray(cv2.resize(known, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
         found.append(region / region.sum())
     return np.stack(found)

@@ -53,6 +53,8 @@ def batch_facts(label: np.ndarray, intensity: np.ndarray | None, au_names: tuple
 class SpeakingModule(AUModule):
     """What the modules of this file share: where their draws come from, and scores of the prediction itself."""
 
+    network: Any  # a network that speaks
+
     def forget_unused(self) -> None:
         """Keep no argument of `AUModule` that this module does not take: it is no fact about the run."""
         own = inspect.signature(type(self)).parameters

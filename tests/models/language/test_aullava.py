@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,9 @@ def test_each_au_has_its_own_answer(tiny: AULLaVA, images: torch.Tensor) -> None
         forward, back = (tiny.probabilities(prefix, "level", names) for names in (AUS, AUS[::-1]))
         torch.testing.assert_close(forward, back.flip(1), atol=1e-6, rtol=0)
         assert (forward[:, 0] - forward[:, 1]).abs().max() > 1e-4
+        for place, au in enumerate(AUS):
+            alone = tiny.probabilities(prefix, "level", [au])[:, 0]
+            torch.testing.assert_close(forward[:, place], alone, atol=1e-5, rtol=0)
         with pytest.raises(ValueError, match="trained on .* but got 'mood'"):
             tiny.probabilities(prefix, "mood")
 
@@ -277,3 +281,12 @@ def test_options_out_of_range_are_refused(given: dict[str, Any], told: str) -> N
 def test_pooled_tokens_are_fewer(workplace: Path, images: torch.Tensor) -> None:
     pooled = network(workplace / "vit.safetensors", pool_tokens=2)
     assert pooled.prefix(pooled.image_tokens(images)).shape[1] == 2  # one for the 2 x 2 grid, and the beginning
+
+
+def test_one_module_alone_knows_the_libraries() -> None:
+    """Whoever changes transformers' names changes them in one file."""
+    package = Path(lm.__file__).parents[2]
+    pattern = re.compile(r'(require\(|import_module\()"transformers|^\s*(import|from) transformers', re.M)
+    texts = {path: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    named = {str(path.relative_to(package)) for path, text in texts.items() if pattern.search(text)}
+    assert named == {"models/language/lm.py"}
