@@ -19,7 +19,8 @@ from auformer.language.questions import Declined, Question, understand
 from auformer.models.batches import find_device
 from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
 from auformer.models.checkpoints import inspect_checkpoint, open_detector
-from auformer.predict.describe import MODEL, RULE, Describer, Seen, writes_sentences
+from auformer.predict.describe import Describer, Seen, writes_sentences
+from auformer.predict.descriptions import MODEL, RULE
 from auformer.predict.predictor import AUPredictor
 from auformer.report.html import demo_note
 

@@ -1,17 +1,8 @@
 """Faces in sentences: a descriptions file from a checkpoint and a manifest, or images and videos of the user's own.
 
 A network with sentence decoders (`VLFAU`, or `AULLaVA` that was trained to describe) writes the sentences itself
-(`source` is `model`); for any other they are made by rule from its decisions (`rule`). A row is one sentence:
-
-    dataset, subject, sequence, frame, face   the key, as in a predictions file
-    file, time_s                              where known
-    au        the action unit (AU); empty: the whole face
-    text      the sentence
-    active    1 or 0: what the sentence says; empty where it is not one of the grammar's, and of the whole face
-    degree    1 to 3, slight to strong, of an active AU; empty where no degree is said
-    agrees    1 where `active` is the decision of the same forward pass, 0 where it is not
-    log_prob  mean log-probability per word, of a sentence that a network wrote; higher is surer
-    source    model or rule
+(`source` is `model`); for any other they are made by rule from its decisions (`rule`). The columns are those of
+`auformer.predict.descriptions`.
 """
 
 from __future__ import annotations
@@ -27,25 +18,24 @@ import torch
 from auformer import __version__
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import KEY, read_manifest
-from auformer.data.table_file import open_table, read_sidecar, sidecar_path, write_sidecar, write_table
+from auformer.data.table_file import sidecar_path, write_sidecar, write_table
 from auformer.data.transforms import resize, to_float
 from auformer.errors import FaceNotFoundError, ManifestError
 from auformer.files import check_writable, sha256
-from auformer.language.facts import Fact, fact_of, predicted_facts
+from auformer.language.facts import Fact, fact_of
 from auformer.language.grammar import Grammar, shown
 from auformer.language.lexicon import lexicon_version, load_lexicon
 from auformer.language.prompts import VERSION
 from auformer.models.batches import find_device
 from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
 from auformer.models.checkpoints import open_detector
+from auformer.predict.descriptions import COLUMNS, MODEL, RULE, as_table, rule_rows
 from auformer.predict.predictor import AUPredictor
 from auformer.predict.sources import find_sources
 from auformer.predict.table import DATASET
 from auformer.predict.types import ImagePrediction, Selection, SourceEnd
 from auformer.report.html import demo_note
 
-COLUMNS = (*KEY, "file", "time_s", "au", "text", "active", "degree", "agrees", "log_prob", "source")
-MODEL, RULE = "model", "rule"
 GREY = 0.5  # of the blank image whose sentences say how much a network says without seeing anything
 
 
@@ -145,13 +135,7 @@ class Describer:
 
     def rule_rows(self, key: tuple[Any, ...], facts: Mapping[str, Fact]) -> list[tuple[Any, ...]]:
         """Rows of one face whose sentences are made of its facts."""
-        rows = [(*key, "", shown(self.grammar.face(facts.values())), None, None, 1, None, RULE)]
-        for au in self.grammar.au_names:
-            fact = facts.get(au)
-            if fact is not None and (fact.active or self.everything):
-                text = shown(self.grammar.sentence(fact))
-                rows.append((*key, au, text, int(fact.active), fact.degree or None, 1, None, RULE))
-        return rows
+        return rule_rows(key, facts, self.grammar, everything=self.everything)
 
     def _model_rows(self, key: tuple[Any, ...], found: Any) -> list[tuple[Any, ...]]:
         """Rows of one face whose sentences the network wrote, `Description`."""
@@ -273,13 +257,6 @@ def describe_to_file(
     return Described(table, faces, problems, notice)
 
 
-def as_table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """Rows of `COLUMNS` as a table with whole numbers that may be missing."""
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    whole = dict.fromkeys(("active", "degree", "agrees"), "Int8")
-    return table.astype({**whole, "log_prob": float, "time_s": float, "frame": int, "face": int})
-
-
 def _check_out(out: Path, sources: Sequence[str | Path], overwrite: bool) -> None:
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ValueError(f"Expected `--out` to end in .csv or .parquet, but got {out}.")
@@ -345,44 +322,3 @@ def _sidecar(
         "package_version": __version__,
         "notice": notice,
     }
-
-
-def read_descriptions(path: str | Path) -> pd.DataFrame:
-    """A descriptions file, its sidecar in `attrs["side"]`.
-
-    Raises:
-        ManifestError: It cannot be read, or lacks a column.
-    """
-    table = open_table(path)
-    missing = [name for name in (*KEY, "au", "text") if name not in table]
-    if missing:
-        raise ManifestError(f"Expected {path} to be a descriptions file, but it has no column {', '.join(missing)}")
-    for name in ("dataset", "subject", "sequence", "au", "text"):
-        table[name] = table[name].fillna("").astype(str)
-    for name in ("frame", "face", "active", "degree", "agrees", "log_prob"):
-        if name in table:
-            table[name] = pd.to_numeric(table[name], errors="coerce")
-    if table[["frame", "face"]].isna().any().any():
-        raise ManifestError(f"Expected whole numbers in the columns frame and face of {path}, but some are not")
-    table = table.astype({"frame": int, "face": int})
-    table.attrs["side"] = read_sidecar(path)
-    return table
-
-
-def describe_predictions(table: pd.DataFrame, au_names: Sequence[str], language: str = "en") -> pd.DataFrame:
-    """Sentences by rule from a predictions table: of the `_active` columns and, where there are any, intensities."""
-    known = load_lexicon(language).aus
-    names = [au for au in au_names if au in known]
-    grammar = Grammar(names, language)
-    rows: list[tuple[Any, ...]] = []
-    for row in table.to_dict("records"):
-        if row.get("status", "ok") != "ok":
-            continue
-        key = (*(row[name] for name in KEY), row.get("file"), row.get("time_s"))
-        facts = predicted_facts(row, names)
-        rows.append((*key, "", shown(grammar.face(facts.values())), None, None, 1, None, RULE))
-        for au in grammar.au_names:
-            if au in facts and facts[au].active:
-                text = shown(grammar.sentence(facts[au]))
-                rows.append((*key, au, text, 1, facts[au].degree or None, 1, None, RULE))
-    return as_table(rows)

@@ -23,7 +23,7 @@ from auformer.language.metrics import (
     swapped,
     text_scores,
 )
-from auformer.predict.describe import read_descriptions
+from auformer.predict.descriptions import read_descriptions
 
 MOST_TEXTS = 4000  # that n-gram scores are computed of, spread evenly over the file [ours]: CIDEr takes a while
 

@@ -19,15 +19,8 @@ from auformer.models import AUFormer, save_adapter
 from auformer.models.language.speaking import Description, Saying
 from auformer.models.language.vlfau import VLFAU
 from auformer.predict.ask import answer
-from auformer.predict.describe import (
-    Describer,
-    Seen,
-    as_table,
-    describe_predictions,
-    describe_to_file,
-    read_descriptions,
-    writes_sentences,
-)
+from auformer.predict.describe import Describer, Seen, describe_to_file, writes_sentences
+from auformer.predict.descriptions import as_table, describe_predictions, read_descriptions, write_rule_descriptions
 from auformer.predict.text_scores import score_texts
 from tests.helpers import runs, vits
 
@@ -214,6 +207,28 @@ def test_predictions_become_sentences() -> None:
         "One movement: the brows are clearly lowered and drawn together.",
         "The brows are clearly lowered and drawn together.",
     ]
+
+
+def test_a_predictions_file_gets_its_sentences_beside_it(tmp_path: Path) -> None:
+    from auformer.data.manifest import write_predictions
+
+    table = pd.DataFrame(
+        {
+            "dataset": ["user"] * 2, "subject": ["a"] * 2, "sequence": ["a"] * 2, "frame": [0, 1], "face": [0, 0],
+            "status": ["ok"] * 2, "AU4_prob": [0.9, 0.1], "AU4_active": pd.array([1, 0], "Int8"),
+            "AU45_prob": [0.9, 0.1], "AU45_active": pd.array([1, 0], "Int8"),
+        }
+    )  # fmt: skip
+    write_predictions(table, tmp_path / "predictions.csv", {"thresholds": {"AU4": 0.5, "AU45": 0.5}})
+    out = write_rule_descriptions(tmp_path / "predictions.csv", "de")
+    assert out.name == "predictions.descriptions.csv"
+    found = read_descriptions(out)
+    assert found["text"].tolist() == [
+        "Eine Bewegung: die Brauen sind gesenkt und zusammengezogen.",
+        "Die Brauen sind gesenkt und zusammengezogen.",
+        "Kein Muskel des Gesichts bewegt sich sichtbar.",
+    ]
+    assert found.attrs["side"]["aus_without_words"] == ["AU45"] and found.attrs["side"]["source"] == "rule"
 
 
 def test_questions_are_answered_by_rule() -> None:
