@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Pages whose commands run here, in the order of the site. Those of data_prep/README.md need data that nobody has here.
-IN_ORDER = ("install", "first_photo", "first_video", "page", "own_coding", "exports", "r", "benchmarks")
+IN_ORDER = ("install", "first_photo", "first_video", "page", "own_coding", "exports", "language", "r", "benchmarks")
 
 FIT = "--data.train photos-coded/manifest.csv --data.test null --out runs/mine"
 # What a page says -> what runs here, ROOT being the checkout; None: there is nothing to run, and why.
@@ -32,6 +32,16 @@ REDUCED: dict[str, str | None] = {
     "pip install .": None,  # whoever runs the tests has installed it; tests/test_wheel.py does so from a wheel
     "pip install '.[heic,annotations]'": None,  # likewise
     "pip install '.[page]'": None,  # likewise
+    "pip install '.[language]'": None,  # likewise
+    # tests/commands/test_language.py and tests/experiments/test_language.py train networks that speak
+    "auformer describe runs/vlfau data/synth-b/manifest.csv --all --out runs/b.descriptions.csv": None,
+    "auformer ask runs/aullava photo.jpg 'How strong is AU12?'": "auformer ask demo photo.jpg 'How strong is AU12?'",
+    "auformer score-text runs/b.descriptions.csv data/synth-b/manifest.csv --train data/synth-a/manifest.csv --ngrams": (
+        "auformer score-text --help"
+    ),
+    "auformer fit --config experiments/configs/language/vlfau.yaml": None,
+    "auformer fit --config experiments/configs/language/aullava_tiny.yaml": None,
+    "auformer fit --config experiments/configs/language/aullava_7b.yaml": None,
     "auformer page": "auformer page --help",  # it runs until it is ended; tests/page opens it
     "auformer page runs/talk": "auformer page --help",
     "auformer demo --fast": "auformer demo --help",  # tests/test_readme.py runs it
