@@ -327,3 +327,40 @@ def transfer_experts(source: AUNetwork, target: AUNetwork) -> list[str]:
         with torch.no_grad():
             mine.expert_weight[here] = theirs.expert_weight[there].to(mine.expert_weight)
     return shared
+
+
+def continue_from(source: AUNetwork, target: AUNetwork) -> list[str]:
+    """Begin with all that another AUFormer has learnt about shared action units: experts and heads [ours].
+
+    For training on one's own coding: the main head and its feature statistics come along, which `transfer_experts`
+    leaves out, and the rows of AUs that the source does not know keep their random start.
+
+    Args:
+        source: A trained AUFormer.
+        target: An AUFormer on the same frozen ViT; it is changed.
+
+    Returns:
+        The action units that both have, in the order of the target.
+
+    Raises:
+        CheckpointError: As `transfer_experts`; nothing is changed.
+    """
+    shared = transfer_experts(source, target)
+    here, there = ([network.au_names.index(au) for au in shared] for network in (target, source))
+    pairs: list[tuple[nn.Module, nn.Module]] = [(target.head, source.head)]
+    mine, theirs = target.intensity_head, source.intensity_head
+    if mine is not None and theirs is not None and mine.form == theirs.form:
+        pairs.append((mine.main, theirs.main))
+        if mine.form == "ordinal":
+            with torch.no_grad():
+                mine.gap_bias[here] = theirs.gap_bias[there].to(mine.gap_bias)
+    for one, other in pairs:
+        known = dict(other.state_dict())
+        last = [name for name in known if name.split(".")[-2] in ("fc2", "2")]  # rows that belong to AUs
+        with torch.no_grad():
+            for name, tensor in one.state_dict(keep_vars=True).items():
+                if name in last:
+                    tensor[here] = known[name][there].to(tensor)
+                else:
+                    tensor.copy_(known[name])
+    return shared

@@ -19,6 +19,7 @@ from auformer.intensity_losses import IntensityLoss
 from auformer.losses import AULoss, region_loss
 from auformer.models import AUNetwork
 from auformer.models.adapter_file import HEADER, describe, parse_header
+from auformer.models.auformer import continue_from
 from auformer.models.checkpoints import (
     CLASS_PATH,
     INSTANTIATOR,
@@ -26,6 +27,7 @@ from auformer.models.checkpoints import (
     adopt_header,
     allowed_class,
     check_header,
+    load_detector,
     network_class,
     read_run_checkpoint,
 )
@@ -120,6 +122,8 @@ class AUModule(pl.LightningModule):
         decay_all: They have it too, as in MDHR's released code.
         betas: Betas of AdamW.
         warmup_fraction: Fraction of the optimiser steps over which the learning rate rises; then it falls as a cosine.
+        start: Checkpoint of an AUFormer on the same frozen weights whose experts and heads the training begins with,
+            for the AUs that it knows, such as `demo`; for training on a few hundred frames of one's own.
 
     Raises:
         ValueError: Names and weights differ in number, or an argument is out of its range.
@@ -146,6 +150,7 @@ class AUModule(pl.LightningModule):
         decay_all: bool = False,
         betas: list[float] = [0.9, 0.99],  # noqa: B006 (a plain list, never changed: what YAML and checkpoints hold)
         warmup_fraction: float = 0.08,
+        start: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["network"], logger=False)
@@ -164,6 +169,10 @@ class AUModule(pl.LightningModule):
         self.network, self.hparams["network"] = _build(
             network, au_names, expert_heads=expert_loss_weight > 0, intensity=intensity_weight > 0
         )
+        if start is None:
+            del self.hparams["start"]
+        else:
+            continue_from(load_detector(start, backbone_checkpoint=_weights(network)), self.network)
         form = self.network.intensity
         self.intensity_loss = (
             None if form == "none" else IntensityLoss("ordinal" if form == "ordinal" else "regression")
@@ -390,6 +399,11 @@ class AUModule(pl.LightningModule):
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
         return module if map_location is None else module.to(next(iter(checkpoint["state_dict"].values())).device)
+
+
+def _weights(factory: Any) -> str | None:
+    """The local file with the frozen weights, where a network's factory names one."""
+    return getattr(factory, "keywords", {}).get("checkpoint_path")
 
 
 def _build(

@@ -9,7 +9,7 @@ import torch
 
 from auformer.errors import CheckpointError
 from auformer.models import AUFormer, LinearProbe
-from auformer.models.auformer import transfer_experts
+from auformer.models.auformer import continue_from, transfer_experts
 from tests.helpers import vits
 from tests.helpers.vits import moved, shaken, state_of
 
@@ -35,6 +35,33 @@ def test_shared_experts_come_over_and_nothing_else() -> None:
     assert torch.equal(target.expert_heads.weight[0], source.expert_heads.weight[2])
     assert torch.equal(target.expert_heads.bias[2], source.expert_heads.bias[0])
     assert torch.equal(target.expert_heads.weight[1], before["expert_heads.weight"][1])
+
+
+@pytest.mark.parametrize("form", ["none", "ordinal", "regression"])
+def test_one_who_continues_predicts_as_the_source_did(form: str) -> None:
+    """The same AUs in another order: every output is the source's, as the mean over experts has no order."""
+    source, target = (
+        network(["AU1", "AU4", "AU12"], 1, intensity=form),
+        network(["AU12", "AU1", "AU4"], 2, intensity=form),
+    )
+    source.set_feature_statistics(torch.rand(24), torch.rand(24) + 0.5)
+    images = torch.rand(2, 3, 32, 32)
+    assert continue_from(source, target) == ["AU12", "AU1", "AU4"] and target.has_feature_statistics
+    with torch.no_grad():
+        wanted, got = source.outputs(images), target.outputs(images)
+    assert wanted.keys() == got.keys()
+    for name, values in wanted.items():
+        torch.testing.assert_close(got[name], values[:, [2, 0, 1]], rtol=1e-4, atol=1e-4)
+
+
+def test_rows_of_unknown_aus_keep_their_start() -> None:
+    source, target = network(["AU1", "AU4"], 1), network(["AU17", "AU4"], 2)
+    before = state_of(target)
+    assert continue_from(source, target) == ["AU4"]
+    after = state_of(target)
+    assert torch.equal(after["head.fc2.weight"][0], before["head.fc2.weight"][0])
+    assert torch.equal(after["head.fc2.weight"][1], source.head.fc2.weight[1])
+    assert torch.equal(after["head.fc1.weight"], source.head.fc1.weight)
 
 
 def test_expert_logits_of_moved_experts_are_the_same_up_to_the_mean_over_experts() -> None:
