@@ -36,9 +36,7 @@ REDUCED: dict[str, str | None] = {
     # tests/commands/test_language.py and tests/experiments/test_language.py train networks that speak
     "auformer describe runs/vlfau data/synth-b/manifest.csv --all --out runs/b.descriptions.csv": None,
     "auformer ask runs/aullava photo.jpg 'How strong is AU12?'": "auformer ask demo photo.jpg 'How strong is AU12?'",
-    "auformer score-text runs/b.descriptions.csv data/synth-b/manifest.csv --train data/synth-a/manifest.csv --ngrams": (
-        "auformer score-text --help"
-    ),
+    "auformer score-text runs/b.descriptions.csv data/synth-b/manifest.csv --ngrams": "auformer score-text --help",
     "auformer fit --config experiments/configs/language/vlfau.yaml": None,
     "auformer fit --config experiments/configs/language/aullava_tiny.yaml": None,
     "auformer fit --config experiments/configs/language/aullava_7b.yaml": None,
