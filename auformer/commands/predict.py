@@ -104,6 +104,8 @@ def _add_faces(parser: argparse.ArgumentParser) -> None:
         "their landmarks, and detect where one is lost, and every 0.4 s for new ones)"
     )
     add("--detect-every", type=int, metavar="N", help=between)
+    smallest = "side in pixels of the smallest face's box; the larger, the faster is the search (default: 40)"
+    add("--min-face", type=int, metavar="PX", help=smallest)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +125,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--annotate", action="store_true", help="images and videos with boxes and AU bars drawn into them")
     add("--maps", action="store_true", help="figure per source: the evidence of each AU's expert")
     add("--report", action="store_true", help="DIR/report.html")
+    words = "sentences in this language beside each native table, by rule: NAME.descriptions.csv"
+    add("--describe", choices=("en", "de"), help=words)
     add("--overwrite", action="store_true", help="replace existing outputs")
 
 
@@ -157,6 +161,8 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("the following arguments are required: " + ("SOURCE" if not args.sources else "--out"))
     if args.cluster is None and (args.address is not None or args.workers is not None):
         args.usage_error("--address and --workers go with --cluster")
+    if args.describe and args.format != "native":
+        args.usage_error("--describe goes with --format native")
     print("loading the AU detector ...", file=sys.stderr, flush=True)  # the imports take seconds
     from auformer.predict import Selection, predict_to_files
 
@@ -165,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
         *(
             "detector",
             "detect_every",
+            "min_face",
             "smooth",
             "subtract_resting_level",
             "batch_size",
@@ -187,7 +194,13 @@ def run(args: argparse.Namespace) -> int:
             progress=console,
             **{name: getattr(args, name) for name in names},
         )
-    return _summary(args, written, console.notice, intensity=bool(console.predictor.intensity_aus))
+    code = _summary(args, written, console.notice, intensity=bool(console.predictor.intensity_aus))
+    if args.describe:
+        from auformer.predict.descriptions import write_rule_descriptions
+
+        for table in written.tables:
+            print(f"wrote {write_rule_descriptions(table, args.describe)} and its sidecar")
+    return code
 
 
 class Console:

@@ -39,13 +39,17 @@ def locate(gray: np.ndarray, box: Box, *, looks: int = _LOOKS) -> np.ndarray:
     The box (x, y, w, h) is as frontal-face cascades give it: square, pupils at 0.41 of its height and 0.40 of its width
     apart; others do with one more of the `looks`, in each of which the network is asked.
     """
-    x, y, w, h = box
-    side = max(w, h)
-    square = Square(np.array([x + w / 2, y + h / 2 + _LOWER * side]), np.array([_SQUARE * side / 2, 0.0]))
-    points = look(gray, square)
+    points = look(gray, square_of_box(box))
     for _ in range(looks - 1):
         points = look(gray, square_of(points))
     return points
+
+
+def square_of_box(box: Box) -> Square:
+    """The square that the network sees first, by a box (x, y, w, h) of the cascade."""
+    x, y, w, h = box
+    side = max(w, h)
+    return Square(np.array([x + w / 2, y + h / 2 + _LOWER * side]), np.array([_SQUARE * side / 2, 0.0]))
 
 
 def locate_in_any_box(gray: np.ndarray, box: Box) -> np.ndarray:

@@ -116,6 +116,7 @@ class AUPredictor:
             follows them by their landmarks and detects where one is new or lost, see `auformer.predict.following`; face
             detectors other than the cascade are then asked in every frame.
         smooth: Time constant in seconds by which the probabilities of a video are smoothed; None for no smoothing.
+        min_face: Pixels of the smallest face's box; the larger, the faster is the search. None for 40, and 0 of tables.
 
     Attributes:
         au_names: The N action units in the order of all probabilities.
@@ -141,8 +142,10 @@ class AUPredictor:
         faces: int | None = None,
         detect_every: int | None = None,
         smooth: float | None = None,
+        min_face: int | None = None,
     ) -> None:
-        for name, value in {"batch_size": batch_size, "faces": faces, "detect_every": detect_every}.items():
+        counts = {"batch_size": batch_size, "faces": faces, "detect_every": detect_every, "min_face": min_face}
+        for name, value in counts.items():
             if value is not None and value < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {value}.")
         if precision not in PRECISIONS:
@@ -160,7 +163,11 @@ class AUPredictor:
         self.cropper = Cropper(self.recipe, shape_of(network.image_size, self.view), faces)
         self.precision, self.faces, self.smooth = precision, faces, smooth
         self._batches = FittingBatches(batch_size)
-        self.detector = make_detector(detector, largest=faces == 1) if isinstance(detector, str) else detector
+        if isinstance(detector, str):
+            detector = make_detector(detector, largest=faces == 1, min_size=min_face)
+        elif min_face is not None:
+            raise ValueError("Expected `min_face` with the name of a face detector only, whose own limit it replaces.")
+        self.detector = detector
         follows = getattr(self.detector, "name", "") in FOLLOWED
         self.detect_every = detect_every if detect_every is not None or follows else 1
         self.au_names = tuple(network.au_names)

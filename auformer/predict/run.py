@@ -42,6 +42,7 @@ def predict_to_files(
     faces: int | None = None,
     detector: str = "cascade",
     detect_every: int | None = None,
+    min_face: int | None = None,
     thresholds: float | Mapping[str, float] | str | None = None,
     smooth: float | None = None,
     subtract_resting_level: bool = False,
@@ -75,6 +76,7 @@ def predict_to_files(
         detector: The face detector, as `auformer.faces.make_detector` takes it.
         detect_every: In videos, detect faces in every N-th frame and move them by optical flow in between; by default
             they are followed by their landmarks, and detected where one is new or lost.
+        min_face: Pixels of the smallest face's box; 40 by default, and 0 for tables of faces.
         thresholds: Decision threshold for all AUs, or per AU, or `sensitive`; the checkpoint's own by default.
         smooth: Time constant in seconds by which the probabilities and intensities of a video are smoothed.
         subtract_resting_level: Subtract from the intensities of each face in a video what is predicted of it at rest,
@@ -106,7 +108,7 @@ def predict_to_files(
     )  # fmt: skip
     options: dict[str, Any] = {
         "batch_size": batch_size, "detector": detector, "precision": precision, "thresholds": thresholds,
-        "faces": faces, "detect_every": detect_every, "smooth": smooth,
+        "faces": faces, "detect_every": detect_every, "smooth": smooth, "min_face": min_face,
     }  # fmt: skip
 
     def load(on: str) -> Loaded:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from auformer import __version__
 from auformer.data.table_file import read_sidecar
 from auformer.errors import ManifestError
@@ -45,6 +47,7 @@ class Loaded:
         )  # fmt: skip
         if not isinstance(network, OnnxDetector):
             share_cores(network, cores=cores)
+        cv2.setNumThreads(half_of(cores))  # the face detector's; the other half is the network's and the reader's
         self.predictor = AUPredictor(network, device=device, **options)
         revision = file.parent.name if str(checkpoint).startswith("hf://") else None
         self.checkpoint = {"given": str(checkpoint), "file": str(file), "sha256": sha256(file), "revision": revision}
@@ -104,6 +107,7 @@ def run_settings(
         "detector": predictor.detector.name,
         "detector_version": predictor.detector.version,
         "detect_every": predictor.detect_every,  # None: faces are followed
+        "min_face": getattr(predictor.detector, "min_size", None),
         "faces": "all" if predictor.faces is None else predictor.faces,
         "recipe": predictor.recipe,
         "thresholds": dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True)),

@@ -14,7 +14,7 @@ from auformer.data.images import read_image
 from auformer.faces import align, detect
 from auformer.files import sha256
 from auformer.models import export_detector, load_detector
-from auformer.report.style import save_png
+from auformer.predict.photo_card import save_card
 from tests.helpers.photos import AUS, face_image, write_photos
 from tests.helpers.predicting import files, make_checkpoint, options, predict_with, rows, same, sidecar
 
@@ -194,15 +194,15 @@ class TestExistingFiles:
 
 class TestInterrupted:
     def test_the_same_command_resumes(self, photos, predict, tmp_path, monkeypatch, capsys):
-        real, calls = save_png, []
+        real, calls = save_card, []
 
-        def save(figure, path):
+        def save(path, card):
             calls.append(path)
             if len(calls) == 2:
                 raise KeyboardInterrupt
-            return real(figure, path)
+            return real(path, card)
 
-        monkeypatch.setattr("auformer.predict.recorder.save_png", save)
+        monkeypatch.setattr("auformer.predict.recorder.save_card", save)
         words, out = (photos["one"], photos["two"], "--out"), tmp_path / "out"
         assert predict(*words, out, "--batch-size", "1") == 130
         assert files(out) == [".predict", "one_aus.png"]

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from auformer.predict.outputs import Plan
@@ -85,7 +84,6 @@ class SourceWorker:
             ) from error
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(job.threads)
-        cv2.setNumThreads(job.threads)
         given = job.checkpoint["given"]
         self.job = job
         self.loaded = Loaded(

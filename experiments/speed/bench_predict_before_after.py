@@ -1,0 +1,288 @@
+"""`auformer predict` beside the build of an earlier commit, on the same files, in turn.
+
+    python -m experiments.speed.bench_predict_before_after --pairs 5
+
+The earlier build is taken out of git and runs in a virtual environment of its own, which sees the same packages. Each
+work is done by both, one after the other, as often as `--pairs` says; a figure is the median over pairs of the ratio
+within a pair, so that a busy machine meets both. CPU time stands beside time, since it does not depend on what else
+runs. Every work is a process of its own, from its start to the files on disk, with the defaults of its build.
+
+Works: a video of 640 x 360 with a face that moves; one of 1920 x 1080 with two; a folder of photographs (rendered, of
+about 250 x 250 pixels, and a few of 12 megapixels) with and without figures; one photograph. Beside them the floor in
+this process: decoding, one pass of the landmark network and one of the AU network, a frame each. What `--works` leaves
+out stays as it was measured before. Writes `predict_before_after.json` and `.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from auformer.data.images import write_image
+from auformer.data.manifest import read_predictions
+from auformer.scoring.tables import Table
+from auformer.synthetic import AU_NAMES, Identity, Renderer, sample_scene
+from experiments.harness import ROOT, circumstances, new_parser, write_result
+from experiments.speed.bench_predict import write_clip
+
+BEFORE = "6d07a71"
+TARGETS = {"video": 4.0, "large_video": 4.0, "folder": 3.0, "folder_defaults": 6.0, "photo": 2.5}
+NAMES = {
+    "video": "video 640 x 360, one face", "large_video": "video 1920 x 1080, two faces",
+    "folder": "folder of photographs, no figures", "folder_defaults": "the same, each build's defaults",
+    "photo": "one photograph, cold start, with its figure",
+    "empty": "rendered scenes without a face, no figures",
+}  # fmt: skip
+Measured = dict[str, float]
+
+
+def build(folder: Path, commit: str) -> list[str]:
+    """Words that run the `auformer` of a commit, in an environment of its own below a folder."""
+    tree, home = folder / "before", folder / "venv"
+    tree.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run(["tar", "x", "-C", str(tree)], input=archive, check=True)
+    venv.create(home, with_pip=False)
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ask = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    site = subprocess.run([str(python), "-c", ask], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    lines = f"{tree}\n{sysconfig.get_paths()['purelib']}\n"  # plain paths: the editable install of today is not seen
+    Path(site, "before.pth").write_text(lines, encoding="utf-8")
+    return [str(python), "-m", "auformer"]
+
+
+def timed(words: list[str], cwd: Path) -> Measured:
+    """Seconds, CPU seconds and peak MB of a process."""
+    start = time.perf_counter()
+    with open(os.devnull, "w") as nowhere:
+        child = subprocess.Popen(words, cwd=cwd, stdout=nowhere, stderr=nowhere)
+        _, status, used = os.wait4(child.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 1):  # 1: photographs without a face
+        raise SystemExit(f"{' '.join(words)} failed: {status}")
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}
+
+
+def write_large_clip(path: Path, frames: int) -> None:
+    """Two rendered faces that move in a video of 1920 x 1080 pixels."""
+    from fractions import Fraction
+
+    import av
+
+    renderer, size = Renderer(320), (1080, 1920)
+    faces = [renderer.bake(Identity.sample(40_010 + k)) for k in range(2)]
+    shown = [[renderer.render(face, np.full(len(AU_NAMES), 0.03 * k)).image for k in range(5)] for face in faces]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(30), options={"preset": "veryfast", "crf": "20"})
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        for k in range(frames):
+            canvas = np.full((*size, 3), 110, np.uint8)
+            for number, images in enumerate(shown):
+                x, y = int(300 + 900 * number + 120 * np.sin(k / 40)), int(350 + 80 * np.cos(k / 31 + number))
+                canvas[y : y + 320, x : x + 320] = images[k // 6 % 5]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(canvas, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def write_folder(folder: Path, small: int, large: int) -> None:
+    """Rendered photographs of about 250 x 250 pixels, and large ones of 4000 x 3000."""
+    renderer = Renderer(200)
+    for k in range(small + large):
+        face = renderer.bake(Identity.sample(40_100 + k))
+        image = np.full((252, 248, 3), 120, np.uint8)
+        image[20:220, 24:224] = renderer.render(face, np.zeros(len(AU_NAMES))).image
+        if k >= small:
+            image = cv2.resize(image, (4000, 3000), interpolation=cv2.INTER_CUBIC)
+        write_image(folder / f"{k:04d}.jpg", image, quality=92)
+
+
+def write_scenes(folder: Path, number: int) -> None:
+    """Backgrounds of the renderer and patterns, none with a face, of 320 x 320 pixels."""
+    from experiments.pretraining.train_certainty import pattern
+
+    renderer = Renderer(320)
+    for k in range(number):
+        rng = np.random.default_rng([995, k])
+        if k % 2:
+            image = cv2.cvtColor(
+                cv2.resize(pattern(rng), (320, 320), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB
+            )
+        else:
+            wall = renderer.background(rng, **sample_scene(rng, "AB"[k // 2 % 2])[1])
+            image = np.clip(wall * 255, 0, 255).astype(np.uint8)
+        write_image(folder / f"{k:04d}.png", image)
+
+
+def agreement(before: Path, after: Path) -> dict[str, float]:
+    """How far the rows of two tables of one source differ: share of rows with a face in both, probabilities, boxes."""
+    from auformer.predict.tracking import overlap
+
+    tables = [read_predictions(path).query("status == 'ok'") for path in (before, after)]
+    key = ["subject", "frame", "face"]
+    joined = tables[0].merge(tables[1], on=key, suffixes=("", "_new"))
+    probs = [name for name in tables[0] if name.endswith("_prob")]
+    away = np.abs(joined[probs].to_numpy(float) - joined[[f"{name}_new" for name in probs]].to_numpy(float))
+    boxes = [joined[[f"{side}{end}" for side in "xywh"]].to_numpy(float).tolist() for end in ("", "_new")]
+    if joined.empty:
+        return {"rows_before": len(tables[0]), "rows_after": len(tables[1]), "rows_in_both": 0}
+    ious = [overlap(one, other) for one, other in zip(*boxes, strict=True)]
+    return {
+        "rows_before": len(tables[0]), "rows_after": len(tables[1]), "rows_in_both": len(joined),
+        "probability_away": round(float(away.mean()), 4), "box_overlap": round(float(np.mean(ious)), 3),
+    }  # fmt: skip
+
+
+def floor(clip: Path, frames: int = 120) -> dict[str, float]:
+    """CPU milliseconds a frame of what cannot be left out, in this process with one thread."""
+    from auformer.data.video import read_video
+    from auformer.faces import make_detector
+    from auformer.faces.regressor import ask, square_of
+    from auformer.models.onnx_file import open_demo
+
+    cv2.setNumThreads(1)
+    start, images = time.process_time(), []
+    for frame in read_video(clip):
+        images.append(frame.image())
+        if len(images) == frames:
+            break
+    decoding = time.process_time() - start
+    (face, *_) = make_detector("cascade")(images[0])
+    grey, square = cv2.cvtColor(images[0], cv2.COLOR_RGB2GRAY), square_of(face.points)
+    start = time.process_time()
+    for _ in images:
+        ask(grey, square)
+    landmarks, network = time.process_time() - start, open_demo(threads=1)
+    assert network is not None
+    batch = np.zeros((16, 3, *network.image_size), np.float32)
+    network.outputs(batch)
+    start = time.process_time()
+    for _ in range(len(images) // 16):
+        network.outputs(batch)
+    parts = {"decode": decoding, "landmarks": landmarks}
+    found = {name: 1e3 * value / len(images) for name, value in parts.items()}
+    found["network"] = 1e3 * (time.process_time() - start) / (len(images) // 16 * 16)
+    return {name: round(value, 2) for name, value in found.items()} | {"all": round(sum(found.values()), 2)}
+
+
+def compare(words: dict[str, list[str]], arguments: list[str], folder: Path, pairs: int) -> dict[str, Any]:
+    """Both builds in turn on one work: medians, ratios within pairs, and how far their tables agree."""
+    runs: dict[str, list[Measured]] = {name: [] for name in words}
+    for _ in range(pairs):
+        for name, command in words.items():
+            shutil.rmtree(folder / f"out_{name}", ignore_errors=True)
+            runs[name].append(timed([*command, "predict", *arguments, "--out", f"out_{name}"], folder))
+    result: dict[str, Any] = {"pairs": pairs}
+    for what in ("seconds", "cpu", "peak_mb"):
+        for name, measured in runs.items():
+            result[f"{what}_{name}"] = round(statistics.median(one[what] for one in measured), 3)
+        each = [a[what] / b[what] for a, b in zip(runs["before"], runs["after"], strict=True)]
+        result[f"{what}_ratio"] = round(statistics.median(each), 2)
+    tables = [folder / f"out_{name}" / "predictions.csv" for name in ("before", "after")]
+    sizes = {name: sum(f.stat().st_size for f in (folder / f"out_{name}").rglob("*") if f.is_file()) for name in words}
+    return result | agreement(*tables) | {f"bytes_{name}": size for name, size in sizes.items()}
+
+
+def page(result: dict[str, Any]) -> str:
+    """Markdown."""
+    rows, works = [], result["works"]
+    for name, one in works.items():
+        target = TARGETS.get(name)
+        verdict = "" if target is None else "met" if one["seconds_ratio"] >= target else "missed"
+        rows.append([
+            f"{NAMES[name]} ({one['size']})", one["seconds_before"], one["seconds_after"], one["seconds_ratio"],
+            one["cpu_ratio"], f"{target:g}" if target else "", verdict, f"{1 / one['peak_mb_ratio']:.2f}", one.get("probability_away", ""),
+            one.get("box_overlap", ""), f"{one['rows_in_both']} of {one['rows_before']}; {one['rows_after']} now",
+        ])  # fmt: skip
+    header = [
+        "work", "before, s", "after, s", "times as fast", "by CPU time", "target", "verdict", "peak memory",
+        "probabilities differ by", "overlap of boxes", "rows with a face in both",
+    ]  # fmt: skip
+    shown = [
+        f"* {NAMES[name]}: `{one['command']}`, load {one['load']}, commit {one['commit']}"
+        for name, one in works.items()
+    ]
+    parts = result.get("floor_ms", {})
+    said = ", ".join(f"{name} {value} ms" for name, value in parts.items())
+    return f"""# Predictions beside the build of commit {result["before"]}
+
+Each work by both builds in turn, a process each from its start to the files on disk, with each build's defaults;
+medians over pairs of the ratio within a pair. Peak memory is after over before. The machine was shared with other work,
+which the load says; the two builds met it alike, and CPU time stands beside time.
+
+{Table(header, rows).markdown()}
+
+Floor, CPU time a frame of the 640 x 360 video, one thread: {said}.
+
+{chr(10).join(shown)}
+
+{result["machine"]}.
+"""
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    parser = new_parser(__doc__)
+    parser.add_argument("--works", nargs="+", choices=list(NAMES), default=list(NAMES), help="default: all")
+    parser.add_argument("--pairs", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--frames", type=int, default=900, help="of the videos (default: %(default)s)")
+    parser.add_argument("--photos", type=int, nargs=2, default=(500, 50), help="small and large (default: 500 50)")
+    parser.add_argument("--before", default=BEFORE, help="commit (default: %(default)s)")
+    args = parser.parse_args(argv)
+    known = args.out / "predict_before_after.json"
+    result = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {"works": {}}
+    result |= {"before": args.before, "machine": circumstances()["machine"]}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        words = {"before": build(folder, args.before), "after": [sys.executable, "-m", "auformer"]}
+        for work in args.works:
+            given, size = _write(work, folder, args.frames, args.photos)
+            found = compare(words, given, folder, args.pairs)
+            told = (
+                f"--works {work} --pairs {args.pairs} --frames {args.frames} --photos {args.photos[0]} {args.photos[1]}"
+            )
+            facts = {"command": f"python -m experiments.speed.bench_predict_before_after {told}", "size": size}
+            result["works"][work] = found | facts | circumstances("onnxruntime", "torch")
+            if work == "video":
+                result["floor_ms"] = floor(folder / "video.mp4")
+            result["works"] = {one: result["works"][one] for one in NAMES if one in result["works"]}
+            write_result(args.out, "predict_before_after", result, page(result))
+            print(work, json.dumps(found), flush=True)
+    return result
+
+
+def _write(work: str, folder: Path, frames: int, photos: tuple[int, int]) -> tuple[list[str], str]:
+    """Make the files of a work: its arguments, and how much it is."""
+    if work == "video":
+        write_clip(folder / "video.mp4", frames)
+        return ["video.mp4"], f"{frames} frames"
+    if work == "large_video":
+        write_large_clip(folder / "large.mp4", frames)
+        return ["large.mp4"], f"{frames} frames"
+    if work == "empty":
+        (folder / "empty").mkdir()
+        write_scenes(folder / "empty", 200)
+        return ["empty", "--no-plot"], "200 images, of which a row is a false alarm"
+    if work == "photo":
+        (folder / "one").mkdir()
+        write_folder(folder / "one", 1, 0)
+        return ["one/0000.jpg"], "cold"
+    if not (folder / "photos").is_dir():
+        (folder / "photos").mkdir()
+        write_folder(folder / "photos", *photos)
+    return ["photos", *(["--no-plot"] if work == "folder" else [])], f"{photos[0]} small, {photos[1]} of 12 megapixels"
+
+
+if __name__ == "__main__":
+    main()
