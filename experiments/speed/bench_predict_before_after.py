@@ -201,11 +201,11 @@ def page(result: dict[str, Any]) -> str:
     for name, one in works.items():
         target = TARGETS.get(name)
         verdict = "" if target is None else "met" if one["seconds_ratio"] >= target else "missed"
-        rows.append([
-            f"{NAMES[name]} ({one['size']})", one["seconds_before"], one["seconds_after"], one["seconds_ratio"],
-            one["cpu_ratio"], f"{target:g}" if target else "", verdict, f"{1 / one['peak_mb_ratio']:.2f}", one.get("probability_away", ""),
-            one.get("box_overlap", ""), f"{one['rows_in_both']} of {one['rows_before']}; {one['rows_after']} now",
-        ])  # fmt: skip
+        faces = f"{one['rows_in_both']} of {one['rows_before']}; {one['rows_after']} now"
+        speeds = [one["seconds_before"], one["seconds_after"], one["seconds_ratio"], one["cpu_ratio"]]
+        same = [one.get("probability_away", ""), one.get("box_overlap", ""), faces]
+        wanted = [f"{target:g}" if target else "", verdict, f"{1 / one['peak_mb_ratio']:.2f}"]
+        rows.append([f"{NAMES[name]} ({one['size']})", *speeds, *wanted, *same])
     header = [
         "work", "before, s", "after, s", "times as fast", "by CPU time", "target", "verdict", "peak memory",
         "probabilities differ by", "overlap of boxes", "rows with a face in both",
