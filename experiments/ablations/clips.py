@@ -34,7 +34,7 @@ from auformer.data.video import read_video
 from auformer.data.windows import cut_chunks, evaluation_windows, find_runs, label_frames, training_window
 from auformer.losses import au_weights, region_loss, wa_loss
 from auformer.metrics import auroc, average_precision, confusion_counts, f1_from_counts, mean_over_aus
-from auformer.models import load_adapter
+from auformer.models import load_adapter, save_adapter
 from auformer.models.temporal.auformer_in_time import AUFormerInTime
 from auformer.models.temporal.vit_mdhr import ViTMDHR
 from auformer.predict.manifest import predict_manifest
@@ -50,6 +50,7 @@ FIRST = {"train": 43_000, "test": 43_100}  # subjects that no packaged weights h
 SUBJECTS, CLIPS = {"train": 40, "test": 20}, {"train": 9, "test": 6}
 VIDEO_SUBJECTS, VIDEOS, VIDEO_FRAMES, CHUNK = {"train": 20, "test": 10}, 1, 600, 48
 LENGTH, DIM = 16, 96
+PIECE = 1024  # rows of one file of tokens, after which a killed run goes on
 EPOCHS, BATCH, LR, DECAY, REGIONS = 20, 16, 2e-3, 0.05, 0.01  # the design's section 6
 AUFORMER_LR = 5e-3  # best of the grid in results/demo.md
 SEEDS = (0, 1, 2)
@@ -118,15 +119,17 @@ def features(folder: Path, part: str, manifest: Path, data: str) -> dict[str, An
     """Tokens of the taps of every row in half precision `(n, h w, taps D)`, its labels `(n, N)`, the runs."""
     table = label_frames(read_manifest(manifest), AUS, 1)
     runs, labels = find_runs(table), torch.from_numpy(table[AUS].to_numpy(np.int64))
-    path = folder / f"features-{data}-{part}.pt"
-    if not path.is_file():
-        network = ViTMDHR(BACKBONE, AUS, pretrained=True, dim=DIM)
-        rows = AUDataset(table, manifest.parent, AUS, SIZE)
-        batches = [torch.stack([rows[row]["image"] for row in group.tolist()]) for group in _groups(len(rows), 64)]
-        tokens = torch.cat([network.tap(images).half() for images in batches])
-        torch.save(tokens, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").rename(path)
-    tokens, chunk = torch.load(path, weights_only=True), CHUNK if data == "videos" else None
+    network, rows, pieces = None, AUDataset(table, manifest.parent, AUS, SIZE), []
+    for number, piece in enumerate(_groups(len(rows), PIECE)):
+        path = folder / f"features-{data}-{part}-{number:02d}.pt"
+        if not path.is_file():
+            network = network or ViTMDHR(BACKBONE, AUS, pretrained=True, dim=DIM)
+            groups = [piece[first : first + 64] for first in range(0, len(piece), 64)]
+            batches = [torch.stack([rows[row]["image"] for row in group.tolist()]) for group in groups]
+            torch.save(torch.cat([network.tap(images).half() for images in batches]), path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").rename(path)
+        pieces.append(torch.load(path, weights_only=True))
+    tokens, chunk = torch.cat(pieces), CHUNK if data == "videos" else None
     return {"tokens": tokens, "labels": labels, "runs": runs, "table": table, "chunk": chunk}
 
 
@@ -199,6 +202,7 @@ def train_head(
         seconds += time.process_time() - begin
         _keep(path, parts, epoch + 1, seconds)
         print(f"{row} seed {seed}: epoch {epoch + 1}, loss {float(loss.detach()):.4f}", flush=True)
+    save_adapter(folder / f"{data}-{row}-{seed}.safetensors", network)
     prob = predict_head(network.eval(), test["tokens"][..., part], test["runs"], length)
     target = test["labels"].numpy()
     trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
