@@ -24,7 +24,9 @@ from tqdm import tqdm
 
 from auformer.data.images import IMAGES, read_image
 from auformer.files import atomic_path
-from auformer.predict.predictor import AUPredictor
+from auformer.models import load_detector
+from auformer.models.adapter_file import save_adapter
+from auformer.predict.predictor import SENSITIVE, AUPredictor
 from auformer.scoring.tables import Table
 from experiments.harness import circumstances, new_parser, write_result
 
@@ -56,9 +58,9 @@ def crops(folder: Path, predictor: AUPredictor, cache: Path | None = None) -> tu
 
 def read_labels(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     """The photographs' `person` and `expression`, and their readings as `AU12_read`, in the order of `names`."""
-    table = pd.read_csv(folder / "labels.csv").set_index("file").reindex(list(names))
+    table = pd.read_csv(folder / "labels.csv", dtype={"file": str}).set_index("file").reindex(list(names))
     if (folder / "codes.csv").exists():
-        readings = pd.read_csv(folder / "codes.csv").set_index("file").add_suffix("_read")
+        readings = pd.read_csv(folder / "codes.csv", dtype={"file": str}).set_index("file").add_suffix("_read")
         table = table.join(readings)
     return table.reset_index()
 
@@ -153,6 +155,22 @@ def measure(photographs: Path, checkpoint: str, cache: Path | None = None) -> di
     return {**result, "thresholds": thresholds}
 
 
+def set_thresholds(photographs: Path, adapter: Path, cache: Path | None = None) -> dict[str, float]:
+    """Write the thresholds that neutral faces allow into an adapter file; its own become the more sensitive ones.
+
+    A second call begins with the same ones: those of rendered validation subjects are never lost.
+    """
+    network = load_detector(adapter)
+    extra = dict(network.metadata.get("extra") or {})
+    floor = extra.get(SENSITIVE) or dict(network.thresholds)
+    predictor = AUPredictor(network)
+    names, images = crops(photographs, predictor, cache)
+    probs = dict(zip(predictor.au_names, predictor.predict_proba(images).T, strict=True))
+    chosen = thresholds_for(read_labels(photographs, names), probs, floor)
+    save_adapter(adapter, network, thresholds=chosen, extra={**extra, SENSITIVE: floor})
+    return chosen
+
+
 def page(results: Mapping[str, dict[str, Any]]) -> str:
     """One column per AU detector."""
     names = list(results)
@@ -178,7 +196,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", nargs="+", default=["demo"], help="AU detectors (default: demo)")
     parser.add_argument("--cache", type=Path, help="file that keeps the crops")
     parser.add_argument("--name", default="", help="write NAME.json; default: only print")
+    parser.add_argument(
+        "--set-thresholds", type=Path, metavar="ADAPTER", help="choose its thresholds, write them into it"
+    )
     args = parser.parse_args(argv)
+    if args.set_thresholds is not None:
+        for au, threshold in set_thresholds(args.photographs, args.set_thresholds, args.cache).items():
+            print(f"{au:5} {threshold:.3f}")
+        return
     results = {name: measure(args.photographs, name, args.cache) for name in args.checkpoint}
     print(page(results))
     if args.name:
