@@ -8,8 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from auformer.benchmark.protocols import DataSet
 from auformer.benchmark.suite import read_suite
@@ -18,6 +20,9 @@ from auformer.models import load_detector
 from auformer.models.language.aullava import AULLaVA
 from auformer.models.language.vlfau import VLFAU
 from auformer.training.config import resolve_config
+from experiments.ablations import language as scripts
+from experiments.ablations import language_page as page
+from experiments.ablations import language_scores as scores
 from tests.helpers.runs import AUS, VIT, cli_words, write_workspace
 
 pytest.importorskip("transformers")
@@ -78,3 +83,54 @@ def test_the_suite_builds_its_methods() -> None:
         config = resolve_config(suite.config_of(method, runs[0].name))
         network = {**config.network, "init_args": {**config.network["init_args"], **tiny}}
         assert type(replace(config, network=network).build(data).network).__name__ == kind
+
+
+def _line(what: str, seed: int = 0, epochs: int = 6, f1: float = 0.8) -> dict[str, Any]:
+    scores = {"readable": 1.0, "agreement": 0.97, "truth": 0.9, "f1": 0.79, "degree": 0.5, "degree_near": 0.9,
+              "kappa": 0.4, "bleu4": 80.0, "cider": 3.0}  # fmt: skip
+    maps = ("own", "another AU's", "fixed per AU", "the change itself")
+    lab = {
+        "occurrence": {"f1": f1, "auroc": 0.9, "ece": 0.1},
+        "sentences": {**dict.fromkeys(page.CONDITIONS, scores), "decisions_f1": 0.8},
+        "where": {**{name: {"pointing": 0.5, "energy": 0.3, "deletion": 0.1} for name in maps}, "pairs": {}},
+    }
+    about = {"what": what, "seed": seed, "epochs": epochs, "commit": "abc", "machine": "m", "seconds": 60}
+    return {**about, "trainable_parameters": 10, "lab_a": lab, "lab_b": lab}
+
+
+def test_the_page_says_what_is_missing_and_what_is_not_reached() -> None:
+    text = page.page([_line("vlfau"), _line("auformer", f1=0.82), _line("vlfau_unguided", epochs=3)])
+    assert "**Not complete.**" in text and "vlfau (1, 2)" in text and "vlfau_unguided (0, 1, 2)" in text
+    rows = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| VL-FAU on experts")}
+    assert rows["sentences: agreement"].endswith("| 97.0 | yes |")
+    assert rows["sentence F1, own minus swapped"].endswith("| 0.0 | no |")
+    assert rows["F1 on lab A from AUFormer's of the same seed and epochs"].endswith("| -2.0 | no |")
+    assert page.look_up(_line("x"), "sentences.own.f1 - sentences.decisions_f1") == pytest.approx(-0.01)
+    assert page.look_up(_line("x"), "lab_b.occurrence.auroc") == 0.9
+    several = page.runs_table([_line("probe", seed, f1=value) for seed, value in ((0, 0.7), (1, 0.8))])
+    assert "75.0 ± 7.1" in several
+    whole = [_line(what, seed, 20) for what in scripts.networks() for seed in range(3)]
+    assert page.missing(whole) == ""
+
+
+def test_a_decision_falls_when_what_it_rests_on_is_wiped_out() -> None:
+    """A network that sees one cell only: wiping that cell out moves it, wiping out others does not."""
+
+    class OneCell:
+        grid_size, image_size = (2, 2), (4, 4)
+
+        def predict_probs(self, images: torch.Tensor) -> torch.Tensor:
+            return images[:, 0, :2, 2:].mean((1, 2), keepdim=True)[:, :, 0]
+
+    images = torch.zeros(1, 3, 4, 4)
+    images[:, :, :2, 2:] = 1.0
+    order = np.array([[[[0.1, 0.4], [0.3, 0.2]]]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "BEST_CELLS", 1)
+        assert scores.deletion(OneCell(), images, [(0, 0)], order) == pytest.approx(0.75)
+        assert scores.deletion(OneCell(), images, [(0, 0)], -order) == 0.0
+
+
+def test_partners_are_of_another_subject() -> None:
+    subjects = np.repeat(["a", "b", "c", "d"], 5)
+    assert (subjects[scores.partners(subjects)] != subjects).all()

@@ -1,0 +1,228 @@
+"""The page of the runs of `experiments.ablations.language`, from their lines alone.
+
+    python -m experiments.ablations.language_page
+
+Mean over the seeds that are there, and their standard deviation where there are two or more; a bar of the design is
+shown beside what it was set for, reached or not. Runs that are missing are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from auformer.report.table import Table
+from experiments.ablations.language import EPOCHS, LINES, LM_EPOCHS, networks, read_lines
+from experiments.harness import new_parser, write_result
+
+Lines = list[dict[str, Any]]
+NAMES = {
+    "aullava": "AU-LLaVA, small LM", "vlfau": "VL-FAU on experts", "auformer": "AUFormer", "probe": "linear probe",
+    "vlfau_unguided": "VL-FAU, attention not guided", "vlfau_silent": "VL-FAU without sentences",
+    "plain_vlfau": "VL-FAU on the plain ViT", "aullava_unpaired": "AU-LLaVA, pair left out",
+    "probe_unpaired": "linear probe, pair left out",
+}  # fmt: skip
+CONDITIONS = ("own", "swapped", "constant", "blank")
+HEAD = """\
+# Sentences and answers on rendered faces
+
+VL-FAU (sentences learned beside detection) and AU-LLaVA (a small language model built here) beside AUFormer and a
+linear probe, on the faces of `auformer demo`: 2,000 training images of 40 subjects of lab A, 600 of 10 others to choose
+the epoch, 2,000 images of 20 unseen subjects of lab A and of 20 of lab B, which none was trained on. 12 action units
+(AUs) of BP4D, frozen demo backbone. Per cent where nothing else is said; F1 at 0.5. Rendered faces say nothing about
+photographs. The small LM is not what the AU-LLaVA paper measured; neither paper's tables, texts or code could be read
+here."""
+HIGHEST, LOWEST = float("inf"), float("-inf")
+# what the design asked for: run, figure, where it is in a line (of lab A; `x - y`, `x / y`), lowest, highest, factor
+BARS = (
+    ("aullava", "F1, lab A", "occurrence.f1", 77, HIGHEST, 100),
+    ("aullava", "AUROC, lab A", "occurrence.auroc", 91.5, HIGHEST, 100),
+    ("aullava", "F1, lab B", "lab_b.occurrence.f1", 59, HIGHEST, 100),
+    ("aullava", "AUROC, lab B", "lab_b.occurrence.auroc", 90.5, HIGHEST, 100),
+    ("aullava", "level: r", "intensity.r", 0.75, HIGHEST, 1),
+    ("aullava", "level: MAE", "intensity.mae", LOWEST, 0.40, 1),
+    ("aullava", "F1 of P(level >= 1) from that of occurrence", "level.f1 - occurrence.f1", -2, 2, 100),
+    ("aullava", "list in reversed order: decisions that differ", "differ.reversed", LOWEST, 3, 100),
+    ("aullava", "list against one by one: decisions that differ", "differ.list", LOWEST, 3, 100),
+    ("aullava", "level against occurrence: decisions that differ", "differ.level", LOWEST, 4, 100),
+    ("aullava", "swapped images: AUROC", "swapped.auroc", 48, 52, 100),
+    ("aullava", "swapped images: F1", "swapped.f1", LOWEST, 35, 100),
+    ("aullava", "blank images: one answer for all, to the bit (1: yes)", "blank_is_one_answer", 1, HIGHEST, 1),
+    ("aullava", "ECE with temperature", "occurrence.ece", LOWEST, 0.04, 1),
+    ("aullava", "batch against one by one: largest difference, 1e-6", "one_by_one", LOWEST, 10, 1e6),
+    ("vlfau", "sentences: readable", "sentences.own.readable", 99, HIGHEST, 100),
+    ("vlfau", "sentences: agreement", "sentences.own.agreement", 96, HIGHEST, 100),
+    ("vlfau", "sentence F1 from the decision's", "sentences.own.f1 - sentences.decisions_f1", -2, 2, 100),
+    ("vlfau", "sentence F1, own minus swapped", "sentences.own.f1 - sentences.swapped.f1", 40, HIGHEST, 100),
+    ("vlfau", "attention: pointing", "where.own.pointing", 0.80, HIGHEST, 1),
+    ("vlfau", "another AU's attention: pointing", "where.another AU's.pointing", LOWEST, 0.35, 1),
+    ("vlfau", "deletion, share of the truth mask's", "where.own.deletion / where.the change itself.deletion", 0.8,
+     HIGHEST, 1),
+)  # fmt: skip
+
+
+def of(lines: Lines, what: str) -> Lines:
+    return [line for line in lines if line["what"] == what]
+
+
+def cell(lines: Lines, get: Callable[[dict[str, Any]], float], digits: int = 1, factor: float = 100.0) -> str:
+    """Mean over lines, with the standard deviation where there are several; empty without lines."""
+    values = [factor * get(line) for line in lines]
+    if not values or any(value is None or np.isnan(value) for value in values):
+        return ""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def runs_table(lines: Lines) -> str:
+    rows = []
+    for what in networks():
+        mine = of(lines, what)
+        if not mine:
+            continue
+        decided = [
+            cell(mine, lambda line, lab=lab, key=key: line[lab]["occurrence"][key])
+            for lab in ("lab_a", "lab_b") for key in ("f1", "auroc")
+        ]  # fmt: skip
+        epochs = ", ".join(sorted({str(line["epochs"]) for line in mine}))
+        seconds = cell(mine, lambda line: line["seconds"] / 60, 0, 1.0)
+        rows.append([NAMES[what], f"{mine[0]['trainable_parameters']:,}", str(len(mine)), epochs, *decided, seconds])
+    header = ["run", "trained", "seeds", "epochs", "A: F1", "A: AUROC", "B: F1", "B: AUROC", "minutes"]
+    return Table(header, rows).markdown()
+
+
+def sentences_table(lines: Lines, lab: str) -> str:
+    shown = (("readable", 100, 1), ("agreement", 100, 1), ("truth", 100, 1), ("f1", 100, 1), ("degree", 100, 1),
+             ("degree_near", 100, 1), ("kappa", 1, 2), ("bleu4", 1, 1), ("cider", 1, 2))  # fmt: skip
+    rows = []
+    for what in networks():
+        mine = [line for line in of(lines, what) if "sentences" in line[lab]]
+        for name in CONDITIONS if mine else ():
+            cells = [
+                cell(mine, lambda line, name=name, key=key: line[lab]["sentences"][name][key], digits, factor)
+                for key, factor, digits in shown
+            ]
+            rows.append([NAMES[what], name, *cells])
+    header = [
+        "run",
+        "sentences",
+        "readable",
+        "agreement",
+        "truth",
+        "F1",
+        "degree",
+        "degree ±1",
+        "kappa",
+        "BLEU-4",
+        "CIDEr-D",
+    ]
+    return Table(header, rows, text_columns=2).markdown()
+
+
+def where_table(lines: Lines) -> str:
+    rows = []
+    for what in networks():
+        mine = [line for line in of(lines, what) if "where" in line["lab_a"]]
+        for name in [name for name in mine[0]["lab_a"]["where"] if name != "pairs"] if mine else ():
+            cells = [
+                cell(mine, lambda line, name=name, key=key: line["lab_a"]["where"][name][key], 3, 1.0)
+                for key in ("pointing", "energy", "deletion")
+            ]
+            rows.append([NAMES[what], name, *cells])
+    return Table(["run", "map", "pointing", "energy", "deletion"], rows, text_columns=2).markdown()
+
+
+def look_up(line: dict[str, Any], path: str) -> float:
+    """A figure in a line, of lab A where the path names no lab; `x - y` and `x / y` are of two."""
+    for sign in (" - ", " / "):
+        if sign in path:
+            one, other = (look_up(line, part) for part in path.split(sign))
+            return one - other if sign == " - " else one / other
+    found: Any = line if path.startswith("lab_") else line["lab_a"]
+    for name in path.split("."):
+        found = found[name]
+    return float(found)
+
+
+def bar_text(low: float, high: float) -> str:
+    if high == HIGHEST:
+        return f">= {low:g}"
+    return f"<= {high:g}" if low == LOWEST else f"{low:g} to {high:g}"
+
+
+def checks(lines: Lines) -> str:
+    """What the design asked for, what was found, and whether that is reached; only of runs that are there."""
+    rows = []
+    for what, name, path, low, high, factor in BARS:
+        mine = of(lines, what)
+        if mine:
+            value = factor * float(np.mean([look_up(line, path) for line in mine]))
+            shown = f"{value:.3f}" if factor == 1 else f"{value:.1f}"
+            rows.append([NAMES[what], name, bar_text(low, high), shown, "yes" if low <= value <= high else "no"])
+    both = [
+        (line, other) for line in of(lines, "vlfau") for other in of(lines, "auformer")
+        if (line["seed"], line["epochs"]) == (other["seed"], other["epochs"])
+    ]  # fmt: skip
+    if both:
+        path, name = "occurrence.f1", "F1 on lab A from AUFormer's of the same seed and epochs"
+        gain = float(np.mean([100 * (look_up(one, path) - look_up(other, path)) for one, other in both]))
+        rows.append([NAMES["vlfau"], name, ">= -1", f"{gain:+.1f}", "yes" if gain >= -1 else "no"])
+    return Table(["run", "figure", "bar", "found", "reached"], rows, text_columns=3).markdown()
+
+
+def missing(lines: Lines, seeds: Sequence[int] = (0, 1, 2)) -> str:
+    full = set()
+    for line in lines:
+        if line["epochs"] >= (LM_EPOCHS if line["what"].startswith("aullava") else EPOCHS):
+            full.add((line["what"], line["seed"]))
+    gone = {what: [str(seed) for seed in seeds if (what, seed) not in full] for what in networks()}
+    named = "; ".join(f"{what} ({', '.join(rest)})" for what, rest in gone.items() if rest)
+    if not named:
+        return ""
+    return (
+        f"**Not complete.** Not run at full length ({EPOCHS} epochs, {LM_EPOCHS} of the language model), with their "
+        f"seeds: {named}. The command at the end runs what is missing and resumes what was interrupted."
+    )
+
+
+def page(lines: Lines) -> str:
+    blocks = [HEAD, missing(lines), "## Decisions", runs_table(lines)]
+    if of(lines, "vlfau") or of(lines, "aullava"):
+        blocks += ["## What was asked for", checks(lines)]
+    if any("sentences" in line["lab_a"] for line in lines):
+        blocks += [
+            "## Sentences, lab A", sentences_table(lines, "lab_a"),
+            "## Sentences, lab B", sentences_table(lines, "lab_b"),
+            "`swapped`: the sentences of a face of another subject; `constant`: the most frequent fact of each AU in "
+            "training; `blank`: what the network says about a grey image. BLEU and CIDEr hardly tell the first three "
+            "apart; F1 does. Of every fourth test image.",
+        ]  # fmt: skip
+    if any("where" in line["lab_a"] for line in lines):
+        blocks += [
+            "## Where it looked, lab A", where_table(lines),
+            "Truth is what an AU changes in the image (`auformer.synthetic.change`). Pointing: the highest cell is one "
+            "with at least half of the largest change; energy: share of the map in such cells; deletion: fall of the "
+            "AU's probability when the four highest of 49 cells get the image's mean colour. `fixed per AU` is the "
+            "mean change in training and has not seen the image: pointing that does not exceed it says nothing about "
+            "this image.",
+        ]  # fmt: skip
+    made = sorted({(line["commit"], line["machine"]) for line in lines})
+    told = "; ".join(f"commit {commit}, {machine}" for commit, machine in made) or "no run yet"
+    blocks.append(
+        "Made from the lines of `language_runs.jsonl` by `python -m experiments.ablations.language` and then "
+        f"`python -m experiments.ablations.language_page` ({told}; one thread a run)."
+    )
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = new_parser(__doc__).parse_args(argv)
+    lines = read_lines(LINES)
+    write_result(args.out, "language", {"lines": len(lines)}, page(lines))
+    print(page(lines))
+
+
+if __name__ == "__main__":
+    main()
