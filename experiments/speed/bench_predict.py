@@ -3,9 +3,10 @@
     python -m experiments.speed.bench_predict
 
 A rendered face of about 200 pixels moves through a 640 x 360 H.264 video. Measured: frames a second from the file to
-the table with the default face detector in every frame, and in every fifth with optical flow between; the share of each
-stage; the share of the time in which a ViT-B network works (random weights, the time is the same); resident memory
-early and late in a long video. Writes `bench_predict.json`, from which `experiments.speed.cost` makes its page.
+the table with faces followed (the default), with the face detector in every frame, and in every fifth with optical
+flow between; the share of each stage; the share of the time in which a ViT-B network works (random weights, the time
+is the same); resident memory early and late in a long video. Writes `bench_predict.json`, from which
+`experiments.speed.cost` makes its page.
 """
 
 from __future__ import annotations
@@ -87,14 +88,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             network = AUFormer("vit_base_patch16_224", "bp4d").eval()
             result["vit_b"] = run(AUPredictor(network, detect_every=5), clip) | {"torch_threads": share_cores(network)}
         write_clip(clip, args.frames)
-        predictor = AUPredictor.from_checkpoint("demo", detect_every=50)
-        result["torch_threads"] = share_cores(predictor.network)
-        run(predictor, clip)  # warm up
-        result["every_frame"] = run(AUPredictor.from_checkpoint("demo"), clip)
+        run(AUPredictor.from_checkpoint("demo", detect_every=50), clip)  # warm up
+        result["followed"] = run(AUPredictor.from_checkpoint("demo"), clip)
+        result["every_frame"] = run(AUPredictor.from_checkpoint("demo", detect_every=1), clip)
         result["every_5th"] = run(AUPredictor.from_checkpoint("demo", detect_every=5), clip)
         if args.long:
             write_clip(clip, args.long)
-            result["long"] = run(AUPredictor.from_checkpoint("demo", detect_every=10), clip)
+            result["long"] = run(AUPredictor.from_checkpoint("demo"), clip)
     write_result(args.out, "bench_predict", result)
     print(json.dumps(result, indent=2))
     return result
