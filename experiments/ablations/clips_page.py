@@ -44,15 +44,15 @@ of one window per clip, no augmentation, WA + 0.01 region loss (rows of AUFormer
     "videos": """
 ## Videos
 
-`... --data videos`: 20 and 10 subjects x 600 frames (24 s): several expressions with rest between, talk, gaze, blinks, a
-turning head. A training window from every 48 frames.
+`... --data videos`: 20 and 10 subjects x 600 frames (24 s): several expressions with rest between, talk, gaze, blinks,
+a turning head. A training window from every 48 frames.
 """,
     "costs": """
 ## Costs
 
 `python -m experiments.ablations.clip_costs`: demo backbone, two clips of 16 frames, one thread, processor time, in
-parentheses the median of the ratio to AUFormer within a round; MB kept for the backward pass of one clip of 4, 8, 16 and
-32 frames.
+parentheses the median of the ratio to AUFormer within a round; MB kept for the backward pass of one clip of 4, 8, 16
+and 32 frames.
 """,
     "contrast": """
 ## Contrast
