@@ -26,7 +26,7 @@ from auformer.data.splits import cut_fold, cut_subjects
 from auformer.data.windows import label_frames
 from auformer.files import read_json, write_json
 from auformer.models import load_adapter, load_detector
-from auformer.models.auformer import transfer_experts
+from auformer.models.temporal.transfer import transfer
 from auformer.predict.manifest import image_warnings, write_manifest_predictions
 from auformer.training import fit
 from auformer.training.module import AUModule
@@ -165,7 +165,7 @@ def _module(job: Job, data: AUDataModule, table: pd.DataFrame, told: list[str]) 
         module = job.config.build(data)
     if job.init is not None:
         source = load_detector(job.init, backbone_checkpoint=job.config.weights)
-        shared = transfer_experts(source, module.network)
+        shared = transfer(source, module.network)
         logger.info("experts from %s: %s", job.run.init, ", ".join(shared))
         before = (source.metadata.get("training_data") or {}).get("train") or {}
         seen = sorted({*(before.get("datasets") or ())} & {*table["dataset"].unique()})
