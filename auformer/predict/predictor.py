@@ -181,17 +181,18 @@ class AUPredictor:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any
+        cls, checkpoint: str | Path, *, device: str | torch.device = "cpu", maps: bool = False, **options: Any
     ) -> AUPredictor:
         """A predictor from an adapter file, its folder, a `.ckpt`, an `.onnx`, `demo` or `hf://owner/name`.
 
-        The options are other arguments of the constructor.
+        The options are other arguments of the constructor. Without `maps`, `demo` runs without torch on the CPU, which
+        gives no evidence maps.
 
         Raises:
             CheckpointError: The checkpoint is missing, damaged or not ours.
         """
         return cls(
-            open_network(checkpoint, device=str(device), precision=options.get("precision", "32")),
+            open_network(checkpoint, device=str(device), precision=options.get("precision", "32"), maps=maps),
             device=device,
             **options,
         )
@@ -270,7 +271,10 @@ class AUPredictor:
         return {"probs": _checked_probs(values[:, :number]), "intensity": intensity.round(DECIMALS)}
 
     def evidence_maps(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
-        """Evidence of each AU's expert: (n, N, h, w) on the patch grid, >= 0; None without crops or experts."""
+        """Evidence of each AU's expert: (n, N, h, w) on the patch grid, >= 0; None without crops or experts.
+
+        A network that onnxruntime runs gives none.
+        """
         expert_maps = getattr(self.network, "expert_maps", None)
         return None if expert_maps is None else self._run(expert_maps, crops)
 
