@@ -18,7 +18,7 @@ import signal
 import tempfile
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,20 +63,21 @@ def run(args: argparse.Namespace) -> int:
 
     results = [(_name(path, out), path.resolve()) for out in args.results for path in find_tables(out)]
     socket = listen(args.port)
-    users = Users(most_bytes=args.max_upload * MEGABYTE, keep_s=3600 * args.keep_hours)
     checkpoint = str(Path(args.checkpoint).resolve()) if Path(args.checkpoint).exists() else args.checkpoint
     frozen = None if args.backbone_checkpoint is None else args.backbone_checkpoint.resolve()
     options: dict[str, Any] = {
         "checkpoint": checkpoint, "backbone_checkpoint": frozen, "detector": args.detector, "device": args.device,
     }  # fmt: skip
-    page = Page(users, Jobs(options), results=results, checkpoint=checkpoint, read_coding=read_coding)
-    url = address(page, socket)
-    print(
-        f"{url}\nOpen this address in a browser on this machine. Ctrl-C ends the page and deletes uploads.", flush=True
-    )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end, as after Ctrl-C
-    with suppress(KeyboardInterrupt), _in_browser(url, wanted=not args.no_browser):
-        make_server(page).run(sockets=[socket])
+    users = Users(most_bytes=args.max_upload * MEGABYTE, keep_s=3600 * args.keep_hours)
+    with closing(users), closing(Jobs(options)) as jobs, suppress(KeyboardInterrupt), _sigterm_as_interrupt():
+        page = Page(users, jobs, results=results, checkpoint=checkpoint, read_coding=read_coding)
+        url = address(page, socket)
+        print(
+            f"{url}\nOpen this address in a browser on this machine. Ctrl-C ends the page and deletes uploads.",
+            flush=True,
+        )
+        with _in_browser(url, wanted=not args.no_browser):
+            make_server(page).run(sockets=[socket])
     print("\nThe page is closed; uploads and their results are deleted.")
     return 0
 
@@ -84,6 +85,16 @@ def run(args: argparse.Namespace) -> int:
 def _name(path: Path, out: Path) -> str:
     """What the page calls a result: its file, or for the one table of a folder the folder."""
     return path.name if out.is_file() or path.stem != "predictions" else out.resolve().name
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """An orderly end when the system asks for one, as after Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

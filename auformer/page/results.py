@@ -25,6 +25,7 @@ from auformer.data.video import Video as VideoReader
 from auformer.errors import ManifestError
 from auformer.predict.agreement import ACTIVE
 from auformer.predict.compare import read_predictions
+from auformer.predict.sources import sequence_files
 
 TABLES = frozenset({".csv", ".tsv", ".parquet", ".xlsx"})
 # What browsers play, as far as the file says it; the browser has the last word. [ours]
@@ -92,9 +93,12 @@ class Result:
             "media": self.path_of(video) is not None,
         }  # fmt: skip
 
-    def path_of(self, video: Video) -> Path | None:
-        """The image or video of a source; None where it is not there."""
+    def path_of(self, video: Video, frame: int = 0) -> Path | None:
+        """The video of a source, or its image at the k-th frame; None where it is not there."""
         path = self.media.get(video.file)
+        if path is not None and not path.is_file() and _numbered(path):
+            files, numbers = sequence_files(str(path)), np.unique(self.rows_of(video)["frame"].to_numpy(np.int64))
+            path = files.get(int(numbers[frame]))
         return path if path is not None and path.is_file() else None
 
     def payload(self, number: int) -> bytes:
@@ -146,8 +150,8 @@ class Result:
     def image(self, number: int, frame: int) -> np.ndarray | None:
         """(H, W, 3) uint8 RGB of a source at its k-th frame; None where there is none."""
         video = self.videos[number]
-        path = self.path_of(video)
-        if path is None or not 0 <= frame < len(video.times):
+        path = self.path_of(video, frame) if 0 <= frame < len(video.times) else None
+        if path is None:
             return None
         if path.suffix.lower() in VIDEOS:
             if not video.timed:
@@ -236,9 +240,16 @@ def _place(video: Video, table: Path, media: Mapping[str, Path] | None) -> Path 
         return media.get(name)
     with contextlib.suppress(OSError):
         for place in (Path(file), table.parent / name):
-            if place.suffix.lower() in IMAGES | VIDEOS and place.is_file():
+            if place.suffix.lower() in IMAGES | VIDEOS and (place.is_file() or _numbered(place)):
                 return place
     return None
+
+
+def _numbered(path: Path) -> bool:
+    """Whether a path names numbered images that are there, as `frames/%05d.png`."""
+    with contextlib.suppress(ValueError):
+        return bool(sequence_files(str(path)))
+    return False
 
 
 def find_tables(out: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import pytest
 
 from auformer.annotations.videos import collect, episode_table
 from auformer.cli import main
+from auformer.data.images import write_image
 from auformer.data.manifest import write_predictions
 from auformer.page.downloads import FORMATS
 from auformer.page.results import find_tables, open_result
@@ -312,6 +313,18 @@ class TestFiles:
         for name in ("b.csv", "a.csv"):
             write_predictions_of(talk(), other, name)
         assert [path.name for path in find_tables(other)] == ["a.csv", "b.csv"]
+
+    def test_numbered_images_are_shown_by_their_numbers(self, tmp_path: Path) -> None:
+        for number in (7, 8, 10):
+            write_image(tmp_path / "f" / f"{number:03d}.png", np.full((6, 8, 3), number, np.uint8))
+        table = rows([7, 8, 10], {}, name=str(tmp_path / "f" / "%03d.png")).drop(columns="time_s")
+        result = open_result(write_predictions_of(table, tmp_path))
+        assert result.about()["sources"][0] == {
+            "name": str(tmp_path / "f" / "%03d.png"), "kind": "frames", "frames": 3, "media": True,
+            "people": [{"label": "face0", "frames": 3}],
+        }  # fmt: skip
+        assert [int(result.image(0, k).max()) for k in range(3)] == [7, 8, 10] and result.image(0, 3) is None
+        assert open_result(tmp_path / "predictions.csv", {}).image(0, 0) is None  # a stranger's
 
     def test_episodes_are_those_of_the_exports(self, folder: Path) -> None:
         result = open_result(folder / "predictions.csv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from auformer.data.images import write_image
 from auformer.page.server import ASSETS, HEADER, Page, listen
 from auformer.page.users import PREFIX, Users, remove_left_behind
 from tests.helpers.annotated import NAME, rows, talk, write_film, write_predictions_of
-from tests.helpers.page import Client, NoJobs, Served
+from tests.helpers.page import Client, NoJobs, Served, page_process, wait_for
 
 
 @pytest.fixture
@@ -280,6 +281,42 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
         taken.close()
     said = capsys.readouterr().err
     assert "Expected --port to be free" in said and "leave the option out" in said
+
+
+@pytest.mark.kill
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the children of a process are found in /proc")
+def test_a_page_that_is_killed_takes_its_process_along_and_is_tidied_at_the_next_start(tmp_path: Path) -> None:
+    with page_process(folder=tmp_path / "tmp") as url:
+        host = re.match(r"http://127\.0\.0\.1:(\d+)/", url)
+        (pid,) = [
+            int(path.name)
+            for path in Path("/proc").iterdir()
+            if path.name.isdecimal()
+            and str(tmp_path).encode() in _read(path / "environ")
+            and b"page" in _read(path / "cmdline")
+        ]
+        workers = wait_for(lambda: _workers(pid))
+        (left,) = (tmp_path / "tmp").glob(f"{PREFIX}*")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not any(_read(Path(f"/proc/{one}/cmdline")) for one in workers))
+        assert host and left.is_dir()
+    with page_process(folder=tmp_path / "tmp"):
+        assert not left.exists()
+    assert list((tmp_path / "tmp").glob(f"{PREFIX}*")) == []  # an orderly end leaves nothing
+
+
+def _workers(pid: int) -> list[str]:
+    """Spawned children of all threads of a process."""
+    found = [one for path in Path(f"/proc/{pid}/task").glob("*/children") for one in path.read_text().split()]
+    return [one for one in found if b"spawn_main" in _read(Path(f"/proc/{one}/cmdline"))]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ export class Player {
     this.nothing.hidden = true;
     if (!media) return this.without(`The ${source.kind === "photo" ? "photo" : "video"} is not here. Drop it together with its table to see it.`);
     if (media.kind === "unreadable") return this.without(media.problem);
-    if (media.kind === "image") return this.stills("");
+    if (media.kind === "image") return this.stills(""); // a photo, or numbered images
     if (!source.timed) return this.without("The table has no times, so the video cannot be put beside it. Predict it anew, or add `time_s`.");
     if (media.plays) {
       this.mode = "video";
