@@ -63,10 +63,12 @@ def run(args: argparse.Namespace) -> int:
 
     results = [(_name(path, out), path.resolve()) for out in args.results for path in find_tables(out)]
     socket = listen(args.port)
-    checkpoint = str(Path(args.checkpoint).resolve()) if Path(args.checkpoint).exists() else args.checkpoint
+    checkpoint = args.checkpoint if args.checkpoint == "demo" else _whole(args.checkpoint)
+    kind, colon, file = args.detector.partition(":")
     frozen = None if args.backbone_checkpoint is None else args.backbone_checkpoint.resolve()
     options: dict[str, Any] = {
-        "checkpoint": checkpoint, "backbone_checkpoint": frozen, "detector": args.detector, "device": args.device,
+        "checkpoint": checkpoint, "backbone_checkpoint": frozen, "device": args.device,
+        "detector": f"{kind}{colon}{_whole(file) if file else ''}",
     }  # fmt: skip
     users = Users(most_bytes=args.max_upload * MEGABYTE, keep_s=3600 * args.keep_hours)
     with closing(users), closing(Jobs(options)) as jobs, suppress(KeyboardInterrupt), _sigterm_as_interrupt():
@@ -80,6 +82,11 @@ def run(args: argparse.Namespace) -> int:
             make_server(page).run(sockets=[socket])
     print("\nThe page is closed; uploads and their results are deleted.")
     return 0
+
+
+def _whole(path: str) -> str:
+    """The absolute path of what is there, since runs work in other folders; anything else as it is."""
+    return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 def _name(path: Path, out: Path) -> str:
