@@ -15,6 +15,8 @@ from auformer import models
 from auformer.benchmark.protocols import DataSet, Run
 from auformer.benchmark.suite import Suite, as_list, read_suite
 from auformer.models import AUFormer, LinearProbe
+from auformer.models.temporal.auformer_in_time import AUFormerInTime
+from auformer.models.temporal.vit_mdhr import ViTMDHR
 from auformer.synthetic import CHANNELS
 from auformer.training.config import resolve_config
 from auformer.training.module import AUModule
@@ -57,13 +59,18 @@ def test_every_suite_lists_its_runs_and_builds_its_methods(path: Path) -> None:
     runs = _runs(suite)
     numbers = {
         "within": 12, "cross": 4, "efficiency": 30, "micro": 24, "synthetic": 61, "intensity": 29,
-        "intensity-synthetic": 13,
+        "intensity-synthetic": 13, "time": 99, "time-synthetic": 114,
     }  # fmt: skip
     assert len(runs) == numbers[path.stem.removeprefix("suite-")]
     assert {run.protocol for run in runs} == {entry.protocol for entry in suite.entries}
     for method, entry in sorted({(run.method, run.name) for run in runs}):
+        if method == "mdhr":  # on no ViT
+            assert suite.config_of(method, entry)["model"]["init_args"]["network"]["class_path"].endswith(".MDHR")
+            continue
         network = _build(suite, method, entry)[0].network
-        assert type(network) is (LinearProbe if method == "linear_probe" else AUFormer)
+        kinds = {"linear_probe": LinearProbe, "vit_mdhr": ViTMDHR, "auformer_in_time": AUFormerInTime}
+        kinds["auformer_frames"] = AUFormerInTime
+        assert type(network) is kinds.get(method, AUFormer)
         form = "regression" if method.endswith("regression") else "ordinal"
         assert network.intensity == (form if "intensity" in path.stem else "none")
 

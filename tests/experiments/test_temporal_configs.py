@@ -20,7 +20,8 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 NETWORKS = {
     "mdhr_bp4d": "MDHR", "mdhr_disfa": "MDHR", "mdhr_released": "MDHR", "vit_mdhr_bp4d": "ViTMDHR",
     "synthetic_vit_mdhr": "ViTMDHR", "synthetic_in_time": "AUFormerInTime", "aunce_bp4d": "AUNCE",
-    "aunce_bp4d_probe": "AUNCE",
+    "aunce_bp4d_probe": "AUNCE", "bp4d_in_time": "AUFormerInTime", "casme2_in_time": "AUFormerInTime",
+    "casme2_vit_mdhr": "ViTMDHR",
 }  # fmt: skip
 
 
