@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from auformer.files import read_json, write_text
 from auformer.report.table import Table
 from experiments.ablations.language import EPOCHS, LINES, LM_EPOCHS, networks, read_lines
-from experiments.harness import new_parser, write_result
+from experiments.harness import RESULTS, new_parser
 
+SPEED = RESULTS / "language_speed.json"
 Lines = list[dict[str, Any]]
 NAMES = {
     "aullava": "AU-LLaVA, small LM", "vlfau": "VL-FAU on experts", "auformer": "AUFormer", "probe": "linear probe",
@@ -187,7 +189,23 @@ def missing(lines: Lines, seeds: Sequence[int] = (0, 1, 2)) -> str:
     )
 
 
-def page(lines: Lines) -> str:
+def speed_lines(speed: dict[str, Any]) -> list[str]:
+    """What `experiments.speed.bench_language` measured."""
+    rows = [[name, f"{rate:.1f}"] for name, rate in speed["faces_per_second"].items()]
+    fast = speed["times_as_fast"]
+    load = "" if speed.get("load") is None else f", load {speed['load']:.1f} over the last minute"
+    return [
+        "## Speed",
+        Table(["way", "faces a second"], rows).markdown(),
+        f"Questions about 12 AUs in one packed pass are {fast['one pass a question']:.1f} times as fast as one pass a "
+        f"question (bar: 4), and {fast['cached image']:.1f} times as fast as with the image in a cache; the largest "
+        f"difference between their answers is {speed['largest_difference']:.0e}. `python -m "
+        f"experiments.speed.bench_language` ({speed['threads']} threads, batches of {speed['batch']}, commit "
+        f"{speed['commit']}, {speed['machine']}{load}).",
+    ]
+
+
+def page(lines: Lines, speed: dict[str, Any] | None = None) -> str:
     blocks = [HEAD, missing(lines), "## Decisions", runs_table(lines)]
     if of(lines, "vlfau") or of(lines, "aullava"):
         blocks += ["## What was asked for", checks(lines)]
@@ -208,6 +226,7 @@ def page(lines: Lines) -> str:
             "mean change in training and has not seen the image: pointing that does not exceed it says nothing about "
             "this image.",
         ]  # fmt: skip
+    blocks += speed_lines(speed) if speed else []
     made = sorted({(line["commit"], line["machine"]) for line in lines})
     told = "; ".join(f"commit {commit}, {machine}" for commit, machine in made) or "no run yet"
     blocks.append(
@@ -219,9 +238,9 @@ def page(lines: Lines) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     args = new_parser(__doc__).parse_args(argv)
-    lines = read_lines(LINES)
-    write_result(args.out, "language", {"lines": len(lines)}, page(lines))
-    print(page(lines))
+    text = page(read_lines(LINES), read_json(SPEED))
+    write_text(args.out / "language.md", text)
+    print(text)
 
 
 if __name__ == "__main__":
