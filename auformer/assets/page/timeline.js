@@ -2,20 +2,24 @@
 import { lastAtMost } from "./episodes.js";
 
 const ROW = 30, HEAD = 22, RULER = 22, PAD = 4; // CSS pixels: a row, a person's heading, the ruler, air in a row
-const BLOCK = 32; // frames whose highest and lowest values are kept, for views in which many share a pixel
+const BLOCKS = [64, 8]; // frames whose highest and lowest values are kept, for views in which many share a pixel
 const NARROW = 520; // below this width labels are short
 const NICE = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
 
-/** Lowest and highest of each block of values; NaN counts for nothing. */
+/** Lowest and highest of each block of values, for each size of `BLOCKS`; NaN counts for nothing. */
 function blocks(values) {
-  const count = Math.ceil(values.length / BLOCK);
-  const low = new Float32Array(count).fill(Infinity), high = new Float32Array(count).fill(-Infinity);
-  for (let i = 0; i < values.length; i++) {
-    const k = (i / BLOCK) | 0, value = values[i];
-    if (value < low[k]) low[k] = value;
-    if (value > high[k]) high[k] = value;
-  }
-  return { low, high };
+  return BLOCKS.map((size) => {
+    const count = Math.ceil(values.length / size);
+    const low = new Float32Array(count).fill(Infinity), high = new Float32Array(count).fill(-Infinity);
+    for (let k = 0, i = 0; k < count; k++) {
+      for (const stop = Math.min(values.length, i + size); i < stop; i++) {
+        const value = values[i];
+        if (value < low[k]) low[k] = value;
+        if (value > high[k]) high[k] = value;
+      }
+    }
+    return { low, high };
+  });
 }
 
 /** A text as minutes and seconds, or the number of a frame. */
@@ -213,17 +217,18 @@ export class Timeline {
     if (row.second) this.foot(row.second, low, high, W, Math.max(0, bottom), Math.min(H, y1), thick);
   }
 
-  /** The pixels of a row from its columns, line by line, as memory has them; dashes at the threshold. */
+  /** The pixels of a row from its columns: what lies behind line by line, then the rest; dashes at the threshold. */
   fill(W, from, to, dash, thick) {
-    const { back, up, top, end, other } = this.shape, cells = this.cells, second = this.palette.second.pixel;
-    const prob = this.palette.prob.pixel, intensity = this.palette.intensity.pixel, quiet = this.palette.quiet.pixel;
-    const gap = this.palette.gap.pixel, long = 8 * thick, short = 3 * thick;
-    for (let y = from; y < to; y++) {
-      const line = y * W;
-      for (let x = 0; x < W; x++) cells[line + x] = y >= top[x] && y < end[x] ? prob : y >= up[x] ? intensity : back[x];
-      for (let x = 0; x < W; x++) if (other[x] === y) cells[line + x] = second;
-      if (y === dash) for (let x = 0; x < W; x++) if (x % long < short && back[x] !== gap) cells[line + x] = quiet;
+    const { back, up, top, end, other } = this.shape, cells = this.cells, long = 8 * thick, short = 3 * thick;
+    const { prob, intensity, quiet, second, gap } = this.palette;
+    for (let y = from; y < to; y++) cells.set(back, y * W);
+    for (let x = 0; x < W; x++) {
+      for (let y = Math.max(from, up[x]); y < to; y++) cells[y * W + x] = intensity.pixel;
+      for (let y = Math.max(from, top[x]), stop = Math.min(to, end[x]); y < stop; y++) cells[y * W + x] = prob.pixel;
+      if (other[x] >= from && other[x] < to) cells[other[x] * W + x] = second.pixel;
     }
+    if (dash < from || dash >= to) return;
+    for (let x = 0; x < W; x++) if (x % long < short && back[x] !== gap.pixel) cells[dash * W + x] = quiet.pixel;
   }
 
   /** The second file: full where it is active, a line where it is not, nothing where it does not say. */
@@ -376,24 +381,27 @@ const found = { low: 0, high: 0, level: 0, active: 0 };
 
 /** Extremes of a row from first to last frame, block by block where that is many. */
 function extremes(row, first, last) {
-  let low = Infinity, high = -Infinity, level = -Infinity, active = 0;
+  const { probs, intensity, active, probBlocks, intensityBlocks, activeBlocks } = row;
+  let low = Infinity, high = -Infinity, level = -Infinity, on = 0;
   for (let i = first; i <= last;) {
-    if (i % BLOCK === 0 && i + BLOCK - 1 <= last) {
-      const k = i / BLOCK;
-      if (row.probBlocks.low[k] < low) low = row.probBlocks.low[k];
-      if (row.probBlocks.high[k] > high) high = row.probBlocks.high[k];
-      if (row.intensityBlocks.high[k] > level) level = row.intensityBlocks.high[k];
-      if (row.activeBlocks.high[k] > 0) active = 1;
-      i += BLOCK;
+    let b = 0;
+    while (b < BLOCKS.length && (i % BLOCKS[b] !== 0 || i + BLOCKS[b] - 1 > last)) b++;
+    if (b < BLOCKS.length) {
+      const k = i / BLOCKS[b], prob = probBlocks[b];
+      if (prob.low[k] < low) low = prob.low[k];
+      if (prob.high[k] > high) high = prob.high[k];
+      if (intensityBlocks[b].high[k] > level) level = intensityBlocks[b].high[k];
+      if (activeBlocks[b].high[k] > 0) on = 1;
+      i += BLOCKS[b];
     } else {
-      const prob = row.probs[i], strength = row.intensity[i];
+      const prob = probs[i], strength = intensity[i];
       if (prob < low) low = prob;
       if (prob > high) high = prob;
       if (strength > level) level = strength;
-      if (row.active[i]) active = 1;
+      if (active[i]) on = 1;
       i++;
     }
   }
-  found.low = low; found.high = high; found.level = level; found.active = active;
+  found.low = low; found.high = high; found.level = level; found.active = on;
   return found;
 }
