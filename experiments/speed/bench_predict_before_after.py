@@ -177,22 +177,26 @@ def floor(clip: Path, frames: int = 120) -> dict[str, float]:
     return {name: round(value, 2) for name, value in found.items()} | {"all": round(sum(found.values()), 2)}
 
 
-def compare(words: dict[str, list[str]], arguments: list[str], folder: Path, pairs: int) -> dict[str, Any]:
-    """Both builds in turn on one work: medians, ratios within pairs, and how far their tables agree."""
-    runs: dict[str, list[Measured]] = {name: [] for name in words}
-    for _ in range(pairs):
-        for name, command in words.items():
-            shutil.rmtree(folder / f"out_{name}", ignore_errors=True)
-            runs[name].append(timed([*command, "predict", *arguments, "--out", f"out_{name}"], folder))
-    result: dict[str, Any] = {"pairs": pairs}
+def run_pair(words: dict[str, list[str]], arguments: list[str], folder: Path) -> dict[str, Measured]:
+    """Both builds on one work, one after the other; what they write stays in the folder."""
+    pair = {}
+    for name, command in words.items():
+        shutil.rmtree(folder / f"out_{name}", ignore_errors=True)
+        pair[name] = timed([*command, "predict", *arguments, "--out", f"out_{name}"], folder)
+    return pair
+
+
+def summary(pairs: list[dict[str, Measured]], folder: Path) -> dict[str, Any]:
+    """Medians, ratios within pairs, and how far the tables of the last pair agree."""
+    result: dict[str, Any] = {"pairs": len(pairs)}
     for what in ("seconds", "cpu", "peak_mb"):
-        for name, measured in runs.items():
-            result[f"{what}_{name}"] = round(statistics.median(one[what] for one in measured), 3)
-        each = [a[what] / b[what] for a, b in zip(runs["before"], runs["after"], strict=True)]
-        result[f"{what}_ratio"] = round(statistics.median(each), 2)
-    tables = [folder / f"out_{name}" / "predictions.csv" for name in ("before", "after")]
-    sizes = {name: sum(f.stat().st_size for f in (folder / f"out_{name}").rglob("*") if f.is_file()) for name in words}
-    return result | agreement(*tables) | {f"bytes_{name}": size for name, size in sizes.items()}
+        for name in ("before", "after"):
+            result[f"{what}_{name}"] = round(statistics.median(pair[name][what] for pair in pairs), 3)
+        result[f"{what}_ratio"] = round(statistics.median(p["before"][what] / p["after"][what] for p in pairs), 2)
+    outs = {name: folder / f"out_{name}" for name in ("before", "after")}
+    sizes = {name: sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) for name, out in outs.items()}
+    found = agreement(*(out / "predictions.csv" for out in outs.values()))
+    return result | found | {f"bytes_{name}": size for name, size in sizes.items()}
 
 
 def page(result: dict[str, Any]) -> str:
@@ -205,7 +209,8 @@ def page(result: dict[str, Any]) -> str:
         speeds = [one["seconds_before"], one["seconds_after"], one["seconds_ratio"], one["cpu_ratio"]]
         same = [one.get("probability_away", ""), one.get("box_overlap", ""), faces]
         wanted = [f"{target:g}" if target else "", verdict, f"{1 / one['peak_mb_ratio']:.2f}"]
-        rows.append([f"{NAMES[name]} ({one['size']})", *speeds, *wanted, *same])
+        named = f"{NAMES[name]} ({one['size']}; {one['pairs']} pairs)"
+        rows.append([str(cell) for cell in (named, *speeds, *wanted, *same)])
     header = [
         "work", "before, s", "after, s", "times as fast", "by CPU time", "target", "verdict", "peak memory",
         "probabilities differ by", "overlap of boxes", "rows with a face in both",
@@ -238,6 +243,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--pairs", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--frames", type=int, default=900, help="of the videos (default: %(default)s)")
     parser.add_argument("--photos", type=int, nargs=2, default=(500, 50), help="small and large (default: 500 50)")
+    parser.add_argument("--more", action="store_true", help="keep the pairs that were measured on as much before")
     parser.add_argument("--before", default=BEFORE, help="commit (default: %(default)s)")
     args = parser.parse_args(argv)
     known = args.out / "predict_before_after.json"
@@ -248,17 +254,20 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         words = {"before": build(folder, args.before), "after": [sys.executable, "-m", "auformer"]}
         for work in args.works:
             given, size = _write(work, folder, args.frames, args.photos)
-            found = compare(words, given, folder, args.pairs)
-            told = (
-                f"--works {work} --pairs {args.pairs} --frames {args.frames} --photos {args.photos[0]} {args.photos[1]}"
-            )
+            told = f"--works {work} --frames {args.frames} --photos {args.photos[0]} {args.photos[1]}"
             facts = {"command": f"python -m experiments.speed.bench_predict_before_after {told}", "size": size}
-            result["works"][work] = found | facts | circumstances("onnxruntime", "torch")
-            if work == "video":
-                result["floor_ms"] = floor(folder / "video.mp4")
-            result["works"] = {one: result["works"][one] for one in NAMES if one in result["works"]}
-            write_result(args.out, "predict_before_after", result, page(result))
+            before = result["works"].get(work, {})
+            runs = before.get("runs", []) if args.more and before.get("size") == size else []
+            for _ in range(args.pairs):
+                runs.append(run_pair(words, given, folder))
+                found = summary(runs, folder)
+                result["works"][work] = found | facts | circumstances("onnxruntime", "torch") | {"runs": runs}
+                result["works"] = {one: result["works"][one] for one in NAMES if one in result["works"]}
+                write_result(args.out, "predict_before_after", result, page(result))
             print(work, json.dumps(found), flush=True)
+            if work == "video" and "floor_ms" not in result:
+                result["floor_ms"] = floor(folder / "video.mp4")
+                write_result(args.out, "predict_before_after", result, page(result))
     return result
 
 

@@ -75,6 +75,21 @@ class TestOutputs:
         assert named[1][1:4] == ["Lip", "corner", "puller"]
         assert "Probabilities that an action unit occurs, not intensities." in lines
 
+    def test_of_many_photos_no_figures_and_no_rows_unasked(self, photos, predict, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr("auformer.predict.run.MOST_FIGURES", 1)
+        assert predict(photos["one"], photos["two"], "--out", tmp_path / "many") == 0
+        assert files(tmp_path / "many") == ["predictions.csv", "predictions.json"]
+        said = capsys.readouterr().out
+        assert "  AU12" not in said and "2 photos, 3 faces" in said
+        assert predict(photos["one"], photos["two"], "--out", tmp_path / "all", "--plot") == 0
+        assert files(tmp_path / "all")[:2] == ["one_aus.png", "predictions.csv"]
+
+    def test_the_smallest_face_that_is_searched_for(self, photos, predict, tmp_path):
+        """Two faces whose boxes are 112 and 94 pixels wide."""
+        assert predict(photos["two"], "--out", tmp_path / "large", "--min-face", "105", "--no-plot") == 0
+        assert len(rows(tmp_path / "large")) == 1 and sidecar(tmp_path / "large")["settings"]["min_face"] == 105
+        assert predict(photos["two"], "--out", tmp_path / "none", "--min-face", "300") == 1
+
     def test_bad_photos_are_reported_and_the_others_finish(self, photos, predict, tmp_path, capsys):
         out = tmp_path / "out"
         given = [*(photos[name] for name in ("none", "damaged", "two")), photos["one"].parent / "missing.jpg"]
