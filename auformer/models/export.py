@@ -65,7 +65,7 @@ def export_detector(
         thresholds, crop recipe and all else that an adapter file says about itself are in its metadata, as JSON.
 
     Raises:
-        ValueError: Another kind or suffix, or 8 bits for a program of torch.
+        ValueError: Another kind or suffix, 8 bits for a program of torch, or a network with a language model.
         MissingExtraError: The packages for ONNX are not installed.
     """
     out = Path(out)
@@ -75,6 +75,11 @@ def export_detector(
         raise ValueError(f"Expected `out` to end in {FORMATS[kind]} for the format {kind}, but got {out.name}")
     if int8 and kind != "onnx":
         raise ValueError("Expected `int8` for the format onnx only, but got it for torch")
+    if not network.exportable:
+        raise ValueError(
+            f"Expected a network that can be exported, but {type(network).__name__} answers with a language model: use its "
+            "adapter file"
+        )
     header = json.dumps(describe(network) | {"exported": {"kind": kind, "int8": int8, "source": dict(source or {})}})
     if kind == "onnx":
         require("onnxscript", "export")

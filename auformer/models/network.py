@@ -47,6 +47,7 @@ class AUNetwork(nn.Module):
     """
 
     frozen = True
+    exportable = True  # whether its forward pass is one graph
     clip_length = 1  # frames that the network sees at once; above 1 its images are clips `(B, T, 3, H, W)`
     view = "whole"  # what it sees of an image: the whole, or the centre of one that is 8/7 as large
     region_heads: Sequence[tuple[int, ...]] = ()  # action units of each region that it has a head for, by their places

@@ -191,13 +191,14 @@ def missing(lines: Lines, seeds: Sequence[int] = (0, 1, 2)) -> str:
 
 def speed_lines(speed: dict[str, Any]) -> list[str]:
     """What `experiments.speed.bench_language` measured."""
-    rows = [[name, f"{rate:.1f}"] for name, rate in speed["faces_per_second"].items()]
+    rows = [[name, f"{rate:.1f}"] for name, rate in speed["faces_per_cpu_second"].items()]
     fast = speed["times_as_fast"]
     load = "" if speed.get("load") is None else f", load {speed['load']:.1f} over the last minute"
     return [
         "## Speed",
-        Table(["way", "faces a second"], rows).markdown(),
-        f"Questions about 12 AUs in one packed pass are {fast['one pass a question']:.1f} times as fast as one pass a "
+        Table(["way", "faces a second of processor time"], rows).markdown(),
+        ("" if speed["trained"] else "VL-FAU here is untrained, and its sentences as long as they may be. ")
+        + f"Questions about 12 AUs in one packed pass are {fast['one pass a question']:.1f} times as fast as one pass a "
         f"question (bar: 4), and {fast['cached image']:.1f} times as fast as with the image in a cache; the largest "
         f"difference between their answers is {speed['largest_difference']:.0e}. `python -m "
         f"experiments.speed.bench_language` ({speed['threads']} threads, batches of {speed['batch']}, commit "

@@ -61,6 +61,7 @@ class AULLaVA(AUNetwork):
         CheckpointError: The LM is not to be had, or not the one that the file was trained with.
     """
 
+    exportable = False
     head: Projector  # type: ignore[assignment]
     temperatures: Tensor
 

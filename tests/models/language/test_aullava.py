@@ -12,6 +12,7 @@ import torch
 
 from auformer.errors import CheckpointError
 from auformer.language.prompts import KINDS, LEVELS
+from auformer.models import export_detector
 from auformer.models.adapter_file import read_adapter_header, save_adapter
 from auformer.models.checkpoints import load_detector
 from auformer.models.language import lm
@@ -276,6 +277,12 @@ def test_code_of_a_model_is_never_run(workplace: Path, tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         network(**given)
+
+
+def test_it_is_not_exported(tiny: AULLaVA, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="AULLaVA answers with a language model: use its adapter file"):
+        export_detector(tiny, tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pooled_tokens_are_fewer(workplace: Path, images: torch.Tensor) -> None:
