@@ -77,8 +77,8 @@ def export_detector(
         raise ValueError("Expected `int8` for the format onnx only, but got it for torch")
     if not network.exportable:
         raise ValueError(
-            f"Expected a network that can be exported, but {type(network).__name__} answers with a language model: use its "
-            "adapter file"
+            f"Expected a network that can be exported, but {type(network).__name__} answers with a language model: use "
+            "its adapter file"
         )
     header = json.dumps(describe(network) | {"exported": {"kind": kind, "int8": int8, "source": dict(source or {})}})
     if kind == "onnx":

@@ -198,8 +198,8 @@ def speed_lines(speed: dict[str, Any]) -> list[str]:
         "## Speed",
         Table(["way", "faces a second of processor time"], rows).markdown(),
         ("" if speed["trained"] else "VL-FAU here is untrained, and its sentences as long as they may be. ")
-        + f"Questions about 12 AUs in one packed pass are {fast['one pass a question']:.1f} times as fast as one pass a "
-        f"question (bar: 4), and {fast['cached image']:.1f} times as fast as with the image in a cache; the largest "
+        + f"Questions about 12 AUs in one packed pass are {fast['one pass a question']:.1f} times as fast as one pass "
+        f"a question (bar: 4), and {fast['cached image']:.1f} times as fast as with the image in a cache; the largest "
         f"difference between their answers is {speed['largest_difference']:.0e}. `python -m "
         f"experiments.speed.bench_language` ({speed['threads']} threads, batches of {speed['batch']}, commit "
         f"{speed['commit']}, {speed['machine']}{load}).",

@@ -4,9 +4,10 @@
 
 The small language model about 12 action units (AUs): all questions packed behind one image prefix; one pass a question
 with the image read anew each time; and the image kept in a cache that every question goes on from. The answers are
-compared. Then, in processor time, which others on the machine do not count in, the rate of `describe` of VL-FAU and AU-LLaVA, with AUFormer's own rate of decisions beside it. Without
-`--vlfau`, an adapter file, VL-FAU is a fresh one, whose sentences are as long as they may be, so its rate is a lower
-bound; all else takes as long whatever the weights. `experiments.ablations.language_page` shows the result.
+compared. Then, in processor time, in which others on the machine do not count, the rate of `describe` of VL-FAU and
+AU-LLaVA, with AUFormer's own rate of decisions beside it. Without `--vlfau`, an adapter file, VL-FAU is a fresh one,
+whose sentences are as long as they may be, so its rate is a lower bound; all else takes as long whatever the weights.
+`experiments.ablations.language_page` shows the result.
 """
 
 from __future__ import annotations
