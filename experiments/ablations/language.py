@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
 
             line = dict(zip(KEY, (what, seed, epochs), strict=True))
             line |= {name: summary[name] for name in ("seconds", "trainable_parameters", "score")}
-            line |= score(what, adapter, manifests)
+            line |= score(what, adapter, manifests, RESULTS / "language.png" if seed == args.seeds[0] else None)
             line |= {name: circumstances()[name] for name in ("commit", "machine")}
             with LINES.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")

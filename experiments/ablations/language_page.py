@@ -189,6 +189,22 @@ def missing(lines: Lines, seeds: Sequence[int] = (0, 1, 2)) -> str:
     )
 
 
+def example_lines(lines: Lines) -> list[str]:
+    """Five images with their own, swapped and true sentences, beside `language.png`."""
+    shown = next((line["examples"] for line in reversed(lines) if line.get("examples")), None)
+    if shown is None:
+        return []
+    rows = [[each["image"], each["au"], each["own"], each["swapped"], each["true"]] for each in shown]
+    table = Table(["image", "AU", "own", "swapped", "a true sentence"], rows, text_columns=5).markdown()
+    faces = [f"* {each['image']}: {each['face']} (true: {each['true_face']})" for each in shown]
+    told = (
+        "Five test images of lab A at equal distances, not chosen; the image, where VL-FAU's branch of its strongest "
+    )
+    told += "AU looked, and what that AU changes in the image:"
+    picture = "![Rendered faces with the attention of a branch and the true change](language.png)"
+    return ["## Examples", told, picture, table, "The sentences about these faces:", "\n".join(faces)]
+
+
 def speed_lines(speed: dict[str, Any]) -> list[str]:
     """What `experiments.speed.bench_language` measured."""
     rows = [[name, f"{rate:.1f}"] for name, rate in speed["faces_per_cpu_second"].items()]
@@ -227,6 +243,7 @@ def page(lines: Lines, speed: dict[str, Any] | None = None) -> str:
             "mean change in training and has not seen the image: pointing that does not exceed it says nothing about "
             "this image.",
         ]  # fmt: skip
+    blocks += example_lines(lines)
     blocks += speed_lines(speed) if speed else []
     made = sorted({(line["commit"], line["machine"]) for line in lines})
     told = "; ".join(f"commit {commit}, {machine}" for commit, machine in made) or "no run yet"

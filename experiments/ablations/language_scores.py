@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -34,11 +35,12 @@ LABS = {"lab_a": "test_a", "lab_b": "test_b"}
 BATCH = 50
 SENTENCE_STEP = 4  # sentences of every fourth test image are scored [ours]: n-gram scores take a while
 BEST_CELLS = 4  # that are wiped out of an image to see whether its decision rested on them, of 49
+NUM_EXAMPLES = 5
 MASK = 0.5  # a cell counts as changed from half of the largest change on
 
 
-def score(what: str, adapter: Path, manifests: dict[str, Path]) -> dict[str, Any]:
-    """Everything that is known of one run, by lab."""
+def score(what: str, adapter: Path, manifests: dict[str, Path], picture: Path | None = None) -> dict[str, Any]:
+    """Everything that is known of one run, by lab; of VL-FAU five examples, whose images go into the file `picture`."""
     torch.set_grad_enabled(False)
     network = load_detector(adapter)
     found: dict[str, Any] = {}
@@ -60,7 +62,53 @@ def score(what: str, adapter: Path, manifests: dict[str, Path]) -> dict[str, Any
         if "vlfau" in what:
             found[lab]["heads"] = heads(network, images, target)
             found[lab]["where"] = where(network, images, manifests[split], manifests["train"], target)
+        if what == "vlfau" and lab == "lab_a" and picture is not None:
+            found["examples"] = examples(network, images, rows, manifests[split], picture)
     return found
+
+
+def examples(
+    network: Any, images: torch.Tensor, rows: pd.DataFrame, manifest: Path, picture: Path
+) -> list[dict[str, str]]:
+    """Sentences of five images that were not chosen by anything but their place, and a picture with a row for each.
+
+    The row: the image; where the branch of its strongest action unit (AU) looked; what that AU changes in the image.
+    """
+    names, grammar = list(network.au_names), Grammar(network.au_names)
+    truth = read_changes(manifest, names)
+    assert truth is not None
+    places = [round(place) for place in np.linspace(0, len(images) - 1, NUM_EXAMPLES)]
+    other = partners(rows["subject"].to_numpy())
+    said = [network.describe(images[[place]])[0] for place in places]
+    swapped_ = [network.describe(images[[int(other[place])]])[0] for place in places]
+    maps = network.attention_maps(images[places]).numpy()
+    found, lines = [], []
+    for number, place in enumerate(places):
+        facts = label_facts(rows.iloc[place], names)
+        mass = [
+            truth[place, at].sum() if names[at] in facts and facts[names[at]].active else 0 for at in range(len(names))
+        ]
+        strongest = int(np.argmax(mass))
+        au = names[strongest]
+        found.append({
+            "image": str(rows["image"].iat[place]), "au": au,
+            "own": said[number].sentences[au].text, "swapped": swapped_[number].sentences[au].text,
+            "true": grammar.sentence(facts[au]), "face": said[number].face.text,
+            "true_face": grammar.face(facts.values()),
+        })  # fmt: skip
+        image = (images[place].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        lines.append(
+            np.hstack([image, _heated(image, maps[number, strongest]), _heated(image, truth[place, strongest])])
+        )
+    whole = cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR)
+    picture.write_bytes(cv2.imencode(".png", whole & 0xF8)[1].tobytes())
+    return found
+
+
+def _heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """An image `(S, S, 3)` with a map `(h, w)` in red over it."""
+    large = cv2.resize((heat / max(float(heat.max()), 1e-9)).astype(np.float32), image.shape[1::-1])[..., None]
+    return (image * (1 - 0.6 * large) + np.array([255, 40, 0]) * 0.6 * large).astype(np.uint8)
 
 
 def decisions(target: np.ndarray, probs: np.ndarray) -> dict[str, float]:
