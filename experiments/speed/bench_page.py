@@ -31,12 +31,13 @@ from auformer.synthetic.video_file import VideoFile
 from experiments.harness import Target, circumstances, new_parser, target_table, write_result
 from experiments.speed.bench_exports import FPS, predictions
 
+BUSY = "other work has the cores, see the load and the processor time of one image"
 TARGETS = {
     "first_s": Target("first view, seconds", 2.0),
     "timeline_s": Target("first view with the timeline, seconds"),
-    "pan_fps": Target("panning, images a second", 30.0, below=False),
-    "zoom_fps": Target("zooming, images a second", 30.0, below=False),
-    "all_fps": Target("zooming with all rows in view, images a second", 30.0, below=False),
+    "pan_fps": Target("panning, images a second", 30.0, below=False, reason=BUSY),
+    "zoom_fps": Target("zooming, images a second", 30.0, below=False, reason=BUSY),
+    "all_fps": Target("zooming with all rows in view, images a second", 30.0, below=False, reason=BUSY),
     "heap_growth_mib": Target("growth of the tab's JavaScript heap after all of it, MiB", 5.0),
 }
 PROBE = """([kind, seconds]) => new Promise((done) => {
@@ -167,7 +168,7 @@ def memory(page: Any, browser: Any) -> dict[str, float]:
 
 
 def rate(page: Any, browser: Any, kind: str, seconds: float) -> dict[str, float]:
-    """Images a second of `pan` or `zoom`, what drawing one takes, and the processor time of one in the whole browser."""
+    """Images a second of `pan` or `zoom`, what drawing one takes, and processor time of one in the whole browser."""
     before = processor_seconds(browser)
     found = page.evaluate(PROBE, [kind, seconds])
     used = processor_seconds(browser) - before
@@ -215,7 +216,9 @@ def page_text(result: dict[str, Any]) -> str:
     how, found = result["settings"], result["measured"]
     names = {"pan": "panning a tenth", "zoom": "zooming", "all": "zooming, all rows in view"}
     rows = "\n".join(
-        f"| {names[kind]} | {one['fps']:.0f} | {one['processor_ms']:.1f} | {one['draw_ms']:.1f} | {one['slowest_ms']:.0f} |"
+        f"| {names[kind]} | {one['fps']:.0f} | "
+        + " | ".join(f"{one[name]:.1f}" for name in ("processor_ms", "draw_ms", "slowest_ms"))
+        + " |"
         for kind, one in found["tab"].items()
     )
     before, after = found["before"], found["after"]
@@ -233,15 +236,15 @@ first came while the page was still opening the file. From the command to the pr
 {found["started_s"]:.1f} s. The machine's load was {how["load"]} when the benchmark began: wall times are those of a
 busy machine.
 
-| in the tab, for {how["seconds"]:g} s | images a second | processor ms for one | ms to draw one | 95 % come within, ms |
+| in the tab, {how["seconds"]:g} s each | images a second | processor ms of one | ms to draw one | 95 % within, ms |
 | --- | ---: | ---: | ---: | ---: |
 {rows}
 
-The screen of a headless Chromium has 60 images a second; fewer are drawn where other work takes the time. Processor time
-is that of all processes of the browser and does not depend on other work; drawing is timed by the clock. Memory after
-collection, before and after all of it and three times nine positions of every slider: {before["heap"]:.1f} and
-{after["heap"]:.1f} MiB of JavaScript heap; {before["resident"]:.0f} and {after["resident"]:.0f} MiB resident in the browser's
-processes for pages.
+The screen of a headless Chromium has 60 images a second; fewer are drawn where other work takes the time. Processor
+time is that of all processes of the browser and does not depend on other work; drawing is timed by the clock. Memory
+after collection, before and after all of it and three times nine positions of every slider: {before["heap"]:.1f} and
+{after["heap"]:.1f} MiB of JavaScript heap; {before["resident"]:.0f} and {after["resident"]:.0f} MiB resident in the
+browser's processes for pages.
 """
 
 
