@@ -8,7 +8,8 @@ with the row that it was in. Labels are per frame: an action unit is present fro
 Rows of AUFormer train through `auformer.training.fit` on the images, since its experts are inside the ViT, and resume
 within a row. `--only` chooses rows, `--seeds` seeds. `--data videos` does the same on rendered videos, the harder test:
 expressions that come and go with rest between, talk, gaze, blinks and a turning head; there a training clip is drawn
-from every 48 frames. `python -m experiments.ablations.clips_page` writes the page.
+from every 48 frames. `python -m experiments.ablations.clips_page` writes the page. `--fast` takes a few subjects and epochs, for a look in a
+minute; its lines go elsewhere.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ FIRST = {"train": 43_000, "test": 43_100}  # subjects that no packaged weights h
 SUBJECTS, CLIPS = {"train": 40, "test": 20}, {"train": 9, "test": 6}
 VIDEO_SUBJECTS, VIDEOS, VIDEO_FRAMES, CHUNK = {"train": 20, "test": 10}, 1, 600, 48
 LENGTH, DIM = 16, 96
+FAST = {"train": 12, "test": 8, "epochs": 10}  # subjects and epochs of a look
 PIECE = 1024  # rows of one file of tokens, after which a killed run goes on
 EPOCHS, BATCH, LR, DECAY, REGIONS = 20, 16, 2e-3, 0.05, 0.01  # the design's section 6
 AUFORMER_LR = 5e-3  # best of the grid in results/demo.md
@@ -118,6 +120,10 @@ def extract_frames(manifest: Path, folder: Path) -> Path:
 def features(folder: Path, part: str, manifest: Path, data: str) -> dict[str, Any]:
     """Tokens of the taps of every row in half precision `(n, h w, taps D)`, its labels `(n, N)`, the runs."""
     table = label_frames(read_manifest(manifest), AUS, 1)
+    if data.endswith("fast"):
+        few = table["subject"].isin(sorted(table["subject"].unique())[: FAST[part]])
+        attrs, table = table.attrs, table[few].reset_index(drop=True)
+        table.attrs = attrs
     runs, labels = find_runs(table), torch.from_numpy(table[AUS].to_numpy(np.int64))
     network, rows, pieces = None, AUDataset(table, manifest.parent, AUS, SIZE), []
     for number, piece in enumerate(_groups(len(rows), PIECE)):
@@ -166,6 +172,7 @@ def train_head(
     After each epoch its state is kept in `head-DATA-ROW-SEED.pt`, from which a killed row goes on.
     """
     options = {"clip_length": LENGTH, "dim": DIM, **HEADS[row]}
+    epochs = FAST["epochs"] if data.endswith("fast") else EPOCHS
     weight_of_regions, length = options.pop("region_weight", REGIONS), options["clip_length"]
     torch.manual_seed(seed)
     network = ViTMDHR(BACKBONE, AUS, pretrained=True, **options)
@@ -176,14 +183,14 @@ def train_head(
     weight = au_weights(*count_labels(train["table"], AUS), au_names=AUS)
     optimizer = torch.optim.AdamW(parameter_groups(network, DECAY), lr=LR, betas=(0.9, 0.999))
     batches = -(-len(runs) // BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(EPOCHS * batches, 0.0))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(epochs * batches, 0.0))
     network.train()
     parts, path = (
         {"network": network, "optimizer": optimizer, "schedule": schedule},
         folder / f"head-{data}-{row}-{seed}.pt",
     )
     first, seconds = _resume(path, parts)
-    for epoch in range(first, EPOCHS):
+    for epoch in range(first, epochs):
         begin = time.process_time()
         order = np.random.default_rng([seed, epoch]).permutation(len(runs))
         for group in np.array_split(order, batches):
@@ -277,29 +284,33 @@ def main(argv: list[str] | None = None) -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where data, features and trainings lie")
     parser.add_argument("--data", choices=("clips", "videos"), default="clips", help="what is rendered")
+    parser.add_argument("--fast", action="store_true", help="a few subjects and epochs; only rows without AUFormer")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=" ".join(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")
     parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="of the rows of AUFormer")
     parser.add_argument("--lines", type=Path, default=Path("experiments/results/time_runs.jsonl"), metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    manifests = render(args.folder, args.data)
-    known = read_lines(args.lines)
+    manifests, name = render(args.folder, args.data), f"{args.data}{'-fast' if args.fast else ''}"
+    if args.fast and set(args.only) & set(AUFORMERS):
+        raise SystemExit("--fast: choose rows without AUFormer by --only")
+    lines: Path = args.lines.with_stem(f"{args.lines.stem}_fast") if args.fast else args.lines
+    known = read_lines(lines)
     done = {(line["data"], line["row"], line["seed"], line.get("epochs")) for line in known}
     cached: dict[str, Any] = {}
     for seed in args.seeds:
         for row in args.only:
             epochs = args.epochs if row in AUFORMERS else None
-            if (args.data, row, seed, epochs) in done:
+            if (name, row, seed, epochs) in done:
                 continue
             if row in AUFORMERS:
                 line = train_auformer(row, seed, args.folder, args.data, manifests, args.epochs)
             else:
-                cached = cached or {part: features(args.folder, part, manifests[part], args.data) for part in FIRST}
-                line = train_head(row, seed, args.folder, args.data, cached["train"], cached["test"])
-            with args.lines.open("a", encoding="utf-8") as file:
+                cached = cached or {part: features(args.folder, part, manifests[part], name) for part in FIRST}
+                line = train_head(row, seed, args.folder, name, cached["train"], cached["test"])
+            with lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**line, "circumstances": circumstances()}) + "\n")
-            (args.folder / f"head-{args.data}-{row}-{seed}.pt").unlink(missing_ok=True)
+            (args.folder / f"head-{name}-{row}-{seed}.pt").unlink(missing_ok=True)
             print(f"{row} seed {seed}: F1 {line['f1']:.4f}", flush=True)
     return 0
 

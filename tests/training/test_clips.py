@@ -170,3 +170,42 @@ def test_evaluate_and_what_does_not_fit(folder, run, tmp_path):
     other = clip_network(folder / "vit.safetensors", reach=1)
     with pytest.raises(CheckpointError, match="expected `reach` 1, but got 2"):
         load_adapter(run.adapter, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "said"),
+    [
+        ({"frame": lambda table: table["frame"] * 2}, {}, "`train`: expected consecutive frames for clips of 4"),
+        ({}, {"clip_length": 0}, "`clip_length` >= 1"),
+        ({}, {"chunk_rows": 1}, "`chunk_rows` >= 2"),
+        ({}, {"clip_length": 1, "chunk_rows": 8}, "`chunk_rows` together with a `clip_length` above 1"),
+        ({}, {"views": 2}, "and one view, for clips of 4"),
+        ({}, {"clip_input": "apex"}, "`clip_input` frames or mean:K"),
+        ({}, {"view": "left"}, "`view` whole or centre"),
+        ({}, {"augment": "mdhr2"}, "'mdhr2'"),
+    ],
+)  # fmt: skip
+def test_bad_input_has_a_message(folder, tmp_path, change, arguments, said):
+    table = read_manifest(folder / "data" / "manifest.csv")
+    (tmp_path / "images").symlink_to(folder / "data" / "images")
+    for name, values in change.items():
+        table[name] = values(table)
+    write_manifest(table, tmp_path / "manifest.csv", {})
+    with pytest.raises(ValueError, match=said):
+        _ = clip_data(tmp_path / "manifest.csv", **arguments).train_dataset
+
+
+def test_short_runs_and_unknown_labels_train(folder, tmp_path):
+    """Runs of one frame beside longer ones, two faces in one sequence, labels that are not known inside a window."""
+    table = read_manifest(folder / "data" / "manifest.csv")
+    (tmp_path / "images").symlink_to(folder / "data" / "images")
+    table = table[(table["sequence"] == "v0") | (table["frame"] == 12)]  # v1: one frame
+    second = table[table["sequence"] == "v0"].assign(face=1)
+    table = pd.concat([table, second], ignore_index=True)
+    table.loc[table["frame"] % 3 == 0, "AU1"] = -1
+    write_manifest(table.sample(frac=1, random_state=0), tmp_path / "manifest.csv", {})
+    module = clip_module(folder / "vit.safetensors")
+    data = clip_data(tmp_path / "manifest.csv", chunk_rows=None)
+    assert len(data.train_dataset) == 4 * 3  # two faces and one short run of each subject
+    fit(module, data, tmp_path / "run", epochs=1, seed=0, progress=False)
+    assert RunFolder(tmp_path / "run").finished

@@ -38,7 +38,8 @@ SMALLEST = 1e-8  # probabilities below count as this much in a logarithm, as in 
 def logits_of(probs: Tensor) -> Tensor:
     """Logits whose sigmoid is a probability in [0, 1], bounded: `log max(p, 1e-8) - log max(1 - p, 1e-8)`.
 
-    A clamped logarithm has no gradient.
+    A clamped logarithm has no gradient. The WA loss of the logits is that of the probabilities to 5e-9, and so is its
+    gradient between 0 and 1; at exactly 0 or 1 a miss has a gradient here, and none in the released code.
 
     >>> import torch
     >>> logits_of(torch.tensor([0.0, 0.5, 1.0])).round(decimals=3).tolist()
