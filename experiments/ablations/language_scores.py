@@ -36,6 +36,8 @@ BATCH = 50
 SENTENCE_STEP = 4  # sentences of every fourth test image are scored [ours]: n-gram scores take a while
 BEST_CELLS = 4  # that are wiped out of an image to see whether its decision rested on them, of 49
 NUM_EXAMPLES = 5
+DELETED = 300  # pairs of image and AU in which cells are wiped out, at equal distances
+HEADS = ("logits", "expert_logits", "branch_logits")
 MASK = 0.5  # a cell counts as changed from half of the largest change on
 
 
@@ -52,15 +54,14 @@ def score(what: str, adapter: Path, manifests: dict[str, Path], picture: Path | 
         if what.startswith("aullava"):
             found[lab] = answers(network, images, rows, target)
         else:
-            probs = torch.cat([network.predict_probs(each) for each in images.split(BATCH)]).numpy()
-            found[lab] = {"occurrence": decisions(target, probs)}
+            heads = by_head(network, images, target)
+            found[lab] = {"occurrence": heads.pop("probs"), "heads": heads}
         if what.endswith("_unpaired"):
             found[lab]["pair"] = pair(network, images, target)
         speaks = "vlfau" in what and what != "vlfau_silent"
         if speaks or what == "aullava":
             found[lab]["sentences"] = sentences(network, images, rows, manifests["train"])
-        if "vlfau" in what:
-            found[lab]["heads"] = heads(network, images, target)
+        if "vlfau" in what and lab == "lab_a":
             found[lab]["where"] = where(network, images, manifests[split], manifests["train"], target)
         if what == "vlfau" and lab == "lab_a" and picture is not None:
             found["examples"] = examples(network, images, rows, manifests[split], picture)
@@ -200,13 +201,13 @@ def pair(network: Any, images: torch.Tensor, target: np.ndarray) -> dict[str, fl
             **{au: float(active[:, at].mean()) for at, au in enumerate(PAIR)}}  # fmt: skip
 
 
-def heads(network: Any, images: torch.Tensor, target: np.ndarray) -> dict[str, Any]:
-    """Decisions of each head alone."""
+def by_head(network: Any, images: torch.Tensor, target: np.ndarray) -> dict[str, Any]:
+    """Decisions of the prediction (`probs`) and of each head alone."""
     parts: dict[str, list[torch.Tensor]] = {}
     for each in images.split(BATCH):
-        for name, value in network.outputs(each).items():
-            if name.endswith("logits"):
-                parts.setdefault(name, []).append(value.sigmoid())
+        found = network.outputs(each)
+        for name in [name for name in found if name == "probs" or name in HEADS]:
+            parts.setdefault(name, []).append(found[name] if name == "probs" else found[name].sigmoid())
     return {name: decisions(target, torch.cat(each).numpy()) for name, each in parts.items()}
 
 
@@ -269,7 +270,7 @@ def where(
         "the change itself": truth,
     }
     pairs = [(image, au) for image, au in np.argwhere(active) if truth[image, au].max() > 0]
-    few = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(len(pairs), 600)).astype(int)]
+    few = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(len(pairs), DELETED)).astype(int)]
     found = {}
     for name, each in maps.items():
         hits, energy = [], []
