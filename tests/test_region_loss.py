@@ -34,7 +34,7 @@ def test_wa_on_probabilities():
     assert float(loss.detach()) == pytest.approx(1.27147101104, rel=1e-6)  # the weights are known to six digits
     loss.backward()
     assert p.grad[1, :3].tolist() == pytest.approx([0.002939192761, 0.258569947, -0.02780892414], rel=1e-5)
-    # at exactly 0 and 1 the released loss has the gradients 0, 0, -0.0208, 0; of a logit they are those of a miss, and 0
+    # at exactly 0 and 1 the released loss has the gradients 0, 0, -0.0208, 0; by logits a miss has one, a hit none
     assert float(p.grad[0, 0]) < -0.01 and float(p.grad[0, 1]) > 0.01 and p.grad[0, 2:4].abs().max() < 1e-8
 
 

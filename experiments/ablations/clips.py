@@ -6,10 +6,10 @@ Renders micro-expression clips in lab A, takes the tokens of the frozen demo bac
 what stands above them, without augmentation, one line of `time_runs.jsonl` per row and seed: a killed run begins again
 with the row that it was in. Labels are per frame: an action unit is present from level 1 on, as lab A's coders see it.
 Rows of AUFormer train through `auformer.training.fit` on the images, since its experts are inside the ViT, and resume
-within a row. `--only` chooses rows, `--seeds` seeds. `--data videos` does the same on rendered videos, the harder test:
-expressions that come and go with rest between, talk, gaze, blinks and a turning head; there a training clip is drawn
-from every 48 frames. `python -m experiments.ablations.clips_page` writes the page. `--fast` takes a few subjects and epochs, for a look in a
-minute; its lines go elsewhere.
+within a row. `--only` chooses rows, `--seeds` seeds. `--data videos` does the same on rendered videos, the harder
+test: expressions that come and go with rest between, talk, gaze, blinks and a turning head; there a training clip is
+drawn from every 48 frames. `--fast` takes a few subjects and epochs, for a look in a minute; its lines go elsewhere.
+`python -m experiments.ablations.clips_page` writes the page.
 """
 
 from __future__ import annotations
