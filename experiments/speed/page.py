@@ -220,6 +220,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         "the median over rounds of the ratio within a round. `f`: forward pass of the bare frozen ViT; `F`: its "
         "forward pass and the gradients down to a trained bias on the patch tokens before block 1, what any method "
         "with trained parts in the first block pays.",
+        "This page is about the network; photos and videos, from the file to the table, beside an earlier build: "
+        "[predict_before_after.md](predict_before_after.md).",
         "Measured at: " + ", ".join(f"{name} {part['commit']} ({part['date']})" for name, part in parts.items()) + ".",
         "## Targets",
         verdicts(result, GPU if gpu else CPU),
