@@ -62,7 +62,8 @@ def contrastive_loss(
     pairs = known.unsqueeze(2) & known.unsqueeze(1)
     same = (labels.unsqueeze(2) == labels.unsqueeze(1)) & pairs
     other = (labels.unsqueeze(2) != labels.unsqueeze(1)) & pairs
-    exponent = torch.where(labels == 1, *(similar.new_tensor(float(one)) for one in beta)).unsqueeze(2)
+    active, inactive = (similar.new_tensor(float(one)) for one in beta)
+    exponent = torch.where(labels == 1, active, inactive).unsqueeze(2)
     negative = _log_sum(similar * exponent, other)
     if memory is not None and len(memory[0]):
         earlier, theirs = memory[0].to(both), memory[1].T  # (M, C, N), (N, M)

@@ -99,7 +99,7 @@ class ReleasedAugmentation:
         chances, hue, sigma = rng.random(2), rng.uniform(-HUE, HUE), rng.uniform(*BLUR)
         cut = image[top : top + height, left : left + width]
         cut = cut[:, ::-1] if flipped else cut
-        found = cut.astype(np.float32)
+        found: np.ndarray = cut.astype(np.float32)
         if self.kind == "mdhr" or chances[0] < JITTERED:
             found = jitter(found, *factors.tolist())
         if self.kind == "aunce":

@@ -376,7 +376,7 @@ def _predict(
         if store is not None and parts:
             store.save(np.concatenate(parts))
     values = np.concatenate(parts)
-    return values if length == 1 else dataset.by_row(values)
+    return dataset.by_row(values) if isinstance(dataset, ClipDataset) else values
 
 
 def _checked(values: torch.Tensor, number: int) -> np.ndarray:

@@ -198,7 +198,7 @@ def train_head(
             rows = torch.from_numpy(np.concatenate([place for place, _ in places]))
             real = torch.from_numpy(np.concatenate([kept for _, kept in places]))
             target = torch.where(real.unsqueeze(1), labels[rows], -1)
-            found = network.head_outputs(tokens[rows].float(), length)
+            found = network.outputs_of_taps(tokens[rows].float(), length)
             loss = wa_loss(found["logits"], target, weight)
             loss = loss + weight_of_regions * region_loss(found["region_logits"], target, network.region_heads)
             optimizer.zero_grad()
@@ -243,7 +243,7 @@ def predict_head(network: ViTMDHR, tokens: Tensor, runs: list[np.ndarray], lengt
     windows, counts = evaluation_windows(runs, length)
     prob = np.full((len(tokens), len(AUS)), np.nan)
     for place, kept in zip(windows, counts, strict=True):
-        found = network.head_outputs(tokens[torch.from_numpy(place)].float(), length)["probs"].numpy()
+        found = network.outputs_of_taps(tokens[torch.from_numpy(place)].float(), length)["probs"].numpy()
         prob[place[kept]] = found[kept]
     return prob
 

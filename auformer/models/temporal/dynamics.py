@@ -7,6 +7,7 @@ Wang et al., "Multi-scale Dynamic and Hierarchical Relationship Modeling for Fac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,8 @@ class FacialDynamics(nn.Module):
     def pooled(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Of each map `(B, T, c, H, W)` what moved around each frame `(B T, width, h, w)`; 0 in a clip of one frame."""
         found = []
-        for each, conv, norm in zip(maps, self.convs, self.norms, strict=True):
+        layers: Any = zip(maps, self.convs, self.norms, strict=True)
+        for each, conv, norm in layers:
             clips, frames = each.shape[:2]
             if frames == 1:
                 grid = (each.shape[3] // conv.kernel_size[0], each.shape[4] // conv.kernel_size[1])

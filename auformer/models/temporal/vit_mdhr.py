@@ -133,9 +133,9 @@ class ViTMDHR(TappedViT):
     def clip_outputs(self, clips: Tensor) -> dict[str, Tensor]:
         """Clips `(B, T, 3, H, W)` to `logits`, `probs` `(B T, N)` and `region_logits`, see `DynamicHead`."""
         images, frames = self.fold(clips)
-        return self.head_outputs(self.tap(images), frames)
+        return self.outputs_of_taps(self.tap(images), frames)
 
-    def head_outputs(self, tokens: Tensor, frames: int) -> dict[str, Tensor]:
+    def outputs_of_taps(self, tokens: Tensor, frames: int) -> dict[str, Tensor]:
         """The same from what `tap` gives `(B T, h w, taps D)`, for `frames` frames `T` a clip: all that is trained."""
         each = self.standardise(tokens).chunk(len(self.taps), -1)
         maps = [one.transpose(1, 2).unflatten(2, self.grid_size).unflatten(0, (-1, frames)) for one in each]
