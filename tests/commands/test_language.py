@@ -73,3 +73,8 @@ def test_help_names_the_limits(capsys: pytest.CaptureFixture[str]) -> None:
                           ("score-text", "most frequent fact")):  # fmt: skip
         assert main([command, "--help"]) == 0
         assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_predict_describes_native_tables_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "a.jpg", "--out", "x", "--describe", "en", "--format", "openface"]) == 2
+    assert "--describe goes with --format native" in capsys.readouterr().err
