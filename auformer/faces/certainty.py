@@ -7,17 +7,20 @@ both renderers, covered ones, and scenes without a face (experiments/pretraining
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
-from auformer.faces.recipes import Box
-from auformer.faces.regressor import ask, square_of, square_of_box
+from auformer.faces.recipes import Box, Square
+from auformer.faces.regressor import SIDE, ask, square_of, square_of_box
 
 MODEL = Path(__file__).parent.parent / "assets" / "points_certainty.safetensors"
 CERTAIN = 0.5  # from which a look counts as one on a face [ours]
+_PUPILS_APART, _PUPILS_BELOW = 0.40, 0.413  # in sides of the cascade's box, as in `cascade` [ours]
 _CELLS = 4  # per side of what the trunk's map is averaged to [ours]
 
 
@@ -62,3 +65,54 @@ def locate_surely(gray: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
     points, _ = ask(gray, square_of_box(box))
     points, features = ask(gray, square_of(points))
     return points, packaged()(features)
+
+
+# Squares that `search` looks at: sides in parts of the image's shorter one, and how far apart, in their own sides; the
+# network finds a face that lies a quarter of its side beside a square. [ours]
+_SIDES, _APART = (1.0, 0.7, 0.5), 0.3
+_WORTH, _SURE = 0.05, 0.95  # certainty of a first look that is followed, and of the third that is believed [ours]
+_STILL = 0.04  # inter-pupil distances by which landmarks may still move from the second look to the third [ours]
+
+
+def search(gray: np.ndarray, min_size: int) -> list[tuple[Box, np.ndarray, float]]:
+    """Large faces by the landmark network itself, looking everywhere: for images in which the cascade finds nothing.
+
+    Args:
+        gray: (H, W) uint8.
+        min_size: Pixels; faces whose box is narrower are left out.
+
+    Returns:
+        Of each face its box as the cascade would give it, its landmarks (5, 2), and the certainty, the surest first;
+        one per place.
+    """
+    found: list[tuple[Box, np.ndarray, float]] = []
+    for square in _squares(gray.shape[0], gray.shape[1]):
+        points, features = ask(gray, square)
+        if packaged()(features) < _WORTH:
+            continue
+        before, _ = ask(gray, square_of(points))
+        points, features = ask(gray, square_of(before))
+        certainty, unit = packaged()(features), float(np.hypot(*square_of(points).axis)) * 2 / SIDE
+        side = unit / _PUPILS_APART
+        x, y = points[:2].mean(0) - (side / 2, _PUPILS_BELOW * side)
+        moved = float(np.hypot(*(points - before).T).mean()) / unit
+        if certainty >= _SURE and moved <= _STILL and side >= min_size:
+            found.append(((float(x), float(y), side, side), points, certainty))
+    kept: list[tuple[Box, np.ndarray, float]] = []
+    for one in sorted(found, key=lambda face: -face[2]):
+        if all(np.hypot(*(one[1].mean(0) - other[1].mean(0))) > other[0][2] / 2 for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _squares(height: int, width: int) -> Iterator[Square]:
+    """Squares of several sizes all over an image."""
+    for share in _SIDES:
+        side = share * min(height, width)
+        places = [
+            np.linspace(side / 2, length - side / 2, 1 + math.ceil((length - side) / (_APART * side)))
+            for length in (width, height)
+        ]
+        for y in places[1]:
+            for x in places[0]:
+                yield Square(np.array([x, y]), np.array([side / 2, 0.0]))

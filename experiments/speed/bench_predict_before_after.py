@@ -2,7 +2,7 @@
 
     python -m experiments.speed.bench_predict_before_after --pairs 5
 
-The earlier build is taken out of git and runs in a virtual environment of its own, which sees the same packages. Each
+Both builds are taken out of git, and each runs in a virtual environment of its own, which sees the same packages. Each
 work is done by both, one after the other, as often as `--pairs` says; a figure is the median over pairs of the ratio
 within a pair, so that a busy machine meets both. CPU time stands beside time, since it does not depend on what else
 runs. Every work is a process of its own, from its start to the files on disk, with the defaults of its build.
@@ -20,7 +20,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
@@ -50,8 +49,8 @@ Measured = dict[str, float]
 
 
 def build(folder: Path, commit: str) -> list[str]:
-    """Words that run the `auformer` of a commit, in an environment of its own below a folder."""
-    tree, home = folder / "before", folder / "venv"
+    """Words that run the `auformer` of a commit, in an environment of its own in a new folder."""
+    tree, home = folder / "tree", folder / "venv"
     tree.mkdir(parents=True)
     archive = subprocess.run(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     subprocess.run(["tar", "x", "-C", str(tree)], input=archive, check=True)
@@ -60,7 +59,7 @@ def build(folder: Path, commit: str) -> list[str]:
     ask = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
     site = subprocess.run([str(python), "-c", ask], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     lines = f"{tree}\n{sysconfig.get_paths()['purelib']}\n"  # plain paths: the editable install of today is not seen
-    Path(site, "before.pth").write_text(lines, encoding="utf-8")
+    Path(site, "tree.pth").write_text(lines, encoding="utf-8")
     return [str(python), "-m", "auformer"]
 
 
@@ -165,7 +164,8 @@ def floor(clip: Path, frames: int = 120) -> dict[str, float]:
     for _ in images:
         ask(grey, square)
     landmarks, network = time.process_time() - start, open_demo(threads=1)
-    assert network is not None
+    if network is None:
+        raise SystemExit("run python -m experiments.pretraining.export_demo_detector first")
     batch = np.zeros((16, 3, *network.image_size), np.float32)
     network.outputs(batch)
     start = time.process_time()
@@ -245,13 +245,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--photos", type=int, nargs=2, default=(500, 50), help="small and large (default: 500 50)")
     parser.add_argument("--more", action="store_true", help="keep the pairs that were measured on as much before")
     parser.add_argument("--before", default=BEFORE, help="commit (default: %(default)s)")
+    parser.add_argument("--after", default="HEAD", help="commit (default: %(default)s)")
     args = parser.parse_args(argv)
     known = args.out / "predict_before_after.json"
     result = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {"works": {}}
     result |= {"before": args.before, "machine": circumstances()["machine"]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        words = {"before": build(folder, args.before), "after": [sys.executable, "-m", "auformer"]}
+        words = {name: build(folder / name, getattr(args, name)) for name in ("before", "after")}
         for work in args.works:
             given, size = _write(work, folder, args.frames, args.photos)
             told = f"--works {work} --frames {args.frames} --photos {args.photos[0]} {args.photos[1]}"

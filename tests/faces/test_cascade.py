@@ -1,10 +1,15 @@
 """How pupils are chosen: from what the eye cascades report, and between them and the network."""
 
+import cv2
 import numpy as np
 import pytest
 
-from auformer.faces import cascade
+from auformer.faces import cascade, detect
 from auformer.faces.cascade import choose_points, complete_points, contradiction, find_points
+from auformer.faces.certainty import search
+from auformer.predict.tracking import overlap
+from auformer.synthetic import Renderer, sample_scene
+from tests.helpers.photos import face_image
 
 BOX = (50.0, 40.0, 100.0, 100.0)
 EXPECTED = np.array([(80.0, 81.3), (120.0, 81.3)])  # 0.30, 0.70 and 0.413 of the side
@@ -85,3 +90,34 @@ def test_the_pupil_that_is_further_apart_counts():
     other = FACE.copy()
     other[0] -= (0, 6)
     assert contradiction(FACE, other) == pytest.approx(6 / np.hypot(40, 6))
+
+
+class TestSearchByTheNetwork:
+    """Where the cascade finds nothing the landmark network looks everywhere."""
+
+    def test_a_face_that_the_cascade_misses(self, monkeypatch):
+        image = np.full((200, 260, 3), 90, np.uint8)
+        image[40:168, 70:198] = face_image(30_001, 128)
+        (wanted,) = detect(image)
+        nothing = np.zeros((0, 4)), np.zeros(0)
+        monkeypatch.setattr(cascade, "_look", lambda *args: nothing)
+        (found,) = detect(image)
+        assert found.points_source == "regressor" and 0.7 < found.score <= 0.8
+        assert np.abs(found.points - wanted.points).max() < 0.06 * 128 / 2.75
+        _, _, w, h = found.box
+        assert overlap(found.box, wanted.box) > 0.7 and w == h
+        assert detect(image, min_size=int(w) + 9) == []
+
+    def test_nothing_is_invented(self, monkeypatch):
+        """Walls of the renderer, noise, stripes."""
+        rng, renderer = np.random.default_rng(7), Renderer(160)
+        for k in range(8):
+            wall = renderer.background(rng, **sample_scene(rng, "AB"[k % 2])[1])
+            assert search(cv2.cvtColor(np.clip(wall * 255, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY), 40) == []
+        stripes = np.broadcast_to(np.arange(160, dtype=np.uint8) // 9 % 2 * 200, (160, 160)).copy()
+        for image in (rng.integers(0, 256, (160, 160), dtype=np.uint8), stripes):
+            assert search(image, 40) == []
+
+    def test_the_same_face_is_found_once(self):
+        (face,) = search(cv2.cvtColor(face_image(30_001, 128), cv2.COLOR_RGB2GRAY), 40)
+        assert face[2] >= 0.95
