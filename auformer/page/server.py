@@ -102,6 +102,7 @@ class Page:
 
     Attributes:
         token: What the address has to hold.
+        closed: Set when the page ends.
     """
 
     def __init__(
@@ -112,7 +113,8 @@ class Page:
         self.read_coding = read_coding
         self.token = secrets.token_urlsafe(32)
         self.cookie = f"auformer-{secrets.token_hex(4)}"  # of this page only: cookies do not know ports
-        self.copies = Copies(users.folder / "view")
+        self.copies = Copies()
+        self.closed = threading.Event()
         self._card = card_of(checkpoint)
         self._shared: dict[Path, Result] = {}
         self._opening = threading.Lock()
@@ -155,6 +157,7 @@ class Page:
         try:
             yield
         finally:
+            self.closed.set()
             await run_in_threadpool(self.jobs.close)
             await run_in_threadpool(self.users.close)
 
@@ -323,7 +326,11 @@ class Page:
         path = result.path_of(result.videos[number])
         if path is None:
             raise Refused("The video is not here.", 404)
-        return self.copies.ask(path, user.item(request.path_params["id"]).removed)
+        item = user.item(request.path_params["id"])
+        folder, removed = (
+            (self.users.folder / "view", self.closed) if item.folder is None else (item.folder, item.removed)
+        )
+        return self.copies.ask(path, folder, removed)
 
     async def frame(self, request: Request, user: User) -> Response:
         """One image as JPEG."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,35 +17,36 @@ _SHOWN = 25  # frames between two looks at whether it is still wanted [ours]
 
 
 class Copies:
-    """Makes one copy at a time.
+    """Makes one copy at a time."""
 
-    Args:
-        folder: Where copies lie; deleted by whoever made it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self._one = threading.Lock()
         self._known: dict[Path, dict[str, Any]] = {}
 
-    def ask(self, path: Path, removed: threading.Event) -> dict[str, Any]:
+    def ask(self, path: Path, folder: Path, removed: threading.Event) -> dict[str, Any]:
         """How far the copy of a video is; begun where nobody has asked before.
+
+        Args:
+            path: The video.
+            folder: Where the copy goes; whoever made it deletes it.
+            removed: Set where nobody wants the copy any more.
 
         Returns:
             `state` (`waiting`, `making`, `done`, `failed`), `share` of the frames, `message`, `file` of a finished one.
         """
         if path not in self._known:
             self._known[path] = {"state": "waiting", "share": 0.0, "message": "", "file": None}
-            threading.Thread(target=self._make, args=(path, removed), daemon=True).start()
+            threading.Thread(target=self._make, args=(path, folder, removed), daemon=True).start()
         return self._known[path]
 
-    def _make(self, path: Path, removed: threading.Event) -> None:
-        told = self._known[path]
+    def _make(self, path: Path, folder: Path, removed: threading.Event) -> None:
+        told, target = self._known[path], folder / f".view-{secrets.token_hex(8)}.mp4"
         with self._one:
             told["state"] = "making"
-            target = self.folder / f"view-{len(list(self.folder.glob('view-*'))):04d}.mp4"
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                if removed.is_set():
+                    raise OSError("removed")
+                folder.mkdir(parents=True, exist_ok=True)
                 _copy(path, target, told, removed)
                 told.update(state="done", share=1.0, file=target)
             except (ValueError, OSError) as error:

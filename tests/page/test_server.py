@@ -167,6 +167,17 @@ class TestWhatIsLeft:
         assert client.json("DELETE", f"/api/items/{id_}")[0] == 200
         assert uploads(served) == [] and len(client.items()) == 1
 
+    def test_removing_deletes_the_copy_for_viewing_too(self, client: Client, served: Served, tmp_path: Path) -> None:
+        folder = tmp_path / "up"
+        _, id_, _ = client.drop([write_predictions_of(talk(), folder), write_film(folder / NAME)])
+        path = f"/api/items/{id_}/sources/0"
+        wait_for(lambda: client.json("GET", f"{path}/copy")[1]["state"] == "done")
+        status, headers, copy = client.ask("GET", f"{path}/view")
+        assert status == 200 and headers["content-type"] == "video/mp4" and b"ftyp" in copy[:16]
+        assert len(uploads(served)) == 3
+        client.json("DELETE", f"/api/items/{id_}")
+        assert uploads(served) == []
+
     def test_what_was_named_at_the_start_stays(self, client: Client, tmp_path: Path) -> None:
         (item,) = client.items()
         client.json("DELETE", f"/api/items/{item['id']}")
