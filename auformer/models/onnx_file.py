@@ -2,7 +2,7 @@
 
 The packaged AU detector has such a file too, made from its adapter file by
 `python -m experiments.pretraining.export_demo_detector`. It leaves the frozen weights out, which the package has in
-`demo_backbone.safetensors` already; `open_demo` puts them in.
+`scanned_backbone.safetensors` already; `open_demo` puts them in.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from auformer.models.header import HEADER, parse_header
 
 ONNX = ".onnx"
 DEMO = Path(__file__).parent.parent / "assets" / "demo_detector.onnx"
+DEMO_FROZEN = DEMO.with_name("scanned_backbone.safetensors")  # the frozen weights that it leaves out
 _LARGEST = 2**31  # bytes: what one ONNX file can hold
 FROZEN, MADE_FROM = "frozen_weights", "made_from"  # keys of the file beside the packaged one
 
@@ -188,6 +189,6 @@ def _frozen_weights(places: Mapping[str, tuple[str, bool]]) -> dict[str, np.ndar
     """
     from safetensors.numpy import load_file
 
-    kept = load_file(DEMO.with_name("demo_backbone.safetensors"))
+    kept = load_file(DEMO_FROZEN)
     found = {name: (kept[key].T if turned else kept[key]) for name, (key, turned) in places.items()}
     return {name: np.ascontiguousarray(weight, np.float32) for name, weight in found.items()}

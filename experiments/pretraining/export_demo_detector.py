@@ -4,7 +4,7 @@
 
 To be run whenever `auformer/assets/demo_detector.safetensors` is trained anew (a minute); until then predictions come
 from torch, as the file says from which adapter file it was made. Writes `auformer/assets/demo_detector.onnx`, without
-the frozen weights, which the package has in `demo_backbone.safetensors`, and `demo_detector.json` beside it: where each
+the frozen weights, which the package has in `scanned_backbone.safetensors`, and `demo_detector.json` beside it: where each
 of those belongs, and the SHA-256 of the adapter file. Checks that both give the same numbers.
 """
 
@@ -20,7 +20,7 @@ import torch
 from auformer.files import atomic_path, sha256, write_json
 from auformer.models import export_detector, load_detector
 from auformer.models.checkpoint_path import DEMO_DETECTOR
-from auformer.models.onnx_file import DEMO, FROZEN, MADE_FROM, open_demo
+from auformer.models.onnx_file import DEMO, DEMO_FROZEN, FROZEN, MADE_FROM, open_demo
 from experiments.harness import new_parser
 
 SMALLEST = 64  # numbers of a weight that is left out; smaller ones stay in the file [ours]
@@ -43,7 +43,7 @@ def without_frozen(path: Path, frozen: dict[str, np.ndarray]) -> tuple[bytes, di
         one.ClearField("float_data")
         one.data_location = TensorProto.EXTERNAL
         entry = one.external_data.add()
-        entry.key, entry.value = "location", "demo_backbone.safetensors"
+        entry.key, entry.value = "location", DEMO_FROZEN.name
     return model.SerializeToString(), places
 
 
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     torch.set_num_threads(1)
-    kept = load_file(DEMO.with_name("demo_backbone.safetensors"))
+    kept = load_file(DEMO_FROZEN)
     frozen = {name: value.astype(np.float32) for name, value in kept.items() if value.dtype == np.float16}
     with tempfile.TemporaryDirectory() as folder:
         whole = export_detector(load_detector("demo"), Path(folder, "demo.onnx"))
