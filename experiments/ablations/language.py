@@ -21,13 +21,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from auformer.aus import AU_SETS
 from auformer.data.datamodule import AUDataModule
 from auformer.demo.run import BACKBONE, FULL, render_splits
 from auformer.files import read_json
-from auformer.models import AUFormer, LinearProbe
+from auformer.models import AUFormer, LinearProbe, load_detector
 from auformer.models.language.aullava import AULLaVA
 from auformer.models.language.vlfau import VLFAU, PlainVLFAU
 from auformer.synthetic.change import change_path, write_changes
@@ -90,6 +91,17 @@ def train(what: str, seed: int, folder: Path, epochs: int, manifests: dict[str, 
     return adapter, read_json(folder / "summary.json") or {}
 
 
+def so_far(folder: Path, epochs: int) -> tuple[Path, dict[str, Any]]:
+    """The adapter file of an interrupted run, and what its table of epochs says."""
+    table = pd.read_csv(folder / "metrics.csv")
+    trained = load_detector(folder / "adapter.safetensors").num_parameters()[0]
+    done = int(table["epoch"].max()) + 1
+    return folder / "adapter.safetensors", {
+        "epochs_done": done if done < epochs else None, "score": float(table["val/f1"].max()),
+        "trainable_parameters": trained,
+    }  # fmt: skip
+
+
 def read_lines(path: Path = LINES) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
@@ -101,6 +113,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=list(networks()), help="some of the runs (default: all)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
     parser.add_argument("--lm-epochs", type=int, default=LM_EPOCHS, help="of AU-LLaVA (default: %(default)s)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="test on every N-th image (default: all)")
+    unfinished = "score the best epoch so far of runs that were interrupted; their lines say so"
+    parser.add_argument("--unfinished", action="store_true", help=unfinished)
     parser.add_argument("--train-only", action="store_true", help="no line is written: scores follow in another call")
     args = parser.parse_args(argv)
     manifests = {split: args.folder / "faces" / split / "manifest.csv" for split in FULL.sizes()}
@@ -115,16 +130,20 @@ def main(argv: list[str] | None = None) -> None:
             epochs = args.lm_epochs if what.startswith("aullava") else args.epochs
             if (what, seed, epochs) in done:
                 continue
-            start = time.time()
-            adapter, summary = train(what, seed, args.folder / f"{what}-{seed}-{epochs}", epochs, manifests)
+            start, folder = time.time(), args.folder / f"{what}-{seed}-{epochs}"
+            if args.unfinished:
+                adapter, summary = so_far(folder, epochs)
+            else:
+                adapter, summary = train(what, seed, folder, epochs, manifests)
             print(what, seed, f"{time.time() - start:.0f} s", summary, flush=True)
             if args.train_only:
                 continue
             from experiments.ablations.language_scores import score
 
             line = dict(zip(KEY, (what, seed, epochs), strict=True))
-            line |= {name: summary[name] for name in ("seconds", "trainable_parameters", "score")}
-            line |= score(what, adapter, manifests, RESULTS / "language.png" if seed == args.seeds[0] else None)
+            line |= {name: summary.get(name) for name in ("seconds", "trainable_parameters", "score", "epochs_done")}
+            picture = RESULTS / "language.png" if seed == args.seeds[0] else None
+            line |= {"every": args.every, **score(what, adapter, manifests, picture, args.every)}
             line |= {name: circumstances()[name] for name in ("commit", "machine")}
             with LINES.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")

@@ -8,6 +8,7 @@ shown beside what it was set for, reached or not. Runs that are missing are name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,12 @@ def cell(lines: Lines, get: Callable[[dict[str, Any]], float], digits: int = 1, 
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
+def spent(line: dict[str, Any]) -> str:
+    """Epochs of a run, and how many of them were done before it was interrupted."""
+    done = line.get("epochs_done")
+    return str(line["epochs"]) if done is None else f"{done} of {line['epochs']}, interrupted"
+
+
 def runs_table(lines: Lines) -> str:
     rows = []
     for what in networks():
@@ -88,8 +95,8 @@ def runs_table(lines: Lines) -> str:
             cell(mine, lambda line, lab=lab, key=key: line[lab]["occurrence"][key])
             for lab in ("lab_a", "lab_b") for key in ("f1", "auroc")
         ]  # fmt: skip
-        epochs = ", ".join(sorted({str(line["epochs"]) for line in mine}))
-        seconds = cell(mine, lambda line: line["seconds"] / 60, 0, 1.0)
+        epochs = ", ".join(sorted({spent(line) for line in mine}))
+        seconds = cell(mine, lambda line: math.nan if line["seconds"] is None else line["seconds"] / 60, 0, 1.0)
         rows.append([NAMES[what], f"{mine[0]['trainable_parameters']:,}", str(len(mine)), epochs, *decided, seconds])
     header = ["run", "trained", "seeds", "epochs", "A: F1", "A: AUROC", "B: F1", "B: AUROC", "minutes"]
     return Table(header, rows).markdown()
@@ -177,7 +184,8 @@ def checks(lines: Lines) -> str:
 def missing(lines: Lines, seeds: Sequence[int] = (0, 1, 2)) -> str:
     full = set()
     for line in lines:
-        if line["epochs"] >= (LM_EPOCHS if line["what"].startswith("aullava") else EPOCHS):
+        long = line["epochs"] >= (LM_EPOCHS if line["what"].startswith("aullava") else EPOCHS)
+        if long and line.get("epochs_done") is None and line.get("every", 1) == 1:
             full.add((line["what"], line["seed"]))
     gone = {what: [str(seed) for seed in seeds if (what, seed) not in full] for what in networks()}
     named = "; ".join(f"{what} ({', '.join(rest)})" for what, rest in gone.items() if rest)
@@ -223,7 +231,9 @@ def speed_lines(speed: dict[str, Any]) -> list[str]:
 
 
 def page(lines: Lines, speed: dict[str, Any] | None = None) -> str:
-    blocks = [HEAD, missing(lines), "## Decisions", runs_table(lines)]
+    few = sorted({line["every"] for line in lines if line.get("every", 1) > 1})
+    part = f"Lines on every {few[0]}th test image only are preliminary." if few else ""
+    blocks = [HEAD, missing(lines), part, "## Decisions", runs_table(lines)]
     if of(lines, "vlfau") or of(lines, "aullava"):
         blocks += ["## What was asked for", checks(lines)]
     if any("sentences" in line["lab_a"] for line in lines):
@@ -232,7 +242,7 @@ def page(lines: Lines, speed: dict[str, Any] | None = None) -> str:
             "## Sentences, lab B", sentences_table(lines, "lab_b"),
             "`swapped`: the sentences of a face of another subject; `constant`: the most frequent fact of each AU in "
             "training; `blank`: what the network says about a grey image. BLEU and CIDEr hardly tell the first three "
-            "apart; F1 does. Of every fourth test image.",
+            "apart; F1 does. Of every fourth of the test images.",
         ]  # fmt: skip
     if any("where" in line["lab_a"] for line in lines):
         blocks += [

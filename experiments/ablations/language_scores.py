@@ -36,18 +36,25 @@ BATCH = 50
 SENTENCE_STEP = 4  # sentences of every fourth test image are scored [ours]: n-gram scores take a while
 BEST_CELLS = 4  # that are wiped out of an image to see whether its decision rested on them, of 49
 NUM_EXAMPLES = 5
-DELETED = 300  # pairs of image and AU in which cells are wiped out, at equal distances
+DELETED = 150  # pairs of image and AU in which cells are wiped out, at equal distances
 HEADS = ("logits", "expert_logits", "branch_logits")
 MASK = 0.5  # a cell counts as changed from half of the largest change on
 
 
-def score(what: str, adapter: Path, manifests: dict[str, Path], picture: Path | None = None) -> dict[str, Any]:
-    """Everything that is known of one run, by lab; of VL-FAU five examples, whose images go into the file `picture`."""
+def score(
+    what: str, adapter: Path, manifests: dict[str, Path], picture: Path | None = None, every: int = 1
+) -> dict[str, Any]:
+    """Everything that is known of one run, by lab, on every n-th test image.
+
+    Of VL-FAU also five examples, whose images go into the file `picture`.
+    """
     torch.set_grad_enabled(False)
     network = load_detector(adapter)
     found: dict[str, Any] = {}
     for lab, split in LABS.items():
-        rows = read_manifest(manifests[split])
+        whole = read_manifest(manifests[split])
+        kept = np.arange(0, len(whole), every)
+        rows, step = whole.iloc[kept], max(1, SENTENCE_STEP // every)
         loaded = AUDataset(rows, Path(manifests[split]).parent, network.au_names, network.image_size)
         images = torch.cat([batch["image"] for batch in DataLoader(loaded, 200)])
         target = loaded.labels
@@ -60,24 +67,32 @@ def score(what: str, adapter: Path, manifests: dict[str, Path], picture: Path | 
             found[lab]["pair"] = pair(network, images, target)
         speaks = "vlfau" in what and what != "vlfau_silent"
         if speaks or what == "aullava":
-            found[lab]["sentences"] = sentences(network, images, rows, manifests["train"])
+            found[lab]["sentences"] = sentences(network, images, rows, manifests["train"], step)
         if "vlfau" in what and lab == "lab_a":
-            found[lab]["where"] = where(network, images, manifests[split], manifests["train"], target)
+            found[lab]["where"] = where(
+                network, images, truth_of(manifests[split], network, kept), manifests["train"], target
+            )
         if what == "vlfau" and lab == "lab_a" and picture is not None:
-            found["examples"] = examples(network, images, rows, manifests[split], picture)
+            truth = truth_of(manifests[split], network, kept)
+            found["examples"] = examples(network, images, rows, truth, picture)
     return found
 
 
+def truth_of(manifest: Path, network: Any, kept: np.ndarray) -> np.ndarray:
+    """What each AU changes in the images that are kept `(n, N, h, w)`."""
+    truth = read_changes(manifest, network.au_names)
+    assert truth is not None
+    return truth[kept]
+
+
 def examples(
-    network: Any, images: torch.Tensor, rows: pd.DataFrame, manifest: Path, picture: Path
+    network: Any, images: torch.Tensor, rows: pd.DataFrame, truth: np.ndarray, picture: Path
 ) -> list[dict[str, str]]:
     """Sentences of five images that were not chosen by anything but their place, and a picture with a row for each.
 
     The row: the image; where the branch of its strongest action unit (AU) looked; what that AU changes in the image.
     """
     names, grammar = list(network.au_names), Grammar(network.au_names)
-    truth = read_changes(manifest, names)
-    assert truth is not None
     places = [round(place) for place in np.linspace(0, len(images) - 1, NUM_EXAMPLES)]
     other = partners(rows["subject"].to_numpy())
     said = [network.describe(images[[place]])[0] for place in places]
@@ -211,9 +226,11 @@ def by_head(network: Any, images: torch.Tensor, target: np.ndarray) -> dict[str,
     return {name: decisions(target, torch.cat(each).numpy()) for name, each in parts.items()}
 
 
-def sentences(network: Any, images: torch.Tensor, rows: pd.DataFrame, train: Path) -> dict[str, Any]:
-    """Scores of the sentences of every fourth image: own, swapped, constant, and of a grey image; and how fast."""
-    chosen = np.arange(0, len(images), SENTENCE_STEP)
+def sentences(
+    network: Any, images: torch.Tensor, rows: pd.DataFrame, train: Path, step: int = SENTENCE_STEP
+) -> dict[str, Any]:
+    """Scores of the sentences of every `step`-th image: own, swapped, constant, and of a grey image; and how fast."""
+    chosen = np.arange(0, len(images), step)
     names, grammar = list(network.au_names), Grammar(network.au_names)
     start, said = time.process_time(), []
     for each in images[chosen].split(BATCH):
@@ -251,13 +268,13 @@ def sentences(network: Any, images: torch.Tensor, rows: pd.DataFrame, train: Pat
 
 
 def where(
-    network: Any, images: torch.Tensor, manifest: Path, train: Path, target: np.ndarray
+    network: Any, images: torch.Tensor, truth: np.ndarray, train: Path, target: np.ndarray, step: int = SENTENCE_STEP
 ) -> dict[str, dict[str, float]]:
     """Does the attention point at what changed, and does the decision rest on it? Beside maps that cannot know."""
     names, grid = list(network.au_names), network.grid_size
-    truth, learned = read_changes(manifest, names), read_changes(train, names)
-    assert truth is not None and learned is not None
-    chosen = np.arange(0, len(images), SENTENCE_STEP)
+    learned = read_changes(train, names)
+    assert learned is not None
+    chosen = np.arange(0, len(images), step)
     attention = torch.cat([network.attention_maps(each) for each in images[chosen].split(BATCH)]).numpy()
     truth, active = truth[chosen], target[chosen] == 1
     rng, number = np.random.default_rng(0), len(names)
