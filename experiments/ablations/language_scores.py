@@ -70,7 +70,7 @@ def score(
             found[lab]["sentences"] = sentences(network, images, rows, manifests["train"], step)
         if "vlfau" in what and lab == "lab_a":
             found[lab]["where"] = where(
-                network, images, truth_of(manifests[split], network, kept), manifests["train"], target
+                network, images, truth_of(manifests[split], network, kept), manifests["train"], target, step
             )
         if what == "vlfau" and lab == "lab_a" and picture is not None:
             truth = truth_of(manifests[split], network, kept)
