@@ -42,7 +42,7 @@ def logits_of(probs: Tensor) -> Tensor:
     gradient between 0 and 1; at exactly 0 or 1 a miss has a gradient here, and none in the released code.
 
     >>> import torch
-    >>> logits_of(torch.tensor([0.0, 0.5, 1.0])).round(decimals=3).tolist()
-    [-18.421..., 0.0, 18.421...]
+    >>> logits_of(torch.tensor([0.0, 0.5, 1.0])).round().tolist()
+    [-18.0, 0.0, 18.0]
     """
     return probs.clamp_min(SMALLEST).log() - (1 - probs).clamp_min(SMALLEST).log()
