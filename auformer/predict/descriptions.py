@@ -104,7 +104,7 @@ def write_rule_descriptions(predictions: str | Path, language: str = "en") -> Pa
     names = predicted_aus(table)
     write_table(describe_predictions(table, names, language), out)
     known = load_lexicon(language).aus
-    side = {"kind": "descriptions", "predictions": path.name, "source": RULE, "language": language}
+    side: dict[str, Any] = {"kind": "descriptions", "predictions": path.name, "source": RULE, "language": language}
     side |= {"lexicon": lexicon_version(), "aus_without_words": [au for au in names if au not in known], "blank": None}
     write_sidecar({**side, "notice": table.attrs["side"].get("notice")}, out)
     return out
