@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from auformer.files import write_json, write_text
-from auformer.scoring.provenance import commit, machine
-from auformer.scoring.tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -118,6 +116,8 @@ def circumstances(*packages: str) -> dict[str, Any]:
     """Machine, commit, day, load over the last minute (None where the system does not say it), versions of packages."""
     from importlib.metadata import version
 
+    from auformer.scoring.provenance import commit, machine
+
     return {
         **{name: version(name) for name in packages},
         "machine": machine(),
@@ -156,6 +156,8 @@ def target_table(
     missing: str = "not known here",
 ) -> str:
     """Markdown: what is asked for, what was measured, or `missing` for None, the bound, the verdict."""
+    from auformer.scoring.tables import Table  # here, so that what measures memory brings nothing with it
+
     rows = []
     for name, target in targets.items():
         value = values[name]

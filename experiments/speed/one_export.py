@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from auformer.cli import main as auformer
+from experiments.harness import resident
 
 WAYS = {
     "elan": ["export-annotations", "--to", "elan"],
@@ -38,8 +39,6 @@ def run_one(way: str, path: Path, folder: Path) -> str:
     seconds, spent = time.perf_counter() - start, os.times()
     if code:
         raise RuntimeError(f"{way}: exit code {code}")
-    from experiments.harness import resident  # last, since it brings packages that the command does not need
-
     found = {"seconds": round(seconds, 2), "processor_seconds": round(spent.user + spent.system, 2)}
     return json.dumps({**found, "mib": round(resident(peak=True) / 2**20, 1) or None})
 
