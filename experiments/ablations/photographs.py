@@ -151,7 +151,8 @@ def measure(photographs: Path, checkpoint: str, cache: Path | None = None) -> di
     probs = dict(zip(predictor.au_names, values.T, strict=True))
     thresholds = dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True))
     result = score(labels, probs, thresholds)
-    result["neutral_active_cross_fitted"], result["smiles_AU12_cross_fitted"] = cross_fitted(labels, probs, thresholds)
+    floor = (predictor.network.metadata.get("extra") or {}).get(SENSITIVE) or thresholds
+    result["neutral_active_cross_fitted"], result["smiles_AU12_cross_fitted"] = cross_fitted(labels, probs, floor)
     return {**result, "thresholds": thresholds}
 
 
@@ -204,7 +205,7 @@ def main(argv: list[str] | None = None) -> None:
         for au, threshold in set_thresholds(args.photographs, args.set_thresholds, args.cache).items():
             print(f"{au:5} {threshold:.3f}")
         return
-    results = {name: measure(args.photographs, name, args.cache) for name in args.checkpoint}
+    results = {Path(name).stem: measure(args.photographs, name, args.cache) for name in args.checkpoint}
     print(page(results))
     if args.name:
         write_result(args.out, args.name, {**circumstances(), "detectors": results})

@@ -1,12 +1,16 @@
-"""Train the packaged AU detector: adapters for all rendered AUs on the demo backbone, on labs A and B together.
+"""Train the packaged AU detector: adapters for all rendered AUs on the backbone that has seen both renderers.
 
-    python -m experiments.pretraining.train_demo_detector --folder runs/detector --threads 1
+    python -m experiments.pretraining.train_demo_detector --folder runs/detector --epochs 1 --threads 1 \
+        --more runs/drawn/first.csv runs/scanned/first.csv
+    python -m experiments.ablations.photographs PHOTOS --set-thresholds auformer/assets/demo_detector.safetensors
+    python -m experiments.pretraining.export_demo_detector
 
-It learns occurrence and intensity together. The subjects are numbered from 10,000 on: no demo, test or pre-training
-shows them. Thresholds per AU are chosen on validation subjects and lie in the header. Writes the packaged file,
-`auformer/assets/demo_detector.safetensors`, and the scores on unseen subjects of both labs, `demo_detector.md` and
-`.json`. The same call resumes an interrupted run; the run is that of seed 0 of `experiments.ablations.intensity`, whose
-other runs are trained by `train` too.
+It learns from labs A and B and from the sets of `pretrain_data` (`first.csv`: the first 30,000 rows of each manifest),
+under strong augmentation, occurrence and intensity together. The subjects are numbered from 10,000 on: no demo,
+test or pre-training shows them. Thresholds per AU are chosen on validation subjects and lie in the header. Writes
+the packaged file, `auformer/assets/demo_detector.safetensors`, and the scores on unseen subjects of both labs,
+`demo_detector.md` and `.json`. The same call resumes an interrupted run.
+`experiments.ablations.intensity` trains by `train` too, on the labs alone and the demo's backbone.
 """
 
 from __future__ import annotations
@@ -124,9 +128,10 @@ def page(result: dict[str, Any]) -> str:
     columns = [f"{lab}: {what}" for lab in "AB" for what in ("F1", "F1 tuned", "AUROC", "ICC", "MAE", "positives")]
     return f"""# The packaged AU detector on unseen rendered subjects
 
-Trained on rendered faces only: these numbers say nothing about photographs. F1 at 0.5 and at the thresholds in the
-file's header (chosen on validation subjects), AUROC and positives of 2,000 images, per cent; ICC(3,1) and mean absolute
-error of the intensities, in levels of 0 to 5.
+Trained on rendered faces only: these numbers say nothing about photographs (those: `real.md`). F1 at 0.5 and at
+thresholds chosen on rendered validation subjects, AUROC and positives of 2,000 images, per cent; ICC(3,1) and mean
+absolute error of the intensities, in levels of 0 to 5. In the packaged file some thresholds are higher, so that few
+neutral photographs are called active, and those here are what `predict --sensitive` takes.
 
 {Table(["AU", "threshold", *columns], [*rows, ["mean", "", *means]]).markdown()}
 
@@ -152,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
     words = f"--what {args.what} --epochs {args.epochs} --threads {args.threads}"
     result: dict[str, Any] = {
         "command": f"python -m experiments.pretraining.train_demo_detector {words}"
-        + "".join(f" --more {Path(more).parent.name}/manifest.csv" for more in args.more),
+        + "".join(f" --more {Path(more).parent.name}/{Path(more).name}" for more in args.more),
         "epochs": args.epochs,
         "threads": args.threads,
         "training_images": sum(len(read_manifest(path)) for path in every["train"]),
