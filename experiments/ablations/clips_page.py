@@ -41,6 +41,11 @@ ABOUT = {
 clips to train, 20 others x 6 to test; the 12 AUs of BP4D, a label per frame (level 1 or more); T = 16, k = 5, 20 epochs
 of one window per clip, no augmentation, WA + 0.01 region loss (rows of AUFormer: MDWA). F1 at 0.5, per cent.
 """,
+    "fast": """
+### A look with `--fast`
+
+12 subjects to train, 8 to test, 10 epochs.
+""",
     "videos": """
 ## Videos
 
@@ -250,7 +255,8 @@ def page(out: Path, folder: Path | None) -> str:
     commits = sorted({str(line["circumstances"].get("commit")) for line in [*lines, *contrast]})
     verdict = out / "time_verdict.md"
     figures = [*curves(clips, out), *(drawn_from_weights(folder, out) if folder else [])]
-    none = "No row has run."
+    none, fast = "No row has run.", read_lines(out / "time_runs_fast.jsonl")
+    look = [] if not fast else [ABOUT["fast"], rows_table(fast), "", differences_text(fast, pairs)]
     parts = [
         "# Action units over time\n",
         verdict.read_text(encoding="utf-8") if verdict.is_file() else "",
@@ -259,6 +265,7 @@ def page(out: Path, folder: Path | None) -> str:
         "",
         differences_text(clips, pairs),
         f"\nNot run: {'; '.join(missing)}." if missing else "",
+        *look,
         ABOUT["videos"],
         rows_table(videos) if videos else none,
         "",
