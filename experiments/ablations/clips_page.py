@@ -72,7 +72,7 @@ Lines = list[dict[str, Any]]
 def figure(counts: dict[str, Any], subjects: Any) -> float:
     """Mean F1 over action units of some subjects' TP, FP, FN, each as often as it is named."""
     total = np.sum([np.asarray(counts[subject]) for subject in subjects], axis=0)  # (3, N)
-    cells = np.concatenate([total, np.zeros((1, total.shape[1]), total.dtype)]).T  # (N, 4): TP, FP, FN, TN
+    cells = np.concatenate([total, np.zeros((1, total.shape[1]), total.dtype)])  # (4, N): TP, FP, FN, TN
     return float(mean_over_aus(f1_from_counts(cells)).value)
 
 
