@@ -1,4 +1,4 @@
-"""Makes docs/images/page.png, the picture of `auformer page` in the README: a rendered video, and what is predicted of it.
+"""Makes docs/images/page.png, the picture of `auformer page` in the README: a rendered video and its predictions.
 
     python docs/page_picture.py
 
@@ -58,6 +58,7 @@ def picture(out: Path) -> bytes:
 
 
 def main() -> None:
+    """Render, predict, open the page, take its picture."""
     with tempfile.TemporaryDirectory() as folder:
         shot = picture(material(Path(folder)))
     with Image.open(io.BytesIO(shot)) as image:

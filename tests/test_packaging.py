@@ -26,7 +26,9 @@ EXTRAS = {
     "prepare": {"openpyxl", "defusedxml", "xlrd", "scipy"}, "heic": {"pillow-heif"},
     "export": {"onnx", "onnxscript"},
     "peft": {"peft"}, "cluster": {"ray"}, "tensorboard": {"tensorboard"},
-    "annotations": {"mne", "praatio", "defusedxml"}, "page": {"starlette", "uvicorn"}, "scanned": {"numba"}, "docs": {"furo", "myst-nb"},
+    "annotations": {"mne", "praatio", "defusedxml"}, "page": {"starlette", "uvicorn"}, "scanned": {"numba"},
+    "language": {"transformers", "tokenizers", "peft", "sacrebleu"},
+    "docs": {"furo", "myst-nb"},
 }  # fmt: skip
 OWN = {"auformer", "experiments", "tests"}  # data_prep is imported as auformer.data_prep alone
 PLANTED = {"half_installed", "no_such_package_here"}  # in the tests of `require`

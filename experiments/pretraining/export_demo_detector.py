@@ -4,8 +4,8 @@
 
 To be run whenever `auformer/assets/demo_detector.safetensors` is trained anew (a minute); until then predictions come
 from torch, as the file says from which adapter file it was made. Writes `auformer/assets/demo_detector.onnx`, without
-the frozen weights, which the package has in `scanned_backbone.safetensors`, and `demo_detector.json` beside it: where each
-of those belongs, and the SHA-256 of the adapter file. Checks that both give the same numbers.
+the frozen weights, which the package has in `scanned_backbone.safetensors`, and `demo_detector.json` beside it: where
+each of those belongs, and the SHA-256 of the adapter file. Checks that both give the same numbers.
 """
 
 from __future__ import annotations
