@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auformer.faces import Face, make_detector
-from auformer.predict import pipeline
+from auformer.predict import following, pipeline
 from auformer.predict.following import (
     BEAT,
     Known,
@@ -263,6 +263,22 @@ class TestParts:
         assert follow_face(scene((ANNA, 25, 16)), before, 0.04) is not None
         noise = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
         assert follow_face(scene(), before, 0.04) is None and follow_face(noise, before, 0.04) is None
+
+    def test_certainty_alone_refuses_what_is_no_face(self, monkeypatch):
+        before = self.known(scene((ANNA, 24, 16)))
+        monkeypatch.setattr(following, "likeness", lambda one, other: 1.0)
+        monkeypatch.setattr(following, "_possible", lambda before, after, shape: True)
+        assert follow_face(scene((BERTA, 24, 16)), before, 0.04) is not None  # a face it is, and nothing else is asked
+        for seed in range(3):
+            noise = np.random.default_rng(seed).integers(0, 256, (128, 160, 3), dtype=np.uint8)
+            assert follow_face(noise, before, 0.04) is None
+
+    def test_likeness_alone_refuses_somebody_else(self, monkeypatch):
+        before = self.known(scene((ANNA, 24, 16)))
+        monkeypatch.setattr(following, "packaged", lambda: lambda features: 1.0)
+        monkeypatch.setattr(following, "_possible", lambda before, after, shape: True)
+        assert follow_face(scene((ANNA, 25, 16)), before, 0.04) is not None
+        assert follow_face(scene((BERTA, 24, 16)), before, 0.04) is None
 
     def test_too_small_and_outside(self):
         before = self.known(scene((ANNA, 24, 16)))
