@@ -7,6 +7,7 @@ it: text beside it is a title.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import math
@@ -185,7 +186,22 @@ def _check_parts(path: Path) -> bool:
             raise ManifestError(f"{path}: this is a binary spreadsheet (.xlsb): save it in Excel as .xlsx or CSV")
         if any(name.startswith("Index/") for name in parts):
             raise ManifestError(f"{path}: this is a spreadsheet of Numbers: export it there as Excel or CSV")
+        for part in parts.values():
+            _check_declarations(archive, part)
         return any(_has_merged(archive, part) for part in parts.values() if part.filename.startswith("xl/worksheets/"))
+
+
+def _check_declarations(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    """Refuse a part that declares entities: openpyxl reads it with lxml where that is installed, not with defusedxml.
+
+    Raises:
+        defusedxml.EntitiesForbidden: It does; `read_sheets` says so.
+    """
+    if not part.filename.endswith((".xml", ".rels")):
+        return
+    reader = require("defusedxml.ElementTree", "prepare")
+    with archive.open(part) as stream, contextlib.suppress(reader.ParseError):  # a damaged part is openpyxl's to name
+        next(iter(reader.iterparse(stream, events=("start",))), None)  # up to the root: declarations stand before it
 
 
 def _has_merged(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
