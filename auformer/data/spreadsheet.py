@@ -1,8 +1,8 @@
 """Spreadsheet files as plain values: no formula is evaluated, no link followed, no entity expanded.
 
-`.xlsx` goes through openpyxl, with defusedxml under it; `.xls` through xlrd. The file's first bytes decide which of the
-two, not its name. A cell that is merged with others gives its value to those below it, a number also to those beside
-it: text beside it is a title.
+`.xlsx` goes through openpyxl, after a look of defusedxml at each part; `.xls` through xlrd. The file's first bytes
+decide which of the two, not its name. A cell that is merged with others gives its value to those below it, a number
+also to those beside it: text beside it is a title.
 """
 
 from __future__ import annotations
