@@ -166,7 +166,7 @@ def test_a_subject_whose_rows_are_in_two_folds(manifest, tmp_path):
         ({"batch_size": 0}, "`batch_size` >= 1"),
         ({"num_workers": -1}, "`num_workers` >= 0"),
         ({"seed": -1}, "`seed` >= 0"),
-        ({"augment": "hard"}, "'default' or 'none'"),
+        ({"augment": "hard"}, "one of default, strong, none"),
         ({"image_size": 0}, "`image_size`"),
         ({"val_fraction": 1.0}, "`val_fraction`"),
         ({"label_noise": 2.0}, "`label_noise`"),

@@ -102,6 +102,9 @@ class TestNothingThere:
 def test_a_face_without_eyes_scores_less(monkeypatch, image):
     (sure,) = detect(image)
     monkeypatch.setattr(cascade, "choose_points", lambda *_: (np.zeros((5, 2)), "regressor", False))
+    (seen,) = detect(image)
+    assert seen.score < sure.score and seen.points.any()  # the landmark network has looked for itself
+    monkeypatch.setattr(cascade, "search", lambda *_: [])
     (unsure,) = detect(image)
     assert unsure.score == pytest.approx(0.6 * sure.score)
 

@@ -346,7 +346,7 @@ class TestFiles:
 class TestStatement:
     def test_figures_come_from_the_card(self) -> None:
         told = statement(card_of("demo"))
-        (rendered, first), (photos, second) = told["figures"]
+        (photos, second), (rendered, first) = told["figures"]
         assert (rendered, photos) == ("Measured on rendered faces", "Measured on photographs")
         assert "ICC(3,1) of" in first and "(per AU" not in first and "AUROC" in second
         for text in (first, second):  # every figure stands in the card
