@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# not transformers and tokenizers: torchmetrics imports them by itself where they are installed
 EXTRAS = (
     "openpyxl", "defusedxml", "xlrd", "onnx", "onnxscript", "peft", "ray", "tensorboard", "mne",
-    "praatio", "starlette", "uvicorn", "transformers", "tokenizers", "sacrebleu",
+    "praatio", "starlette", "uvicorn", "sacrebleu",
 )  # fmt: skip
 HEAVY = ("torch", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 

@@ -161,7 +161,7 @@ def test_processes_end_with_their_parent(tmp_path: Path, kind: int) -> None:
     while len(found := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     parent.send_signal(kind)
-    parent.wait(30)
+    parent.wait(120)
     while time.monotonic() < deadline and any(Path("/proc", str(number), "exe").exists() for number in found):
         time.sleep(0.05)
     assert len(found) == 2 and not any(Path("/proc", str(number), "exe").exists() for number in found)

@@ -70,6 +70,7 @@ def locate_surely(gray: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
 # Squares that `search` looks at: sides in parts of the image's shorter one, and how far apart, in their own sides; the
 # network finds a face that lies a quarter of its side beside a square. [ours]
 _SIDES, _APART = (1.0, 0.7, 0.5), 0.3
+_ROOM = 1.3  # a face's box by the side of the square that it is looked for in, at most [ours]
 _WORTH, _SURE = 0.05, 0.95  # certainty of a first look that is followed, and of the third that is believed [ours]
 _STILL = 0.04  # inter-pupil distances by which landmarks may still move from the second look to the third [ours]
 
@@ -86,7 +87,7 @@ def search(gray: np.ndarray, min_size: int) -> list[tuple[Box, np.ndarray, float
         one per place.
     """
     found: list[tuple[Box, np.ndarray, float]] = []
-    for square in _squares(gray.shape[0], gray.shape[1]):
+    for square in _squares(gray.shape[0], gray.shape[1], min_size):
         points, features = ask(gray, square)
         if packaged()(features) < _WORTH:
             continue
@@ -105,10 +106,12 @@ def search(gray: np.ndarray, min_size: int) -> list[tuple[Box, np.ndarray, float
     return kept
 
 
-def _squares(height: int, width: int) -> Iterator[Square]:
-    """Squares of several sizes all over an image."""
+def _squares(height: int, width: int, min_size: int) -> Iterator[Square]:
+    """Squares of several sizes all over an image, but for those too small to hold a face of `min_size` pixels."""
     for share in _SIDES:
         side = share * min(height, width)
+        if side * _ROOM < max(min_size, 8):
+            continue
         places = [
             np.linspace(side / 2, length - side / 2, 1 + math.ceil((length - side) / (_APART * side)))
             for length in (width, height)

@@ -59,7 +59,7 @@ def lids(monkeypatch):
     """Predictions without a network: AU43's intensity is 4.5 in three of 14 frames."""
     seen = []
 
-    def outputs(self, crops):
+    def outputs(self, crops, clips=None):
         levels = []
         for _ in crops:
             seen.append(len(seen))
@@ -199,7 +199,7 @@ class TestRestingLevel:
         assert predict_with(checkpoint, *words, tmp_path / "clean") == 0
         real, calls = AUPredictor.outputs, []
 
-        def dying(self, crops):
+        def dying(self, crops, clips=None):
             calls.append(len(crops))
             if len(calls) in (11, 20):
                 raise KeyboardInterrupt

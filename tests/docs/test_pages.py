@@ -28,6 +28,7 @@ IN_ORDER = ("install", "first_photo", "first_video", "page", "own_coding", "expo
 
 FIT = "--data.train photos-coded/manifest.csv --data.test null --out runs/mine"
 # What a page says -> what runs here, ROOT being the checkout; None: there is nothing to run, and why.
+START = "--data.train photos-coded/manifest.csv --out runs/mine"
 REDUCED: dict[str, str | None] = {
     "pip install .": None,  # whoever runs the tests has installed it; tests/test_wheel.py does so from a wheel
     "pip install '.[heic,annotations]'": None,  # likewise
@@ -45,6 +46,8 @@ REDUCED: dict[str, str | None] = {
     "auformer demo --fast": "auformer demo --help",  # tests/test_readme.py runs it
     "auformer predict talk.mp4 --out runs/talk --annotate --plot --report": "auformer predict talk.mp4 --out runs/talk",
     f"auformer fit --config experiments/configs/synthetic.yaml {FIT}": None,  # tests/test_readme.py trains with it
+    # tests/experiments/test_configs.py trains with it
+    f"auformer fit --config experiments/configs/own_coding.yaml {START}": None,
     "auformer evaluate runs/mine others-coded/manifest.csv --out runs/others.csv": (
         "auformer evaluate demo photos-coded/manifest.csv --out runs/others.csv"
     ),

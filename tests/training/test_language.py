@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from functools import partial
 from pathlib import Path
@@ -145,8 +146,9 @@ def test_each_factor_of_the_loss_reaches_its_part(workspace: Path, tmp_path: Pat
 
 
 def test_attention_without_rendered_changes_is_guided_by_fixed_regions(
-    workspace: Path, caplog: pytest.LogCaptureFixture
+    workspace: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("auformer"), "propagate", True)  # a command of another test may hold it
     rows = runs.make_data(workspace).splits["train"]
     targets = attention_targets(rows, tuple(AUS), (2, 2))
     assert targets.shape == (len(rows), 3, 4)
