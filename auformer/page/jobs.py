@@ -109,10 +109,12 @@ class Jobs:
             return
         mine, theirs = self._context.Pipe()
         arguments = (theirs, self._cancelled, self._options)
-        self._process = self._context.Process(target=work, args=arguments, daemon=True)
-        self._process.start()
+        process = self._context.Process(target=work, args=arguments, daemon=True)
+        process.start()
         theirs.close()
-        self._pipe = mine
+        self._process, self._pipe = process, mine  # only now: `close` ends what has been started
+        if self._closed:
+            process.terminate()
         with contextlib.suppress(EOFError, OSError):
             self.header = mine.recv()[1]
 

@@ -276,7 +276,7 @@ def test_the_row_under_the_playhead_is_the_image_s(times: str, tab: Callable[...
             one.seek(frame)
             wait_for(lambda frame=frame: shown(one) == frame, 5)
             assert one.now()["AU12"] == [f"{frame / 100:.2f} · {3.0 if 10 <= frame < 20 else 0.0}"]
-            assert one.eval("auformer.player.frame") == frame
+            at_frame(one, frame)
 
         assert playhead(one) == pytest.approx(one.eval("auformer.timeline.x(auformer.timeline.playhead)"), abs=2)
         times = read_predictions(out / "predictions.csv")["time_s"].to_numpy()
@@ -284,7 +284,7 @@ def test_the_row_under_the_playhead_is_the_image_s(times: str, tab: Callable[...
         for frame in (5, 21, 38):  # a click in the middle of a frame
             x = one.eval("t => auformer.timeline.x(t)", float((times[frame] + frame_ends(times)[frame]) / 2))
             one.page.mouse.click(box["x"] + x, box["y"] + 60)
-            assert one.eval("auformer.player.frame") == frame
+            at_frame(one, frame)
             wait_for(lambda frame=frame: shown(one) == frame, 5)
 
         one.seek(0)
@@ -299,13 +299,19 @@ def test_the_row_under_the_playhead_is_the_image_s(times: str, tab: Callable[...
         one.seek(10)
         for key, frame in (("ArrowRight", 11), ("ArrowLeft", 10), ("End", 39), ("Home", 0)):
             one.page.keyboard.press(key)
-            assert one.eval("auformer.player.frame") == frame
+            at_frame(one, frame)
         whole = one.eval("auformer.timeline.to - auformer.timeline.from")
         one.page.keyboard.press("+")
         assert one.eval("auformer.timeline.to - auformer.timeline.from") == pytest.approx(whole / 2)
         one.page.keyboard.press("0")
         assert one.eval("auformer.timeline.to - auformer.timeline.from") == pytest.approx(whole)
-        assert one.eval("document.getElementById('timeline').getAttribute('aria-valuetext')").endswith("frame 0")
+        told = "document.getElementById('timeline').getAttribute('aria-valuetext')"
+        wait_for(lambda: one.eval(told).endswith("frame 0"), 5)
+
+
+def at_frame(tab: Tab, frame: int) -> None:
+    """Wait until the page says that this frame is shown: the video answers a key or a click when it has gone there."""
+    wait_for(lambda: tab.eval("auformer.player.frame") == frame, 5)
 
 
 def playhead(tab: Tab) -> float:

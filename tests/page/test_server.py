@@ -300,13 +300,7 @@ def test_a_port_in_use(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_page_that_is_killed_takes_its_process_along_and_is_tidied_at_the_next_start(tmp_path: Path) -> None:
     with page_process(folder=tmp_path / "tmp") as url:
         host = re.match(r"http://127\.0\.0\.1:(\d+)/", url)
-        (pid,) = [
-            int(path.name)
-            for path in Path("/proc").iterdir()
-            if path.name.isdecimal()
-            and str(tmp_path).encode() in _read(path / "environ")
-            and b"page" in _read(path / "cmdline")
-        ]
+        pid = wait_for(lambda: _only_page(str(tmp_path).encode()))
         workers = wait_for(lambda: _workers(pid))
         (left,) = (tmp_path / "tmp").glob(f"{PREFIX}*")
         os.kill(pid, signal.SIGKILL)
@@ -315,6 +309,16 @@ def test_a_page_that_is_killed_takes_its_process_along_and_is_tidied_at_the_next
     with page_process(folder=tmp_path / "tmp"):
         assert not left.exists()
     assert list((tmp_path / "tmp").glob(f"{PREFIX}*")) == []  # an orderly end leaves nothing
+
+
+def _only_page(mark: bytes) -> int | None:
+    """The process of the page; None while a child of it that has just begun looks like it."""
+    found = [
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdecimal() and mark in _read(path / "environ") and b"page" in _read(path / "cmdline")
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _workers(pid: int) -> list[str]:
