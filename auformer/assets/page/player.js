@@ -133,7 +133,7 @@ export class Player {
 
   /** The image of a time of the player is on the screen. */
   presented(time) {
-    if (!this.source || this.mode !== "video") return;
+    if (!this.source || this.mode !== "video" || this.video.seeking) return; // amid a seek the image is an earlier one's
     const margin = Math.max(EARLY, Math.min(0.25 * this.source.usual, 0.01));
     this.at(Math.max(0, lastAtMost(this.source.times, time - this.delay + margin)));
   }
