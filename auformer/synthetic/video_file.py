@@ -11,8 +11,9 @@ import av
 import numpy as np
 
 # Nearly without loss, so that camera noise and faint AUs stay; one thread, so that the bytes do not depend on the
-# machine's cores; libx264 still codes a frame of a tiny film otherwise now and then. [ours]
-OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1"}
+# machine's cores; without macroblock trees, with which libx264 now and then codes the same frames otherwise
+# (`findings/x264_macroblock_tree.sh`). [ours]
+OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
 TICKS = 90_000  # a second in the file's time base, that of MPEG
 
 

@@ -1,13 +1,15 @@
 """Train the packaged AU detector: adapters for all rendered AUs on the backbone that has seen both renderers.
 
-    python -m experiments.pretraining.train_demo_detector --folder runs/detector --epochs 1 --threads 1 \
+    python -m experiments.pretraining.train_demo_detector --folder runs/first --epochs 1 --threads 1 \
         --more runs/drawn/first.csv runs/scanned/first.csv
+    python -m experiments.pretraining.train_demo_detector --folder runs/second --epochs 2 --threads 1 --start demo \
+        --more-subjects 250 --more runs/drawn/manifest.csv runs/scanned/manifest.csv
     python -m experiments.ablations.photographs PHOTOS --set-thresholds auformer/assets/demo_detector.safetensors
     python -m experiments.pretraining.export_demo_detector
 
 It learns from labs A and B and from the sets of `pretrain_data` (`first.csv`: the first 30,000 rows of each manifest),
-under strong augmentation, occurrence and intensity together. The subjects are numbered from 10,000 on: no demo,
-test or pre-training shows them. Thresholds per AU are chosen on validation subjects and lie in the header. Writes
+under strong augmentation, occurrence and intensity together; the second call goes on from what the first has made,
+with more faces of the labs. The subjects are numbered from 10,000 on: no demo, test or pre-training shows them. Thresholds per AU are chosen on validation subjects and lie in the header. Writes
 the packaged file, `auformer/assets/demo_detector.safetensors`, and the scores on unseen subjects of both labs,
 `demo_detector.md` and `.json`. The same call resumes an interrupted run.
 `experiments.ablations.intensity` trains by `train` too, on the labs alone and the demo's backbone.
@@ -39,7 +41,7 @@ from auformer.training.module import AUModule
 from experiments.harness import ROOT, circumstances, new_parser, write_result
 
 PACKAGED = ROOT / "auformer" / "assets" / "demo_detector.safetensors"
-FIRST_SUBJECT = 10_000
+FIRST_SUBJECT, FIRST_MORE = 10_000, 20_000
 Splits = Mapping[str, Mapping[str, tuple[int, int]]]
 # Subjects and images per subject of each split and lab [ours]: what a quarter of an hour can see a few times.
 SPLITS: Splits = {
@@ -55,12 +57,15 @@ RATES = {"joint": 5e-3, "alone": 5e-3, "probe": 1e-2}  # the best of results/dem
 """What is trained, with its learning rate: AUFormer for occurrence and intensity, for occurrence alone, a linear probe
 for both."""
 WHOLE_RATE = 3e-4  # of the whole network, fine-tuned for both: `what="whole"`
+CONTINUED_RATE = 2.5e-3  # of experts that go on from a checkpoint [ours]
 
 
-def render(out: Path, workers: int, splits: Splits | None = None) -> dict[str, list[str]]:
+def render(
+    out: Path, workers: int, splits: Splits | None = None, *, start_at: int = FIRST_SUBJECT
+) -> dict[str, list[str]]:
     """All splits of both labs, of the sizes `SPLITS` or others; manifests by split, lab A first."""
     manifests: dict[str, list[str]] = {}
-    first = {"A": FIRST_SUBJECT, "B": FIRST_SUBJECT}
+    first = {"A": start_at, "B": start_at}
     for split, labs in (splits or SPLITS).items():
         for lab, (subjects, frames) in labs.items():
             path = render_dataset(
@@ -75,9 +80,12 @@ def render(out: Path, workers: int, splits: Splits | None = None) -> dict[str, l
 def train(
     out: Path, manifests: dict[str, list[str]], *, what: str = "joint", form: str = FORM, seed: int = SEED,
     epochs: int = EPOCHS, threads: int = 1, augment: str = "default", backbone: str = BACKBONE,
-    progress: bool = True,
+    start: str | None = None, progress: bool = True,
 ) -> Path:  # fmt: skip
-    """The adapter file of the best epoch on validation subjects; `what` is one of `RATES`, or `whole`."""
+    """The adapter file of the best epoch on validation subjects; `what` is one of `RATES`, or `whole`.
+
+    With `start`, a checkpoint, its experts and heads are trained on, at `CONTINUED_RATE`.
+    """
     torch.set_num_threads(threads)
     data = AUDataModule(
         manifests["train"], manifests["val"], au_names="all", batch_size=BATCH, seed=seed, augment=augment
@@ -88,8 +96,9 @@ def train(
     settings |= {"expert_width": 4, "average_heads": True} if what in ("joint", "alone") else {}
     network = partial({"probe": LinearProbe, "whole": FullFineTuning}.get(what, AUFormer), **settings)
     module = AUModule(
-        network, data.au_names, data.au_weights, lr=RATES.get(what, WHOLE_RATE), intensity_weight=INTENSITY_WEIGHT
-    )
+        network, data.au_names, data.au_weights, lr=RATES.get(what, WHOLE_RATE) if start is None else CONTINUED_RATE,
+        intensity_weight=INTENSITY_WEIGHT, start=start,
+    )  # fmt: skip
     folder = out / (f"alone-seed{seed}" if what == "alone" else f"{what}-{form}-seed{seed}")
     return fit(module, data, folder, epochs=epochs, seed=seed, precision="bf16-mixed", tune=True, progress=progress)
 
@@ -145,16 +154,24 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--folder", type=Path, default=Path("runs/detector"), help="of the run (default: %(default)s)")
     add("--more", nargs="*", default=[], metavar="MANIFEST", help="manifests of pretrain_data to train on besides")
+    add("--more-subjects", type=int, default=0, metavar="N",
+        help="N more training subjects of each lab, 40 images each")  # fmt: skip
+    add("--start", metavar="CHECKPOINT", help="go on from its experts and heads, such as demo")
     add("--what", default="joint", choices=("joint", "whole"), help="whole: fine-tune all, as a check; not packaged")
     add("--epochs", type=int, default=EPOCHS, help="default: %(default)s")
     add("--threads", type=int, default=2, help="default: %(default)s")
     args = parser.parse_args(argv)
     manifests = render(args.folder, args.threads)
-    every = {**manifests, "train": [*manifests["train"], *args.more]}
+    more: Splits = {"more": {lab: (args.more_subjects, 40) for lab in "AB"}}
+    again = render(args.folder, args.threads, more, start_at=FIRST_MORE)["more"] if args.more_subjects else []
+    every = {**manifests, "train": [*manifests["train"], *again, *args.more]}
     adapter = train(
-        args.folder, every, what=args.what, epochs=args.epochs, threads=args.threads, augment=AUGMENT, backbone=SCANNED
-    )
+        args.folder, every, what=args.what, epochs=args.epochs, threads=args.threads, augment=AUGMENT, backbone=SCANNED,
+        start=args.start,
+    )  # fmt: skip
     words = f"--what {args.what} --epochs {args.epochs} --threads {args.threads}"
+    words += f" --start {args.start}" if args.start else ""
+    words += f" --more-subjects {args.more_subjects}" if args.more_subjects else ""
     result: dict[str, Any] = {
         "command": f"python -m experiments.pretraining.train_demo_detector {words}"
         + "".join(f" --more {Path(more).parent.name}/{Path(more).name}" for more in args.more),
