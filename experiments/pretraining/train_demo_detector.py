@@ -9,8 +9,9 @@
 
 It learns from labs A and B and from the sets of `pretrain_data` (`first.csv`: the first 30,000 rows of each manifest),
 under strong augmentation, occurrence and intensity together; the second call goes on from what the first has made,
-with more faces of the labs. The subjects are numbered from 10,000 on: no demo, test or pre-training shows them. Thresholds per AU are chosen on validation subjects and lie in the header. Writes
-the packaged file, `auformer/assets/demo_detector.safetensors`, and the scores on unseen subjects of both labs,
+with more faces of the labs. The subjects are numbered from 10,000 on: no demo, test or pre-training shows them. A
+temperature per AU is multiplied into the heads (`calibrate`), thresholds per AU are chosen on validation subjects;
+both lie in the header. Writes the packaged file, `auformer/assets/demo_detector.safetensors`, and the scores on unseen subjects of both labs,
 `demo_detector.md` and `.json`. The same call resumes an interrupted run.
 `experiments.ablations.intensity` trains by `train` too, on the labs alone and the demo's backbone.
 """
@@ -39,6 +40,7 @@ from auformer.synthetic.writing import render_dataset
 from auformer.training import fit
 from auformer.training.module import AUModule
 from experiments.harness import ROOT, circumstances, new_parser, write_result
+from experiments.pretraining.calibrate import calibrate
 
 PACKAGED = ROOT / "auformer" / "assets" / "demo_detector.safetensors"
 FIRST_SUBJECT, FIRST_MORE = 10_000, 20_000
@@ -162,13 +164,14 @@ def main(argv: list[str] | None = None) -> None:
     add("--threads", type=int, default=2, help="default: %(default)s")
     args = parser.parse_args(argv)
     manifests = render(args.folder, args.threads)
-    more: Splits = {"more": {lab: (args.more_subjects, 40) for lab in "AB"}}
+    more: Splits = {"more": dict.fromkeys("AB", (args.more_subjects, 40))}
     again = render(args.folder, args.threads, more, start_at=FIRST_MORE)["more"] if args.more_subjects else []
     every = {**manifests, "train": [*manifests["train"], *again, *args.more]}
     adapter = train(
         args.folder, every, what=args.what, epochs=args.epochs, threads=args.threads, augment=AUGMENT, backbone=SCANNED,
         start=args.start,
     )  # fmt: skip
+    temperatures = calibrate(adapter, manifests["val"]) if args.what == "joint" else {}
     words = f"--what {args.what} --epochs {args.epochs} --threads {args.threads}"
     words += f" --start {args.start}" if args.start else ""
     words += f" --more-subjects {args.more_subjects}" if args.more_subjects else ""
@@ -178,6 +181,7 @@ def main(argv: list[str] | None = None) -> None:
         "epochs": args.epochs,
         "threads": args.threads,
         "training_images": sum(len(read_manifest(path)) for path in every["train"]),
+        "temperatures": temperatures,
         "seconds": round((read_json(adapter.with_name("summary.json")) or {})["seconds"]),
         **circumstances(),
         **evaluate(adapter, manifests["test"]),
