@@ -125,7 +125,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--annotate", action="store_true", help="images and videos with boxes and AU bars drawn into them")
     add("--maps", action="store_true", help="figure per source: the evidence of each AU's expert")
     add("--report", action="store_true", help="DIR/report.html")
-    words = "sentences in this language beside each native table, by rule: NAME.descriptions.csv"
+    words = "sentences by rule in this language: NAME.descriptions.csv, the report, under annotated images"
     add("--describe", choices=("en", "de"), help=words)
     add("--overwrite", action="store_true", help="replace existing outputs")
 
@@ -174,6 +174,7 @@ def run(args: argparse.Namespace) -> int:
             "min_face",
             "smooth",
             "subtract_resting_level",
+            "describe",
             "batch_size",
             "precision",
             "cluster",
@@ -195,11 +196,8 @@ def run(args: argparse.Namespace) -> int:
             **{name: getattr(args, name) for name in names},
         )
     code = _summary(args, written, console.notice, intensity=bool(console.predictor.intensity_aus))
-    if args.describe:
-        from auformer.predict.descriptions import write_rule_descriptions
-
-        for table in written.tables:
-            print(f"wrote {write_rule_descriptions(table, args.describe)} and its sidecar")
+    for table in written.descriptions:
+        print(f"wrote {table} and its sidecar")
     return code
 
 

@@ -162,9 +162,10 @@ class Plan:
         report: A page.
         shard: Number and count of the shard; its page has a name of its own.
         resting: Subtract each track's own resting level from its intensities, see `auformer.predict.resting`.
+        describe: Language of sentences on the page and under annotated images, `en` or `de`; empty: none.
 
     Raises:
-        ValueError: Another tool's columns are asked for as Parquet.
+        ValueError: Another tool's columns are asked for as Parquet, or with sentences.
     """
 
     out: Path
@@ -179,9 +180,12 @@ class Plan:
     report: bool = False
     shard: tuple[int, int] | None = None
     resting: bool = False
+    describe: str = ""
 
     def __post_init__(self) -> None:
         """Check the combination."""
+        if self.describe and self.kind != "native":
+            raise ValueError(f"Expected `--format native` with --describe, but got {self.kind}.")
         if self.kind != "native" and self.suffix != ".csv":
             raise ValueError(
                 f"Expected `--format native` with --parquet, but got {self.kind}, which is read from CSV files only."

@@ -52,18 +52,18 @@ def photo_card(
     draw = ImageDraw.Draw(image)
     several = f", largest of {len(photo.faces)} faces" if len(photo.faces) > 1 else ""
     title = _fitting(draw, f"{PurePosixPath(photo.name).name}{several}")
-    draw.text((MARGIN, MARGIN), title, inks["ink"], _font(TITLE))
+    draw.text((MARGIN, MARGIN), title, inks["ink"], font(TITLE))
     face = cv2.resize(largest.crop, (FACE, FACE), interpolation=cv2.INTER_CUBIC)
     image.paste(Image.fromarray(face), (MARGIN, top))
     for line, words in enumerate(LEGEND):
-        draw.text((MARGIN, top + FACE + 10 + 20 * line), words, inks["quiet"], _font(SMALL))
+        draw.text((MARGIN, top + FACE + 10 + 20 * line), words, inks["quiet"], font(SMALL))
     for row, place in enumerate(order):
         level = None if largest.intensity is None else float(largest.intensity[place])
         values = (float(largest.probs[place]), float(thresholds[place]), level)
         _draw_row(draw, top + ROW * row, au_label(au_names[place]), *values)
     _draw_scales(draw, top + ROW * len(order) + 4, intensity=largest.intensity is not None)
     for line, words in enumerate(footer):
-        draw.text((MARGIN, below + 20 * line), words, inks["quiet"], _font(SMALL))
+        draw.text((MARGIN, below + 20 * line), words, inks["quiet"], font(SMALL))
     return np.asarray(image)
 
 
@@ -86,7 +86,7 @@ def _spans(*, intensity: bool) -> list[tuple[int, int]]:
 def _draw_row(draw: ImageDraw.ImageDraw, top: int, label: str, prob: float, cut: float, level: float | None) -> None:
     """One action unit: its name, its probability with the threshold, its intensity with a number."""
     inks, seen, bar = THEMES["light"], prob >= cut, top + (ROW - BAR) // 2
-    draw.text((NAMES, top + 5), label, inks["ink" if seen else "quiet"], _font(LABEL))
+    draw.text((NAMES, top + 5), label, inks["ink" if seen else "quiet"], font(LABEL))
     spans, colour = _spans(intensity=level is not None), SERIES["light"][0]
     (left, right), bottom = spans[0], bar + BAR
     draw.line([(left, bottom), (right, bottom)], inks["grid"])
@@ -95,13 +95,13 @@ def _draw_row(draw: ImageDraw.ImageDraw, top: int, label: str, prob: float, cut:
     mark = left + round(cut * (right - left))
     draw.line([(mark, bar - 4), (mark, bottom + 4)], inks["ink"], 2)
     if level is None:
-        draw.text((right + 8, top + 6), f"{prob:.2f}", inks["ink"], _font(SMALL))
+        draw.text((right + 8, top + 6), f"{prob:.2f}", inks["ink"], font(SMALL))
     elif not np.isnan(level):
         (left, right), share = spans[1], level / MAX_INTENSITY
         end = left + round(share * (right - left))
         draw.rectangle([left, bar, end, bottom], SERIES["light"][1])
         place = (end - 30, bar + 1) if share > 0.5 else (end + 6, bar + 1)
-        draw.text(place, f"{level:.1f}", inks["ink"], _font(SMALL))
+        draw.text(place, f"{level:.1f}", inks["ink"], font(SMALL))
 
 
 def _draw_scales(draw: ImageDraw.ImageDraw, top: int, *, intensity: bool) -> None:
@@ -109,13 +109,13 @@ def _draw_scales(draw: ImageDraw.ImageDraw, top: int, *, intensity: bool) -> Non
     names = [("Probability", "0", "1"), ("Intensity", "0", f"{MAX_INTENSITY:g}")]
     for (left, right), (name, low, high) in zip(_spans(intensity=intensity), names, strict=False):
         for at, words, anchor in ((left, low, "la"), ((left + right) // 2, name, "ma"), (right, high, "ra")):
-            draw.text((at, top), words, THEMES["light"]["quiet"], _font(SMALL), anchor=anchor)
+            draw.text((at, top), words, THEMES["light"]["quiet"], font(SMALL), anchor=anchor)
 
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str) -> str:
     """A title shortened in its middle until it fits."""
     kept = len(text)
-    while draw.textlength(shown := _shortened(text, kept), _font(TITLE)) > WIDTH - 2 * MARGIN and kept > 3:
+    while draw.textlength(shown := _shortened(text, kept), font(TITLE)) > WIDTH - 2 * MARGIN and kept > 3:
         kept -= 1
     return shown
 
@@ -130,6 +130,6 @@ def _shortened(text: str, kept: int) -> str:
 
 
 @lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font."""
     return ImageFont.load_default(size)

@@ -55,6 +55,7 @@ class Written:
         encoder: Of annotated videos; None where there are none.
         notes: What was asked for and could not be done, such as a resting level of photos; files that were not read.
         photos_read: How many photos could be read.
+        descriptions: Tables of sentences, where they were asked for.
     """
 
     out: Path
@@ -68,6 +69,7 @@ class Written:
     encoder: str | None = None
     notes: list[str] = field(default_factory=list)
     photos_read: int = 0
+    descriptions: list[Path] = field(default_factory=list)
 
 
 def about(file: str, message: str) -> str:

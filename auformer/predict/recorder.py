@@ -28,6 +28,7 @@ from auformer.files import digest
 from auformer.predict import figures
 from auformer.predict.annotate import VideoPieces, draw, find_encoder
 from auformer.predict.blinks import blinking, with_blinks
+from auformer.predict.caption import FaceWords
 from auformer.predict.outputs import Plan
 from auformer.predict.photo_card import photo_card, save_card
 from auformer.predict.predictor import AUPredictor
@@ -198,6 +199,7 @@ class Recorder:
             source.name: Part(plan.out, source, {"source_mark": source_mark(mark, source), "encoder": encoder})
             for source in sources
         }
+        self.words = FaceWords(predictor.au_names, predictor.thresholds, plan.describe) if plan.describe else None
         self.notes: dict[str, None] = {}
         self._at: str | None = None  # name of the source at hand
         self._video: VideoPieces | None = None  # of it
@@ -338,7 +340,8 @@ class Recorder:
         """An image that was kept, with its predictions: (H, W, 3), both even."""
         notice = SHORT_NOTICE if self.notice else ""
         predictor, intensity = self.predictor, bool(self.predictor.intensity_aus)
-        return draw(image, predictor.au_names, predictor.thresholds, notice=notice, intensity=intensity)
+        drawn = draw(image, predictor.au_names, predictor.thresholds, notice=notice, intensity=intensity)
+        return drawn if self.words is None else self.words.caption(drawn, image)
 
     def _photo(self, image: ImagePrediction) -> None:
         """Write the figure and the annotated image of a photo."""

@@ -15,16 +15,28 @@ import pandas as pd
 from auformer.data.images import read_image
 from auformer.data.video import images_at
 from auformer.files import write_text
+from auformer.predict.descriptions import describe_predictions
 from auformer.predict.figures import HIGH, au_summary, main_series, shown_aus, small
 from auformer.predict.progress import about
 from auformer.predict.sources import Source, sequence_files
-from auformer.report.html import Section, build_report, code, figure, meaning, paragraph, responsible_use, table
+from auformer.report.html import (
+    Section,
+    build_report,
+    bullets,
+    code,
+    figure,
+    meaning,
+    paragraph,
+    responsible_use,
+    table,
+)
 from auformer.report.inks import au_label, au_order
 from auformer.report.table import Table
 from auformer.report.timeline import hover_timeline
 
 MOST = 30  # sources with a section of their own; the page stays small enough to open [ours]
 _FACES = 8  # of a video, in the table of its people: more are too wide for a page [ours]
+_TOLD = 12  # frames of a video whose movements are told in a sentence [ours]
 _SHOTS, _SHOT_WIDTH = 6, 150  # small images along a timeline, and their width in pixels [ours]
 _PHOTO_WIDTH = 360  # pixels [ours]
 _QUALITY = 80  # of JPEG [ours]
@@ -35,8 +47,9 @@ SCORES = (
 
 
 def write_report(
-    path: Path, entries: Sequence[tuple[Source, pd.DataFrame, str]], side: dict[str, Any], *, command: str
-) -> None:
+    path: Path, entries: Sequence[tuple[Source, pd.DataFrame, str]], side: dict[str, Any], *, command: str,
+    describe: str = "",
+) -> None:  # fmt: skip
     """Write the page; an existing one is replaced.
 
     Args:
@@ -45,6 +58,7 @@ def write_report(
         side: Content of the sidecar; with a notice, the network has seen rendered faces only; `resting_levels` as of
             `auformer.predict.resting`, where that was asked for.
         command: How the run was started, for the settings.
+        describe: Language of sentences about faces, `en` or `de`; empty: none.
     """
     aus, intensity = au_order(side["au_names"]), any(_levels_of(rows) for _, rows, _ in entries)
     use = responsible_use((side["notice"] or "").split("\n")[0], intensity=intensity)
@@ -52,10 +66,12 @@ def write_report(
     sections = [Section("Sources", [_overview(entries), *words], wide=True)]
     for source, rows, problem in entries[:MOST]:
         if source.kind == "photo":
-            sections.append(_photo(source, rows, aus, problem))
+            section = _photo(source, rows, aus, problem)
         else:
             resting = side.get("resting_levels", {}).get(source.name, {})
-            sections.append(_video(source, rows, aus, problem, resting))
+            section = _video(source, rows, aus, problem, resting)
+        told = _sentences(source, rows, side["au_names"], describe)
+        sections.append(section._replace(blocks=[*section.blocks, *told]))
     if len(entries) > MOST:
         more = len(entries) - MOST
         rest = f"{more} more sources are in the table only: a page with all of them would be too large to open."
@@ -192,6 +208,28 @@ def _photo_cell(prob: float, active: int, level: float) -> str:
     ('0.93 active, 3.2 of 5', '0.10')
     """
     return f"{prob:.2f}{' active' if active else ''}{'' if np.isnan(level) else f', {level:.1f} of 5'}"
+
+
+def _sentences(source: Source, rows: pd.DataFrame, au_names: Sequence[str], language: str) -> list[str]:
+    """What moves, in words: of each face of a photo, or of a video's main face in frames at equal steps."""
+    found = rows[rows["status"] == "ok"]
+    if not language or found.empty:
+        return []
+    if source.kind == "photo":
+        found = found.head(_FACES)
+        names = [f"Face {face}" for face in found["face"]]
+    else:
+        face = found["face"].value_counts().sort_index().idxmax()
+        found = found[found["face"] == face].sort_values("frame")
+        found = found.iloc[np.unique(np.linspace(0, len(found) - 1, _TOLD).round().astype(int))]
+        names = [
+            f"Frame {frame}" if pd.isna(time) else f"{time:.1f} s"
+            for frame, time in zip(found["frame"], found["time_s"], strict=True)
+        ]
+    told = describe_predictions(found, au_names, language)
+    texts = told.loc[told["au"] == "", "text"]
+    lines = [f"{name}: {text}" for name, text in zip(names, texts, strict=True)]
+    return [bullets("In words, made by rule from the decisions", lines)]
 
 
 def _shots(source: Source, frames: pd.Series) -> list[tuple[float, bytes]]:

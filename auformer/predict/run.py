@@ -12,6 +12,7 @@ from typing import Any
 
 from auformer.data.table_file import write_sidecar
 from auformer.files import check_writable
+from auformer.predict.descriptions import write_rule_descriptions
 from auformer.predict.outputs import NAME, Plan
 from auformer.predict.progress import Progress, Silent, Written, left_out_note
 from auformer.predict.recorder import Recorder
@@ -46,6 +47,7 @@ def predict_to_files(
     thresholds: float | Mapping[str, float] | str | None = None,
     smooth: float | None = None,
     subtract_resting_level: bool = False,
+    describe: str | None = None,
     batch_size: int = 16,
     precision: str = "32",
     shard: tuple[int, int] | None = None,
@@ -81,6 +83,8 @@ def predict_to_files(
         smooth: Time constant in seconds by which the probabilities and intensities of a video are smoothed.
         subtract_resting_level: Subtract from the intensities of each face in a video what is predicted of it at rest,
             see `auformer.predict.resting`; what occurs stays as it is.
+        describe: Sentences by rule in this language, `en` or `de`: beside each native table, on the page, and under
+            annotated images.
         batch_size: Faces per batch.
         precision: `32`, `bf16` or `16`.
         shard: Only shard number I of N, each source in a table of its own; see `merge_tables`.
@@ -104,7 +108,7 @@ def predict_to_files(
         suffix=".parquet" if cluster and format == "native" else suffix, per_source=divided,
         photo_figures=_figures_unasked(everything, format, cluster) if plot is None else plot, timelines=bool(plot),
         annotate=annotate, maps=maps, report=report, shard=shard,
-        resting=subtract_resting_level,
+        resting=subtract_resting_level, describe=describe or "",
     )  # fmt: skip
     options: dict[str, Any] = {
         "batch_size": batch_size, "detector": detector, "precision": precision, "thresholds": thresholds,
@@ -123,7 +127,7 @@ def predict_to_files(
             load, plan, everything, selection,
             suffix=suffix, address=address, workers=workers, device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip
-        return replace(done, notes=[*done.notes, *left_out_note(left_out(words, out))])
+        return _described(replace(done, notes=[*done.notes, *left_out_note(left_out(words, out))]), plan)
     if everything[0].kind == "camera":
         further = plot or annotate or maps or report or shard or subtract_resting_level
         if further or format != "native" or suffix != ".csv":
@@ -133,7 +137,7 @@ def predict_to_files(
             )
         plan.check(everything, everything, page=False, overwrite=overwrite)
         options["batch_size"] = 1
-        return _follow_camera(load(device), plan, everything[0], selection, progress)
+        return _described(_follow_camera(load(device), plan, everything[0], selection, progress), plan)
     check_writable(out)  # before the weights are loaded
     loaded = load(device)
     mine = [source for source in everything if shard is None or in_shard(source.name, *shard)]
@@ -144,7 +148,14 @@ def predict_to_files(
     others = left_out(words, out)
     more = {"num_sources": len(everything), "left_out": {"count": len(others), "files": others[:MOST_NAMED]}}
     done = _predict(loaded, plan, mine, selection, more, command, overwrite, progress)
-    return replace(done, notes=[*done.notes, *left_out_note(others)])
+    return _described(replace(done, notes=[*done.notes, *left_out_note(others)]), plan)
+
+
+def _described(done: Written, plan: Plan) -> Written:
+    """A run with its sentences by rule beside the tables, where they were asked for."""
+    if not plan.describe:
+        return done
+    return replace(done, descriptions=[write_rule_descriptions(table, plan.describe) for table in done.tables])
 
 
 def _figures_unasked(sources: Sequence[Source], format: str, cluster: str | None) -> bool:
@@ -185,7 +196,9 @@ def _predict(
                 table, found = recorder.finished([source])
                 entries.append((source, table, said.get(source, "")))
                 levels.update(found.get("resting_levels", {}))
-            write_report(plan.page, entries, {**side, "resting_levels": levels}, command=command)
+            write_report(
+                plan.page, entries, {**side, "resting_levels": levels}, command=command, describe=plan.describe
+            )
         tables = recorder.write_tables(side)
     finally:
         recorder.abandon()

@@ -124,6 +124,7 @@ def run_settings(
 def run_mark(settings: Mapping[str, Any], checkpoint: Mapping[str, Any], plan: Plan) -> str:
     """Digest of everything but the sources that changes the outputs of a run."""
     outputs = [plan.kind, plan.photo_figures, plan.timelines, plan.annotate, plan.maps]
+    outputs += [plan.describe] if plan.annotate and plan.describe else []
     return digest([dict(settings), checkpoint["sha256"], outputs])
 
 

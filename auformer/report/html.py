@@ -63,6 +63,16 @@ def notice(heading: str, points: Sequence[str]) -> str:
     return f'<aside class="notice"><h3>{html.escape(heading)}</h3><ul>{items}</ul></aside>'
 
 
+def bullets(heading: str, points: Sequence[str]) -> str:
+    """Return a small heading over a list of plain sentences.
+
+    >>> bullets("Seen", ["a < b"])
+    '<h3>Seen</h3><ul><li>a &lt; b</li></ul>'
+    """
+    items = "".join(f"<li>{html.escape(point)}</li>" for point in points)
+    return f"<h3>{html.escape(heading)}</h3><ul>{items}</ul>"
+
+
 def meaning(*, intensity: bool) -> str:
     """What the values of a network are, with or without an intensity head."""
     return INTENSITY if intensity else OCCURRENCE
