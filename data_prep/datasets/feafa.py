@@ -26,8 +26,31 @@ SCALE = 5  # the manifest's intensities go from 0 to 5, the release's from 0 to 
 THRESHOLD = 0.4  # intensity 2 of 5, the threshold for DISFA, whose videos FEAFA-B annotates again [ours]
 
 
+EXPLLM = "expllm"
+# Of the 24 values that ExpLLM (github.com/starhiking/ExpLLM-TMM, commit d34dd4a), by the group that made FEAFA, ships
+# beside texts about the same faces: which words come with which high value [measured by us]. Which side is "left" is
+# clear for lids and lip corners only. Names [ours]: a raised brow is AU2, sucked lips are AU28 by the lower one, and
+# the sides of AU30 are where the jaw goes.
+EXPLLM_ORDER = ",".join(
+    (
+        *("AU43_left", "AU43_right", "AU5_left", "AU5_right", "AU4_left", "AU4_right", "AU2_left", "AU2_right"),
+        *("AU26", "AU30_left", "AU30_right", "AU12_left", "AU12_right", "AU20_left", "AU20_right", "-", "AU28"),
+        *("AU29", "AU10", "AU16", "AU17", "AU18", "AU34", "AU9"),
+    )
+)
+INFERRED = (
+    "taken from the outputs of a predictor by the group that made FEAFA, not from a document: that .auw files have "
+    "this order is an inference. Compare some frames in which one eye is closed or one lip corner is pulled"
+)
+
+
 def names_in(path: str) -> str:
-    """The names in a text file, a line each, with commas between them, so that options and sidecars name no file."""
+    """The names in a text file, a line each, with commas between them, so that options and sidecars name no file.
+
+    `expllm` stands for the names in `EXPLLM_ORDER`, where there is no such file.
+    """
+    if path == EXPLLM and not Path(path).exists():
+        return EXPLLM_ORDER
     try:
         lines = [line.strip() for line in read_lines(Path(path))]
     except (DatasetLayoutError, OSError) as error:
@@ -60,7 +83,8 @@ Videos_LeftCamera/LeftVideoSN001_comp.avi      of DISFA, copied or linked into t
         "columns": {
             "type": names_in,
             "metavar": "FILE",
-            "help": f"text file with the {VALUES} names of the values, one per line; needed, see above",
+            "help": f"text file with the {VALUES} names of the values, one per line; needed, see above. `{EXPLLM}`: an "
+            "order that is inferred, not known",
         },
         "threshold": {
             "type": float,
@@ -80,7 +104,8 @@ UNKNOWN_ORDER = (
     f"Expected `--columns FILE` with the names of the {VALUES} values of FEAFA's .auw files, but got none: the files "
     "have no names, and no public source says in which order the values stand. Take the order from the document that "
     f"came with your copy and write a text file with {VALUES} lines, each AU12, AU12_left or AU12_right (the person's "
-    "own side), or - for a value to leave out"
+    "own side), or - for a value to leave out. "
+    f"`--columns {EXPLLM}` takes an order that is inferred from another program's outputs: check it by eye"
 )
 
 _FOLDER = re.compile(r"((?:PV|SN)\d{3})(?:\.output)?", re.IGNORECASE)
@@ -107,6 +132,8 @@ def read(
     if not 0 < threshold <= 1:
         raise ValueError(f"Expected `threshold` to be above 0 and at most 1, but got {threshold}")
     names = parse_columns(columns)
+    if columns == EXPLLM_ORDER:
+        findings.note("order of values", "all .auw files", INFERRED)
     patterns = ("FEAFA-[AB]/*/*.auw", "*.output/*.auw", "*/FEAFA-[AB]/*/*.auw")
     base = find_path(root, *patterns, what="label files such as 00000001.auw").parents[1]
     bases = sorted(base.parent.glob("FEAFA-[AB]")) if base.name.startswith("FEAFA-") else [base]

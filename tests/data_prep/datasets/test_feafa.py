@@ -115,3 +115,16 @@ def test_the_command_reads_the_names_from_a_file(tmp_path):
     assert feafa.names_in(str(path)) == "AU1,AU2"
     with pytest.raises(argparse.ArgumentTypeError, match=r"Expected a text file at .*nothing\.txt"):
         feafa.names_in(str(tmp_path / "nothing.txt"))
+
+
+def test_the_inferred_order_comes_with_a_warning(tmp_path, monkeypatch):
+    """Both sides of what has them, and a note in the sidecar that nobody knows; a file of that name comes first."""
+    write_feafa(tmp_path / "feafa")
+    monkeypatch.chdir(tmp_path)
+    findings, names = Findings(), feafa.names_in("expllm")
+    rows = feafa.read(tmp_path / "feafa", findings, columns=names)
+    assert {"AU12_left", "AU12_right", "AU30_right", "AU17", "AU26_intensity"} <= set(rows.columns)
+    assert [kind for kind, _, _ in findings.notes] == ["order of values"]
+    assert "is an inference" in findings.notes[0][2]
+    write_text(tmp_path / "expllm", "AU1\n")
+    assert feafa.names_in("expllm") == "AU1"
