@@ -1,11 +1,14 @@
 """Sentences and answers on rendered faces of unseen subjects: VL-FAU and AU-LLaVA beside AUFormer and a linear probe.
 
-    python -m experiments.ablations.language --folder runs/language --seeds 0
+    python -m experiments.ablations.language --folder runs/language --plan
+    python -m experiments.ablations.language --folder runs/language --minutes 60
 
 Trains on the faces of `auformer demo` (2,000 images of 40 subjects of lab A) whatever has no line yet in
 `language_runs.jsonl`, tests it on 2,000 images of 20 unseen subjects of each lab, and appends a line; `language.md` is
-made from the lines alone by `experiments.ablations.language_page`. An interrupted run is resumed. Before, what every
-active action unit changes in its image is drawn (`auformer.synthetic.change`), which guides the attention.
+made from the lines alone by `experiments.ablations.language_page`. Seed 0 of every run comes first, what tells most
+before the rest, then the other seeds. One thread; an interrupted run is resumed, and `--minutes` begins none after that
+time. Before, what every active action unit changes in its image is drawn (`auformer.synthetic.change`), which guides
+the attention.
 
 `vlfau_unguided` is VL-FAU without the maps, `vlfau_silent` without any sentence, `plain_vlfau` with branches on the
 plain ViT, `aullava_unpaired` AU-LLaVA without training rows in which AU4 and AU12 are both active (`probe_unpaired`:
@@ -15,12 +18,14 @@ the probe without them).
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pandas as pd
 import torch
 
@@ -43,6 +48,12 @@ PAIR = ("AU4", "AU12")
 EPOCHS, LM_EPOCHS = 6, 20  # of 2,000 images [ours]: what fits into a quarter of an hour on two cores
 QUESTIONS = ["occurrence", "list", "level", "describe"]
 KEY = ("what", "seed", "epochs")
+# minutes of an epoch, and of the scores, on one core of an AMD EPYC, from the seconds of processor time of single steps
+MINUTES = {
+    "probe": (0.3, 1.0), "vlfau": (1.6, 3.0), "auformer": (1.2, 1.0), "aullava": (1.0, 4.0),
+    "vlfau_unguided": (1.6, 3.0), "vlfau_silent": (1.2, 2.0), "plain_vlfau": (0.7, 3.0),
+    "aullava_unpaired": (1.0, 3.0), "probe_unpaired": (0.3, 1.0),
+}  # fmt: skip
 
 
 def networks() -> dict[str, tuple[Callable[..., Any], Any, dict[str, Any]]]:
@@ -51,10 +62,10 @@ def networks() -> dict[str, tuple[Callable[..., Any], Any, dict[str, Any]]]:
     aullava = partial(AULLaVA, intensity="level", questions=QUESTIONS)
     silent = {"local_weight": 0.0, "global_weight": 0.0}
     return {
-        "aullava": (AULLaVAModule, aullava, {"lr": 1e-3}),
+        "probe": (AUModule, LinearProbe, {"lr": 1e-2}),
         "vlfau": (VLFAUModule, vlfau, {"lr": 5e-3}),
         "auformer": (AUModule, partial(AUFormer, expert_width=4), {"lr": 5e-3}),
-        "probe": (AUModule, LinearProbe, {"lr": 1e-2}),
+        "aullava": (AULLaVAModule, aullava, {"lr": 1e-3}),
         "vlfau_unguided": (VLFAUModule, vlfau, {"lr": 5e-3, "map_weight": 0.0}),
         "vlfau_silent": (VLFAUModule, vlfau, {"lr": 5e-3, **silent}),
         "plain_vlfau": (VLFAUModule, plain, {"lr": 5e-3}),
@@ -106,6 +117,26 @@ def read_lines(path: Path = LINES) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
+def plan(seeds: Sequence[int], only: Sequence[str] | None, epochs: int, lm_epochs: int) -> list[tuple[str, int, int]]:
+    """Run, seed and epochs of everything that has no line yet, in the order in which it is run."""
+    done = {tuple(line[key] for key in KEY) for line in read_lines()}
+    jobs = [
+        (what, seed, lm_epochs if what.startswith("aullava") else epochs)
+        for seed in seeds for what in networks() if what in (only or networks())
+    ]  # fmt: skip
+    return [job for job in jobs if job not in done]
+
+
+def plan_text(jobs: Sequence[tuple[str, int, int]]) -> str:
+    """A line per job with the minutes it takes on one core, scores included, and their sum so far."""
+    lines, total = [], 0.0
+    for what, seed, epochs in jobs:
+        per_epoch, scores = MINUTES[what]
+        total += (minutes := epochs * per_epoch + scores)
+        lines.append(f"{what:<18}seed {seed}  {epochs:>2} epochs  {minutes:5.1f} min  {total:6.1f} so far")
+    return "\n".join(lines or ["every run has its line"])
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/language"), help="of runs (default: %(default)s)")
@@ -117,36 +148,42 @@ def main(argv: list[str] | None = None) -> None:
     unfinished = "score the best epoch so far of runs that were interrupted; their lines say so"
     parser.add_argument("--unfinished", action="store_true", help=unfinished)
     parser.add_argument("--train-only", action="store_true", help="no line is written: scores follow in another call")
+    parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="begin no run after this time")
+    parser.add_argument("--plan", action="store_true", help="only print what is to be run, with its minutes")
     args = parser.parse_args(argv)
+    begun, jobs = time.monotonic(), plan(args.seeds, args.only, args.epochs, args.lm_epochs)
+    if args.plan:
+        print(plan_text(jobs))
+        return
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     manifests = {split: args.folder / "faces" / split / "manifest.csv" for split in FULL.sizes()}
     if not all(path.is_file() for path in manifests.values()):
         manifests = render_splits(args.folder, FULL)
     for split in ("train", "test_a", "test_b"):
         if not change_path(manifests[split]).is_file():
             write_changes(manifests[split], progress=True)
-    done = {tuple(line[key] for key in KEY) for line in read_lines()}
-    for seed in args.seeds:
-        for what in args.only or networks():
-            epochs = args.lm_epochs if what.startswith("aullava") else args.epochs
-            if (what, seed, epochs) in done:
-                continue
-            start, folder = time.time(), args.folder / f"{what}-{seed}-{epochs}"
-            if args.unfinished:
-                adapter, summary = so_far(folder, epochs)
-            else:
-                adapter, summary = train(what, seed, folder, epochs, manifests)
-            print(what, seed, f"{time.time() - start:.0f} s", summary, flush=True)
-            if args.train_only:
-                continue
-            from experiments.ablations.language_scores import score
+    for what, seed, epochs in jobs:
+        if (time.monotonic() - begun) / 60 > args.minutes:
+            print(f"{args.minutes:g} minutes are over; the same command goes on with {what}, seed {seed}")
+            break
+        start, folder = time.monotonic(), args.folder / f"{what}-{seed}-{epochs}"
+        if args.unfinished:
+            adapter, summary = so_far(folder, epochs)
+        else:
+            adapter, summary = train(what, seed, folder, epochs, manifests)
+        print(what, seed, f"{time.monotonic() - start:.0f} s", summary, flush=True)
+        if args.train_only:
+            continue
+        from experiments.ablations.language_scores import score
 
-            line = dict(zip(KEY, (what, seed, epochs), strict=True))
-            line |= {name: summary.get(name) for name in ("seconds", "trainable_parameters", "score", "epochs_done")}
-            picture = RESULTS / "language.png" if seed == args.seeds[0] else None
-            line |= {"every": args.every, **score(what, adapter, manifests, picture, args.every)}
-            line |= {name: circumstances()[name] for name in ("commit", "machine")}
-            with LINES.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        line = dict(zip(KEY, (what, seed, epochs), strict=True))
+        line |= {name: summary.get(name) for name in ("seconds", "trainable_parameters", "score", "epochs_done")}
+        picture = RESULTS / "language.png" if seed == args.seeds[0] else None
+        line |= {"every": args.every, **score(what, adapter, manifests, picture, args.every)}
+        line |= {name: circumstances()[name] for name in ("commit", "machine")}
+        with LINES.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ HEADS = ("logits", "expert_logits", "branch_logits")
 MASK = 0.5  # a cell counts as changed from half of the largest change on
 
 
+@torch.no_grad()
 def score(
     what: str, adapter: Path, manifests: dict[str, Path], picture: Path | None = None, every: int = 1
 ) -> dict[str, Any]:
@@ -48,7 +49,6 @@ def score(
 
     Of VL-FAU also five examples, whose images go into the file `picture`.
     """
-    torch.set_grad_enabled(False)
     network = load_detector(adapter)
     found: dict[str, Any] = {}
     for lab, split in LABS.items():
