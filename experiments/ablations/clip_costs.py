@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from auformer.models import AUFormer, AUNetwork
 from auformer.models.temporal.auformer_in_time import AUFormerInTime
 from auformer.models.temporal.vit_mdhr import ViTMDHR
-from experiments.ablations.clips import AUS, BACKBONE, DIM, LENGTH, SIZE
+from experiments.ablations.clip_rows import AUS, BACKBONE, DIM, LENGTH, SIZE
 from experiments.harness import Seconds, circumstances, kept_bytes, new_parser, ratio, spread, write_result
 
 CLIPS = 2  # of 16 frames at once

@@ -2,81 +2,92 @@
 
     python -m experiments.ablations.clips --folder runs/time
 
-Renders micro-expression clips in lab A, takes the tokens of the frozen demo backbone once (`features-*.pt`), and trains
-what stands above them, without augmentation, one line of `time_runs.jsonl` per row and seed: a killed run begins again
-with the row that it was in. Labels are per frame: an action unit is present from level 1 on, as lab A's coders see it.
-Rows of AUFormer train through `auformer.training.fit` on the images, since its experts are inside the ViT, and resume
-within a row. `--only` chooses rows, `--seeds` seeds. `--data videos` does the same on rendered videos, the harder
-test: expressions that come and go with rest between, talk, gaze, blinks and a turning head; there a training clip is
-drawn from every 48 frames. `--fast` takes a few subjects and epochs, for a look in a minute; its lines go elsewhere.
-`python -m experiments.ablations.clips_page` writes the page.
+Renders micro-expression clips in lab A, and videos, the harder test: expressions that come and go with rest between,
+talk, gaze, blinks and a turning head; there a training clip is drawn from every 48 frames. Labels are per frame: an
+action unit is present from level 1 on, as lab A's coders see it. Nothing is augmented. What is frozen runs once per
+frame: the tokens of the demo backbone are kept (`features-*.pt`), and what stands above them is trained. AUFormer
+trains on the images, frame by frame, through `auformer.training.fit`; then the parts over time are trained above it.
+
+The most informative jobs come first: the six rows of `CORE` with seed 0, then with seeds 1 and 2, then clip lengths and
+steps, then videos, then the other ablations. `--plan` prints them with their minutes. Each finished job is a line of
+`time_runs.jsonl`; a killed run goes on with the job, and within it with the epoch, that it was in. `--minutes M` stops
+after the job in which M are over. `--fast` takes a few subjects and epochs of clips, for a look in a minute; its lines
+go elsewhere. `python -m experiments.ablations.clips_page` writes the page.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from auformer.aus import AU_SETS
-from auformer.data.datamodule import AUDataModule
-from auformer.data.dataset import AUDataset
 from auformer.data.images import write_image
 from auformer.data.manifest import read_manifest, write_manifest
-from auformer.data.splits import count_labels
 from auformer.data.video import read_video
-from auformer.data.windows import cut_chunks, evaluation_windows, find_runs, label_frames, training_window
-from auformer.losses import au_weights, region_loss, wa_loss
-from auformer.metrics import auroc, average_precision, confusion_counts, f1_from_counts, mean_over_aus
-from auformer.models import load_adapter, save_adapter
-from auformer.models.temporal.auformer_in_time import AUFormerInTime
+from auformer.data.windows import find_runs, label_frames
 from auformer.models.temporal.vit_mdhr import ViTMDHR
-from auformer.predict.manifest import predict_manifest
 from auformer.synthetic.writing import render_dataset
-from auformer.training import fit
-from auformer.training.module import AUModule
-from auformer.training.optimiser import WarmupCosine, parameter_groups
+from experiments.ablations.clip_rows import (
+    AUS,
+    BACKBONE,
+    DIM,
+    EPOCHS,
+    HEADS,
+    IN_TIME,
+    ROWS,
+    SIZE,
+    auformer_alone,
+    by_subject,
+    frame_by_frame,
+    images_of,
+    scores,
+    train_auformer,
+    train_head,
+    train_in_time,
+)
 from experiments.harness import circumstances, new_parser
 
-BACKBONE, SIZE = "vit_auformer_demo_112", 112
-AUS = list(AU_SETS["bp4d"])
 FIRST = {"train": 43_000, "test": 43_100}  # subjects that no packaged weights have seen
 SUBJECTS, CLIPS = {"train": 40, "test": 20}, {"train": 9, "test": 6}
 VIDEO_SUBJECTS, VIDEOS, VIDEO_FRAMES, CHUNK = {"train": 20, "test": 10}, 1, 600, 48
-LENGTH, DIM = 16, 96
 FAST = {"train": 12, "test": 8, "epochs": 10}  # subjects and epochs of a look
 PIECE = 1024  # rows of one file of tokens, after which a killed run goes on
-EPOCHS, BATCH, LR, DECAY, REGIONS = 20, 16, 2e-3, 0.05, 0.01  # the design's section 6
-AUFORMER_LR = 5e-3  # best of the grid in results/demo.md
 SEEDS = (0, 1, 2)
+CORE = ("frame_by_frame", "vit_mdhr", "time_only", "dynamics_only", "auformer", "auformer_in_time")
+COUNTED = ("frame_by_frame", "vit_mdhr", "auformer", "auformer_one_frame", "auformer_in_time")  # on videos
+#: Minutes of one thread of the machine in `results/time.md` that nothing else uses, by the beginning of a row's name.
+MINUTES = {"auformer_": 6.0, "auformer": 12.0, "": 4.0}
 
-OFF: dict[str, Any] = {"dynamics": "none", "over_time": False}
-#: Rows above cached tokens, by name: what differs from the whole ViTMDHR.
-HEADS: dict[str, dict[str, Any]] = {
-    "vit_mdhr": {},
-    "frame_by_frame": OFF,
-    "dynamics_only": {"over_time": False},
-    "time_only": {"dynamics": "none"},
-    "sum_of_taps": {"dynamics": "sum"},
-    "last_tap": {"taps": [6]},
-    "edges_none": {"edges": "none"},
-    "edges_all": {"edges": "all"},
-    "edges_others": {"edges": "others"},
-    "no_region_loss": {"region_weight": 0.0},
-    "ends_zeros": {"ends": "zeros"},
-    **{f"reach_{k}": {"reach": k} for k in (1, 2, 10)},
-    **{f"length_{t}": {"clip_length": t} for t in (4, 8, 24)},
-}
-#: Rows on images.
-AUFORMERS = {f"auformer_{kind}": kind for kind in ("none", "dynamics", "convolution", "both")}
-ROWS = [*HEADS, *AUFORMERS]
+
+class Job(NamedTuple):
+    """One training."""
+
+    data: str
+    row: str
+    seed: int
+
+    @property
+    def minutes(self) -> float:
+        """About how long it takes."""
+        return next(minutes for start, minutes in MINUTES.items() if self.row.startswith(start))
+
+
+def plan() -> list[Job]:
+    """All jobs, the most informative first."""
+    lengths = [row for row in HEADS if row.startswith(("length", "reach"))]
+    jobs = [
+        *(Job("clips", row, seed) for seed in SEEDS for row in (*CORE, *(["auformer_one_frame"] if not seed else []))),
+        *(Job("clips", row, 0) for row in lengths),
+        *(Job("videos", row, seed) for seed in SEEDS for row in COUNTED),
+        *(Job("clips", row, seed) for seed in SEEDS for row in ROWS),
+    ]
+    return list(dict.fromkeys(jobs))
 
 
 def render(folder: Path, data: str) -> dict[str, Path]:
@@ -116,163 +127,70 @@ def extract_frames(manifest: Path, folder: Path) -> Path:
     return path
 
 
-@torch.no_grad()
-def features(folder: Path, part: str, manifest: Path, data: str) -> dict[str, Any]:
-    """Tokens of the taps of every row in half precision `(n, h w, taps D)`, its labels `(n, N)`, the runs."""
+def read_part(part: str, manifest: Path, data: str) -> dict[str, Any]:
+    """Rows with their labels per frame, their runs, and how runs are cut in training."""
     table = label_frames(read_manifest(manifest), AUS, 1)
     if data.endswith("fast"):
         few = table["subject"].isin(sorted(table["subject"].unique())[: FAST[part]])
         attrs, table = table.attrs, table[few].reset_index(drop=True)
         table.attrs = attrs
-    runs, labels = find_runs(table), torch.from_numpy(table[AUS].to_numpy(np.int64))
-    network, rows, pieces = None, AUDataset(table, manifest.parent, AUS, SIZE), []
-    for number, piece in enumerate(_groups(len(rows), PIECE)):
-        path = folder / f"features-{data}-{part}-{number:02d}.pt"
-        if not path.is_file():
-            network = network or ViTMDHR(BACKBONE, AUS, pretrained=True, dim=DIM)
-            groups = [piece[first : first + 64] for first in range(0, len(piece), 64)]
-            batches = [torch.stack([rows[row]["image"] for row in group.tolist()]) for group in groups]
-            torch.save(torch.cat([network.tap(images).half() for images in batches]), path.with_suffix(".tmp"))
-            path.with_suffix(".tmp").rename(path)
-        pieces.append(torch.load(path, weights_only=True))
-    tokens, chunk = torch.cat(pieces), CHUNK if data == "videos" else None
-    return {"tokens": tokens, "labels": labels, "runs": runs, "table": table, "chunk": chunk}
-
-
-def _groups(rows: int, size: int) -> list[np.ndarray]:
-    return np.split(np.arange(rows), np.arange(size, rows, size))
-
-
-def scores(target: np.ndarray, prob: np.ndarray) -> dict[str, Any]:
-    """F1 at 0.5, average precision and AUROC over all rows, means over action units, and F1 of each."""
-    f1 = f1_from_counts(confusion_counts(target, prob))
-    found = {"f1": mean_over_aus(f1), "ap": mean_over_aus(average_precision(target, prob))}
-    found["auroc"] = mean_over_aus(auroc(target, prob))
-    return {name: round(float(one.value), 5) for name, one in found.items()} | {
-        "f1_by_au": {au: round(float(one), 5) if one == one else None for au, one in zip(AUS, f1, strict=True)}
-    }
-
-
-def by_subject(table: Any, target: np.ndarray, prob: np.ndarray) -> dict[str, list[list[int]]]:
-    """TP, FP and FN of each AU by subject, from which intervals over subjects are drawn."""
-    called, known = prob >= 0.5, target >= 0
-    counts: dict[str, list[list[int]]] = {}
-    for subject in sorted(table["subject"].unique()):
-        own = (table["subject"] == subject).to_numpy()[:, None] & known
-        hits, false, missed = (called & (target == 1)), (called & (target == 0)), (~called & (target == 1))
-        counts[subject] = [[int(one) for one in (kind & own).sum(0)] for kind in (hits, false, missed)]
-    return counts
-
-
-def train_head(
-    row: str, seed: int, folder: Path, data: str, train: Mapping[str, Any], test: Mapping[str, Any]
-) -> dict[str, Any]:
-    """One row above cached tokens: trained on one window per clip and epoch, tested on all windows.
-
-    After each epoch its state is kept in `head-DATA-ROW-SEED.pt`, from which a killed row goes on.
-    """
-    options = {"clip_length": LENGTH, "dim": DIM, **HEADS[row]}
-    epochs = FAST["epochs"] if data.endswith("fast") else EPOCHS
-    weight_of_regions, length = options.pop("region_weight", REGIONS), options["clip_length"]
-    torch.manual_seed(seed)
-    network = ViTMDHR(BACKBONE, AUS, pretrained=True, **options)
-    part = slice(None) if len(network.taps) == 3 else slice(2 * network.embed_dim, None)
-    tokens, labels, runs = train["tokens"][..., part], train["labels"], cut_chunks(train["runs"], train["chunk"])
-    sample = tokens[np.random.default_rng(0).permutation(len(tokens))[:2048]].float().flatten(0, 1)
-    network.set_feature_statistics(sample.mean(0), sample.std(0))
-    weight = au_weights(*count_labels(train["table"], AUS), au_names=AUS)
-    optimizer = torch.optim.AdamW(parameter_groups(network, DECAY), lr=LR, betas=(0.9, 0.999))
-    batches = -(-len(runs) // BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, WarmupCosine(epochs * batches, 0.0))
-    network.train()
-    parts, path = (
-        {"network": network, "optimizer": optimizer, "schedule": schedule},
-        folder / f"head-{data}-{row}-{seed}.pt",
-    )
-    first, seconds = _resume(path, parts)
-    for epoch in range(first, epochs):
-        begin = time.process_time()
-        order = np.random.default_rng([seed, epoch]).permutation(len(runs))
-        for group in np.array_split(order, batches):
-            places = [training_window(runs[run], length, np.random.default_rng([seed, epoch, run])) for run in group]
-            rows = torch.from_numpy(np.concatenate([place for place, _ in places]))
-            real = torch.from_numpy(np.concatenate([kept for _, kept in places]))
-            target = torch.where(real.unsqueeze(1), labels[rows], -1)
-            found = network.outputs_of_taps(tokens[rows].float(), length)
-            loss = wa_loss(found["logits"], target, weight)
-            loss = loss + weight_of_regions * region_loss(found["region_logits"], target, network.region_heads)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-        seconds += time.process_time() - begin
-        _keep(path, parts, epoch + 1, seconds)
-        print(f"{row} seed {seed}: epoch {epoch + 1}, loss {float(loss.detach()):.4f}", flush=True)
-    save_adapter(folder / f"{data}-{row}-{seed}.safetensors", network)
-    prob = predict_head(network.eval(), test["tokens"][..., part], test["runs"], length)
-    target = test["labels"].numpy()
-    trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
-    return {
-        "data": data, "row": row, "seed": seed, "trained": trained, "cpu_seconds": round(seconds, 1),
-        **scores(target, prob),
-        "counts": by_subject(test["table"], target, prob),
-    }  # fmt: skip
-
-
-def _keep(path: Path, parts: Mapping[str, Any], epoch: int, seconds: float) -> None:
-    """Write the state after an epoch, whole or not at all."""
-    state = {name: part.state_dict() for name, part in parts.items()}
-    torch.save({**state, "epoch": epoch, "seconds": seconds}, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").rename(path)
-
-
-def _resume(path: Path, parts: Mapping[str, Any]) -> tuple[int, float]:
-    """Load a state that was kept: epochs that are done, and seconds that they took."""
-    if not path.is_file():
-        return 0, 0.0
-    state = torch.load(path, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["epoch"], state["seconds"]
+    labels = torch.from_numpy(table[AUS].to_numpy(np.int64))
+    chunk = CHUNK if data == "videos" else None
+    return {"table": table, "root": manifest.parent, "labels": labels, "runs": find_runs(table), "chunk": chunk}
 
 
 @torch.no_grad()
-def predict_head(network: ViTMDHR, tokens: Tensor, runs: list[np.ndarray], length: int) -> np.ndarray:
-    """Probabilities of every row `(n, N)`, each in its window."""
-    windows, counts = evaluation_windows(runs, length)
-    prob = np.full((len(tokens), len(AUS)), np.nan)
-    for place, kept in zip(windows, counts, strict=True):
-        found = network.outputs_of_taps(tokens[torch.from_numpy(place)].float(), length)["probs"].numpy()
-        prob[place[kept]] = found[kept]
-    return prob
+def tokens_of(folder: Path, name: str, part: dict[str, Any]) -> Tensor:
+    """Tokens of the taps of every row in half precision `(n, h w, taps D)`, kept in files."""
+    network, pieces, rows = None, [], np.arange(len(part["labels"]))
+    for number, piece in enumerate(np.split(rows, np.arange(PIECE, len(rows), PIECE))):
+        path = folder / f"features-{name}-{number:02d}.pt"
+        if not path.is_file():
+            network = network or ViTMDHR(BACKBONE, AUS, pretrained=True, dim=DIM)
+            groups = [piece[first : first + 64] for first in range(0, len(piece), 64)]
+            found = [network.tap(images_of(part, group)).half() for group in groups]
+            torch.save(torch.cat(found), path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").rename(path)
+        pieces.append(torch.load(path, weights_only=True))
+    return torch.cat(pieces)
 
 
-def train_auformer(
-    row: str, seed: int, folder: Path, name: str, manifests: Mapping[str, Path], epochs: int
-) -> dict[str, Any]:
-    """One row on images, through `fit`: an interrupted training goes on where it was."""
-    data = AUDataModule(
-        str(manifests["train"]), au_names=AUS, val_fraction=0.0, clip_length=LENGTH, frame_labels=1.0, image_size=SIZE,
-        batch_size=BATCH, augment="none", seed=seed, chunk_rows=CHUNK if name == "videos" else None,
-    )  # fmt: skip
-    network = partial(
-        AUFormerInTime, backbone=BACKBONE, pretrained=True, expert_width=4, clip_length=LENGTH, time=AUFORMERS[row],
-        dim=DIM,
-    )  # fmt: skip
-    torch.manual_seed(seed)
-    module = AUModule(network, data.au_names, data.au_weights, lr=AUFORMER_LR)
-    out = folder / f"{name}-{row}-{epochs}-{seed}"
-    adapter = fit(module, data, out, epochs=epochs, seed=seed, select="last", progress=False)
-    load_adapter(adapter, module.network)
-    table = label_frames(read_manifest(manifests["test"]), AUS, 1)
-    found = predict_manifest(module.network.eval(), table, batch_size=64)
-    target, prob = table[AUS].to_numpy(np.int64), found[[f"{au}_prob" for au in AUS]].to_numpy()
-    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    return {
-        "data": name, "row": row, "seed": seed, "epochs": epochs, "trained": summary["trainable_parameters"],
-        "seconds": summary["seconds"], **scores(target, prob), "counts": by_subject(table, target, prob),
-    }  # fmt: skip
+class Bench:
+    """What jobs of one data set share: rows, tokens of the ViT, and an AUFormer of the last seed with what it gave."""
+
+    def __init__(self, folder: Path, data: str) -> None:
+        manifests = render(folder, data.removesuffix("-fast"))
+        self.folder, self.data, self.train = folder, data, manifests["train"]
+        self.parts = {part: read_part(part, path, data) for part, path in manifests.items()}
+        self.tokens: dict[str, Tensor] = {}
+        self.known: tuple[int, Any] = (-1, None)
+
+    def do(self, job: Job) -> dict[str, Any]:
+        """Train and test one job: its line; probabilities of the test rows `(n, N)` go to a file `.npy`."""
+        said, prob = self._train(job)
+        target, table = self.parts["test"]["labels"].numpy(), self.parts["test"]["table"]
+        np.save(self.kept(job).with_suffix(".npy"), prob.astype(np.float32))
+        self.kept(job).with_suffix(".pt").unlink(missing_ok=True)
+        return {**job._asdict(), **said, **scores(target, prob), "counts": by_subject(table, target, prob)}
+
+    def kept(self, job: Job) -> Path:
+        """Where the weights of a job go."""
+        return self.folder / f"{job.data}-{job.row}-{job.seed}.safetensors"
+
+    def _train(self, job: Job) -> tuple[dict[str, Any], np.ndarray]:
+        if job.row in HEADS:
+            names = {part: f"{job.data}-{part}" for part in self.parts}
+            self.tokens = self.tokens or {
+                part: tokens_of(self.folder, names[part], rows) for part, rows in self.parts.items()
+            }
+            epochs = FAST["epochs"] if job.data.endswith("fast") else EPOCHS
+            return train_head(job.row, job.seed, self.kept(job), self.parts, self.tokens, epochs)
+        adapter, said = train_auformer(job.seed, self.folder / f"{job.data}-auformer-{job.seed}", self.train)
+        if self.known[0] != job.seed:
+            self.known = (job.seed, frame_by_frame(adapter, self.parts))
+        if job.row in IN_TIME:
+            return train_in_time(job.row, job.seed, self.kept(job), self.parts, adapter, self.known[1])
+        return said, auformer_alone(self.known[1]["test"])
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -280,38 +198,49 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
+def print_plan(jobs: Iterable[Job]) -> None:
+    """The jobs that are left, with minutes."""
+    total = 0.0
+    for job in jobs:
+        total += job.minutes
+        print(f"{job.data} {job.row} seed {job.seed}: about {job.minutes:g} min, {total:g} min until then")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where data, features and trainings lie")
-    parser.add_argument("--data", choices=("clips", "videos"), default="clips", help="what is rendered")
-    parser.add_argument("--fast", action="store_true", help="a few subjects and epochs; only rows without AUFormer")
+    parser.add_argument("--data", nargs="+", choices=("clips", "videos"), default=["clips", "videos"], metavar="DATA")
+    parser.add_argument("--fast", action="store_true", help="a few subjects and epochs of clips; rows of ViTMDHR only")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help=" ".join(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="of the rows of AUFormer")
+    parser.add_argument("--plan", action="store_true", help="print what is left to do, with minutes")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no job after so many minutes")
     parser.add_argument("--lines", type=Path, default=Path("experiments/results/time_runs.jsonl"), metavar="FILE")
     args = parser.parse_args(argv)
+    begin = time.monotonic()
     torch.set_num_threads(1)
-    manifests, name = render(args.folder, args.data), f"{args.data}{'-fast' if args.fast else ''}"
-    if args.fast and set(args.only) & set(AUFORMERS):
-        raise SystemExit("--fast: choose rows without AUFormer by --only")
-    lines: Path = args.lines.with_stem(f"{args.lines.stem}_fast") if args.fast else args.lines
-    known = read_lines(lines)
-    done = {(line["data"], line["row"], line["seed"], line.get("epochs")) for line in known}
-    cached: dict[str, Any] = {}
-    for seed in args.seeds:
-        for row in args.only:
-            epochs = args.epochs if row in AUFORMERS else None
-            if (name, row, seed, epochs) in done:
-                continue
-            if row in AUFORMERS:
-                line = train_auformer(row, seed, args.folder, args.data, manifests, args.epochs)
-            else:
-                cached = cached or {part: features(args.folder, part, manifests[part], name) for part in FIRST}
-                line = train_head(row, seed, args.folder, name, cached["train"], cached["test"])
-            with lines.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "circumstances": circumstances()}) + "\n")
-            (args.folder / f"head-{name}-{row}-{seed}.pt").unlink(missing_ok=True)
-            print(f"{row} seed {seed}: F1 {line['f1']:.4f}", flush=True)
+    torch.set_flush_denormal(True)  # small gradients behind zero weights cost a processor a hundred cycles each
+    jobs = [job for job in plan() if job.row in args.only and job.seed in args.seeds and job.data in args.data]
+    lines: Path = args.lines
+    if args.fast:
+        jobs = [Job("clips-fast", job.row, job.seed) for job in jobs if job.data == "clips" and job.row in HEADS]
+        lines = lines.with_stem(f"{lines.stem}_fast")
+    done = {(line["data"], line["row"], line["seed"]) for line in read_lines(lines)}
+    jobs = [job for job in jobs if job not in done]
+    if args.plan:
+        print_plan(jobs)
+        return 0
+    bench: Bench | None = None
+    for job in jobs:
+        if args.minutes is not None and time.monotonic() - begin > 60 * args.minutes:
+            print(f"{args.minutes:g} minutes are over; the same command goes on", flush=True)
+            break
+        bench = bench if bench is not None and bench.data == job.data else Bench(args.folder, job.data)
+        line = {**bench.do(job), "circumstances": circumstances()}
+        with lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        minutes = (time.monotonic() - begin) / 60
+        print(f"{job.data} {job.row} seed {job.seed}: F1 {line['f1']:.4f}, {minutes:.1f} min", flush=True)
     return 0
 
 

@@ -20,10 +20,13 @@ import torch
 from auformer.metrics import f1_from_counts, mean_over_aus
 from auformer.models import load_detector
 from auformer.scoring.tables import Table
-from experiments.ablations.clips import AUS, HEADS, LENGTH, features, predict_head, read_lines
+from experiments.ablations.clip_rows import AUS, LENGTH, ROWS, predict_above
+from experiments.ablations.clips import read_lines, read_part, render, tokens_of
 from experiments.harness import RESULTS, new_parser
 
 DRAWS = 2000
+#: Rows of the timelines, with their colours.
+SHOWN = {"auformer": "#c44e52", "auformer_in_time": "#dd8452", "frame_by_frame": "#7f7f7f", "vit_mdhr": "#1b6ca8"}
 NAMES = {
     "vit_mdhr": "ViTMDHR, the whole", "frame_by_frame": "the same head frame by frame",
     "dynamics_only": "with MFD, without TCN", "time_only": "with TCN, without MFD",
@@ -31,15 +34,18 @@ NAMES = {
     "edges_all": "edges: all", "edges_others": "edges: all of other regions", "no_region_loss": "region loss 0",
     "ends_zeros": "missing transitions count as zeros",
     **{f"reach_{k}": f"k = {k}" for k in (1, 2, 10)}, **{f"length_{t}": f"T = {t}" for t in (4, 8, 24)},
-    "auformer_none": "AUFormer, frame by frame", "auformer_dynamics": "AUFormer with MFD",
-    "auformer_convolution": "AUFormer with TCN", "auformer_both": "AUFormer with MFD and TCN",
+    "auformer": "AUFormer, frame by frame", "auformer_in_time": "AUFormer in time: MFD and TCN above it",
+    "auformer_dynamics": "MFD alone above it", "auformer_convolution": "TCN alone above it",
+    "auformer_one_frame": "the same parts above it, one frame at a time",
 }  # fmt: skip
 ABOUT = {
     "clips": """## Micro-expression clips
 
 `python -m experiments.ablations.clips --folder runs/time`: lab A, subjects that no packaged weights have seen, 40 x 9
 clips to train, 20 others x 6 to test; the 12 AUs of BP4D, a label per frame (level 1 or more); T = 16, k = 5, 20 epochs
-of one window per clip, no augmentation, WA + 0.01 region loss (rows of AUFormer: MDWA). F1 at 0.5, per cent.
+of one window per clip, no augmentation, WA + 0.01 region loss. AUFormer trains frame by frame on all frames, 3 epochs,
+with its own loss; the parts over time then train above it for 20 epochs of windows, with the same loss, while it stays
+as it is. F1 at 0.5, per cent.
 """,
     "fast": """
 ### A look with `--fast`
@@ -109,9 +115,8 @@ def rows_table(lines: Lines) -> str:
     for row, name in NAMES.items():
         own = [line for line in lines if line["row"] == row]
         if own:
-            epochs = f", {own[0]['epochs']} epochs" if own[0].get("epochs") else ""
             figures = [spread([line[kind] for line in own]) for kind in ("f1", "ap", "auroc")]
-            rows.append([name + epochs, str(len(own)), f"{own[0]['trained']:,}", *figures])
+            rows.append([name, str(len(own)), f"{own[0]['trained']:,}", *figures])
     return Table(["network", "seeds", "trained", "F1", "average precision", "AUROC"], rows).markdown()
 
 
@@ -181,19 +186,18 @@ def curves(lines: Lines, out: Path) -> list[str]:
 
 @torch.no_grad()
 def drawn_from_weights(folder: Path, out: Path) -> list[str]:
-    """The edges between action units, and the timeline of a test clip or video, from the weights of seed 0."""
+    """The edges between action units, and the timeline of a test clip or video, as networks of seed 0 say."""
     from matplotlib.figure import Figure
 
     written = []
     for data in ("clips", "videos"):
-        path, other = (folder / f"{data}-{row}-0.safetensors" for row in ("vit_mdhr", "frame_by_frame"))
-        manifest = folder / f"{data}-test" / ("frames/manifest.csv" if data == "videos" else "manifest.csv")
-        if not path.is_file() or not other.is_file():
+        files = {row: folder / f"{data}-{row}-0.npy" for row in SHOWN}
+        values = {row: np.load(path) for row, path in files.items() if path.is_file()}
+        if not values:
             continue
-        test = features(folder, "test", manifest, data)
-        network: Any = load_detector(path)
-        if not written:
-            heard = mean_attention(network, test["tokens"], test["runs"])
+        test = read_part("test", render(folder, data)["test"], data)
+        if not written and (folder / f"{data}-vit_mdhr-0.safetensors").is_file():
+            heard = mean_attention(folder, data, test)
             drawing = Figure(figsize=(5.5, 5), layout="constrained")
             axes = drawing.subplots()
             shown = axes.imshow(heard, cmap="Blues", vmin=0)
@@ -204,16 +208,13 @@ def drawn_from_weights(folder: Path, out: Path) -> list[str]:
             drawing.savefig(out / "time_edges.png", dpi=100)
             written.append(f"![mean weight with which each AU hears each, rendered {data}](time_edges.png)")
         run = max(test["runs"], key=lambda rows: int(test["labels"][torch.from_numpy(rows)].clamp(0).sum()))
-        pair = {"whole": network, "frame by frame": load_detector(other)}
-        tokens = test["tokens"][torch.from_numpy(run)]
-        values = {name: predict_head(one, tokens, [np.arange(len(run))], LENGTH) for name, one in pair.items()}
         truth = test["labels"][torch.from_numpy(run)].numpy()
         shown_aus = [au for au in range(len(AUS)) if truth[:, au].any()]
-        drawing = Figure(figsize=(8, 1.1 * len(shown_aus) + 0.8), layout="constrained")
+        drawing = Figure(figsize=(9, 1.1 * len(shown_aus) + 0.8), layout="constrained")
         for axes, au in zip(np.atleast_1d(drawing.subplots(len(shown_aus), 1, sharex=True)), shown_aus, strict=True):
             axes.fill_between(range(len(run)), truth[:, au], step="mid", color="#cccccc", label="truth")
-            axes.plot(values["frame by frame"][:, au], color="#c44e52", lw=1, label="frame by frame")
-            axes.plot(values["whole"][:, au], color="#1b6ca8", lw=1.5, label="ViTMDHR")
+            for row, prob in values.items():
+                axes.plot(prob[run, au], color=SHOWN[row], lw=1.2, label=NAMES[row])
             axes.set(ylabel=AUS[au], ylim=(0, 1.05))
         axes.legend(loc="upper right", fontsize=7)
         axes.set_xlabel("frame")
@@ -222,9 +223,10 @@ def drawn_from_weights(folder: Path, out: Path) -> list[str]:
     return written
 
 
-def mean_attention(network: Any, tokens: torch.Tensor, runs: list[np.ndarray]) -> np.ndarray:
-    """How much each AU hears of each on average over frames `(N, N)`."""
-    total, count = np.zeros((len(AUS), len(AUS))), 0
+def mean_attention(folder: Path, data: str, test: dict[str, Any]) -> np.ndarray:
+    """How much each AU hears of each on average over frames `(N, N)`, in the whole ViTMDHR of seed 0."""
+    network: Any = load_detector(folder / f"{data}-vit_mdhr-0.safetensors")
+    tokens, total, count = tokens_of(folder, f"{data}-test", test), np.zeros((len(AUS), len(AUS))), 0
     cross = network.head.cross
     weights: list[torch.Tensor] = []
     plain = cross.attention
@@ -234,7 +236,7 @@ def mean_attention(network: Any, tokens: torch.Tensor, runs: list[np.ndarray]) -
         return weights[-1]
 
     cross.attention = watched
-    predict_head(network, tokens, runs, LENGTH)
+    predict_above(network, lambda rows, frames: network.outputs_of_taps(tokens[rows].float(), frames), test, LENGTH)
     for each in weights:
         total, count = total + each.sum(0).numpy(), count + len(each)
     return total / count
@@ -247,11 +249,10 @@ def page(out: Path, folder: Path | None) -> str:
     clips, videos = ([line for line in lines if line["data"] == data] for data in ("clips", "videos"))
     pairs = [
         ("vit_mdhr", "frame_by_frame"), ("dynamics_only", "frame_by_frame"), ("time_only", "frame_by_frame"),
-        ("vit_mdhr", "dynamics_only"), ("auformer_both", "auformer_none"), ("auformer_dynamics", "auformer_none"),
-        ("auformer_convolution", "auformer_none"),
+        ("vit_mdhr", "dynamics_only"), ("auformer_in_time", "auformer"), ("auformer_in_time", "auformer_one_frame"),
+        ("auformer_dynamics", "auformer"), ("auformer_convolution", "auformer"),
     ]  # fmt: skip
-    expected = [*HEADS, "auformer_none", "auformer_dynamics", "auformer_convolution", "auformer_both"]
-    missing = [NAMES[row] for row in expected if not any(line["row"] == row for line in clips)]
+    missing = [NAMES[row] for row in ROWS if not any(line["row"] == row for line in clips)]
     commits = sorted({str(line["circumstances"].get("commit")) for line in [*lines, *contrast]})
     verdict = out / "time_verdict.md"
     figures = [*curves(clips, out), *(drawn_from_weights(folder, out) if folder else [])]

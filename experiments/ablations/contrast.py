@@ -28,7 +28,8 @@ from auformer.synthetic.writing import render_dataset
 from auformer.training import fit
 from auformer.training.contrast import AUNCEModule
 from auformer.training.module import AUModule
-from experiments.ablations.clips import by_subject, read_lines, scores
+from experiments.ablations.clip_rows import by_subject, scores
+from experiments.ablations.clips import read_lines
 from experiments.harness import circumstances, new_parser
 
 BACKBONE, SIZE = "vit_auformer_demo_112", 112

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from auformer.models.auformer import AUFormer
-from auformer.models.experts import Carried
 from auformer.models.temporal.convolution import TimeConvolution
 from auformer.models.temporal.dynamics import FacialDynamics
 from auformer.models.temporal.network import ClipNetwork
@@ -22,6 +22,23 @@ from auformer.models.temporal.vit_mdhr import MAX_DIM, default_taps
 
 TIMES = ("none", "dynamics", "convolution", "both")
 NARROW = 8  # channels of what one action unit reads of the dynamics, as of one expert
+
+
+class FrameByFrame(NamedTuple):
+    """What `AUFormerInTime` knows of each frame by itself, before it looks at those around.
+
+    Args:
+        logits: Of the main head `(B, N)`.
+        expert_logits: Of the expert heads `(B, N)`; None without them.
+        means: What each expert of the last group handed on, averaged over the grid `(B, N, R)`; None while experts are
+            disabled.
+        tokens: Patch tokens after each tap `(B, h w, D)`; empty without dynamics.
+    """
+
+    logits: Tensor
+    expert_logits: Tensor | None
+    means: Tensor | None
+    tokens: list[Tensor]
 
 
 class AUFormerInTime(ClipNetwork, AUFormer):
@@ -95,25 +112,35 @@ class AUFormerInTime(ClipNetwork, AUFormer):
     def clip_outputs(self, clips: Tensor) -> dict[str, Tensor]:
         """Clips `(B, T, 3, H, W)` to `logits`, `probs`, `expert_logits` where there are any, `(B T, N)` each."""
         images, frames = self.fold(clips)
+        return self.with_time(self.frame_by_frame(images), frames)
+
+    def frame_by_frame(self, images: Tensor) -> FrameByFrame:
+        """What AUFormer says of single images `(B, 3, H, W)`, and what `with_time` needs of each."""
         x, carried, found = self.embed(images), None, []
         for number, steps in enumerate(self._blocks(), start=1):
             x, carried = self._block(steps, x, carried, None)
             if self.moves and number in self.taps:
                 found.append(x[:, self.backbone.num_prefix_tokens :])
-        logits, expert_logits = self.head(self.pool_tokens(x)), self.expert_logits(carried)
+        means = None if carried is None else carried.means
+        return FrameByFrame(self.head(self.pool_tokens(x)), self.expert_logits(carried), means, found)
+
+    def with_time(self, each: FrameByFrame, frames: int) -> dict[str, Tensor]:
+        """`outputs` of clips of `frames` frames `T` from those of their frames: all that AUFormer itself has not."""
+        logits, expert_logits = each.logits, each.expert_logits
         if self.read_time is not None:
-            added = self.in_time(found, carried, frames)
+            added = self.in_time(each.tokens, each.means, frames)
             logits = logits + added
             expert_logits = None if expert_logits is None else expert_logits + added
         outputs = {"logits": logits, "probs": self.mean_probs(logits, expert_logits)}
         return outputs if expert_logits is None else {**outputs, "expert_logits": expert_logits}
 
-    def in_time(self, tokens: Sequence[Tensor], carried: Carried | None, frames: int) -> Tensor:
+    def in_time(self, tokens: Sequence[Tensor], means: Tensor | None, frames: int) -> Tensor:
         """What the frames around add to the logits `(B T, N)`.
 
         Args:
             tokens: Patch tokens after each tap `(B T, h w, D)`; empty without dynamics.
-            carried: What the last group of experts handed on; None while experts are disabled, which adds nothing.
+            means: What each expert of the last group handed on, averaged over the grid `(B T, N, R)`; None while
+                experts are disabled: then the convolution adds nothing.
             frames: Frames `T` of a clip.
         """
         assert self.read_time is not None
@@ -123,9 +150,9 @@ class AUFormerInTime(ClipNetwork, AUFormer):
             moved = self.dynamics(maps).flatten(2).transpose(1, 2)  # (B T, h w, C)
             parts.append(F.gelu(self.narrow(moved)).mean(1).unflatten(1, (num_aus, NARROW)))
         if self.over_time is not None:
-            if carried is None:
+            if means is None:
                 return self.read_time.new_zeros(())
-            parts.append(carried.means.expand(-1, num_aus, -1))
+            parts.append(means.expand(-1, num_aus, -1))
             features = self.over_time(torch.cat(parts, -1), frames)
         else:
             features = parts[0]
