@@ -16,8 +16,8 @@ FINE = 28  # cells per side of the changes that are kept, so that they can be mo
 FIRST = {"train": 52_000, "test": 54_000}  # subjects that nothing else uses
 #: Subjects and images of each, by part and set: labs A and B of the first renderer, and the second one's. [ours]
 SIZES = {
-    "train": {"a": (60, 20), "b": (60, 20), "scanned": (80, 20)},
-    "test": {"a": (20, 20), "b": (20, 20), "scanned": (20, 20)},
+    "train": {"a": (60, 20), "b": (30, 20), "scanned": (40, 20)},
+    "test": {"a": (12, 20), "b": (12, 20), "scanned": (12, 20)},
 }
 
 
