@@ -7,12 +7,13 @@
     python -m experiments.ablations.photographs PHOTOS --set-thresholds auformer/assets/demo_detector.safetensors
     python -m experiments.pretraining.export_demo_detector
 
-It learns from labs A and B and from the sets of `pretrain_data` (`first.csv`: the first 30,000 rows of each manifest,
-`last.csv`: the last 25,000 of 40,000), under strong augmentation, occurrence and intensity together; the second call goes on from what the first has made,
-with more faces of the labs. The subjects are numbered from 10,000 on: no demo, test or pre-training shows them. A
-temperature per AU is multiplied into the heads (`calibrate`), thresholds per AU are chosen on validation subjects;
-both lie in the header. Writes the packaged file, `auformer/assets/demo_detector.safetensors`, and the scores on unseen
-subjects of both labs, `demo_detector.md` and `.json`. The same call resumes an interrupted run.
+It learns from labs A and B and from the sets of `pretrain_data` (`first.csv`: the first 30,000 rows of each manifest;
+`last.csv`: the last 25,000 of 40,000), under strong augmentation, occurrence and intensity together; the second call
+goes on from what the first has made, with more faces of the labs. The subjects are numbered from 10,000 on: no demo,
+test or pre-training shows them. A temperature per AU is multiplied into the heads (`calibrate`), thresholds per AU are
+chosen on validation subjects; both lie in the header. Writes the packaged file,
+`auformer/assets/demo_detector.safetensors`, and the scores on unseen subjects of both labs, `demo_detector.md` and
+`.json`. The same call resumes an interrupted run.
 `experiments.ablations.intensity` trains by `train` too, on the labs alone and the demo's backbone.
 """
 
