@@ -55,7 +55,7 @@ def _packet_stamps(video: Video) -> list[float | None] | None:
     newest: int | None = None  # of key frames
     start = video.opening()
     for packet in video.container.demux(video.stream):
-        if not packet.size or packet.is_discard or _is_hidden(packet, video.facts.codec):
+        if not packet.size or packet.is_discard or is_hidden(packet, video.facts.codec):
             continue
         if not video.stamped:
             stamps.append(None)
@@ -73,7 +73,7 @@ def _packet_stamps(video: Video) -> list[float | None] | None:
     return [*stamps, *sorted(part)]
 
 
-def _is_hidden(packet: Any, codec: str) -> bool:
+def is_hidden(packet: Any, codec: str) -> bool:
     """Whether a packet is decoded and not shown: VP8 has such reference frames (RFC 6386, 9.1, `show_frame`)."""
     return codec == "vp8" and not memoryview(packet)[0] & 0x10
 

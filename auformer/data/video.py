@@ -87,6 +87,7 @@ class Video:
         stream: PyAV's stream.
         step: Seconds from frame to frame by the stream's rate.
         timed: Whether the time of a frame says which one it is, also behind damage; known from the first frame on.
+        last_length: Seconds that the last frame is shown; 0 where that is unknown.
 
     Raises:
         ValueError: It is no video; the message says what it is and what to do.
@@ -121,7 +122,7 @@ class Video:
         self._coded_size, self._pixel = size, float(stream.sample_aspect_ratio or 1)
         self._whole_length = any(name in kind for name in _WHOLE_LENGTH)
         self._hidden = 0  # packets of frames that an edit list hides
-        self._end = self._last_length = 0.0  # of all packets; of the last frame
+        self._end = self.last_length = 0.0  # `_end`: of all packets
         self._reached = 0  # byte at which the last packet begins
 
     def __enter__(self) -> Video:
@@ -136,16 +137,24 @@ class Video:
         """Close the file."""
         self.container.close()
 
-    def frames(self) -> Iterator[VideoFrame]:
-        """All frames in presentation order, once; decoding is all that a frame costs until its image is asked for.
-
-        Raises:
-            ValueError: The video is damaged or ends early; the frames before are yielded first.
-        """
+    def warn(self) -> None:
+        """Log what a reader of the frames should know."""
         if self.others:
             _log.warning(self.others)
         if self.container.format.name in _NO_RATE:
             _log.warning(f"{self._named} says no frame rate: times are those of {NOMINAL_FPS:g} frames a second")
+
+    def frames(self, *, warn: bool = True) -> Iterator[VideoFrame]:
+        """All frames in presentation order, once; decoding is all that a frame costs until its image is asked for.
+
+        Args:
+            warn: Whether to log first what a reader should know.
+
+        Raises:
+            ValueError: The video is damaged or ends early; the frames before are yielded first.
+        """
+        if warn:
+            self.warn()
         line, slots, index, last = Timeline(self.step), Slots(), -1, 0.0
         decoded = self._decoded(slots)
         while True:
@@ -165,7 +174,7 @@ class Video:
             yield VideoFrame(index, last, frame, self)
         if index < 0:
             raise not_opened(self._named, ValueError("not one frame of it can be decoded"))
-        if early := self._parts_left(index, last) or self._ends_early(index, last):
+        if early := self.shortfall(index, last):
             raise ValueError(f"{self._named} {early}")
 
     def sound_frames(self) -> Iterator[VideoFrame | str]:
@@ -179,7 +188,7 @@ class Video:
         line, slots, index, waiting, time = Timeline(self.step), Slots(), -1, False, 0.0
         start, begun = self.opening(), False
         try:
-            for packet in self._packets(slots):
+            for packet in self.packets(slots):
                 begun = begun or packet.is_keyframe
                 spoilt = f"it is damaged at frame {index + 1}"
                 if packet.is_corrupt:  # by the end of the file; decoders do not all notice
@@ -205,7 +214,7 @@ class Video:
         except ERRORS as error:
             yield f"it cannot be read{f' beyond frame {index}' if index >= 0 else ''} ({reason(error)})"
             return
-        if early := self._parts_left(index, time) or self._ends_early(index, time):
+        if early := self.shortfall(index, time):
             yield early
 
     def nearest(self, times: Sequence[float]) -> list[np.ndarray | None]:
@@ -234,7 +243,7 @@ class Video:
     def _decoded(self, slots: Slots) -> Iterator[Any]:
         """Decoded frames; what cannot be decoded before the first key frame is no damage."""
         begun = False
-        for packet in self._packets(slots):
+        for packet in self.packets(slots):
             begun = begun or packet.is_keyframe
             try:
                 yield from packet.decode()
@@ -260,7 +269,7 @@ class Video:
                         return first if key is None else min(first, key)
         return key
 
-    def _packets(self, slots: Slots) -> Iterator[Any]:
+    def packets(self, slots: Slots) -> Iterator[Any]:
         """Packets of the stream; those of others are looked at only where they say how long the file is."""
         streams = [self.stream]
         if self._whole_length:
@@ -284,10 +293,14 @@ class Video:
 
     def _stamp(self, frame: Any, slots: Slots) -> float | None:
         """The time stamp of a frame in seconds, those of `Slots` where the container has none."""
-        self._last_length = float((getattr(frame, "duration", 0) or 0) * (frame.time_base or 0))
+        self.last_length = float((getattr(frame, "duration", 0) or 0) * (frame.time_base or 0))
         stamp = slots.frame(frame.dts) if self.numbers_packets else frame.pts if self.stamped else None
         self.timed = self.stamped and not slots.delay
         return None if stamp is None else float(stamp * self.stream.time_base)
+
+    def shortfall(self, index: int, last: float) -> str:
+        """What is missing behind the last frame that could be read, its place and time given; empty for nothing."""
+        return self._parts_left(index, last) or self._ends_early(index, last)
 
     def _parts_left(self, index: int, last: float) -> str:
         """Words for files that were joined byte by byte where FFmpeg has read the first of them only."""
@@ -314,7 +327,7 @@ class Video:
             return ""  # the last slots may be empty
         if declared is not None and index + 1 + self._hidden >= declared:
             return ""
-        length = max(last / index if index > 0 else self.step, self._last_length)
+        length = max(last / index if index > 0 else self.step, self.last_length)
         start = max(0.0, float((self.stream.start_time or 0) * self.stream.time_base))
         if not self.numbers_packets and max(start + last + length, self._end) >= duration - _MISSING * length:
             return ""

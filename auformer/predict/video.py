@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
 
+from auformer.data.chosen import read_chosen
 from auformer.data.images import read_image
 from auformer.data.video import read_video, video_facts
 from auformer.predict.sources import Source, sequence_files
@@ -57,13 +59,23 @@ def count_frames(source: Source, selection: Selection) -> int | None:
 
 
 def _read_video(path: str, selection: Selection, after: int) -> Iterator[Frame]:
-    """Frames of a video; those that are not taken are decoded and never become images."""
-    picker = Picker(selection)
-    for frame in read_video(path):
-        if picker.takes(frame.time_s) and frame.index > after:
-            yield Frame(frame.index, picker.taken - 1, frame.time_s, frame.image())
-        if picker.ended:
-            return
+    """Frames of a video; those that are not taken never become images, and are decoded only where others need them."""
+    picker, ordinals = Picker(selection), deque[int]()
+    if selection == Selection(end=selection.end) and after < 0:  # nothing to leave out
+        for frame in read_video(path):
+            if not picker.takes(frame.time_s):
+                return
+            yield Frame(frame.index, frame.index, frame.time_s, frame.image())
+        return
+
+    def keep(index: int, time: float) -> bool | None:
+        taken = picker.takes(time) and index > after
+        if taken:
+            ordinals.append(picker.taken - 1)
+        return None if picker.ended else taken
+
+    for frame in read_chosen(path, keep):
+        yield Frame(frame.index, ordinals.popleft(), frame.time_s, frame.image())
 
 
 def _read_camera(number: int, selection: Selection) -> Iterator[Frame]:
