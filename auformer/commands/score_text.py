@@ -33,15 +33,18 @@ def run(args: argparse.Namespace) -> int:
     found = score_texts(args.descriptions, args.manifest, train=args.train, ngrams=args.ngrams)
     per_cent = {"readable": "readable", "agreement": "agreement", "truth": "truth", "f1": "F1", "degree": "degree",
                 "degree_near": "degree +-1"}  # fmt: skip
+    if "side" in found.rows["own"]:
+        per_cent["side"] = "side"
     plain = {"kappa": ("kappa", 2), **({"bleu4": ("BLEU-4", 1), "cider": ("CIDEr-D", 2)} if args.ngrams else {})}
 
     def cells(scores: dict[str, float]) -> list[str]:
-        shown = [(100 * scores[name], 1) for name in per_cent] + [(scores[name], plain[name][1]) for name in plain]
+        shown = [(100 * scores.get(name, math.nan), 1) for name in per_cent]
+        shown += [(scores[name], plain[name][1]) for name in plain]
         return ["-" if math.isnan(value) else f"{value:.{digits}f}" for value, digits in shown]
 
     header = ["sentences", *per_cent.values(), *(name for name, _ in plain.values())]
     print(Table(header, [[name, *cells(scores)] for name, scores in found.rows.items()]).text())
-    print(f"\n{found.faces:,} faces, {len(found.au_names)} action units. Per cent up to `degree +-1`.")
+    print(f"\n{found.faces:,} faces, {len(found.au_names)} action units. Per cent but for kappa, BLEU and CIDEr.")
     for line in found.said:
         print(line)
     return 0

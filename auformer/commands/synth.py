@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the data set")
     add("--lab", choices=("A", "B"), default="A", help=labs)
     add("--subjects", type=int, metavar="N", help="number of faces (default: 40)")
-    add("--frames", type=int, metavar="N", help="images per face (default: 100), or frames per video (default: 250)")
+    add("--frames", type=int, metavar="N", help="images per face (default: 100), or frames per video (default: 3000)")
     add("--clips", type=int, metavar="N", help="micro-expression clips per face, in place of images")
     add("--videos", type=int, metavar="N", help="videos per face (MP4), in place of images; a row per frame")
     add("--fps", type=float, metavar="X", help="frames a second of the videos, 20 to 240 (default: 25)")
@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help=seed)
     add("--first-subject", type=int, default=0, metavar="N", help="number of the first face (default: 0)")
     add("--pose-scale", type=float, default=1.0, metavar="X", help="factor on the spread of the head pose (default: 1)")
+    uneven = "share of active AUs that act more on one side, of drawn stills, to learn sides from (default: 0)"
+    add("--asymmetry", type=float, metavar="SHARE", help=uneven)
     add("--geometry", choices=("drawn", "scanned"), help=geometry)
     add("--facekit", type=Path, metavar="PATH", help="your copy of ICT-FaceKit: its folder, or a .npz of its arrays")
     add("--no-jitter", action="store_true", help="crop exactly by the `eyes` recipe")
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--sheet",
         action="store_true",
-        help="write DIR/sheet.png; without --subjects, --frames, --clips or --videos, only that",
+        help="write DIR/sheet.png, with --videos also DIR/strip.png, the first of them over time; without --subjects, "
+        "--frames, --clips or --videos, only that",
     )
 
 
@@ -82,7 +85,19 @@ def _sheets(args: argparse.Namespace) -> list[Path]:
         return write_sheets(args.out, read_facekit(args.facekit), args.size, args.seed, first)
     from auformer.synthetic.sheet import write_sheet
 
-    return [write_sheet(args.out / "sheet.png", args.size, args.seed, args.first_subject)]
+    sheets = [write_sheet(args.out / "sheet.png", args.size, args.seed, args.first_subject)]
+    if args.videos is not None:
+        from auformer.synthetic.frames import SceneOptions
+        from auformer.synthetic.strip import write_strip
+        from auformer.synthetic.writing import FPS, VIDEO_FRAMES
+
+        frames = VIDEO_FRAMES if args.frames is None else args.frames
+        options = SceneOptions(args.pose_scale, not args.no_jitter, not args.no_roll)
+        fps = FPS if args.fps is None else args.fps
+        path = args.out / "strip.png"
+        shown = {"size": args.size, "seed": args.seed, "options": options}
+        sheets.append(write_strip(path, args.lab, args.first_subject, frames, fps, **shown))
+    return sheets
 
 
 def summary(side: dict[str, Any]) -> str:

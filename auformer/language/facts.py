@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from auformer.language.lexicon import SIDES
+
 UNKNOWN = 0  # the degree of what is at rest, and of what is active to an unknown degree
 
 
@@ -18,17 +20,21 @@ class Fact:
         au: Canonical name.
         active: Whether it occurs.
         degree: 1 to 3 (slight, clear, strong); 0 where it is at rest, or how strongly it acts is not known.
+        side: `left` or `right`, the person's own, of what acts on that side only; empty of both, or where not known.
 
     Raises:
-        ValueError: A degree outside 0 to 3, or of an AU at rest.
+        ValueError: A degree outside 0 to 3, another side, or one of either for an AU at rest.
     """
 
     au: str
     active: bool
     degree: int = UNKNOWN
+    side: str = ""
 
     def __post_init__(self) -> None:
-        """Check the degree."""
+        """Check degree and side."""
+        if self.side not in ("", *SIDES) or (self.side and not self.active):
+            raise ValueError(f"Expected `side` to be left, right or empty, and empty at rest, but got {self.side!r}")
         if self.degree not in range(4) or (self.degree and not self.active):
             state = "active" if self.active else "at rest"
             raise ValueError(
@@ -50,18 +56,25 @@ def degree_of(level: float) -> int:
     return 1 if whole <= 2 else 2 if whole == 3 else 3
 
 
-def fact_of(au: str, active: bool, level: float = math.nan) -> Fact:
-    """The fact of a decision and, where it is known, an intensity of 0 to 5."""
-    return Fact(au, active, degree_of(level) if active else UNKNOWN)
+def fact_of(au: str, active: bool, level: float = math.nan, sides: Sequence[float] = (-1, -1)) -> Fact:
+    """The fact of a decision and, where they are known, an intensity of 0 to 5 and labels of (left, right).
+
+    >>> fact_of("AU12", True, 3.0, (0, 1)).side, fact_of("AU12", True, 3.0, (1, 1)).side, fact_of("AU12", False).side
+    ('right', '', '')
+    """
+    side = {(1, 0): SIDES[0], (0, 1): SIDES[1]}.get((sides[0], sides[1]), "") if active else ""
+    return Fact(au, active, degree_of(level) if active else UNKNOWN, side)
 
 
-def label_facts(row: Mapping[str, Any], au_names: Iterable[str]) -> dict[str, Fact]:
+def label_facts(row: Mapping[str, Any], au_names: Iterable[str], *, sides: bool = False) -> dict[str, Fact]:
     """Facts of a row of a manifest (`AU12`, `AU12_intensity`), by AU; those that are not annotated have none.
 
+    With `sides` also of `AU12_left` and `AU12_right`, where it has them.
+
     >>> label_facts({"AU12": 1, "AU12_intensity": 4.6, "AU4": 0, "AU6": -1}, ["AU12", "AU4", "AU6"])["AU12"]
-    Fact(au='AU12', active=True, degree=3)
+    Fact(au='AU12', active=True, degree=3, side='')
     """
-    return _facts(row, au_names, "{au}", "{au}_intensity")
+    return _facts(row, au_names, "{au}", "{au}_intensity", sides=sides)
 
 
 def predicted_facts(row: Mapping[str, Any], au_names: Iterable[str]) -> dict[str, Fact]:
@@ -74,12 +87,15 @@ def true_facts(row: Mapping[str, Any], au_names: Iterable[str]) -> dict[str, Fac
     return _facts(row, au_names, "{au}_true", "{au}_intensity_true")
 
 
-def _facts(row: Mapping[str, Any], au_names: Iterable[str], label: str, level: str) -> dict[str, Fact]:
+def _facts(
+    row: Mapping[str, Any], au_names: Iterable[str], label: str, level: str, *, sides: bool = False
+) -> dict[str, Fact]:
     found: dict[str, Fact] = {}
     for au in au_names:
         state = _number(row.get(label.format(au=au)))
         if state in (0.0, 1.0):
-            found[au] = fact_of(au, state == 1.0, _number(row.get(level.format(au=au))))
+            halves = [_number(row.get(f"{au}_{side}")) for side in SIDES] if sides else (-1, -1)
+            found[au] = fact_of(au, state == 1.0, _number(row.get(level.format(au=au))), halves)
     return found
 
 

@@ -1,9 +1,9 @@
 """From facts to every sentence that says them, and from a sentence to its facts: each the exact inverse of the other.
 
-A sentence about an action unit (AU) is an action with or without a degree word, with or without a cue after a comma, or
-a text for rest. A sentence about the face counts the movements and names them by region, top to bottom: `two movements:
-the brows are lowered and drawn together; the chin is raised`. Two facts with the same text are an error when the
-grammar is built.
+A sentence about an action unit (AU) is an action with or without a degree word, after commas the side where it acts on
+one only and a cue or none, or a text for rest. A sentence about the face counts the movements and names them by region,
+top to bottom: `two movements: the brows are lowered and drawn together; the chin is raised`. Two facts with the same
+text are an error when the grammar is built.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from auformer.aus import ACTION_UNITS, REGIONS
 from auformer.language.facts import UNKNOWN, Fact, in_order
-from auformer.language.lexicon import Lexicon, load_lexicon
+from auformer.language.lexicon import SIDES, Lexicon, load_lexicon
 
 
 def by_region(au_names: Iterable[str]) -> list[str]:
@@ -54,12 +54,15 @@ class Grammar:
         au_names: The AUs, canonical names.
         language: `en` or `de`.
         lexicon: Other words than the package's.
+        sides: Also of what acts on one side only.
 
     Raises:
         ValueError: An AU has no words, or two facts have the same text.
     """
 
-    def __init__(self, au_names: Sequence[str], language: str = "en", *, lexicon: Lexicon | None = None) -> None:
+    def __init__(
+        self, au_names: Sequence[str], language: str = "en", *, lexicon: Lexicon | None = None, sides: bool = False
+    ) -> None:
         self.lexicon = load_lexicon(language) if lexicon is None else lexicon
         missing = [au for au in au_names if au not in self.lexicon.aus]
         if missing:
@@ -67,7 +70,7 @@ class Grammar:
             raise ValueError(
                 f"Expected `au_names` to be among those with words ({known}), but got {', '.join(missing)}"
             )
-        self.au_names = tuple(by_region(au_names))
+        self.au_names, self.sides = tuple(by_region(au_names)), ("", *SIDES) if sides else ("",)
         self._facts: dict[str, Fact] = {}
         for fact in self.facts():
             for text in self.texts(fact):
@@ -80,8 +83,8 @@ class Grammar:
 
     def facts(self) -> list[Fact]:
         """Every fact that there is about the AUs."""
-        states = [(False, 0), *((True, degree) for degree in range(4))]
-        return [Fact(au, active, degree) for au in self.au_names for active, degree in states]
+        states = [(False, 0, ""), *((True, degree, side) for degree in range(4) for side in self.sides)]
+        return [Fact(au, *state) for au in self.au_names for state in states]
 
     def texts(self, fact: Fact, *, cues: bool = True) -> list[str]:
         """Every sentence that says a fact, without capital and full stop; `cues` False: only those without a cue."""
@@ -90,6 +93,8 @@ class Grammar:
             return list(words.rest)
         degrees = self.lexicon.degrees[fact.degree - 1] if fact.degree else ("",)
         clauses = [" ".join(action.replace("*", word).split()) for action in words.actions for word in degrees]
+        if fact.side:
+            clauses = [f"{clause}, {side}" for clause in clauses for side in self.lexicon.sides[fact.side]]
         return [*clauses, *(f"{clause}, {cue}" for clause in clauses for cue in words.cues if cues)]
 
     def sentence(self, fact: Fact, rng: np.random.Generator | None = None) -> str:
@@ -104,6 +109,11 @@ class Grammar:
     @cached_property
     def _rest(self) -> set[str]:
         return {plain(text) for text in self.lexicon.rest}
+
+    @cached_property
+    def _clauses(self) -> set[str]:
+        """What a sentence about a face says of one AU."""
+        return {plain(text) for fact in self.facts() if fact.active for text in self.texts(fact, cues=False)}
 
     def face(self, facts: Iterable[Fact], rng: np.random.Generator | None = None) -> str:
         """One sentence about a face: its active AUs by region, or that nothing moves; drawn, or the plainest."""
@@ -129,9 +139,9 @@ class Grammar:
         if text in self._rest:
             return ()
         head, _, body = text.partition(": ")
-        found = [self._facts.get(clause) for clause in body.split("; ")]
-        facts = [fact for fact in found if fact is not None and fact.active]
-        if len(facts) != len(found) or "," in body or head != plain(self._count(len(facts))):
+        found = [self._facts.get(clause) for clause in body.split("; ") if clause in self._clauses]
+        facts = [fact for fact in found if fact is not None]
+        if len(facts) != len(body.split("; ")) or head != plain(self._count(len(facts))):
             return None
         places = [self.au_names.index(fact.au) for fact in facts]
         return tuple(facts) if places == sorted(set(places)) else None

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 LANGUAGES = ("en", "de")
+SIDES = ("left", "right")  # the person's own, as in FACS
 FEWEST = {"actions": 2, "cues": 1, "rest": 3}  # texts of each kind that an AU has at least
 
 
@@ -42,6 +43,7 @@ class Lexicon:
         numbers: Words for 1, 2, 3, ...
         movement: Singular and plural of what is counted.
         rest: Texts for a face of which nothing moves.
+        sides: Texts for `left` and `right`, the person's own, of what acts on that side only.
         aus: The words per AU.
     """
 
@@ -50,6 +52,7 @@ class Lexicon:
     numbers: tuple[str, ...]
     movement: tuple[str, str]
     rest: tuple[str, ...]
+    sides: dict[str, tuple[str, ...]]
     aus: dict[str, Words]
 
 
@@ -97,4 +100,6 @@ def parse_lexicon(content: dict[str, Any], language: str) -> Lexicon:
     if len(degrees) != 3 or any(len(words) < 2 or any(" " in word for word in words) for words in degrees):
         raise ValueError(f"Expected three degrees of two or more single words each ({language}), but got {degrees}")
     single, plural = content["movement"]
-    return Lexicon(language, degrees, tuple(content["numbers"]), (single, plural), tuple(content["rest"]), aus)
+    sides = {side: tuple(content["sides"][side]) for side in SIDES}
+    numbers, rest = tuple(content["numbers"]), tuple(content["rest"])
+    return Lexicon(language, degrees, numbers, (single, plural), rest, sides, aus)

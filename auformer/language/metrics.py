@@ -20,17 +20,22 @@ from auformer.language.grammar import Grammar, plain
 from auformer.language.vocabulary import split
 
 #: Columns of the tables here: which image (any label), whose face, which AU, the sentence about it, and where known
-#: what is true (1, 0, -1 unknown; degree 0 unknown) and what the network decided (1, 0, -1 none).
+#: what is true (1, 0, -1 unknown; degree 0 unknown; `true_side` too where sides are known) and what the network decided
+#: (1, 0, -1 none).
 COLUMNS = ("image", "subject", "au", "text", "true", "true_degree", "active")
 MAX_N, SIGMA = 4, 6.0  # of CIDEr-D (Vedantam et al., CVPR 2015, arxiv.org/abs/1411.5726, section 3)
 
 
 def read_texts(texts: pd.DataFrame, grammar: Grammar) -> pd.DataFrame:
-    """Add what each sentence says: `said` 1 or 0, -1 where it cannot be read or is about another AU; `said_degree`."""
+    """Add what each sentence says: `said`, `said_degree`, `said_side`.
+
+    `said` is 1 or 0, and -1 where a sentence cannot be read or is about another AU.
+    """
     facts = [grammar.read(str(text)) for text in texts["text"]]
     kept = [fact if fact is not None and fact.au == au else None for fact, au in zip(facts, texts["au"], strict=True)]
     said = [-1 if fact is None else int(fact.active) for fact in kept]
-    return texts.assign(said=said, said_degree=[0 if fact is None else fact.degree for fact in kept])
+    degrees = [0 if fact is None else fact.degree for fact in kept]
+    return texts.assign(said=said, said_degree=degrees, said_side=["" if fact is None else fact.side for fact in kept])
 
 
 def text_scores(read: pd.DataFrame) -> dict[str, float]:
@@ -39,7 +44,8 @@ def text_scores(read: pd.DataFrame) -> dict[str, float]:
     Returns:
         `readable`; `agreement` with the decisions; `truth`, agreement with the labels; `f1`, mean over AUs with a
         positive label; `degree` exact and `degree_near` within one step, over true positives with both degrees known,
-        and their quadratic `kappa`. A sentence that cannot be read is wrong wherever there is something to compare it
+        and their quadratic `kappa`; where sentences name sides, `side`: the right one, of the true positives that act
+        on one side only. A sentence that cannot be read is wrong wherever there is something to compare it
         with, and counts against F1 as the opposite of the label.
     """
     said, known = read["said"].to_numpy(), (read["true"] >= 0).to_numpy()
@@ -58,7 +64,11 @@ def text_scores(read: pd.DataFrame) -> dict[str, float]:
     both &= (read["true_degree"] > 0).to_numpy()
     one, other = read["said_degree"].to_numpy()[both], read["true_degree"].to_numpy()[both]
     scores |= {"degree": _mean(one == other), "degree_near": _mean(np.abs(one - other) <= 1)}
-    return scores | {"kappa": quadratic_kappa(one, other)}
+    scores["kappa"] = quadratic_kappa(one, other)
+    if "true_side" in read and (read["said_side"] != "").any():
+        one_sided = known & (said == 1) & (true == 1) & (read["true_side"] != "").to_numpy()
+        scores["side"] = _mean((read["said_side"] == read["true_side"]).to_numpy()[one_sided])
+    return scores
 
 
 def _mean(values: np.ndarray) -> float:
@@ -156,8 +166,9 @@ def frequent_facts(au_names: Sequence[str], states: np.ndarray, degrees: np.ndar
 def references(texts: pd.DataFrame, grammar: Grammar) -> list[list[str]]:
     """All sentences that say what is true, per row; rows without a label have none."""
     found = []
-    for au, true, degree in zip(texts["au"], texts["true"], texts["true_degree"], strict=True):
-        fact = None if true < 0 else Fact(au, bool(true), int(degree) if true else 0)
+    sides = texts["true_side"] if "true_side" in texts and len(grammar.sides) > 1 else [""] * len(texts)
+    for au, true, degree, side in zip(texts["au"], texts["true"], texts["true_degree"], sides, strict=True):
+        fact = None if true < 0 else Fact(au, bool(true), int(degree) if true else 0, side if true else "")
         found.append([] if fact is None else grammar.texts(fact))
     return found
 

@@ -97,8 +97,9 @@ class Describer:
         self.au_names = [au for au in network.au_names if au in known]
         self.without_words = [au for au in network.au_names if au not in known]
         self.thresholds = {**network.thresholds, **(thresholds or {})}
-        self.grammar = Grammar(self.au_names, language)
-        self.learned = Grammar(self.au_names) if language != "en" else self.grammar
+        sides = bool(getattr(network, "arguments", {}).get("sides"))
+        self.grammar = Grammar(self.au_names, language, sides=sides)
+        self.learned = Grammar(self.au_names, sides=sides) if language != "en" else self.grammar
         self.source = MODEL if writes_sentences(network) else RULE
 
     @torch.inference_mode()
@@ -315,6 +316,7 @@ def _sidecar(
         "prompts": VERSION,
         "au_names": describer.au_names,
         "aus_without_words": describer.without_words,
+        "sides": len(describer.grammar.sides) > 1,
         "thresholds": {au: describer.thresholds[au] for au in describer.au_names},
         "faces": faces,
         "problems": [list(problem) for problem in problems],

@@ -61,12 +61,13 @@ def score_texts(
     """
     table = read_descriptions(descriptions)
     texts, au_names = joined(table, read_manifest(manifest), where=str(descriptions))
-    grammar, said = Grammar(au_names, table.attrs["side"].get("language", "en")), []
+    side, said = table.attrs["side"], []
+    grammar = Grammar(au_names, side.get("language", "en"), sides=bool(side.get("sides")))
     labels = read_manifest(train or manifest)
     if train is None:
         said.append("The constant sentences are the most frequent facts of the manifest itself: name --train.")
     frequent = most_frequent(labels, au_names)
-    blank = table.attrs["side"].get("blank") or {}
+    blank = side.get("blank") or {}
     conditions = {"own": texts, "constant": constant(texts, grammar, frequent)}
     if texts["subject"].nunique() > 1:
         conditions["swapped"] = swapped(texts)
@@ -100,7 +101,9 @@ def joined(table: pd.DataFrame, manifest: pd.DataFrame, *, where: str) -> tuple[
     """
     sentences = table[table["au"] != ""]
     aus = [au for au in dict.fromkeys(sentences["au"]) if au in au_columns(manifest)]
-    labels = {tuple(row[name] for name in KEY): label_facts(row, aus) for row in manifest.to_dict("records")}
+    labels = {
+        tuple(row[name] for name in KEY): label_facts(row, aus, sides=True) for row in manifest.to_dict("records")
+    }
     keys = list(zip(*(sentences[name].tolist() for name in KEY), strict=True))
     if not aus or not any(key in labels for key in keys):
         raise ManifestError(
@@ -119,9 +122,9 @@ def joined(table: pd.DataFrame, manifest: pd.DataFrame, *, where: str) -> tuple[
         if key not in labels or au not in aus:
             continue
         fact = labels[key].get(au)
-        true, degree = (-1, 0) if fact is None else (int(fact.active), fact.degree)
-        rows.append((key, key[1], au, text, true, degree, _decision(said, same)))
-    columns = ["image", "subject", "au", "text", "true", "true_degree", "active"]
+        true, degree, side = (-1, 0, "") if fact is None else (int(fact.active), fact.degree, fact.side)
+        rows.append((key, key[1], au, text, true, degree, side, _decision(said, same)))
+    columns = ["image", "subject", "au", "text", "true", "true_degree", "true_side", "active"]
     return pd.DataFrame(rows, columns=columns), aus
 
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from auformer.blinks import FEWEST_FPS
+from auformer.synthetic.asymmetry import uneven
 from auformer.synthetic.clips import plan_clips
 from auformer.synthetic.frames import Frame, SceneOptions, identity_number, plan_stills, subject_name
 from auformer.synthetic.labels import rendered_aus
@@ -17,8 +18,8 @@ from auformer.synthetic.sampling import lab_table
 from auformer.synthetic.scanned.plan import person_number, plan_scanned, scanned_name
 from auformer.synthetic.videos import fewest_frames, plan_videos
 
-#: Modules of this package that decide neither pixels nor labels.
-_NO_PIXELS = ("__init__.py", "change.py", "parameters.py", "sheet.py", "writing.py")
+#: Modules of this package that decide neither pixels nor labels, or only of data sets that ask for it (`asymmetry`).
+_NO_PIXELS = ("__init__.py", "asymmetry.py", "change.py", "parameters.py", "sheet.py", "writing.py")
 SMALLEST, LARGEST = 32, 1024  # pixels per side [ours]
 FASTEST_FPS = 240.0  # frames a second of a video [ours]
 
@@ -80,6 +81,7 @@ class DatasetParameters:
     fps: float = 25.0
     geometry: str = "drawn"
     facekit: str = ""
+    asymmetry: float = 0.0
 
     def __post_init__(self) -> None:
         lab_table(self.lab)  # raises for an unknown lab
@@ -102,6 +104,10 @@ class DatasetParameters:
         identity_number(self.lab, self.numbers[-1])
         if self.geometry not in GEOMETRIES:
             raise ValueError(f"Expected `geometry` to be one of {', '.join(GEOMETRIES)}, but got {self.geometry!r}")
+        if not 0 <= self.asymmetry <= 1:
+            raise ValueError(f"Expected `asymmetry` to be 0 to 1, but got {self.asymmetry}")
+        if self.asymmetry and (self.scanned or self.clips or self.videos):
+            raise ValueError("Expected stills of drawn faces with `asymmetry`")
         if self.scanned and (self.clips or self.videos):
             raise ValueError("Expected stills of scanned faces: clips and videos are of drawn ones")
 
@@ -146,9 +152,14 @@ class DatasetParameters:
         """Plain values for JSON, with the renderer's fingerprint."""
         values = {**vars(self), "au_names": list(self.au_names)}
         if self.scanned:
+            del values["asymmetry"]
             return {**values, "renderer": scanned_fingerprint()}
         del values["geometry"], values["facekit"]  # a drawn set needs neither to be made again
-        return {**values, "renderer": renderer_fingerprint()}
+        if not self.asymmetry:
+            del values["asymmetry"]
+            return {**values, "renderer": renderer_fingerprint()}
+        source = files("auformer").joinpath("synthetic", "asymmetry.py").read_bytes().replace(b"\r\n", b"\n")
+        return {**values, "renderer": sha256(renderer_fingerprint().encode() + source).hexdigest()[:12]}
 
     def plan(self, number: int) -> Iterator[Frame]:
         """The frames of one subject, in order."""
@@ -159,4 +170,8 @@ class DatasetParameters:
             return plan_videos(self.lab, number, self.videos, self.frames, self.fps, seed=self.seed, options=options)
         if self.clips:
             return plan_clips(self.lab, number, self.clips, self.au_names, seed=self.seed, options=options)
-        return plan_stills(self.lab, number, self.frames, seed=self.seed, options=options)
+        stills = plan_stills(self.lab, number, self.frames, seed=self.seed, options=options)
+        if not self.asymmetry:
+            return stills
+        person = self.person(number)
+        return (uneven(frame, self.asymmetry, seed=self.seed, identity=person) for frame in stills)

@@ -47,17 +47,18 @@ TABLES = ("manifest", "truth", "faces")
 OPTIONS: dict[str, type] = {
     "lab": str, "subjects": int, "frames": int, "clips": int, "videos": int, "fps": float, "aus": str, "size": int,
     "seed": int, "first_subject": int, "pose_scale": float, "no_jitter": bool, "no_roll": bool, "geometry": str,
-    "facekit": Path,
+    "facekit": Path, "asymmetry": float,
 }  # fmt: skip
 OWNED = ("manifest.csv", "manifest.json", "manifest.faces.parquet", "truth.parquet", "images", "videos")
-FRAMES, VIDEO_FRAMES, FPS = 100, 250, 25.0  # stills per subject; frames of a video, and how many are shown a second
+FRAMES, VIDEO_FRAMES, FPS = 100, 3000, 25.0  # stills per subject; frames of a video, and how many are shown a second
 
 
 def render_dataset(
     out: str | Path, *, lab: str, subjects: int = 40, frames: int | None = None,
     au_names: str | Sequence[str] | None = None, size: int = 112, seed: int = 0, first_subject: int = 0,
     workers: int = 1, clips: int = 0, videos: int = 0, fps: float = FPS, pose_scale: float = 1.0, jitter: bool = True,
-    roll: bool = True, geometry: str = "drawn", facekit: str | Path | None = None, progress: bool = False,
+    roll: bool = True, geometry: str = "drawn", facekit: str | Path | None = None, asymmetry: float = 0.0,
+    progress: bool = False,
 ) -> Path:  # fmt: skip
     """Render a data set into a folder, resume an interrupted one, or find that it is there already.
 
@@ -65,8 +66,8 @@ def render_dataset(
         out: The folder; made if it does not exist.
         lab: "A" (expressive, even light) or "B" (sparse, side light, worse camera).
         subjects: Number of faces, at least 1.
-        frames: Stills per subject, 100 by default, or frames of each video, 250 by default; ignored where there are
-            clips.
+        frames: Stills per subject, 100 by default, or frames of each video, 3,000 by default, two minutes at 25 a
+            second; ignored where there are clips.
         au_names: AUs that get labels: a set's name, names with commas, or a sequence; None is BP4D's 12 in lab A,
             DISFA's 8 in lab B, and all of them for videos. Videos with AU43 also get `AU45`.
         size: Pixels per side, 32 to 1,024, a multiple of 4.
@@ -82,6 +83,7 @@ def render_dataset(
         geometry: "drawn", or "scanned": stills on the scanned model in `facekit`, lit and worn as photographs show
             faces, with expressions in unusual company; numba draws them (`auformer[scanned]`).
         facekit: The user's own copy of ICT-FaceKit, for scanned faces: its folder, or a `.npz` of its arrays.
+        asymmetry: Share of the active muscles that act more on one side, 0 to 1, of stills of drawn faces.
         progress: Whether a bar is shown on the error stream.
 
     Returns:
@@ -102,7 +104,7 @@ def render_dataset(
         lab=lab, subjects=subjects, frames=_frames(frames, clips, videos), clips=clips, videos=videos, fps=float(fps),
         au_names=default_aus(lab, "all" if videos and au_names is None else au_names), size=size, seed=seed,
         first_subject=first_subject, pose_scale=float(pose_scale), jitter=bool(jitter), roll=bool(roll),
-        geometry=geometry, facekit=kit.digest if kit else "",
+        geometry=geometry, facekit=kit.digest if kit else "", asymmetry=asymmetry,
     )  # fmt: skip
     if kit:
         require("numba", "scanned")
@@ -248,7 +250,7 @@ def label_rates(parameters: DatasetParameters, manifest: pd.DataFrame) -> dict[s
     rates: dict[str, dict[str, Any]] = {}
     for name in (*parameters.au_names, *(["AU45"] if "AU45" in manifest else [])):
         rates[name] = {"positives": int(manifest[name].sum()), "measured": round(float(manifest[name].mean()), 4)}
-        if not (parameters.clips or parameters.videos):
+        if not (parameters.clips or parameters.videos or parameters.asymmetry):
             expected = scanned_rates if parameters.scanned else expected_rates
             rates[name]["expected"] = expected(parameters.lab)[name]
     return rates

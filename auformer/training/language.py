@@ -21,6 +21,7 @@ from torch.nn import functional
 from auformer.data.manifest import MANIFEST, ROW
 from auformer.language.facts import Fact, fact_of
 from auformer.language.grammar import Grammar
+from auformer.language.lexicon import SIDES
 from auformer.language.prompts import KINDS, LEVELS, NO, VALUES, YES, list_answer
 from auformer.models.language.aullava import AULLaVA
 from auformer.models.language.vlfau import VLFAU, Parts, PlainVLFAU
@@ -29,25 +30,52 @@ from auformer.training.module import AUModule, NetworkFactory
 from auformer.training.scores import OutputCollector
 
 _log = logging.getLogger(__name__)
+ONE_SIDED = 0.1  # share of active AUs that act on one side only, below which words for sides are not learned [ours]
 
 
-def batch_facts(label: np.ndarray, intensity: np.ndarray | None, au_names: tuple[str, ...]) -> list[list[Fact]]:
+def batch_facts(
+    label: np.ndarray, intensity: np.ndarray | None, au_names: tuple[str, ...], sides: np.ndarray | None = None
+) -> list[list[Fact]]:
     """Facts of each row of a batch, of its annotated AUs.
 
     Args:
         label: `(B, N)` of 1, 0, -1.
         intensity: `(B, N)` of 0 to 5, NaN where not coded; None where nothing is.
         au_names: The N AUs.
+        sides: Labels of (left, right) `(B, N, 2)`; None where they are not to be named.
     """
     levels = np.full(label.shape, math.nan) if intensity is None else intensity
+    halves = np.full((*label.shape, 2), -1) if sides is None else sides
     return [
         [
-            fact_of(au, bool(state), float(level))
-            for au, state, level in zip(au_names, row, coded, strict=True)
+            fact_of(au, bool(state), float(level), both)
+            for au, state, level, both in zip(au_names, row, coded, of_row.tolist(), strict=True)
             if state >= 0
         ]
-        for row, coded in zip(label, levels, strict=True)
+        for row, coded, of_row in zip(label, levels, halves, strict=True)
     ]
+
+
+def check_sides(rows: Any, au_names: tuple[str, ...]) -> None:
+    """Refuse to learn words for sides from training rows that hardly show any.
+
+    Raises:
+        ValueError: There are no labels of sides, or too few active action units act on one side only.
+    """
+    active, alone = 0, 0
+    for au in au_names:
+        left, right = (rows.get(f"{au}_{side}") for side in SIDES)
+        on = rows[au] == 1
+        active += int(on.sum())
+        if left is not None and right is not None:
+            alone += int((on & (left >= 0) & (right >= 0) & (left != right)).sum())
+    share = alone / max(1, active)
+    if share < ONE_SIDED:
+        raise ValueError(
+            f"Expected `sides: true` with labels of sides (AU12_left, AU12_right), and at least {ONE_SIDED:.0%} of the "
+            f"active action units on one side only, but got {share:.1%} in the training rows: leave it out, or render "
+            "faces with `auformer synth --asymmetry 0.5`"
+        )
 
 
 class SpeakingModule(AUModule):
@@ -82,8 +110,9 @@ class VLFAUModule(SpeakingModule):
     `local_weight` and `global_weight` times the cross-entropy per word of the sentences, and `map_weight` times the
     cross-entropy between a branch's attention and what its action unit changes in the image, for the active ones
     [weights ours]. Sentences are drawn anew in each step from all that say the labels. An action unit that is not
-    annotated has no sentence and no map. What changes is known of rendered faces (`auformer.synthetic.change`, the file
-    beside the manifest); elsewhere the target is a region per action unit that is fixed by us.
+    annotated has no sentence and no map; a side is named where the network was built with `sides`. What changes is
+    known of rendered faces (`auformer.synthetic.change`, the file beside the manifest); elsewhere the target is a
+    region per action unit that is fixed by us.
 
     Args:
         network: `VLFAU` or `PlainVLFAU`, all but its action units.
@@ -106,7 +135,8 @@ class VLFAUModule(SpeakingModule):
         warmup_fraction: Fraction of the steps over which the learning rate rises.
 
     Raises:
-        ValueError: As `AUModule`; the network does not speak, or a factor is below 0.
+        ValueError: As `AUModule`; the network does not speak, or a factor is below 0; as training starts, there is too
+            little to learn sides from.
     """
 
     def __init__(
@@ -147,8 +177,10 @@ class VLFAUModule(SpeakingModule):
     def on_fit_start(self) -> None:
         """Measure features, and read where the action units of the training rows show."""
         super().on_fit_start()
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if len(self.network.speech.grammar.sides) > 1:
+            check_sides(data.splits["train"], self.network.au_names)
         if self.factors["map"]:
-            data: Any = getattr(self.trainer, "datamodule", None)
             self.targets = attention_targets(data.splits["train"], self.network.au_names, self.network.grid_size)
 
     def batch_terms(
@@ -168,7 +200,9 @@ class VLFAUModule(SpeakingModule):
         """Cross-entropy per word of the sentences about action units and about faces; none with a factor of 0."""
         speech: Any = self.network.speech
         label, strength = batch["label"].cpu().numpy(), batch.get("intensity")
-        facts = batch_facts(label, None if strength is None else strength.cpu().numpy(), self.network.au_names)
+        levels = None if strength is None else strength.cpu().numpy()
+        sides = batch["sides"].cpu().numpy() if len(speech.grammar.sides) > 1 else None
+        facts = batch_facts(label, levels, self.network.au_names, sides)
         terms = {}
         if self.factors["local"]:
             place = {au: number for number, au in enumerate(self.network.au_names)}

@@ -47,6 +47,29 @@ def test_sentences_about_faces_are_read_back(language: str, rng: np.random.Gener
         assert [fact.au for fact in found] == by_region([fact.au for fact in facts])
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sides_are_said_and_read_where_asked_for(language: str, rng: np.random.Generator) -> None:
+    grammar, without = Grammar(ALL, language, sides=True), Grammar(ALL, language)
+    sided = [fact for fact in grammar.facts() if fact.side]
+    assert len(sided) == len(ALL) * 4 * 2
+    for fact in sided[:40]:
+        for text in grammar.texts(fact):
+            assert grammar.read(text) == fact and without.read(text) is None
+    both = [Fact("AU4", True, 2, "left"), Fact("AU12", True, 0, "right"), Fact("AU17", True)]
+    assert grammar.read_face(grammar.face(both, rng)) == tuple(both)
+    cue = grammar.texts(both[2])[-1]
+    assert grammar.read_face(f"{grammar.lexicon.numbers[0]} {grammar.lexicon.movement[0]}: {cue}") is None
+
+
+def test_sides_come_from_labels_of_sides() -> None:
+    row = {"AU4": 1, "AU4_left": 0, "AU4_right": 1, "AU12": 1, "AU12_left": 1, "AU12_right": 1, "AU17": 1, "AU25": 0}
+    found = label_facts(row, ["AU4", "AU12", "AU17", "AU25"], sides=True)
+    assert [fact.side for fact in found.values()] == ["right", "", "", ""]
+    assert label_facts(row, ["AU4"])["AU4"].side == ""
+    with pytest.raises(ValueError, match="empty at rest, but got 'left'"):
+        Fact("AU4", False, 0, "left")
+
+
 def test_other_texts_about_faces_are_not_read() -> None:
     grammar = Grammar(["AU4", "AU12", "AU17"])
     both = grammar.face([Fact("AU4", True), Fact("AU17", True)])

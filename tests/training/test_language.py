@@ -9,15 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from auformer.data.dataset import AUDataset
+from auformer.data.manifest import read_manifest
 from auformer.language.facts import Fact
 from auformer.models.checkpoints import load_detector
 from auformer.models.language.aullava import AULLaVA
 from auformer.models.language.vlfau import VLFAU
 from auformer.training import fit
-from auformer.training.language import AULLaVAModule, VLFAUModule, attention_targets, batch_facts, fit_temperature, flip
+from auformer.training.language import (
+    AULLaVAModule,
+    VLFAUModule,
+    attention_targets,
+    batch_facts,
+    check_sides,
+    fit_temperature,
+    flip,
+)
 from tests.helpers import runs
 
 pytest.importorskip("transformers")
@@ -30,10 +41,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def module(
-    workspace: Path, kind: Any, seed: int = 1, questions: Any = ("occurrence", "list", "describe"), **given: Any
-) -> Any:
+    workspace: Path, kind: Any, seed: int = 1, questions: Any = ("occurrence", "list", "describe"),
+    sides: bool = False, **given: Any,
+) -> Any:  # fmt: skip
     speaks = kind is VLFAUModule
-    network = partial(VLFAU, expert_width=2, branch_width=8) if speaks else partial(AULLaVA, questions=list(questions))
+    network = (
+        partial(VLFAU, expert_width=2, branch_width=8, sides=sides)
+        if speaks
+        else partial(AULLaVA, questions=list(questions))
+    )
     made = partial(network, backbone=runs.VIT, checkpoint_path=workspace / "vit.safetensors", img_size=32)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -48,6 +64,39 @@ def test_facts_of_a_batch_are_its_labels() -> None:
         [Fact("AU1", True, 0), Fact("AU4", True, 3), Fact("AU12", False)],
     ]
     assert batch_facts(label, None, ("AU1", "AU4", "AU12"))[1][1] == Fact("AU4", True, 0)
+
+
+def test_a_flip_swaps_the_sides_in_the_sentences(workspace: Path) -> None:
+    frame = read_manifest(workspace / "data" / "manifest.csv").head(2)
+    frame = frame.assign(AU12=1, AU12_left=[1, 1], AU12_right=[0, 1])
+    speaking = module(workspace, VLFAUModule, sides=True)
+    for flipped, side in ((False, "left"), (True, "right")):
+        turn = partial(lambda image, rng, flipped: (image[:, :: -1 if flipped else 1].copy(), flipped), flipped=flipped)
+        dataset = AUDataset(frame, workspace / "data", AUS, 32, turn)
+        batch = torch.utils.data.default_collate([dataset[0], dataset[1]])
+        texts: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(speaking.network.speech, "encode", partial(_noted, speaking.network.speech.encode, texts))
+            speaking.sentence_terms(speaking.network.parts(batch["image"]), batch, np.random.default_rng(0))
+        told = [text for text in texts if "only on the" in text or "side alone" in text]
+        assert told and all(side in text for text in told)
+        facts = [speaking.network.speech.grammar.read(text) for text in texts]
+        assert {fact.side for fact in facts if fact is not None and fact.au == "AU12"} == {side, ""}
+
+
+def _noted(encode: Any, texts: list[str], given: Any, device: Any) -> torch.Tensor:
+    texts += given
+    return encode(given, device)
+
+
+def test_sides_are_learned_from_enough_of_them_only(workspace: Path, tmp_path: Path) -> None:
+    """The faces of a lab hardly show any; a data set without labels of sides shows none."""
+    with pytest.raises(ValueError, match=r"at least 10% of the active .* on one side only, but got [0-4]\.\d%"):
+        fit(module(workspace, VLFAUModule, sides=True), runs.make_data(workspace), tmp_path, epochs=1, seed=0)
+    rows = pd.DataFrame({"AU1": [1, 1, 0], "AU4": [0, 1, 1], "AU4_left": [0, 1, 0], "AU4_right": [0, 1, 1]})
+    check_sides(rows, ("AU1", "AU4"))
+    with pytest.raises(ValueError, match=r"but got 0\.0%"):
+        check_sides(rows[["AU1", "AU4"]], ("AU1", "AU4"))
 
 
 def test_a_flip_turns_the_maps() -> None:

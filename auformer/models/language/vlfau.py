@@ -29,6 +29,7 @@ from auformer.models.network import AUNetwork
 
 LONGEST = 32  # words and signs after which a sentence about an AU ends in any case [ours]
 PER_CLAUSE, HEAD = 12, 8  # words and signs of a clause, and of the count before them, in a sentence about the face
+PER_SIDE = 6  # more of a clause that names a side
 
 
 class Parts(NamedTuple):
@@ -55,23 +56,27 @@ class Speech(nn.Module):
         dim: Channels `D` of the stem's tokens.
         width: Channels `d` of the branches.
         per_au: A decoder for each AU, as the paper says [W], instead of one for all that is told which [ours].
+        sides: Sentences say where an AU acts on one side only [ours].
 
     Raises:
         ValueError: An AU has no words in the lexicon.
     """
 
-    def __init__(self, au_names: Sequence[str], inputs: int, places: int, dim: int, width: int, per_au: bool) -> None:
+    def __init__(
+        self, au_names: Sequence[str], inputs: int, places: int, dim: int, width: int, per_au: bool, sides: bool
+    ) -> None:
         super().__init__()
         self.au_names = tuple(au_names)
-        self.grammar = Grammar(self.au_names)
+        self.grammar = Grammar(self.au_names, sides=sides)
         self.vocabulary = words = Vocabulary(sentence_tokens(self.grammar))
         self.branches = Branches(len(self.au_names), inputs, places, width)
         ends = {"begin": words.begin, "end": words.end, "pad": words.pad}
         each, subjects = (len(self.au_names), 1) if per_au else (1, len(self.au_names))
+        longest = LONGEST + PER_SIDE * sides
         self.local_decoders = nn.ModuleList(
-            [SentenceDecoder(len(words), width, subjects, longest=LONGEST, **ends) for _ in range(each)]
+            [SentenceDecoder(len(words), width, subjects, longest=longest, **ends) for _ in range(each)]
         )
-        longest = HEAD + PER_CLAUSE * len(self.au_names)
+        longest = HEAD + (PER_CLAUSE + PER_SIDE * sides) * len(self.au_names)
         self.face_decoder = SentenceDecoder(len(words), dim, 1, longest=longest, **ends)
 
     def _decoder(self, place: int) -> tuple[Any, int]:
@@ -166,6 +171,7 @@ class VLFAU(AUFormer):
         expert_heads: Build the expert heads.
         branch_width: Channels `d` of a branch.
         per_au: A sentence decoder for each AU.
+        sides: Sentences name the side of what acts on one only; training needs labels of sides, and enough that differ.
         lexicon: Version of the words; in files, so that no network speaks with other words than it learned.
 
     Raises:
@@ -176,7 +182,8 @@ class VLFAU(AUFormer):
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, expert_width: int = 8,
         pool: str = "avg", intensity: str = "none", expert_heads: bool = True, branch_width: int = 64,
-        per_au: bool = False, lexicon: str | None = None,
+        per_au: bool = False, sides: bool = False,
+        lexicon: str | None = None,
     ) -> None:  # fmt: skip
         check_lexicon(lexicon)
         check_width(branch_width)
@@ -186,10 +193,10 @@ class VLFAU(AUFormer):
         )  # fmt: skip
         places = self.grid_size[0] * self.grid_size[1]
         channels = len(self.groups) * expert_width
-        self.speech = Speech(self.au_names, channels, places, self.embed_dim, branch_width, per_au)
+        self.speech = Speech(self.au_names, channels, places, self.embed_dim, branch_width, per_au, sides)
         kept = ("backbone", "au_names", "img_size", "pool", "intensity", "expert_width", "expert_heads")
         self.arguments = {name: self.arguments[name] for name in kept if name in self.arguments}
-        self.arguments |= {"branch_width": branch_width, "per_au": per_au, "lexicon": lexicon_version()}
+        self.arguments |= {"branch_width": branch_width, "per_au": per_au, "sides": sides, "lexicon": lexicon_version()}
         self.train()
 
     def parts(self, images: Tensor) -> Parts:
@@ -237,6 +244,7 @@ class PlainVLFAU(AUNetwork):
         intensity: `none`, `regression` or `ordinal`.
         branch_width: Channels `d` of a branch.
         per_au: A sentence decoder for each AU.
+        sides: Sentences name the side of what acts on one only; training needs labels of sides, and enough that differ.
         lexicon: Version of the words, as for `VLFAU`.
 
     Raises:
@@ -246,7 +254,8 @@ class PlainVLFAU(AUNetwork):
     def __init__(
         self, backbone: str, au_names: str | Sequence[str], *, pretrained: bool = False,
         checkpoint_path: str | Path | None = None, img_size: int | Sequence[int] | None = None, pool: str = "avg",
-        intensity: str = "none", branch_width: int = 64, per_au: bool = False, lexicon: str | None = None,
+        intensity: str = "none", branch_width: int = 64, per_au: bool = False, sides: bool = False,
+        lexicon: str | None = None,
     ) -> None:  # fmt: skip
         check_lexicon(lexicon)
         check_width(branch_width)
@@ -257,8 +266,8 @@ class PlainVLFAU(AUNetwork):
         self.backbone.requires_grad_(False)
         self.head = MLPHead(self.embed_dim, len(self.au_names))
         places = self.grid_size[0] * self.grid_size[1]
-        self.speech = Speech(self.au_names, self.embed_dim, places, self.embed_dim, branch_width, per_au)
-        self.arguments |= {"branch_width": branch_width, "per_au": per_au, "lexicon": lexicon_version()}
+        self.speech = Speech(self.au_names, self.embed_dim, places, self.embed_dim, branch_width, per_au, sides)
+        self.arguments |= {"branch_width": branch_width, "per_au": per_au, "sides": sides, "lexicon": lexicon_version()}
         self.add_intensity_head()
         self.train()
 
