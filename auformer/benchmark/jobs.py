@@ -23,7 +23,7 @@ from auformer.aus import parse_au_names
 from auformer.benchmark.protocols import DataSet, Run
 from auformer.benchmark.store import IDENTITY, RUNS, Line, RunLock, folder_of, read_lines
 from auformer.benchmark.suite import Suite
-from auformer.data.images import read_image
+from auformer.data.films import row_image
 from auformer.data.manifest import join_manifests, read_manifest
 from auformer.data.splits import check_disjoint, cut_fold, cut_subjects, dataset_id
 from auformer.errors import ManifestError
@@ -143,8 +143,9 @@ def _au_names(
 def with_marks(rows: pd.DataFrame) -> pd.DataFrame:
     """A copy of usable rows of `join_manifests` with marks of the video that each is from, empty where it has none.
 
-    `@file` is data set and source file, `@image` the image's path, `@first` the digest of the first image of the row's
-    sequence, on that row: a copy of a video under another name begins with the same one.
+    `@file` is data set and source file, `@image` the path of the image, of rows without images that of the video, and
+    `@first` the digest of the first of these files in the row's sequence, on that row: a copy of a video under another
+    name begins with the same one.
     """
     marked = rows.copy()
     marked[FILE] = marked[IMAGE] = marked[FIRST] = ""
@@ -152,9 +153,11 @@ def with_marks(rows: pd.DataFrame) -> pd.DataFrame:
         known = rows["file"].notna() & (rows["file"] != "")
         sets = rows["dataset"].map({name: dataset_id(name) for name in rows["dataset"].unique()})
         marked[FILE] = (sets + ": " + rows["file"].astype(str)).where(known, "")
-    if "image" in rows.columns:
+    if "image" in rows.columns or "file" in rows.columns:
+        names = rows["image"] if "image" in rows.columns else rows["file"].fillna("")
         folders = {path: Path(path).resolve().parent.as_posix() for path in rows["@manifest"].astype(str).unique()}
-        marked[IMAGE] = rows["@manifest"].astype(str).map(folders) + "/" + rows["image"].astype(str)
+        marked[IMAGE] = rows["@manifest"].astype(str).map(folders) + "/" + names.astype(str)
+        marked[IMAGE] = marked[IMAGE].where(names != "", "")
         first = marked.sort_values("frame").drop_duplicates(["dataset", "subject", "sequence"])[IMAGE]
         # one that is missing is reported by whoever reads the data set
         marked.loc[first.index, FIRST] = [sha256(path) if Path(path).is_file() else "" for path in first]
@@ -185,7 +188,7 @@ def check_leaks(train: pd.DataFrame, test: pd.DataFrame) -> None:
 def _row(rows: pd.DataFrame, mark: str, value: str) -> str:
     """The first row with a mark, in words."""
     row = rows[rows[mark] == value].iloc[0]
-    source = f", file {row['file']}" if mark == FILE else f", {row['image']}"
+    source = f", file {row['file']}" if mark == FILE else f", {row['image' if 'image' in row else 'file']}"
     return f"{row['dataset']} {row['subject']} {row['sequence']} frame {row['frame']}{source}"
 
 
@@ -227,11 +230,11 @@ def image_differences(train: Sequence[DataSet], test: DataSet) -> list[str]:
 def image_look(path: Path) -> tuple[str | None, np.ndarray, np.ndarray]:
     """Crop recipe of a manifest, and mean and deviation per channel of images spread over it, `(3,)` in [0, 1]."""
     manifest = read_manifest(path)
-    images = manifest.loc[manifest["status"] == "ok", "image"].tolist()
-    chosen = [images[row] for row in np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int))]
+    rows = manifest[manifest["status"] == "ok"]
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)).tolist()
     sums, squares = np.zeros(3), np.zeros(3)
-    for name in chosen:
-        pixels = read_image(path.parent / name).reshape(-1, 3) / 255.0
+    for row in chosen:
+        pixels = row_image(path.parent, rows.iloc[row]).reshape(-1, 3) / 255.0
         sums, squares = sums + pixels.mean(0), squares + np.square(pixels).mean(0)
     mean = sums / len(chosen)
     spread = np.sqrt(np.maximum(squares / len(chosen) - np.square(mean), 0))

@@ -59,6 +59,7 @@ class ClipDataset(Dataset):
 
     def _stack(self, places: np.ndarray, counts: np.ndarray, seed: list[int]) -> dict[str, Any]:
         """The items of the rows under each other; a row that is there several times is read once."""
+        self.rows.read_ahead(places.tolist())
         known = {place: self.rows.item(place, np.random.default_rng(seed)) for place in set(places.tolist())}
         items = [known[place] for place in places.tolist()]
         stacked = {
@@ -86,5 +87,6 @@ class TwoViews(Dataset):
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         row, epoch = index if isinstance(index, tuple) else (index, 0)
+        self.rows.read_ahead([row])
         views = [self.rows.item(row, np.random.default_rng([self.rows.seed, epoch, row, view])) for view in (0, 1)]
         return {**views[0], "image": torch.stack([view["image"] for view in views])}

@@ -58,7 +58,7 @@ def clip_rows(frame: pd.DataFrame, clip_input: str) -> pd.DataFrame:
     kind, number = parse_clip_input(clip_input)
     if kind == "frames":
         return frame
-    missing = [name for name in ("clip", *CLIP_FRAMES) if name not in frame.columns]
+    missing = [name for name in ("clip", *CLIP_FRAMES, "image") if name not in frame.columns]
     if missing or bool(frame["clip"].isna().any()):
         without = "there is no column `{}`".format(*missing) if missing else ""
         fault = without or f"{int(frame['clip'].isna().sum()):,} rows have no `clip`"

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from auformer.data.clips import COMPOSE, FRAMES, compose
+from auformer.data.films import check_films, film_frames
 from auformer.data.images import read_image
 from auformer.data.manifest import MANIFEST, ROW
 from auformer.data.schema import SIDES, require_columns, row_name
@@ -31,6 +32,10 @@ class AUDataset(Dataset):
     to 5, NaN where not coded; they are of the whole face, so a flip leaves them. An item is asked for by its row, or by
     `(row, epoch)`.
 
+    Rows without a column `image` may name a video in `file`, of which each is the frame with its number: its frames are
+    face crops. Items that are asked for together, as a loader does and as the windows of `ClipDataset` are, are read in
+    one pass over each file, and are all that is kept.
+
     Args:
         frame: Rows whose `status` is `ok`, as `read_manifest`, `join_manifests` or `clip_rows` gives them.
         root: Folder of the manifest; None for joined manifests, whose rows know theirs.
@@ -41,7 +46,7 @@ class AUDataset(Dataset):
         view: What is seen of an image: `whole`, or its `centre`, see `auformer.data.views`.
 
     Raises:
-        ManifestError: There is no column `image`, or a row is not `ok`.
+        ManifestError: There is no column `image` or `file`, or a row is not `ok`.
     """
 
     def __init__(
@@ -49,7 +54,8 @@ class AUDataset(Dataset):
         image_size: int | Sequence[int], transform: Transform | None = None, *, seed: int = 0, view: str = "whole",
     ) -> None:  # fmt: skip
         where = str(frame.attrs.get("path", "manifest" if root is None else root))
-        require_columns(frame, ["image"], where, "a data set of images")
+        films = "image" not in frame.columns and "file" in frame.columns
+        require_columns(frame, ["file"] if films else ["image"], where, "a data set of images")
         if "status" in frame.columns and bool((frame["status"] != "ok").any()):
             raise ManifestError(
                 f"{where}: expected rows whose `status` is `ok`, but got others; leave them out, they have no image"
@@ -63,7 +69,9 @@ class AUDataset(Dataset):
         self.sides = _labels(frame, named).reshape(len(frame), -1, 2) if set(named) & set(frame.columns) else None
         self.intensities = _intensities(frame, self.au_names)
         self.sources, self.codes, self.rows = _origins(frame, where)
-        self.images = frame["image"].tolist()
+        self.images = check_films(frame["file"], where) if films else frame["image"].tolist()
+        self.numbers = frame["frame"].tolist() if films else None  # of frames, where `images` are videos
+        self._ahead: dict[int, np.ndarray] = {}  # frames of videos that were read together, by row
         self.further = frame[FRAMES].tolist() if FRAMES in frame.columns else None  # of clips: images beside the apex
         self.compose = frame[COMPOSE].tolist() if FRAMES in frame.columns else None
         self.root = None if root is None else os.fspath(root)
@@ -82,8 +90,32 @@ class AUDataset(Dataset):
     def _root(self, row: int) -> str:
         return self.root if self.root is not None else os.path.dirname(self.source(row))
 
+    def read_ahead(self, rows: Sequence[int]) -> None:
+        """Read rows that will be asked for next; of videos in one pass over each file, of images nothing is done."""
+        if self.numbers is None:
+            return
+        by_file: dict[str, list[int]] = {}
+        for row in dict.fromkeys(rows):
+            by_file.setdefault(self.path(row), []).append(row)
+        self._ahead = {}
+        for path, own in by_file.items():
+            try:
+                found = film_frames(path, (self.numbers[row] for row in own))
+            except ValueError:
+                continue  # reported by the row that it belongs to
+            self._ahead |= {row: self._view(found[self.numbers[row]]) for row in own}
+
+    def __getitems__(self, indices: Sequence[int | tuple[int, int]]) -> list[dict[str, Any]]:
+        """Items of a batch, for loaders."""
+        self.read_ahead([index[0] if isinstance(index, tuple) else index for index in indices])
+        return [self[index] for index in indices]
+
     def _read(self, row: int) -> np.ndarray:
         """The image of a row, of a clip combined, in the size of the data set."""
+        if self.numbers is not None:
+            if row not in self._ahead:
+                self._ahead = {row: self._view(film_frames(self.path(row), [self.numbers[row]])[self.numbers[row]])}
+            return self._ahead[row]
         image = self._view(read_image(self.path(row)))
         if self.further is None or self.compose is None:
             return image

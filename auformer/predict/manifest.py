@@ -20,7 +20,7 @@ from auformer.aus import MAX_INTENSITY
 from auformer.data.clip_dataset import ClipDataset
 from auformer.data.clips import apex_frames, parse_clip_input
 from auformer.data.dataset import AUDataset
-from auformer.data.images import read_image
+from auformer.data.films import row_image
 from auformer.data.manifest import KEY, au_columns, read_manifest, read_predictions, sidecar_path, write_predictions
 from auformer.data.windows import find_runs
 from auformer.files import atomic_path, check_writable, digest, sha256
@@ -230,9 +230,9 @@ def _image_size(manifest: pd.DataFrame) -> list[int] | None:
     if manifest.attrs["side"].get("image_size"):
         return list(manifest.attrs["side"]["image_size"])
     ok = manifest[manifest["status"] == "ok"]
-    if not len(ok) or "image" not in ok:
+    if not len(ok) or not {"image", "file"} & set(ok):
         return None
-    return list(read_image(Path(manifest.attrs["path"]).parent / ok["image"].iloc[0]).shape[:2])
+    return list(row_image(Path(manifest.attrs["path"]).parent, ok.iloc[0]).shape[:2])
 
 
 class PartialPredictions:

@@ -38,7 +38,7 @@ def contact_sheet(size: int = 112, seed: int = 0, first_subject: int = 0) -> np.
 
     The seed is of scenes and expressions; `first_subject` is the first face shown.
     """
-    studio = _Studio(size, seed)
+    studio = Studio(size, seed)
     left = [studio.au_row([name, *BESIDE.get(name, ())], first_subject) for name in AU_NAMES]
     right = _rows([studio.neutral(first_subject + i) for i in range(IDENTITY_ROWS * COLUMNS)], "identities")
     for lab in LABS:
@@ -61,7 +61,7 @@ def write_sheet(path: str | Path, size: int = 112, seed: int = 0, first_subject:
     return Path(path)
 
 
-class _Studio:
+class Studio:
     """Draws single images of given frames; every face is baked once."""
 
     def __init__(self, size: int, seed: int) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 # Nearly without loss, so that camera noise and faint AUs stay; one thread, so that the bytes do not depend on the
 # machine's cores; without macroblock trees, with which libx264 now and then codes the same frames otherwise
-# (`findings/x264_macroblock_tree.sh`). [ours]
-OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+# (`findings/x264_macroblock_tree.sh`); a key frame every 25, so that any frame is soon found. [ours]
+OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "g": "25", "x264-params": "mbtree=0"}
 TICKS = 90_000  # a second in the file's time base, that of MPEG
 
 

@@ -18,7 +18,10 @@ from auformer.synthetic.frames import VIDEO, Frame, SceneOptions, identity_numbe
 from auformer.synthetic.muscles import AU_NAMES, INDEX
 from auformer.synthetic.sampling import SPEECH_RATE, sample_aus
 
-EPISODES = (2, 4)  # expressions in one video
+EPISODES, PER_EPISODE_S = (
+    (2, 4),
+    (15.0, 7.5),
+)  # expressions in one video of up to 30 s; in a longer one, one per so long
 SHORTEST_EPISODE_S, REST_S = 0.8, 0.4  # an expression, and the pause on either side of it, at least
 SPREAD = 0.15  # by so much of an episode an AU may begin later or end earlier than it
 DRIFT, DRIFT_S = (0.05, 0.035, 0.03), (3.0, 9.0)  # sd of the head's turn in radians; periods of its waves in seconds
@@ -71,7 +74,8 @@ def fewest_frames(fps: float) -> int:
 def _episodes(rng: np.random.Generator, frames: int, fps: float) -> list[tuple[int, int]]:
     """First frame and length of each expression; rests are left between them and at both ends."""
     rest, shortest = math.ceil(REST_S * fps), math.ceil(SHORTEST_EPISODE_S * fps)
-    count = int(rng.integers(EPISODES[0], min(EPISODES[1], (frames - rest) // (rest + shortest)) + 1))
+    fewest, most = (max(n, int(frames / fps / each)) for n, each in zip(EPISODES, PER_EPISODE_S, strict=True))
+    count = int(rng.integers(fewest, min(most, (frames - rest) // (rest + shortest)) + 1))
     spare = frames - rest - count * (rest + shortest)
     shares = rng.dirichlet(np.ones(2 * count + 1))  # who gets the rest of the time: expressions and pauses alike
     extra = np.floor(shares * spare).astype(int)

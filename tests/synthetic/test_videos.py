@@ -12,7 +12,7 @@ from auformer.blinks import blinks
 from auformer.cli import main
 from auformer.data.manifest import read_manifest
 from auformer.data.video import Video
-from auformer.synthetic import AU_NAMES, subject, writing
+from auformer.synthetic import AU_NAMES, subject, videos, writing
 from auformer.synthetic.eyelids import BLINK_S, RATE, lid_course
 from auformer.synthetic.frames import SceneOptions
 from auformer.synthetic.muscles import INDEX
@@ -82,6 +82,17 @@ def test_a_video_has_expressions_with_rest_between():
             together = (course[:, INDEX[first]].max(1) > 0.1) & (course[:, INDEX[second]].max(1) > 0.1)
             assert not together.any(), why
     assert 0.2 < np.mean(shares) < 0.7
+
+
+@pytest.mark.parametrize(("frames", "fewest", "most"), [(600, 2, 4), (3000, 8, 16)])
+def test_a_longer_video_has_more_expressions(frames, fewest, most):
+    counts = []
+    for seed in range(40):
+        episodes = videos._episodes(np.random.default_rng(seed), frames, 25.0)
+        ends = [first + length for first, length in episodes]
+        assert all(begin - end >= 10 for end, (begin, _) in zip([0, *ends], [*episodes, (frames, 0)], strict=True))
+        counts.append(len(episodes))
+    assert min(counts) == fewest and max(counts) == most
 
 
 def test_head_gaze_and_talk_go_on_and_the_room_stays():
