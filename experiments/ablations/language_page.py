@@ -206,10 +206,10 @@ def example_lines(lines: Lines) -> list[str]:
     table = Table(["image", "AU", "own", "swapped", "a true sentence"], rows, text_columns=5).markdown()
     faces = [f"* {each['image']}: {each['face']} (true: {each['true_face']})" for each in shown]
     told = (
-        "Five test images of lab A at equal distances, not chosen; the image, where VL-FAU's branch of its strongest "
+        "Five test images of lab A at equal distances, not chosen; each with where VL-FAU's branch of its strongest AU "
+        "looked, what that AU changes in the image, the face whose sentence is the swapped one, and the sentences:"
     )
-    told += "AU looked, and what that AU changes in the image:"
-    picture = "![Rendered faces with the attention of a branch and the true change](language.png)"
+    picture = "![Rendered faces with the attention of a branch, the true change, and three sentences](language.png)"
     return ["## Examples", told, picture, table, "The sentences about these faces:", "\n".join(faces)]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image, ImageDraw
 from torch.utils.data import DataLoader
 
 from auformer.agreement import agreement_sums, icc_from_sums, mae_from_sums
@@ -28,6 +30,7 @@ from auformer.metrics import (
     reliability_bins,
 )
 from auformer.models import load_detector
+from auformer.predict.photo_card import font
 from auformer.predict.text_scores import condition_scores, most_frequent
 from auformer.synthetic.change import fixed_regions, mean_changes, read_changes
 
@@ -38,6 +41,7 @@ BEST_CELLS = 4  # that are wiped out of an image to see whether its decision res
 NUM_EXAMPLES = 5
 DELETED = 150  # pairs of image and AU in which cells are wiped out, at equal distances
 HEADS = ("logits", "expert_logits", "branch_logits")
+TILE, TEXT = 168, 420  # pixels of an image in the picture of examples, and of the words beside it
 MASK = 0.5  # a cell counts as changed from half of the largest change on
 
 
@@ -90,7 +94,8 @@ def examples(
 ) -> list[dict[str, str]]:
     """Sentences of five images that were not chosen by anything but their place, and a picture with a row for each.
 
-    The row: the image; where the branch of its strongest action unit (AU) looked; what that AU changes in the image.
+    The row: the image; where the branch of its strongest action unit (AU) looked; what that AU changes in the image;
+    the face whose sentence is the swapped one; the three sentences.
     """
     names, grammar = list(network.au_names), Grammar(network.au_names)
     places = [round(place) for place in np.linspace(0, len(images) - 1, NUM_EXAMPLES)]
@@ -98,7 +103,7 @@ def examples(
     said = [network.describe(images[[place]])[0] for place in places]
     swapped_ = [network.describe(images[[int(other[place])]])[0] for place in places]
     maps = network.attention_maps(images[places]).numpy()
-    found, lines = [], []
+    found, lines = [], [_heading()]
     for number, place in enumerate(places):
         facts = label_facts(rows.iloc[place], names)
         mass = [
@@ -112,13 +117,34 @@ def examples(
             "true": grammar.sentence(facts[au]), "face": said[number].face.text,
             "true_face": grammar.face(facts.values()),
         })  # fmt: skip
-        image = (images[place].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-        lines.append(
-            np.hstack([image, _heated(image, maps[number, strongest]), _heated(image, truth[place, strongest])])
+        image, stranger = (
+            cv2.resize((images[at].permute(1, 2, 0).numpy() * 255).astype(np.uint8), (TILE, TILE))
+            for at in (place, int(other[place]))
         )
+        tiles = [image, _heated(image, maps[number, strongest]), _heated(image, truth[place, strongest]), stranger]
+        lines.append(np.hstack([*tiles, _said(found[-1])]))
     whole = cv2.cvtColor(np.vstack(lines), cv2.COLOR_RGB2BGR)
     picture.write_bytes(cv2.imencode(".png", whole & 0xF8)[1].tobytes())
     return found
+
+
+def _heading() -> np.ndarray:
+    """What the columns of the picture are."""
+    sheet = Image.new("RGB", (4 * TILE + TEXT, 26), "white")
+    names = ("image", "where the branch looked", "what the AU changes", "face of the swapped one", "")
+    for column, name in enumerate(names):
+        ImageDraw.Draw(sheet).text((column * TILE + 6, 6), name, "black", font(12))
+    return np.asarray(sheet)
+
+
+def _said(example: dict[str, str]) -> np.ndarray:
+    """The sentences of a row of the picture `(TILE, TEXT, 3)`."""
+    sheet = Image.new("RGB", (TEXT, TILE), "white")
+    lines = [example["au"]]
+    for name in ("own", "swapped", "true"):
+        lines += ["", *wrap(f"{name}: {example[name]}", 62)]
+    ImageDraw.Draw(sheet).multiline_text((10, 4), "\n".join(lines), "black", font(13), spacing=2)
+    return np.asarray(sheet)
 
 
 def _heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
