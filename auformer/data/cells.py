@@ -93,10 +93,10 @@ def is_missing(text: str, more: Collection[str] = ()) -> bool:
     return word in MISSING or word in more or _NOT_A_NUMBER.fullmatch(word) is not None
 
 
-def facs_level(text: str) -> int | None:
+def level_of_letter(text: str) -> int | None:
     """The level 1 to 5 of a FACS intensity A to E; None where the text is none.
 
-    >>> facs_level("B"), facs_level("e"), facs_level("F")
+    >>> level_of_letter("B"), level_of_letter("e"), level_of_letter("F")
     (2, 5, None)
     """
     letter = text.strip().upper()
@@ -272,7 +272,7 @@ def _number(key: tuple[type, Any], kind: str, decimal: str, missing: Collection[
         return math.nan
     if kind == LABEL and text.lower() in _TRUTHS:
         return _TRUTHS[text.lower()]
-    if kind == INTENSITY and (level := facs_level(text)) is not None:
+    if kind == INTENSITY and (level := level_of_letter(text)) is not None:
         return float(level)
     if decimal == "," and "," in text:
         text = text.replace(".", "") if _THOUSANDS_POINT.fullmatch(text) else text
@@ -293,7 +293,7 @@ def _refusal(name: str, cell: Any, kind: str, where: str, decimal: str) -> Manif
             "a spreadsheet program makes dates of numbers and codes such as 4-5 and 1.2: mark the column as text there "
             "and enter what was meant"
         )
-    elif isinstance(cell, str) and facs_level(cell) is not None and kind == LABEL:
+    elif isinstance(cell, str) and level_of_letter(cell) is not None and kind == LABEL:
         todo = "letters are intensities: call the column `AU.._intensity`"
     elif isinstance(cell, bool) or (isinstance(cell, str) and cell.strip().lower() in _TRUTHS):
         todo = "TRUE and FALSE are labels: write a number here"
@@ -311,7 +311,7 @@ def _count_words(cells: Sequence[Any], name: str, kind: str, missing: Collection
                 notes[f"`{text}` read as missing"] += count
             elif kind == LABEL and text.lower() in _TRUTHS:
                 notes["TRUE and FALSE read as 1 and 0"] += count
-            elif kind == INTENSITY and facs_level(text) is not None:
+            elif kind == INTENSITY and level_of_letter(text) is not None:
                 notes["the letters A to E read as the FACS intensities 1 to 5"] += count
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS, MAX_INTENSITY, canonical
-from auformer.data.cells import facs_level
+from auformer.data.cells import level_of_letter
 from auformer.errors import ManifestError
 from auformer.files import OUTSIDE
 
@@ -194,7 +194,7 @@ def intensity_column(column: pd.Series, where: str, *, highest: float = MAX_INTE
     """
     if has_letters(column):
         text = column.astype(object)
-        column = text.map(lambda cell: facs_level(str(cell)) or cell).rename(column.name)
+        column = text.map(lambda cell: level_of_letter(str(cell)) or cell).rename(column.name)
     numbers = number_column(column, where, wanted=f"a number of 0 to {highest:g}, a letter A to E, or empty")
     bad = (numbers < 0) | (numbers > highest)
     if bad.any():
@@ -208,7 +208,7 @@ def has_letters(column: pd.Series) -> bool:
     """Whether intensities are written in the letters of FACS, at least in part."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return False
-    return any(facs_level(str(cell)) is not None for cell in column.dropna().unique())
+    return any(level_of_letter(str(cell)) is not None for cell in column.dropna().unique())
 
 
 def check_intensity_scale(intensities: Mapping[str, Any], where: str) -> None:

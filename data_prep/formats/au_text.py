@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from auformer.aus import ACTION_UNITS, canonical
-from auformer.data.cells import facs_level
+from auformer.data.cells import level_of_letter
 
 from ..release import Findings
 
@@ -122,7 +122,7 @@ def _read_term(text: str, keep_marked: bool) -> dict[str, Term] | None:
     if match["kept"] and not keep_marked:
         return {}
     side = _SIDES.get((match["before"] or match["after"] or "").upper(), "")
-    return {f"AU{number}": Term(side, facs_level(match["intensity"] or ""))}
+    return {f"AU{number}": Term(side, level_of_letter(match["intensity"] or ""))}
 
 
 def _both(first: Term, second: Term) -> Term:

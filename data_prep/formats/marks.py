@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from auformer.aus import ACTION_UNITS, canonical
-from auformer.data.cells import facs_level
+from auformer.data.cells import level_of_letter
 
 from ..release import Findings
 from .au_text import parse_aus
@@ -195,7 +195,7 @@ def _one(au: str, side: str, mark: Mark, person: str, scale: bool, findings: Fin
         return AUMark(au, side, 0, None, mark)
     if word in _PLAIN:
         return AUMark(au, side, 1, None, mark)
-    if (letter := facs_level(word)) is not None:
+    if (letter := level_of_letter(word)) is not None:
         return AUMark(au, side, 1, float(letter), mark)
     if re.fullmatch(r"[0-5](?:[.,]\d+)?", word):
         level = float(word.replace(",", "."))
