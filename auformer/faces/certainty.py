@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from safetensors.numpy import load_file
 
 from auformer.faces.recipes import Box, Square
-from auformer.faces.regressor import SIDE, ask, square_of, square_of_box
+from auformer.faces.regressor import INPUT, SIDE, ask, square_of, square_of_box, trunks
 
 MODEL = Path(__file__).parent.parent / "assets" / "points_certainty.safetensors"
 CERTAIN = 0.5  # from which a look counts as one on a face [ours]
@@ -25,10 +26,10 @@ _CELLS = 4  # per side of what the trunk's map is averaged to [ours]
 
 
 def pooled(features: np.ndarray) -> np.ndarray:
-    """The trunk's map (64, 8, 8) averaged to 4 x 4 cells: (1024,) float32."""
-    channels, height, width = features.shape
-    cells = features.reshape(channels, _CELLS, height // _CELLS, _CELLS, width // _CELLS)
-    return cells.mean((2, 4)).reshape(-1)  # (64, 4, 2, 4, 2) -> (64, 4, 4) -> (1024,)
+    """The trunk's map (..., 64, 8, 8) averaged to 4 x 4 cells: (..., 1024) float32."""
+    *first, channels, height, width = features.shape
+    cells = features.reshape(*first, channels, _CELLS, height // _CELLS, _CELLS, width // _CELLS)
+    return cells.mean((-3, -1)).reshape(*first, -1)  # (..., 64, 4, 2, 4, 2) -> (..., 64, 4, 4) -> (..., 1024)
 
 
 class Certainty:
@@ -70,6 +71,7 @@ def locate_surely(gray: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
 # Squares that `search` looks at: sides in parts of the image's shorter one, and how far apart, in their own sides; the
 # network finds a face that lies a quarter of its side beside a square. [ours]
 _SIDES, _APART = (1.0, 0.7, 0.5), 0.3
+_FINE = 1.5  # pixels of the copy in which they are first looked at, per pixel of the network's input, at least [ours]
 _ROOM = 1.3  # a face's box by the side of the square that it is looked for in, at most [ours]
 _WORTH, _SURE = 0.05, 0.95  # certainty of a first look that is followed, and of the third that is believed [ours]
 _STILL = 0.04  # inter-pupil distances by which landmarks may still move from the second look to the third [ours]
@@ -87,10 +89,13 @@ def search(gray: np.ndarray, min_size: int) -> list[tuple[Box, np.ndarray, float
         one per place.
     """
     found: list[tuple[Box, np.ndarray, float]] = []
-    for square in _squares(gray.shape[0], gray.shape[1], min_size):
-        points, features = ask(gray, square)
-        if packaged()(features) < _WORTH:
-            continue
+    scale = min(1.0, _FINE * INPUT / (min(_SIDES) * min(gray.shape)))
+    copy = gray if scale == 1 else cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    squares = list(_squares(gray.shape[0], gray.shape[1], min_size))
+    features = trunks(copy, [Square(square.centre * scale, square.axis * scale) for square in squares])
+    certainties = packaged().of_pooled(pooled(features))
+    for square in (square for square, first in zip(squares, certainties, strict=True) if first >= _WORTH):
+        points, _ = ask(gray, square)
         before, _ = ask(gray, square_of(points))
         points, features = ask(gray, square_of(before))
         certainty, unit = packaged()(features), float(np.hypot(*square_of(points).axis)) * 2 / SIDE
