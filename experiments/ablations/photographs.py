@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from auformer.data.images import IMAGES, read_image
-from auformer.files import atomic_path
+from auformer.files import atomic_path, read_json
 from auformer.models import load_detector
 from auformer.models.adapter_file import save_adapter
 from auformer.predict.predictor import SENSITIVE, AUPredictor
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("photographs", type=Path, help="folder with images, labels.csv and codes.csv")
     parser.add_argument("--checkpoint", nargs="+", default=["demo"], help="AU detectors (default: demo)")
     parser.add_argument("--cache", type=Path, help="file that keeps the crops")
-    parser.add_argument("--name", default="", help="write NAME.json; default: only print")
+    parser.add_argument("--name", default="", help="write NAME.json, beside what it holds; default: only print")
     parser.add_argument(
         "--set-thresholds", type=Path, metavar="ADAPTER", help="choose its thresholds, write them into it"
     )
@@ -208,7 +208,9 @@ def main(argv: list[str] | None = None) -> None:
     results = {Path(name).stem: measure(args.photographs, name, args.cache) for name in args.checkpoint}
     print(page(results))
     if args.name:
-        write_result(args.out, args.name, {**circumstances(), "detectors": results})
+        kept = (read_json(args.out / f"{args.name}.json") or {}).get("detectors", {})
+        told = {name: {**result, **circumstances()} for name, result in results.items()}
+        write_result(args.out, args.name, {"detectors": {**kept, **told}})
 
 
 if __name__ == "__main__":
