@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ Part = Mapping[str, Any]  # `table`, `root`, `labels (n, N)`, `runs`, `chunk`
 def images_of(part: Part, rows: np.ndarray) -> Tensor:
     """Images of some rows `(n, 3, H, W)`."""
     data = AUDataset(part["table"], part["root"], AUS, SIZE)
-    return torch.stack([data[row]["image"] for row in rows.tolist()])
+    return torch.stack([item["image"] for item in data.__getitems__(rows.tolist())])
 
 
 def scores(target: np.ndarray, prob: np.ndarray) -> dict[str, Any]:
@@ -200,10 +201,7 @@ def train_auformer(seed: int, folder: Path, manifest: Path) -> tuple[Path, dict[
         str(manifest), au_names=AUS, val_fraction=0.0, frame_labels=1.0, image_size=SIZE, batch_size=BATCH,
         augment="none", seed=seed,
     )  # fmt: skip
-
-    def network(au_names: list[str], **options: Any) -> AUFormer:
-        return AUFormer(BACKBONE, au_names, pretrained=True, expert_width=4, **options)
-
+    network = partial(AUFormer, backbone=BACKBONE, pretrained=True, expert_width=4)
     torch.manual_seed(seed)
     module = AUModule(network, data.au_names, data.au_weights, lr=AUFORMER_LR)
     begin = time.process_time()

@@ -27,9 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auformer.data.images import write_image
-from auformer.data.manifest import read_manifest, write_manifest
-from auformer.data.video import read_video
+from auformer.data.manifest import read_manifest
 from auformer.data.windows import find_runs, label_frames
 from auformer.models.temporal.vit_mdhr import ViTMDHR
 from auformer.synthetic.writing import render_dataset
@@ -91,10 +89,10 @@ def plan() -> list[Job]:
 
 
 def render(folder: Path, data: str) -> dict[str, Path]:
-    """The manifests that are trained and tested on, with an image per row."""
+    """The manifests that are trained and tested on."""
     found = {}
     for part, first in FIRST.items():
-        found[part] = folder / f"{data}-{part}" / ("frames/manifest.csv" if data == "videos" else "manifest.csv")
+        found[part] = folder / f"{data}-{part}" / "manifest.csv"
         if found[part].is_file():  # also one of an earlier renderer: rows of one file are of one data set
             continue
         shape: dict[str, Any] = {"subjects": SUBJECTS[part], "clips": CLIPS[part]}
@@ -104,27 +102,7 @@ def render(folder: Path, data: str) -> dict[str, Path]:
         found[part] = render_dataset(
             folder / f"{data}-{part}", lab="A", au_names="bp4d", first_subject=first, size=SIZE, progress=True, **shape
         )
-        if data == "videos":
-            found[part] = extract_frames(found[part], folder / f"{data}-{part}" / "frames")
     return found
-
-
-def extract_frames(manifest: Path, folder: Path) -> Path:
-    """Images of the frames of rendered videos, and a manifest that names them: `folder/manifest.csv`, written last."""
-    path = folder / "manifest.csv"
-    if path.is_file():
-        return path
-    table = read_manifest(manifest)
-    table["image"] = ""
-    for file, rows in table.groupby("file", sort=False):
-        frames = iter(read_video(manifest.parent / str(file)))
-        for row in rows.sort_values("frame").index:
-            frame = next(frames)
-            name = f"{Path(str(file)).with_suffix('')}/{table.at[row, 'frame']:05d}.jpg".replace("videos/", "", 1)
-            write_image(folder / name, frame.image())
-            table.at[row, "image"] = name
-    write_manifest(table, path, {"crop_recipe": table.attrs["side"].get("crop_recipe")})
-    return path
 
 
 def read_part(part: str, manifest: Path, data: str) -> dict[str, Any]:
