@@ -203,7 +203,7 @@ def answers(network: Any, images: torch.Tensor, rows: pd.DataFrame, target: np.n
             "level": differ(got["present"], got["probs"]),
         },
         "one_by_one": float(np.abs(singly - got["probs"][few]).max()),
-        "blank_is_one_answer": bool((blank == blank[:1]).all()),
+        "blank_apart": float((blank - blank[:1]).abs().max()),
         "free_list_readable": free_share(network, tokens[::40]),
         "levels": len(LEVELS),
     }  # fmt: skip

@@ -50,6 +50,18 @@ def test_scores_by_hand() -> None:
     assert found["degree"] == pytest.approx(2 / 3) and found["degree_near"] == pytest.approx(2 / 3)
 
 
+def test_sides_are_scored_where_they_are_said() -> None:
+    texts = table(
+        (0, "a", "AU12", "the lip corners are pulled up and back, only on the left", 1, 0, 1),
+        (1, "b", "AU12", "the lip corners are pulled up and back, on the right side alone", 1, 0, 1),
+        (2, "c", "AU12", "the lip corners are pulled up and back", 1, 0, 1),
+    ).assign(true_side=["left", "left", ""])
+    found = text_scores(read_texts(texts, Grammar(["AU12"], sides=True)))
+    assert found["readable"] == 1.0 and found["side"] == 0.5
+    assert references(texts, Grammar(["AU12"], sides=True))[1][0].endswith("only on the left")
+    assert text_scores(read_texts(texts, Grammar(["AU12"])))["readable"] == pytest.approx(1 / 3)
+
+
 def test_kappa_against_scikit_learn(rng: np.random.Generator) -> None:
     from sklearn.metrics import cohen_kappa_score
 

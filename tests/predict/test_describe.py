@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from auformer.data.manifest import read_manifest
+from auformer.data.manifest import read_manifest, write_manifest
 from auformer.errors import ManifestError
 from auformer.language.facts import Fact
 from auformer.language.grammar import Grammar, shown
@@ -93,6 +93,17 @@ def test_sentences_of_a_network_are_kept_and_compared_with_its_decisions() -> No
     assert writes_sentences(network) and not writes_sentences(Scripted([0.9, 0.8, 0.7], [0.0, 0.0, 0.0]))
 
 
+def test_a_network_that_learned_sides_is_read_with_them() -> None:
+    said = ["the inner ends of the brows are raised, only on the left", "the brows are not lowered",
+            "the lip corners are not pulled up"]  # fmt: skip
+    network: Any = Scripted([0.9, 0.1, 0.1], [1.0, 0.0, 0.0], said)
+    assert pd.isna(rows(network).loc["AU1", "active"])
+    network.arguments = {"sides": True}
+    found = rows(network, language="de").loc["AU1"]
+    assert found[["active", "agrees"]].tolist() == [1, 1]
+    assert found["text"] == "Die inneren Enden der Brauen sind angehoben, nur links."
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest, a ViT's weights, and two adapter files on it: one that speaks, one that does not."""
@@ -132,6 +143,22 @@ def test_a_manifest_is_described(name: str, source: str, workspace: Path, tmp_pa
     with pytest.raises(ValueError, match="one of en, de"):
         described(workspace, name, tmp_path / "x.csv", language="fr")
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_labels_never_reach_the_sentences(workspace: Path, tmp_path: Path) -> None:
+    """The same images with all labels turned: the same sentences."""
+    turned = workspace / "test" / "turned.csv"
+    frame = read_manifest(workspace / "test" / "manifest.csv")
+    write_manifest(frame.assign(**{au: 1 - frame[au] for au in AUS}).drop(columns=_sides(frame)), turned, side={})
+    given = {"everything": True, "backbone_checkpoint": workspace / "vit.safetensors", "device": "cpu"}
+    own = described(workspace, "vlfau", tmp_path / "own.csv", everything=True).table
+    other = describe_to_file(workspace / "vlfau.safetensors", turned, tmp_path / "turned.descriptions.csv", **given)
+    assert own["text"].nunique() > 3
+    assert other.table["text"].tolist() == own["text"].tolist()
+
+
+def _sides(frame: pd.DataFrame) -> list[str]:
+    return [name for name in frame if str(name).endswith(("_left", "_right", "_intensity"))]
 
 
 def written(folder: Path, manifest: Path, tell: Any, language: str = "en") -> Path:

@@ -45,11 +45,8 @@ def module(
     sides: bool = False, **given: Any,
 ) -> Any:  # fmt: skip
     speaks = kind is VLFAUModule
-    network = (
-        partial(VLFAU, expert_width=2, branch_width=8, sides=sides)
-        if speaks
-        else partial(AULLaVA, questions=list(questions))
-    )
+    speaking = partial(VLFAU, expert_width=2, branch_width=8, sides=sides)
+    network = speaking if speaks else partial(AULLaVA, questions=list(questions))
     made = partial(network, backbone=runs.VIT, checkpoint_path=workspace / "vit.safetensors", img_size=32)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
