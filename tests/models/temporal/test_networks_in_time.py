@@ -50,6 +50,30 @@ def test_a_fresh_auformer_in_time_is_auformer(weights, clips, time):
             assert not torch.allclose(network.outputs(clips)["probs"], want["probs"])
 
 
+@pytest.mark.parametrize("kind", [ViTMDHR, AUFormerInTime])
+def test_a_frame_depends_on_all_of_its_clip_and_on_no_other(weights, clips, kind):
+    network = clip_network(weights, kind, ends="zeros").eval()
+    if kind is AUFormerInTime:
+        network.read_time.data.fill_(1.0)
+    other, moved = clips.clone(), clips.clone()
+    other[1], moved[0, -1] = 1 - other[1], 1 - moved[0, -1]
+    with torch.no_grad():
+        said, beside, within = (network.predict_probs(images) for images in (clips, other, moved))
+    torch.testing.assert_close(beside[:CLIP], said[:CLIP])
+    assert not torch.allclose(beside[CLIP:], said[CLIP:]) and not torch.allclose(within[1], said[1])
+    torch.testing.assert_close(within[CLIP:], said[CLIP:])
+
+
+def test_what_was_kept_of_frames_gives_the_same(weights, clips):
+    network = clip_network(weights, AUFormerInTime).eval()
+    network.read_time.data.fill_(1.0)
+    with torch.no_grad():
+        each = network.frame_by_frame(clips.flatten(0, 1))
+        torch.testing.assert_close(network.with_time(each, CLIP)["probs"], network.predict_probs(clips))
+        alone = network.with_time(each, 1)["probs"]
+    assert not torch.allclose(alone, network.predict_probs(clips))
+
+
 def test_the_frozen_vit_gets_no_gradient_and_all_else_does(weights, clips):
     for kind in (ViTMDHR, AUFormerInTime):
         network = clip_network(weights, kind).train()
