@@ -25,7 +25,10 @@ Columns of predictions.csv:
   file                    the source as it was named
   time_s                  seconds from the video's beginning; empty where there are no time stamps, as for images
   x, y, w, h              the face's box: left, top, width and height in pixels from the image's upper left corner
-  score                   how sure the face detector is, higher is surer; its scale is the detector's own
+  score                   how sure the face detector is, higher is surer; its scale is the detector's own; halved for
+                          each word of quality
+  quality                 what makes the values less sure, joined by ";": small (a box of less than 40 pixels), cut (by
+                          the image's border), covered (something is before the face, such as a hand); mostly empty
   status                  ok, no_face, or unreadable; only rows with ok have values
   AU12_prob               probability of 0 to 1 that the action unit (here AU12) occurs; one such column per AU
   AU12_active             1 where that reaches the decision threshold (in the sidecar; see --threshold), else 0
@@ -123,7 +126,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     plot = "figure per photo, timeline per video (default: figures of up to 20 photos)"
     add("--plot", action=argparse.BooleanOptionalAction, help=plot)
     add("--annotate", action="store_true", help="images and videos with boxes and AU bars drawn into them")
-    add("--maps", action="store_true", help="figure per source: the evidence of each AU's expert")
+    where = "figure per source: where each AU shows (packaged AU detector), or how much each expert adds (others)"
+    add("--maps", action="store_true", help=where)
     add("--report", action="store_true", help="DIR/report.html")
     words = "sentences by rule in this language: NAME.descriptions.csv, the report, under annotated images"
     add("--describe", choices=("en", "de"), help=words)

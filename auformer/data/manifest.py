@@ -237,7 +237,8 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
         where: What messages call it, its path as a rule.
 
     Returns:
-        A copy with a fresh index: keys and `status` as `validate_manifest` gives them, `AU.._true` as int8 (-1 where
+        A copy with a fresh index: keys and `status` as `validate_manifest` gives them, `quality` as text, empty where a
+        face is fine, `AU.._true` as int8 (-1 where
         not known), `AU.._prob` as float64 (nan only where `status` is not `ok`), `AU.._active` as nullable Int8,
         `AU.._intensity_pred` and `AU.._intensity_true` as float64 in [0, 5], nan where empty.
 
@@ -258,6 +259,8 @@ def validate_predictions(frame: pd.DataFrame, where: str = "predictions") -> pd.
             f"{where}: column `{plain[0]}` of a manifest in a predictions file; the truth is called `AU.._true`"
         )
     frame = keyed(frame, where, "a predictions file")
+    if "quality" in frame:
+        frame["quality"] = frame["quality"].fillna("").astype(object)
     ok = (frame["status"] == "ok").to_numpy(bool)
     for name, (_, kind) in kinds.items():
         if kind == "prob":

@@ -27,7 +27,7 @@ CENTRE_BELOW = 0.42
 #: The fine grid may be coarser than the image by this factor, which does not alias visibly and keeps exact factors
 #: exact. [ours]
 _NEARLY_ONE = 1.01
-_BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
+_BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE}
 
 
 #: The default, and the renderer's own crop before its seeded jitter and roll.
@@ -85,7 +85,8 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int, *, border: str = "ref
         image: (H, W, 3) or (H, W) uint8 (or float) image.
         matrix: (2, 3) transform from image to crop coordinates, as `crop_matrix` gives.
         size: Side of the crop in pixels.
-        border: What lies outside the image: "reflect" (mirrored) or "constant" (black).
+        border: What lies outside the image: "reflect" (mirrored), "edge" (its outermost pixels, repeated) or "constant"
+            (black).
 
     Returns:
         (size, size, 3) or (size, size) crop of the image's dtype.

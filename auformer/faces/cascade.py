@@ -112,20 +112,22 @@ _CONTRADICTION = 0.3
 _SURE = 0.9  # certainty from which the eye cascades, 17 ms of a face's 55, are not asked; 98 % of photographs [ours]
 
 
-def choose_points(gray: np.ndarray, box: Box, cascades: list[cv2.CascadeClassifier]) -> tuple[np.ndarray, str, bool]:
+def choose_points(
+    gray: np.ndarray, box: Box, cascades: list[cv2.CascadeClassifier]
+) -> tuple[np.ndarray, str, bool, float]:
     """As `find_points`, by the network, which the eye cascades check where its head is not sure of a face.
 
     Returns:
-        `(5, 2)` float64 landmarks in pixels; their source, `regressor` or `eyes`; and whether there are eyes: by the
-        head, or because the cascades found one.
+        `(5, 2)` float64 landmarks in pixels; their source, `regressor` or `eyes`; whether there are eyes: by the head,
+        or because the cascades found one; and the head's certainty.
     """
     points, certainty = locate_surely(gray, box)
     if certainty >= _SURE:
-        return points, "regressor", True
+        return points, "regressor", True, certainty
     checked, seen = find_points(gray, box, cascades)
     if seen == "eyes" and contradiction(points, checked) > _CONTRADICTION:
-        return checked, "eyes", True
-    return points, "regressor", seen != "box"
+        return checked, "eyes", True, certainty
+    return points, "regressor", seen != "box", certainty
 
 
 def contradiction(points: np.ndarray, checked: np.ndarray) -> float:
@@ -188,12 +190,13 @@ def find_faces(image: np.ndarray, min_size: int, largest: bool = False) -> list[
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     faces = []
     for box, weight in (find_large_boxes(gray, min_size) if largest else []) or find_boxes(gray, min_size):
-        points, source, eyes = choose_points(gray, box, cascades()[1:])
+        points, source, eyes, certainty = choose_points(gray, box, cascades()[1:])
         score = 1 - float(np.exp(min(0.0, _LAST_THRESHOLD - weight)))
-        faces.append(Face(box, score * (1 if eyes else _WITHOUT_EYES), points, source))
+        faces.append(Face(box, score * (1 if eyes else _WITHOUT_EYES), points, source, certainty))
     if not any(face.score >= _DOUBTFUL for face in faces):
         faces += [
-            Face(box, certainty * _BY_NETWORK, points, "regressor") for box, points, certainty in search(gray, min_size)
+            Face(box, certainty * _BY_NETWORK, points, "regressor", certainty)
+            for box, points, certainty in search(gray, min_size)
         ]
     return faces
 

@@ -23,9 +23,11 @@ class Face:
         points_source: Where they come from: `regressor` (the network of `auformer.faces.regressor`), `eyes` (pupils by
             the eye cascades, where they contradict the network; nose tip and mouth corners by proportion), `yunet`, or
             `table`.
+        certainty: How sure the landmark network is that it looks at a face, in [0, 1]; None where it has not looked.
     """
 
     box: tuple[float, float, float, float]
     score: float
     points: np.ndarray
     points_source: str
+    certainty: float | None = None

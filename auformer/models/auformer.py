@@ -20,6 +20,7 @@ from auformer.errors import CheckpointError
 from auformer.models.backbone import SubLayer, attention_for_training, rotary, sub_layers
 from auformer.models.experts import MAX_DILATION, MAX_WIDTH, Carried, ExpertGroup
 from auformer.models.heads import ExpertHeads, MLPHead
+from auformer.models.map_head import MapHead
 from auformer.models.network import AUNetwork
 
 # has attention, has the MLP a group of experts?
@@ -92,9 +93,14 @@ class AUFormer(AUNetwork):
         recompute: What is computed again for the backward pass instead of being kept: `nothing`, the narrow inside of
             the `experts`, or whole `blocks` [ours]. Results are the same.
 
+    Attributes:
+        map_head: What `change_maps` are made by; None for a network that has none fitted, as most.
+
     Raises:
         ValueError: An argument is out of its range, or the backbone cannot carry experts.
     """
+
+    map_head: MapHead | None = None
 
     def __init__(
         self,
@@ -232,6 +238,30 @@ class AUFormer(AUNetwork):
         if not maps:
             return x.new_zeros(shape)
         return sum(maps[1:], maps[0]).transpose(1, 2).unflatten(2, self.grid_size).expand(shape).contiguous()
+
+    @torch.no_grad()
+    def patch_features(self, images: Tensor) -> Tensor:
+        """What each patch carries: `(B, T, F)`, the normed last token, then what each group of experts handed on.
+
+        Args:
+            images: `(B, 3, H, W)` float in [0, 1].
+        """
+        handed: list[Tensor] = []
+        x, _ = self.tokens(images, lambda carried: handed.append(carried.g))
+        return torch.cat([self.backbone.norm(x)[:, self.backbone.num_prefix_tokens :], *handed], dim=2)
+
+    def change_maps(self, images: Tensor) -> Tensor:
+        """Where each action unit shows, or would show: `(B, N, h, w)` on the patch grid, each of sum 1.
+
+        Args:
+            images: `(B, 3, H, W)` float in [0, 1].
+
+        Raises:
+            ValueError: The network has no `map_head`; `expert_maps` are what it has.
+        """
+        if self.map_head is None:
+            raise ValueError("Expected a network with a map head, but this one has none: use `expert_maps`.")
+        return self.map_head(self.patch_features(images)).unflatten(2, self.grid_size)
 
     def expert_weights(self, g: int, au_name: str) -> dict[str, Tensor]:
         """Detached copies of one expert's parameters in group `g`, by name (`auformer.models.experts.ExpertGroup`)."""

@@ -20,7 +20,9 @@ from torch import nn
 
 from auformer.errors import CheckpointError
 from auformer.models.adapter_file import HEADER, describe, open_adapter, parse_header, read_adapter_header, tensor_forms
+from auformer.models.auformer import AUFormer
 from auformer.models.checkpoint_path import ADAPTER_NAME, resolve_checkpoint
+from auformer.models.map_head import read_map_head
 from auformer.models.network import AUNetwork, check_tensors, forms
 from auformer.models.onnx_file import ONNX, OnnxDetector
 
@@ -272,6 +274,8 @@ def load_detector(
     if not _is_run_checkpoint(path):
         network = _build(inspect_checkpoint(path)[1], backbone_checkpoint)
         load_adapter(path, network)
+        if isinstance(network, AUFormer):
+            network.map_head = read_map_head(path, network)
         return network.to(device).eval()
     content, header, skeleton = _examined(path, "cpu", True)
     local = content["hyper_parameters"]["network"]["init_args"].get("checkpoint_path")

@@ -128,6 +128,7 @@ def photo_figure(predictor: AUPredictor, photo: ImagePrediction, *, notice: str 
         largest.probs,
         predictor.thresholds,
         None if maps is None else maps[0],
+        map_words=predictor.map_words,
         title=f"{PurePosixPath(photo.name).name}{several}",
         footer=wrap(notice, intensity=largest.intensity is not None),
         intensity=largest.intensity,
@@ -198,7 +199,7 @@ class BestFaces:
         for au, row in zip(aus, maps, strict=True):
             prob, crop, place = self._best[au]
             tiles[au] = Evidence(crop, row[self.au_names.index(au)], f"{prob:.2f}, {place}" if place else f"{prob:.2f}")
-        return evidence_grid(tiles, title=title, footer=wrap(notice))
+        return evidence_grid(tiles, title=title, footer=f"{predictor.map_words}\n{wrap(notice)}")
 
 
 def small(image: np.ndarray, width: int) -> np.ndarray:

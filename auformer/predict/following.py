@@ -140,13 +140,15 @@ def follow_face(image: np.ndarray, known: Known, time: float, *, smallest: float
         points = found + corner
         square = square_of(points)
     assert features is not None
-    if not _possible(before, points, image.shape) or packaged()(features) < CERTAIN:
+    certainty = packaged()(features)
+    if not _possible(before, points, image.shape) or certainty < CERTAIN:
         return None
     box = moved_box(known.face.box, before, points)
     look = appearance(image, points)
     if box[2] < smallest or likeness(known.look, look) < ALIKE:
         return None
-    return Known(replace(known.face, box=box, points=points, points_source="regressor"), look, time)
+    face = replace(known.face, box=box, points=points, points_source="regressor", certainty=certainty)
+    return Known(face, look, time)
 
 
 def moved_box(box: Sequence[float], before: np.ndarray, after: np.ndarray) -> tuple[float, float, float, float]:

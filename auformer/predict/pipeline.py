@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from auformer.data.images import read_image
 from auformer.data.transforms import resize
 from auformer.faces import Face, align
 from auformer.predict.following import (
@@ -30,6 +31,8 @@ from auformer.predict.following import (
     thumbnail,
     without_doubles,
 )
+from auformer.predict.quality import CUT, find_quality
+from auformer.predict.reduced import ENOUGH, enlarged, find_in_reduced
 from auformer.predict.sources import Source
 from auformer.predict.tracking import MAX_GAP, LandmarkSmoother, Tracker, follow, small_grey
 from auformer.predict.types import Frame, Selection
@@ -132,11 +135,15 @@ def half_of(cores: int | None) -> int:
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """One face before it is predicted: its place, the number of its track, its aligned crop (H, W, 3) uint8 RGB."""
+    """One face before it is predicted: its place, the number of its track, its aligned crop (H, W, 3) uint8 RGB.
+
+    `quality` are words for what makes its values less sure, see `auformer.predict.quality`.
+    """
 
     face: Face
     track: int
     crop: np.ndarray
+    quality: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,13 +164,19 @@ class Cropper:
         """The largest faces, the largest first."""
         return sorted(faces, key=lambda face: -face.box[2])[: self.how_many]
 
-    def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
-        """The aligned crop (H, W, 3) of a face in an image (H', W', 3)."""
-        return resize(align(image, face.points, self.recipe, max(self.shape), box=face.box)[0], self.shape)
+    def find(self, image: np.ndarray, face: Face, track: int) -> FoundFace:
+        """A face in an image (H', W', 3) with its aligned crop (H, W, 3); a mirrored border could make a second mouth.
+
+        So the crop of a face that the border cuts is filled with the image's outermost pixels instead.
+        """
+        quality = find_quality(image, face)
+        border = "edge" if CUT in quality else "reflect"
+        crop = align(image, face.points, self.recipe, max(self.shape), border=border, box=face.box)[0]
+        return FoundFace(face, track, resize(crop, self.shape), quality)
 
     def found(self, image: np.ndarray, faces: Sequence[Face]) -> list[FoundFace]:
         """The chosen faces of an image on its own, numbered by size."""
-        return [FoundFace(face, number, self.cut(image, face)) for number, face in enumerate(self.choose(faces))]
+        return [self.find(image, face, number) for number, face in enumerate(self.choose(faces))]
 
 
 class FaceTracker:
@@ -214,7 +227,7 @@ class FaceTracker:
         found = []
         for face, number in zip(faces, numbers, strict=True):
             steady = _steady(face, self._smoothers.setdefault(number, LandmarkSmoother()), frame.time)
-            found.append(FoundFace(steady, number, self.cropper.cut(image, steady)))
+            found.append(self.cropper.find(image, steady, number))
         return sorted(found, key=lambda item: item.track)
 
     def state(self) -> dict[str, Any]:
@@ -362,6 +375,7 @@ class Pipeline:
         selection: Which frames of videos.
         resume: By name of a source, `after` (index of its last frame that is done) and `faces` (state of tracking).
         clock: Where the stages note their time.
+        reduce: Whether large photographs may come smaller than they are, see `auformer.predict.reduced`.
     """
 
     detect: Callable[..., list[Face]]
@@ -370,6 +384,7 @@ class Pipeline:
     selection: Selection
     resume: Mapping[str, Mapping[str, Any]]
     clock: Clock
+    reduce: bool = False
 
     def run(self, sources: Sequence[Source]) -> Iterator[Task]:
         """All frames of all sources in order, each source closed by a task without a frame."""
@@ -380,7 +395,7 @@ class Pipeline:
         for source in sources:
             known = self.resume.get(source.name, {})
             after, message, before = known.get("after", -1), "", known.get("faces", {}).get("time")
-            frames = read_source(source, self.selection, after=after)
+            frames = read_source(source, self.selection, after=after, enough=ENOUGH if self.reduce else None)
             while True:
                 try:
                     with self.clock.measure("read"):
@@ -404,8 +419,19 @@ class Pipeline:
         """Detect the faces of a frame, where its turn has come."""
         if task.frame is None or task.frame.image is None or not task.due:
             return task
+        frame, image = task.frame, task.frame.image
         with self.clock.measure("detect"):
-            return replace(task, detected=self.detect(task.frame.image, file=task.source.file, frame=task.frame.index))
+            if frame.reduced > 1:
+                found = find_in_reduced(self.detect, image, frame.reduced, max(self.cropper.shape))
+                if found is not None:
+                    return replace(task, detected=found)
+                try:
+                    with self.clock.measure("read", within="detect"):
+                        image = read_image(task.source.file)
+                except ValueError as error:
+                    return replace(task, frame=replace(frame, image=None, message=str(error)))
+            found = self.detect(image, file=task.source.file, frame=frame.index)
+            return replace(task, frame=replace(frame, image=image, reduced=1), detected=found)
 
     def _tracker(self, source: Source) -> FaceTracker:
         """What tracks the faces of a video, new or resumed."""
@@ -430,7 +456,9 @@ class Pipeline:
                 continue
             with self.clock.measure("follow"):
                 if task.source.kind == "photo":
-                    done = replace(task, found=self.cropper.found(task.frame.image, task.detected or []))
+                    found = self.cropper.found(task.frame.image, task.detected or [])
+                    whole = [replace(one, face=enlarged(one.face, task.frame.reduced)) for one in found]
+                    done = replace(task, found=whole)
                 else:
                     tracker = tracker or self._tracker(task.source)
                     done = replace(task, found=tracker.update(task.frame, task.frame.image, task.detected))

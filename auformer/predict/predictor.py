@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,15 @@ from auformer.models.header import check_thresholds
 from auformer.models.onnx_file import ONNX, OnnxDetector, open_demo
 from auformer.predict.clip_windows import clips_of, closes, resume_step, warn_of_photos
 from auformer.predict.pipeline import Clock, Cropper, FoundFace, Pipeline, Task
+from auformer.predict.quality import less_sure, lowered
+from auformer.predict.reduced import may_reduce
 from auformer.predict.sources import Source, find_sources
 from auformer.predict.table import predictions_table
 from auformer.predict.tracking import ProbSmoother
 from auformer.predict.types import FacePrediction, Frame, ImagePrediction, Selection, SourceEnd
 
+CHANGE_MAPS = "Where each AU shows, or would show; every map on a scale of its own"
+EXPERT_MAPS = "Norm of each expert's output, on a scale of its own; it does not say where the AU is"
 _NO_FRAME = "no frame lies between the times asked for"
 
 if TYPE_CHECKING:
@@ -87,7 +92,7 @@ class Finisher:
         if task.state is not None:
             smoothed = self._smoother.state() if self._smoother else {}
             state = {"after": frame.index, "faces": task.state, "probs": smoothed}
-        height, width = frame.image.shape[:2]
+        height, width = (frame.reduced * side for side in frame.image.shape[:2])
         status, message = ("ok", "") if faces else ("no_face", no_face(frame.image.shape, self.predictor.detector))
         kept, size = frame.image if self.keep_images else None, (height, width)
         return ImagePrediction(task.source, status, message, faces, frame.index, frame.time_s, size, kept, state)
@@ -186,7 +191,7 @@ class AUPredictor:
         """A predictor from an adapter file, its folder, a `.ckpt`, an `.onnx`, `demo` or `hf://owner/name`.
 
         The options are other arguments of the constructor. Without `maps`, `demo` runs without torch on the CPU, which
-        gives no evidence maps.
+        gives no maps.
 
         Raises:
             CheckpointError: The checkpoint is missing, damaged or not ours.
@@ -271,12 +276,22 @@ class AUPredictor:
         return {"probs": _checked_probs(values[:, :number]), "intensity": intensity.round(DECIMALS)}
 
     def evidence_maps(self, crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
-        """Evidence of each AU's expert: (n, N, h, w) on the patch grid, >= 0; None without crops or experts.
+        """A map per AU: (n, N, h, w) on the patch grid, >= 0; None without crops or experts.
 
-        A network that onnxruntime runs gives none.
+        Where the AU shows or would show, by a network with a map head, as the packaged one; else the norm of what its
+        expert adds, which does not say where the AU is. A network that onnxruntime runs gives none.
         """
-        expert_maps = getattr(self.network, "expert_maps", None)
-        return None if expert_maps is None else self._run(expert_maps, crops)
+        maps = getattr(self.network, "change_maps" if self._points else "expert_maps", None)
+        return None if maps is None else self._run(maps, crops)
+
+    @property
+    def map_words(self) -> str:
+        """What `evidence_maps` are, for figures."""
+        return CHANGE_MAPS if self._points else EXPERT_MAPS
+
+    @property
+    def _points(self) -> bool:
+        return getattr(self.network, "map_head", None) is not None
 
     def _run(self, function: Callable[[Any], Any], crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | None:
         """Put crops (n, H, W, 3) through a function of the network in batches: (n, ...) float64, None without crops."""
@@ -345,7 +360,9 @@ class AUPredictor:
         """A face with its values: N probabilities, and N intensities where the network has an intensity head."""
         number = len(self.au_names)
         intensity = row[number:] if len(row) > number else None
-        return FacePrediction(found.face, found.crop, row[:number], found.track, intensity)
+        face = replace(found.face, score=lowered(found.face.score, found.quality))
+        probs = less_sure(row[:number], self.thresholds, found.quality)
+        return FacePrediction(face, found.crop, probs, found.track, intensity, found.quality)
 
     def stream(
         self,
@@ -368,7 +385,8 @@ class AUPredictor:
         """
         resume = resume or {}
         last, chosen = Finisher(self, keep_images, resume), selection or Selection()
-        pipeline = Pipeline(self.detector, self.cropper, self.detect_every, chosen, resume, self.clock)
+        reduce = not keep_images and may_reduce(self.detector)
+        pipeline = Pipeline(self.detector, self.cropper, self.detect_every, chosen, resume, self.clock, reduce)
         waiting: list[Task] = []
         for task in pipeline.run(sources):
             waiting.append(task)

@@ -11,6 +11,7 @@ import numpy as np
 
 from auformer.aus import ACTION_UNITS
 from auformer.predict.predictor import AUPredictor
+from auformer.predict.quality import WORDS
 from auformer.predict.sources import Source
 from auformer.predict.types import ImagePrediction
 from auformer.report.inks import au_order
@@ -47,7 +48,7 @@ class Written:
         out: The output folder.
         sources: All sources of the run.
         tables: The tables; a joined one alone where there is one.
-        counts: Of sources, images by status, and faces by where their landmarks come from.
+        counts: Of sources, images by status, and faces by where their landmarks come from and by words of quality.
         problems: Sources with a problem, and which.
         begun_again: Sources begun more than once on a cluster, because a process died.
         joined: Tables of a cluster that were joined.
@@ -102,6 +103,8 @@ def photo_lines(predictor: AUPredictor, image: ImagePrediction) -> list[str]:
         points = found.face.points_source
         where = f"{image.file}: face {found.track} at ({x}, {y}), {w} x {h} pixels, score {found.face.score:.2f}"
         lines.append(f"{where}, {LANDMARKS.get(points, f'landmarks by {points}')}")
+        if found.quality:
+            lines.append(f"  {' and '.join(found.quality)}, so its values are less sure")
         probs = dict(zip(predictor.au_names, found.probs, strict=True))
         active = dict(zip(predictor.au_names, predictor.is_active(found.probs), strict=True))
         intensity = np.full(len(found.probs), np.nan) if found.intensity is None else found.intensity
@@ -126,6 +129,11 @@ def summary_lines(written: Written) -> list[str]:
     lines = [f"wrote {shown}: {what}, {_count(sum(counts['points_source'].values()), 'face')}"]
     if counts["pictures"].get("no_face"):
         lines.append(f"{_count(counts['pictures']['no_face'], 'image')} without a face: empty rows")
+    if unsure := counts["quality"]:
+        words = ", ".join(
+            f"{number:,} {word}" for word, number in sorted(unsure.items(), key=lambda one: WORDS.index(one[0]))
+        )
+        lines.append(f"faces whose values are less sure (column quality): {words}")
     if lost:
         what = "a photo, a video or an image of a sequence" if lost == 1 else "photos, videos or images of sequences"
         lines.append(f"{lost:,} unreadable ({what}): an empty row each")

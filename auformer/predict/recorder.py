@@ -39,6 +39,7 @@ from auformer.predict.table import rows_table, table_rows
 from auformer.predict.types import NOMINAL_FPS, ImagePrediction, SourceEnd
 from auformer.workspace import Workspace
 
+COUNTED = ("pictures", "points_source", "quality")
 FOLDER, JOURNAL, BEST = ".predict", "journal.jsonl", "best.npz"
 SHORT_NOTICE = "trained on rendered faces only"
 _TRIES = 9  # at making a folder whose empty parent another process may be removing [ours]
@@ -53,7 +54,7 @@ class Part:
         done: Whether the source is finished, well or badly.
         message: Why it ended too early; empty if it did not.
         size: Height and width of its first readable image.
-        counts: How many images have each status, and faces by where their landmarks come from.
+        counts: Of `COUNTED`: images by status, faces by where their landmarks come from and by words of their quality.
         resume: What `AUPredictor.stream` resumes from inside a video; None for its beginning.
         attempts: How often each run began with the source.
     """
@@ -65,7 +66,7 @@ class Part:
         self.folder = self._workspace.state
         self.done, self.message = False, ""
         self.size: tuple[int, int] | None = None
-        self.counts: dict[str, Counter[str]] = {"pictures": Counter(), "points_source": Counter()}
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
         self.resume: dict[str, Any] | None = None
         self.attempts: Counter[str] = Counter()
         self._file: IO[str] | None = None
@@ -90,7 +91,9 @@ class Part:
         if not self._active:
             self.begin()
         points = [found.face.points_source for found in image.faces]
-        self._append({"image": image.status, "size": image.size, "points_source": points, "rows": rows})
+        words = [word for found in image.faces for word in found.quality]
+        entry = {"image": image.status, "size": image.size, "points_source": points, "quality": words, "rows": rows}
+        self._append(entry)
         if image.state is not None:
             self._append({"state": image.state})
             self._flush()
@@ -168,6 +171,7 @@ class Part:
         if "image" in entry:
             self.counts["pictures"][entry["image"]] += 1
             self.counts["points_source"].update(entry["points_source"])
+            self.counts["quality"].update(entry["quality"])
             if self.size is None and entry["size"] is not None:
                 self.size = (entry["size"][0], entry["size"][1])
         elif "state" in entry:
@@ -291,8 +295,8 @@ class Recorder:
         return with_blinks(table, active), more
 
     def counts(self) -> dict[str, Any]:
-        """Number of sources, images by status, and faces by where their landmarks come from."""
-        totals = {"pictures": Counter[str](), "points_source": Counter[str]()}
+        """Number of sources, and `COUNTED` over all of them."""
+        totals = {name: Counter[str]() for name in COUNTED}
         for part in self.parts.values():
             for name, total in totals.items():
                 total.update(part.counts[name])

@@ -15,7 +15,7 @@ from auformer.files import check_writable
 from auformer.predict.descriptions import write_rule_descriptions
 from auformer.predict.outputs import NAME, Plan
 from auformer.predict.progress import Progress, Silent, Written, left_out_note
-from auformer.predict.recorder import Recorder
+from auformer.predict.recorder import COUNTED, Recorder
 from auformer.predict.sidecar import Loaded, run_mark, run_settings
 from auformer.predict.sources import Source, find_sources, in_shard, left_out, unique_stems
 from auformer.predict.table import table_columns, table_rows
@@ -142,7 +142,7 @@ def predict_to_files(
     loaded = load(device)
     mine = [source for source in everything if shard is None or in_shard(source.name, *shard)]
     if not mine:
-        return Written(out, [], [], {"sources": 0, "pictures": {}, "points_source": {}}, [])
+        return Written(out, [], [], {"sources": 0, **{name: {} for name in COUNTED}}, [])
     named = shlex.join(map(str, words))
     command = f"auformer predict {named} --checkpoint {shlex.quote(str(checkpoint))}"
     others = left_out(words, out)

@@ -18,6 +18,7 @@ from auformer.models.onnx_file import OnnxDetector
 from auformer.predict.outputs import Plan
 from auformer.predict.pipeline import half_of, share_cores
 from auformer.predict.predictor import AUPredictor, open_network
+from auformer.predict.quality import quality_settings
 from auformer.predict.resting import FEWEST, QUANTILE
 from auformer.predict.sources import Source
 from auformer.predict.types import Selection
@@ -113,6 +114,7 @@ def run_settings(
         "thresholds": dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True)),
         "precision": predictor.precision,
         "probability_smoothing": smooth,
+        "quality": quality_settings(),
         "resting_level": {"subtracted_from": "AU.._intensity_pred", "quantile": QUANTILE, "min_frames": FEWEST}
         if resting
         else None,

@@ -16,7 +16,7 @@ PIXEL_DECIMALS, SCORE_DECIMALS, TIME_DECIMALS, PROB_DECIMALS, INTENSITY_DECIMALS
 
 
 def table_columns(au_names: Sequence[str], intensity_aus: Sequence[str] = ()) -> list[str]:
-    """Columns of the table: the key, `file, time_s`, box, score, `status`, then those of each AU.
+    """Columns of the table: the key, `file, time_s`, box, score, `quality`, `status`, then those of each AU.
 
     >>> table_columns(["AU4", "AU12"], ["AU12"])[-5:]
     ['AU4_prob', 'AU4_active', 'AU12_prob', 'AU12_active', 'AU12_intensity_pred']
@@ -26,7 +26,8 @@ def table_columns(au_names: Sequence[str], intensity_aus: Sequence[str] = ()) ->
         for au in au_names
         for kind in ("prob", "active", *(["intensity_pred"] if au in intensity_aus else []))
     ]
-    return ["dataset", "subject", "sequence", "frame", "face", "file", "time_s", *BOX, "score", "status", *aus]
+    key = ["dataset", "subject", "sequence", "frame", "face"]
+    return [*key, "file", "time_s", *BOX, "score", "quality", "status", *aus]
 
 
 def table_rows(
@@ -43,9 +44,8 @@ def table_rows(
     name, time = image.name, None if image.time_s is None else round(image.time_s, TIME_DECIMALS)
     key = [DATASET, name, name, image.frame]
     if not image.faces:
-        return [
-            [*key, 0, image.file, time, *[None] * 5, image.status, *[None] * (2 * len(au_names) + len(intensity_aus))]
-        ]
+        empty = [None] * (2 * len(au_names) + len(intensity_aus))
+        return [[*key, 0, image.file, time, *[None] * 5, "", image.status, *empty]]
     rows = []
     for found in image.faces:
         box = [round(float(value), PIXEL_DECIMALS) for value in found.face.box]
@@ -56,7 +56,7 @@ def table_rows(
         values: list[Any] = []
         for au, prob, on, level in zip(au_names, probs, active, levels, strict=True):
             values += [prob, on, level] if au in intensity_aus else [prob, on]
-        rows.append([*key, found.track, image.file, time, *box, score, image.status, *values])
+        rows.append([*key, found.track, image.file, time, *box, score, ";".join(found.quality), image.status, *values])
     return rows
 
 

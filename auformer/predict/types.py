@@ -107,6 +107,7 @@ class Frame:
         time_s: Seconds from the beginning; None where there are no time stamps.
         image: (H, W, 3) uint8 RGB; None where one image of a sequence cannot be read.
         message: Why it cannot.
+        reduced: By which factor the image is smaller than the source's; above 1 of photos alone.
     """
 
     index: int
@@ -114,6 +115,7 @@ class Frame:
     time_s: float | None
     image: np.ndarray | None
     message: str = ""
+    reduced: int = 1
 
     @property
     def time(self) -> float:
@@ -132,6 +134,7 @@ class FacePrediction:
         track: Number of the face: over time in a video, by size (0 is the largest) in a photo.
         intensity: (N,) float64 in [0, 5], nan for an AU whose intensity the network has not learned; None for a network
             without an intensity head.
+        quality: What makes the values less sure: `small`, `cut`, `covered`; the face's score is halved for each.
     """
 
     face: Face
@@ -139,6 +142,7 @@ class FacePrediction:
     probs: np.ndarray
     track: int = 0
     intensity: np.ndarray | None = None
+    quality: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -197,7 +197,7 @@ def evidence_grid(
 def au_bars(
     crop: np.ndarray, au_names: Sequence[str], probs: np.ndarray, thresholds: np.ndarray,
     maps: np.ndarray | None = None, title: str | None = None, footer: str | None = None, *,
-    intensity: np.ndarray | None = None, theme: str = "light",
+    intensity: np.ndarray | None = None, map_words: str = "", theme: str = "light",
 ) -> Figure:  # fmt: skip
     """Draw one face, the probability of each AU as a bar with its threshold, its intensity, and the evidence maps.
 
@@ -210,6 +210,7 @@ def au_bars(
         title: Text above the figure, such as the name of the photo.
         footer: Small text below it, such as what the network was trained on; lines of at most 90 characters.
         intensity: `(N,)` in [0, 5], nan for an AU without one; bars with their values beside those of `probs`.
+        map_words: What the maps are, above them.
         theme: "light" or "dark".
 
     Returns:
@@ -241,7 +242,9 @@ def au_bars(
         axes = style.place_axes(figure, BARS + room - HALF, header, HALF, bars)
         _intensity_bars(axes, np.asarray(intensity, float)[order], theme=theme)
     if maps is not None:
-        _evidence_tiles(figure, header + bars + 0.45, crop, names, np.asarray(maps)[order], shown >= cuts, theme=theme)
+        top = header + bars + 0.45
+        style.place_text(figure, style.GUTTER, top, map_words, fontsize=style.SMALL, color=quiet)
+        _evidence_tiles(figure, top, crop, names, np.asarray(maps)[order], shown >= cuts, theme=theme)
     style.add_headline(figure, title, theme=theme)
     style.add_footer(figure, footer, theme=theme, margin=0.12)
     return figure
@@ -289,8 +292,6 @@ def _evidence_tiles(
 ) -> None:
     """Draw one small face per AU under its evidence map; framed and bold where the AU was seen."""
     inks = style.THEMES[theme]
-    words = "Evidence of each expert, every map on a scale of its own"
-    style.place_text(figure, style.GUTTER, top, words, fontsize=style.SMALL, color=inks["quiet"])
     for index, (name, evidence, on) in enumerate(zip(names, maps, seen, strict=True)):
         left, down = style.GUTTER + index % TILES * (TILE + style.GUTTER), top + 0.46 + index // TILES * (TILE + 0.24)
         axes = style.place_axes(figure, left, down, TILE, TILE)

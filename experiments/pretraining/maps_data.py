@@ -16,8 +16,8 @@ FINE = 28  # cells per side of the changes that are kept, so that they can be mo
 FIRST = {"train": 52_000, "test": 54_000}  # subjects that nothing else uses
 #: Subjects and images of each, by part and set: labs A and B of the first renderer, and the second one's. [ours]
 SIZES = {
-    "train": {"a": (60, 20), "b": (30, 20), "scanned": (40, 20)},
-    "test": {"a": (12, 20), "b": (12, 20), "scanned": (12, 20)},
+    "train": {"a": (60, 20), "b": (30, 20), "scanned": (15, 20)},
+    "test": {"a": (12, 20), "b": (12, 20), "scanned": (6, 20)},
 }
 
 
@@ -40,15 +40,12 @@ def render(folder: Path, facekit: Path) -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
     for part, sets in SIZES.items():
         for name, (subjects, frames) in sets.items():
-            how: dict[str, Any] = {"lab": "B" if name == "b" else "A"}
-            kit = facekit if name == "scanned" else None
-            if kit is not None:
-                how |= {"geometry": "scanned", "facekit": kit}
-            manifest = render_dataset(
-                folder / f"{part}-{name}", subjects=subjects, frames=frames, au_names="all", first_subject=FIRST[part],
-                progress=True, **how,
-            )  # fmt: skip
+            manifest = folder / f"{part}-{name}" / "manifest.csv"
             if not change_path(manifest).is_file():
+                how: dict[str, Any] = {"lab": "B" if name == "b" else "A", "subjects": subjects, "frames": frames}
+                kit = facekit if name == "scanned" else None
+                how |= {} if kit is None else {"geometry": "scanned", "facekit": kit}
+                render_dataset(manifest.parent, au_names="all", first_subject=FIRST[part], progress=True, **how)
                 write_changes(manifest, cells=FINE, facekit=kit, progress=True)
             found.setdefault(part, {})[name] = manifest
     return found

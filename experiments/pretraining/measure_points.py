@@ -69,7 +69,7 @@ def answers(gray: np.ndarray) -> dict[str, Any] | None:
         return None
     box = max(boxes, key=lambda found: found[0][2])[0]
     eyes, seen = find_points(gray, box, cascades()[1:])
-    chosen, source, _ = choose_points(gray, box, cascades()[1:])
+    chosen, source, *_ = choose_points(gray, box, cascades()[1:])
     return {"eyes": eyes, "regressor": locate(gray, box), "chosen": chosen, "seen": seen, "source": source, "box": box}
 
 

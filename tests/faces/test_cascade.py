@@ -75,14 +75,14 @@ def test_other_landmarks_by_proportion():
 def test_eyes_that_contradict_a_network_in_doubt_are_believed(monkeypatch, away, seen, result):
     monkeypatch.setattr(cascade, "locate_surely", lambda gray, box: (FACE, 0.89))
     monkeypatch.setattr(cascade, "find_points", lambda gray, box, cascades: (FACE + np.array((away, 0)), seen))
-    points, source, eyes = choose_points(GRAY, BOX, [])
+    points, source, eyes, _ = choose_points(GRAY, BOX, [])
     assert (np.array_equal(points, FACE), source, eyes) == result
 
 
 def test_a_network_that_is_sure_is_not_checked(monkeypatch):
     monkeypatch.setattr(cascade, "locate_surely", lambda gray, box: (FACE, 0.9))
     monkeypatch.setattr(cascade, "find_points", None)
-    points, source, eyes = choose_points(GRAY, BOX, [])
+    points, source, eyes, _ = choose_points(GRAY, BOX, [])
     assert np.array_equal(points, FACE) and source == "regressor" and eyes
 
 

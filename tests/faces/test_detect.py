@@ -101,7 +101,7 @@ class TestNothingThere:
 
 def test_a_face_without_eyes_scores_less(monkeypatch, image):
     (sure,) = detect(image)
-    monkeypatch.setattr(cascade, "choose_points", lambda *_: (np.zeros((5, 2)), "regressor", False))
+    monkeypatch.setattr(cascade, "choose_points", lambda *_: (np.zeros((5, 2)), "regressor", False, 0.3))
     (seen,) = detect(image)
     assert seen.score < sure.score and seen.points.any()  # the landmark network has looked for itself
     monkeypatch.setattr(cascade, "search", lambda *_: [])

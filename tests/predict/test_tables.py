@@ -61,7 +61,7 @@ class TestOurs:
     def test_every_cell(self):
         table = predictions_table(PHOTOS, AUS[:2], np.array([0.5, 0.75]))
         probs = ["AU12_prob", "AU12_active", "AU1_prob", "AU1_active"]
-        assert list(table) == [*KEY, "file", "time_s", *BOX, "status", *probs]
+        assert list(table) == [*KEY, "file", "time_s", *BOX, "quality", "status", *probs]
         names = ["p/a.jpg", "p/a.jpg", "no_face.jpg", "unreadable.jpg"]
         assert table["subject"].tolist() == table["sequence"].tolist() == names
         assert table[["dataset", "frame", "face"]].values.tolist() == [["user", 0, face] for face in (0, 1, 0, 0)]
@@ -69,7 +69,13 @@ class TestOurs:
         assert table["status"].tolist() == ["ok", "ok", "no_face", "unreadable"]
         assert table.loc[:1, BOX].values.tolist() == [[0.33, 2, 50, 51, 0.8765], [10.33, 2, 50, 51, 0.8765]]
         assert table.loc[:1, probs].values.tolist() == [[0.5, 1, 0.2, 0], [0.499, 0, 0.75, 1]]
-        assert table.loc[2:, ["time_s", *BOX, *probs]].isna().all(axis=None)
+        assert table.loc[2:, ["time_s", *BOX, *probs]].isna().all(axis=None) and (table["quality"] == "").all()
+
+    def test_quality_is_joined(self, tmp_path):
+        one = photo("a.jpg", (0.5, 0.2))
+        spoilt = replace(one, faces=[replace(one.faces[0], quality=("small", "covered"))])
+        table = predictions_table([spoilt, one], AUS[:2], np.array([0.5, 0.5]))
+        assert table["quality"].tolist() == ["small;covered", ""] and table["status"].tolist() == ["ok", "ok"]
 
     def test_intensities_stand_behind_the_occurrence_of_their_au(self):
         aus = ["prob", "active", "intensity_pred"]

@@ -18,7 +18,7 @@ from auformer.predict.cluster.ray import check_address, run_on_ray
 from auformer.predict.cluster.worker import Job
 from auformer.predict.outputs import NAME, Plan
 from auformer.predict.progress import Progress, Written
-from auformer.predict.recorder import Recorder
+from auformer.predict.recorder import COUNTED, Recorder
 from auformer.predict.sidecar import MADE_WITH, Loaded, finished_sidecar, own_sidecar, run_mark, run_settings
 from auformer.predict.sources import Source
 from auformer.predict.types import Selection
@@ -202,8 +202,8 @@ def _comparable(side: dict[str, Any], what: str) -> Any:
 
 
 def _counts(sides: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Images by status, and faces by where their landmarks come from, over all sources."""
-    totals = {"pictures": Counter[str](), "points_source": Counter[str]()}
+    """`COUNTED` over all sources."""
+    totals = {name: Counter[str]() for name in COUNTED}
     for side in sides:
         for name, total in totals.items():
             total.update(side.get("counts", {}).get(name, {}))
