@@ -29,7 +29,7 @@ def pooled(features: np.ndarray) -> np.ndarray:
     """The trunk's map (..., 64, 8, 8) averaged to 4 x 4 cells: (..., 1024) float32."""
     *first, channels, height, width = features.shape
     cells = features.reshape(*first, channels, _CELLS, height // _CELLS, _CELLS, width // _CELLS)
-    return cells.mean((-3, -1)).reshape(*first, -1)  # (..., 64, 4, 2, 4, 2) -> (..., 64, 4, 4) -> (..., 1024)
+    return cells.mean((-3, -1)).reshape(*first, channels * _CELLS * _CELLS)  # (..., 64, 4, 2, 4, 2) -> (..., 1024)
 
 
 class Certainty:

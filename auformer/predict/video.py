@@ -11,19 +11,20 @@ from dataclasses import replace
 import cv2
 
 from auformer.data.chosen import read_chosen
-from auformer.data.images import read_image
+from auformer.data.images import read_image, read_reduced
 from auformer.data.video import read_video, video_facts
 from auformer.predict.sources import Source, sequence_files
 from auformer.predict.types import Frame, Picker, Selection
 
 
-def read_source(source: Source, selection: Selection, *, after: int = -1) -> Iterator[Frame]:
+def read_source(source: Source, selection: Selection, *, after: int = -1, enough: int | None = None) -> Iterator[Frame]:
     """Frames of a source, one in memory at a time.
 
     Args:
         source: What to read.
         selection: Which frames; photos are always read.
         after: Index of the last frame that is not wanted, for a resumed run.
+        enough: Pixels of the longer side that do for a photo, which may then come smaller; None for all.
 
     Raises:
         ValueError: The source cannot be read, or not to its end; what comes before is yielded first.
@@ -34,6 +35,9 @@ def read_source(source: Source, selection: Selection, *, after: int = -1) -> Ite
         yield from _read_sequence(source.file, selection, after)
     elif source.kind == "camera":
         yield from _read_camera(int(re.sub(r"\D", "", source.file)), selection)
+    elif enough is not None:
+        image, factor = read_reduced(source.file, enough)
+        yield Frame(0, 0, None, image, reduced=factor)
     else:
         yield Frame(0, 0, None, read_image(source.file))
 

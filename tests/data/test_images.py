@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from auformer.data.images import decode_image, image_kind, read_image, write_image
+from auformer.data.images import decode_image, image_kind, read_image, read_reduced, write_image
 
 
 @pytest.fixture
@@ -197,3 +197,41 @@ def test_what_is_not_written(tmp_path, photo):
     with pytest.raises(ValueError, match="image suffix"):
         write_image(tmp_path / "a.docx", photo)
     assert list(tmp_path.iterdir()) == []
+
+
+class TestReduced:
+    """JPEG files that come smaller out of the decoder."""
+
+    def write(self, path, size, **more):
+        """Noise, so that the file is large enough, over a slope that says which corner is which."""
+        width, height = size
+        slope = np.add.outer(np.arange(height) * 100 // height, np.arange(width) * 60 // width)
+        noise = np.random.default_rng(0).integers(0, 60, (height, width))
+        image = np.repeat((slope + noise)[..., None], 3, 2).astype(np.uint8)
+        Image.fromarray(image).save(path, quality=90, **more)
+        return path
+
+    @pytest.mark.parametrize(
+        ("size", "factor"), [((1600, 800), 4), ((1600, 804), 4), ((1602, 802), 2), ((799, 640), 1)]
+    )
+    def test_factor_and_size(self, tmp_path, size, factor):
+        path = self.write(tmp_path / "a.jpg", size)
+        image, by = read_reduced(path, 400)
+        assert by == factor and image.shape == (size[1] // factor, size[0] // factor, 3)
+        whole = cv2.resize(read_image(path), image.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(whole.astype(int) - image).mean() < 2
+
+    def test_turned(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        path = self.write(tmp_path / "a.jpg", (1600, 800), exif=exif)
+        image, by = read_reduced(path, 800)
+        assert by == 2 and image.shape == (800, 400, 3)
+        whole = cv2.resize(read_image(path), (400, 800), interpolation=cv2.INTER_AREA)
+        assert np.abs(whole.astype(int) - image).mean() < 2
+
+    def test_others_are_whole(self, tmp_path):
+        self.write(tmp_path / "a.jpg", (1600, 800))
+        write_image(tmp_path / "a.png", read_image(tmp_path / "a.jpg"))
+        write_image(tmp_path / "flat.jpg", np.full((800, 1600, 3), 90, np.uint8))
+        assert [read_reduced(tmp_path / name, 100)[1] for name in ("a.png", "flat.jpg")] == [1, 1]
