@@ -49,7 +49,7 @@ EPOCHS, LM_EPOCHS = 6, 20  # of 2,000 images [ours]: what fits into a quarter of
 QUESTIONS = ["occurrence", "list", "level", "describe"]
 MAIN = ("probe", "vlfau", "auformer", "aullava")  # the others are ablations of these
 KEY = ("what", "seed", "epochs")
-# minutes of an epoch, and of the scores, on one core of an AMD EPYC, from the seconds of processor time of single steps
+# minutes of an epoch, and of the scores, on one core of an Intel Xeon; from the processor time of single steps
 MINUTES = {
     "probe": (0.3, 1.0), "vlfau": (1.4, 3.0), "auformer": (1.0, 1.0), "aullava": (0.45, 4.0),
     "vlfau_unguided": (1.4, 3.0), "vlfau_silent": (1.0, 2.0), "plain_vlfau": (0.6, 3.0),

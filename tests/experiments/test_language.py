@@ -98,6 +98,39 @@ def _line(what: str, seed: int = 0, epochs: int = 6, f1: float = 0.8) -> dict[st
     return {**about, "trainable_parameters": 10, "lab_a": lab, "lab_b": lab}
 
 
+def test_the_plan_begins_with_what_tells_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "read_lines", lambda: [{"what": "vlfau", "seed": 0, "epochs": 6}])
+    jobs = scripts.plan([0, 1], None, 6, 20)
+    assert jobs[:3] == [("probe", 0, 6), ("auformer", 0, 6), ("aullava", 0, 20)]
+    rows = len(scripts.networks())
+    assert {seed for _, seed, _ in jobs[: rows - 1]} == {0} and len(jobs) == 2 * rows - 1
+    assert [what for what, _, _ in jobs[rows - 1 :]][:4] == list(scripts.MAIN)
+    lines = scripts.plan_text(jobs).splitlines()
+    assert len(lines) == len(jobs) and lines[0].startswith("probe") and float(lines[-1].split()[-3]) > 100
+
+
+def test_no_run_begins_after_the_minutes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each takes ten minutes: of a quarter of an hour the second one is the last that begins."""
+    clock, trained = [0.0], []
+
+    def train(what: str, seed: int, *_: object) -> tuple[Path, dict[str, Any]]:
+        clock[0] += 600
+        trained.append((what, seed))
+        return tmp_path, {}
+
+    for split in scripts.FULL.sizes():
+        (tmp_path / "faces" / split).mkdir(parents=True)
+        for name in ("manifest.csv", "manifest.change.npz"):
+            (tmp_path / "faces" / split / name).touch()
+    monkeypatch.setattr(scripts, "read_lines", list)
+    monkeypatch.setattr(scripts, "train", train)
+    monkeypatch.setattr(scripts, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    threads = torch.get_num_threads()
+    scripts.main(["--folder", str(tmp_path), "--train-only", "--minutes", "15"])
+    torch.set_num_threads(threads)
+    assert trained == [("probe", 0), ("vlfau", 0)]
+
+
 def test_the_page_says_what_is_missing_and_what_is_not_reached() -> None:
     text = page.page([_line("vlfau"), _line("auformer", f1=0.82), _line("vlfau_unguided", epochs=3)])
     assert "**Not complete.**" in text and "vlfau (1, 2)" in text and "vlfau_unguided (0, 1, 2)" in text
