@@ -28,7 +28,7 @@ Columns of predictions.csv:
   score                   how sure the face detector is, higher is surer; its scale is the detector's own; halved for
                           each word of quality
   quality                 what makes the values less sure, joined by ";": small (a box of less than 40 pixels), cut (by
-                          the image's border), covered (something is before the face, such as a hand); mostly empty
+                          the image's border), covered (by a hand or the like, or turned far); mostly empty
   status                  ok, no_face, or unreadable; only rows with ok have values
   AU12_prob               probability of 0 to 1 that the action unit (here AU12) occurs; one such column per AU
   AU12_active             1 where that reaches the decision threshold (in the sidecar; see --threshold), else 0

@@ -1,8 +1,8 @@
 """What makes the values of a face less sure: words of the column `quality`.
 
 `small`: the face's box is narrower than 40 pixels, the limit of `--min-face`; a lower limit, a table of faces, or a
-face that moves away lets it through. `cut`: the image's border cuts a part of the face off. `covered`: something is in
-front of it, such as a hand: the head that tells faces from other things is less sure
+face that moves away lets it through. `cut`: the image's border cuts a part of the face off. `covered`: much of it is
+hidden, by a hand or the like, or because it is turned far: the head that tells faces from other things is less sure
 (`auformer.faces.certainty`). The row keeps its probabilities, drawn towards 0.5.
 """
 
@@ -20,9 +20,9 @@ from auformer.faces.regressor import SIDE, ask, square_of
 from auformer.predict.following import grey_piece
 
 SMALL, CUT, COVERED = WORDS = ("small", "cut", "covered")
-#: Certainty below which a face counts as covered [ours]: rendered faces behind hands, microphones and patches were
-#: compared with uncovered ones, see experiments/results/quality.md.
-CERTAIN_OPEN = 0.9
+#: Certainty below which a face counts as covered [ours]: about 8 of 10 rendered faces of which more than 30 % is covered
+#: have less, 1 or 2 of 100 photographs of faces that are not, most of them turned far (experiments/results/quality.md).
+CERTAIN_OPEN = 0.8
 #: Share of a face that may lie outside the image [ours]: photographs that end at chin and ears are not cut.
 OUTSIDE = 0.1
 #: The face, brows to chin, an ellipse in inter-pupil distances: its centre below the pupils, half its width and height.

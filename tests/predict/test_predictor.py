@@ -86,7 +86,7 @@ class TestIntensities:
             image = np.full((60, 60, 3), value, np.uint8)
             write_image(tmp_path / f"{k}.png", image)
         face = Face(
-            (10.0, 10.0, 40.0, 40.0), 0.9, np.array([[20, 25], [40, 25], [30, 35], [24, 42], [36, 42.0]]), "eyes"
+            (10.0, 10.0, 40.0, 40.0), 0.9, np.array([[20, 25], [40, 25], [30, 35], [24, 42], [36, 42.0]]), "eyes", 1.0
         )
         predictor = AUPredictor(Graded(("AU1", "AU12", "AU25")), smooth=0.1, detector=lambda image, **_: [face])
         one, two = (image.faces[0] for image in predicted(predictor, [tmp_path / "%d.png"]))
