@@ -31,7 +31,7 @@ from auformer.synthetic import AU_NAMES, Identity, Renderer
 from experiments.harness import circumstances, new_parser, resident, write_result
 
 TARGETS = {"every_frame_fps": 25.0, "every_5th_fps": 60.0, "vit_b_network_share": 0.9}
-WIDTH, HEIGHT, FACE = 640, 360, 220
+WIDTH, HEIGHT, FACE, RATE = 640, 360, 220, 30
 
 
 def write_clip(path: Path, frames: int) -> None:
@@ -41,7 +41,7 @@ def write_clip(path: Path, frames: int) -> None:
     strengths = rng.random((4, len(AU_NAMES))) * (rng.random((4, len(AU_NAMES))) < 0.3)
     images = [renderer.render(face, strengths[k // 10] * np.sin(np.pi * (k % 10) / 9)).image for k in range(40)]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(30), options={"preset": "veryfast", "crf": "20"})
+        stream = container.add_stream("libx264", rate=Fraction(RATE), options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for k in range(frames):
             canvas = np.full((HEIGHT, WIDTH, 3), 110, np.uint8)

@@ -8,9 +8,13 @@ within a pair, so that a busy machine meets both. CPU time stands beside time, s
 runs. Every work is a process of its own, from its start to the files on disk, with the defaults of its build.
 
 Works: a video of 640 x 360 with a face that moves; one of 1920 x 1080 with two; a folder of photographs (rendered, of
-about 250 x 250 pixels, and a few of 12 megapixels) with and without figures; one photograph. Beside them the floor in
-this process: decoding, one pass of the landmark network and one of the AU network, a frame each. What `--works` leaves
-out stays as it was measured before. Writes `predict_before_after.json` and `.md`.
+about 250 x 250 pixels, and a few of 12 megapixels) with and without figures; one photograph; scenes without a face. The
+work `memory` is the later build's alone: the peak of two videos, one six times as long as the other. Beside them the
+floor in this process: decoding, one pass of the landmark network and one of the AU network, a frame each.
+
+What `--works` leaves out stays as it was measured before. A run that was stopped goes on with `--more`: pairs of the
+same two commits on the same files count, and only what is missing of `--pairs` is measured. Writes
+`predict_before_after.json` and `.md` after every pair.
 """
 
 from __future__ import annotations
@@ -36,16 +40,18 @@ from auformer.data.manifest import read_predictions
 from auformer.scoring.tables import Table
 from auformer.synthetic import AU_NAMES, Identity, Renderer, sample_scene
 from experiments.harness import ROOT, circumstances, new_parser, write_result
-from experiments.speed.bench_predict import write_clip
+from experiments.speed.bench_predict import RATE, write_clip
 
 BEFORE = "6d07a71"
+LONGER, FLAT = 6, 1.05  # lengths of the videos of `memory`, and how much more the longer one may take
 TARGETS = {"video": 4.0, "large_video": 4.0, "folder": 3.0, "folder_defaults": 6.0, "photo": 2.5}
 NAMES = {
     "video": "video 640 x 360, one face", "large_video": "video 1920 x 1080, two faces",
     "folder": "folder of photographs, no figures", "folder_defaults": "the same, each build's defaults",
     "photo": "one photograph, cold start, with its figure",
-    "empty": "rendered scenes without a face, no figures",
+    "empty": "rendered scenes without a face, no figures", "memory": "peak memory by length of a video",
 }  # fmt: skip
+SCENES = 200  # of the work `empty`
 Measured = dict[str, float]
 
 
@@ -104,6 +110,35 @@ def write_large_clip(path: Path, frames: int) -> None:
                 canvas[y : y + 320, x : x + 320] = images[k // 6 % 5]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(canvas, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def write_long_clip(short: Path, path: Path, times: int) -> None:
+    """A video several times in a row, its packets copied."""
+    import av
+
+    with av.open(str(short)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copy, packets = target.add_stream_from_template(stream), [one for one in source.demux(stream) if one.size]
+        length = max(one.pts + one.duration for one in packets)
+        for turn in range(times):
+            for one in packets:
+                new = av.Packet(bytes(one))
+                new.pts, new.dts, new.time_base = one.pts + turn * length, one.dts + turn * length, one.time_base
+                new.duration, new.is_keyframe, new.stream = one.duration, one.is_keyframe, copy
+                target.mux(new)
+
+
+def memory(words: list[str], folder: Path, minutes: int) -> dict[str, Any]:
+    """Peak MB of the later build on a video of so many minutes, and on one six times as long."""
+    write_clip(folder / "short.mp4", 60 * RATE * minutes)
+    write_long_clip(folder / "short.mp4", folder / "long.mp4", LONGER)
+    found: dict[str, Any] = {"minutes": [minutes, LONGER * minutes]}
+    for name in ("short", "long"):
+        one = timed([*words, "predict", f"{name}.mp4", "--out", f"out_{name}"], folder)
+        rows = len(read_predictions(folder / f"out_{name}" / "predictions.csv"))
+        found |= {f"{name}_mb": round(one["peak_mb"], 1), f"{name}_seconds": round(one["seconds"], 1)}
+        found[f"{name}_rows"] = rows
+    return found | {"ratio": round(found["long_mb"] / found["short_mb"], 3)}
 
 
 def write_folder(folder: Path, small: int, large: int) -> None:
@@ -224,6 +259,8 @@ def page(result: dict[str, Any]) -> str:
     """Markdown."""
     rows, works = [], result["works"]
     for name, one in works.items():
+        if name == "memory":
+            continue
         target = TARGETS.get(name)
         verdict = "" if target is None else "met" if one["seconds_ratio"] >= target else "missed"
         faces = f"{one['rows_in_both']} of {one['rows_before']}; {one['rows_after']} now"
@@ -241,6 +278,7 @@ def page(result: dict[str, Any]) -> str:
         for name, one in works.items()
     ]
     parts = result.get("floor_ms", {})
+    flat = works.get("memory")
     said = ", ".join(f"{name} {value} ms" for name, value in parts.items())
     return f"""# Predictions beside the build of commit {result["before"]}
 
@@ -253,10 +291,22 @@ later build's own detection in every frame, others with the earlier build's, whi
 
 Floor, CPU time a frame of the 640 x 360 video, one thread: {said}.
 
-{chr(10).join(shown)}
+{_memory_words(flat)}{chr(10).join(shown)}
 
 {result["machine"]}.
 """
+
+
+def _memory_words(one: dict[str, Any] | None) -> str:
+    """Peak memory by length."""
+    if one is None:
+        return ""
+    short, long = one["minutes"]
+    verdict = "met" if one["ratio"] <= FLAT else "missed"
+    return (
+        f"Peak memory of the later build: {one['short_mb']} MB for {short} minutes of the 640 x 360 video, "
+        f"{one['long_mb']} MB for {long} minutes, {one['ratio']} times (target: at most {FLAT}, {verdict}).\n\n"
+    )
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
@@ -265,58 +315,91 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--pairs", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--frames", type=int, default=900, help="of the videos (default: %(default)s)")
     parser.add_argument("--photos", type=int, nargs=2, default=(500, 50), help="small and large (default: 500 50)")
-    parser.add_argument("--more", action="store_true", help="keep the pairs that were measured on as much before")
+    parser.add_argument("--minutes", type=int, default=10, help="of the shorter video of `memory` (default: 10)")
+    parser.add_argument("--more", action="store_true", help="go on: pairs of these commits on these files count")
     parser.add_argument("--before", default=BEFORE, help="commit (default: %(default)s)")
     parser.add_argument("--after", default="HEAD", help="commit (default: %(default)s)")
     args = parser.parse_args(argv)
     known = args.out / "predict_before_after.json"
     result = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {"works": {}}
+    commits = {name: commit_of(getattr(args, name)) for name in ("before", "after")}
     result |= {"before": args.before, "machine": circumstances()["machine"]}
+
+    def keep() -> None:
+        result["works"] = {one: result["works"][one] for one in NAMES if one in result["works"]}
+        write_result(args.out, "predict_before_after", result, page(result))
+
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        words = {name: build(folder / name, getattr(args, name)) for name in ("before", "after")}
+        folder, words = Path(name), dict[str, list[str]]()
         for work in args.works:
-            given, size = _write(work, folder, args.frames, args.photos)
             told = f"--works {work} --frames {args.frames} --photos {args.photos[0]} {args.photos[1]}"
-            facts = {"command": f"python -m experiments.speed.bench_predict_before_after {told}", "size": size}
+            facts: dict[str, Any] = {"command": f"python -m experiments.speed.bench_predict_before_after {told}"}
             before = result["works"].get(work, {})
-            runs = before.get("runs", []) if args.more and before.get("size") == size else []
+            size = _size(work, args.frames, args.photos, args.minutes)
+            facts |= {"size": size, "commits": commits}
+            same = args.more and before.get("size") == size and before.get("commits") == commits
+            runs = before.get("runs", []) if same else []
+            if same and (work == "memory" or len(runs) >= args.pairs):
+                continue
+            words = words or {name: build(folder / name, commit) for name, commit in commits.items()}
+            if work == "memory":
+                facts["command"] = (
+                    f"python -m experiments.speed.bench_predict_before_after --works memory --minutes {args.minutes}"
+                )
+                result["works"][work] = memory(words["after"], folder, args.minutes) | facts | circumstances()
+                keep()
+                continue
+            given = _write(work, folder, args.frames, args.photos)
             shutil.rmtree(folder / "out_every", ignore_errors=True)
-            for _ in range(args.pairs):
+            while len(runs) < args.pairs:
                 runs.append(run_pair(words, given, folder))
                 if "video" in work and not (folder / "out_every").is_dir():
                     every_frame(words["after"], given, folder)
                 found = summary(runs, folder)
                 result["works"][work] = found | facts | circumstances("onnxruntime", "torch") | {"runs": runs}
-                result["works"] = {one: result["works"][one] for one in NAMES if one in result["works"]}
-                write_result(args.out, "predict_before_after", result, page(result))
-            print(work, json.dumps(found), flush=True)
-            if work == "video" and "floor_ms" not in result:
-                result["floor_ms"] = floor(folder / "video.mp4")
-                write_result(args.out, "predict_before_after", result, page(result))
+                keep()
+                print(work, json.dumps(found), flush=True)
+            if work == "video" and result.get("floor_commits") != commits:
+                result |= {"floor_ms": floor(folder / "video.mp4"), "floor_commits": commits}
+                keep()
     return result
 
 
-def _write(work: str, folder: Path, frames: int, photos: tuple[int, int]) -> tuple[list[str], str]:
-    """Make the files of a work: its arguments, and how much it is."""
+def commit_of(name: str) -> str:
+    """The first 12 digits of the commit that a name means."""
+    words = ["git", "rev-parse", "--short=12", f"{name}^{{commit}}"]
+    return subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def _size(work: str, frames: int, photos: tuple[int, int], minutes: int) -> str:
+    """How much a work is."""
+    return {
+        "video": f"{frames} frames", "large_video": f"{frames} frames", "photo": "cold",
+        "empty": f"{SCENES} images, of which a row is a false alarm",
+        "memory": f"{minutes} and {LONGER * minutes} minutes",
+    }.get(work, f"{photos[0]} small, {photos[1]} of 12 megapixels")  # fmt: skip
+
+
+def _write(work: str, folder: Path, frames: int, photos: tuple[int, int]) -> list[str]:
+    """Make the files of a work: its arguments."""
     if work == "video":
         write_clip(folder / "video.mp4", frames)
-        return ["video.mp4"], f"{frames} frames"
+        return ["video.mp4"]
     if work == "large_video":
         write_large_clip(folder / "large.mp4", frames)
-        return ["large.mp4"], f"{frames} frames"
+        return ["large.mp4"]
     if work == "empty":
         (folder / "empty").mkdir()
-        write_scenes(folder / "empty", 200)
-        return ["empty", "--no-plot"], "200 images, of which a row is a false alarm"
+        write_scenes(folder / "empty", SCENES)
+        return ["empty", "--no-plot"]
     if work == "photo":
         (folder / "one").mkdir()
         write_folder(folder / "one", 1, 0)
-        return ["one/0000.jpg"], "cold"
+        return ["one/0000.jpg"]
     if not (folder / "photos").is_dir():
         (folder / "photos").mkdir()
         write_folder(folder / "photos", *photos)
-    return ["photos", *(["--no-plot"] if work == "folder" else [])], f"{photos[0]} small, {photos[1]} of 12 megapixels"
+    return ["photos", *(["--no-plot"] if work == "folder" else [])]
 
 
 if __name__ == "__main__":

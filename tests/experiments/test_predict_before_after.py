@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from auformer.data.manifest import write_predictions
+from auformer.data.video import read_video
 from experiments.speed import bench_predict_before_after as bench
 
 
@@ -53,3 +57,69 @@ def test_verdicts(found: dict) -> None:
     ]
     assert [row[6] for row in cells] == ["met", "missed", ""] and cells[0][7] == "0.25"
     assert "decode 1.5 ms, all 9.0 ms" in said
+
+
+class TestGoingOn:
+    """A run that was stopped measures what is missing, of the same commits on the same files alone."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        counted: list[int] = []
+
+        def pair(words: dict, arguments: list, folder: Path) -> dict:
+            counted.append(1)
+            if len(counted) == self.stop:
+                raise KeyboardInterrupt
+            one = {"seconds": 2.0, "cpu": 2.0, "peak_mb": 2.0}
+            return {"before": one, "after": one}
+
+        both = {"rows_before": 1, "rows_after": 1, "rows_in_both": 1, "seconds_ratio": 1.0, "cpu_ratio": 1.0}
+        more = {"peak_mb_ratio": 1.0, "seconds_before": 2.0, "seconds_after": 2.0}
+        monkeypatch.setattr(bench, "summary", lambda runs, folder: {"pairs": len(runs), **both, **more})
+        monkeypatch.setattr(bench, "build", lambda folder, commit: [commit])
+        monkeypatch.setattr(bench, "run_pair", pair)
+        monkeypatch.setattr(bench, "write_scenes", lambda folder, number: None)
+        monkeypatch.setattr(bench, "commit_of", lambda name: name)
+
+        def go(*words: str, stop: int = 0) -> tuple[int, dict]:
+            counted.clear()
+            self.stop = stop
+            with contextlib.suppress(KeyboardInterrupt):
+                bench.main(["--works", "empty", "--out", str(tmp_path), *words])
+            return len(counted), json.loads((tmp_path / "predict_before_after.json").read_text())["works"]["empty"]
+
+        return go
+
+    def test_it_goes_on(self, run) -> None:
+        assert run("--pairs", "3", stop=3)[1]["pairs"] == 2
+        calls, found = run("--pairs", "3", "--more")
+        assert (calls, found["pairs"], len(found["runs"])) == (1, 3, 3)
+        assert run("--pairs", "3", "--more")[0] == 0
+        assert run("--pairs", "3")[0] == 3
+
+    def test_pairs_of_another_commit_do_not_count(self, run) -> None:
+        run("--pairs", "2")
+        calls, found = run("--pairs", "2", "--more", "--after", "other")
+        assert (calls, found["pairs"]) == (2, 2)
+
+
+def test_memory_by_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longer video is the shorter one six times in a row."""
+    frames = {}
+
+    def timed(words: list[str], cwd: Path) -> dict:
+        name = words[2]
+        frames[name] = [(one.index, one.time_s) for one in read_video(cwd / name)]
+        _table(cwd / words[-1] / "predictions.csv", 0.5, 0.0, len(frames[name]))
+        return {"seconds": 1.0, "cpu": 1.0, "peak_mb": 100.0 + len(frames[name])}
+
+    plain = bench.write_clip
+    monkeypatch.setattr(bench, "write_clip", lambda path, number: plain(path, 20))
+    monkeypatch.setattr(bench, "timed", timed)
+    found = bench.memory(["x"], tmp_path, 10)
+    assert found["short_rows"] == 20 and found["long_rows"] == 120 and found["minutes"] == [10, 60]
+    assert found["ratio"] == round(220 / 120, 3)
+    assert np.allclose([time for _, time in frames["long.mp4"]], np.arange(120) / 30, atol=0.002)
+    said = bench.page({"before": "b", "machine": "m", "works": {"memory": {
+        **found, "size": "s", "command": "x", "load": 1.0, "commit": "c"}}})  # fmt: skip
+    assert "120.0 MB for 10 minutes" in said and "missed" in said
