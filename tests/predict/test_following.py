@@ -55,7 +55,7 @@ def true_box(x, y, side=FACE):
 def follow(images, monkeypatch, *, fps=25.0, detector=None, resume=None, after=-1, faces=None):
     """What is found in each image, in a video of so many frames a second, and the detector with its searches."""
     frames = [Frame(k, k, k / fps, image) for k, image in enumerate(images)]
-    monkeypatch.setattr(pipeline, "read_source", lambda source, selection, after: iter(frames[after + 1 :]))
+    monkeypatch.setattr(pipeline, "read_source", lambda *args, after, **more: iter(frames[after + 1 :]))
     detector = detector or Counting()
     known = {} if resume is None else {VIDEO.name: {"after": after, "faces": resume}}
     stages = Pipeline(detector, Cropper("eyes", (32, 32), faces), None, Selection(), known, Clock())
