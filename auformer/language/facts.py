@@ -62,7 +62,8 @@ def fact_of(au: str, active: bool, level: float = math.nan, sides: Sequence[floa
     >>> fact_of("AU12", True, 3.0, (0, 1)).side, fact_of("AU12", True, 3.0, (1, 1)).side, fact_of("AU12", False).side
     ('right', '', '')
     """
-    side = {(1, 0): SIDES[0], (0, 1): SIDES[1]}.get((sides[0], sides[1]), "") if active else ""
+    alone = active and sorted(sides) == [0, 1]
+    side = SIDES[list(sides).index(1)] if alone else ""
     return Fact(au, active, degree_of(level) if active else UNKNOWN, side)
 
 

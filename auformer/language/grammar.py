@@ -94,7 +94,7 @@ class Grammar:
         degrees = self.lexicon.degrees[fact.degree - 1] if fact.degree else ("",)
         clauses = [" ".join(action.replace("*", word).split()) for action in words.actions for word in degrees]
         if fact.side:
-            clauses = [f"{clause}, {side}" for clause in clauses for side in self.lexicon.sides[fact.side]]
+            clauses = [f"{clause}, {side}" for clause in clauses for side in words.sides[fact.side]]
         return [*clauses, *(f"{clause}, {cue}" for clause in clauses for cue in words.cues if cues)]
 
     def sentence(self, fact: Fact, rng: np.random.Generator | None = None) -> str:

@@ -26,11 +26,13 @@ class Words:
         actions: What the muscle does, with a `*` for the degree word.
         cues: What else shows then, said after an action.
         rest: That the muscle does nothing.
+        sides: Texts for `left` and `right`, the person's own, of what acts on that side only, or goes there (AU30).
     """
 
     actions: tuple[str, ...]
     cues: tuple[str, ...]
     rest: tuple[str, ...]
+    sides: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,6 @@ class Lexicon:
         numbers: Words for 1, 2, 3, ...
         movement: Singular and plural of what is counted.
         rest: Texts for a face of which nothing moves.
-        sides: Texts for `left` and `right`, the person's own, of what acts on that side only.
         aus: The words per AU.
     """
 
@@ -52,7 +53,6 @@ class Lexicon:
     numbers: tuple[str, ...]
     movement: tuple[str, str]
     rest: tuple[str, ...]
-    sides: dict[str, tuple[str, ...]]
     aus: dict[str, Words]
 
 
@@ -92,14 +92,15 @@ def parse_lexicon(content: dict[str, Any], language: str) -> Lexicon:
                 raise ValueError(f"Expected at least {fewest} {kind} of {au} ({language}), but got {kinds[kind]}")
         odd = [text for text in kinds["actions"] if text.split().count("*") != 1]
         odd += [text for text in (*kinds["cues"], *kinds["rest"]) if "*" in text]
-        odd += [text for texts in kinds.values() for text in texts if any(sign in text for sign in ",;:.")]
+        sides = {side: tuple(kinds.get("sides", content["sides"])[side]) for side in SIDES}
+        every = [text for kind in FEWEST for text in kinds[kind]] + [*sides["left"], *sides["right"]]
+        odd += [text for text in every if any(sign in text for sign in ",;:.")]
         if odd:
             raise ValueError(f"Expected one `*` in each action, none elsewhere, no , ; : . in {au}, but got {odd[0]!r}")
-        aus[au] = Words(*(tuple(kinds[kind]) for kind in FEWEST))
+        aus[au] = Words(*(tuple(kinds[kind]) for kind in FEWEST), sides)
     degrees = tuple(tuple(words) for words in content["degrees"])
     if len(degrees) != 3 or any(len(words) < 2 or any(" " in word for word in words) for words in degrees):
         raise ValueError(f"Expected three degrees of two or more single words each ({language}), but got {degrees}")
     single, plural = content["movement"]
-    sides = {side: tuple(content["sides"][side]) for side in SIDES}
     numbers, rest = tuple(content["numbers"]), tuple(content["rest"])
-    return Lexicon(language, degrees, numbers, (single, plural), rest, sides, aus)
+    return Lexicon(language, degrees, numbers, (single, plural), rest, aus)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from auformer.language.facts import fact_of
 from auformer.language.grammar import Grammar, shown
 from auformer.language.lexicon import load_lexicon
-from auformer.predict.photo_card import font
 from auformer.predict.types import FacePrediction, ImagePrediction
 from auformer.report.inks import THEMES
 
 LINES = 3  # of a caption; what is longer ends with dots, the whole sentence is in the descriptions file [ours]
-LETTERS = 0.024  # height of the letters, as a share of the image's width [ours]
+LETTERS = 0.02  # height of the letters, as a share of the image's width [ours]
 SMALLEST, LEADING = 12, 1.35  # pixels of the letters, and distance of lines in their height [ours]
 
 
@@ -65,6 +67,14 @@ def strip(width: int, text: str) -> np.ndarray:
     for row, line in enumerate(_fitted(draw, text, size, width - size)):
         draw.text((size // 2, size // 2 + row * step), line, THEMES["dark"]["ink"], font(size))
     return np.asarray(image)
+
+
+@lru_cache(maxsize=8)
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings (it is not imported): Pillow's own letters have no umlauts."""
+    package = find_spec("matplotlib")
+    assert package is not None and package.origin is not None
+    return ImageFont.truetype(str(Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> list[str]:

@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from auformer.aus import MAX_INTENSITY
 from auformer.language.answers import Slot, make_slot
 from auformer.language.grammar import Grammar
 from auformer.language.lexicon import lexicon_version
-from auformer.language.prompts import KINDS, LEVELS, NO, VERSION, YES, answers, question
+from auformer.language.prompts import KINDS, NO, VERSION, YES, answers, question
 from auformer.models.language.decoding import Reader, answer_probs, choose_answers, free_texts, packed_logits
 from auformer.models.language.lm import DTYPES, TINY, pretrained_model, tiny_model
 from auformer.models.language.projector import Projector, mean_length
@@ -44,7 +45,8 @@ class AULLaVA(AUNetwork):
         pretrained: Load the backbone's weights through timm.
         checkpoint_path: Load them from a local file instead.
         img_size: Image size in pixels.
-        intensity: `none`, or `level`: intensities of 0 to 5 are the expectation of the answered level.
+        intensity: `none`, or `level` or `value`: intensities of 0 to 5 are the expectation of the answered level, or
+            five times that of the answered value of 0.00 to 1.00, as FEAFA has them.
         lm: `tiny`, the small Llama that is built here, trained as a whole and kept in the adapter file; or a folder or
             hub name of a causal LM, which stays frozen and outside of the file.
         lm_lora: Rank of LoRA updates of a frozen LM; 0: none.
@@ -77,7 +79,7 @@ class AULLaVA(AUNetwork):
         check_lexicon(lexicon)
         super().__init__(backbone, au_names, pretrained=pretrained, checkpoint_path=checkpoint_path, img_size=img_size)
         self.backbone.requires_grad_(False)
-        self.questions, self.asks_levels = questions, intensity == "level"
+        self.questions = questions
         self.grammar = Grammar(self.au_names if lm == TINY or "describe" in questions else ())
         self.lm = tiny_model(self.grammar) if lm == TINY else pretrained_model(lm, lora=lm_lora, bits=lm_bits)
         if lm_digest not in (None, self.lm.digest):
@@ -92,8 +94,8 @@ class AULLaVA(AUNetwork):
             "lm": lm, "lm_lora": lm_lora, "lm_bits": lm_bits, "pool_tokens": pool_tokens, "questions": list(questions),
             "prompts": VERSION, "lexicon": lexicon_version(), "lm_digest": self.lm.digest,
         }  # fmt: skip
-        if self.asks_levels:
-            self.arguments["intensity"] = self.intensity = "level"
+        if intensity != "none":
+            self.arguments["intensity"] = self.intensity = intensity
             self.intensity_aus = self.au_names
         self._slots: dict[tuple[str, str], Slot] = {}
         for kind in questions:  # refuses an LM that cannot tell answers apart before anything is trained
@@ -168,7 +170,7 @@ class AULLaVA(AUNetwork):
         return (probs.clamp_min(1e-12).log() / temperature).softmax(-1)
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
-        """As `AUNetwork.outputs`: `logits` of `yes` against `no`, `probs`, and with `level` `intensity (B, N)`."""
+        """As `AUNetwork.outputs`: `logits` of `yes` against `no`, `probs`, and where asked for `intensity (B, N)`."""
         return self.token_outputs(self.image_tokens(images))
 
     def token_outputs(self, tokens: Tensor) -> dict[str, Tensor]:
@@ -176,9 +178,10 @@ class AULLaVA(AUNetwork):
         prefix = self.prefix(tokens)
         absent, present = self.probabilities(prefix, "occurrence").log().unbind(-1)
         found = {"logits": present - absent, "probs": present.exp()}
-        if self.asks_levels:
-            levels = torch.arange(len(LEVELS), device=tokens.device, dtype=torch.float32)
-            found["intensity"] = (self.probabilities(prefix, "level") * levels).sum(-1)
+        if self.intensity != "none":
+            answered = self.probabilities(prefix, self.intensity)
+            steps = torch.linspace(0, MAX_INTENSITY, answered.shape[-1], device=tokens.device)
+            found["intensity"] = (answered * steps).sum(-1)
         return found
 
     def predict_probs(self, images: Tensor) -> Tensor:
@@ -229,7 +232,7 @@ class AULLaVA(AUNetwork):
             ):
                 sayings[row][au] = Saying(texts[number], round(log_prob, 4))
         probs = found["probs"].float().cpu().numpy()
-        levels = found["intensity"].float().cpu().numpy() if self.asks_levels else [None] * len(probs)
+        levels = found["intensity"].float().cpu().numpy() if "intensity" in found else [None] * len(probs)
         return [Description(*each, None) for each in zip(probs, levels, sayings, strict=True)]
 
     @torch.no_grad()
@@ -302,15 +305,15 @@ def _check_options(
     intensity: str, lm: str, lora: int, bits: int, pool: int, questions: tuple[str, ...], prompts: str | None
 ) -> None:
     """Refuse what is out of its range, before anything is built."""
-    if intensity not in ("none", "level"):
-        raise ValueError(f"Expected `intensity` of AULLaVA to be 'none' or 'level', but got {intensity!r}")
+    if intensity not in ("none", "level", "value"):
+        raise ValueError(f"Expected `intensity` of AULLaVA to be 'none', 'level' or 'value', but got {intensity!r}")
     odd = [kind for kind in questions if kind not in KINDS]
     if odd or "occurrence" not in questions or len(set(questions)) < len(questions):
         raise ValueError(
             f"Expected `questions` to be some of {', '.join(KINDS)}, with occurrence, but got {questions!r}"
         )
-    if intensity == "level" and "level" not in questions:
-        raise ValueError(f"Expected `level` among `questions` for intensities, but got {', '.join(questions)}")
+    if intensity not in ("none", *questions):
+        raise ValueError(f"Expected `{intensity}` among `questions` for intensities, but got {', '.join(questions)}")
     if type(lora) is not int or not 0 <= lora <= 1024 or (lora and lm == TINY):
         raise ValueError(f"Expected `lm_lora` to be 0 to 1024, and 0 with lm: tiny, but got {lora!r}")
     if bits not in DTYPES or (lm == TINY and bits != 32) or pool not in (1, 2):

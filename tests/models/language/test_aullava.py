@@ -119,6 +119,17 @@ def test_the_intensity_is_the_expected_level(tiny: AULLaVA, images: torch.Tensor
         torch.testing.assert_close(tiny.outputs(images)["intensity"], expected)
 
 
+def test_the_intensity_may_be_the_expected_value(workplace: Path, images: torch.Tensor) -> None:
+    """Five times the value of 0.00 to 1.00: 0.40 is level 2."""
+    valued = network(workplace / "vit.safetensors", intensity="value")
+    with torch.no_grad():
+        probs = valued.probabilities(valued.prefix(valued.image_tokens(images)), "value")
+        expected = sum(5 * value / 100 * probs[..., value] for value in range(101))
+        found = valued.outputs(images)["intensity"]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert valued.intensity_aus == tuple(AUS) and valued.arguments["intensity"] == "value"
+
+
 def test_a_list_is_read_answer_after_answer(tiny: AULLaVA, images: torch.Tensor) -> None:
     """P(yes) in the list's last slot against a plain pass over the whole text before it."""
     tokens = tiny.image_tokens(images)
@@ -285,7 +296,7 @@ def test_code_of_a_model_is_never_run(workplace: Path, tmp_path: Path) -> None:
     [
         ({"questions": ["level"]}, "with occurrence"), ({"questions": ["occurrence", "mood"]}, "some of occurrence"),
         ({"questions": ["occurrence"]}, "Expected `level` among `questions`"),
-        ({"intensity": "ordinal"}, "'none' or 'level'"), ({"lm_lora": 4}, "0 with lm: tiny"),
+        ({"intensity": "ordinal"}, "'none', 'level' or 'value'"), ({"lm_lora": 4}, "0 with lm: tiny"),
         ({"lm_bits": 16}, "32 with lm: tiny"), ({"pool_tokens": 3}, "`pool_tokens` of 1 or 2"),
     ],
 )  # fmt: skip
