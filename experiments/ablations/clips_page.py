@@ -161,6 +161,16 @@ def costs_table(costs: dict[str, Any]) -> str:
     return Table(head, rows).markdown()
 
 
+def memory_text(path: Path) -> str:
+    """What a long video takes beside a short one; that it has not been measured where there is no file."""
+    command = "`python -m experiments.ablations.clip_memory --folder runs/clip-memory`"
+    if not path.is_file():
+        return f"\nMemory of `predict` on a long video ({command}) has not been measured."
+    found = json.loads(path.read_text(encoding="utf-8"))["minutes"]
+    parts = [f"{one['peak_mb']:,.0f} MB on {minutes} min ({one['rows']:,} rows)" for minutes, one in found.items()]
+    return f"\nPeak memory of the whole process of `predict` ({command}): {', '.join(parts)}."
+
+
 def curves(lines: Lines, out: Path) -> list[str]:
     """F1 against clip length and against reach, where there are several of each."""
     from matplotlib.figure import Figure
@@ -273,6 +283,7 @@ def page(out: Path, folder: Path | None) -> str:
         differences_text(videos, pairs),
         ABOUT["costs"],
         costs_table(costs),
+        memory_text(out / "time_memory.json"),
         ABOUT["contrast"],
         contrast_table(contrast) if contrast else none,
         "",

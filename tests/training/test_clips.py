@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from auformer.data.clip_dataset import ClipDataset
 from auformer.data.dataset import AUDataset
 from auformer.data.manifest import read_manifest, write_manifest
+from auformer.data.windows import find_runs
 from auformer.errors import CheckpointError
 from auformer.models import load_adapter
 from auformer.models.checkpoints import load_detector
@@ -92,6 +94,12 @@ def test_a_permuted_manifest_and_workers_give_the_same_windows(folder, tmp_path)
     assert not torch.equal(batches[0], torch.cat([batch["image"] for batch in kept[1].train_dataloader()]))
 
 
+def test_a_window_is_drawn_anew_in_each_epoch(folder):
+    clips = clip_data(folder / "data" / "manifest.csv", chunk_rows=None).train_dataset
+    drawn = [clips.window(0, epoch)[0].tolist() for epoch in range(12)]
+    assert len({rows[0] for rows in drawn}) > 2 and drawn == [clips.window(0, epoch)[0].tolist() for epoch in range(12)]
+
+
 def test_frames_of_a_window_meet_the_same_augmentation(folder):
     data = clip_data(folder / "data" / "manifest.csv", augment="mdhr")
     dataset = data.train_dataset
@@ -121,6 +129,13 @@ def test_padding_reaches_neither_loss_nor_metrics(folder):
             module.validation_step(each, 0)
     assert torch.equal(terms["loss"], again["loss"])
     assert module.outputs.compute().rows.tolist() == list(range(len(data.splits["val"])))
+
+
+def test_a_row_has_the_value_of_its_own_place_and_not_of_padding(folder):
+    table = read_manifest(folder / "data" / "manifest.csv")[:15]  # runs of 9 and 6 rows
+    clips = ClipDataset(AUDataset(table, folder / "data", AUS, 32), find_runs(table), CLIP)
+    places = np.arange(5 * CLIP)[:, None]  # of windows that begin at rows 0, 4, 8, 9, 13
+    assert clips.by_row(places)[:, 0].tolist() == [*range(9), 12, 13, 14, 15, 16, 17]
 
 
 def test_predictions_have_a_row_per_frame_and_resume(folder, run, tmp_path):

@@ -99,10 +99,10 @@ def test_fit_and_predictions_go_through(folder, tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("file", "videos/none.mp4", "row 11: .*no such file"),
+        ("file", "videos/none.mp4", "row 11 .*there is no such file"),
         ("file", "../secret.mp4", r"`file` should be the path of a video inside .* but is '\.\./secret.mp4'"),
         ("file", None, "`file` should be the path of a video .* but is ''"),
-        ("frame", 500, r"row 11: Expected a frame 500 \(counted from 0\) in .* but the video ends before"),
+        ("frame", 500, r"row 11 .*: Expected a frame 500 \(counted from 0\) in .* but the video ends before"),
     ],
 )
 def test_what_no_frame_can_be_read_from_is_named(folder, tmp_path, column, value, said):
