@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auformer.data.transforms import Strong, build_augmentation, to_float
 from auformer.models import AUFormer, load_detector
@@ -97,22 +97,21 @@ def fit(features: Tensor, target: Tensor, usual: Tensor) -> MapHead:
         usual: (N, T) the mean target per AU, from which the head begins.
     """
     torch.manual_seed(SEED)
-    some = features[:: max(1, len(features) // 2000)].float().flatten(0, 1)
-    mean, std = some.mean(0), some.std(0).clamp_min(1e-4)
+    std = features[:: max(1, len(features) // 500)].float().flatten(0, 1).std(0).clamp_min(1e-4)
     weight = torch.zeros(target.shape[1], features.shape[2], requires_grad=True)
     place = (usual + 1e-3).log().requires_grad_()
     optimiser = torch.optim.AdamW([weight, place], lr=LEARNING_RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=STEPS)
     for _ in range(STEPS):
         rows = torch.randint(len(features), (BATCH,))
-        logits = torch.einsum("btf,nf->bnt", (features[rows].float() - mean) / std, weight) + place
+        logits = nn.functional.linear(features[rows].float(), weight / std).transpose(1, 2) + place
         wanted = target[rows]
         loss = -(wanted * logits.log_softmax(-1)).sum() / wanted.sum().clamp_min(1)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-    return MapHead((weight / std).detach(), place.detach())  # the mean shifts all patches of an AU alike
+    return MapHead((weight / std).detach(), place.detach())
 
 
 def train(network: AUFormer, sets: list[Faces]) -> tuple[MapHead, Tensor]:
