@@ -16,7 +16,7 @@ from auformer.scoring.tables import Table
 from experiments.ablations.language_scores import BEST_CELLS, MASK, deletion
 from experiments.pretraining.maps_data import FINE, Faces
 
-BATCH, SHOWN, DELETED = 64, 6, 60  # images at once and in the picture; pairs in which cells are wiped out
+BATCH, SHOWN = 64, 6  # images at once, and in the picture
 COLUMNS = ("its own map", "usual place", "norm of the expert", "what it changes")  # of the picture, after the image
 
 
@@ -41,19 +41,20 @@ def maps_of(network: AUFormer, images: Tensor, usual: Tensor, changes: np.ndarra
 
 
 @torch.inference_mode()
-def score(network: AUFormer, faces: Faces, usual: Tensor) -> dict[str, Any]:
-    """Pointing, energy and deletion of every map on unseen faces, over pairs of an image and an AU that it shows.
+def score(network: AUFormer, faces: Faces, usual: Tensor, *, deleted: int = 0) -> dict[str, Any]:
+    """Pointing and energy of every map on unseen faces, over pairs of an image and an AU that it shows; and deletion.
 
     Args:
         network: With its map head.
         faces: The images and their changes.
         usual: (N, T) the mean change per AU in training.
+        deleted: Pairs in which cells are wiped out, at equal distances; 0 leaves deletion out.
     """
     images = torch.from_numpy(np.stack([to_float(image) for image in faces.images]))
     maps = maps_of(network, images, usual, faces.changes)
     truth = maps["the change itself"]
     pairs = [(image, au) for image, au in np.argwhere(faces.active) if truth[image, au].max() > 0]
-    few = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(len(pairs), DELETED)).astype(int)]
+    few = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(len(pairs), deleted)).astype(int)]
     image, au = np.array(pairs).T
     flat = truth[image, au].reshape(len(pairs), -1)
     mask = flat >= MASK * flat.max(1, keepdims=True)
@@ -62,8 +63,9 @@ def score(network: AUFormer, faces: Faces, usual: Tensor) -> dict[str, Any]:
         values = each[image, au].reshape(len(pairs), -1)
         hits[name] = mask[np.arange(len(pairs)), values.argmax(1)]
         energy = (values * mask).sum(1) / values.sum(1).clip(1e-9)
-        found[name] = {"pointing": float(hits[name].mean()), "energy": float(energy.mean()),
-                       "deletion": deletion(network, images, few, each)}  # fmt: skip
+        found[name] = {"pointing": float(hits[name].mean()), "energy": float(energy.mean())}
+        if few:
+            found[name]["deletion"] = deletion(network, images, few, each)
     missed = ~hits["fixed per AU"]
     return {
         "maps": found, "pairs": len(pairs), "pairs_deletion": len(few), "images": len(images),
@@ -118,7 +120,7 @@ def page(result: dict[str, Any]) -> str:
     """The page of a result."""
     columns = ["faces", "map", "pointing", "energy", "deletion"]
     rows = [
-        [name, kind, *(f"{values[key]:.3f}" for key in ("pointing", "energy", "deletion"))]
+        [name, kind, *(f"{values[key]:.3f}" if key in values else "" for key in ("pointing", "energy", "deletion"))]
         for name, one in result["sets"].items() for kind, values in one["maps"].items()
     ]  # fmt: skip
     names = [name for name in result["sets"] if "moved" not in name]

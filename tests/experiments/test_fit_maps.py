@@ -69,7 +69,7 @@ def test_scores_and_controls(monkeypatch) -> None:
     usual = torch.full((count, rows * columns), 0.1)
     usual[:, 1] = 0.7
     monkeypatch.setattr(type(model), "change_maps", lambda self, images: truth)
-    found = maps_scores.score(model, faces, usual)
+    found = maps_scores.score(model, faces, usual, deleted=3)
     own, fixed = found["maps"]["own"], found["maps"]["fixed per AU"]
     assert own["pointing"] == own["energy"] == found["maps"]["the change itself"]["pointing"] == 1
     right = truth.flatten(2).argmax(2) == 1
