@@ -8,26 +8,29 @@ shown beside what it was set for, reached or not. Runs that are missing are name
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from auformer.files import read_json, write_text
 from auformer.report.table import Table
-from experiments.ablations.language import EPOCHS, LINES, LM_EPOCHS, networks, read_lines
+from experiments.ablations.language import EPOCHS, LINES, LM_EPOCHS, PAIR, networks, read_lines
+from experiments.ablations.language_tables import (
+    NAMES,
+    Lines,
+    answers_table,
+    answers_words,
+    heads_table,
+    of,
+    pair_table,
+    runs_table,
+    sentences_table,
+    where_table,
+)
 from experiments.harness import RESULTS, new_parser
 
 SPEED = RESULTS / "language_speed.json"
-Lines = list[dict[str, Any]]
-NAMES = {
-    "aullava": "AU-LLaVA, small LM", "vlfau": "VL-FAU on experts", "auformer": "AUFormer", "probe": "linear probe",
-    "vlfau_unguided": "VL-FAU, attention not guided", "vlfau_silent": "VL-FAU without sentences",
-    "plain_vlfau": "VL-FAU on the plain ViT", "aullava_unpaired": "AU-LLaVA, pair left out",
-    "probe_unpaired": "linear probe, pair left out",
-}  # fmt: skip
-CONDITIONS = ("own", "swapped", "constant", "blank")
 HEAD = """\
 # Sentences and answers on rendered faces
 
@@ -66,82 +69,11 @@ BARS = (
      HIGHEST, 1),
 )  # fmt: skip
 
-
-def of(lines: Lines, what: str) -> Lines:
-    return [line for line in lines if line["what"] == what]
-
-
-def cell(lines: Lines, get: Callable[[dict[str, Any]], float], digits: int = 1, factor: float = 100.0) -> str:
-    """Mean over lines, with the standard deviation where there are several; empty without lines."""
-    values = [factor * get(line) for line in lines]
-    if not values or any(value is None or np.isnan(value) for value in values):
-        return ""
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
-
-
-def spent(line: dict[str, Any]) -> str:
-    """Epochs of a run, and how many of them were done before it was interrupted."""
-    done = line.get("epochs_done")
-    return str(line["epochs"]) if done is None else f"{done} of {line['epochs']}, interrupted"
-
-
-def runs_table(lines: Lines) -> str:
-    rows = []
-    for what in networks():
-        mine = of(lines, what)
-        if not mine:
-            continue
-        decided = [
-            cell(mine, lambda line, lab=lab, key=key: line[lab]["occurrence"][key])
-            for lab in ("lab_a", "lab_b") for key in ("f1", "auroc")
-        ]  # fmt: skip
-        epochs = ", ".join(sorted({spent(line) for line in mine}))
-        seconds = cell(mine, lambda line: math.nan if line["seconds"] is None else line["seconds"] / 60, 0, 1.0)
-        rows.append([NAMES[what], f"{mine[0]['trainable_parameters']:,}", str(len(mine)), epochs, *decided, seconds])
-    header = ["run", "trained", "seeds", "epochs", "A: F1", "A: AUROC", "B: F1", "B: AUROC", "minutes"]
-    return Table(header, rows).markdown()
-
-
-def sentences_table(lines: Lines, lab: str) -> str:
-    shown = (("readable", 100, 1), ("agreement", 100, 1), ("truth", 100, 1), ("f1", 100, 1), ("degree", 100, 1),
-             ("degree_near", 100, 1), ("kappa", 1, 2), ("bleu4", 1, 1), ("cider", 1, 2))  # fmt: skip
-    rows = []
-    for what in networks():
-        mine = [line for line in of(lines, what) if "sentences" in line[lab]]
-        for name in CONDITIONS if mine else ():
-            cells = [
-                cell(mine, lambda line, name=name, key=key: line[lab]["sentences"][name][key], digits, factor)
-                for key, factor, digits in shown
-            ]
-            rows.append([NAMES[what], name, *cells])
-    header = [
-        "run",
-        "sentences",
-        "readable",
-        "agreement",
-        "truth",
-        "F1",
-        "degree",
-        "degree ±1",
-        "kappa",
-        "BLEU-4",
-        "CIDEr-D",
-    ]
-    return Table(header, rows, text_columns=2).markdown()
-
-
-def where_table(lines: Lines) -> str:
-    rows = []
-    for what in networks():
-        mine = [line for line in of(lines, what) if "where" in line["lab_a"]]
-        for name in [name for name in mine[0]["lab_a"]["where"] if name != "pairs"] if mine else ():
-            cells = [
-                cell(mine, lambda line, name=name, key=key: line["lab_a"]["where"][name][key], 3, 1.0)
-                for key in ("pointing", "energy", "deletion")
-            ]
-            rows.append([NAMES[what], name, *cells])
-    return Table(["run", "map", "pointing", "energy", "deletion"], rows, text_columns=2).markdown()
+# F1 on lab A of one run from that of another of the same seed: run, the other, figure, lowest
+RIVALS = (
+    ("vlfau", "auformer", "F1 on lab A from AUFormer's of the same seed", -1.0),
+    ("aullava", "probe", "F1 on lab A from the linear probe's of the same seed", 0.0),
+)
 
 
 def look_up(line: dict[str, Any], path: str) -> float:
@@ -171,14 +103,12 @@ def checks(lines: Lines) -> str:
             value = factor * float(np.mean([look_up(line, path) for line in mine]))
             shown = f"{value:.3f}" if factor == 1 else f"{value:.1f}"
             rows.append([NAMES[what], name, bar_text(low, high), shown, "yes" if low <= value <= high else "no"])
-    both = [
-        (line, other) for line in of(lines, "vlfau") for other in of(lines, "auformer")
-        if (line["seed"], line["epochs"]) == (other["seed"], other["epochs"])
-    ]  # fmt: skip
-    if both:
-        path, name = "occurrence.f1", "F1 on lab A from AUFormer's of the same seed and epochs"
-        gain = float(np.mean([100 * (look_up(one, path) - look_up(other, path)) for one, other in both]))
-        rows.append([NAMES["vlfau"], name, ">= -1", f"{gain:+.1f}", "yes" if gain >= -1 else "no"])
+    for what, other, name, low in RIVALS:
+        path = "occurrence.f1"
+        pairs = [(one, two) for one in of(lines, what) for two in of(lines, other) if one["seed"] == two["seed"]]
+        if pairs:
+            gain = float(np.mean([100 * (look_up(one, path) - look_up(two, path)) for one, two in pairs]))
+            rows.append([NAMES[what], name, bar_text(low, HIGHEST), f"{gain:+.1f}", "yes" if gain >= low else "no"])
     return Table(["run", "figure", "bar", "found", "reached"], rows, text_columns=3).markdown()
 
 
@@ -234,9 +164,16 @@ def speed_lines(speed: dict[str, Any]) -> list[str]:
 def page(lines: Lines, speed: dict[str, Any] | None = None) -> str:
     few = sorted({line["every"] for line in lines if line.get("every", 1) > 1})
     part = f"Lines on every {few[0]}th test image only are preliminary." if few else ""
-    blocks = [HEAD, missing(lines), part, "## Decisions", runs_table(lines)]
+    blocks = [HEAD, missing(lines), part, "## Decisions", runs_table(lines), heads_table(lines)]
     if of(lines, "vlfau") or of(lines, "aullava"):
         blocks += ["## What was asked for", checks(lines)]
+    if any("list" in line["lab_a"] for line in lines):
+        blocks += ["## Answers of the language model", answers_table(lines), answers_words(lines)]
+    if any("pair" in line["lab_a"] for line in lines):
+        blocks += [
+            f"## {PAIR[0]} and {PAIR[1]}, never together in training", pair_table(lines),
+            "Recall in the test images that show both, of networks trained without the rows that do.",
+        ]  # fmt: skip
     if any("sentences" in line["lab_a"] for line in lines):
         blocks += [
             "## Sentences, lab A", sentences_table(lines, "lab_a"),

@@ -23,6 +23,7 @@ from auformer.training.config import resolve_config
 from experiments.ablations import language as scripts
 from experiments.ablations import language_page as page
 from experiments.ablations import language_scores as scores
+from experiments.ablations import language_tables as tables
 from tests.helpers.runs import AUS, VIT, cli_words, write_workspace
 
 pytest.importorskip("transformers")
@@ -91,7 +92,7 @@ def _line(what: str, seed: int = 0, epochs: int = 6, f1: float = 0.8) -> dict[st
     maps = ("own", "another AU's", "fixed per AU", "the change itself")
     lab = {
         "occurrence": {"f1": f1, "auroc": 0.9, "ece": 0.1},
-        "sentences": {**dict.fromkeys(page.CONDITIONS, scores), "decisions_f1": 0.8},
+        "sentences": {**dict.fromkeys(tables.CONDITIONS, scores), "decisions_f1": 0.8},
         "where": {**{name: {"pointing": 0.5, "energy": 0.3, "deletion": 0.1} for name in maps}, "pairs": {}},
     }
     about = {"what": what, "seed": seed, "epochs": epochs, "commit": "abc", "machine": "m", "seconds": 60}
@@ -137,13 +138,34 @@ def test_the_page_says_what_is_missing_and_what_is_not_reached() -> None:
     rows = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| VL-FAU on experts")}
     assert rows["sentences: agreement"].endswith("| 97.0 | yes |")
     assert rows["sentence F1, own minus swapped"].endswith("| 0.0 | no |")
-    assert rows["F1 on lab A from AUFormer's of the same seed and epochs"].endswith("| -2.0 | no |")
+    assert rows["F1 on lab A from AUFormer's of the same seed"].endswith("| -2.0 | no |")
     assert page.look_up(_line("x"), "sentences.own.f1 - sentences.decisions_f1") == pytest.approx(-0.01)
     assert page.look_up(_line("x"), "lab_b.occurrence.auroc") == 0.9
-    several = page.runs_table([_line("probe", seed, f1=value) for seed, value in ((0, 0.7), (1, 0.8))])
+    several = tables.runs_table([_line("probe", seed, f1=value) for seed, value in ((0, 0.7), (1, 0.8))])
     assert "75.0 ± 7.1" in several
     whole = [_line(what, seed, 20) for what in scripts.networks() for seed in range(3)]
     assert page.missing(whole) == ""
+
+
+def test_answers_heads_and_the_pair_are_on_the_page() -> None:
+    """Each beside what it is to be read with; a bar is held against the run of the same seed."""
+    lines = [
+        _line(what, seed, 20, f1) for what, seed, f1 in (("aullava", 0, 0.80), ("probe", 0, 0.78), ("probe", 1, 0.9))
+    ]
+    for lab in ("lab_a", "lab_b"):
+        own = lines[0][lab]
+        own |= {kind: {"f1": 0.7, "auroc": 0.9, "ece": 0.02} for kind in ("list", "level", "swapped")}
+        own |= {"temperature": 1.85, "ece_raw": 0.059, "free_list_readable": 0.5, "one_by_one": 0, "blank_apart": 0,
+                "intensity": {"r": 0.82, "mae": 0.33, "mae_constant": 0.96, "icc": 0.8},
+                "differ": {"reversed": 0.0, "list": 0.0, "level": 0.0}}  # fmt: skip
+        lines[1][lab] |= {"pair": {"both": 0.44, "AU4": 0.5, "AU12": 0.6}}
+        lines[1][lab] |= {"heads": {key: {"f1": 0.61, "auroc": 0.9} for key in ("logits", "branch_logits")}}
+    text = page.page(lines)
+    assert "| AU-LLaVA, small LM | all in a list | 70.0 | 90.0 | 0.020 |" in text
+    assert "ECE 0.059 before the temperature of 1.85; levels: r 0.82, MAE 0.33 of 5" in text
+    assert "| linear probe | 44.0 | 50.0 | 60.0 |" in text
+    assert "| linear probe | branches | 61.0 |" in text
+    assert "F1 on lab A from the linear probe's of the same seed | >= 0 | +2.0 | yes |" in text
 
 
 def test_a_decision_falls_when_what_it_rests_on_is_wiped_out() -> None:
