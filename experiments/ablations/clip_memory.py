@@ -46,10 +46,11 @@ def repeat(video: Path, times: int, out: Path) -> Path:
 def main(argv: list[str] | None = None) -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where videos and predictions lie")
+    parser.add_argument("--frames", type=int, default=FRAMES, metavar="N", help="of a minute (default: %(default)s)")
     args = parser.parse_args(argv)
     folder: Path = args.folder
     manifest = render_dataset(
-        folder / "video", lab="A", subjects=1, videos=1, frames=FRAMES, first_subject=FIRST_SUBJECT
+        folder / "video", lab="A", subjects=1, videos=1, frames=args.frames, first_subject=FIRST_SUBJECT
     )
     short = manifest.parent / str(pd.read_csv(manifest)["file"].iloc[0])
     videos = {1: short, TIMES: repeat(short, TIMES, folder / "long.mp4")}
