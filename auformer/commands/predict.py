@@ -128,7 +128,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--annotate", action="store_true", help="images and videos with boxes and AU bars drawn into them")
     where = "figure per source: where each AU shows (packaged AU detector), or how much each expert adds (others)"
     add("--maps", action="store_true", help=where)
-    add("--report", action="store_true", help="DIR/report.html")
+    add("--report", action="store_true", help="DIR/report.html; more than 30 photos are shown small on it")
     words = "sentences by rule in this language: NAME.descriptions.csv, the report, under annotated images"
     add("--describe", choices=("en", "de"), help=words)
     add("--overwrite", action="store_true", help="replace existing outputs")

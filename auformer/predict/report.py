@@ -19,6 +19,7 @@ from auformer.predict.descriptions import describe_predictions
 from auformer.predict.figures import HIGH, au_summary, main_series, shown_aus, small
 from auformer.predict.progress import about
 from auformer.predict.sources import Source, sequence_files
+from auformer.predict.thumbnails import photographs
 from auformer.report.html import (
     Section,
     build_report,
@@ -34,7 +35,10 @@ from auformer.report.inks import au_label, au_order
 from auformer.report.table import Table
 from auformer.report.timeline import hover_timeline
 
-MOST = 30  # sources with a section of their own; the page stays small enough to open [ours]
+MOST = (
+    30  # sources with a section of their own; more photos are shown small. The page stays small enough to open [ours]
+)
+LISTED = 500  # lines of the list at the top [ours]
 _FACES = 8  # of a video, in the table of its people: more are too wide for a page [ours]
 _TOLD = 12  # frames of a video whose movements are told in a sentence [ours]
 _SHOTS, _SHOT_WIDTH = 6, 150  # small images along a timeline, and their width in pixels [ours]
@@ -64,7 +68,9 @@ def write_report(
     use = responsible_use((side["notice"] or "").split("\n")[0], intensity=intensity)
     words = [use, paragraph(_population(side)), paragraph(SCORES)]
     sections = [Section("Sources", [_overview(entries), *words], wide=True)]
-    for source, rows, problem in entries[:MOST]:
+    photos = [entry for entry in entries if entry[0].kind == "photo"]
+    single = entries if len(photos) <= MOST else [entry for entry in entries if entry[0].kind != "photo"]
+    for source, rows, problem in single[:MOST]:
         if source.kind == "photo":
             section = _photo(source, rows, aus, problem)
         else:
@@ -72,8 +78,10 @@ def write_report(
             section = _video(source, rows, aus, problem, resting)
         told = _sentences(source, rows, side["au_names"], describe)
         sections.append(section._replace(blocks=[*section.blocks, *told]))
-    if len(entries) > MOST:
-        more = len(entries) - MOST
+    if len(photos) > MOST:
+        sections.append(photographs(photos, aus))
+    if len(single) > MOST:
+        more = len(single) - MOST
         rest = f"{more} more sources are in the table only: a page with all of them would be too large to open."
         sections.append(Section("Further sources", [paragraph(rest)]))
     settings = code(f"{command}\n\n{json.dumps(side, indent=1, ensure_ascii=False)}", "settings")
@@ -98,20 +106,31 @@ def _population(side: dict[str, Any]) -> str:
 
 
 def _overview(entries: Sequence[tuple[Source, pd.DataFrame, str]]) -> str:
-    """One line per source: images, those without a face, faces, whether there is a problem; below, which."""
-    rows, problems = [], []
-    for source, part, problem in entries:
-        frames, with_face = part["frame"].nunique(), part.loc[part["status"] == "ok", "frame"].nunique()
-        people = part.loc[part["status"] == "ok", "face"].nunique()
+    """One line per source: images, those without a face, faces, whether there is a problem; below, which.
+
+    More photos than have sections of their own share a line.
+    """
+    photos = [entry for entry in entries if entry[0].kind == "photo"]
+    many = photos if len(photos) > MOST else []
+    lines = [(f"{len(many):,} photos", "photo", many)] if many else []
+    lines += [(entry[0].name, entry[0].kind, [entry]) for entry in entries if not many or entry[0].kind != "photo"]
+    rows = []
+    for name, kind, parts in lines[:LISTED]:
+        found = [(part, part[part["status"] == "ok"]) for _, part, _ in parts]
+        frames = sum(part["frame"].nunique() for part, _ in found)
+        with_face = sum(seen["frame"].nunique() for _, seen in found)
+        people = sum(seen["face"].nunique() for _, seen in found)
         without = "0" if frames == with_face else f"{frames - with_face} ({100 * (1 - with_face / frames):.0f} %)"
-        rows.append([source.name, source.kind, f"{frames:,}", without, str(people), "see below" if problem else "none"])
-        problems += [about(source.file, problem)] if problem else []
+        problem = "see below" if any(words for _, _, words in parts) else "none"
+        rows.append([name, kind, f"{frames:,}", without, f"{people:,}", problem])
+    problems = [about(source.file, problem) for source, _, problem in entries if problem]
     header = ["Source", "Kind", "Images", "Without a face", "Faces", "Problem"]
     note = (
         "In a video, faces are numbered over time: one that was away for more than a second, or comes back elsewhere, "
         "gets a new number."
     )
-    return table(Table(header, rows, title="What was read", notes=[note, *problems]))
+    more = [f"{len(lines) - LISTED:,} more sources are in the table only."] if len(lines) > LISTED else []
+    return table(Table(header, rows, title="What was read", notes=[note, *more, *problems]))
 
 
 def _levels_of(rows: pd.DataFrame) -> list[str]:

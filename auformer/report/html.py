@@ -39,7 +39,7 @@ class Section(NamedTuple):
 
     Args:
         heading: Plain text.
-        blocks: HTML of `paragraph`, `table`, `figure`, `notice` or `code`.
+        blocks: HTML of `paragraph`, `table`, `figure`, `gallery`, `notice` or `code`.
         wide: Let the section take the page's whole width where there is room; the others stand in two columns.
     """
 
@@ -142,6 +142,11 @@ def figure(light: bytes, dark: bytes | None = None, *, alt: str, caption: str = 
     night = f'<source srcset="{_data_uri(dark)}" media="(prefers-color-scheme: dark)">' if dark is not None else ""
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return f'<figure><picture>{night}<img src="{_data_uri(light)}" alt="{html.escape(alt)}"></picture>{below}</figure>'
+
+
+def gallery(figures: Sequence[str]) -> str:
+    """Return small figures in rows, as many in each as there is room for."""
+    return f'<div class="gallery">{"".join(figures)}</div>'
 
 
 def _data_uri(image: bytes) -> str:
