@@ -235,8 +235,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     add = parser.add_argument
     add("--facekit", type=Path, required=True, help="ICT-FaceKit, for scanned faces")
     add("--photographs", type=Path, required=True, help="folder of photographs, of which false words are counted")
-    add("--subjects", type=int, default=60, help="rendered faces of each renderer (default: %(default)s)")
-    add("--step", type=int, default=3, help="every so many photographs (default: %(default)s)")
+    add("--subjects", type=int, default=24, help="rendered faces of each renderer (default: %(default)s)")
+    add("--step", type=int, default=7, help="every so many photographs (default: %(default)s)")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -84,7 +84,8 @@ def picture(network: AUFormer, tests: dict[str, Faces], usual: Tensor) -> np.nda
     """A row for some images at equal distances: the image, then the maps of the AU that changes it most; BGR."""
     lines = []
     for faces in tests.values():
-        places = np.linspace(0, len(faces.images) - 1, SHOWN // len(tests)).astype(int)
+        shows = np.flatnonzero(faces.active.any(1))
+        places = shows[np.linspace(0, len(shows) - 1, SHOWN // len(tests)).astype(int)]
         images = torch.from_numpy(np.stack([to_float(faces.images[place]) for place in places]))
         maps = maps_of(network, images, usual, faces.changes[places])
         for row, place in enumerate(places):
@@ -153,7 +154,7 @@ Pointing per AU, own map and fixed map:
 
 What the maps do not say: that the detector's decision rests on these places (that is the column deletion), or
 anything measured on photographs, for which there is no such truth. The map of an AU that a face does not show says
-where it would. Six test images at equal distances, not chosen; the AU that changes each most:
+where it would. Six test images with an active AU at equal distances, not chosen; the AU that changes each most:
 
 ![Rendered faces with maps](maps.png)
 
