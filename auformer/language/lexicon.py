@@ -97,10 +97,11 @@ def parse_lexicon(content: dict[str, Any], language: str) -> Lexicon:
         odd += [text for text in every if any(sign in text for sign in ",;:.")]
         if odd:
             raise ValueError(f"Expected one `*` in each action, none elsewhere, no , ; : . in {au}, but got {odd[0]!r}")
-        aus[au] = Words(*(tuple(kinds[kind]) for kind in FEWEST), sides)
+        actions, cues, rest = (tuple(kinds[kind]) for kind in FEWEST)
+        aus[au] = Words(actions, cues, rest, sides)
     degrees = tuple(tuple(words) for words in content["degrees"])
     if len(degrees) != 3 or any(len(words) < 2 or any(" " in word for word in words) for words in degrees):
         raise ValueError(f"Expected three degrees of two or more single words each ({language}), but got {degrees}")
     single, plural = content["movement"]
-    numbers, rest = tuple(content["numbers"]), tuple(content["rest"])
-    return Lexicon(language, degrees, numbers, (single, plural), rest, aus)
+    numbers, nothing = tuple(content["numbers"]), tuple(content["rest"])
+    return Lexicon(language, degrees, numbers, (single, plural), nothing, aus)
