@@ -20,8 +20,8 @@ from auformer.faces.regressor import SIDE, ask, square_of
 from auformer.predict.following import grey_piece
 
 SMALL, CUT, COVERED = WORDS = ("small", "cut", "covered")
-#: Certainty below which a face counts as covered [ours]: 8 of 10 rendered faces of which more than 30 % is covered have
-#: less, 1 or 2 of 100 photographs of faces that are not, most of them turned far (experiments/results/quality.md).
+#: Certainty below which a face counts as covered [ours]: 2 of 100 photographs of faces that nothing covers have less,
+#: most of these turned far; how many covered faces are noticed: experiments/results/quality.md.
 CERTAIN_OPEN = 0.8
 #: Share of a face that may lie outside the image [ours]: photographs that end at chin and ears are not cut.
 OUTSIDE = 0.1
