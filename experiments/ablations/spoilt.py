@@ -218,8 +218,8 @@ spoilt as the network gives it, and spoilt as `predict` writes it.
 
 {Table(columns, rows).markdown()}
 
-Most faces of which much is covered are not found at all (a row `no_face`); of those that are, the word `covered` notices
-some. Without it the network is less sure of them by itself, since they were covered in its training now and then.
+Most faces of which much is covered are not found at all (a row `no_face`); of those that are, `covered` notices some.
+Without it the network is less sure of them by itself, since they were covered in its training now and then.
 
 The crop of a cut face is filled with the image's outermost pixels, so that no mirrored mouth appears; sureness by how
 it is filled (no other crop changes):
