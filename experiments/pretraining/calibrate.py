@@ -57,18 +57,24 @@ def validation_logits(network: AUFormer, manifests: Sequence[str]) -> tuple[np.n
 
 
 @torch.no_grad()
+def divide_heads(network: AUFormer, by: Sequence[float]) -> None:
+    """Divide the logits of both heads by a number per AU, in their last weights."""
+    if network.expert_heads is None:
+        raise ValueError("Expected an AUFormer with both heads")
+    last, divisor = network.head.fc2, torch.tensor(by)
+    for weight, bias in ((last.weight, last.bias), (network.expert_heads.weight, network.expert_heads.bias)):
+        weight.div_(divisor[:, None])
+        bias.div_(divisor)
+
+
 def calibrate(adapter: Path, manifests: Sequence[str]) -> dict[str, float]:
     """Multiply the temperatures into an adapter file's heads, choose its thresholds again; the temperatures by AU."""
     network = load_detector(adapter)
-    if not isinstance(network, AUFormer) or network.expert_heads is None or not network.average_heads:
+    if not isinstance(network, AUFormer) or not network.average_heads:
         raise ValueError(f"Expected the adapter file of an AUFormer with both heads, but got {adapter}")
     logits, target = validation_logits(network, manifests)
     found = [fit_temperature(logits[:, :, place], target[:, place]) for place in range(len(network.au_names))]
-    cooled = torch.tensor(found)
-    main = network.head.fc2
-    for weight, bias in ((main.weight, main.bias), (network.expert_heads.weight, network.expert_heads.bias)):
-        weight.div_(cooled[:, None])
-        bias.div_(cooled)
+    divide_heads(network, found)
     probs = (1 / (1 + np.exp(-logits / np.asarray(found)))).mean(0)
     temperatures = dict(zip(network.au_names, (round(one, 3) for one in found), strict=True))
     thresholds = tune_thresholds(prob=probs, target=target, au_names=network.au_names)
