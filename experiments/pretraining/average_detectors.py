@@ -67,6 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     temperatures = calibrate(args.out_file, manifests["val"])
     trained = read_json(args.out / "demo_detector.json") or {}
     result = {**trained, "averaged": args.share, "temperatures": temperatures, **circumstances()}
+    words = f"python -m experiments.pretraining.average_detectors FIRST SECOND --share {args.share}"
+    result["command"] = f"{result.get('command', '')}`, then `{words}"
     result |= evaluate(args.out_file, manifests["test"])
     if args.out_file == PACKAGED:
         write_result(args.out, "demo_detector", result, page(result))

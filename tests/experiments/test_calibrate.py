@@ -1,4 +1,4 @@
-"""Temperatures per action unit: found again, rows not annotated left out, multiplied into both heads alone."""
+"""Temperatures per action unit, found again and multiplied into both heads alone; averages of two trainings."""
 
 from functools import partial
 
@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from auformer.models import load_detector
+from auformer.models.adapter_file import save_adapter
+from experiments.pretraining import average_detectors
 from experiments.pretraining import calibrate as module
 from tests.helpers.faces import tiny_manifest
 from tests.helpers.photos import write_detector
@@ -39,3 +41,24 @@ def test_it_is_multiplied_into_both_heads(tmp_path, monkeypatch):
     assert torch.equal(was["intensity"], now["intensity"])
     assert after.metadata["extra"] == {"kept": 1, module.KEY: temperatures}
     assert after.metadata["training_data"] == {"images": 7} and after.thresholds != network.thresholds
+
+
+def test_averages_lie_between_and_know_no_temperature(tmp_path, monkeypatch):
+    first = write_detector(tmp_path)
+    load = partial(load_detector, backbone_checkpoint=tmp_path / "backbone.safetensors")
+    monkeypatch.setattr(average_detectors, "load_detector", load)
+    second = load(tmp_path / "adapter.safetensors")
+    with torch.no_grad():
+        for parameter in second.parameters():
+            if parameter.requires_grad:
+                parameter.add_(1.0)
+        wanted = [second.head.fc2.weight - 0.75, second.expert_heads.weight - 0.75]
+        module.divide_heads(second, [2.0] * len(second.au_names))
+    extra = {module.KEY: dict.fromkeys(second.au_names, 2.0), "kept": 1}
+    save_adapter(tmp_path / "second.safetensors", second, extra=extra)
+    average_detectors.average(tmp_path / "adapter.safetensors", tmp_path / "second.safetensors", 0.25, tmp_path / "m")
+    mixed = load(tmp_path / "m")
+    assert mixed.metadata["extra"] == {"kept": 1, "averaged": 0.25}
+    for found, value in zip([mixed.head.fc2.weight, mixed.expert_heads.weight], wanted, strict=True):
+        assert torch.allclose(found, value, atol=1e-5)
+    assert torch.allclose(mixed.head.fc1.bias, first.head.fc1.bias + 0.25, atol=1e-5)
