@@ -1,8 +1,9 @@
-"""What the prediction of a large collection costs, by arithmetic from the measured rates of `bench_predict.json`.
+"""What the prediction of a large collection costs, by arithmetic.
 
     python -m experiments.speed.cost
 
-Nothing is measured here; the price of a core-hour is an assumption that the reader replaces. Writes `cost.md`.
+It goes by what `bench_predict.json` and `predict_before_after.json` say. Nothing is measured here; the price of a
+core-hour is an assumption that the reader replaces. Writes `cost.md`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ CASES = {
     "every_5th": "demo AU detector, faces detected in every fifth frame and followed between",
     "vit_b": "ViT-B/16 at 224 pixels, 12 AUs, faces detected in every fifth frame",
 }
+VIDEOS = {"video": "640 x 360, one face", "large_video": "1920 x 1080, two faces"}  # of `predict_before_after.json`
 COLUMNS = [
     "what is predicted", "frames/s", f"hours on {CORES} cores", "core-hours", f"hours with {WORKERS} workers",
     f"dollars at {PRICE} a core-hour",
@@ -41,7 +43,27 @@ def cost(fps: float, *, frames: int = FRAMES, cores: int = CORES, price: float =
     return {"hours": hours, "core_hours": hours * cores, "dollars": hours * cores * price}
 
 
-def page(bench: dict[str, Any]) -> str:
+def beside(pairs: dict[str, Any]) -> str:
+    """Core-hours by the processor time of whole runs of two builds, as far as videos were measured."""
+    rows = []
+    for name, words in VIDEOS.items():
+        one = pairs["works"].get(name)
+        frames = int(one["size"].split()[0]) if one else 0
+        for build, which in (("before", pairs["before"]), ("after", one["commit"])) if one else ():
+            spent = one[f"cpu_{build}"] / frames
+            found = cost(1 / spent, cores=1)
+            numbers = (f"{1e3 * spent:,.1f}", f"{found['core_hours']:,.1f}", f"{found['dollars']:,.1f}")
+            rows.append([f"{words}, {frames} frames, build of {which}", *numbers])
+    header = [
+        "what is predicted, by which build",
+        "processor ms a frame",
+        "core-hours",
+        f"dollars at {PRICE} a core-hour",
+    ]
+    return Table(header, rows).markdown()
+
+
+def page(bench: dict[str, Any], pairs: dict[str, Any]) -> str:
     rows = []
     measured = {name: words for name, words in CASES.items() if name in bench}
     for name, words in measured.items():
@@ -65,14 +87,20 @@ def page(bench: dict[str, Any]) -> str:
 The first line in full: {FRAMES:,} / {start} / 3600 = {first["hours"]:.1f} hours on {CORES} cores,
 {first["core_hours"]:.1f} core-hours, x {PRICE} = {first["dollars"]:.2f} dollars.
 
+By processor time of whole processes, starts included, of this package and an earlier one on the same files
+(`predict_before_after.json`; faces followed by default in the later build):
+
+{beside(pairs)}
+
 * **The price is an assumption.** {PRICE} dollars per core-hour is an example: multiply the core-hours by your own
   price, or by 0 on machines that you have.
-* Measured: a 640 x 360 H.264 video with one face, from the file to the table, one process. Larger images and more faces
-  cost more.
+* Measured in the first table: a 640 x 360 H.264 video with one face, from the file to the table, one process. Larger
+  images and more faces cost more.
 * The column of {WORKERS} workers divides by {WORKERS}. Sources do not depend on one another, and workers exchange
   nothing, but this division is not measured: the start of each process, videos of uneven length and a slow disk come on
   top. The last video ends the run, so a collection needs many more videos than workers.
 * A worker held up to {memory:.1f} GiB: {WORKERS} of them need {WORKERS * memory:.0f} GiB. `--workers` makes them fewer.
+* `--shard` and `--cluster ray` run the same `AUPredictor.stream` with the same defaults, so they gain as much.
 * Not in it: storage, transfer, and GPUs, whose rate was not measured for whole videos.
 """
 
@@ -80,8 +108,9 @@ The first line in full: {FRAMES:,} / {start} / 3600 = {first["hours"]:.1f} hours
 def main(argv: list[str] | None = None) -> str:
     parser = new_parser(__doc__)
     parser.add_argument("--bench", type=Path, default=RESULTS / "bench_predict.json", help="measured rates")
+    parser.add_argument("--pairs", type=Path, default=RESULTS / "predict_before_after.json", help="of two builds")
     args = parser.parse_args(argv)
-    text = page(json.loads(args.bench.read_text(encoding="utf-8")))
+    text = page(*(json.loads(path.read_text(encoding="utf-8")) for path in (args.bench, args.pairs)))
     write_text(args.out / "cost.md", text)
     print(text)
     return text

@@ -220,8 +220,11 @@ class TestCost:
         """100 frames a second: 10 million frames take 100,000 s, 27.8 hours, 55.6 core-hours, 2.78 dollars."""
         rates = _result(RESULTS, "bench_predict")
         rates["every_frame"]["fps"] = 100.0
-        text = cost.page(rates)
+        works = {"video": {"size": "900 frames", "cpu_before": 90.0, "cpu_after": 9.0, "commit": "c"}}
+        text = cost.page(rates, {"before": "b", "works": works})
         assert "| 100.0 | 27.8 | 55.6 | 0.9 | 2.8 |" in text and "= 2.78 dollars" in text
+        assert "640 x 360, one face, 900 frames, build of b | 100.0 | 277.8 | 13.9 |" in text
+        assert "build of c | 10.0 | 27.8 | 1.4 |" in text
 
 
 class TestTableOfViTs:
