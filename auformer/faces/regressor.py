@@ -1,6 +1,6 @@
 """Five landmarks of a face by a small convolutional network of ours, run by onnxruntime: 0.4 ms a look.
 
-OpenCV's `dnn` gives the same landmarks, to 0.0001 of a pixel, in 1.1 ms.
+OpenCV's `dnn` gives the same landmarks, to 0.0001 pixels of the input, in 1.1 ms.
 
 It has seen rendered faces only (experiments/pretraining/train_points.py; assets/points_card.md says how well it does
 and where not). It looks twice: at the square that the box suggests, then at the square that the first points suggest,
