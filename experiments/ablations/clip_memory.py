@@ -35,7 +35,7 @@ def repeat(video: Path, times: int, out: Path) -> Path:
                 film = source.streams.video[0]
                 stream = stream or target.add_stream_from_template(film)
                 for packet in source.demux(film):
-                    if packet.size:
+                    if packet.pts is not None and packet.dts is not None and film.duration is not None:
                         packet.pts += turn * film.duration
                         packet.dts += turn * film.duration
                         packet.stream = stream

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from auformer.aus import AU_SETS
 from auformer.data.datamodule import AUDataModule
@@ -23,7 +23,7 @@ from auformer.data.splits import count_labels
 from auformer.data.windows import cut_chunks, evaluation_windows, training_window
 from auformer.losses import AULoss, au_weights, region_loss, wa_loss
 from auformer.metrics import auroc, average_precision, confusion_counts, f1_from_counts, mean_over_aus
-from auformer.models import AUFormer, load_detector, save_adapter
+from auformer.models import AUFormer, AUNetwork, load_detector, save_adapter
 from auformer.models.temporal.auformer_in_time import AUFormerInTime, FrameByFrame
 from auformer.models.temporal.vit_mdhr import ViTMDHR
 from auformer.training import fit
@@ -132,7 +132,7 @@ def train_head(
 
 
 def train_above(
-    network: nn.Module, say: Say, loss: Callable[[dict[str, Tensor], Tensor], Tensor], part: Part, kept: Path,
+    network: AUNetwork, say: Say, loss: Callable[[dict[str, Tensor], Tensor], Tensor], part: Part, kept: Path,
     seed: int, length: int, epochs: int, seen: int | None = None,
 ) -> float:  # fmt: skip
     """Train what a network has above kept features, on a window per run and epoch; processor seconds.
@@ -185,7 +185,7 @@ def _resume(path: Path, parts: Mapping[str, Any]) -> tuple[int, float]:
 
 
 @torch.no_grad()
-def predict_above(network: nn.Module, say: Say, part: Part, length: int, seen: int | None = None) -> np.ndarray:
+def predict_above(network: AUNetwork, say: Say, part: Part, length: int, seen: int | None = None) -> np.ndarray:
     """Probabilities of every row `(n, N)`, each in its window."""
     network.eval()
     windows, counts = evaluation_windows(part["runs"], length)

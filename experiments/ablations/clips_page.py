@@ -199,7 +199,7 @@ def drawn_from_weights(folder: Path, out: Path) -> list[str]:
     """The edges between action units, and the timeline of a test clip or video, as networks of seed 0 say."""
     from matplotlib.figure import Figure
 
-    written = []
+    written: list[str] = []
     for data in ("clips", "videos"):
         files = {row: folder / f"{data}-{row}-0.npy" for row in SHOWN}
         values = {row: np.load(path) for row, path in files.items() if path.is_file()}
