@@ -28,7 +28,7 @@ def photographs(entries: Sequence[tuple[Source, pd.DataFrame, str]], aus: Sequen
         aus: The network's action units, in the order of the page.
     """
     places = np.unique(np.linspace(0, len(entries) - 1, min(MOST, len(entries))).round().astype(int))
-    shown = [_one(*entries[place], aus) for place in places]
+    shown = [_one(source, rows, problem, aus) for source, rows, problem in (entries[place] for place in places)]
     which = "" if len(shown) == len(entries) else f" {len(shown)} of {len(entries):,} photos, at even steps."
     words = f"The largest face of each photo, and the action units at or above their thresholds.{which}"
     return Section("Photos", [paragraph(words), gallery(shown)], wide=True)
