@@ -10,7 +10,7 @@ experts by their fingerprints; thresholds and heads of the network may change.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -19,9 +19,7 @@ from torch import Tensor
 
 from auformer.files import atomic_path
 from auformer.models.backbone import fingerprint
-
-if TYPE_CHECKING:
-    from auformer.models.auformer import AUFormer
+from auformer.models.network import AUNetwork
 
 BELONGS = "belongs_to"  # key of the file's metadata
 
@@ -48,12 +46,13 @@ def maps_path(adapter: Path) -> Path:
     return adapter.with_suffix(".maps.safetensors")
 
 
-def belongs_to(network: AUFormer) -> str:
-    """What the head of a network is bound to: its frozen weights and its experts."""
-    return f"{network.fingerprint} {fingerprint(network.groups)}"
+def belongs_to(network: AUNetwork) -> str:
+    """What the head of an AUFormer is bound to: its frozen weights and its experts."""
+    experts: Any = network.groups
+    return f"{network.fingerprint} {fingerprint(experts)}"
 
 
-def save_map_head(adapter: Path, network: AUFormer, head: MapHead) -> Path:
+def save_map_head(adapter: Path, network: AUNetwork, head: MapHead) -> Path:
     """Write the head of a network beside its adapter file, atomically."""
     tensors = {"weight": head.weight.contiguous(), "place": head.place.contiguous()}
     path = maps_path(adapter)
@@ -62,7 +61,7 @@ def save_map_head(adapter: Path, network: AUFormer, head: MapHead) -> Path:
     return path
 
 
-def read_map_head(adapter: Path, network: AUFormer) -> MapHead | None:
+def read_map_head(adapter: Path, network: AUNetwork) -> MapHead | None:
     """The head beside an adapter file; None where there is none, or one of other weights, as after a new training."""
     path = maps_path(adapter)
     if not path.is_file():
