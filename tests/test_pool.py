@@ -148,8 +148,9 @@ def test_a_loop_that_is_left_ends_the_processes() -> None:
 def test_processes_end_with_their_parent(tmp_path: Path, kind: int) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import os, pathlib, time\n"
+        "import os, pathlib, signal, time\n"
         "from auformer.pool import run_tasks\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs begin without
         "def work(task):\n"
         f"    pathlib.Path({str(tmp_path)!r}, f'{{os.getpid()}}.pid').touch()\n"
         "    time.sleep(120)\n"

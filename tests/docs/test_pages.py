@@ -24,10 +24,22 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Pages whose commands run here, in the order of the site. Those of data_prep/README.md need data that nobody has here.
-IN_ORDER = ("install", "first_photo", "first_video", "page", "own_coding", "exports", "language", "r", "benchmarks")
+IN_ORDER = (
+    "install",
+    "first_photo",
+    "first_video",
+    "page",
+    "own_coding",
+    "exports",
+    "clips",
+    "language",
+    "r",
+    "benchmarks",
+)
 
 FIT = "--data.train photos-coded/manifest.csv --data.test null --out runs/mine"
 # What a page says -> what runs here, ROOT being the checkout; None: there is nothing to run, and why.
+VIDEOS = "--data.train runs/videos/manifest.csv --data.test runs/videos-test/manifest.csv --data.chunk_rows 48"
 START = "--data.train photos-coded/manifest.csv --out runs/mine"
 REDUCED: dict[str, str | None] = {
     "pip install .": None,  # whoever runs the tests has installed it; tests/test_wheel.py does so from a wheel
@@ -41,6 +53,12 @@ REDUCED: dict[str, str | None] = {
     "auformer fit --config experiments/configs/language/vlfau.yaml": None,
     "auformer fit --config experiments/configs/language/aullava_tiny.yaml": None,
     "auformer fit --config experiments/configs/language/aullava_7b.yaml": None,
+    "auformer synth --videos 2 --subjects 20 --out runs/videos --workers 4 --sheet": (
+        "auformer synth --videos 1 --subjects 1 --frames 80 --size 32 --out runs/videos --sheet"
+    ),
+    "auformer synth --videos 2 --subjects 10 --first-subject 100 --out runs/videos-test --workers 4": None,  # likewise
+    # tests/training/test_films.py trains on videos
+    f"auformer fit --config experiments/configs/temporal/synthetic_vit_mdhr.yaml --out runs/vit-mdhr {VIDEOS}": None,
     "auformer page": "auformer page --help",  # it runs until it is ended; tests/page opens it
     "auformer page runs/talk": "auformer page --help",
     "auformer demo --fast": "auformer demo --help",  # tests/test_readme.py runs it
