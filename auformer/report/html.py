@@ -82,7 +82,7 @@ def demo_note(*, intensity: bool) -> str:
     """What every output of the packaged AU detector says in two lines; its figures are those of its model card."""
     return (
         "This AU detector was trained on rendered faces only and is no measuring instrument: on photographs it ranks "
-        "faces by 13 AUs with a mean AUROC of .91 against uncertified readings (see its model card).\n"
+        "faces by 13 AUs with a mean AUROC of .90 against uncertified readings (see its model card).\n"
         f"{meaning(intensity=intensity)}"
     )
 

@@ -145,7 +145,7 @@ class TestChoices:
         notice = read_predictions(tmp_path / "p.csv").attrs["side"]["notice"]
         assert (
             "rendered faces only" in notice
-            and "AUROC of .91" in notice
+            and "AUROC of .90" in notice
             and "not intensities" in notice
             and notice in capsys.readouterr().out
         )
