@@ -25,7 +25,8 @@ from experiments.speed import parts as speed_parts
 from experiments.speed.page import markdown
 from experiments.speed.ways import BiasBeforeBlocks, Rig, counted, step
 
-PARTS = ("parity", "floor", "forward", "compiled", "training", "memory", "stages", "slopes")
+PARTS = ("parity", "floor", "forward", "exported", "compiled", "training", "memory", "stages", "cold", "slopes")
+CPU_ONLY = ("exported", "cold")
 CHANGING = ("commit", "date", "load")  # said by each part, not by the settings
 
 
@@ -46,6 +47,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         )
     if not args.parts:
         args.parts = [part for part in PARTS if part != "compiled" or args.compile or args.device == "cuda"]
+        if args.device == "cuda":
+            args.parts = [part for part in args.parts if part not in CPU_ONLY]
     return args
 
 
@@ -123,7 +126,8 @@ def measure(part: str, rig: Rig, argv: list[str], *, compiled: bool) -> dict[str
             return {"ratios": {}, "failed": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
     return {
         "parity": lambda: speed_parts.parity(rig, compiled=compiled), "floor": lambda: paper(rig),
-        "forward": lambda: speed_parts.forwards(rig), "training": lambda: speed_parts.trainings(rig),
+        "forward": lambda: speed_parts.forwards(rig), "exported": lambda: speed_parts.exported(rig),
+        "cold": lambda: speed_parts.cold(rig), "training": lambda: speed_parts.trainings(rig),
         "memory": lambda: speed_parts.memory(rig, memory_of(rig, argv)), "stages": lambda: speed_parts.stages(rig),
         "slopes": lambda: speed_parts.slopes(rig),
     }[part]()  # fmt: skip

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from auformer.aus import ACTION_UNITS
-from auformer.models import AUFormer, FullFineTuning, LoRA
+from auformer.models import AUFormer, FullFineTuning, LinearProbe, LoRA
 from auformer.models.experts import ExpertGroup
+from auformer.models.export import export_detector
+from auformer.models.local_attention import local_attention
+from auformer.models.onnx_file import OnnxDetector
 from experiments.harness import Seconds, medians, ratio
 from experiments.speed.bench import plain_form
 from experiments.speed.ways import BiasBeforeBlocks, CompiledTraining, Rig, Way, baseline, forward, in_turn, sharing
@@ -89,6 +97,72 @@ def compiled(rig: Rig) -> Figures:
         ways = {name: warm(training_step(rig, CompiledTraining(one), images, half=True)) for name, one in both.items()}
         _add(result, f"training compiled/{rig.batch}", in_turn(rig, ways), "auformer", "F")
     return result
+
+
+def exported(rig: Rig) -> Figures:
+    """Batch 1 in files of `auformer export`, run by onnxruntime: AUFormer over the bare ViT (a linear probe).
+
+    Each also over torch's bare ViT, and the largest difference of probabilities to those of torch.
+    """
+    model, probe = rig.build().eval(), LinearProbe(**rig.arguments()).eval()
+    images = rig.images(model, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {
+            name: OnnxDetector(export_detector(one, Path(folder) / f"{name}.onnx"), threads=torch.get_num_threads())
+            for name, one in (("probe", probe), ("auformer", model))
+        }
+        ways: dict[str, Way] = {name: partial(one.predict_probs, images.numpy()) for name, one in files.items()}
+        seconds = in_turn(rig, ways | {"vit": forward(model.backbone.forward_features, images)}, rounds=4 * rig.rounds)
+        found = files["auformer"].predict_probs(images.numpy())
+    with torch.no_grad():
+        beyond = float((torch.as_tensor(found) - model.predict_probs(images)).abs().max())
+    result: Figures = {"ratios": {}, "seconds": {}, "difference": beyond}
+    _add(result, "exported/1", seconds, "auformer", "probe")
+    _add(result, "exported over eager/1", seconds, "auformer", "vit")
+    return result
+
+
+def cold(rig: Rig) -> Figures:
+    """Microseconds of operations of one group at batch 1: again and again, after a product of the ViT, after a pause.
+
+    The product is that of an MLP; the pause lasts 3 ms, about as long.
+    """
+    model = rig.build().eval()
+    group, (height, width) = model.groups[1], model.grid_size
+    y = torch.randn(1, model.backbone.num_prefix_tokens + height * width, model.embed_dim)
+    wide = torch.randn(4 * model.embed_dim, model.embed_dim)
+    z = torch.randn(1, height, width, len(group.conv.bias))
+    h, kernel = z.permute(0, 3, 1, 2), group.conv.weight.contiguous(memory_format=torch.channels_last)
+    qkv = torch.randn(1, height, width, 3 * z.shape[3]).chunk(3, -1)
+    small: dict[str, Way] = {
+        "product down": lambda: F.linear(y, group.down.weight, group.down.bias),
+        "3x3 convolution": lambda: F.conv2d(h, kernel, group.conv.bias, padding=1, groups=group.num_experts),
+        "GELU": lambda: F.gelu(z),
+        "attention of neighbours": lambda: local_attention(*qkv, group.window),
+        "sum": lambda: z + z,
+    }
+    before: dict[str, Way] = {
+        "again and again": lambda: None, "after a product": lambda: F.linear(y, wide),
+        "after a pause": lambda: time.sleep(0.003),
+    }  # fmt: skip
+    with torch.no_grad():
+        return {
+            "microseconds": {
+                name: {when: 1e6 * _after(way, first, 20 * rig.rounds) for when, first in before.items()}
+                for name, way in small.items()
+            }
+        }
+
+
+def _after(way: Way, first: Way, rounds: int) -> float:
+    """Median seconds of a way that is timed alone, each time after another."""
+    found = []
+    for _ in range(rounds + 1):
+        first()
+        begin = time.perf_counter()
+        way()
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found[1:])
 
 
 def trainings(rig: Rig) -> Figures:

@@ -8,12 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auformer.models import AUFormer
+from auformer.models import AUFormer, AUNetwork
 from experiments.harness import Target
 from experiments.speed import bench_speed, parts
 from experiments.speed.floor import VITS, ViT, Work, floor, group_stages, total, vit_stages
@@ -36,7 +37,7 @@ def rig() -> Rig:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a short run without compiler and child processes wrote."""
     folder = tmp_path_factory.mktemp("speed")
-    names = [part for part in bench_speed.PARTS if part not in ("compiled", "memory")]
+    names = [part for part in bench_speed.PARTS if part not in ("compiled", "exported", "memory")]
     bench_speed.main([*QUICK, "--out", str(folder), "--parts", *names])
     return folder
 
@@ -110,6 +111,16 @@ class TestParity:
         assert _parts(tmp_path).keys() == {"parity"}
 
 
+class AsArrays:
+    """A network that takes arrays."""
+
+    def __init__(self, network: AUNetwork, threads: int) -> None:
+        self.network = network
+
+    def predict_probs(self, images: np.ndarray) -> np.ndarray:
+        return self.network.predict_probs(torch.from_numpy(images)).detach().numpy()
+
+
 @pytest.mark.slow
 class TestPage:
     def test_every_figure_of_the_targets_is_measured(
@@ -117,7 +128,10 @@ class TestPage:
     ) -> None:
         found = _parts(written)
         monkeypatch.setattr(torch, "compile", lambda network, **options: network)
-        found["compiled"] = parts.compiled(rig)
+        monkeypatch.setattr(parts, "export_detector", lambda network, path: network)  # what it writes: test_export.py
+        monkeypatch.setattr(parts, "OnnxDetector", AsArrays)
+        found["compiled"], found["exported"] = parts.compiled(rig), parts.exported(rig)
+        assert found["exported"]["difference"] < 1e-5
         found["memory"] = parts.memory(rig, lambda name: (50, 40) if name == "loop" else (10, 10))
         assert found["memory"]["ratios"]["peak lora/2"] == 0.2 and found["memory"]["ratios"]["kept nothing/2"] == 0.25
         assert all(value > 0 for part in found.values() for value in part.get("ratios", {}).values())
@@ -129,7 +143,7 @@ class TestPage:
         assert "no figure means anything" in page and "gpu_speed.sh` is ready" in page
         assert page.count("\n## ") == 5 and all(f"| {target.what} |" in page for target in CPU.values())
         assert "| ViT-B/16 | 12 | 35.1 | 1.7 | 71.5 |" in page
-        rows = (*MEASURED, "N = 2", "experts in blocks: first half", "64 px")
+        rows = (*MEASURED, "N = 2", "experts in blocks: first half", "64 px", "3x3 convolution")
         assert all(f"| {name} |" in page for name in rows)
 
     def test_parts_of_an_earlier_run_are_kept_if_the_settings_are_the_same(self, written: Path, tmp_path: Path) -> None:
