@@ -61,7 +61,10 @@ IN_TIME: dict[str, tuple[str, int]] = {
     "auformer_convolution": ("convolution", LENGTH),
     "auformer_one_frame": ("both", 1),
 }
-ROWS = [*HEADS, "auformer", *IN_TIME]
+#: The same with an AUFormer that trains on the first half of the subjects, and parts that train on the others: what
+#: they see there is what it gives for people that it does not know, as in the test.
+HALF = {"auformer_half_in_time": ("both", LENGTH), "auformer_half_one_frame": ("both", 1)}
+ROWS = [*HEADS, "auformer", *IN_TIME, "auformer_half", *HALF]
 Say = Callable[[Tensor, int], dict[str, Tensor]]  # rows `(B T,)` and frames of a clip to a network's outputs
 Part = Mapping[str, Any]  # `table`, `root`, `labels (n, N)`, `runs`, `chunk`
 
@@ -195,11 +198,16 @@ def predict_above(network: AUNetwork, say: Say, part: Part, length: int, seen: i
     return prob
 
 
-def train_auformer(seed: int, folder: Path, manifest: Path) -> tuple[Path, dict[str, Any]]:
-    """AUFormer frame by frame through `fit`, which resumes: its file, and what the run says of itself."""
+def train_auformer(
+    seed: int, folder: Path, manifest: Path, without: list[str] | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """AUFormer frame by frame through `fit`, which resumes: its file, and what the run says of itself.
+
+    `without` names subjects that it does not see.
+    """
     data = AUDataModule(
         str(manifest), au_names=AUS, val_fraction=0.0, frame_labels=1.0, image_size=SIZE, batch_size=BATCH,
-        augment="none", seed=seed,
+        augment="none", seed=seed, test_subjects=without,
     )  # fmt: skip
     network = partial(AUFormer, backbone=BACKBONE, pretrained=True, expert_width=4)
     torch.manual_seed(seed)
@@ -237,7 +245,7 @@ def train_in_time(
     row: str, seed: int, kept: Path, parts: Mapping[str, Part], adapter: Path, known: Mapping[str, FrameByFrame]
 ) -> tuple[dict[str, Any], np.ndarray]:
     """One row above a trained AUFormer: only the parts over time are trained. Arguments as of `train_head`."""
-    kind, seen = IN_TIME[row]
+    kind, seen = (IN_TIME | HALF)[row]
     torch.manual_seed(seed)
     network = in_time_of(adapter, kind)
     added = ("dynamics.", "narrow.", "over_time.", "read_time")
@@ -263,6 +271,14 @@ def train_in_time(
     seconds = train_above(network, say("train"), loss, parts["train"], kept, seed, LENGTH, EPOCHS, seen)
     prob = predict_above(network, say("test"), parts["test"], LENGTH, seen)
     return {"trained": network.num_parameters()[0], "cpu_seconds": seconds}, prob
+
+
+def second_half(part: Part) -> tuple[list[str], dict[str, Any]]:
+    """The second half of the subjects of a part, and the part with their runs alone."""
+    subjects = sorted(part["table"]["subject"].unique())
+    others = subjects[len(subjects) // 2 :]
+    own = part["table"]["subject"].isin(others).to_numpy()
+    return others, {**part, "runs": [run for run in part["runs"] if own[run[0]]]}
 
 
 def auformer_alone(known: FrameByFrame) -> np.ndarray:

@@ -37,6 +37,9 @@ NAMES = {
     "auformer": "AUFormer, frame by frame", "auformer_in_time": "AUFormer in time: MFD and TCN above it",
     "auformer_dynamics": "MFD alone above it", "auformer_convolution": "TCN alone above it",
     "auformer_one_frame": "the same parts above it, one frame at a time",
+    "auformer_half": "AUFormer of half of the subjects, frame by frame",
+    "auformer_half_in_time": "MFD and TCN above it, trained on the other half",
+    "auformer_half_one_frame": "the same parts above it, trained so, one frame at a time",
 }  # fmt: skip
 ABOUT = {
     "clips": """## Micro-expression clips
@@ -261,6 +264,7 @@ def page(out: Path, folder: Path | None) -> str:
         ("vit_mdhr", "frame_by_frame"), ("dynamics_only", "frame_by_frame"), ("time_only", "frame_by_frame"),
         ("vit_mdhr", "dynamics_only"), ("auformer_in_time", "auformer"), ("auformer_in_time", "auformer_one_frame"),
         ("auformer_dynamics", "auformer"), ("auformer_convolution", "auformer"),
+        ("auformer_half_in_time", "auformer_half"), ("auformer_half_in_time", "auformer_half_one_frame"),
     ]  # fmt: skip
     missing = [NAMES[row] for row in ROWS if not any(line["row"] == row for line in clips)]
     commits = sorted({str(line["circumstances"].get("commit")) for line in [*lines, *contrast]})
