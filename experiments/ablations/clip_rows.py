@@ -203,7 +203,7 @@ def train_auformer(
 ) -> tuple[Path, dict[str, Any]]:
     """AUFormer frame by frame through `fit`, which resumes: its file, and what the run says of itself.
 
-    `without` names subjects that it does not see.
+    `without` names people, `dataset/subject`, that it does not see.
     """
     data = AUDataModule(
         str(manifest), au_names=AUS, val_fraction=0.0, frame_labels=1.0, image_size=SIZE, batch_size=BATCH,
@@ -274,10 +274,10 @@ def train_in_time(
 
 
 def second_half(part: Part) -> tuple[list[str], dict[str, Any]]:
-    """The second half of the subjects of a part, and the part with their runs alone."""
-    subjects = sorted(part["table"]["subject"].unique())
-    others = subjects[len(subjects) // 2 :]
-    own = part["table"]["subject"].isin(others).to_numpy()
+    """The second half of the people of a part, `dataset/subject`, and the part with their runs alone."""
+    people = part["table"]["dataset"] + "/" + part["table"]["subject"]
+    others = sorted(people.unique())[people.nunique() // 2 :]
+    own = people.isin(others).to_numpy()
     return others, {**part, "runs": [run for run in part["runs"] if own[run[0]]]}
 
 

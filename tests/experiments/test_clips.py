@@ -3,10 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.ablations import clips, clips_page
-from experiments.ablations.clip_rows import AUS, ROWS
+from experiments.ablations.clip_rows import AUS, ROWS, second_half
 
 COUNTS = {"A43100": [[3] * len(AUS), [1] * len(AUS), [1] * len(AUS)]}
 
@@ -39,6 +40,12 @@ def test_what_tells_most_comes_first():
     assert places[("clips", "vit_mdhr", 2)] < places[("clips", "length_4", 0)] < places[("videos", "vit_mdhr", 0)]
     assert {job.row for job in jobs if job.data == "clips" and job.seed == 2} == set(ROWS)
     assert all(places[job._replace(row="auformer")] < places[job] for job in jobs if job.row.startswith("auformer_"))
+
+
+def test_the_other_half_is_nobody_that_the_detector_saw():
+    people = pd.DataFrame({"dataset": "lab", "subject": ["b", "b", "a", "c", "d"]})
+    others, part = second_half({"table": people, "runs": [np.array(run) for run in ([0, 1], [2], [3], [4])], "n": 1})
+    assert others == ["lab/c", "lab/d"] and [run.tolist() for run in part["runs"]] == [[3], [4]] and part["n"] == 1
 
 
 def test_jobs_go_on_and_stop_by_the_clock(tmp_path, done, capsys):
