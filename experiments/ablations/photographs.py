@@ -143,8 +143,8 @@ def cross_fitted(
     return float(np.mean(quiet)), float(active["AU12"][smiles].mean())
 
 
-def measure(photographs: Path, checkpoint: str, cache: Path | None = None) -> dict[str, Any]:
-    """All figures of one AU detector."""
+def measure(photographs: Path, checkpoint: str, cache: Path | None = None, *, thirds: bool = False) -> dict[str, Any]:
+    """All figures of one AU detector, with `thirds` by size and pose of the face too."""
     predictor = AUPredictor.from_checkpoint(checkpoint)
     names, images = crops(photographs, predictor, cache)
     labels, values = read_labels(photographs, names), predictor.predict_proba(images)
@@ -152,8 +152,70 @@ def measure(photographs: Path, checkpoint: str, cache: Path | None = None) -> di
     thresholds = dict(zip(predictor.au_names, predictor.thresholds.tolist(), strict=True))
     result = score(labels, probs, thresholds)
     floor = (predictor.network.metadata.get("extra") or {}).get(SENSITIVE) or thresholds
+    result["thirds"] = by_thirds(labels, probs, shapes(photographs, names, predictor)) if thirds else None
     result["neutral_active_cross_fitted"], result["smiles_AU12_cross_fitted"] = cross_fitted(labels, probs, floor)
     return {**result, "thresholds": thresholds}
+
+
+def shapes(folder: Path, names: Sequence[str], predictor: AUPredictor) -> pd.DataFrame:
+    """Of photographs `width`, that of the face box in pixels, and `turn`, see `turn_of`; one row each."""
+    found = []
+    for name in tqdm(names, unit="photo"):
+        image = read_image(folder / name)
+        face = predictor.cropper.found(image, predictor.detector(image, file=name))[0].face
+        found.append({"width": face.box[2], "turn": turn_of(face.points)})
+    return pd.DataFrame(found)
+
+
+def turn_of(points: np.ndarray) -> float:
+    """How far the tip of the nose lies beside the middle of the eyes `(5, 2)`, in distances between them.
+
+    >>> turn_of(np.array([[0, 0], [10, 0], [7, 5], [2, 9], [8, 9]]))
+    0.2
+    """
+    eyes = points[1] - points[0]
+    return abs(float((points[2] - points[:2].mean(0)) @ eyes / (eyes @ eyes)))
+
+
+def by_thirds(labels: pd.DataFrame, probs: Mapping[str, np.ndarray], shape: pd.DataFrame) -> list[dict[str, Any]]:
+    """Both rulers, and what neutral faces are called, of each third of the photographs by each column of `shape`.
+
+    AUs with five positive readings or more in every third count, so that the thirds can be compared.
+    """
+    found, quiet = [], dict.fromkeys(probs, np.inf)
+    for what, values in shape.items():
+        bounds = np.quantile(values, [0, 1 / 3, 2 / 3, 1])
+        thirds = [
+            (values >= low) & (values < high) for low, high in zip(bounds[:3], [*bounds[1:3], np.inf], strict=True)
+        ]
+        parts = [
+            score(labels[rows].reset_index(drop=True), {au: one[rows] for au, one in probs.items()}, quiet)
+            for rows in (third.to_numpy() for third in thirds)
+        ]
+        shared = [au for au in probs if all(au in part["read"] for part in parts)]
+        for low, high, part in zip(bounds[:3], bounds[1:], parts, strict=True):
+            read = [part["read"][au]["auroc"] for au in shared]
+            found.append(
+                {
+                    "what": str(what), "from": float(low), "to": float(high), "photographs": part["photographs"],
+                    "expressions_mean": part["expressions_mean"], "read_aus": shared,
+                    "read_mean": float(np.mean(read)) if read else None,
+                }
+            )  # fmt: skip
+    return found
+
+
+def thirds_table(found: Sequence[Mapping[str, Any]]) -> str:
+    """A row per third."""
+    names = {"width": "width of the face, pixels", "turn": "nose beside the middle of the eyes"}
+    rows = [
+        [
+            names[one["what"]], f"{one['from']:.3g} to {one['to']:.3g}", str(one["photographs"]),
+            f"{one['expressions_mean']:.3f}", "" if one["read_mean"] is None else f"{one['read_mean']:.3f}",
+        ]
+        for one in found
+    ]  # fmt: skip
+    return Table(["", "third", "photographs", "expressions, mean", "readings, mean"], rows).markdown()
 
 
 def set_thresholds(photographs: Path, adapter: Path, cache: Path | None = None) -> dict[str, float]:
@@ -197,6 +259,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", nargs="+", default=["demo"], help="AU detectors (default: demo)")
     parser.add_argument("--cache", type=Path, help="file that keeps the crops")
     parser.add_argument("--name", default="", help="write NAME.json, beside what it holds; default: only print")
+    parser.add_argument("--thirds", action="store_true", help="by size and pose of the face too")
     parser.add_argument(
         "--set-thresholds", type=Path, metavar="ADAPTER", help="choose its thresholds, write them into it"
     )
@@ -205,8 +268,13 @@ def main(argv: list[str] | None = None) -> None:
         for au, threshold in set_thresholds(args.photographs, args.set_thresholds, args.cache).items():
             print(f"{au:5} {threshold:.3f}")
         return
-    results = {Path(name).stem: measure(args.photographs, name, args.cache) for name in args.checkpoint}
+    results = {
+        Path(name).stem: measure(args.photographs, name, args.cache, thirds=args.thirds) for name in args.checkpoint
+    }
     print(page(results))
+    for name, result in results.items():
+        if result["thirds"]:
+            print(f"\n{name}\n\n{thirds_table(result['thirds'])}")
     if args.name:
         kept = (read_json(args.out / f"{args.name}.json") or {}).get("detectors", {})
         told = {name: {**result, **circumstances()} for name, result in results.items()}

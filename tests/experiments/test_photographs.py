@@ -37,6 +37,20 @@ def test_both_rulers_by_hand() -> None:
     assert len(quiet) == 8 and found["neutral_active_mean"] == pytest.approx(np.mean(quiet))
 
 
+def test_thirds_by_size_and_pose() -> None:
+    """The smallest faces are read the wrong way round, the others right; the turn follows another order."""
+    labels = labelled((["neutral"] * 5 + ["happiness", "surprise", "anger", "sadness"] * 5) * 3)
+    labels["AU12_read"] = (labels["expression"] == "happiness").astype(int)
+    width, turn = np.repeat([50.0, 100.0, 150.0], 25), np.random.default_rng(0).permutation(75)
+    right = np.where(labels["expression"] == "neutral", 0.1, 0.9)
+    probs = {f"AU{number}": np.where(width == 50, 1 - right, right) for number in (1, 2, 4, 5, 6, 7, 12, 15, 25, 26)}
+    found = photographs.by_thirds(labels, probs, pd.DataFrame({"width": width, "turn": turn}))
+    assert [one["what"] for one in found] == ["width"] * 3 + ["turn"] * 3
+    assert [one["photographs"] for one in found[:3]] == [25] * 3 and sum(one["photographs"] for one in found[3:]) == 75
+    assert [one["expressions_mean"] for one in found[:3]] == [0, 1, 1] and found[0]["read_aus"] == ["AU12"]
+    assert "| width of the face, pixels | 50 to 83.3 | 25 | 0.000 | " in photographs.thirds_table(found)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_smallest_threshold_lets_through_as_many_as_allowed(seed: int) -> None:
     values = np.random.default_rng(seed).random(237)
