@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +292,18 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
             bare.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
         else:
             bare.to_parquet(temporary, index=False)
+
+
+def write_pieces(pieces: Iterable[pd.DataFrame], path: str | Path) -> None:
+    """Write a CSV file whose rows come in pieces, one in memory at a time; it appears when it is complete.
+
+    Args:
+        pieces: Tables of the same columns and types, one or more.
+        path: The file; an existing one is replaced.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for number, piece in enumerate(pieces):
+            piece.to_csv(file, index=False, header=not number, lineterminator="\n")
 
 
 def write_sidecar(side: dict[str, Any], path: str | Path) -> None:

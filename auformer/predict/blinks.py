@@ -16,7 +16,7 @@ import pandas as pd
 
 from auformer.blinks import CLOSED, LONGEST_S, OPENED, blink_columns, why_not
 
-LEVEL, PROB = "AU43_intensity_pred", "AU43_prob"
+CLOSURE = LEVEL, PROB = "AU43_intensity_pred", "AU43_prob"  # columns that are read
 
 
 def blinking(

@@ -16,6 +16,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -24,10 +25,13 @@ import numpy as np
 import pandas as pd
 
 from auformer.data.images import write_image
+from auformer.data.manifest import validate_predictions
+from auformer.data.schema import KEY
+from auformer.data.table_file import write_pieces, write_sidecar
 from auformer.files import digest
 from auformer.predict import figures
 from auformer.predict.annotate import VideoPieces, draw, find_encoder
-from auformer.predict.blinks import blinking, with_blinks
+from auformer.predict.blinks import CLOSURE, blinking, with_blinks
 from auformer.predict.caption import FaceWords
 from auformer.predict.outputs import Plan
 from auformer.predict.photo_card import photo_card, save_card
@@ -41,6 +45,7 @@ from auformer.workspace import Workspace
 
 COUNTED = ("pictures", "points_source", "quality")
 FOLDER, JOURNAL, BEST = ".predict", "journal.jsonl", "best.npz"
+PIECE = 4096  # rows of a table that are in memory together [ours]
 SHORT_NOTICE = "trained on rendered faces only"
 _TRIES = 9  # at making a folder whose empty parent another process may be removing [ours]
 
@@ -278,12 +283,9 @@ class Recorder:
 
         The rows of a part are as they were predicted, so a run that was interrupted ends with the same table.
         """
-        predictor = self.predictor
-        rows = (row for source in sources for row in self.parts[source.name].rows())
-        table, more = rows_table(rows, predictor.au_names, predictor.intensity_aus), dict[str, Any]()
-        videos = [source.name for source in sources if source.kind != "photo"]
-        active, facts = blinking(table, predictor.au_names, predictor.thresholds, videos)
-        more |= facts
+        predictor, videos = self.predictor, [source.name for source in sources if source.kind != "photo"]
+        table = pd.concat(self._pieces(sources))
+        active, more = blinking(table, predictor.au_names, predictor.thresholds, videos)
         if self.plan.resting:
             levels: dict[str, Any] = {}
             if predictor.intensity_aus:
@@ -309,8 +311,7 @@ class Recorder:
     def write_tables(self, side: dict[str, Any]) -> list[Path]:
         """Write all tables with their sidecars of this content; the parts are no longer needed then and are removed."""
         if self.plan.kind == "native" and not self.plan.per_source:
-            table, more = self.finished(self.sources)
-            written = [self.plan.write_table(self.sources[0], table, {**side, **more}, None)]
+            written = [self._write_native(self.sources, side)]
         else:
             written = [path for source in self.sources if (path := self.write_source(source, side))]
         for part in self.parts.values():
@@ -323,9 +324,40 @@ class Recorder:
         if self.plan.kind != "native" and set(part.counts["pictures"]) <= {"unreadable"}:
             return None
         counts = {"sources": 1, **{name: dict(counter) for name, counter in part.counts.items()}}
+        own = {**side, "source": source.file, "counts": counts, "problem": part.message or None}
+        if self.plan.kind == "native":
+            return self._write_native([source], own)
         table, more = self.finished([source])
-        own = {**side, "source": source.file, "counts": counts, "problem": part.message or None, **more}
-        return self.plan.write_table(source, table, own, part.size)
+        return self.plan.write_table(source, table, {**own, **more}, part.size)
+
+    def _pieces(self, sources: Sequence[Source]) -> Iterator[pd.DataFrame]:
+        """The rows of some sources as they were predicted, in tables of `PIECE` rows with a common index; one or more.
+
+        Numbers take a fifth of the memory in a table that they take as the objects of a journal's rows.
+        """
+        rows = (row for source in sources for row in self.parts[source.name].rows())
+        names, first = (self.predictor.au_names, self.predictor.intensity_aus), 0
+        while (some := list(islice(rows, PIECE))) or not first:
+            yield rows_table(some, *names).set_axis(range(first, first + len(some)))
+            first += max(1, len(some))
+
+    def _write_native(self, sources: Sequence[Source], side: dict[str, Any]) -> Path:
+        """Write our table of some sources, a CSV file piece by piece, so that memory hardly grows with their length."""
+        path, predictor = self.plan.table(sources[0]), self.predictor
+        if self.plan.resting or path.suffix != ".csv":
+            table, more = self.finished(sources)
+            return self.plan.write_table(sources[0], table, {**side, **more}, None)
+        narrow = [*KEY, "time_s", "status", f"{predictor.au_names[0]}_prob", *CLOSURE]
+        whole = pd.concat([piece[piece.columns.intersection(narrow)] for piece in self._pieces(sources)])
+        videos = [source.name for source in sources if source.kind != "photo"]
+        active, more = blinking(whole, predictor.au_names, predictor.thresholds, videos)
+        validate_predictions(whole, str(path))  # a key that occurs twice may be in two pieces
+        write_sidecar({**side, **more}, path)
+        pieces = (
+            with_blinks(piece, None if active is None else active.loc[piece.index]) for piece in self._pieces(sources)
+        )
+        write_pieces((validate_predictions(piece, str(path)) for piece in pieces), path)
+        return path
 
     def _begin(self, source: Source, part: Part) -> None:
         """Make ready for a source, with what an interrupted run has kept of it."""

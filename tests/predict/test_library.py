@@ -11,11 +11,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from auformer.data.transforms import to_float
+from auformer.errors import ManifestError
 from auformer.models import AUFormer, load_detector
-from auformer.predict import AUPredictor, Progress, Selection, predict_to_files
+from auformer.predict import AUPredictor, Progress, Selection, predict_to_files, recorder
 from auformer.training.module import AUModule
 from tests.helpers.photos import AUS, write_photos
 from tests.helpers.predicting import dying, files, make_checkpoint, make_clips, predict_with, rows, sidecar
+from tests.helpers.trees.images import write_video
+from tests.helpers.videos import moving
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,32 @@ def test_the_same_files_as_the_command(checkpoint, tmp_path, capsys):
         *(("talk.mp4", frame, "no_face" if frame == 4 else "ok") for frame in (0, 4, 8)),
         ("photos/none.png", 0, "no_face"),
     ]
+
+
+@pytest.mark.parametrize("resting", [False, True])
+def test_a_table_written_in_pieces_is_the_same(tmp_path, monkeypatch, resting):
+    """Rows, types and blinks of several sources; a key that occurs twice is found in another piece."""
+    photos = write_photos(tmp_path / "photos")
+    write_video(tmp_path / "talk.mp4", moving(12, without=[4, 5]), fps=25)
+
+    def blinking(table, *_):
+        assert {"AU43_prob", "time_s", "face"} <= set(table)
+        return (table["frame"] % 3 == 1).astype("Int8").mask(table["status"] != "ok"), {"AU45": {"rule": "a test's"}}
+
+    monkeypatch.setattr(recorder, "blinking", blinking)
+    call = {"sources": [photos["one"], tmp_path / "talk.mp4", photos["none"], photos["two"]], "plot": False}
+    call |= {"subtract_resting_level": resting}
+    predict_to_files(out=tmp_path / "whole", **call)
+    monkeypatch.setattr(recorder, "PIECE", 5)
+    predict_to_files(out=tmp_path / "pieces", **call)
+    for name in ("predictions.csv", "predictions.json"):
+        assert (tmp_path / "pieces" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert rows(tmp_path / "pieces")["AU45_active"].fillna(-1).tolist()[:7] == [0, 0, 1, 0, 0, -1, -1]
+    twice = recorder.Part.rows
+    monkeypatch.setattr(recorder.Part, "rows", lambda part: [*twice(part), next(iter(twice(part)))])
+    with pytest.raises(ManifestError, match="twice"):
+        predict_to_files(out=tmp_path / "twice", **call)
+    assert not (tmp_path / "twice" / "predictions.csv").exists()
 
 
 def test_an_interrupted_call_resumes(checkpoint, tmp_path, monkeypatch):
