@@ -16,7 +16,7 @@ from torch.nn.modules.module import _IncompatibleKeys
 
 from auformer.errors import CheckpointError
 from auformer.intensity_losses import IntensityLoss
-from auformer.losses import AULoss, region_loss
+from auformer.losses import AULoss, region_loss, wa_loss
 from auformer.models import AUNetwork
 from auformer.models.adapter_file import HEADER, describe, parse_header
 from auformer.models.auformer import continue_from
@@ -209,6 +209,9 @@ class AUModule(pl.LightningModule):
             coded = torch.full_like(found["intensity"], torch.nan) if coded is None else coded
             strength = self.intensity_loss(found, coded)
             terms |= {**strength, "loss": terms["loss"] + self.hparams["intensity_weight"] * strength["intensity"]}
+        if "time_logits" in found:
+            over_time = wa_loss(found["time_logits"], target, self.loss_function.weight)
+            terms |= {"time": over_time, "loss": terms["loss"] + over_time}
         if "region_logits" in found:
             regions = region_loss(found["region_logits"], target, self.network.region_heads)
             terms |= {"regions": regions, "loss": terms["loss"] + self.hparams["region_weight"] * regions}

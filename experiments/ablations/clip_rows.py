@@ -21,7 +21,7 @@ from auformer.data.datamodule import AUDataModule
 from auformer.data.dataset import AUDataset
 from auformer.data.splits import count_labels
 from auformer.data.windows import cut_chunks, evaluation_windows, training_window
-from auformer.losses import AULoss, au_weights, region_loss, wa_loss
+from auformer.losses import au_weights, region_loss, wa_loss
 from auformer.metrics import auroc, average_precision, confusion_counts, f1_from_counts, mean_over_aus
 from auformer.models import AUFormer, AUNetwork, load_detector, save_adapter
 from auformer.models.temporal.auformer_in_time import AUFormerInTime, FrameByFrame
@@ -227,9 +227,9 @@ def frame_by_frame(adapter: Path, parts: Mapping[str, Part]) -> dict[str, FrameB
         pieces = []
         for rows in np.split(np.arange(len(part["labels"])), np.arange(64, len(part["labels"]), 64)):
             each = network.frame_by_frame(images_of(part, rows))
-            pieces.append((each.logits, each.expert_logits, each.means, torch.cat(each.tokens, -1).half()))
-        logits, experts, means, tokens = (torch.cat(column) for column in zip(*pieces, strict=True))
-        found[name] = FrameByFrame(logits, experts, means, [tokens])
+            pieces.append((each.logits, each.expert_logits, torch.cat(each.tokens, -1).half()))
+        logits, experts, tokens = (torch.cat(column) for column in zip(*pieces, strict=True))
+        found[name] = FrameByFrame(logits, experts, [tokens])
     return found
 
 
@@ -248,25 +248,22 @@ def train_in_time(
     kind, seen = (IN_TIME | HALF)[row]
     torch.manual_seed(seed)
     network = in_time_of(adapter, kind)
-    added = ("dynamics.", "narrow.", "over_time.", "read_time")
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith(added))
+        parameter.requires_grad_(name.startswith("time_head."))
     weight = au_weights(*count_labels(parts["train"]["table"], AUS), au_names=AUS)
-    total = AULoss(torch.as_tensor(weight, dtype=torch.float32))
 
     def say(part: str) -> Say:
         def outputs(rows: Tensor, frames: int) -> dict[str, Tensor]:
             each = known[part]
-            assert each.expert_logits is not None and each.means is not None
-            taps = each.tokens[0][rows].float().chunk(len(network.taps), -1) if network.moves else []
-            return network.with_time(
-                FrameByFrame(each.logits[rows], each.expert_logits[rows], each.means[rows], list(taps)), frames
-            )
+            assert each.expert_logits is not None
+            taps = list(each.tokens[0][rows].float().chunk(len(network.taps), -1))
+            return network.with_time(FrameByFrame(each.logits[rows], each.expert_logits[rows], taps), frames)
 
         return outputs
 
     def loss(found: dict[str, Tensor], target: Tensor) -> Tensor:
-        return total(found["logits"], target, found["expert_logits"])["loss"]
+        regions = region_loss(found["region_logits"], target, network.region_heads)
+        return wa_loss(found["time_logits"], target, weight) + REGIONS * regions
 
     seconds = train_above(network, say("train"), loss, parts["train"], kept, seed, LENGTH, EPOCHS, seen)
     prob = predict_above(network, say("test"), parts["test"], LENGTH, seen)

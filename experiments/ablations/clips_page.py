@@ -34,12 +34,15 @@ NAMES = {
     "edges_all": "edges: all", "edges_others": "edges: all of other regions", "no_region_loss": "region loss 0",
     "ends_zeros": "missing transitions count as zeros",
     **{f"reach_{k}": f"k = {k}" for k in (1, 2, 10)}, **{f"length_{t}": f"T = {t}" for t in (4, 8, 24)},
-    "auformer": "AUFormer, frame by frame", "auformer_in_time": "AUFormer in time: MFD and TCN above it",
-    "auformer_dynamics": "MFD alone above it", "auformer_convolution": "TCN alone above it",
-    "auformer_one_frame": "the same parts above it, one frame at a time",
+    "auformer": "AUFormer, frame by frame", "auformer_in_time": "AUFormer in time: MDHR's head on its tokens",
+    "auformer_dynamics": "with MFD alone", "auformer_convolution": "with TCN alone",
+    "auformer_one_frame": "the same head on its tokens, one frame at a time",
     "auformer_half": "AUFormer of half of the subjects, frame by frame",
-    "auformer_half_in_time": "MFD and TCN above it, trained on the other half",
-    "auformer_half_one_frame": "the same parts above it, trained so, one frame at a time",
+    "auformer_half_in_time": "in time, the head trained on the other half",
+    "auformer_half_one_frame": "that head, one frame at a time",
+    "added_in_time": "AUFormer in time, first form", "added_one_frame": "the same, one frame at a time",
+    "added_half_in_time": "first form, trained on the other half",
+    "added_half_one_frame": "the same, one frame at a time, on the other half",
 }  # fmt: skip
 ABOUT = {
     "clips": """## Micro-expression clips
@@ -47,13 +50,19 @@ ABOUT = {
 `python -m experiments.ablations.clips --folder runs/time`: lab A, subjects that no packaged weights have seen, 40 x 9
 clips to train, 20 others x 6 to test; the 12 AUs of BP4D, a label per frame (level 1 or more); T = 16, k = 5, 20 epochs
 of one window per clip, no augmentation, WA + 0.01 region loss. AUFormer trains frame by frame on all frames, 3 epochs,
-with its own loss; the parts over time then train above it for 20 epochs of windows, with the same loss, while it stays
-as it is. F1 at 0.5, per cent.
+with its own loss; MDHR's head then trains on its tokens for 20 epochs of windows, as ViTMDHR's does, while AUFormer
+stays as it is; the probability is the mean of both. F1 at 0.5, per cent.
 """,
     "fast": """
 ### A look with `--fast`
 
 12 subjects to train, 8 to test, 10 epochs.
+""",
+    "added": """
+### The first form of AUFormer in time
+
+What MFD (each AU through 8 channels of its own) and TCN say was added to AUFormer's logits and trained with its loss
+(commit b19c84e; `time_runs_added.jsonl`).
 """,
     "videos": """
 ## Videos
@@ -255,6 +264,18 @@ def mean_attention(folder: Path, data: str, test: dict[str, Any]) -> np.ndarray:
     return total / count
 
 
+def first_form(out: Path, clips: Lines) -> list[str]:
+    """What AUFormer in time was before, beside AUFormer; nothing where no line is left of it."""
+    added = [line for line in read_lines(out / "time_runs_added.jsonl") if line["data"] == "clips"]
+    if not added:
+        return []
+    pairs = [
+        (f"added{half}_in_time", other)
+        for half in ("", "_half") for other in (f"auformer{half}", f"added{half}_one_frame")
+    ]  # fmt: skip
+    return [ABOUT["added"], rows_table(added), "", differences_text([*clips, *added], pairs)]
+
+
 def page(out: Path, folder: Path | None) -> str:
     """The whole page."""
     lines, contrast = read_lines(out / "time_runs.jsonl"), read_lines(out / "contrast_runs.jsonl")
@@ -280,6 +301,7 @@ def page(out: Path, folder: Path | None) -> str:
         "",
         differences_text(clips, pairs),
         f"\nNot run: {'; '.join(missing)}." if missing else "",
+        *first_form(out, clips),
         *look,
         ABOUT["videos"],
         rows_table(videos) if videos else none,

@@ -51,12 +51,13 @@ def test_what_the_tables_share(found: dict) -> None:
 def test_verdicts(found: dict) -> None:
     facts = {"command": "x", "size": "4 frames", "load": 1.0, "commit": "c"}
     works = {"video": {**found, **facts}, "folder_defaults": {**found, **facts}, "empty": {**found, **facts}}
-    said = bench.page({"before": "b", "machine": "m", "works": works, "floor_ms": {"decode": 1.5, "all": 9.0}})
+    floors = {"video": {"decode": 1.5, "all": 9.0}}
+    said = bench.page({"before": "b", "machine": "m", "works": works, "floors": floors})
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("| ")][
         2:
     ]
     assert [row[6] for row in cells] == ["met", "missed", ""] and cells[0][7] == "0.25"
-    assert "decode 1.5 ms, all 9.0 ms" in said
+    assert "500.0 ms with start and end; the floor in one thread, without them: decode 1.5 ms, all 9.0 ms." in said
 
 
 class TestGoingOn:

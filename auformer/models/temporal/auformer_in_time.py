@@ -1,4 +1,4 @@
-"""AUFormer that sees clips [ours]: its experts beside what moved between neighbouring frames, and a look over time.
+"""AUFormer that sees clips [ours]: frame by frame, and beside it MDHR's head on its tokens.
 
 Joins the experts of AUFormer (Yuan et al., ECCV 2024, arxiv.org/abs/2403.04697) with the facial dynamics and the
 convolution over time of MDHR (Wang et al., CVPR 2024, arxiv.org/abs/2404.06443).
@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from auformer.models.auformer import AUFormer
-from auformer.models.temporal.convolution import TimeConvolution
 from auformer.models.temporal.dynamics import FacialDynamics
+from auformer.models.temporal.head import DynamicHead
 from auformer.models.temporal.network import ClipNetwork
 from auformer.models.temporal.vit_mdhr import MAX_DIM, default_taps
 
 TIMES = ("none", "dynamics", "convolution", "both")
-NARROW = 8  # channels of what one action unit reads of the dynamics, as of one expert
 
 
 class FrameByFrame(NamedTuple):
@@ -30,24 +27,20 @@ class FrameByFrame(NamedTuple):
     Args:
         logits: Of the main head `(B, N)`.
         expert_logits: Of the expert heads `(B, N)`; None without them.
-        means: What each expert of the last group handed on, averaged over the grid `(B, N, R)`; None while experts are
-            disabled.
-        tokens: Patch tokens after each tap `(B, h w, D)`; empty without dynamics.
+        tokens: Patch tokens after each tap `(B, h w, D)`; empty with `time: none`.
     """
 
     logits: Tensor
     expert_logits: Tensor | None
-    means: Tensor | None
     tokens: list[Tensor]
 
 
 class AUFormerInTime(ClipNetwork, AUFormer):
-    """AUFormer frame by frame, and to its logits added what the frames around say, zero in a fresh network.
+    """AUFormer frame by frame, and MDHR's head on the tokens that its experts leave, which looks at the frames around.
 
-    `dynamics`: differences of neighbouring frames after some blocks, experts included (`FacialDynamics`), read by each
-    action unit through a narrow map of its own and averaged over the grid. `convolution`: what each expert of the last
-    group hands on, averaged over the grid, over five frames (`TimeConvolution`). `both`: the convolution sees both. One
-    linear map per action unit makes a number of it, which both the main head's and the expert head's logit gain.
+    The head (`DynamicHead`) has logits and a loss of its own, and the probability is the mean of its and AUFormer's. On
+    rendered clips that is better than adding what it finds to AUFormer's logits: where AUFormer already fits its
+    training frames, nothing is left to be learned from them (`experiments/results/time.md`).
 
     Args:
         backbone: As all up to `blocks` of `AUFormer`.
@@ -56,8 +49,9 @@ class AUFormerInTime(ClipNetwork, AUFormer):
         checkpoint_path: Load them from a local file instead.
         img_size: Image size in pixels.
         clip_length: Frames `T` of a clip.
-        time: `none` (AUFormer frame by frame, for comparison), `dynamics`, `convolution`, `both`.
-        dim: Channels of the dynamics.
+        time: What the head has of MDHR's: `dynamics`, differences of neighbouring frames; `convolution` over five
+            frames; `both`; `none`: AUFormer frame by frame, for comparison.
+        dim: Channels of the head.
         taps: Blocks after which differences are taken; by default see `default_taps`.
         reach: Transitions `k` on either side of a frame.
         ends: Transitions beyond a clip: `inside` leaves them out of the mean; `zeros` is MDHR's way.
@@ -95,22 +89,23 @@ class AUFormerInTime(ClipNetwork, AUFormer):
             blocks=blocks,
         )  # fmt: skip
         self.take_clip_length(clip_length)
-        depth, num_aus = len(self.backbone.blocks), len(self.au_names)
+        depth = len(self.backbone.blocks)
         self.taps = default_taps(depth) if taps is None else tuple(taps)
         if not self.taps or not all(type(tap) is int and 1 <= tap <= depth for tap in self.taps):
             raise ValueError(f"Expected `taps` to be numbers of blocks from 1 to {depth}, but got {taps!r}")
         self.arguments |= {"time": time, "dim": dim, "taps": list(self.taps), "reach": reach, "ends": ends}
-        self.moves, self.looks = time in ("dynamics", "both"), time in ("convolution", "both")
-        ones, channels = [1] * len(self.taps), [self.embed_dim] * len(self.taps)
-        self.dynamics = FacialDynamics(channels, ones, dim, dim, reach=reach, ends=ends) if self.moves else None
-        self.narrow = nn.Linear(dim, num_aus * NARROW) if self.moves else None
-        width = NARROW * self.moves + expert_width * self.looks
-        self.over_time = TimeConvolution(num_aus, width) if self.looks else None
-        self.read_time = nn.Parameter(torch.zeros(num_aus, width)) if width else None
+        self.time_head: Any = None
+        if time != "none":
+            moving, shape = None, ([self.embed_dim] * len(self.taps), [1] * len(self.taps))
+            if time != "convolution":
+                moving = FacialDynamics(*shape, dim, dim, reach=reach, ends=ends)
+            over_time = time != "dynamics"
+            self.time_head = DynamicHead(self.au_names, self.embed_dim, dim, moving, over_time=over_time)
+            self.region_heads = [region.aus for region in self.time_head.regions]
         self.train()
 
     def clip_outputs(self, clips: Tensor) -> dict[str, Tensor]:
-        """Clips `(B, T, 3, H, W)` to `logits`, `probs`, `expert_logits` where there are any, `(B T, N)` each."""
+        """Clips `(B, T, 3, H, W)` to what `with_time` gives."""
         images, frames = self.fold(clips)
         return self.with_time(self.frame_by_frame(images), frames)
 
@@ -119,41 +114,27 @@ class AUFormerInTime(ClipNetwork, AUFormer):
         x, carried, found = self.embed(images), None, []
         for number, steps in enumerate(self._blocks(), start=1):
             x, carried = self._block(steps, x, carried, None)
-            if self.moves and number in self.taps:
+            if self.time_head is not None and number in self.taps:
                 found.append(x[:, self.backbone.num_prefix_tokens :])
-        means = None if carried is None else carried.means
-        return FrameByFrame(self.head(self.pool_tokens(x)), self.expert_logits(carried), means, found)
+        return FrameByFrame(self.head(self.pool_tokens(x)), self.expert_logits(carried), found)
 
     def with_time(self, each: FrameByFrame, frames: int) -> dict[str, Tensor]:
-        """`outputs` of clips of `frames` frames `T` from those of their frames: all that AUFormer itself has not."""
-        logits, expert_logits = each.logits, each.expert_logits
-        if self.read_time is not None:
-            added = self.in_time(each.tokens, each.means, frames)
-            logits = logits + added
-            expert_logits = None if expert_logits is None else expert_logits + added
-        outputs = {"logits": logits, "probs": self.mean_probs(logits, expert_logits)}
-        return outputs if expert_logits is None else {**outputs, "expert_logits": expert_logits}
+        """Outputs of clips of `frames` frames `T` from those of their frames.
 
-    def in_time(self, tokens: Sequence[Tensor], means: Tensor | None, frames: int) -> Tensor:
-        """What the frames around add to the logits `(B T, N)`.
-
-        Args:
-            tokens: Patch tokens after each tap `(B T, h w, D)`; empty without dynamics.
-            means: What each expert of the last group handed on, averaged over the grid `(B T, N, R)`; None while
-                experts are disabled: then the convolution adds nothing.
-            frames: Frames `T` of a clip.
+        Returns:
+            `logits`, `probs` and, where there are any, `expert_logits`; with a head over time also its `time_logits`
+            `(B T, N)`, and `region_logits`, see `DynamicHead`.
         """
-        assert self.read_time is not None
-        num_aus, parts = len(self.au_names), []
-        if self.dynamics is not None and self.narrow is not None:
-            maps = [one.transpose(1, 2).unflatten(2, self.grid_size).unflatten(0, (-1, frames)) for one in tokens]
-            moved = self.dynamics(maps).flatten(2).transpose(1, 2)  # (B T, h w, C)
-            parts.append(F.gelu(self.narrow(moved)).mean(1).unflatten(1, (num_aus, NARROW)))
-        if self.over_time is not None:
-            if means is None:
-                return self.read_time.new_zeros(())
-            parts.append(means.expand(-1, num_aus, -1))
-            features = self.over_time(torch.cat(parts, -1), frames)
-        else:
-            features = parts[0]
-        return (features * self.read_time).sum(-1)
+        outputs = {"logits": each.logits, "probs": self.mean_probs(each.logits, each.expert_logits)}
+        if each.expert_logits is not None:
+            outputs["expert_logits"] = each.expert_logits
+        if self.time_head is None:
+            return outputs
+        found = self.in_time(each.tokens, frames)
+        probs = (outputs["probs"] + found["probs"]) / 2
+        return {**outputs, "probs": probs, "time_logits": found["logits"], "region_logits": found["region_logits"]}
+
+    def in_time(self, tokens: Sequence[Tensor], frames: int) -> dict[str, Tensor]:
+        """What the head over time says of tokens `(B T, h w, D)` after each tap, see `DynamicHead`."""
+        maps = [one.transpose(1, 2).unflatten(2, self.grid_size).unflatten(0, (-1, frames)) for one in tokens]
+        return self.time_head(tokens[-1], maps, self.grid_size, frames)

@@ -36,26 +36,39 @@ def test_sizes_on_the_demo_backbone_and_vit_b():
 
 
 @pytest.mark.parametrize("time", ["none", "dynamics", "convolution", "both"])
-def test_a_fresh_auformer_in_time_is_auformer(weights, clips, time):
+def test_auformer_in_time_is_auformer_beside_the_head_of_mdhr_on_its_tokens(weights, clips, time):
     network = clip_network(weights, AUFormerInTime, time=time, expert_width=2).eval()
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        plain = AUFormer(VIT, AUS, checkpoint_path=weights, img_size=32, expert_width=2).eval()
+    torch.manual_seed(1)
+    plain = AUFormer(VIT, AUS, checkpoint_path=weights, img_size=32, expert_width=2).eval()
+    network.load_state_dict(plain.state_dict(), strict=False)
+    for group in network.groups:  # what the head sees has passed the experts
+        group.up.weight.data.normal_()
+    plain.load_state_dict({name: one for name, one in network.state_dict().items() if "time_head" not in name})
+    images, tokens = clips.flatten(0, 1), []
     with torch.no_grad():
-        found, want = network.outputs(clips), plain.outputs(clips.flatten(0, 1))
-        assert {name: tuple(one.shape) for name, one in found.items()} == dict.fromkeys(want, (2 * CLIP, 3))
-        torch.testing.assert_close(found["probs"], want["probs"])
-        if network.read_time is not None:
-            network.read_time.fill_(1.0)
-            moved = network.outputs(clips)
-            assert not any(torch.allclose(moved[name], want[name]) for name in want)
+        found, want = network.outputs(clips), plain.outputs(images)
+        for name in ("logits", "expert_logits"):
+            torch.testing.assert_close(found[name], want[name])
+        if time == "none":
+            return torch.testing.assert_close(found["probs"], want["probs"])
+        assert (network.time_head.dynamics is None) == (time == "convolution")
+        assert (network.time_head.time is None) == (time == "dynamics")
+        plain.eval()
+        for block in range(1, len(plain.backbone.blocks) + 1):
+            x, carried = plain.embed(images), None
+            for steps in [*plain._blocks()][:block]:
+                x, carried = plain._block(steps, x, carried, None)
+            tokens.append(x[:, plain.backbone.num_prefix_tokens :])
+        seen = [tokens[tap - 1] for tap in network.taps]
+        maps = [one.transpose(1, 2).unflatten(2, plain.grid_size).unflatten(0, (2, CLIP)) for one in seen]
+        alone = network.time_head(seen[-1], maps, plain.grid_size, CLIP)
+        torch.testing.assert_close(found["time_logits"], alone["logits"])
+        torch.testing.assert_close(found["probs"], (want["probs"] + alone["probs"]) / 2)
 
 
 @pytest.mark.parametrize("kind", [ViTMDHR, AUFormerInTime])
 def test_a_frame_depends_on_all_of_its_clip_and_on_no_other(weights, clips, kind):
     network = clip_network(weights, kind, ends="zeros").eval()
-    if kind is AUFormerInTime:
-        network.read_time.data.fill_(1.0)
     other, moved = clips.clone(), clips.clone()
     other[1], moved[0, -1] = 1 - other[1], 1 - moved[0, -1]
     with torch.no_grad():
@@ -67,7 +80,6 @@ def test_a_frame_depends_on_all_of_its_clip_and_on_no_other(weights, clips, kind
 
 def test_what_was_kept_of_frames_gives_the_same(weights, clips):
     network = clip_network(weights, AUFormerInTime).eval()
-    network.read_time.data.fill_(1.0)
     with torch.no_grad():
         each = network.frame_by_frame(clips.flatten(0, 1))
         torch.testing.assert_close(network.with_time(each, CLIP)["probs"], network.predict_probs(clips))
