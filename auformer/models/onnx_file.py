@@ -26,6 +26,7 @@ DEMO = Path(__file__).parent.parent / "assets" / "demo_detector.onnx"
 DEMO_FROZEN = DEMO.with_name("scanned_backbone.safetensors")  # the frozen weights that it leaves out
 _LARGEST = 2**31  # bytes: what one ONNX file can hold
 FROZEN, MADE_FROM = "frozen_weights", "made_from"  # keys of the file beside the packaged one
+MOST_AT_ONCE = 4  # batches: more than reading and following can fill [ours]
 
 
 def output_names(intensity: str) -> list[str]:
@@ -59,10 +60,13 @@ class OnnxDetector:
         view: What it sees of an image, the `whole` or its `centre`.
         crop_recipe: Name of the crop recipe of the training images, or None where it is unknown.
         metadata: What the adapter file said that it was exported from.
+        at_once: Calls from several threads that are worth making at once.
 
     Raises:
         CheckpointError: The file cannot be read as ONNX, or was not written by `auformer export`.
     """
+
+    at_once = 1
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         path = Path(path)
@@ -142,17 +146,21 @@ class OnnxDetector:
 
 
 class _Demo(OnnxDetector):
-    """The packaged file, whose frozen weights are those of the packaged backbone."""
+    """The packaged file, whose frozen weights are those of the packaged backbone.
+
+    It is so small that two threads are barely faster than one at a batch, and twice as fast at two: each call has one.
+    """
 
     def __init__(self, threads: int | None, places: Mapping[str, tuple[str, bool]]) -> None:
-        self._use(_session(DEMO, DEMO.read_bytes(), threads, frozen=_frozen_weights(places)), DEMO)
+        self._use(_session(DEMO, DEMO.read_bytes(), 1, frozen=_frozen_weights(places)), DEMO)
+        self.at_once = min(threads or usual_threads(), MOST_AT_ONCE)
 
 
 def open_demo(*, threads: int | None = None) -> OnnxDetector | None:
     """The packaged AU detector without torch; None where its file is not there or was made from another adapter file.
 
     Args:
-        threads: As of `OnnxDetector`.
+        threads: Calls that may be made at once, each of which has one; None for as many as `usual_threads` says.
     """
     beside = DEMO.with_suffix(".json")
     if not (DEMO.is_file() and beside.is_file()):

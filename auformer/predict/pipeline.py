@@ -342,6 +342,14 @@ class Task:
     state: dict[str, Any] | None = None
 
 
+def without_image(task: Task) -> Task:
+    """The same without the pixels of its frame, of which only the shape is kept: some frames wait for the network."""
+    if task.frame is None or task.frame.image is None:
+        return task
+    shape = np.broadcast_to(np.uint8(0), task.frame.image.shape)  # takes no memory
+    return replace(task, frame=replace(task.frame, image=shape))
+
+
 class Clock:
     """How long each stage worked, in seconds, over all threads."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from auformer.models.checkpoint_path import DEMO_DETECTOR, resolve_checkpoint
 from auformer.models.header import check_thresholds
 from auformer.models.onnx_file import ONNX, OnnxDetector, open_demo
 from auformer.predict.clip_windows import clips_of, closes, resume_step, warn_of_photos
-from auformer.predict.pipeline import Clock, Cropper, FoundFace, Pipeline, Task
+from auformer.predict.pipeline import Clock, Cropper, FoundFace, Pipeline, Task, half_of, spread, without_image
 from auformer.predict.quality import less_sure, lowered
 from auformer.predict.reduced import may_reduce
 from auformer.predict.sources import Source, find_sources
@@ -50,12 +50,16 @@ class Finisher:
         self._source = ""  # name of the source at hand
         self._empty = True  # no frame of it has come so far
 
-    def finish(self, tasks: Sequence[Task]) -> Iterator[ImagePrediction | SourceEnd]:
-        """The predictions of several frames, whose faces go through the network together."""
+    def values(self, tasks: Sequence[Task]) -> tuple[Sequence[Task], np.ndarray]:
+        """Several frames, and the values of their faces, which go through the network together."""
         with self.predictor.clock.measure("network"):
             crops = [found.crop for task in tasks for found in task.found]
             values = self.predictor.outputs(crops, self.predictor.clips(tasks))
-            rows = iter(np.concatenate(list(values.values()), axis=1))
+            return tasks, np.concatenate(list(values.values()), axis=1)
+
+    def finish(self, tasks: Sequence[Task], values: np.ndarray) -> Iterator[ImagePrediction | SourceEnd]:
+        """The predictions of several frames from the values of their faces."""
+        rows = iter(values)
         for task in tasks:
             if self._source != task.source.name:
                 self._begin(task.source)
@@ -387,14 +391,22 @@ class AUPredictor:
         last, chosen = Finisher(self, keep_images, resume), selection or Selection()
         reduce = not keep_images and may_reduce(self.detector)
         pipeline = Pipeline(self.detector, self.cropper, self.detect_every, chosen, resume, self.clock, reduce)
+        batches = self._batched(task if keep_images else without_image(task) for task in pipeline.run(sources))
+        at_once = self.network.at_once if isinstance(self.network, OnnxDetector) and self.batch_size > 1 else 1
+        done = spread(last.values, batches, at_once) if at_once > 1 else map(last.values, batches)
+        for tasks, values in done:
+            yield from last.finish(tasks, values)
+
+    def _batched(self, tasks: Iterable[Task]) -> Iterator[list[Task]]:
+        """Frames in groups whose faces fill a batch; a clip is never in two."""
         waiting: list[Task] = []
-        for task in pipeline.run(sources):
+        for task in tasks:
             waiting.append(task)
             enough = max(len(waiting), sum(len(one.found) for one in waiting)) >= self.batch_size
             if enough and (self.clip_length == 1 or closes(task, self.clip_length, resume_step(self.detect_every))):
-                yield from last.finish(waiting)
+                yield waiting
                 waiting = []
-        yield from last.finish(waiting)
+        yield waiting
 
     def predict(
         self, sources: str | Path | Sequence[str | Path], *, selection: Selection | None = None
@@ -416,7 +428,7 @@ class AUPredictor:
 
 def open_network(
     checkpoint: str | Path, *, device: str = "cpu", backbone_checkpoint: str | Path | None = None,
-    precision: str = "32", maps: bool = False, threads: int | None = None,
+    precision: str = "32", maps: bool = False, cores: int | None = None,
 ) -> AUNetwork | OnnxDetector:  # fmt: skip
     """Anything that predicts; the packaged AU detector by onnxruntime where that can do what is asked, without torch.
 
@@ -426,7 +438,8 @@ def open_network(
         backbone_checkpoint: The same.
         precision: Of `AUPredictor`; onnxruntime computes in 32 bits.
         maps: Whether evidence maps are wanted, which only torch gives.
-        threads: Of onnxruntime; None for its usual ones.
+        cores: Of the processor, for onnxruntime: half of them for a file of one's own, which leaves the other half to
+            reading and detection, and all for calls of the packaged one; None for its usual threads.
 
     Raises:
         CheckpointError: As of `auformer.models.open_detector`.
@@ -434,8 +447,8 @@ def open_network(
     plain = device == "cpu" and backbone_checkpoint is None and precision == "32" and not maps
     file = resolve_checkpoint(checkpoint)
     if plain and file.suffix.lower() == ONNX:
-        return OnnxDetector(file, threads=threads)
-    if plain and file == DEMO_DETECTOR and (found := open_demo(threads=threads)) is not None:
+        return OnnxDetector(file, threads=None if cores is None else half_of(cores))
+    if plain and file == DEMO_DETECTOR and (found := open_demo(threads=cores)) is not None:
         return found
     from auformer.models.checkpoints import open_detector
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Loaded:
     ) -> None:  # fmt: skip
         device, file = find_device(device), resolve_checkpoint(checkpoint)
         network = open_network(
-            file, device=device, backbone_checkpoint=backbone_checkpoint, maps=maps, threads=half_of(cores),
+            file, device=device, backbone_checkpoint=backbone_checkpoint, maps=maps, cores=cores or os.cpu_count(),
             precision=options.get("precision", "32"),
         )  # fmt: skip
         if not isinstance(network, OnnxDetector):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,10 @@ from torch.utils.data import DataLoader
 from auformer.data.transforms import to_float
 from auformer.errors import ManifestError
 from auformer.models import AUFormer, load_detector
+from auformer.models.onnx_file import OnnxDetector
 from auformer.predict import AUPredictor, Progress, Selection, predict_to_files, recorder
+from auformer.predict.sources import find_sources
+from auformer.predict.types import ImagePrediction
 from auformer.training.module import AUModule
 from tests.helpers.photos import AUS, write_photos
 from tests.helpers.predicting import dying, files, make_checkpoint, make_clips, predict_with, rows, sidecar
@@ -88,6 +92,31 @@ def test_a_table_written_in_pieces_is_the_same(tmp_path, monkeypatch, resting):
     with pytest.raises(ManifestError, match="twice"):
         predict_to_files(out=tmp_path / "twice", **call)
     assert not (tmp_path / "twice" / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize("keep_images", [False, True])
+def test_batches_at_once_are_the_same_in_the_same_order(tmp_path, keep_images):
+    """Three batches of two faces at once; frames wait without their pixels unless these are wanted."""
+    write_video(tmp_path / "talk.mp4", moving(12, without=[4, 5]), fps=25)
+    photos, at_the_time = write_photos(tmp_path / "photos"), set()
+    sources = find_sources([photos["two"], tmp_path / "talk.mp4", photos["none"]])
+
+    def told(at_once):
+        predictor = AUPredictor.from_checkpoint("demo", batch_size=2)
+        assert isinstance(predictor.network, OnnxDetector)
+        predictor.network.at_once = at_once
+        plain = predictor.network.outputs
+        predictor.network.outputs = lambda images: (at_the_time.add(threading.get_ident()), plain(images))[1]
+        return [
+            (type(item), item.source.name, *((item.status, item.frame, item.size, item.image is None,
+             [found.probs.tolist() for found in item.faces]) if isinstance(item, ImagePrediction) else ()))
+            for item in predictor.stream(sources, keep_images=keep_images)
+        ]  # fmt: skip
+
+    one = told(1)
+    assert at_the_time == {threading.get_ident()} and len(one) == 1 + 12 + 1 + 3
+    assert told(3) == one and len(at_the_time) > 1
+    assert [item[5] for item in one if item[0] is ImagePrediction] == [not keep_images] * 14
 
 
 def test_an_interrupted_call_resumes(checkpoint, tmp_path, monkeypatch):
