@@ -233,7 +233,7 @@ class TestInterrupted:
         def full(*args):
             raise OSError(28, "No space left on device", str(out))
 
-        monkeypatch.setattr("auformer.predict.outputs.write_predictions", full)
+        monkeypatch.setattr("auformer.predict.recorder.write_sidecar", full)
         assert predict(photos["one"], "--out", out) == 1
         assert "No space left on device" in capsys.readouterr().err
         assert files(out) == [".predict", "one_aus.png"]  # so that no work is lost
