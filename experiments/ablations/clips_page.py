@@ -232,14 +232,14 @@ def drawn_from_weights(folder: Path, out: Path) -> list[str]:
         run = max(test["runs"], key=lambda rows: int(test["labels"][torch.from_numpy(rows)].clamp(0).sum()))
         truth = test["labels"][torch.from_numpy(run)].numpy()
         shown_aus = [au for au in range(len(AUS)) if truth[:, au].any()]
-        drawing = Figure(figsize=(9, 1.1 * len(shown_aus) + 0.8), layout="constrained")
+        drawing = Figure(figsize=(9, 1.1 * len(shown_aus) + 1.1), layout="constrained")
         for axes, au in zip(np.atleast_1d(drawing.subplots(len(shown_aus), 1, sharex=True)), shown_aus, strict=True):
             axes.fill_between(range(len(run)), truth[:, au], step="mid", color="#cccccc", label="truth")
             for row, prob in values.items():
                 axes.plot(prob[run, au], color=SHOWN[row], lw=1.2, label=NAMES[row])
             axes.set(ylabel=AUS[au], ylim=(0, 1.05))
-        axes.legend(loc="upper right", fontsize=7)
         axes.set_xlabel("frame")
+        drawing.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
         drawing.savefig(out / f"time_line_{data}.png", dpi=100)
         written.append(f"![probabilities over the frames of one of the {data}](time_line_{data}.png)")
     return written
