@@ -68,6 +68,6 @@ def test_the_page_shows_what_has_run(tmp_path, done, monkeypatch):
     words = ["--folder", str(tmp_path), "--lines", str(tmp_path / "time_runs.jsonl"), "--data", "clips"]
     clips.main([*words, "--only", *clips.CORE])
     text = clips_page.page(tmp_path, None)
-    assert "| AUFormer in time: MFD and TCN above it | 3 | 10 |" in text
+    assert "| AUFormer in time: MDHR's head on its tokens | 3 | 10 |" in text
     assert "* ViTMDHR, the whole minus the same head frame by frame: +0.0 points of F1 (+0.0 to +0.0; 3 seeds)" in text
     assert "Not run: plain sum of the taps; " in text and np.isclose(clips_page.figure(COUNTS, ["A43100"]), 0.75)
