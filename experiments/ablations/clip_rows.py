@@ -1,7 +1,7 @@
 """The rows of the comparison over time: which networks there are, and how one is trained and tested.
 
 Everything above a frozen network trains on what that network gave once for every frame: ViTMDHR above the tokens of the
-ViT; the parts of AUFormer in time above an AUFormer that has been trained frame by frame and stays as it is.
+ViT; the head of AUFormer in time above an AUFormer that has been trained frame by frame and stays as it is.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ HEADS: dict[str, dict[str, Any]] = {
     **{f"reach_{k}": {"reach": k} for k in (1, 2, 10)},
     **{f"length_{t}": {"clip_length": t} for t in (4, 8, 24)},
 }
-#: Rows above an AUFormer of the same seed: the parts over time, and how many frames they see at once. One frame: what
-#: the same training gives without time.
+#: MDHR's head on the tokens of an AUFormer of the same seed: what it has, and how many frames it sees at once. One
+#: frame: what the same training gives without time.
 IN_TIME: dict[str, tuple[str, int]] = {
     "auformer_in_time": ("both", LENGTH),
     "auformer_dynamics": ("dynamics", LENGTH),
     "auformer_convolution": ("convolution", LENGTH),
     "auformer_one_frame": ("both", 1),
 }
-#: The same with an AUFormer that trains on the first half of the subjects, and parts that train on the others: what
-#: they see there is what it gives for people that it does not know, as in the test.
+#: The same with an AUFormer that trains on the first half of the subjects, and a head that trains on the others: what
+#: it sees there is what AUFormer gives for people that it does not know, as in the test.
 HALF = {"auformer_half_in_time": ("both", LENGTH), "auformer_half_one_frame": ("both", 1)}
 ROWS = [*HEADS, "auformer", *IN_TIME, "auformer_half", *HALF]
 Say = Callable[[Tensor, int], dict[str, Tensor]]  # rows `(B T,)` and frames of a clip to a network's outputs
@@ -244,7 +244,7 @@ def in_time_of(adapter: Path, parts: str) -> AUFormerInTime:
 def train_in_time(
     row: str, seed: int, kept: Path, parts: Mapping[str, Part], adapter: Path, known: Mapping[str, FrameByFrame]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """One row above a trained AUFormer: only the parts over time are trained. Arguments as of `train_head`."""
+    """One row above a trained AUFormer: only the head over time is trained. Arguments as of `train_head`."""
     kind, seen = (IN_TIME | HALF)[row]
     torch.manual_seed(seed)
     network = in_time_of(adapter, kind)

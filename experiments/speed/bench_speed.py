@@ -26,7 +26,7 @@ from experiments.speed.page import markdown
 from experiments.speed.ways import BiasBeforeBlocks, Rig, counted, step
 
 PARTS = ("parity", "floor", "forward", "exported", "compiled", "training", "memory", "stages", "cold", "slopes")
-CPU_ONLY = ("exported", "cold")
+CPU_ONLY = ("exported", "cold")  # left out on a GPU
 CHANGING = ("commit", "date", "load")  # said by each part, not by the settings
 
 
@@ -47,8 +47,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         )
     if not args.parts:
         args.parts = [part for part in PARTS if part != "compiled" or args.compile or args.device == "cuda"]
-        if args.device == "cuda":
-            args.parts = [part for part in args.parts if part not in CPU_ONLY]
+    if args.device == "cuda":
+        args.parts = [part for part in args.parts if part not in CPU_ONLY]
     return args
 
 

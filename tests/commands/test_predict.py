@@ -227,16 +227,17 @@ class TestInterrupted:
         assert predict(*words, tmp_path / "clean") == 0
         same(rows(out), rows(tmp_path / "clean"))
 
-    def test_a_full_disk(self, photos, predict, tmp_path, monkeypatch, capsys):
+    @pytest.mark.parametrize(("writer", "left"), [("write_sidecar", []), ("write_pieces", ["predictions.json"])])
+    def test_a_full_disk(self, photos, predict, tmp_path, monkeypatch, capsys, writer, left):
         out = tmp_path / "out"
 
         def full(*args):
             raise OSError(28, "No space left on device", str(out))
 
-        monkeypatch.setattr("auformer.predict.recorder.write_sidecar", full)
+        monkeypatch.setattr(f"auformer.predict.recorder.{writer}", full)
         assert predict(photos["one"], "--out", out) == 1
         assert "No space left on device" in capsys.readouterr().err
-        assert files(out) == [".predict", "one_aus.png"]  # so that no work is lost
+        assert files(out) == [".predict", "one_aus.png", *left]  # so that no work is lost
         monkeypatch.undo()
         assert predict(photos["one"], "--out", out) == 0
         assert files(out) == ["one_aus.png", "predictions.csv", "predictions.json"]

@@ -15,8 +15,11 @@ from auformer.data.dataset import AUDataset
 from auformer.data.manifest import read_manifest, write_manifest
 from auformer.data.windows import find_runs
 from auformer.errors import CheckpointError
+from auformer.losses import wa_loss
 from auformer.models import load_adapter
 from auformer.models.checkpoints import load_detector
+from auformer.models.temporal.auformer_in_time import AUFormerInTime
+from auformer.models.temporal.vit_mdhr import ViTMDHR
 from auformer.predict.manifest import evaluate, predict_manifest
 from auformer.training.module import AUModule
 from auformer.training.run import fit
@@ -110,9 +113,10 @@ def test_frames_of_a_window_meet_the_same_augmentation(folder):
     assert not torch.equal(clip, dataset[(1, 5)]["image"])
 
 
-def test_padding_reaches_neither_loss_nor_metrics(folder):
+@pytest.mark.parametrize("kind", [ViTMDHR, AUFormerInTime])
+def test_padding_reaches_neither_loss_nor_metrics(folder, kind):
     data = clip_data(folder / "data" / "manifest.csv", val_fraction=0.4)
-    module = clip_module(folder / "vit.safetensors").eval()
+    module = clip_module(folder / "vit.safetensors", kind).eval()
     batches = list(data.val_dataloader())
     batch = next(each for each in batches if (each["index"] < 0).any())
     padded = batch["index"] < 0
@@ -120,7 +124,7 @@ def test_padding_reaches_neither_loss_nor_metrics(folder):
     rows = module.rows(batch)
     with torch.no_grad():
         found, terms = module.batch_terms(rows, 0)
-        changed = {name: found[name].clone() for name in ("logits", "region_logits")}
+        changed = {name: one.clone() for name, one in found.items() if name.endswith("logits")}
         for each in changed.values():
             each[padded.flatten()] = 9.0
         again = module.joint_terms({**found, **changed}, rows["label"], None)
@@ -129,6 +133,19 @@ def test_padding_reaches_neither_loss_nor_metrics(folder):
             module.validation_step(each, 0)
     assert torch.equal(terms["loss"], again["loss"])
     assert module.outputs.compute().rows.tolist() == list(range(len(data.splits["val"])))
+
+
+def test_the_head_over_time_has_a_loss_of_its_own(folder):
+    """The WA loss of its logits, with the weights of the others; nothing of AUFormer's own terms changes."""
+    batch = next(iter(clip_data(folder / "data" / "manifest.csv").train_dataloader()))
+    module = clip_module(folder / "vit.safetensors", AUFormerInTime).eval()
+    rows = module.rows(batch)
+    with torch.no_grad():
+        found, terms = module.batch_terms(rows, 0)
+        own = wa_loss(found["time_logits"], rows["label"], module.loss_function.weight)
+        alone = module.loss_terms(found["logits"], rows["label"], found["expert_logits"])["loss"]
+    assert terms["time"] == own > 0
+    torch.testing.assert_close(terms["loss"], alone + own + module.hparams["region_weight"] * terms["regions"])
 
 
 def test_a_row_has_the_value_of_its_own_place_and_not_of_padding(folder):
