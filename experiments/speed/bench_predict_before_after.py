@@ -285,8 +285,8 @@ def page(result: dict[str, Any]) -> str:
 Each work by both builds in turn, a process each from its start to the files on disk, with each build's defaults;
 medians over pairs of the ratio within a pair. Peak memory is after over before. The load counts the builds' own
 threads, two to three on an idle machine; the two builds met what else ran alike, and CPU time stands beside time. Rows
-of videos are compared with the later build's own detection in every frame, others with the earlier build's, which has another AU
-detector.
+of videos are compared with the later build's own detection in every frame, others with the earlier build's, which has
+another AU detector.
 
 {Table(header, rows).markdown()}
 
